@@ -1,0 +1,80 @@
+//! Why things end or are refused: the vocabulary that every floor above shares.
+//!
+//! This file knows no socket, no request and no stream; it only names outcomes.
+
+use std::{error::Error, fmt, io, sync::Arc};
+
+/// Any error of a user's closure.
+///
+/// `?` turns every `std::error::Error + Send + Sync` into it, and a `&str` or `String` as well.
+///
+/// ```
+/// fn read_sensor() -> Result<f64, starwheel::BoxError> {
+///     let celsius: f64 = "21.5".parse()?;
+///     if celsius > 100.0 { Err("the sensor boils")? }
+///     Ok(celsius)
+/// }
+/// assert_eq!(read_sensor().unwrap(), 21.5);
+/// ```
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Why a stream ended.
+///
+/// Every stream ends for exactly one reason; it is handed to the stream's `on_disconnect` hook
+/// and counted. The reasons fall in two groups: what the server wanted (`Finished`, `Dropped`,
+/// `Lifetime`, `Shutdown`) and what happened to it (all others).
+///
+/// ```
+/// use starwheel::CloseReason;
+/// assert_eq!(CloseReason::Disconnected.to_string(), "the client disconnected");
+/// assert!(CloseReason::Disconnected.is_expected());
+/// assert!(!CloseReason::Panicked.is_expected());
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The server finished the stream: its last chunk was queued. Datastar does not come back,
+    /// `EventSource` does.
+    Finished,
+    /// The server cut the stream without a last chunk, so that clients reconnect.
+    Dropped,
+    /// The stream reached its `max_lifetime` and was dropped.
+    Lifetime,
+    /// The reactor drains or shuts down.
+    Shutdown,
+    /// The client closed its side of the connection.
+    Disconnected,
+    /// Reading or writing failed; most often the client vanished without a goodbye.
+    Io(io::ErrorKind),
+    /// The client read too slowly: its outbox outgrew [`Limits::outbox_bytes`](crate::Limits).
+    Slow,
+    /// The updater or hook returned this error.
+    Failed(Arc<dyn Error + Send + Sync>),
+    /// The updater or hook panicked. The stream is dropped, its neighbours do not notice.
+    Panicked,
+}
+
+impl CloseReason {
+    /// True for ends that belong to everyday operation (a finished stream, a closed tab), false
+    /// for those worth a warning in the log (`Slow`, `Failed`, `Panicked`).
+    #[must_use]
+    pub fn is_expected(&self) -> bool {
+        !matches!(self, Self::Slow | Self::Failed(_) | Self::Panicked)
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Finished => f.write_str("finished"),
+            Self::Dropped => f.write_str("dropped, the client may reconnect"),
+            Self::Lifetime => f.write_str("reached its longest lifetime"),
+            Self::Shutdown => f.write_str("the server shuts down"),
+            Self::Disconnected => f.write_str("the client disconnected"),
+            Self::Io(kind) => write!(f, "the connection failed: {kind}"),
+            Self::Slow => f.write_str("the client reads too slowly"),
+            Self::Failed(error) => write!(f, "the updater failed: {error}"),
+            Self::Panicked => f.write_str("the updater panicked"),
+        }
+    }
+}

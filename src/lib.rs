@@ -1,0 +1,16 @@
+#![doc = "An embeddable, single-threaded reactor for very many Server-Sent-Event streams."]
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod conn;
+mod datastar;
+mod engine;
+mod error;
+mod http;
+mod limits;
+mod reactor;
+mod sse;
+mod wheel;
+
+pub use error::{BoxError, CloseReason};
+pub use limits::Limits;
