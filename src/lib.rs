@@ -10,6 +10,7 @@ mod http;
 mod limits;
 mod reactor;
 mod sse;
+#[cfg_attr(not(test), expect(dead_code, reason = "the engine is not built yet"))]
 mod wheel;
 
 pub use error::{BoxError, CloseReason};
