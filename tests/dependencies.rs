@@ -1,0 +1,115 @@
+//! What a user of the crate compiles, checked: a small tree, no proc-macro, no async runtime.
+
+use std::{collections::BTreeSet, process::Command};
+
+/// The crate itself included. It was 15 when this was written; a step up wants a reason.
+const PACKAGES_MAX: usize = 20;
+
+/// `*` stands for any beginning or ending.
+const BANNED: &[(&str, &str)] = &[
+    ("syn", "a part of proc-macros"),
+    ("quote", "a part of proc-macros"),
+    ("proc-macro*", "a part of proc-macros"),
+    ("*_derive", "a proc-macro"),
+    ("*-derive", "a proc-macro"),
+    ("tokio*", "an async runtime"),
+    ("async-*", "an async runtime"),
+    ("smol", "an async runtime"),
+    ("futures*", "of the async world"),
+];
+
+#[test]
+fn the_default_tree_is_small_and_plain() {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "-e", "normal", "--prefix", "none"])
+        .args(["--offline", "--locked", "--package", env!("CARGO_PKG_NAME")])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo tree failed: {errors}");
+    let tree = String::from_utf8(output.stdout).expect("cargo writes UTF-8");
+    assert!(tree.starts_with("starwheel v"), "not our tree: {tree}");
+    assert!(tree.contains("\nmio v"), "a tree without its roots: {tree}");
+    let complaints = check(&tree);
+    assert!(complaints.is_empty(), "{}\n{tree}", complaints.join("\n"));
+}
+
+/// What is wrong with a tree as `cargo tree --prefix none` prints it: `name v1.2.3 (marks)`.
+fn check(tree: &str) -> Vec<String> {
+    let mut packages = BTreeSet::new();
+    let mut complaints = BTreeSet::new();
+    for line in tree.lines() {
+        let mut words = line.split(' ');
+        let (Some(name), Some(version)) = (words.next(), words.next()) else {
+            continue;
+        };
+        packages.insert((name, version));
+        let banned = BANNED.iter().find(|(pattern, _)| matches(name, pattern));
+        if let Some((_, why)) = banned {
+            complaints.insert(format!("{name} is {why}"));
+        } else if line.contains("(proc-macro)") {
+            complaints.insert(format!("{name} is a proc-macro"));
+        }
+    }
+    if packages.len() > PACKAGES_MAX {
+        let count = packages.len();
+        complaints.insert(format!(
+            "{count} packages, at most {PACKAGES_MAX} are promised"
+        ));
+    }
+    complaints.into_iter().collect()
+}
+
+fn matches(name: &str, pattern: &str) -> bool {
+    if let Some(start) = pattern.strip_suffix('*') {
+        name.starts_with(start)
+    } else if let Some(end) = pattern.strip_prefix('*') {
+        name.ends_with(end)
+    } else {
+        name == pattern
+    }
+}
+
+#[test]
+fn what_was_promised_to_be_absent_is_noticed() {
+    for name in [
+        "syn",
+        "quote",
+        "proc-macro2",
+        "serde_derive",
+        "zerocopy-derive",
+        "tokio",
+        "tokio-util",
+        "async-std",
+        "smol",
+        "futures",
+        "futures-core",
+    ] {
+        let tree = format!("starwheel v0.1.0 (/somewhere)\nlog v0.4.29\n{name} v1.0.0");
+        let found = check(&tree);
+        assert!(found.len() == 1 && found[0].starts_with(name), "{found:?}");
+    }
+    assert_eq!(check("pin v1.0.0 (proc-macro)"), ["pin is a proc-macro"]);
+}
+
+#[test]
+fn a_tree_is_counted_by_packages_not_by_lines() {
+    let tree =
+        |packages: usize| -> String { (0..packages).map(|n| format!("p{n} v1.0.0\n")).collect() };
+    assert_eq!(check(&(tree(20) + "p3 v1.0.0 (*)\n\n")), [""; 0]);
+    assert_eq!(
+        check(&(tree(20) + "p3 v2.0.0\n")).len(),
+        1,
+        "a second version is a package"
+    );
+    assert_eq!(check(&tree(21)), ["21 packages, at most 20 are promised"]);
+}
+
+#[test]
+fn innocent_names_pass() {
+    assert_eq!(
+        check("derive_more_or_less v1.0.0\nsynth v1.0.0\nsmoltcp v0.1.0"),
+        [""; 0]
+    );
+}

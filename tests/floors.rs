@@ -1,0 +1,283 @@
+//! The architecture, checked: who may import whom, and which floors know no clock and no socket.
+//!
+//! Every file of `src` is read as tokens (comments and literals left out), its `use` trees and
+//! inline paths are resolved to modules of the crate, and what breaks a rule is named with file and
+//! line. It is no compiler: a name that a macro pastes together, or one that a glob import brings
+//! in, is not followed (globs over the crate root are refused for that reason).
+
+#[path = "floors/sabotage.rs"]
+mod sabotage;
+#[path = "floors/source.rs"]
+mod source;
+#[path = "floors/tokens.rs"]
+mod tokens;
+
+use std::{collections::BTreeMap, fmt, fs, path::Path};
+
+use source::{Origin, Source, Use};
+
+/// Every module of the crate and its floor. A module may use the floors below; a sibling on its own
+/// floor only if it is listed. `lib.rs` is outside: it re-exports and has no logic.
+const FLOORS: &[Module] = &[
+    module("error", 0, &[]),
+    module("limits", 0, &[]),
+    module("wheel", 1, &[]),
+    module("http", 1, &[]),
+    module("sse", 1, &[]),
+    module("datastar", 2, &[]),
+    module("topic", 2, &[]),
+    module("conn", 2, &[]),
+    module("engine", 3, &[]),
+    module("reactor", REACTOR_FLOOR, &[]),
+    module("testing", 4, &[]),
+    module("router", 5, &[]),
+    module("workers", 5, &[]),
+    module("backplane", 5, &[]),
+];
+
+/// The lowest floor with clocks, sockets and threads.
+const REACTOR_FLOOR: u8 = 4;
+
+/// What the floors below the reactor must not touch. `*` at the end of a name matches any ending.
+/// Tests down there may use what `std` has, but nothing else of this list.
+const IO: &[&[&str]] = &[
+    &["std", "net", "Tcp*"],
+    &["std", "net", "Udp*"],
+    &["std", "os", "unix", "net"],
+    &["std", "thread"],
+    &["mio"],
+    &["socket2"],
+    &["rustix"],
+];
+
+struct Module {
+    name: &'static str,
+    floor: u8,
+    siblings: &'static [&'static str],
+}
+
+const fn module(name: &'static str, floor: u8, siblings: &'static [&'static str]) -> Module {
+    Module {
+        name,
+        floor,
+        siblings,
+    }
+}
+
+#[test]
+fn the_floors_hold() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    read_rust_files(&root.join("src"), "src", &mut files);
+    for expected in ["src/lib.rs", "src/error.rs", "src/wheel.rs"] {
+        let found = files.iter().any(|(path, _)| path == expected);
+        assert!(found, "{expected} was not read: the test looks elsewhere");
+    }
+    let complaints = check(&files);
+    let listing: String = complaints.iter().map(|it| format!("\n  {it}")).collect();
+    assert!(
+        complaints.is_empty(),
+        "{} breach(es) of the architecture (the table is in tests/floors.rs):{listing}",
+        complaints.len()
+    );
+}
+
+fn read_rust_files(folder: &Path, name: &str, files: &mut Vec<(String, String)>) {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let mut entries: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        let name = format!("{name}/{}", path.file_name().unwrap().to_str().unwrap());
+        if path.is_dir() {
+            read_rust_files(&path, &name, files);
+        } else if name.ends_with(".rs") {
+            files.push((name, fs::read_to_string(&path).unwrap()));
+        }
+    }
+}
+
+/// One broken rule.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Complaint {
+    file: String,
+    line: usize,
+    what: String,
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.file, self.line, self.what)
+    }
+}
+
+/// All breaches in these files, given as (path from the root of the crate, text).
+fn check(files: &[(String, String)]) -> Vec<Complaint> {
+    let mut sources: Vec<Source> = files
+        .iter()
+        .map(|(path, text)| Source::read(path, text))
+        .collect();
+    let test_modules: Vec<Vec<String>> = sources
+        .iter()
+        .flat_map(|source| source.test_modules.iter().cloned())
+        .collect();
+    for source in &mut sources {
+        if test_modules.iter().any(|it| source.module.starts_with(it)) {
+            source.mark_as_test();
+        }
+    }
+    let reexports = sources
+        .iter()
+        .find(|source| source.module.is_empty())
+        .map(reexports)
+        .unwrap_or_default();
+    let mut complaints: Vec<_> = sources
+        .iter()
+        .flat_map(|source| Checker::of(source, &reexports).run())
+        .collect();
+    complaints.sort();
+    complaints.dedup();
+    complaints
+}
+
+/// Which module a name at the root of the crate comes from: `pub use limits::Limits` gives
+/// `Limits -> limits`, so that `crate::Limits` is judged as `crate::limits::Limits`.
+fn reexports(root: &Source) -> BTreeMap<String, String> {
+    let mut map = BTreeMap::new();
+    for import in &root.uses {
+        let module = import.path.iter().find(|name| *name != "crate");
+        if let (Origin::Declared(Some(name)), Some(module)) = (&import.origin, module) {
+            map.insert(name.clone(), module.clone());
+        }
+    }
+    map
+}
+
+struct Checker<'a> {
+    source: &'a Source,
+    reexports: &'a BTreeMap<String, String>,
+    complaints: Vec<Complaint>,
+}
+
+impl<'a> Checker<'a> {
+    fn of(source: &'a Source, reexports: &'a BTreeMap<String, String>) -> Self {
+        Self {
+            source,
+            reexports,
+            complaints: Vec::new(),
+        }
+    }
+
+    fn run(mut self) -> Vec<Complaint> {
+        self.check_everywhere();
+        let Some(top) = self.source.module.first() else {
+            self.check_lib();
+            return self.complaints;
+        };
+        let Some(module) = FLOORS.iter().find(|module| module.name == top) else {
+            let what = format!("`{top}` is on no floor: give it one in tests/floors.rs");
+            self.complain(1, what);
+            return self.complaints;
+        };
+        for import in &self.source.uses {
+            self.check_floor(module, import);
+            if module.floor < REACTOR_FLOOR {
+                self.check_io(module, import);
+            }
+        }
+        self.complaints
+    }
+
+    /// Rules that hold on every floor and in `lib.rs`.
+    fn check_everywhere(&mut self) {
+        for line in &self.source.shared_cells {
+            let what = "`Rc<RefCell<..>>` in the crate: own the data in one place and lend it out";
+            self.complain(*line, what.into());
+        }
+        if self
+            .source
+            .module
+            .first()
+            .is_some_and(|top| top == "engine")
+        {
+            return;
+        }
+        for line in &self.source.catches {
+            let what = "`catch_unwind` outside src/engine: user code is called from there alone";
+            self.complain(*line, what.into());
+        }
+    }
+
+    fn check_lib(&mut self) {
+        for line in &self.source.functions {
+            let what = "a function in lib.rs, which only re-exports: move it to its floor";
+            self.complain(*line, what.into());
+        }
+    }
+
+    fn check_floor(&mut self, module: &Module, import: &Use) {
+        // What is used through an imported name was judged where it is imported.
+        let path = match import.path.split_first() {
+            Some((first, path)) if first == "crate" && import.origin != Origin::Imported => path,
+            _ => return,
+        };
+        let Some(name) = path.first().filter(|name| *name != "*") else {
+            let what = "imports the crate root, which hides the floor: name the module".into();
+            return self.complain(import.line, what);
+        };
+        let target = self.reexports.get(name).unwrap_or(name);
+        let Some(target) = FLOORS.iter().find(|module| module.name == target) else {
+            let what = format!("`crate::{name}` is on no floor: name the module it comes from");
+            return self.complain(import.line, what);
+        };
+        let is_sibling = target.floor == module.floor && target.name != module.name;
+        let direction = if target.floor > module.floor {
+            "imports only go down"
+        } else if is_sibling && !import.is_test && !module.siblings.contains(&target.name) {
+            "siblings may not use each other"
+        } else {
+            return;
+        };
+        let what = format!(
+            "`{}` (floor {}) uses `{}` (floor {}): {direction}",
+            module.name, module.floor, target.name, target.floor
+        );
+        self.complain(import.line, what);
+    }
+
+    fn check_io(&mut self, module: &Module, import: &Use) {
+        let is_clock = import
+            .path
+            .windows(2)
+            .any(|pair| matches!(pair[0].as_str(), "Instant" | "SystemTime") && pair[1] == "now");
+        let io = IO.iter().find(|banned| begins_with(&import.path, banned));
+        let is_std = is_clock || io.is_some_and(|banned| banned[0] == "std");
+        let is_glob_over_sockets = import.path == ["std", "net", "*"] && !import.is_test;
+        if (is_std && import.is_test) || !(is_clock || io.is_some() || is_glob_over_sockets) {
+            return;
+        }
+        let what = format!(
+            "`{}` (floor {}) touches `{}`: clocks, sockets and threads start at the reactor \
+             (floor {REACTOR_FLOOR}); take the time or the bytes as an argument",
+            module.name,
+            module.floor,
+            import.path.join("::")
+        );
+        self.complain(import.line, what);
+    }
+
+    fn complain(&mut self, line: usize, what: String) {
+        self.complaints.push(Complaint {
+            file: self.source.file.clone(),
+            line,
+            what,
+        });
+    }
+}
+
+fn begins_with(path: &[String], banned: &[&str]) -> bool {
+    let matches = |(name, banned): (&String, &&str)| match banned.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == banned,
+    };
+    path.len() >= banned.len() && path.iter().zip(banned).all(matches)
+}
