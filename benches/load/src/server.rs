@@ -1,6 +1,7 @@
 //! The server under test: a child process on a core of its own, stopped when the value is dropped.
 
 use std::{
+    error::Error,
     io::Read,
     net::SocketAddr,
     path::PathBuf,
@@ -65,11 +66,15 @@ impl Server {
     }
 
     pub(crate) fn cpu_ns(&self) -> Result<u64> {
-        proc::cpu_ns(self.child.id())
+        proc::cpu_ns(self.child.id()).map_err(|error| self.explain(error))
     }
 
     pub(crate) fn memory(&self) -> Result<proc::Memory> {
-        proc::Memory::of(self.child.id())
+        proc::Memory::of(self.child.id()).map_err(|error| self.explain(error))
+    }
+
+    fn explain(&self, error: Box<dyn Error>) -> Box<dyn Error> {
+        format!("the server (process {}) is gone: {error}", self.child.id()).into()
     }
 
     fn read_address(&mut self) -> Result<SocketAddr> {
