@@ -1,0 +1,267 @@
+/* The floor: the least that a server of event streams can do, to measure others against.
+ *
+ * One thread, raw epoll (edge-triggered, one registration per connection), one timerfd that is
+ * re-armed and never read, prebuilt event bytes, one send per event. It answers
+ *   GET /tick?ms=..&bytes=..   first event at once, then one every ms
+ *   GET /idle                  the head, then silence
+ * and nothing else. It is no server to use: a request must arrive in one piece, a client that
+ * does not read is dropped, and no connection has a time limit.
+ *
+ * Timers: all streams of one interval stand in one queue. A stream that fired goes to the tail,
+ * so each queue is sorted by deadline by construction, and every operation is O(1).
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    FDS_MAX = 1 << 20,
+    KINDS_MAX = 16,          /* different (ms, bytes) pairs in one run */
+    EVENT_BYTES_MAX = 65536,
+    NOBODY = -1,             /* end of a queue; valid descriptors are >= 0 */
+    STAMP_DIGITS = 19,
+};
+
+enum { FREE, IDLE, TICKING, DOOMED };
+
+struct stream {              /* 16 bytes, indexed by descriptor */
+    uint64_t deadline_ns;
+    int32_t next;
+    uint8_t kind;
+    uint8_t state;
+};
+
+struct kind {
+    uint64_t interval_ns;
+    unsigned bytes;
+    int32_t head, tail;
+    char *chunk;             /* one whole chunk with room for the stamp */
+    size_t chunk_length;
+    char *stamp;
+};
+
+static struct stream streams[FDS_MAX];   /* zero pages until touched */
+static struct kind kinds[KINDS_MAX];
+static int kinds_length;
+static int epoll_fd, timer_fd, listen_fd;
+
+static const char HEAD[] =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache, no-transform\r\n"
+    "X-Accel-Buffering: no\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+static void die(const char *what) {
+    perror(what);
+    exit(1);
+}
+
+static uint64_t clock_ns(clockid_t clock) {
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void stamp_event(struct kind *kind) {
+    uint64_t now = clock_ns(CLOCK_REALTIME);
+    for (int i = STAMP_DIGITS; i-- > 0; now /= 10) kind->stamp[i] = (char)('0' + now % 10);
+}
+
+static int send_all(int fd, const char *bytes, size_t length) {
+    return send(fd, bytes, length, MSG_NOSIGNAL) == (ssize_t)length;
+}
+
+/* A descriptor that still stands in a queue may not be reused: it is closed when its turn comes. */
+static void drop_stream(int fd) {
+    struct stream *stream = &streams[fd];
+    if (stream->state == TICKING || stream->state == DOOMED) {
+        stream->state = DOOMED;
+        return;
+    }
+    stream->state = FREE;
+    close(fd);
+}
+
+static void enqueue(struct kind *kind, int fd, uint64_t deadline_ns) {
+    streams[fd].deadline_ns = deadline_ns;
+    streams[fd].next = NOBODY;
+    if (kind->head == NOBODY) kind->head = fd;
+    else streams[kind->tail].next = fd;
+    kind->tail = fd;
+}
+
+/* What of an event is not padding: "data: ", the stamp, a space and the empty line. */
+static struct kind *find_kind(unsigned ms, unsigned bytes) {
+    const unsigned fixed = 6 + STAMP_DIGITS + 1 + 2;
+    if (ms == 0 || bytes > EVENT_BYTES_MAX) return NULL;
+    if (bytes < fixed) bytes = fixed;
+    for (int i = 0; i < kinds_length; i++)
+        if (kinds[i].interval_ns == ms * 1000000ull && kinds[i].bytes == bytes) return &kinds[i];
+    if (kinds_length == KINDS_MAX) return NULL;
+
+    struct kind *kind = &kinds[kinds_length];
+    kind->chunk = malloc(bytes + 32);
+    if (!kind->chunk) return NULL;
+    kinds_length++;
+    kind->interval_ns = ms * 1000000ull;
+    kind->bytes = bytes;
+    kind->head = kind->tail = NOBODY;
+    char *end = kind->chunk + sprintf(kind->chunk, "%x\r\ndata: ", bytes);
+    kind->stamp = end;
+    end += STAMP_DIGITS;
+    *end++ = ' ';
+    memset(end, 'x', bytes - fixed);
+    end += bytes - fixed;
+    memcpy(end, "\n\n\r\n", 4);
+    kind->chunk_length = (size_t)(end + 4 - kind->chunk);
+    return kind;
+}
+
+static unsigned parameter(const char *request, const char *name, unsigned otherwise) {
+    const char *end = strstr(request, " HTTP/1.");
+    const char *found = strstr(request, name);
+    return found && end && found < end ? (unsigned)strtoul(found + strlen(name), NULL, 10) : otherwise;
+}
+
+static void start_stream(int fd, const char *request) {
+    if (strncmp(request, "GET /idle", 9) == 0) {
+        streams[fd].state = IDLE;
+        if (!send_all(fd, HEAD, sizeof HEAD - 1)) drop_stream(fd);
+        return;
+    }
+    struct kind *kind = NULL;
+    if (strncmp(request, "GET /tick", 9) == 0)
+        kind = find_kind(parameter(request, "ms=", 1000), parameter(request, "bytes=", 100));
+    if (!kind) {
+        const char *no = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        send_all(fd, no, strlen(no));
+        drop_stream(fd);
+        return;
+    }
+    stamp_event(kind);
+    if (!send_all(fd, HEAD, sizeof HEAD - 1) || !send_all(fd, kind->chunk, kind->chunk_length)) {
+        drop_stream(fd);
+        return;
+    }
+    streams[fd].state = TICKING;
+    streams[fd].kind = (uint8_t)(kind - kinds);
+    enqueue(kind, fd, clock_ns(CLOCK_MONOTONIC) + kind->interval_ns);
+}
+
+static void accept_all(void) {
+    for (;;) {
+        int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) return;
+        int one = 1;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.fd = fd};
+        if (fd >= FDS_MAX || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
+            close(fd);
+            continue;
+        }
+        streams[fd].state = FREE;
+    }
+}
+
+static void read_from(int fd) {
+    char request[4096];
+    ssize_t n = read(fd, request, sizeof request - 1);
+    if (n < 0 && errno == EAGAIN) return;
+    if (n <= 0) {
+        drop_stream(fd);
+        return;
+    }
+    request[n] = 0;
+    if (streams[fd].state != FREE) return;
+    if (strstr(request, "\r\n\r\n")) start_stream(fd, request);
+    else drop_stream(fd);
+}
+
+static void fire(struct kind *kind, uint64_t now) {
+    while (kind->head != NOBODY && streams[kind->head].deadline_ns <= now) {
+        int fd = kind->head;
+        struct stream *stream = &streams[fd];
+        kind->head = stream->next;
+        if (stream->state == TICKING) {
+            stamp_event(kind);
+            if (send_all(fd, kind->chunk, kind->chunk_length)) {
+                /* Never due again in this turn: after a pause come two events, not a storm. */
+                uint64_t next = stream->deadline_ns + kind->interval_ns;
+                enqueue(kind, fd, next <= now ? now + 1 : next);
+                continue;
+            }
+        }
+        stream->state = FREE;
+        close(fd);
+    }
+}
+
+static void fire_due(void) {
+    uint64_t now = clock_ns(CLOCK_MONOTONIC);
+    for (int i = 0; i < kinds_length; i++) fire(&kinds[i], now);
+}
+
+static void arm_timer(void) {
+    static uint64_t armed_ns;
+    uint64_t first = UINT64_MAX;
+    for (int i = 0; i < kinds_length; i++)
+        if (kinds[i].head != NOBODY && streams[kinds[i].head].deadline_ns < first)
+            first = streams[kinds[i].head].deadline_ns;
+    if (first == UINT64_MAX || first == armed_ns) return;
+    armed_ns = first;
+    struct itimerspec when = {.it_value = {(time_t)(first / 1000000000u), (long)(first % 1000000000u)}};
+    timerfd_settime(timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+static void set_up(void) {
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+
+    const char *port = getenv("PORT");
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)(port ? atoi(port) : 0)),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof at;
+    int one = 1;
+    listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (listen_fd < 0) die("socket");
+    setsockopt(listen_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(listen_fd, (struct sockaddr *)&at, length) < 0) die("bind");
+    if (listen(listen_fd, 4096) < 0) die("listen");
+    if (getsockname(listen_fd, (struct sockaddr *)&at, &length) < 0) die("getsockname");
+
+    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    struct epoll_event on_accept = {.events = EPOLLIN | EPOLLET, .data.fd = listen_fd};
+    struct epoll_event on_timer = {.events = EPOLLIN | EPOLLET, .data.fd = timer_fd};
+    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listen_fd, &on_accept) < 0) die("epoll_ctl");
+    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, timer_fd, &on_timer) < 0) die("epoll_ctl");
+
+    printf("listening on http://127.0.0.1:%d\n", ntohs(at.sin_port));
+    fflush(stdout);
+}
+
+int main(void) {
+    static struct epoll_event events[1024];
+    set_up();
+    for (;;) {
+        arm_timer();
+        int n = epoll_wait(epoll_fd, events, 1024, -1);
+        for (int i = 0; i < n; i++) {
+            int fd = events[i].data.fd;
+            if (fd == listen_fd) accept_all();
+            else if (fd != timer_fd) read_from(fd);
+        }
+        fire_due();
+    }
+}

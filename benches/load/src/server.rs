@@ -1,0 +1,178 @@
+//! The server under test: a child process on a core of its own, stopped when the value is dropped.
+
+use std::{
+    error::Error,
+    io::Read,
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    process::{Pid, Resource, Rlimit, Signal},
+    thread::CpuSet,
+};
+
+use crate::{Result, proc};
+
+pub(crate) struct Server {
+    child: Child,
+    address: SocketAddr,
+}
+
+/// A program to measure and what to call it in reports.
+#[derive(Debug, Clone)]
+pub(crate) struct Program {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+}
+
+impl Program {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        let name = path
+            .file_name()
+            .unwrap_or(path.as_os_str())
+            .to_string_lossy()
+            .into_owned();
+        Self { name, path }
+    }
+}
+
+impl Server {
+    /// Starts the program on its core, moves this thread to the other one, and reads the address
+    /// from the program's first line.
+    pub(crate) fn start(program: &Program, cores: Cores) -> Result<Self> {
+        pin_to(cores.server)?;
+        let spawned = Command::new(&program.path)
+            .env("PORT", "0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn();
+        pin_to(cores.generator)?;
+        let child = spawned.map_err(|error| format!("{}: {error}", program.path.display()))?;
+        let mut server = Self {
+            child,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        };
+        server.address = server.read_address()?;
+        Ok(server)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn cpu_ns(&self) -> Result<u64> {
+        proc::cpu_ns(self.child.id()).map_err(|error| self.explain(error))
+    }
+
+    pub(crate) fn memory(&self) -> Result<proc::Memory> {
+        proc::Memory::of(self.child.id()).map_err(|error| self.explain(error))
+    }
+
+    fn explain(&self, error: Box<dyn Error>) -> Box<dyn Error> {
+        format!("the server (process {}) is gone: {error}", self.child.id()).into()
+    }
+
+    fn read_address(&mut self) -> Result<SocketAddr> {
+        // The pipe stays open in `child`, so that the server can write more lines.
+        let stdout = self
+            .child
+            .stdout
+            .as_mut()
+            .ok_or("the server has no stdout")?;
+        let deadline = Instant::now() + START_TIMEOUT;
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        while !line.ends_with(b"\n") {
+            let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now()))?;
+            let ready =
+                rustix::event::poll(&mut [PollFd::new(stdout, PollFlags::IN)], Some(&left))?;
+            if ready == 0 || stdout.read(&mut byte)? == 0 || line.len() > 1000 {
+                return Err("the server printed no address".into());
+            }
+            line.push(byte[0]);
+        }
+        let line = String::from_utf8_lossy(&line);
+        let address = line
+            .trim_end()
+            .strip_prefix("listening on http://")
+            .and_then(|rest| rest.parse().ok());
+        match address {
+            Some(address @ SocketAddr::V4(v4)) if v4.ip().is_loopback() => Ok(address),
+            _ => Err(
+                format!("the server's first line names no IPv4 loopback address: {line:?}").into(),
+            ),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        // A child that is not waited for keeps its id, so the signal cannot hit a stranger.
+        let _ = rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM);
+        while let Ok(None) = self.child.try_wait() {
+            if Instant::now() > deadline {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Raises the number of descriptors to the hard limit, for this process and its children, and
+/// returns it.
+pub(crate) fn raise_descriptor_limit() -> Result<u64> {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    rustix::process::setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    )?;
+    Ok(limit.maximum.unwrap_or(u64::MAX))
+}
+
+/// Where the two sides run: the first two cores that this process may use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cores {
+    server: usize,
+    generator: usize,
+}
+
+impl Cores {
+    /// Call it before anything is pinned.
+    pub(crate) fn find() -> Result<Self> {
+        let set = rustix::thread::sched_getaffinity(None)?;
+        let cores: Vec<usize> = (0..CpuSet::MAX_CPU)
+            .filter(|&core| set.is_set(core))
+            .collect();
+        match cores[..] {
+            [] => Err("this process may use no core".into()),
+            [core] => {
+                eprintln!("only one core: server and generator share it, the figures mean little");
+                Ok(Self {
+                    server: core,
+                    generator: core,
+                })
+            }
+            [server, generator, ..] => Ok(Self { server, generator }),
+        }
+    }
+}
+
+/// Children inherit the core of the thread that starts them.
+fn pin_to(core: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(core);
+    Ok(rustix::thread::sched_setaffinity(None, &set)?)
+}
+
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
