@@ -3,6 +3,10 @@
 #![deny(missing_docs)]
 
 mod conn;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "requests will be read through Signals")
+)]
 mod datastar;
 mod engine;
 mod error;
@@ -16,6 +20,10 @@ mod reactor;
 mod sse;
 mod wheel;
 
+pub use datastar::{
+    AttributeNameError, ById, BySelector, DATASTAR_VERSION, EscapeHtml, ExecuteScript, Namespace,
+    PatchElements, PatchMode, PatchSignals, PatchSignalsError, ScriptTag, Signals, SignalsError,
+};
 pub use error::{BoxError, CloseReason};
 pub use limits::Limits;
 pub use sse::{DataWriter, Encode, Event, EventBuffer, EventError, EventId, EventName};

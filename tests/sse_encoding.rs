@@ -11,8 +11,7 @@ mod hostile;
 #[path = "support/sse_parser.rs"]
 mod sse_parser;
 
-use hostile::normalised;
-use sse_parser::{Dispatched, SseParser};
+use sse_parser::{Dispatched, SseParser, normalised};
 
 #[track_caller]
 fn assert_encodes(event: impl Encode, expected: &str) {
@@ -278,8 +277,8 @@ proptest! {
         let comment = comment.map(|comment| normalised(&comment)).unwrap_or_default();
         let read_comment: Vec<_> = read.comments.iter().map(|line| &line[1..]).collect();
         prop_assert_eq!(read_comment.join("\n"), comment);
-        prop_assert_eq!(read.retries_ms, []);
-        prop_assert_eq!(read.unknown_fields, []);
+        prop_assert!(read.retries_ms.is_empty());
+        prop_assert!(read.unknown_fields.is_empty());
     }
 
     #[test]

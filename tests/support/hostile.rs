@@ -8,11 +8,6 @@ pub(crate) fn text() -> impl Strategy<Value = String> {
     vec(piece(), 0..40).prop_map(|pieces| pieces.concat())
 }
 
-/// What a reader of event streams makes of the line ends in `text`.
-pub(crate) fn normalised(text: &str) -> String {
-    text.replace("\r\n", "\n").replace('\r', "\n")
-}
-
 fn piece() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => proptest::sample::select(PIECES).prop_map(str::to_owned),

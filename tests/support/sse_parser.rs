@@ -11,6 +11,11 @@ pub(crate) struct Dispatched {
     pub(crate) last_event_id: String,
 }
 
+/// What a reader of event streams makes of the line ends in `text`.
+pub(crate) fn normalised(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\r', "\n")
+}
+
 /// The state of one stream. What has been read is in the public fields.
 #[derive(Debug, Default)]
 pub(crate) struct SseParser {
