@@ -3,15 +3,28 @@
 #![deny(missing_docs)]
 
 mod conn;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "requests will be read through Signals")
+)]
 mod datastar;
 mod engine;
 mod error;
 mod http;
 mod limits;
 mod reactor;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the engine will frame and truncate")
+)]
 mod sse;
 #[cfg_attr(not(test), expect(dead_code, reason = "the engine is not built yet"))]
 mod wheel;
 
+pub use datastar::{
+    AttributeNameError, ById, BySelector, DATASTAR_VERSION, EscapeHtml, ExecuteScript, Namespace,
+    PatchElements, PatchMode, PatchSignals, PatchSignalsError, ScriptTag, Signals, SignalsError,
+};
 pub use error::{BoxError, CloseReason};
 pub use limits::Limits;
+pub use sse::{DataWriter, Encode, Event, EventBuffer, EventError, EventId, EventName};

@@ -1,1 +1,99 @@
-//! Not built yet.
+//! The Datastar protocol, 1.0: builders that encode straight into an event, and the reader of
+//! the signals that a request carries.
+//!
+//! | to the page | from the page |
+//! |---|---|
+//! | [`PatchElements`]: HTML into the document, or elements out of it | [`Signals`] |
+//! | [`PatchSignals`]: values into the page's signals, or signals away | |
+//! | [`ExecuteScript`]: JavaScript to run | |
+//!
+//! What this floor promises: the lines leave in the order of the SDK's ADR, defaults are left
+//! out as it says, and whatever text goes into any of the fields, the client reads that text and
+//! no line more. It knows no connection and no HTTP but the parts of a request that carry
+//! signals.
+//!
+//! Source of all rules: `sdk/ADR.md` of starfederation/datastar; where the 1.0 client differs or
+//! the ADR is silent, the item says so.
+
+mod elements;
+mod html;
+mod patch_signals;
+mod script;
+mod signals;
+
+pub use elements::{ById, BySelector, Namespace, PatchElements, PatchMode};
+pub use html::{DATASTAR_VERSION, EscapeHtml, ScriptTag};
+pub use patch_signals::{PatchSignals, PatchSignalsError};
+pub use script::{AttributeNameError, ExecuteScript};
+pub use signals::{Signals, SignalsError};
+
+use crate::sse::{EventBuffer, EventId, EventName, Retry};
+
+/// What every Datastar event may carry besides its data.
+#[derive(Debug, Clone, Default)]
+struct Envelope<'a> {
+    id: Option<EventId<'a>>,
+    retry: Option<Retry>,
+}
+
+impl Envelope<'_> {
+    fn encode(&self, name: &EventName<'_>, out: &mut EventBuffer) {
+        out.event(name);
+        if let Some(id) = &self.id {
+            out.id(id);
+        }
+        if let Some(retry) = self.retry
+            && retry.millis() != RETRY_MS_DEFAULT
+        {
+            out.retry_field(retry);
+        }
+    }
+}
+
+/// The setters of the envelope, the same on every builder.
+macro_rules! envelope_setters {
+    ($a:lifetime) => {
+        /// Gives the event an id, text or a number, which the client sends as `Last-Event-ID`
+        /// when it retries. The empty id makes it forget the last one.
+        ///
+        /// # Errors
+        ///
+        /// [`EventError::IdHasNewline`](crate::EventError::IdHasNewline) and
+        /// [`EventError::IdHasNul`](crate::EventError::IdHasNul); a number always fits.
+        pub fn id<I>(mut self, id: I) -> Result<Self, $crate::EventError>
+        where
+            I: TryInto<$crate::EventId<$a>>,
+            $crate::EventError: From<I::Error>,
+        {
+            self.envelope.id = Some(id.try_into()?);
+            Ok(self)
+        }
+
+        /// Tells the client how long to wait before it retries, from now on; at least 1 ms and
+        /// at most 2^31 - 1 ms. One second is Datastar's default and is left out, as the ADR
+        /// demands; to go back to it after another value, send
+        /// [`Event::retry_only`](crate::Event::retry_only).
+        pub fn retry(mut self, delay: std::time::Duration) -> Self {
+            self.envelope.retry = Some($crate::sse::Retry::new(delay));
+            self
+        }
+    };
+}
+use envelope_setters;
+
+/// Appends a `selector` or `viewTransitionSelector` line. Line ends become spaces, which is what
+/// they are to CSS; a second line would reach the client as another selector.
+fn encode_selector(key: &str, selector: &str, out: &mut EventBuffer) {
+    out.data_with(Some(key), |data| {
+        for (index, part) in selector.split(['\r', '\n']).enumerate() {
+            if index > 0 {
+                data.push_str(" ");
+            }
+            data.push_str(part);
+        }
+    });
+}
+
+const PATCH_ELEMENTS: EventName<'static> = EventName::from_static("datastar-patch-elements");
+const PATCH_SIGNALS: EventName<'static> = EventName::from_static("datastar-patch-signals");
+const RETRY_MS_DEFAULT: u32 = 1000;

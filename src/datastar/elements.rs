@@ -1,0 +1,302 @@
+//! `datastar-patch-elements`: HTML into the page, elements out of it.
+
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+};
+
+use super::{Envelope, PATCH_ELEMENTS, encode_selector, envelope_setters};
+use crate::sse::{Encode, EventBuffer};
+
+/// Patches elements into the page.
+///
+/// Without a selector each top-level element of the HTML is morphed into the element with the
+/// same `id`, which is the usual way:
+///
+/// ```
+/// use starwheel::{EventBuffer, PatchElements};
+/// let mut out = EventBuffer::new();
+/// out.push(&PatchElements::new("<b id=\"left\">9</b>"));
+/// assert_eq!(
+///     out.as_bytes(),
+///     b"event: datastar-patch-elements\ndata: elements <b id=\"left\">9</b>\n\n",
+/// );
+/// ```
+///
+/// With a selector all eight modes are open. They are not without one, because the client
+/// refuses them, and so does the compiler:
+///
+/// ```
+/// use starwheel::{EventBuffer, PatchElements, PatchMode};
+/// let mut out = EventBuffer::new();
+/// out.push(&PatchElements::new("<li>hello</li>").selector("#log").mode(PatchMode::Append));
+/// assert_eq!(
+///     out.as_bytes(),
+///     b"event: datastar-patch-elements\n\
+///       data: selector #log\n\
+///       data: mode append\n\
+///       data: elements <li>hello</li>\n\n",
+/// );
+/// ```
+///
+/// ```compile_fail
+/// use starwheel::{PatchElements, PatchMode};
+/// let nowhere = PatchElements::new("<li>hello</li>").mode(PatchMode::Append);
+/// ```
+///
+/// The elements are anything that implements `Display`: text, `format_args!`, the templates of
+/// most template engines. They are formatted once per encoding, straight into the event. They
+/// are HTML and are not escaped: text from elsewhere goes through
+/// [`EscapeHtml`](crate::EscapeHtml) first. Line ends arrive as LF, which is how HTML reads them
+/// anyway.
+///
+/// The type parameters are the elements' type and how the target is found ([`ById`] or
+/// [`BySelector`]); a function that returns a patch can say `PatchElements<'static, String>`.
+#[derive(Debug, Clone)]
+#[must_use = "a patch does nothing until it is sent or published"]
+pub struct PatchElements<'a, H, T = ById> {
+    elements: H,
+    target: T,
+    view_transition: ViewTransition<'a>,
+    namespace: Namespace,
+    envelope: Envelope<'a>,
+}
+
+impl<'a, H: fmt::Display> PatchElements<'a, H> {
+    /// Patches this HTML: each of its top-level elements goes where an element has its `id`.
+    /// Elements whose `id` is not on the page are dropped with a warning in its console. Empty
+    /// HTML changes nothing.
+    pub fn new(elements: H) -> Self {
+        Self {
+            elements,
+            target: ById {
+                mode: PatchMode::Outer,
+            },
+            view_transition: ViewTransition::None,
+            namespace: Namespace::Html,
+            envelope: Envelope::default(),
+        }
+    }
+
+    /// Replaces the elements with the same `id` instead of morphing them: their state (focus,
+    /// scroll position, input) is lost.
+    pub fn replace(mut self) -> Self {
+        self.target.mode = PatchMode::Replace;
+        self
+    }
+
+    /// Patches every element that matches this CSS selector instead.
+    ///
+    /// Line ends in the selector become spaces; CSS reads them as white space anyway. The client
+    /// takes an empty selector for none and reports `PatchElementsExpectedSelector` in the
+    /// page's console unless the mode is `Outer` or `Replace`.
+    pub fn selector(
+        self,
+        selector: impl Into<Cow<'a, str>>,
+    ) -> PatchElements<'a, H, BySelector<'a>> {
+        PatchElements {
+            elements: self.elements,
+            target: BySelector {
+                selector: selector.into(),
+                mode: self.target.mode,
+            },
+            view_transition: self.view_transition,
+            namespace: self.namespace,
+            envelope: self.envelope,
+        }
+    }
+}
+
+impl<'a> PatchElements<'a, &'static str, BySelector<'a>> {
+    /// Removes every element that matches this CSS selector.
+    ///
+    /// ```
+    /// use starwheel::{EventBuffer, PatchElements};
+    /// let mut out = EventBuffer::new();
+    /// out.push(&PatchElements::remove("#row-7"));
+    /// assert_eq!(
+    ///     out.as_bytes(),
+    ///     b"event: datastar-patch-elements\ndata: selector #row-7\ndata: mode remove\n\n",
+    /// );
+    /// ```
+    pub fn remove(selector: impl Into<Cow<'a, str>>) -> Self {
+        PatchElements::new("")
+            .selector(selector)
+            .mode(PatchMode::Remove)
+    }
+}
+
+impl<H> PatchElements<'_, H, BySelector<'_>> {
+    /// Says where the elements go, seen from what the selector matches. `Outer` by default.
+    pub fn mode(mut self, mode: PatchMode) -> Self {
+        self.target.mode = mode;
+        self
+    }
+}
+
+impl<'a, H, T> PatchElements<'a, H, T> {
+    /// Lets the browser animate the change with the View Transition API, where it has one.
+    pub fn use_view_transition(mut self) -> Self {
+        if matches!(self.view_transition, ViewTransition::None) {
+            self.view_transition = ViewTransition::OfDocument;
+        }
+        self
+    }
+
+    /// Like [`use_view_transition`](Self::use_view_transition), but animates the element that
+    /// matches this CSS selector instead of the document. Known to Datastar 1.0.2 and later;
+    /// line ends in the selector become spaces.
+    pub fn view_transition_selector(mut self, selector: impl Into<Cow<'a, str>>) -> Self {
+        self.view_transition = ViewTransition::OfElement(selector.into());
+        self
+    }
+
+    /// Says in which namespace the elements are created. `Html` by default.
+    pub fn namespace(mut self, namespace: Namespace) -> Self {
+        self.namespace = namespace;
+        self
+    }
+
+    envelope_setters!('a);
+
+    fn encode_at(&self, selector: Option<&str>, mode: PatchMode, out: &mut EventBuffer)
+    where
+        H: fmt::Display,
+    {
+        self.envelope.encode(&PATCH_ELEMENTS, out);
+        if let Some(selector) = selector {
+            encode_selector("selector", selector, out);
+        }
+        if mode != PatchMode::default() {
+            out.data_with_key("mode", mode.as_str());
+        }
+        if !matches!(self.view_transition, ViewTransition::None) {
+            out.data_with_key("useViewTransition", "true");
+        }
+        if let ViewTransition::OfElement(selector) = &self.view_transition {
+            encode_selector("viewTransitionSelector", selector, out);
+        }
+        if self.namespace != Namespace::default() {
+            out.data_with_key("namespace", self.namespace.as_str());
+        }
+        let wrote_elements = out.data_unless_empty("elements", |data| {
+            // Writing to memory does not fail; a `Display` that reports an error ends its data.
+            let _ = write!(data, "{}", self.elements);
+        });
+        if !wrote_elements && selector.is_none() {
+            // An event without any data would not be dispatched, and its id not be noted.
+            out.data_with_key("elements", "");
+        }
+    }
+}
+
+impl<H: fmt::Display> Encode for PatchElements<'_, H> {
+    fn encode(&self, out: &mut EventBuffer) {
+        self.encode_at(None, self.target.mode, out);
+    }
+}
+
+impl<H: fmt::Display> Encode for PatchElements<'_, H, BySelector<'_>> {
+    fn encode(&self, out: &mut EventBuffer) {
+        self.encode_at(Some(&self.target.selector), self.target.mode, out);
+    }
+}
+
+/// The target of [`PatchElements`] without a selector: the elements with the same `id`.
+#[derive(Debug, Clone)]
+pub struct ById {
+    /// `Outer` or `Replace`.
+    mode: PatchMode,
+}
+
+/// The target of [`PatchElements`] with a selector: all elements that match it.
+#[derive(Debug, Clone)]
+pub struct BySelector<'a> {
+    selector: Cow<'a, str>,
+    mode: PatchMode,
+}
+
+/// Where patched elements go, seen from the target that the selector found.
+///
+/// Morphing changes an element into the new one in place and keeps what both have in common:
+/// focus, scroll position, state of inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum PatchMode {
+    /// The target itself is morphed. The default.
+    #[default]
+    Outer,
+    /// What is inside the target is morphed.
+    Inner,
+    /// The target is replaced without morphing.
+    Replace,
+    /// Into the target, before its first child.
+    Prepend,
+    /// Into the target, after its last child.
+    Append,
+    /// Before the target.
+    Before,
+    /// After the target.
+    After,
+    /// The target is removed; the elements do not matter.
+    Remove,
+}
+
+impl PatchMode {
+    /// The mode as it is called in the protocol.
+    ///
+    /// ```
+    /// assert_eq!(starwheel::PatchMode::Prepend.as_str(), "prepend");
+    /// ```
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Outer => "outer",
+            Self::Inner => "inner",
+            Self::Replace => "replace",
+            Self::Prepend => "prepend",
+            Self::Append => "append",
+            Self::Before => "before",
+            Self::After => "after",
+            Self::Remove => "remove",
+        }
+    }
+}
+
+/// The XML namespace in which patched elements are created.
+///
+/// Needed when the top-level elements are the inside of an `<svg>` or `<math>` that is on the
+/// page; whole `<svg>` elements are HTML.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Namespace {
+    /// HTML. The default.
+    #[default]
+    Html,
+    /// SVG.
+    Svg,
+    /// MathML.
+    MathMl,
+}
+
+impl Namespace {
+    /// The namespace as it is called in the protocol.
+    ///
+    /// ```
+    /// assert_eq!(starwheel::Namespace::MathMl.as_str(), "mathml");
+    /// ```
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Html => "html",
+            Self::Svg => "svg",
+            Self::MathMl => "mathml",
+        }
+    }
+}
+
+/// The client ignores a view transition's selector without a transition, so that is no value.
+#[derive(Debug, Clone)]
+enum ViewTransition<'a> {
+    None,
+    OfDocument,
+    OfElement(Cow<'a, str>),
+}

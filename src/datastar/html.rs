@@ -1,0 +1,96 @@
+//! Text into HTML: escaping, and the tag that loads the client.
+
+use std::{borrow::Cow, fmt};
+
+/// The version of the Datastar client that this crate is written and tested against.
+pub const DATASTAR_VERSION: &str = "1.0.4";
+
+/// Text, escaped for HTML: for use between tags and inside quoted attribute values.
+///
+/// ```
+/// use starwheel::{EscapeHtml, PatchElements};
+/// let name = "<script>alert('x')</script>";
+/// let patch = PatchElements::new(format!("<b id=\"name\">{}</b>", EscapeHtml(name)));
+/// assert_eq!(EscapeHtml("a<b & \"c\"").to_string(), "a&lt;b &amp; &quot;c&quot;");
+/// ```
+///
+/// Escapes `&`, `<`, `>`, `"` and `'`, and also CR and LF, so that the text comes through line
+/// based formats unchanged. It is not enough inside `<script>`, `<style>`, unquoted attributes,
+/// URLs, or attributes whose value is code, as in `onclick` and `data-on:click`.
+#[derive(Debug, Clone, Copy)]
+pub struct EscapeHtml<'a>(pub &'a str);
+
+impl fmt::Display for EscapeHtml<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut plain_from = 0;
+        for (at, special) in self.0.match_indices(['&', '<', '>', '"', '\'', '\r', '\n']) {
+            f.write_str(&self.0[plain_from..at])?;
+            f.write_str(match special {
+                "&" => "&amp;",
+                "<" => "&lt;",
+                ">" => "&gt;",
+                "\"" => "&quot;",
+                "'" => "&#39;",
+                "\r" => "&#13;",
+                _ => "&#10;",
+            })?;
+            plain_from = at + special.len();
+        }
+        f.write_str(&self.0[plain_from..])
+    }
+}
+
+/// The `<script>` tag that loads the Datastar client; belongs into the `<head>` of a page.
+///
+/// ```
+/// use starwheel::ScriptTag;
+/// let page = format!("<!doctype html><head>{}</head>", ScriptTag::CDN);
+/// assert_eq!(
+///     ScriptTag::CDN.to_string(),
+///     "<script type=\"module\" src=\"https://cdn.jsdelivr.net/gh/starfederation/datastar@v1.0.4/bundles/datastar.js\"></script>",
+/// );
+/// assert_eq!(
+///     ScriptTag::hosted("/js/datastar.js?v=1&x").to_string(),
+///     "<script type=\"module\" src=\"/js/datastar.js?v=1&amp;x\"></script>",
+/// );
+/// ```
+#[derive(Debug, Clone)]
+pub struct ScriptTag<'a>(Source<'a>);
+
+impl<'a> ScriptTag<'a> {
+    /// Loads version [`DATASTAR_VERSION`] from the public CDN jsDelivr.
+    pub const CDN: Self = Self(Source::Cdn);
+
+    /// Loads the client from your own server. `src` is any URL or path; it is escaped.
+    ///
+    /// Use the ordinary bundle: the aliased one listens to `data-star-*` attributes, so that it
+    /// neither sees yours nor removes the scripts of [`ExecuteScript`](crate::ExecuteScript).
+    #[must_use]
+    pub fn hosted(src: impl Into<Cow<'a, str>>) -> Self {
+        Self(Source::Hosted(src.into()))
+    }
+}
+
+impl fmt::Display for ScriptTag<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<script type=\"module\" src=\"")?;
+        match &self.0 {
+            Source::Cdn => write!(f, "{CDN_PROJECT}@v{DATASTAR_VERSION}/bundles/datastar.js")?,
+            Source::Hosted(src) => EscapeHtml(src).fmt(f)?,
+        }
+        f.write_str("\"></script>")
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Source<'a> {
+    Cdn,
+    Hosted(Cow<'a, str>),
+}
+
+/// Writes ` name="value"`. The name is the caller's duty.
+pub(super) fn write_attribute(out: &mut impl fmt::Write, name: &str, value: &str) -> fmt::Result {
+    write!(out, " {name}=\"{}\"", EscapeHtml(value))
+}
+
+const CDN_PROJECT: &str = "https://cdn.jsdelivr.net/gh/starfederation/datastar";

@@ -1,0 +1,286 @@
+//! The signals that a page sends with its requests.
+
+use std::{error::Error, fmt};
+
+use serde_core::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+/// The signals of a page, as one of its requests carried them.
+///
+/// ```
+/// # fn main() -> Result<(), starwheel::SignalsError> {
+/// use starwheel::Signals;
+/// let signals = Signals::parse(br#"{"user": {"name": "Ann"}, "count": 3, "tags": ["a", "b"]}"#)?;
+/// assert_eq!(signals.str("user.name"), Some("Ann"));
+/// assert_eq!(signals.i64("count"), Some(3));
+/// assert_eq!(signals.str("tags.1"), Some("b"));
+/// assert_eq!(signals.str("count"), None, "a number is not text");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Names are dotted, as in Datastar; a part that meets an array is an index into it. Signals
+/// whose name starts with `_` stay in the page. Everything here was chosen by the client: check
+/// it as any input.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Signals(Map<String, Value>);
+
+impl Signals {
+    /// Reads signals from JSON. Blank text means no signals. Of two members with one name the
+    /// last counts, as in JavaScript; objects and arrays may be nested 127 deep.
+    ///
+    /// # Errors
+    ///
+    /// [`SignalsError::NotUtf8`], [`SignalsError::Json`] and [`SignalsError::NotAnObject`].
+    pub fn parse(json: &[u8]) -> Result<Self, SignalsError> {
+        let json = std::str::from_utf8(json).map_err(|_| SignalsError::NotUtf8)?;
+        if json.trim_ascii().is_empty() {
+            return Ok(Self::default());
+        }
+        match serde_json::from_str(json).map_err(SignalsError::Json)? {
+            Value::Object(signals) => Ok(Self(signals)),
+            _ => Err(SignalsError::NotAnObject),
+        }
+    }
+
+    /// Reads the signals of a request, given the parts of it that matter: the method, the decoded
+    /// value of the query parameter `datastar`, the `Content-Type` and the body.
+    ///
+    /// GET, HEAD and DELETE carry signals in the query, all other methods in a JSON body, even if
+    /// there is a query parameter too. Neither being there is no error. A body of another type is
+    /// one: browsers send forms and plain text across sites without asking, JSON never.
+    pub(crate) fn from_parts(
+        method: &str,
+        query_value: Option<&str>,
+        content_type: Option<&str>,
+        body: &[u8],
+    ) -> Result<Self, SignalsError> {
+        if matches!(method, "GET" | "HEAD" | "DELETE") {
+            return Self::parse(query_value.unwrap_or_default().as_bytes());
+        }
+        match content_type {
+            Some(content_type) if is_json(content_type) => Self::parse(body),
+            None if body.is_empty() => Ok(Self::default()),
+            _ => Err(SignalsError::ContentType),
+        }
+    }
+
+    /// The signal with this dotted name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        let (first, rest) = match name.split_once('.') {
+            Some((first, rest)) => (first, Some(rest)),
+            None => (name, None),
+        };
+        let signal = self.0.get(first)?;
+        rest.into_iter()
+            .flat_map(|rest| rest.split('.'))
+            .try_fold(signal, |signal, part| match signal {
+                Value::Object(inside) => inside.get(part),
+                Value::Array(items) => items.get(part.parse::<usize>().ok()?),
+                _ => None,
+            })
+    }
+
+    /// The signal with this dotted name, if it is text.
+    #[must_use]
+    pub fn str(&self, name: &str) -> Option<&str> {
+        self.get(name)?.as_str()
+    }
+
+    /// The signal with this dotted name, if it is a number.
+    #[must_use]
+    pub fn f64(&self, name: &str) -> Option<f64> {
+        self.get(name)?.as_f64()
+    }
+
+    /// The signal with this dotted name, if it is a whole number written without a fraction, as
+    /// JavaScript writes whole numbers below 10^21, and fits 64 bits.
+    #[must_use]
+    pub fn i64(&self, name: &str) -> Option<i64> {
+        self.get(name)?.as_i64()
+    }
+
+    /// The signal with this dotted name, if it is true or false.
+    #[must_use]
+    pub fn bool(&self, name: &str) -> Option<bool> {
+        self.get(name)?.as_bool()
+    }
+
+    /// True if the request carried no signals.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All signals as a value of your own type.
+    ///
+    /// ```
+    /// use starwheel::Signals;
+    /// #[derive(serde::Deserialize)]
+    /// struct Form { name: String, age: u8 }
+    ///
+    /// let form: Form = Signals::parse(br#"{"name": "Ann", "age": 44, "open": true}"#)?.deserialize()?;
+    /// assert_eq!((form.name.as_str(), form.age), ("Ann", 44));
+    /// # Ok::<(), starwheel::SignalsError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SignalsError::Mismatch`] if they do not fit that type.
+    pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, SignalsError> {
+        T::deserialize(&self.0).map_err(SignalsError::Mismatch)
+    }
+}
+
+/// Why a request's signals cannot be read. All of these are the client's mistake;
+/// [`status`](Self::status) is the answer to give.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SignalsError {
+    /// The body is not declared as JSON. Datastar's form mode (`contentType: 'form'`) sends
+    /// forms instead of signals; read those from the request's query or body.
+    ContentType,
+    /// The JSON is not UTF-8.
+    NotUtf8,
+    /// It is not JSON, or nested too deep.
+    Json(serde_json::Error),
+    /// It is JSON, but not an object.
+    NotAnObject,
+    /// The signals do not fit the type asked for.
+    Mismatch(serde_json::Error),
+}
+
+impl SignalsError {
+    /// The HTTP status that answers the request: 415 for another content type, otherwise 400.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::ContentType => 415,
+            _ => 400,
+        }
+    }
+}
+
+/// Safe to log and to send: what the client sent is escaped, and the reason is cut after some
+/// hundred characters.
+impl fmt::Display for SignalsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ContentType => f.write_str("signals come as application/json"),
+            Self::NotUtf8 => f.write_str("signals are not UTF-8"),
+            Self::Json(error) => write_reason(f, "signals are not JSON", error),
+            Self::NotAnObject => f.write_str("signals are not a JSON object"),
+            Self::Mismatch(error) => write_reason(f, "signals do not fit", error),
+        }
+    }
+}
+
+impl Error for SignalsError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Json(error) | Self::Mismatch(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// True for `application/json` and `+json` types, with or without parameters.
+fn is_json(content_type: &str) -> bool {
+    let media_type = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii();
+    let Some((kind, subtype)) = media_type.split_once('/') else {
+        return false;
+    };
+    let suffix = subtype.rsplit('+').next().unwrap_or_default();
+    kind.eq_ignore_ascii_case("application") && suffix.eq_ignore_ascii_case("json")
+}
+
+/// Some of serde's reasons quote the input: names of unknown members, for example.
+fn write_reason(f: &mut fmt::Formatter<'_>, what: &str, error: &serde_json::Error) -> fmt::Result {
+    write!(f, "{what}: ")?;
+    let reason = error.to_string();
+    for character in reason.chars().take(REASON_CHARACTERS_MAX) {
+        if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') {
+            write!(f, "{}", character.escape_unicode())?;
+        } else {
+            fmt::Write::write_char(f, character)?;
+        }
+    }
+    Ok(())
+}
+
+const REASON_CHARACTERS_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JSON: Option<&str> = Some("application/json");
+    const BODY: &[u8] = br#"{"from": "body"}"#;
+    const QUERY: Option<&str> = Some(r#"{"from": "query"}"#);
+
+    #[track_caller]
+    fn assert_from(request: Result<Signals, SignalsError>, place: &str) {
+        assert_eq!(request.unwrap().str("from"), Some(place));
+    }
+
+    #[test]
+    fn the_method_says_where_signals_are() {
+        for method in ["GET", "HEAD", "DELETE"] {
+            assert_from(Signals::from_parts(method, QUERY, JSON, BODY), "query");
+        }
+        for method in ["POST", "PUT", "PATCH", "QUERY"] {
+            assert_from(Signals::from_parts(method, QUERY, JSON, BODY), "body");
+        }
+    }
+
+    #[test]
+    fn no_signals_are_no_error() {
+        for (method, content_type, body) in [
+            ("GET", None, &b""[..]),
+            ("GET", JSON, BODY),
+            ("DELETE", Some("text/plain"), b"ignored"),
+            ("POST", None, b""),
+            ("POST", JSON, b""),
+            ("POST", JSON, b" \r\n"),
+        ] {
+            assert!(
+                Signals::from_parts(method, None, content_type, body)
+                    .unwrap()
+                    .is_empty()
+            );
+        }
+    }
+
+    #[test]
+    fn a_body_is_read_as_json_only_when_it_says_so() {
+        for json in [
+            "application/json;charset=utf-8",
+            "Application/JSON ; x",
+            "application/a+json",
+        ] {
+            assert_from(Signals::from_parts("POST", None, Some(json), BODY), "body");
+        }
+        for other in [
+            "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=application/json",
+            "text/plain",
+            "text/json",
+            "application/jsonx",
+            "json",
+            "",
+        ] {
+            let refused = Signals::from_parts("POST", QUERY, Some(other), BODY).unwrap_err();
+            assert!(matches!(refused, SignalsError::ContentType), "{other}");
+            assert_eq!(refused.status(), 415);
+        }
+        assert!(
+            Signals::from_parts("POST", None, None, BODY).is_err(),
+            "a blob without a type"
+        );
+    }
+}

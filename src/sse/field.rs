@@ -1,0 +1,245 @@
+//! The values of the `event`, `id` and `retry` fields: once built, they fit on their line.
+
+use std::{borrow::Cow, convert::Infallible, error::Error, fmt, time::Duration};
+
+use memchr::{memchr, memchr2};
+
+/// The name of an event: what `addEventListener` of an `EventSource` listens for.
+///
+/// Holds no CR and no LF, because they would end the line and start a field of their own. An
+/// empty name means the same as none: the client dispatches `message`. Source: WHATWG HTML 9.2.6.
+///
+/// ```
+/// use starwheel::{EventError, EventName};
+/// const PRICE: EventName<'static> = EventName::from_static("price");
+/// assert_eq!(PRICE.as_str(), "price");
+/// assert_eq!(EventName::try_from("a\nid: 7"), Err(EventError::NameHasNewline));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventName<'a>(Cow<'a, str>);
+
+impl<'a> EventName<'a> {
+    /// A name known when the program is compiled; most useful in a `const`.
+    ///
+    /// # Panics
+    ///
+    /// On CR or LF in `name`. In a `const` that is an error of compilation.
+    #[must_use]
+    pub const fn from_static(name: &'static str) -> EventName<'static> {
+        let bytes = name.as_bytes();
+        let mut at = 0;
+        while at < bytes.len() {
+            assert!(
+                bytes[at] != b'\n' && bytes[at] != b'\r',
+                "an event name is one line"
+            );
+            at += 1;
+        }
+        EventName(Cow::Borrowed(name))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The same name without the borrow; copies the text unless it is owned already.
+    #[must_use]
+    pub fn into_owned(self) -> EventName<'static> {
+        EventName(Cow::Owned(self.0.into_owned()))
+    }
+
+    fn checked(name: Cow<'a, str>) -> Result<Self, EventError> {
+        if memchr2(b'\n', b'\r', name.as_bytes()).is_some() {
+            return Err(EventError::NameHasNewline);
+        }
+        Ok(Self(name))
+    }
+}
+
+/// The id of an event: what a client that reconnects sends back as `Last-Event-ID`.
+///
+/// Holds no CR and no LF, which would end the line, and no NUL, which makes clients ignore the
+/// id. The empty id is allowed and means "forget the id": the client then reconnects without
+/// `Last-Event-ID`. Numbers need no allocation. Source: WHATWG HTML 9.2.6.
+///
+/// ```
+/// use starwheel::{EventError, EventId};
+/// assert_eq!(EventId::from(7_u64).to_string(), "7");
+/// assert_eq!(EventId::try_from("a\0"), Err(EventError::IdHasNul));
+/// assert_eq!(EventId::try_from("a\r"), Err(EventError::IdHasNewline));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventId<'a>(IdText<'a>);
+
+impl<'a> EventId<'a> {
+    /// The same id without the borrow; copies the text unless it is owned already.
+    #[must_use]
+    pub fn into_owned(self) -> EventId<'static> {
+        EventId(match self.0 {
+            IdText::Text(text) => IdText::Text(Cow::Owned(text.into_owned())),
+            IdText::Unsigned(number) => IdText::Unsigned(number),
+            IdText::Signed(number) => IdText::Signed(number),
+        })
+    }
+
+    fn checked(id: Cow<'a, str>) -> Result<Self, EventError> {
+        if memchr2(b'\n', b'\r', id.as_bytes()).is_some() {
+            return Err(EventError::IdHasNewline);
+        }
+        if memchr(0, id.as_bytes()).is_some() {
+            return Err(EventError::IdHasNul);
+        }
+        Ok(Self(IdText::Text(id)))
+    }
+
+    pub(super) fn append_to(&self, bytes: &mut Vec<u8>) {
+        let mut digits = itoa::Buffer::new();
+        bytes.extend_from_slice(match &self.0 {
+            IdText::Text(text) => text.as_bytes(),
+            IdText::Unsigned(number) => digits.format(*number).as_bytes(),
+            IdText::Signed(number) => digits.format(*number).as_bytes(),
+        });
+    }
+}
+
+impl fmt::Display for EventId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            IdText::Text(text) => f.write_str(text),
+            IdText::Unsigned(number) => number.fmt(f),
+            IdText::Signed(number) => number.fmt(f),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum IdText<'a> {
+    Text(Cow<'a, str>),
+    Unsigned(u64),
+    Signed(i64),
+}
+
+/// Why a text cannot be the name or the id of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EventError {
+    /// The name holds CR or LF.
+    NameHasNewline,
+    /// The id holds CR or LF.
+    IdHasNewline,
+    /// The id holds NUL, so clients would ignore it.
+    IdHasNul,
+}
+
+impl fmt::Display for EventError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NameHasNewline => "an event name is one line: take CR and LF out of it",
+            Self::IdHasNewline => "an event id is one line: take CR and LF out of it",
+            Self::IdHasNul => "clients ignore an event id with NUL: take it out, or encode the id",
+        })
+    }
+}
+
+impl Error for EventError {}
+
+/// Lets builders take whatever converts into a name or an id, infallible conversions included.
+impl From<Infallible> for EventError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+macro_rules! from_text {
+    ($field:ident: $($text:ty),+) => {$(
+        impl<'a> TryFrom<$text> for $field<'a> {
+            type Error = EventError;
+
+            fn try_from(text: $text) -> Result<Self, EventError> {
+                Self::checked(text.into())
+            }
+        }
+    )+};
+}
+
+from_text!(EventName: &'a str, &'a String, String, Cow<'a, str>);
+from_text!(EventId: &'a str, &'a String, String, Cow<'a, str>);
+
+macro_rules! id_from_number {
+    ($($number:ty => $kind:ident),+) => {$(
+        impl From<$number> for EventId<'_> {
+            fn from(number: $number) -> Self {
+                Self(IdText::$kind(number.into()))
+            }
+        }
+    )+};
+}
+
+id_from_number!(u32 => Unsigned, u64 => Unsigned, i32 => Signed, i64 => Signed);
+
+impl From<usize> for EventId<'_> {
+    fn from(number: usize) -> Self {
+        Self(IdText::Unsigned(number as u64))
+    }
+}
+
+/// A reconnection delay that no client turns into a hot loop.
+///
+/// Datastar 1.0 takes `retry: 0` at its word and reconnects without a pause, and a browser's
+/// timer runs at once when it is given more than 2^31 - 1 ms. Both ends are clamped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Retry(u32);
+
+impl Retry {
+    pub(crate) fn new(delay: Duration) -> Self {
+        let delay_ms = delay.as_millis().clamp(1, u128::from(RETRY_MS_MAX));
+        Self(u32::try_from(delay_ms).unwrap_or(RETRY_MS_MAX))
+    }
+
+    pub(crate) fn millis(self) -> u32 {
+        self.0
+    }
+}
+
+const RETRY_MS_MAX: u32 = i32::MAX as u32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retry_is_at_least_a_millisecond_and_fits_a_browser_timer() {
+        assert_eq!(Retry::new(Duration::ZERO).millis(), 1);
+        assert_eq!(Retry::new(Duration::from_micros(999)).millis(), 1);
+        assert_eq!(Retry::new(Duration::from_secs(3)).millis(), 3000);
+        assert_eq!(Retry::new(Duration::MAX).millis(), 2_147_483_647);
+    }
+
+    #[test]
+    fn an_id_is_the_same_as_text_and_as_number() {
+        for (id, text) in [
+            (EventId::from(u64::MAX), "18446744073709551615"),
+            (EventId::from(i64::MIN), "-9223372036854775808"),
+            (EventId::from(7_usize), "7"),
+            (EventId::from(0), "0"),
+        ] {
+            let mut bytes = Vec::new();
+            id.append_to(&mut bytes);
+            assert_eq!(bytes, text.as_bytes());
+            assert_eq!(id.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn errors_say_what_to_do() {
+        for error in [
+            EventError::NameHasNewline,
+            EventError::IdHasNewline,
+            EventError::IdHasNul,
+        ] {
+            assert!(error.to_string().contains("take"), "{error}");
+        }
+    }
+}
