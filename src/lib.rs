@@ -6,6 +6,14 @@ mod conn;
 mod datastar;
 mod engine;
 mod error;
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "the connection and engine floors use it"
+    )
+)]
 mod http;
 mod limits;
 mod reactor;
@@ -13,4 +21,5 @@ mod sse;
 mod wheel;
 
 pub use error::{BoxError, CloseReason};
+pub use http::{Body, Method, Peer, Refusal, Reply, Request, Version};
 pub use limits::Limits;
