@@ -10,6 +10,14 @@ mod conn;
 mod datastar;
 mod engine;
 mod error;
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "the connection and engine floors use it"
+    )
+)]
 mod http;
 mod limits;
 mod reactor;
@@ -26,5 +34,6 @@ pub use datastar::{
     PatchElements, PatchMode, PatchSignals, PatchSignalsError, ScriptTag, Signals, SignalsError,
 };
 pub use error::{BoxError, CloseReason};
+pub use http::{Body, Method, Peer, Refusal, Reply, Request, Version};
 pub use limits::Limits;
 pub use sse::{DataWriter, Encode, Event, EventBuffer, EventError, EventId, EventName};

@@ -1,1 +1,52 @@
-//! Not built yet.
+//! HTTP/1.x requests and responses, as bytes in and bytes out (RFC 9110, RFC 9112).
+//!
+//! This floor knows no socket, no clock and no stream of events; time limits and the order of
+//! answers are the business of the floors above. What it promises them:
+//!
+//! 1. A [`Reader`] takes bytes in any pieces; the outcome does not depend on where they are cut.
+//! 2. Any doubt about where a request ends is a [`Refusal`], and after a refusal nothing is read:
+//!    the connection must be closed once the refusal is answered.
+//! 3. Every byte of a peer is bounded by [`Limits`](crate::Limits) before it is kept, and work is
+//!    linear in the bytes.
+//! 4. Between requests a reader holds no heap memory.
+//! 5. A request that is handed out is whole and owns its bytes.
+//! 6. No text of a user or a peer can end a header line or split a response.
+//!
+//! ```text
+//!                 first byte            empty line            last byte
+//! Reader:  Idle ------------> Head ------------------> Body ------------> Idle + Request
+//!                                \---- no body ------------------------/
+//!          any doubt: Refusal, for good
+//!
+//! Reply:   encode_head, then into_body (HEAD: the head alone)
+//! stream:  encode_stream_head, then chunk_header, data, CHUNK_END ..., LAST_CHUNK
+//! ```
+
+mod body;
+mod date;
+mod encode;
+mod fields;
+mod head;
+mod method;
+mod payload;
+mod reader;
+mod refusal;
+mod reply;
+mod request;
+mod scan;
+mod target;
+#[cfg(test)]
+mod tests;
+
+pub use method::{Method, Version};
+pub use payload::Body;
+pub use refusal::Refusal;
+pub use reply::Reply;
+pub use request::{Peer, Request};
+
+pub(crate) use date::Date;
+pub(crate) use encode::{
+    CHUNK_END, Connection, LAST_CHUNK, StreamFraming, chunk_header, encode_stream_head,
+};
+pub(crate) use fields::{HeaderFault, HeaderLines};
+pub(crate) use reader::{Progress, Reader, Stage};

@@ -1,0 +1,217 @@
+//! Takes the body of a request out of bytes that come in any pieces.
+//!
+//! It knows no head. Chunk extensions and trailer fields are validated, bounded and dropped:
+//! nothing in this crate has a use for them (RFC 9112 sections 7.1.1 and 7.1.2 permit that).
+//!
+//! ```text
+//!          size CRLF            size bytes       CRLF
+//! Size ----------------> Data ------------> ------------> Size
+//!   | 0 CRLF
+//!   v         field CRLF              CRLF
+//! Trailer ----------------> Trailer -------> complete
+//! ```
+
+use super::{
+    Refusal,
+    fields::{is_token_byte, is_value_byte},
+    head::Framing,
+};
+use crate::Limits;
+
+/// The part of a body that is still outstanding.
+#[derive(Debug)]
+pub(super) enum BodyReader {
+    Length { remaining_bytes: usize },
+    Chunked(ChunkedReader),
+}
+
+/// Whether a body is all there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fill {
+    /// All input was taken and more is needed.
+    Open,
+    Complete,
+}
+
+impl BodyReader {
+    /// Refuses a length beyond the limit before a byte of the body has come.
+    pub(super) fn new(framing: Framing, limits: &Limits) -> Result<Self, Refusal> {
+        let Framing::Length(length_bytes) = framing else {
+            return Ok(Self::Chunked(ChunkedReader::new()));
+        };
+        match usize::try_from(length_bytes) {
+            Ok(remaining_bytes) if remaining_bytes <= limits.body_bytes => {
+                Ok(Self::Length { remaining_bytes })
+            }
+            _ => Err(Refusal::BODY_LENGTH),
+        }
+    }
+
+    /// Moves body bytes from the front of `input` to the end of `body`.
+    pub(super) fn take(
+        &mut self,
+        input: &mut &[u8],
+        body: &mut Vec<u8>,
+        limits: &Limits,
+    ) -> Result<Fill, Refusal> {
+        match self {
+            Self::Length { remaining_bytes } => {
+                take_data(remaining_bytes, input, body);
+                Ok(if *remaining_bytes == 0 {
+                    Fill::Complete
+                } else {
+                    Fill::Open
+                })
+            }
+            Self::Chunked(chunked) => chunked.take(input, body, limits),
+        }
+    }
+}
+
+fn take_data(remaining_bytes: &mut usize, input: &mut &[u8], body: &mut Vec<u8>) {
+    let (data, rest) = input.split_at(input.len().min(*remaining_bytes));
+    body.extend_from_slice(data);
+    *remaining_bytes -= data.len();
+    *input = rest;
+}
+
+/// The decoder of the chunked transfer coding (RFC 9112 section 7.1).
+#[derive(Debug)]
+pub(super) struct ChunkedReader {
+    state: ChunkState,
+    /// Of the present chunk: first its size as far as it was read, then what is left of it.
+    remaining: u64,
+    /// Bytes of extensions and trailers so far.
+    overhead_bytes: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum ChunkState {
+    Size {
+        digits: u8,
+    },
+    /// White space behind the size: only an extension may follow.
+    BeforeExtension,
+    Extension,
+    /// LF is due behind a size line.
+    SizeEnd,
+    Data,
+    /// CR is due behind the data.
+    DataEnd,
+    /// LF is due behind that CR.
+    DataEndLf,
+    /// At the start of a trailer line.
+    Trailer,
+    TrailerName,
+    TrailerValue,
+    /// LF is due behind a trailer field.
+    TrailerEnd,
+    /// LF is due behind the last CR.
+    LastLf,
+    Complete,
+}
+
+impl ChunkedReader {
+    const fn new() -> Self {
+        Self {
+            state: ChunkState::Size { digits: 0 },
+            remaining: 0,
+            overhead_bytes: 0,
+        }
+    }
+
+    fn take(
+        &mut self,
+        input: &mut &[u8],
+        body: &mut Vec<u8>,
+        limits: &Limits,
+    ) -> Result<Fill, Refusal> {
+        loop {
+            match self.state {
+                ChunkState::Complete => return Ok(Fill::Complete),
+                ChunkState::Data => {
+                    // The size was compared with the body's limit, so it fits.
+                    let mut remaining_bytes = usize::try_from(self.remaining).unwrap_or(usize::MAX);
+                    take_data(&mut remaining_bytes, input, body);
+                    self.remaining = remaining_bytes as u64;
+                    if self.remaining > 0 {
+                        return Ok(Fill::Open);
+                    }
+                    self.state = ChunkState::DataEnd;
+                }
+                _ => {
+                    let Some((&byte, rest)) = input.split_first() else {
+                        return Ok(Fill::Open);
+                    };
+                    *input = rest;
+                    self.state = self.after(byte, body.len(), limits)?;
+                }
+            }
+        }
+    }
+
+    /// The state behind one byte that is not data.
+    fn after(
+        &mut self,
+        byte: u8,
+        body_bytes: usize,
+        limits: &Limits,
+    ) -> Result<ChunkState, Refusal> {
+        use ChunkState as S;
+        Ok(match (self.state, byte) {
+            (S::Size { digits }, _) if byte.is_ascii_hexdigit() => {
+                // 16 digits are 64 bits: the sum cannot overflow.
+                if digits == SIZE_DIGITS_MAX {
+                    return Err(Refusal::CHUNK_SIZE);
+                }
+                let digit = char::from(byte).to_digit(16).unwrap_or_default();
+                self.remaining = self.remaining << 4 | u64::from(digit);
+                S::Size { digits: digits + 1 }
+            }
+            (S::Size { digits: 0 }, _) => return Err(Refusal::CHUNK_SIZE),
+            (S::Size { .. } | S::Extension, b'\r') => S::SizeEnd,
+            (S::Size { .. } | S::BeforeExtension, b';') => self.overhead(S::Extension, limits)?,
+            (S::Size { .. } | S::BeforeExtension, b' ' | b'\t') => {
+                self.overhead(S::BeforeExtension, limits)?
+            }
+            (S::Extension, _) if is_value_byte(byte) => self.overhead(S::Extension, limits)?,
+            (S::SizeEnd, b'\n') if self.remaining == 0 => S::Trailer,
+            (S::SizeEnd, b'\n') => {
+                let room_bytes = limits.body_bytes.saturating_sub(body_bytes);
+                if self.remaining > room_bytes as u64 {
+                    return Err(Refusal::BODY_LENGTH);
+                }
+                S::Data
+            }
+            (S::DataEnd, b'\r') => S::DataEndLf,
+            (S::DataEndLf, b'\n') => S::Size { digits: 0 },
+            (S::Trailer, b'\r') => S::LastLf,
+            (S::Trailer | S::TrailerName, _) if is_token_byte(byte) => {
+                self.overhead(S::TrailerName, limits)?
+            }
+            (S::TrailerName, b':') => self.overhead(S::TrailerValue, limits)?,
+            (S::TrailerValue, b'\r') => self.overhead(S::TrailerEnd, limits)?,
+            (S::TrailerValue, _) if is_value_byte(byte) => {
+                self.overhead(S::TrailerValue, limits)?
+            }
+            (S::TrailerEnd, b'\n') => self.overhead(S::Trailer, limits)?,
+            (S::LastLf, b'\n') => S::Complete,
+            (S::DataEnd | S::DataEndLf, _) => return Err(Refusal::CHUNK_DATA),
+            (S::Size { .. } | S::BeforeExtension | S::Extension | S::SizeEnd, _) => {
+                return Err(Refusal::CHUNK_LINE);
+            }
+            _ => return Err(Refusal::TRAILER),
+        })
+    }
+
+    /// Goes on to `next` and counts the byte that led there.
+    fn overhead(&mut self, next: ChunkState, limits: &Limits) -> Result<ChunkState, Refusal> {
+        self.overhead_bytes += 1;
+        if self.overhead_bytes > limits.chunk_overhead_bytes {
+            return Err(Refusal::CHUNK_OVERHEAD);
+        }
+        Ok(next)
+    }
+}
+
+const SIZE_DIGITS_MAX: u8 = 16;

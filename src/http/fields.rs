@@ -1,0 +1,203 @@
+//! Header fields: which bytes a name and a value may have, and lines that can be sent as they are.
+//!
+//! It knows no request and no reply; both use it.
+
+use std::fmt;
+
+/// Encoded header lines of a response, each validated, each ended by CRLF.
+///
+/// Shared by replies and streams. A line that must not be sent is not added; it is logged and
+/// remembered instead, so that the owner can answer 500: a response is never split.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HeaderLines {
+    lines: Vec<u8>,
+    fault: Option<HeaderFault>,
+}
+
+impl HeaderLines {
+    pub(crate) const fn new() -> Self {
+        Self {
+            lines: Vec::new(),
+            fault: None,
+        }
+    }
+
+    /// No lines, and a fault that is known already.
+    pub(super) const fn with_fault(fault: HeaderFault) -> Self {
+        Self {
+            lines: Vec::new(),
+            fault: Some(fault),
+        }
+    }
+
+    /// Adds `name: value`. White space around the value is trimmed.
+    pub(crate) fn push(&mut self, name: &str, value: &str) {
+        let value = trim(value.as_bytes());
+        if let Some(fault) = HeaderFault::of(name, value) {
+            self.refuse(name, fault);
+            return;
+        }
+        self.lines.reserve(name.len() + value.len() + 4);
+        self.lines.extend_from_slice(name.as_bytes());
+        self.lines.extend_from_slice(b": ");
+        self.lines.extend_from_slice(value);
+        self.lines.extend_from_slice(b"\r\n");
+    }
+
+    /// Remembers that `name` cannot be sent.
+    pub(super) fn refuse(&mut self, name: &str, fault: HeaderFault) {
+        log::error!("the response header {name:?} is not sent: {fault}");
+        self.fault.get_or_insert(fault);
+    }
+
+    /// The first thing that went wrong. With a fault the response must become a 500.
+    pub(crate) const fn fault(&self) -> Option<HeaderFault> {
+        self.fault
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.lines
+    }
+
+    /// The first value of `name`, in any case.
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+        let text = std::str::from_utf8(&self.lines).ok()?;
+        let mut lines = text
+            .split_terminator("\r\n")
+            .filter_map(|line| line.split_once(": "));
+        lines
+            .find(|(sent, _)| sent.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+}
+
+/// Why a header line must not be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HeaderFault {
+    /// The name is not a token (RFC 9110 section 5.1).
+    Name,
+    /// The value contains a control character (RFC 9110 section 5.5); a line end would split the response.
+    Value,
+    /// The field says how the response is framed, which only this crate knows.
+    Reserved,
+}
+
+impl HeaderFault {
+    /// What is wrong with a line, if anything.
+    pub(super) fn of(name: &str, value: &[u8]) -> Option<Self> {
+        if !is_token(name.as_bytes()) {
+            return Some(Self::Name);
+        }
+        if !value.iter().copied().all(is_value_byte) {
+            return Some(Self::Value);
+        }
+        let is_reserved = RESERVED
+            .iter()
+            .any(|reserved| name.eq_ignore_ascii_case(reserved));
+        is_reserved.then_some(Self::Reserved)
+    }
+}
+
+impl fmt::Display for HeaderFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Name => "its name is not a token",
+            Self::Value => "its value contains a control character",
+            Self::Reserved => "the library sets it itself",
+        })
+    }
+}
+
+/// Names that are set by this crate alone: framing, the connection's fate, and what goes with them.
+const RESERVED: [&str; 9] = [
+    "Connection",
+    "Content-Length",
+    "Content-Type",
+    "Date",
+    "Keep-Alive",
+    "Trailer",
+    "TE",
+    "Transfer-Encoding",
+    "Upgrade",
+];
+
+/// `1*tchar` (RFC 9110 section 5.6.2).
+pub(super) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().copied().all(is_token_byte)
+}
+
+/// `tchar` (RFC 9110 section 5.6.2).
+pub(super) const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+        )
+}
+
+/// What a field value may contain: all but control characters (RFC 9110 section 5.5).
+pub(super) const fn is_value_byte(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+/// Without the white space that a field value may have around it.
+pub(super) fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_encoded_and_found_again() {
+        let mut lines = HeaderLines::new();
+        lines.push("X-One", " 1 ");
+        lines.push("Set-Cookie", "a=ä: b");
+        assert_eq!(
+            lines.as_bytes(),
+            "X-One: 1\r\nSet-Cookie: a=ä: b\r\n".as_bytes()
+        );
+        assert_eq!(lines.value("set-cookie"), Some("a=ä: b"));
+        assert_eq!(lines.value("x-two"), None);
+        assert_eq!(lines.fault(), None);
+    }
+
+    #[test]
+    fn a_line_that_would_split_the_response_is_not_added() {
+        let refused = [
+            ("X", "a\r\nSet-Cookie: b", HeaderFault::Value),
+            ("X", "a\nb", HeaderFault::Value),
+            ("X", "\0", HeaderFault::Value),
+            ("X\r\nY", "a", HeaderFault::Name),
+            ("X:", "a", HeaderFault::Name),
+            ("", "a", HeaderFault::Name),
+            ("X Y", "a", HeaderFault::Name),
+            ("content-length", "0", HeaderFault::Reserved),
+            ("Transfer-Encoding", "chunked", HeaderFault::Reserved),
+        ];
+        for (name, value, fault) in refused {
+            let mut lines = HeaderLines::new();
+            lines.push(name, value);
+            lines.push("X-Fine", "1");
+            assert_eq!(lines.fault(), Some(fault), "{name:?}: {value:?}");
+            assert_eq!(lines.as_bytes(), b"X-Fine: 1\r\n");
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! What the head of a request says: its line, its fields, and how its body is framed.
+//!
+//! It knows no body bytes. The syntax is httparse's; the rules that keep two parsers on one
+//! connection from disagreeing (RFC 9112 section 11.2, request smuggling) are here.
+
+use httparse::{EMPTY_HEADER, Status};
+
+use super::{
+    Method, Refusal, Version,
+    fields::{is_token, trim},
+    target::{Path, Target, is_host},
+};
+
+/// One complete head: its bytes, and positions in them.
+#[derive(Debug, Clone)]
+pub(super) struct Head {
+    bytes: Vec<u8>,
+    fields: Vec<Field>,
+    pub(super) method: Method,
+    pub(super) version: Version,
+    target: Span,
+    query: Option<Span>,
+    host: Span,
+}
+
+/// How long the body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// Exactly so many bytes, often none.
+    Length(u64),
+    /// Until the last chunk.
+    Chunked,
+}
+
+/// Whether the client waits for `100 Continue` before it sends the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expectation {
+    None,
+    Continue,
+}
+
+impl Head {
+    pub(super) const fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            fields: Vec::new(),
+            method: Method::Get,
+            version: Version::Http11,
+            target: Span::EMPTY,
+            query: None,
+            host: Span::EMPTY,
+        }
+    }
+
+    pub(super) fn clear(&mut self, capacity_bytes_max: usize) {
+        self.bytes.clear();
+        self.bytes.shrink_to(capacity_bytes_max);
+        self.fields.clear();
+        self.fields
+            .shrink_to(capacity_bytes_max / size_of::<Field>());
+        self.method = Method::Get;
+        self.version = Version::Http11;
+        (self.target, self.query, self.host) = (Span::EMPTY, None, Span::EMPTY);
+    }
+
+    /// Copies `bytes`, one whole head with `field_count` fields, and works out what it says.
+    pub(super) fn read(
+        &mut self,
+        bytes: &[u8],
+        field_count: usize,
+        path: &mut Path,
+    ) -> Result<(Framing, Expectation), Refusal> {
+        self.bytes.clear();
+        self.fields.clear();
+        self.bytes.extend_from_slice(bytes);
+        let bytes = &self.bytes[..];
+
+        let mut few = [EMPTY_HEADER; FIELDS_ON_STACK];
+        let mut many = Vec::new();
+        let room = if let Some(few) = few.get_mut(..field_count) {
+            few
+        } else {
+            many.resize(field_count, EMPTY_HEADER);
+            &mut many[..]
+        };
+        let mut parsed = httparse::Request::new(room);
+        match parsed.parse(bytes) {
+            Ok(Status::Complete(end)) if end == bytes.len() => {}
+            Ok(_) => return Err(Refusal::REQUEST_LINE),
+            Err(error) => return Err(why(error, bytes)),
+        }
+        self.version = match parsed.version {
+            Some(0) => Version::Http10,
+            _ => Version::Http11,
+        };
+        self.method = parsed
+            .method
+            .and_then(Method::from_name)
+            .ok_or(Refusal::METHOD)?;
+        let text = parsed.path.ok_or(Refusal::REQUEST_LINE)?;
+        let target = Target::split(text, self.method)?;
+        path.decode(target.path)?;
+        self.target = Span::of(text.as_bytes(), bytes);
+        self.query = target.query.map(|query| Span::of(query.as_bytes(), bytes));
+        self.fields.extend(parsed.headers.iter().map(|field| Field {
+            name: Span::of(field.name.as_bytes(), bytes),
+            value: Span::of(field.value, bytes),
+        }));
+
+        let mut rules = Rules::default();
+        for field in parsed.headers.iter() {
+            rules.note(field.name, field.value)?;
+        }
+        let host = rules.host(self.version)?;
+        // The authority of an absolute-form target wins over Host (RFC 9112 section 3.2.2), which
+        // must be there and valid nevertheless.
+        let host = target.authority.map_or(host, str::as_bytes);
+        self.host = Span::of(host, bytes);
+        Ok((
+            rules.framing(self.version)?,
+            rules.expectation(self.version),
+        ))
+    }
+
+    pub(super) fn target(&self) -> &str {
+        self.text(self.target)
+    }
+
+    pub(super) fn query(&self) -> Option<&str> {
+        self.query.map(|span| self.text(span))
+    }
+
+    pub(super) fn host(&self) -> &str {
+        self.text(self.host)
+    }
+
+    pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.fields
+            .iter()
+            .map(|field| (self.text(field.name), self.slice(field.value)))
+    }
+
+    /// All values of one field, in any case of its name.
+    pub(super) fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.fields()
+            .filter(move |(sent, _)| sent.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
+    /// Whether the Connection field, a list of tokens, contains `option`.
+    pub(super) fn has_connection_option(&self, option: &str) -> bool {
+        let mut members = self.values("connection").flat_map(list_members);
+        members.any(|member| member.eq_ignore_ascii_case(option.as_bytes()))
+    }
+
+    fn slice(&self, span: Span) -> &[u8] {
+        self.bytes
+            .get(span.start as usize..span.end as usize)
+            .unwrap_or_default()
+    }
+
+    /// Names, targets and hosts were found to be ASCII, so nothing is lost here.
+    fn text(&self, span: Span) -> &str {
+        std::str::from_utf8(self.slice(span)).unwrap_or_default()
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Field {
+    name: Span,
+    value: Span,
+}
+
+/// A range of the head's bytes, which a scan has bounded to 32 bits.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    const EMPTY: Self = Self { start: 0, end: 0 };
+
+    /// Where `part` lies in `whole`; the empty span if it does not.
+    fn of(part: &[u8], whole: &[u8]) -> Self {
+        let start = part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr());
+        let end = start.wrapping_add(part.len());
+        match (u32::try_from(start), u32::try_from(end)) {
+            (Ok(start), Ok(end)) if end as usize <= whole.len() => Self { start, end },
+            _ => Self::EMPTY,
+        }
+    }
+}
+
+/// What the fields say that bear on framing, gathered in one pass.
+#[derive(Default)]
+struct Rules<'a> {
+    host: Option<&'a [u8]>,
+    length: Option<&'a [u8]>,
+    coding: Option<&'a [u8]>,
+    expect: Option<&'a [u8]>,
+    has_two_codings: bool,
+}
+
+impl<'a> Rules<'a> {
+    fn note(&mut self, name: &str, value: &'a [u8]) -> Result<(), Refusal> {
+        if name.eq_ignore_ascii_case("host") {
+            if self.host.replace(value).is_some() {
+                return Err(Refusal::HOST_REPEATED);
+            }
+        } else if name.eq_ignore_ascii_case("content-length") {
+            // Two equal ones may be taken as one (RFC 9112 section 6.3); a sender that repeats
+            // itself there is a doubt all the same.
+            if self.length.replace(value).is_some() {
+                return Err(Refusal::LENGTH_REPEATED);
+            }
+        } else if name.eq_ignore_ascii_case("transfer-encoding") {
+            self.has_two_codings |= self.coding.replace(value).is_some();
+        } else if name.eq_ignore_ascii_case("expect") {
+            let is_known = value.eq_ignore_ascii_case(b"100-continue") && self.expect.is_none();
+            if !is_known {
+                return Err(Refusal::EXPECTATION);
+            }
+            self.expect = Some(value);
+        } else if name.eq_ignore_ascii_case("content-encoding") {
+            let mut codings = list_members(value);
+            if !codings.all(|coding| coding.eq_ignore_ascii_case(b"identity")) {
+                return Err(Refusal::CONTENT_CODING);
+            }
+        }
+        Ok(())
+    }
+
+    fn host(&self, version: Version) -> Result<&'a [u8], Refusal> {
+        match self.host {
+            Some(host) if is_host(host) => Ok(host),
+            Some(_) => Err(Refusal::HOST_INVALID),
+            None if version == Version::Http10 => Ok(b""),
+            None => Err(Refusal::HOST_MISSING),
+        }
+    }
+
+    /// RFC 9112 section 6.3, with every doubt refused.
+    fn framing(&self, version: Version) -> Result<Framing, Refusal> {
+        match (self.length, self.coding) {
+            (Some(_), Some(_)) => Err(Refusal::LENGTH_AND_CODING),
+            (None, None) => Ok(Framing::Length(0)),
+            (Some(length), None) => content_length(length),
+            (None, Some(_)) if version == Version::Http10 => Err(Refusal::CODING_HTTP10),
+            (None, Some(_)) if self.has_two_codings => Err(Refusal::CODING_INVALID),
+            (None, Some(coding)) => transfer_coding(coding),
+        }
+    }
+
+    fn expectation(&self, version: Version) -> Expectation {
+        // An HTTP/1.0 client does not understand the answer (RFC 9110 section 10.1.1).
+        match (self.expect, version) {
+            (Some(_), Version::Http11) => Expectation::Continue,
+            _ => Expectation::None,
+        }
+    }
+}
+
+fn content_length(value: &[u8]) -> Result<Framing, Refusal> {
+    if memchr::memchr(b',', value).is_some() {
+        return Err(Refusal::LENGTH_REPEATED);
+    }
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Refusal::LENGTH_INVALID);
+    }
+    // A number beyond 64 bits is beyond every limit; which refusal it is was decided by its digits.
+    let length = std::str::from_utf8(value)
+        .ok()
+        .and_then(|digits| digits.parse().ok());
+    Ok(Framing::Length(length.unwrap_or(u64::MAX)))
+}
+
+fn transfer_coding(value: &[u8]) -> Result<Framing, Refusal> {
+    if value.eq_ignore_ascii_case(b"chunked") {
+        return Ok(Framing::Chunked);
+    }
+    let mut knows_all = true;
+    for member in value.split(|&byte| byte == b',').map(trim) {
+        let name_end = memchr::memchr(b';', member).unwrap_or(member.len());
+        let name = trim(&member[..name_end]);
+        if !is_token(name) {
+            return Err(Refusal::CODING_INVALID);
+        }
+        knows_all &= name.eq_ignore_ascii_case(b"chunked");
+    }
+    Err(if knows_all {
+        Refusal::CODING_INVALID
+    } else {
+        Refusal::CODING_UNKNOWN
+    })
+}
+
+/// The members of a comma list that are not empty (RFC 9110 section 5.6.1).
+fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value
+        .split(|&byte| byte == b',')
+        .map(trim)
+        .filter(|member| !member.is_empty())
+}
+
+/// Which refusal a syntax error is. The scan has seen to line ends and the number of fields.
+fn why(error: httparse::Error, head: &[u8]) -> Refusal {
+    match error {
+        httparse::Error::HeaderName => Refusal::FIELD_NAME,
+        httparse::Error::HeaderValue => Refusal::FIELD_VALUE,
+        httparse::Error::TooManyHeaders => Refusal::FIELD_COUNT,
+        httparse::Error::Version if names_a_version(head) => Refusal::VERSION,
+        _ => Refusal::REQUEST_LINE,
+    }
+}
+
+/// Whether the request line is three words of which the last is `HTTP/digit.digit`; anything else
+/// is no HTTP at all.
+fn names_a_version(head: &[u8]) -> bool {
+    let line_end = memchr::memchr(b'\r', head).unwrap_or(head.len());
+    let mut words = head[..line_end].split(|&byte| byte == b' ').skip(2);
+    match (words.next(), words.next()) {
+        (Some(&[b'H', b'T', b'T', b'P', b'/', major, b'.', minor]), None) => {
+            major.is_ascii_digit() && minor.is_ascii_digit()
+        }
+        _ => false,
+    }
+}
+
+/// A head with more fields than these costs one allocation; 32 bytes each.
+const FIELDS_ON_STACK: usize = 128;

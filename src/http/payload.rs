@@ -1,0 +1,83 @@
+//! The bytes of a reply: static, owned or shared.
+
+use std::sync::Arc;
+
+/// The body of a [`Reply`](crate::Reply). Static and shared bytes are never copied.
+///
+/// ```
+/// use std::sync::Arc;
+/// use starwheel::Body;
+/// let page: Arc<[u8]> = Arc::from(&b"<p>one copy for all clients</p>"[..]);
+/// assert_eq!(Body::from(page.clone()).as_slice(), &page[..]);
+/// assert_eq!(Body::from("static").as_slice(), b"static");
+/// assert_eq!(Body::from(String::from("owned")).as_slice(), b"owned");
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Body {
+    /// Part of the program.
+    Static(&'static [u8]),
+    /// Made for one reply.
+    Owned(Vec<u8>),
+    /// Shared between replies.
+    Shared(Arc<[u8]>),
+}
+
+impl Body {
+    /// No bytes at all.
+    ///
+    /// ```
+    /// assert_eq!(starwheel::Body::EMPTY.as_slice(), b"");
+    /// ```
+    pub const EMPTY: Self = Self::Static(b"");
+
+    /// The bytes.
+    ///
+    /// ```
+    /// assert_eq!(starwheel::Body::from("hi").as_slice().len(), 2);
+    /// ```
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Static(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Self {
+        Self::Static(text.as_bytes())
+    }
+}
+
+impl From<&'static [u8]> for Body {
+    fn from(bytes: &'static [u8]) -> Self {
+        Self::Static(bytes)
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Self::Owned(text.into_bytes())
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Owned(bytes)
+    }
+}
+
+impl From<Arc<[u8]>> for Body {
+    fn from(bytes: Arc<[u8]>) -> Self {
+        Self::Shared(bytes)
+    }
+}

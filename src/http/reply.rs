@@ -1,0 +1,355 @@
+//! Replies: a status, header lines and a body that is there as a whole.
+//!
+//! It knows no request and no connection; whether there is a next request comes as an argument.
+
+use std::{borrow::Cow, io};
+
+use super::{
+    Body, Connection, Date, HeaderLines, Refusal, Version,
+    encode::{CLOSE, KEEP_ALIVE, encode_date, encode_status_line},
+    fields::{HeaderFault, is_value_byte},
+};
+
+/// An answer that is not a stream.
+///
+/// `Content-Length`, `Date` and `Connection` are set by the library. A reply that must not be sent
+/// as it is (a header value with a line end in it, a status below 200) becomes a 500 at once and
+/// stays one; the reason is logged, and shows during development, not in an attack.
+///
+/// ```
+/// use starwheel::Reply;
+/// let reply = Reply::html("<h1>Hello</h1>").header("Cache-Control", "no-store");
+/// assert_eq!(reply.status_code(), 200);
+/// assert_eq!(reply.header_value("content-type"), Some("text/html; charset=utf-8"));
+/// assert_eq!(reply.body(), b"<h1>Hello</h1>");
+///
+/// let split = Reply::no_content().header("X-Name", "a\r\nSet-Cookie: b=c");
+/// assert_eq!(split.status_code(), 500);
+/// assert_eq!(split.header_value("X-Name"), None);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Reply {
+    status: u16,
+    content_type: Option<Cow<'static, str>>,
+    lines: HeaderLines,
+    body: Body,
+}
+
+impl Reply {
+    /// 200 with an HTML body, UTF-8. Datastar morphs it into the page.
+    ///
+    /// ```
+    /// assert_eq!(starwheel::Reply::html("<p id=a>b</p>").status_code(), 200);
+    /// ```
+    #[must_use]
+    pub fn html(body: impl Into<Body>) -> Self {
+        Self::whole(200, "text/html; charset=utf-8", body.into())
+    }
+
+    /// 200 with plain text, UTF-8.
+    ///
+    /// ```
+    /// assert_eq!(starwheel::Reply::text("pong").body(), b"pong");
+    /// ```
+    #[must_use]
+    pub fn text(body: impl Into<Body>) -> Self {
+        Self::whole(200, TEXT, body.into())
+    }
+
+    /// 200 with a body that is JSON text already; it is not looked at.
+    ///
+    /// ```
+    /// let reply = starwheel::Reply::json_text(r#"{"a":1}"#);
+    /// assert_eq!(reply.header_value("Content-Type"), Some("application/json"));
+    /// ```
+    #[must_use]
+    pub fn json_text(json: impl Into<Body>) -> Self {
+        Self::whole(200, "application/json", json.into())
+    }
+
+    /// 200 with a body of any type.
+    ///
+    /// ```
+    /// let reply = starwheel::Reply::bytes("image/svg+xml", "<svg/>");
+    /// assert_eq!(reply.header_value("Content-Type"), Some("image/svg+xml"));
+    /// ```
+    #[must_use]
+    pub fn bytes(content_type: impl Into<Cow<'static, str>>, body: impl Into<Body>) -> Self {
+        Self {
+            body: body.into(),
+            ..Self::status(200)
+        }
+        .content_type(content_type)
+    }
+
+    /// 204: done, and nothing to say. It also tells an `EventSource` to stop reconnecting.
+    ///
+    /// ```
+    /// assert_eq!(starwheel::Reply::no_content().status_code(), 204);
+    /// ```
+    #[must_use]
+    pub fn no_content() -> Self {
+        Self::status(204)
+    }
+
+    /// 303: look there with a GET. `location` is a URI reference, percent-encoded.
+    ///
+    /// ```
+    /// let reply = starwheel::Reply::redirect("/login");
+    /// assert_eq!((reply.status_code(), reply.header_value("Location")), (303, Some("/login")));
+    /// ```
+    #[must_use]
+    pub fn redirect(location: impl AsRef<str>) -> Self {
+        Self::status(303).header("Location", location)
+    }
+
+    /// A status without body; 200 to 599, anything else becomes a 500.
+    ///
+    /// ```
+    /// use starwheel::Reply;
+    /// assert_eq!(Reply::status(202).body(), b"");
+    /// assert_eq!(Reply::status(101).status_code(), 500);
+    /// ```
+    #[must_use]
+    pub fn status(status: u16) -> Self {
+        let reply = Self {
+            status: 200,
+            content_type: None,
+            lines: HeaderLines::new(),
+            body: Body::EMPTY,
+        };
+        reply.with_status(status)
+    }
+
+    /// An error with its reason as plain text. Write the reason for the client: it must not quote
+    /// what nobody checked, nor tell secrets.
+    ///
+    /// ```
+    /// let reply = starwheel::Reply::error(409, "somebody else was faster; load again");
+    /// assert_eq!(reply.header_value("X-Content-Type-Options"), Some("nosniff"));
+    /// ```
+    #[must_use]
+    pub fn error(status: u16, reason: impl Into<String>) -> Self {
+        Self::text_error(status, Body::from(reason.into()))
+    }
+
+    /// 404.
+    ///
+    /// ```
+    /// assert_eq!(starwheel::Reply::not_found().status_code(), 404);
+    /// ```
+    #[must_use]
+    pub fn not_found() -> Self {
+        Self::text_error(404, Body::from("there is nothing at this path"))
+    }
+
+    /// The same reply with another status; 200 to 599, anything else becomes a 500.
+    ///
+    /// Bodies that cannot be sent with a status (204, 205, 304) are dropped.
+    ///
+    /// ```
+    /// assert_eq!(starwheel::Reply::html("made").with_status(201).status_code(), 201);
+    /// ```
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        if self.is_broken() {
+            return self;
+        }
+        if !(200..=599).contains(&status) {
+            log::error!("{status} is not the status of a reply");
+            return Self::broken(HeaderFault::Value);
+        }
+        self.status = status;
+        self
+    }
+
+    /// Adds a header field; a name may be added more than once (`Set-Cookie`). Costs an allocation
+    /// for the first few.
+    ///
+    /// The reply becomes a 500 when `name` is not a token, when `value` contains a control
+    /// character (RFC 9110 section 5.5), or when the field is one of the library's own: `Connection`,
+    /// `Content-Length`, `Date`, `Keep-Alive`, `TE`, `Trailer`, `Transfer-Encoding`, `Upgrade`.
+    ///
+    /// ```
+    /// let reply = starwheel::Reply::text("x").header("Set-Cookie", "id=7; HttpOnly");
+    /// assert_eq!(reply.header_value("set-cookie"), Some("id=7; HttpOnly"));
+    /// ```
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl AsRef<str>) -> Self {
+        if name.eq_ignore_ascii_case(CONTENT_TYPE) {
+            return self.content_type(value.as_ref().to_owned());
+        }
+        if self.is_broken() {
+            return self;
+        }
+        self.lines.push(name, value.as_ref());
+        self.unless_broken()
+    }
+
+    /// Replaces the media type.
+    ///
+    /// ```
+    /// let reply = starwheel::Reply::text("a,b").content_type("text/csv; charset=utf-8");
+    /// assert_eq!(reply.header_value("Content-Type"), Some("text/csv; charset=utf-8"));
+    /// ```
+    #[must_use]
+    pub fn content_type(mut self, content_type: impl Into<Cow<'static, str>>) -> Self {
+        if self.is_broken() {
+            return self;
+        }
+        let content_type = content_type.into();
+        if !content_type.bytes().all(is_value_byte) {
+            self.lines.refuse(CONTENT_TYPE, HeaderFault::Value);
+            return self.unless_broken();
+        }
+        self.content_type = Some(content_type);
+        self
+    }
+
+    /// The status that will be sent.
+    ///
+    /// ```
+    /// assert_eq!(starwheel::Reply::text("x").status_code(), 200);
+    /// ```
+    #[must_use]
+    pub fn status_code(&self) -> u16 {
+        self.status
+    }
+
+    /// The first value of a header field that was set with the reply, in any case of its name.
+    ///
+    /// ```
+    /// assert_eq!(starwheel::Reply::text("x").header_value("ETag"), None);
+    /// ```
+    #[must_use]
+    pub fn header_value(&self, name: &str) -> Option<&str> {
+        if name.eq_ignore_ascii_case(CONTENT_TYPE) {
+            return self.content_type.as_deref();
+        }
+        self.lines.value(name)
+    }
+
+    /// The body that will be sent.
+    ///
+    /// ```
+    /// assert_eq!(starwheel::Reply::text("x").body(), b"x");
+    /// assert_eq!(starwheel::Reply::text("x").with_status(204).body(), b"");
+    /// ```
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        if self.may_have_body() {
+            self.body.as_slice()
+        } else {
+            b""
+        }
+    }
+
+    /// Appends the head, final empty line included; `version` is that of the request. The body is [`into_body`](Self::into_body),
+    /// unless the request was `HEAD`: then nothing follows.
+    pub(crate) fn encode_head(
+        &self,
+        out: &mut Vec<u8>,
+        date: &Date,
+        connection: Connection,
+        version: Version,
+    ) {
+        encode_status_line(out, self.status);
+        // 204 must not have a length, 304 need not (RFC 9110 section 8.6); 205 has one of 0.
+        if !matches!(self.status, 204 | 304) {
+            let length_bytes = self.body().len();
+            out.extend_from_slice(b"Content-Length: ");
+            out.extend_from_slice(itoa::Buffer::new().format(length_bytes).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        if let Some(content_type) = &self.content_type
+            && self.may_have_body()
+        {
+            out.extend_from_slice(b"Content-Type: ");
+            out.extend_from_slice(content_type.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        encode_date(out, date);
+        match (connection, version) {
+            (Connection::Close, _) => out.extend_from_slice(CLOSE),
+            (Connection::KeepAlive, Version::Http10) => out.extend_from_slice(KEEP_ALIVE),
+            (Connection::KeepAlive, Version::Http11) => {}
+        }
+        out.extend_from_slice(self.lines.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+
+    pub(crate) fn into_body(self) -> Body {
+        if self.may_have_body() {
+            self.body
+        } else {
+            Body::EMPTY
+        }
+    }
+
+    fn whole(status: u16, content_type: &'static str, body: Body) -> Self {
+        let content_type = Some(Cow::Borrowed(content_type));
+        Self {
+            content_type,
+            body,
+            ..Self::status(status)
+        }
+    }
+
+    fn text_error(status: u16, reason: Body) -> Self {
+        let reply = Self::whole(200, TEXT, reason).with_status(status);
+        reply.header("X-Content-Type-Options", "nosniff")
+    }
+
+    fn may_have_body(&self) -> bool {
+        !matches!(self.status, 204 | 205 | 304)
+    }
+
+    fn is_broken(&self) -> bool {
+        self.lines.fault().is_some()
+    }
+
+    fn unless_broken(self) -> Self {
+        match self.lines.fault() {
+            Some(fault) => Self::broken(fault),
+            None => self,
+        }
+    }
+
+    /// What a reply becomes that must not be sent. All later changes leave it as it is.
+    fn broken(fault: HeaderFault) -> Self {
+        Self {
+            status: 500,
+            content_type: Some(Cow::Borrowed(TEXT)),
+            lines: HeaderLines::with_fault(fault),
+            body: Body::from("the server could not build its answer; its log says why"),
+        }
+    }
+}
+
+impl From<Refusal> for Reply {
+    fn from(refusal: Refusal) -> Self {
+        let reply = Self::text_error(refusal.status(), Body::from(refusal.reason()));
+        if refusal == Refusal::CONTENT_CODING {
+            // Says which codings would do (RFC 9110 section 15.5.16).
+            return reply.header("Accept-Encoding", "identity");
+        }
+        reply
+    }
+}
+
+/// 500. What went wrong is logged, not told: it may name files and addresses.
+impl From<io::Error> for Reply {
+    fn from(error: io::Error) -> Self {
+        log::error!("a handler failed: {:?}", error.to_string());
+        Self::text_error(
+            500,
+            Body::from("the server failed to answer; its log says why"),
+        )
+    }
+}
+
+const CONTENT_TYPE: &str = "Content-Type";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+#[cfg(test)]
+mod tests;

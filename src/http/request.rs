@@ -1,0 +1,454 @@
+//! One whole request, and who sent it.
+//!
+//! It knows no framing: a [`Request`] is complete, or it is not there.
+
+use std::{borrow::Cow, fmt, net::SocketAddr};
+
+use super::{
+    Method, Refusal, Version,
+    head::Head,
+    reader::{Progress, Reader},
+    target::{Path, unescape_kept},
+};
+use crate::Limits;
+
+/// Who is at the other end of a connection. Behind a proxy that is the proxy.
+///
+/// ```
+/// use starwheel::Peer;
+/// let peer = Peer::Ip("192.0.2.7:4711".parse().unwrap());
+/// assert_eq!(peer.to_string(), "192.0.2.7:4711");
+/// assert_eq!(Peer::Unix.to_string(), "unix");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// A TCP client.
+    Ip(SocketAddr),
+    /// A process on this machine, through a Unix socket; also what a request built by hand has.
+    Unix,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix => f.write_str("unix"),
+        }
+    }
+}
+
+/// A complete request: line, header fields and body, all of it in memory of its own.
+///
+/// Everything in it was validated when it was read (see [`Refusal`]), and is bounded by
+/// [`Limits`]: `head_bytes`, `header_fields` and `body_bytes`. Accessors borrow; none copies unless
+/// it says so. Field lookups walk over all fields.
+///
+/// ```
+/// use starwheel::{Method, Request};
+/// let request = Request::parse(
+///     b"POST /say?room=a+b HTTP/1.1\r\n\
+///       Host: chat.example\r\n\
+///       Content-Type: application/json; charset=utf-8\r\n\
+///       Content-Length: 11\r\n\
+///       \r\n\
+///       {\"text\":42}",
+/// )?;
+/// assert_eq!(request.method(), Method::Post);
+/// assert_eq!(request.path(), "/say");
+/// assert_eq!(request.query_value("room").as_deref(), Some("a b"));
+/// assert_eq!(request.content_type(), Some("application/json"));
+/// assert_eq!(request.body(), br#"{"text":42}"#);
+/// # Ok::<(), starwheel::Refusal>(())
+/// ```
+#[derive(Clone)]
+pub struct Request {
+    head: Head,
+    path: Path,
+    body: Vec<u8>,
+    params: Params,
+    peer: Peer,
+}
+
+impl Request {
+    /// An empty request for a [`Reader`] to fill. Holds no heap memory.
+    pub(crate) const fn new() -> Self {
+        Self {
+            head: Head::new(),
+            path: Path::new(),
+            body: Vec::new(),
+            params: Params {
+                text: String::new(),
+                ends: Vec::new(),
+            },
+            peer: Peer::Unix,
+        }
+    }
+
+    /// A `GET` of `target` from `localhost`, to call a handler with in a test.
+    ///
+    /// # Panics
+    /// If `target` is not one that would be taken from a client; use [`parse`](Self::parse) for
+    /// text that is not your own.
+    ///
+    /// ```
+    /// let request = starwheel::Request::get("/path?x=1");
+    /// assert_eq!((request.path(), request.query()), ("/path", Some("x=1")));
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn get(target: &str) -> Self {
+        let bytes = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        match Self::parse(bytes.as_bytes()) {
+            Ok(request) => request,
+            Err(refusal) => panic!("{target:?} is not a request target: {refusal}"),
+        }
+    }
+
+    /// Reads one whole request, by the same rules and the default [`Limits`] as from a client.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that a client would get, or one that says that `bytes` is a part of a
+    /// request or more than one.
+    ///
+    /// ```
+    /// use starwheel::Request;
+    /// let request = Request::parse(b"DELETE /todo/7 HTTP/1.1\r\nHost: a\r\n\r\n")?;
+    /// assert_eq!(request.path(), "/todo/7");
+    /// assert_eq!(Request::parse(b"GET / HT").unwrap_err().status(), 400);
+    /// # Ok::<(), starwheel::Refusal>(())
+    /// ```
+    pub fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
+        let mut request = Self::new();
+        let (mut reader, mut input, limits) = (Reader::new(), bytes, Limits::default());
+        let mut progress = reader.advance(&mut input, &limits, &mut request)?;
+        if progress == Progress::ExpectContinue {
+            progress = reader.advance(&mut input, &limits, &mut request)?;
+        }
+        match progress {
+            Progress::Complete if input.is_empty() => Ok(request),
+            Progress::Complete => Err(Refusal::MORE),
+            _ => Err(Refusal::CUT),
+        }
+    }
+
+    /// What the client wants done.
+    ///
+    /// ```
+    /// assert_eq!(starwheel::Request::get("/").method(), starwheel::Method::Get);
+    /// ```
+    #[must_use]
+    pub fn method(&self) -> Method {
+        self.head.method
+    }
+
+    /// The version the client speaks.
+    ///
+    /// ```
+    /// assert_eq!(starwheel::Request::get("/").version(), starwheel::Version::Http11);
+    /// ```
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.head.version
+    }
+
+    /// The request target as it was sent: visible ASCII, percent-encoded, with query.
+    ///
+    /// ```
+    /// assert_eq!(starwheel::Request::get("/%61?b=%63").target(), "/%61?b=%63");
+    /// ```
+    #[must_use]
+    pub fn target(&self) -> &str {
+        self.head.target()
+    }
+
+    /// The path, percent-decoded; `*` for `OPTIONS *`.
+    ///
+    /// Dot segments (`..`) are left as they are: check before you take it for a file name.
+    ///
+    /// ```
+    /// assert_eq!(starwheel::Request::get("/caf%C3%A9?q").path(), "/café");
+    /// ```
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.path.decoded()
+    }
+
+    /// The query as it was sent, without `?`; `None` when there is no `?`.
+    ///
+    /// ```
+    /// use starwheel::Request;
+    /// assert_eq!(Request::get("/?a=%20").query(), Some("a=%20"));
+    /// assert_eq!(Request::get("/?").query(), Some(""));
+    /// assert_eq!(Request::get("/").query(), None);
+    /// ```
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.head.query()
+    }
+
+    /// The query as names and values, decoded as HTML forms are (`+` is a space; bytes that are not
+    /// UTF-8 become U+FFFD). Copies only what has escapes.
+    ///
+    /// ```
+    /// let request = starwheel::Request::get("/?a=1&b=x+y&a=2");
+    /// let pairs: Vec<_> = request.query_pairs().collect();
+    /// assert_eq!(pairs[1], ("b".into(), "x y".into()));
+    /// assert_eq!(pairs.len(), 3);
+    /// ```
+    pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        form_urlencoded::parse(self.query().unwrap_or_default().as_bytes())
+    }
+
+    /// The first value of `name` in the query, decoded.
+    ///
+    /// ```
+    /// let request = starwheel::Request::get("/?a=1&a=2&b");
+    /// assert_eq!(request.query_value("a").as_deref(), Some("1"));
+    /// assert_eq!(request.query_value("b").as_deref(), Some(""));
+    /// assert_eq!(request.query_value("c"), None);
+    /// ```
+    #[must_use]
+    pub fn query_value(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.query_pairs()
+            .find(|(sent, _)| sent == name)
+            .map(|(_, value)| value)
+    }
+
+    /// The first value of a header field; names match in any case (RFC 9110 section 5.1). `None`
+    /// when it is absent or not UTF-8.
+    ///
+    /// ```
+    /// assert_eq!(starwheel::Request::get("/").header("host"), Some("localhost"));
+    /// ```
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        std::str::from_utf8(self.header_bytes(name)?).ok()
+    }
+
+    /// As [`header`](Self::header), but whatever its bytes are.
+    ///
+    /// ```
+    /// assert_eq!(starwheel::Request::get("/").header_bytes("HOST"), Some(&b"localhost"[..]));
+    /// ```
+    #[must_use]
+    pub fn header_bytes(&self, name: &str) -> Option<&[u8]> {
+        self.head.values(name).next()
+    }
+
+    /// All header fields in the order in which they were sent, values without outer white space.
+    ///
+    /// ```
+    /// let request = starwheel::Request::get("/");
+    /// assert_eq!(request.headers().collect::<Vec<_>>(), [("Host", &b"localhost"[..])]);
+    /// ```
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.head.fields()
+    }
+
+    /// The authority the client asked for, with its port if it gave one: that of an absolute
+    /// target, else that of the Host field (RFC 9112 section 3.2.2), else empty.
+    ///
+    /// ```
+    /// assert_eq!(starwheel::Request::get("/").host(), "localhost");
+    /// ```
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.head.host()
+    }
+
+    /// The value of a cookie as it was sent (RFC 6265 section 4.2); the first one of that name.
+    ///
+    /// ```
+    /// let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nCookie: theme=dark; id=7\r\n\r\n";
+    /// let request = starwheel::Request::parse(bytes)?;
+    /// assert_eq!(request.cookie("id"), Some("7"));
+    /// # Ok::<(), starwheel::Refusal>(())
+    /// ```
+    #[must_use]
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        let fields = self
+            .head
+            .values("cookie")
+            .filter_map(|value| std::str::from_utf8(value).ok());
+        let mut pairs = fields
+            .flat_map(|field| field.split(';'))
+            .filter_map(|pair| pair.split_once('='));
+        pairs
+            .find(|(sent, _)| sent.trim() == name)
+            .map(|(_, value)| value.trim())
+    }
+
+    /// The body, de-chunked; empty when there is none. At most `Limits::body_bytes`.
+    ///
+    /// ```
+    /// assert_eq!(starwheel::Request::get("/").body(), b"");
+    /// ```
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The media type of the body, without parameters. Compare it with `eq_ignore_ascii_case`.
+    ///
+    /// ```
+    /// let bytes = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Type: Text/HTML ;charset=utf-8\r\n\r\n";
+    /// assert_eq!(starwheel::Request::parse(bytes)?.content_type(), Some("Text/HTML"));
+    /// # Ok::<(), starwheel::Refusal>(())
+    /// ```
+    #[must_use]
+    pub fn content_type(&self) -> Option<&str> {
+        let value = self.header("content-type")?;
+        Some(
+            value
+                .split_once(';')
+                .map_or(value, |(media_type, _)| media_type)
+                .trim(),
+        )
+    }
+
+    /// The id of the last event that a reconnecting client has seen (WHATWG HTML section 9.2.4).
+    ///
+    /// ```
+    /// assert_eq!(starwheel::Request::get("/").last_event_id(), None);
+    /// ```
+    #[must_use]
+    pub fn last_event_id(&self) -> Option<&str> {
+        self.header("last-event-id")
+    }
+
+    /// Who is at the other end of the connection.
+    ///
+    /// ```
+    /// assert_eq!(starwheel::Request::get("/").peer(), starwheel::Peer::Unix);
+    /// ```
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// The value of a parameter in the route's pattern, percent-decoded: `name` of `/hello/{name}`.
+    /// `None` when the pattern has no such parameter.
+    ///
+    /// ```
+    /// assert_eq!(starwheel::Request::get("/hello/moon").param("name"), None); // not routed yet
+    /// ```
+    #[must_use]
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.params()
+            .find(|(given, _)| *given == name)
+            .map(|(_, value)| value)
+    }
+
+    /// All parameters of the route's pattern.
+    ///
+    /// ```
+    /// assert_eq!(starwheel::Request::get("/").params().count(), 0);
+    /// ```
+    pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.params.iter()
+    }
+
+    /// Whether the client wants to keep the connection (RFC 9112 section 9.3).
+    pub(crate) fn keep_alive(&self) -> bool {
+        if self.head.has_connection_option("close") {
+            return false;
+        }
+        match self.version() {
+            Version::Http11 => true,
+            Version::Http10 => self.head.has_connection_option("keep-alive"),
+        }
+    }
+
+    /// The path as routes are matched with: every escape decoded but `%2F` and `%25`, which stay
+    /// (in upper case), so that a segment may contain a slash.
+    pub(crate) fn route_path(&self) -> &str {
+        self.path.route()
+    }
+
+    /// Lends the route path out, so that what was matched in it can be given to
+    /// [`set_params`](Self::set_params). Give it back with `put_route_path`.
+    pub(crate) fn take_route_path(&mut self) -> String {
+        self.path.take_route()
+    }
+
+    pub(crate) fn put_route_path(&mut self, path: String) {
+        self.path.put_route(path);
+    }
+
+    /// Replaces the path parameters by pieces of the route path; decodes their last escapes.
+    pub(crate) fn set_params<'a>(&mut self, params: impl Iterator<Item = (&'a str, &'a str)>) {
+        self.params.clear();
+        for (name, value) in params {
+            self.params.push(name, value);
+        }
+    }
+
+    /// A request that was just read has [`Peer::Unix`]: set it after each one.
+    pub(crate) fn set_peer(&mut self, peer: Peer) {
+        self.peer = peer;
+    }
+
+    /// Empties it and keeps its memory, up to 64 KiB for each part.
+    pub(crate) fn clear(&mut self) {
+        self.head.clear(CAPACITY_BYTES_MAX);
+        self.path.clear(CAPACITY_BYTES_MAX);
+        self.body.clear();
+        self.body.shrink_to(CAPACITY_BYTES_MAX);
+        self.params.clear();
+        self.peer = Peer::Unix;
+    }
+
+    /// What a [`Reader`] fills.
+    pub(super) fn parts(&mut self) -> (&mut Head, &mut Path, &mut Vec<u8>) {
+        (&mut self.head, &mut self.path, &mut self.body)
+    }
+}
+
+/// Shows no header values and no body: they hold credentials, and logs are read by many.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method())
+            .field("path", &self.path())
+            .field("version", &self.version())
+            .field("host", &self.host())
+            .field("body_bytes", &self.body.len())
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Names and values in one string.
+#[derive(Clone)]
+struct Params {
+    text: String,
+    /// Where each name and each value ends.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Params {
+    fn clear(&mut self) {
+        self.text.clear();
+        self.text.shrink_to(CAPACITY_BYTES_MAX);
+        self.ends.clear();
+    }
+
+    fn push(&mut self, name: &str, value: &str) {
+        self.text.push_str(name);
+        let name_end = self.text.len();
+        unescape_kept(value, &mut self.text);
+        self.ends.push((name_end, self.text.len()));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut start = 0;
+        self.ends.iter().map(move |&(name_end, value_end)| {
+            let pair = (&self.text[start..name_end], &self.text[name_end..value_end]);
+            start = value_end;
+            pair
+        })
+    }
+}
+
+/// What one part of a reused request may keep, so that one large upload does not stay for ever.
+const CAPACITY_BYTES_MAX: usize = 64 * 1024;
