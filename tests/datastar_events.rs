@@ -10,9 +10,6 @@ use starwheel::{
 
 #[path = "support/datastar_client.rs"]
 mod datastar_client;
-#[allow(dead_code, reason = "not every test file needs all of it")]
-#[path = "support/sse_parser.rs"]
-mod sse_parser;
 
 use datastar_client::{ALL_MODES, AtClient, bytes_of};
 
@@ -36,21 +33,14 @@ fn assert_encodes(event: impl Encode, name: &str, lines: &[&str]) {
 fn defaults_are_left_out() -> Result<(), BoxError> {
     assert_patches_elements(PatchElements::new("<p>"), &["data: elements <p>"]);
     assert_patches_elements(
-        PatchElements::new("<p>")
-            .namespace(Namespace::Html)
-            .retry(Duration::from_secs(1)),
+        PatchElements::new("<p>").namespace(Namespace::Html).retry(Duration::from_secs(1)),
         &["data: elements <p>"],
     );
     assert_patches_elements(
-        PatchElements::new("<p>")
-            .selector("p")
-            .mode(PatchMode::Outer),
+        PatchElements::new("<p>").selector("p").mode(PatchMode::Outer),
         &["data: selector p", "data: elements <p>"],
     );
-    assert_patches_signals(
-        PatchSignals::new(&json!({"a": 1}))?,
-        &[r#"data: signals {"a":1}"#],
-    );
+    assert_patches_signals(PatchSignals::new(&json!({"a": 1}))?, &[r#"data: signals {"a":1}"#]);
     Ok(())
 }
 
@@ -86,10 +76,7 @@ fn every_mode_and_namespace_has_its_name() {
         let patch = PatchElements::new("x").selector("#a").mode(mode);
         let at_client = AtClient::of(&patch);
         let expected = (mode != PatchMode::Outer).then_some(name);
-        assert_eq!(
-            at_client.arguments.get("mode").map(String::as_str),
-            expected
-        );
+        assert_eq!(at_client.arguments.get("mode").map(String::as_str), expected);
     }
     assert_patches_elements(
         PatchElements::new("<mi>x</mi>").namespace(Namespace::MathMl),
@@ -105,11 +92,7 @@ fn replacing_needs_no_selector() {
     );
     assert_patches_elements(
         PatchElements::new("<p>").replace().selector("p"),
-        &[
-            "data: selector p",
-            "data: mode replace",
-            "data: elements <p>",
-        ],
+        &["data: selector p", "data: mode replace", "data: elements <p>"],
     );
 }
 
@@ -143,9 +126,7 @@ fn view_transitions_of_the_document_and_of_an_element() {
         &["data: useViewTransition true", "data: elements <p>"],
     );
     assert_patches_elements(
-        patch
-            .view_transition_selector("#a\r\n.b")
-            .use_view_transition(),
+        patch.view_transition_selector("#a\r\n.b").use_view_transition(),
         &[
             "data: useViewTransition true",
             "data: viewTransitionSelector #a  .b",
@@ -172,9 +153,7 @@ fn empty_lines_of_elements_keep_their_key_and_its_space() {
 fn empty_elements_are_left_out_where_the_event_has_other_data() {
     assert_patches_elements(PatchElements::new(""), &["data: elements "]);
     assert_patches_elements(
-        PatchElements::new(format_args!("{}", ""))
-            .selector("#a")
-            .mode(PatchMode::Inner),
+        PatchElements::new(format_args!("{}", "")).selector("#a").mode(PatchMode::Inner),
         &["data: selector #a", "data: mode inner"],
     );
 }
@@ -302,35 +281,17 @@ fn signals_that_make_no_patch_are_refused() {
         assert!(matches!(PatchSignals::json(empty), Err(Error::Empty)));
     }
     for other in ["[]", "1", "\"{}\"", "null", " [{}]"] {
-        assert!(
-            matches!(PatchSignals::json(other), Err(Error::NotAnObject)),
-            "{other}"
-        );
+        assert!(matches!(PatchSignals::json(other), Err(Error::NotAnObject)), "{other}");
     }
-    for script in [
-        "{a:1}",
-        "{'a':1}",
-        "{} {}",
-        "{\"a\":1,}",
-        "{\"a\":\"\n\"}",
-        "alert(1)",
-        "\u{feff}{}",
-    ] {
-        assert!(
-            matches!(PatchSignals::json(script), Err(Error::Json(_))),
-            "{script}"
-        );
+    for script in
+        ["{a:1}", "{'a':1}", "{} {}", "{\"a\":1,}", "{\"a\":\"\n\"}", "alert(1)", "\u{feff}{}"]
+    {
+        assert!(matches!(PatchSignals::json(script), Err(Error::Json(_))), "{script}");
     }
     assert!(matches!(PatchSignals::new("text"), Err(Error::NotAnObject)));
-    assert!(matches!(
-        PatchSignals::new(&Some([1])),
-        Err(Error::NotAnObject)
-    ));
+    assert!(matches!(PatchSignals::new(&Some([1])), Err(Error::NotAnObject)));
     let keys_that_are_no_text = BTreeMap::from([(vec![1], 1)]);
-    assert!(matches!(
-        PatchSignals::new(&keys_that_are_no_text),
-        Err(Error::Json(_))
-    ));
+    assert!(matches!(PatchSignals::new(&keys_that_are_no_text), Err(Error::Json(_))));
     for name in ["", ".", "a.", ".a", "a..b"] {
         assert!(matches!(PatchSignals::remove([name]), Err(Error::Name(bad)) if bad == name));
     }
@@ -393,11 +354,7 @@ fn attributes_come_before_the_effect_and_one_of_your_own_replaces_it() -> Result
         r#"<script a="3" b="2">0</script>"#,
     );
     assert_eq!(
-        element(
-            ExecuteScript::new("0")
-                .keep()
-                .attribute("a", "\"'<>&\r\n")?
-        ),
+        element(ExecuteScript::new("0").keep().attribute("a", "\"'<>&\r\n")?),
         r#"<script a="&quot;&#39;&lt;&gt;&amp;&#13;&#10;">0</script>"#,
     );
     Ok(())
@@ -405,10 +362,7 @@ fn attributes_come_before_the_effect_and_one_of_your_own_replaces_it() -> Result
 
 #[test]
 fn attribute_names_that_html_refuses_are_refused() {
-    assert_eq!(
-        ExecuteScript::new("").attribute("", "").unwrap_err(),
-        AttributeNameError::Empty
-    );
+    assert_eq!(ExecuteScript::new("").attribute("", "").unwrap_err(), AttributeNameError::Empty);
     for bad in [
         ' ',
         '\t',
@@ -427,9 +381,7 @@ fn attribute_names_that_html_refuses_are_refused() {
         '\u{1ffff}',
     ] {
         assert_eq!(
-            ExecuteScript::new("")
-                .attribute(format!("a{bad}b"), "")
-                .unwrap_err(),
+            ExecuteScript::new("").attribute(format!("a{bad}b"), "").unwrap_err(),
             AttributeNameError::Character(bad),
         );
     }
@@ -453,10 +405,7 @@ fn what_would_end_a_script_early_is_written_otherwise() {
         ("<", "<"),
     ] {
         let at_client = AtClient::of(&ExecuteScript::new(script).keep());
-        assert_eq!(
-            at_client.argument("elements"),
-            format!("<script>{safe}</script>")
-        );
+        assert_eq!(at_client.argument("elements"), format!("<script>{safe}</script>"));
     }
 }
 
@@ -471,11 +420,7 @@ fn the_escaped_forms_mean_the_same_to_json() {
 
 #[test]
 fn a_plain_event_may_be_for_datastar_too() -> Result<(), BoxError> {
-    assert_encodes(
-        Event::new("a 1").name("datastar-mine")?,
-        "datastar-mine",
-        &["data: a 1"],
-    );
+    assert_encodes(Event::new("a 1").name("datastar-mine")?, "datastar-mine", &["data: a 1"]);
     Ok(())
 }
 
@@ -486,9 +431,5 @@ fn the_script_tag_escapes_its_source() {
         tag,
         r#"<script type="module" src="/a?b=1&amp;c=&quot;&gt;&lt;script&gt;"></script>"#
     );
-    assert!(
-        ScriptTag::CDN
-            .to_string()
-            .contains("@v1.0.4/bundles/datastar.js\"")
-    );
+    assert!(ScriptTag::CDN.to_string().contains("@v1.0.4/bundles/datastar.js\""));
 }

@@ -11,12 +11,9 @@ use starwheel::{EscapeHtml, ExecuteScript, PatchElements, PatchMode, PatchSignal
 mod datastar_client;
 #[path = "support/hostile.rs"]
 mod hostile;
-#[allow(dead_code, reason = "not every test file needs all of it")]
-#[path = "support/sse_parser.rs"]
-mod sse_parser;
 
 use datastar_client::{ALL_MODES, AtClient};
-use sse_parser::normalised;
+use hostile::normalised;
 
 fn unescaped(html: &str) -> String {
     [
@@ -29,9 +26,7 @@ fn unescaped(html: &str) -> String {
         ("&amp;", "&"),
     ]
     .iter()
-    .fold(html.to_owned(), |text, (escaped, plain)| {
-        text.replace(escaped, plain)
-    })
+    .fold(html.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain))
 }
 
 proptest! {

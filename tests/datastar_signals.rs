@@ -19,11 +19,7 @@ fn refused(json: impl AsRef<[u8]>) -> SignalsError {
 }
 
 fn nested(depth: usize) -> String {
-    format!(
-        "{{\"a\":{}{}}}",
-        "[".repeat(depth - 1),
-        "]".repeat(depth - 1)
-    )
+    format!("{{\"a\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1))
 }
 
 #[test]
@@ -40,22 +36,13 @@ fn signals_are_found_by_dotted_name_and_type() {
     assert_eq!(signals.str("user.tags.0"), Some("x"));
     assert_eq!(signals.bool("user.tags.1.y"), Some(true));
     assert_eq!(signals.bool("open"), Some(false));
-    assert_eq!(
-        (signals.f64("half"), signals.i64("half")),
-        (Some(0.5), None)
-    );
+    assert_eq!((signals.f64("half"), signals.i64("half")), (Some(0.5), None));
     assert_eq!(signals.i64("large"), None);
     assert_eq!(signals.i64("."), Some(1));
     assert_eq!(signals.get("gone"), Some(&Value::Null));
-    for missing in [
-        "user.nobody",
-        "user.name.first",
-        "user.tags.2",
-        "user.tags.-1",
-        "user.",
-        "x",
-        "open.x",
-    ] {
+    for missing in
+        ["user.nobody", "user.name.first", "user.tags.2", "user.tags.-1", "user.", "x", "open.x"]
+    {
         assert_eq!(signals.get(missing), None, "{missing}");
     }
     assert_eq!(signals.str("half"), None);
@@ -72,26 +59,14 @@ fn blank_text_means_no_signals() {
 
 #[test]
 fn what_is_not_an_object_of_json_is_refused_with_its_reason() {
-    assert!(matches!(
-        refused([b'{', b'"', 0xff, b'"', b':', b'1', b'}']),
-        SignalsError::NotUtf8
-    ));
+    assert!(matches!(refused([b'{', b'"', 0xff, b'"', b':', b'1', b'}']), SignalsError::NotUtf8));
     assert!(matches!(refused(b"\xed\xa0\x80"), SignalsError::NotUtf8));
     for other in ["[]", "null", "1", "\"{}\""] {
-        assert!(
-            matches!(refused(other), SignalsError::NotAnObject),
-            "{other}"
-        );
+        assert!(matches!(refused(other), SignalsError::NotAnObject), "{other}");
     }
-    for broken in [
-        "{",
-        "{} x",
-        "{a:1}",
-        "{\"a\":1,}",
-        "undefined",
-        "\u{feff}{}",
-        "{\"a\":\"\\ud800\"}",
-    ] {
+    for broken in
+        ["{", "{} x", "{a:1}", "{\"a\":1,}", "undefined", "\u{feff}{}", "{\"a\":\"\\ud800\"}"]
+    {
         let error = refused(broken);
         assert!(matches!(error, SignalsError::Json(_)), "{broken}");
         assert_eq!(error.status(), 400);
@@ -107,10 +82,7 @@ fn what_is_not_an_object_of_json_is_refused_with_its_reason() {
 fn nesting_is_bounded() {
     assert!(Signals::parse(nested(127).as_bytes()).is_ok());
     assert!(matches!(refused(nested(128)), SignalsError::Json(_)));
-    assert!(matches!(
-        refused("{\"a\":".repeat(100_000)),
-        SignalsError::Json(_)
-    ));
+    assert!(matches!(refused("{\"a\":".repeat(100_000)), SignalsError::Json(_)));
 }
 
 #[test]
@@ -127,22 +99,12 @@ fn signals_become_a_type_of_the_users() {
         #[serde(default)]
         age: Option<u8>,
     }
-    let form = signals(json!({"name": "Ann", "other": [1]}))
-        .deserialize::<Form>()
-        .unwrap();
-    assert_eq!(
-        form,
-        Form {
-            name: "Ann".to_owned(),
-            age: None
-        }
-    );
+    let form = signals(json!({"name": "Ann", "other": [1]})).deserialize::<Form>().unwrap();
+    assert_eq!(form, Form { name: "Ann".to_owned(), age: None });
     let numbers: HashMap<String, f64> = signals(json!({"a": 1, "b": 0.5})).deserialize().unwrap();
     assert_eq!(numbers["b"], 0.5);
 
-    let error = signals(json!({"name": "Ann", "age": 300}))
-        .deserialize::<Form>()
-        .unwrap_err();
+    let error = signals(json!({"name": "Ann", "age": 300})).deserialize::<Form>().unwrap_err();
     assert!(matches!(error, SignalsError::Mismatch(_)));
     assert_eq!(error.status(), 400);
     assert!(error.to_string().contains("expected u8"), "{error}");
@@ -154,14 +116,9 @@ fn reasons_are_safe_to_log() {
     #[serde(deny_unknown_fields)]
     struct Strict {}
     let name = format!("a\r\n\u{1b}[31m\u{85}\u{2028}{}", "x".repeat(10_000));
-    let error = signals(json!({ name: 1 }))
-        .deserialize::<Strict>()
-        .unwrap_err();
+    let error = signals(json!({ name: 1 })).deserialize::<Strict>().unwrap_err();
     let reason = error.to_string();
-    assert!(
-        reason.contains("\\u{d}\\u{a}\\u{1b}[31m\\u{85}\\u{2028}xxx"),
-        "{reason}"
-    );
+    assert!(reason.contains("\\u{d}\\u{a}\\u{1b}[31m\\u{85}\\u{2028}xxx"), "{reason}");
     assert!(reason.len() < 300, "{} bytes", reason.len());
 }
 

@@ -54,9 +54,7 @@ fn check(tree: &str) -> Vec<String> {
     }
     if packages.len() > PACKAGES_MAX {
         let count = packages.len();
-        complaints.insert(format!(
-            "{count} packages, at most {PACKAGES_MAX} are promised"
-        ));
+        complaints.insert(format!("{count} packages, at most {PACKAGES_MAX} are promised"));
     }
     complaints.into_iter().collect()
 }
@@ -98,18 +96,11 @@ fn a_tree_is_counted_by_packages_not_by_lines() {
     let tree =
         |packages: usize| -> String { (0..packages).map(|n| format!("p{n} v1.0.0\n")).collect() };
     assert_eq!(check(&(tree(20) + "p3 v1.0.0 (*)\n\n")), [""; 0]);
-    assert_eq!(
-        check(&(tree(20) + "p3 v2.0.0\n")).len(),
-        1,
-        "a second version is a package"
-    );
+    assert_eq!(check(&(tree(20) + "p3 v2.0.0\n")).len(), 1, "a second version is a package");
     assert_eq!(check(&tree(21)), ["21 packages, at most 20 are promised"]);
 }
 
 #[test]
 fn innocent_names_pass() {
-    assert_eq!(
-        check("derive_more_or_less v1.0.0\nsynth v1.0.0\nsmoltcp v0.1.0"),
-        [""; 0]
-    );
+    assert_eq!(check("derive_more_or_less v1.0.0\nsynth v1.0.0\nsmoltcp v0.1.0"), [""; 0]);
 }

@@ -57,11 +57,7 @@ struct Module {
 }
 
 const fn module(name: &'static str, floor: u8, siblings: &'static [&'static str]) -> Module {
-    Module {
-        name,
-        floor,
-        siblings,
-    }
+    Module { name, floor, siblings }
 }
 
 #[test]
@@ -112,28 +108,19 @@ impl fmt::Display for Complaint {
 
 /// All breaches in these files, given as (path from the root of the crate, text).
 fn check(files: &[(String, String)]) -> Vec<Complaint> {
-    let mut sources: Vec<Source> = files
-        .iter()
-        .map(|(path, text)| Source::read(path, text))
-        .collect();
-    let test_modules: Vec<Vec<String>> = sources
-        .iter()
-        .flat_map(|source| source.test_modules.iter().cloned())
-        .collect();
+    let mut sources: Vec<Source> =
+        files.iter().map(|(path, text)| Source::read(path, text)).collect();
+    let test_modules: Vec<Vec<String>> =
+        sources.iter().flat_map(|source| source.test_modules.iter().cloned()).collect();
     for source in &mut sources {
         if test_modules.iter().any(|it| source.module.starts_with(it)) {
             source.mark_as_test();
         }
     }
-    let reexports = sources
-        .iter()
-        .find(|source| source.module.is_empty())
-        .map(reexports)
-        .unwrap_or_default();
-    let mut complaints: Vec<_> = sources
-        .iter()
-        .flat_map(|source| Checker::of(source, &reexports).run())
-        .collect();
+    let reexports =
+        sources.iter().find(|source| source.module.is_empty()).map(reexports).unwrap_or_default();
+    let mut complaints: Vec<_> =
+        sources.iter().flat_map(|source| Checker::of(source, &reexports).run()).collect();
     complaints.sort();
     complaints.dedup();
     complaints
@@ -160,11 +147,7 @@ struct Checker<'a> {
 
 impl<'a> Checker<'a> {
     fn of(source: &'a Source, reexports: &'a BTreeMap<String, String>) -> Self {
-        Self {
-            source,
-            reexports,
-            complaints: Vec::new(),
-        }
+        Self { source, reexports, complaints: Vec::new() }
     }
 
     fn run(mut self) -> Vec<Complaint> {
@@ -193,12 +176,7 @@ impl<'a> Checker<'a> {
             let what = "`Rc<RefCell<..>>` in the crate: own the data in one place and lend it out";
             self.complain(*line, what.into());
         }
-        if self
-            .source
-            .module
-            .first()
-            .is_some_and(|top| top == "engine")
-        {
+        if self.source.module.first().is_some_and(|top| top == "engine") {
             return;
         }
         for line in &self.source.catches {
@@ -266,11 +244,7 @@ impl<'a> Checker<'a> {
     }
 
     fn complain(&mut self, line: usize, what: String) {
-        self.complaints.push(Complaint {
-            file: self.source.file.clone(),
-            line,
-            what,
-        });
+        self.complaints.push(Complaint { file: self.source.file.clone(), line, what });
     }
 }
 

@@ -50,11 +50,7 @@ fn encoding_allocates_nothing() -> Result<(), BoxError> {
     assert_allocates_nothing("two\nlines");
     assert_allocates_nothing(format_args!("{}\n{}", 1, 2.5));
     assert_allocates_nothing(
-        Event::new("a\r\nb")
-            .id(7_u64)?
-            .name("n")?
-            .retry(retry)
-            .comment("c\nd"),
+        Event::new("a\r\nb").id(7_u64)?.name("n")?.retry(retry).comment("c\nd"),
     );
     assert_allocates_nothing(
         PatchElements::new(format_args!("<b>{}</b>\n", 42))
@@ -70,10 +66,6 @@ fn encoding_allocates_nothing() -> Result<(), BoxError> {
     let before = ALLOCATIONS.get();
     let event = Event::new("x").id(7_u64)?;
     let patch = PatchElements::new("<b>").selector("#a").id(8_u64)?;
-    assert_eq!(
-        ALLOCATIONS.get() - before,
-        0,
-        "building {event:?} or {patch:?} allocated"
-    );
+    assert_eq!(ALLOCATIONS.get() - before, 0, "building {event:?} or {patch:?} allocated");
     Ok(())
 }

@@ -8,10 +8,9 @@ use starwheel::{Encode, Event, EventBuffer, EventError, EventId, EventName};
 
 #[path = "support/hostile.rs"]
 mod hostile;
-#[path = "support/sse_parser.rs"]
-mod sse_parser;
 
-use sse_parser::{Dispatched, SseParser, normalised};
+use hostile::normalised;
+use starwheel::testing::{EventParser, ParsedEvent};
 
 #[track_caller]
 fn assert_encodes(event: impl Encode, expected: &str) {
@@ -25,12 +24,12 @@ fn encoded(event: &(impl Encode + ?Sized)) -> Vec<u8> {
     out.into_bytes()
 }
 
-fn read(event: &(impl Encode + ?Sized)) -> SseParser {
-    SseParser::read(&encoded(event))
+fn read(event: &(impl Encode + ?Sized)) -> EventParser {
+    EventParser::read(&encoded(event))
 }
 
-fn dispatched(name: &str, data: &str, last_event_id: &str) -> Dispatched {
-    Dispatched {
+fn dispatched(name: &str, data: &str, last_event_id: &str) -> ParsedEvent {
+    ParsedEvent {
         name: name.to_owned(),
         data: data.to_owned(),
         last_event_id: last_event_id.to_owned(),
@@ -69,10 +68,7 @@ fn empty_data_and_trailing_newlines_are_kept() {
         ("\u{feff}a", "data: \u{feff}a\n\n"),
     ] {
         assert_encodes(data, bytes);
-        assert_eq!(
-            read(data).events,
-            [dispatched("message", &normalised(data), "")]
-        );
+        assert_eq!(read(data).events, [dispatched("message", &normalised(data), "")]);
     }
 }
 
@@ -82,16 +78,13 @@ fn blocks_without_data_dispatch_nothing() -> Result<(), EventError> {
     assert_encodes(Event::id_only(12)?, "id: 12\n\n");
     assert_encodes(Event::comment_only(""), ": \n");
     assert_encodes(Event::comment_only("a\r\nb"), ": a\n: b\n");
-    assert_encodes(
-        Event::retry_only(Duration::ZERO).name("lost")?,
-        "retry: 1\n\n",
-    );
+    assert_encodes(Event::retry_only(Duration::ZERO).name("lost")?, "retry: 1\n\n");
 
     let mut out = EventBuffer::new();
     out.push(&Event::id_only("x")?);
     out.push(&Event::comment_only("ping"));
     out.push("y");
-    let read = SseParser::read(out.as_bytes());
+    let read = EventParser::read(out.as_bytes());
     assert_eq!(read.events, [dispatched("message", "y", "x")]);
     assert_eq!(read.comments, [" ping"]);
     Ok(())
@@ -112,15 +105,9 @@ fn a_retry_is_never_a_hot_loop() {
 #[test]
 fn names_and_ids_that_do_not_fit_a_line_are_refused() {
     for newline in ["\n", "\r", "\r\n", "a\ndata: evil", "a\r\rb"] {
-        assert_eq!(
-            Event::new("x").name(newline),
-            Err(EventError::NameHasNewline)
-        );
+        assert_eq!(Event::new("x").name(newline), Err(EventError::NameHasNewline));
         assert_eq!(Event::new("x").id(newline), Err(EventError::IdHasNewline));
-        assert_eq!(
-            Event::id_only(newline.to_owned()),
-            Err(EventError::IdHasNewline)
-        );
+        assert_eq!(Event::id_only(newline.to_owned()), Err(EventError::IdHasNewline));
     }
     assert_eq!(Event::new("x").id("a\0b"), Err(EventError::IdHasNul));
     assert!(Event::new("x").name("a\0b").is_ok(), "a name may hold NUL");
@@ -133,7 +120,7 @@ fn an_empty_id_resets_and_an_empty_name_means_message() -> Result<(), EventError
     out.push(&Event::new("2").name("")?);
     out.push(&Event::new("3").id("")?);
     assert_eq!(
-        SseParser::read(out.as_bytes()).events,
+        EventParser::read(out.as_bytes()).events,
         [
             dispatched("message", "1", "…é"),
             dispatched("message", "2", "…é"),
@@ -203,33 +190,18 @@ fn a_megabyte_on_one_line_and_every_plane_pass() {
 /// The reader itself, on the cases of the standard and of the web platform tests.
 #[test]
 fn the_reader_reads_as_the_standard_says() {
-    let one = |bytes: &str| SseParser::read(bytes.as_bytes()).events;
+    let one = |bytes: &str| EventParser::read(bytes.as_bytes()).events;
     assert_eq!(one("\u{feff}data:1\n\n"), [dispatched("message", "1", "")]);
     assert_eq!(one("\u{feff}\u{feff}data:1\n\n"), []);
     assert_eq!(one("data:1\rdata\r\rdata:2\n\n").len(), 2);
     assert_eq!(one("data\n\n"), [dispatched("message", "", "")]);
     assert_eq!(one("data:\ndata:\n\n"), [dispatched("message", "\n", "")]);
-    assert_eq!(
-        one("data:  x\nDATA:y\n data:z\n\n"),
-        [dispatched("message", " x", "")]
-    );
-    assert_eq!(
-        one("event:a\n\ndata:b\n\n"),
-        [dispatched("message", "b", "")]
-    );
-    assert_eq!(
-        one("id:1\nid:a\0b\ndata:x\n\n"),
-        [dispatched("message", "x", "1")]
-    );
+    assert_eq!(one("data:  x\nDATA:y\n data:z\n\n"), [dispatched("message", " x", "")]);
+    assert_eq!(one("event:a\n\ndata:b\n\n"), [dispatched("message", "b", "")]);
+    assert_eq!(one("id:1\nid:a\0b\ndata:x\n\n"), [dispatched("message", "x", "1")]);
     assert_eq!(one("data: unfinished\n"), []);
-    assert_eq!(
-        SseParser::read(b"retry:1000x\nretry:\nretry: 7\n").retries_ms,
-        [7]
-    );
-    assert_eq!(
-        SseParser::read(b"data:\xff\n\n").events,
-        [dispatched("message", "\u{fffd}", "")]
-    );
+    assert_eq!(EventParser::read(b"retry:1000x\nretry:\nretry: 7\n").retries_ms, [7]);
+    assert_eq!(EventParser::read(b"data:\xff\n\n").events, [dispatched("message", "\u{fffd}", "")]);
 }
 
 proptest! {
@@ -264,7 +236,7 @@ proptest! {
         let bytes = encoded(&event);
         let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
         cuts.sort_unstable();
-        let mut read = SseParser::default();
+        let mut read = EventParser::default();
         let mut at = 0;
         for cut in cuts {
             read.feed(&bytes[at..cut]);
@@ -300,7 +272,7 @@ proptest! {
         let mut out = EventBuffer::new();
         out.data_with_key("elements", &text);
         out.push(&Event::comment_only("ends what was open"));
-        let read = SseParser::read(out.as_bytes());
+        let read = EventParser::read(out.as_bytes());
         prop_assert_eq!(read.events.len(), 1);
         let lines: Vec<_> = read.events[0].data.split('\n').map(|line| line.strip_prefix("elements ")).collect();
         let lines: Option<Vec<_>> = lines.into_iter().collect();

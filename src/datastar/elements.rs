@@ -69,9 +69,7 @@ impl<'a, H: fmt::Display> PatchElements<'a, H> {
     pub fn new(elements: H) -> Self {
         Self {
             elements,
-            target: ById {
-                mode: PatchMode::Outer,
-            },
+            target: ById { mode: PatchMode::Outer },
             view_transition: ViewTransition::None,
             namespace: Namespace::Html,
             envelope: Envelope::default(),
@@ -96,10 +94,7 @@ impl<'a, H: fmt::Display> PatchElements<'a, H> {
     ) -> PatchElements<'a, H, BySelector<'a>> {
         PatchElements {
             elements: self.elements,
-            target: BySelector {
-                selector: selector.into(),
-                mode: self.target.mode,
-            },
+            target: BySelector { selector: selector.into(), mode: self.target.mode },
             view_transition: self.view_transition,
             namespace: self.namespace,
             envelope: self.envelope,
@@ -120,9 +115,7 @@ impl<'a> PatchElements<'a, &'static str, BySelector<'a>> {
     /// );
     /// ```
     pub fn remove(selector: impl Into<Cow<'a, str>>) -> Self {
-        PatchElements::new("")
-            .selector(selector)
-            .mode(PatchMode::Remove)
+        PatchElements::new("").selector(selector).mode(PatchMode::Remove)
     }
 }
 

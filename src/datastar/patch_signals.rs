@@ -148,11 +148,7 @@ impl<'a> PatchSignals<'a> {
     envelope_setters!('a);
 
     fn checked(json: Cow<'a, str>) -> Self {
-        Self {
-            json,
-            scope: Scope::All,
-            envelope: Envelope::default(),
-        }
+        Self { json, scope: Scope::All, envelope: Envelope::default() }
     }
 }
 
@@ -225,9 +221,7 @@ fn nest(
     };
     let mut inside = signals;
     for parent in parents.iter().flat_map(|parents| parents.split('.')) {
-        let value = inside
-            .entry(parent)
-            .or_insert_with(|| Value::Object(Map::new()));
+        let value = inside.entry(parent).or_insert_with(|| Value::Object(Map::new()));
         inside = value.as_object_mut().ok_or_else(conflict)?;
     }
     match inside.get(leaf) {

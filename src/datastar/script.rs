@@ -89,17 +89,10 @@ impl<'a> ExecuteScript<'a> {
         if name.is_empty() {
             return Err(AttributeNameError::Empty);
         }
-        if let Some(character) = name
-            .chars()
-            .find(|&character| !is_name_character(character))
-        {
+        if let Some(character) = name.chars().find(|&character| !is_name_character(character)) {
             return Err(AttributeNameError::Character(character));
         }
-        match self
-            .attributes
-            .iter_mut()
-            .find(|(known, _)| known.eq_ignore_ascii_case(&name))
-        {
+        match self.attributes.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(&name)) {
             Some((_, known_value)) => *known_value = value,
             None => self.attributes.push((name, value)),
         }
@@ -109,11 +102,8 @@ impl<'a> ExecuteScript<'a> {
     envelope_setters!('a);
 
     fn removes_itself(&self) -> bool {
-        let has_own_effect = || {
-            self.attributes
-                .iter()
-                .any(|(name, _)| name.eq_ignore_ascii_case("data-effect"))
-        };
+        let has_own_effect =
+            || self.attributes.iter().any(|(name, _)| name.eq_ignore_ascii_case("data-effect"));
         self.after_run == AfterRun::Remove && !has_own_effect()
     }
 
@@ -159,10 +149,7 @@ impl fmt::Display for AttributeNameError {
         match self {
             Self::Empty => f.write_str("an attribute needs a name"),
             Self::Character(character) => {
-                write!(
-                    f,
-                    "HTML allows no {character:?} in the name of an attribute"
-                )
+                write!(f, "HTML allows no {character:?} in the name of an attribute")
             }
         }
     }
@@ -211,8 +198,6 @@ fn starts_end_tag(after_less_than: &str) -> bool {
     let bytes = after_less_than.as_bytes();
     bytes.first() == Some(&b'/')
         && ["script", "body", "head", "html"].iter().any(|tag| {
-            bytes
-                .get(1..=tag.len())
-                .is_some_and(|name| name.eq_ignore_ascii_case(tag.as_bytes()))
+            bytes.get(1..=tag.len()).is_some_and(|name| name.eq_ignore_ascii_case(tag.as_bytes()))
         })
 }

@@ -73,13 +73,13 @@ impl Signals {
             None => (name, None),
         };
         let signal = self.0.get(first)?;
-        rest.into_iter()
-            .flat_map(|rest| rest.split('.'))
-            .try_fold(signal, |signal, part| match signal {
+        rest.into_iter().flat_map(|rest| rest.split('.')).try_fold(signal, |signal, part| {
+            match signal {
                 Value::Object(inside) => inside.get(part),
                 Value::Array(items) => items.get(part.parse::<usize>().ok()?),
                 _ => None,
-            })
+            }
+        })
     }
 
     /// The signal with this dotted name, if it is text.
@@ -187,11 +187,7 @@ impl Error for SignalsError {
 
 /// True for `application/json` and `+json` types, with or without parameters.
 fn is_json(content_type: &str) -> bool {
-    let media_type = content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim_ascii();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim_ascii();
     let Some((kind, subtype)) = media_type.split_once('/') else {
         return false;
     };
@@ -248,21 +244,14 @@ mod tests {
             ("POST", JSON, b""),
             ("POST", JSON, b" \r\n"),
         ] {
-            assert!(
-                Signals::from_parts(method, None, content_type, body)
-                    .unwrap()
-                    .is_empty()
-            );
+            assert!(Signals::from_parts(method, None, content_type, body).unwrap().is_empty());
         }
     }
 
     #[test]
     fn a_body_is_read_as_json_only_when_it_says_so() {
-        for json in [
-            "application/json;charset=utf-8",
-            "Application/JSON ; x",
-            "application/a+json",
-        ] {
+        for json in ["application/json;charset=utf-8", "Application/JSON ; x", "application/a+json"]
+        {
             assert_from(Signals::from_parts("POST", None, Some(json), BODY), "body");
         }
         for other in [
@@ -278,9 +267,6 @@ mod tests {
             assert!(matches!(refused, SignalsError::ContentType), "{other}");
             assert_eq!(refused.status(), 415);
         }
-        assert!(
-            Signals::from_parts("POST", None, None, BODY).is_err(),
-            "a blob without a type"
-        );
+        assert!(Signals::from_parts("POST", None, None, BODY).is_err(), "a blob without a type");
     }
 }

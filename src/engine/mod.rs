@@ -1,1 +1,264 @@
-//! Not built yet.
+//! The engine: connections, streams, timers and their closures, without sockets or clocks.
+//!
+//! Two things share the work. [`Core`] holds the state and never calls user code; [`Engine`] owns
+//! a `Core`, the users' closures and the transports as separate fields, so that a closure can be
+//! lent the whole state (through [`Stream`] or [`Context`]) while the engine holds the closure
+//! itself. What a closure cannot do at once, because it needs other closures, is queued as data.
+//!
+//! # The order of a turn
+//! Whoever drives the engine (the reactor, a simulation) does this, in this order, and the order
+//! is part of the contract:
+//!
+//! 1. wait, then tell the time once: [`Engine::begin_turn`];
+//! 2. commands of other threads: [`Engine::run`];
+//! 3. what sockets report: [`Engine::ready`], [`Engine::accept`]; reads become requests, requests
+//!    become answers, streams to be opened become births;
+//! 4. [`Engine::end_turn`]: input put off earlier; due timers, one at a time, in deadline order;
+//! 5. births, then deaths with their hooks, until there are none of either;
+//! 6. flush: one write for each connection that has something queued;
+//! 7. release of closed connections, so that no slot is used again within a turn.
+//!
+//! An updater's own output does not wait for step 6: it is written as soon as the updater
+//! returns, while its bytes are in the cache and its tick is on time.
+
+mod calls;
+mod config;
+mod context;
+mod core;
+mod fire;
+mod handler;
+mod io;
+mod next;
+mod output;
+mod settle;
+mod sse;
+mod stats;
+mod stream;
+mod transport;
+
+pub(crate) use self::transport::Transport;
+pub use self::{
+    config::Config,
+    context::{Context, IntervalTooShort, TimerId},
+    handler::{Handler, Response},
+    next::{Ending, IntoNext, Next},
+    sse::{Alignment, FirstTick, KeepAlive, Sse},
+    stats::{Closed, Stats},
+    stream::{Stream, StreamId},
+};
+
+use std::{collections::HashMap, fmt, io::Error as IoError, time::Duration};
+
+use self::{
+    calls::{Calls, guard},
+    core::{Core, Stopping, TimerCall},
+};
+use crate::{
+    conn::{Afterwards, Phase, millis},
+    error::CloseReason,
+    http::{Peer, Request, Stage},
+};
+
+/// All connections of one reactor and the closures that feed them.
+pub(crate) struct Engine<T> {
+    core: Core,
+    /// Closures of the streams, by connection.
+    calls: Vec<Calls>,
+    /// Closures of the users' timers, by slot.
+    timers: HashMap<u32, TimerCall>,
+    /// Sockets, by connection; `None` for a timer's slot.
+    transports: Vec<Option<T>>,
+    handler: Box<dyn Handler>,
+    /// The request being answered; its buffers are used again and again.
+    request: Request,
+    read_buffer: Box<[u8]>,
+    head_buffer: Vec<u8>,
+}
+
+/// What a poller says of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Readiness {
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+    /// The peer's FIN is behind what can be read; a short read must not be taken for the end.
+    pub(crate) read_closed: bool,
+}
+
+impl<T: Transport> Engine<T> {
+    pub(crate) fn new(config: Config, handler: Box<dyn Handler>) -> Self {
+        let connections = config.expected_connections;
+        Self {
+            core: Core::new(config),
+            calls: Vec::with_capacity(connections),
+            timers: HashMap::new(),
+            transports: Vec::with_capacity(connections),
+            handler,
+            request: Request::new(),
+            read_buffer: vec![0; READ_BUFFER_BYTES].into(),
+            head_buffer: Vec::new(),
+        }
+    }
+
+    /// Tells the time: milliseconds since the start, never going back, and Unix seconds for the
+    /// `Date` header. A closure sees one and the same time for the whole turn.
+    pub(crate) fn begin_turn(&mut self, now: u64, unix_seconds: u64) {
+        debug_assert!(now >= self.core.now, "time went back");
+        self.core.now = now;
+        self.core.date.set(unix_seconds);
+    }
+
+    /// Takes over an accepted connection. The index stays its name until it is released.
+    pub(crate) fn accept(&mut self, transport: T, peer: Peer) -> u32 {
+        let index = self.core.add_conn(peer);
+        let needed = index as usize + 1;
+        if self.transports.len() < needed {
+            self.transports.resize_with(needed, || None);
+            self.calls.resize_with(needed, Calls::default);
+        }
+        self.transports[index as usize] = Some(transport);
+        index
+    }
+
+    /// Gives up a connection that cannot be served.
+    pub(crate) fn abandon(&mut self, index: u32, error: &IoError) {
+        self.lose(index, error);
+    }
+
+    /// Hands over bytes of a connection that were read by somebody else.
+    pub(crate) fn feed(&mut self, index: u32, bytes: &[u8]) {
+        for piece in bytes.chunks(READ_BUFFER_BYTES) {
+            self.read_buffer[..piece.len()].copy_from_slice(piece);
+            self.receive(index, piece.len());
+        }
+    }
+
+    /// Lends the transport of a connection, for registering it with a poller.
+    pub(crate) fn transport(&mut self, index: u32) -> Option<&mut T> {
+        self.transports.get_mut(index as usize)?.as_mut()
+    }
+
+    /// Runs a closure that came from another thread.
+    pub(crate) fn run(&mut self, call: impl FnOnce(&mut Context<'_>)) {
+        let core = &mut self.core;
+        if guard("a closure given to Handle::run", || call(&mut Context::new(core))).is_err() {
+            self.core.stats.panics += 1;
+        }
+    }
+
+    /// A poller reported connection `index`. Stale indices are ignored.
+    pub(crate) fn ready(&mut self, index: u32, readiness: Readiness) {
+        if readiness.writable {
+            self.writable(index);
+        }
+        if readiness.readable {
+            self.readable(index, readiness.read_closed);
+        }
+    }
+
+    /// Steps 4 to 7 of the turn.
+    pub(crate) fn end_turn(&mut self) {
+        self.run_put_off_input();
+        while let Some((index, deadline)) = self.core.wheel.pop_due(self.core.now) {
+            self.fire(index, deadline);
+        }
+        self.settle();
+        if self.core.stopping == Stopping::Now {
+            self.end_everything();
+        }
+        self.flush();
+        self.release();
+    }
+
+    /// When the next turn is due if nothing else happens; now, if work was put off.
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
+        if self.has_pending() {
+            return Some(self.core.now);
+        }
+        self.core.wheel.next_deadline()
+    }
+
+    /// Work was put off for fairness: the next turn must not wait.
+    pub(crate) fn has_pending(&self) -> bool {
+        !self.core.runnable.is_empty()
+            || !self.core.deaths.is_empty()
+            || (self.core.stopping == Stopping::Now && self.core.stats.connections > 0)
+    }
+
+    pub(crate) fn stats(&self) -> &Stats {
+        &self.core.stats
+    }
+
+    pub(crate) fn shutdown(&mut self) {
+        self.core.begin_shutdown();
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.core.stopping != Stopping::No
+    }
+
+    /// True when a shutdown, or a drain, has nothing left to end.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.is_stopping() && self.core.stats.connections == 0
+    }
+
+    /// Ends all streams, spread evenly over `window`, and everything else at its end.
+    ///
+    /// The one walk over all connections of this crate; it happens once in a process's life.
+    pub(crate) fn drain(&mut self, window: Duration) {
+        if self.is_stopping() {
+            return;
+        }
+        let now = self.core.now;
+        let window_ms = millis(window);
+        self.core.stopping = Stopping::Draining { until: now.saturating_add(window_ms) };
+        let streams = self.core.stats.streams.max(1);
+        let mut leaving = 0_u64;
+        for index in 0..self.transports.len() as u32 {
+            let Some(conn) = self.core.conn(index) else { continue };
+            if let Phase::Streaming(streaming) = &mut conn.phase {
+                let share = u128::from(window_ms) * u128::from(leaving) / u128::from(streams);
+                streaming.expires = streaming.expires.min(now + share as u64);
+                leaving += 1;
+            }
+            conn.afterwards = Afterwards::Close;
+            let idle = conn.outbox.is_empty()
+                && matches!(&conn.phase, Phase::Reading { reader, .. } if reader.stage() == Stage::Idle);
+            if idle {
+                self.core.release(index);
+            } else {
+                self.core.rearm(index);
+            }
+        }
+        let goodbye = TimerCall::Once(Box::new(|cx| cx.shutdown()));
+        self.core.add_timer(window_ms, 0, goodbye);
+    }
+
+    fn end_everything(&mut self) {
+        for index in 0..self.transports.len() as u32 {
+            self.core.end_stream_at(index, CloseReason::Shutdown);
+        }
+        self.settle();
+        self.flush();
+        for index in 0..self.transports.len() as u32 {
+            self.core.release(index);
+        }
+    }
+
+    fn release(&mut self) {
+        while let Some(index) = self.core.released.pop() {
+            self.core.slots.remove(index as usize);
+            self.core.wheel.cancel(index);
+            self.core.stats.connections -= 1;
+            self.transports[index as usize] = None;
+        }
+    }
+}
+
+impl<T> fmt::Debug for Engine<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("stats", &self.core.stats).finish_non_exhaustive()
+    }
+}
+
+/// Shared by all connections. A request that fits is parsed where it was read.
+const READ_BUFFER_BYTES: usize = 64 * 1024;

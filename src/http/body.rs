@@ -57,11 +57,7 @@ impl BodyReader {
         match self {
             Self::Length { remaining_bytes } => {
                 take_data(remaining_bytes, input, body);
-                Ok(if *remaining_bytes == 0 {
-                    Fill::Complete
-                } else {
-                    Fill::Open
-                })
+                Ok(if *remaining_bytes == 0 { Fill::Complete } else { Fill::Open })
             }
             Self::Chunked(chunked) => chunked.take(input, body, limits),
         }
@@ -113,11 +109,7 @@ enum ChunkState {
 
 impl ChunkedReader {
     const fn new() -> Self {
-        Self {
-            state: ChunkState::Size { digits: 0 },
-            remaining: 0,
-            overhead_bytes: 0,
-        }
+        Self { state: ChunkState::Size { digits: 0 }, remaining: 0, overhead_bytes: 0 }
     }
 
     fn take(

@@ -12,10 +12,7 @@ pub(crate) struct Date {
 impl Date {
     /// The beginning of 1970, until `set` says otherwise.
     pub(crate) const fn new() -> Self {
-        Self {
-            unix_seconds: 0,
-            text: *b"Thu, 01 Jan 1970 00:00:00 GMT",
-        }
+        Self { unix_seconds: 0, text: *b"Thu, 01 Jan 1970 00:00:00 GMT" }
     }
 
     /// Costs one comparison unless the second has changed. Beyond the year 9999 it stands still.
@@ -123,16 +120,8 @@ mod tests {
                 3 | 5 | 8 | 10 => 30,
                 _ => 31,
             };
-            (month, day) = if day == length {
-                (month + 1, 1)
-            } else {
-                (month, day + 1)
-            };
-            (year, month) = if month == 12 {
-                (year + 1, 0)
-            } else {
-                (year, month)
-            };
+            (month, day) = if day == length { (month + 1, 1) } else { (month, day + 1) };
+            (year, month) = if month == 12 { (year + 1, 0) } else { (year, month) };
         }
     }
 }

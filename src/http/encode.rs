@@ -59,9 +59,7 @@ pub(crate) fn encode_stream_head(
 /// would end it as well, `length_bytes` must not be 0.
 pub(crate) fn chunk_header(length_bytes: usize, out: &mut [u8; 18]) -> usize {
     debug_assert!(length_bytes > 0, "an empty chunk would end the body");
-    let digits = (usize::BITS - length_bytes.leading_zeros())
-        .div_ceil(4)
-        .max(1) as usize;
+    let digits = (usize::BITS - length_bytes.leading_zeros()).div_ceil(4).max(1) as usize;
     for (at, digit) in out[..digits].iter_mut().enumerate() {
         let shift = 4 * (digits - 1 - at);
         *digit = b"0123456789abcdef"[length_bytes >> shift & 0xf];
@@ -180,19 +178,8 @@ mod tests {
             let end = chunk_header(length_bytes, &mut out);
             String::from_utf8_lossy(&out[..end]).into_owned()
         };
-        for length_bytes in [
-            1,
-            9,
-            10,
-            15,
-            16,
-            255,
-            256,
-            4095,
-            65_536,
-            usize::MAX >> 1,
-            usize::MAX,
-        ] {
+        for length_bytes in [1, 9, 10, 15, 16, 255, 256, 4095, 65_536, usize::MAX >> 1, usize::MAX]
+        {
             assert_eq!(header(length_bytes), format!("{length_bytes:x}\r\n"));
         }
     }

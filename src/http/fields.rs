@@ -16,18 +16,12 @@ pub(crate) struct HeaderLines {
 
 impl HeaderLines {
     pub(crate) const fn new() -> Self {
-        Self {
-            lines: Vec::new(),
-            fault: None,
-        }
+        Self { lines: Vec::new(), fault: None }
     }
 
     /// No lines, and a fault that is known already.
     pub(super) const fn with_fault(fault: HeaderFault) -> Self {
-        Self {
-            lines: Vec::new(),
-            fault: Some(fault),
-        }
+        Self { lines: Vec::new(), fault: Some(fault) }
     }
 
     /// Adds `name: value`. White space around the value is trimmed.
@@ -62,12 +56,8 @@ impl HeaderLines {
     /// The first value of `name`, in any case.
     pub(crate) fn value(&self, name: &str) -> Option<&str> {
         let text = std::str::from_utf8(&self.lines).ok()?;
-        let mut lines = text
-            .split_terminator("\r\n")
-            .filter_map(|line| line.split_once(": "));
-        lines
-            .find(|(sent, _)| sent.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        let mut lines = text.split_terminator("\r\n").filter_map(|line| line.split_once(": "));
+        lines.find(|(sent, _)| sent.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 }
 
@@ -91,9 +81,7 @@ impl HeaderFault {
         if !value.iter().copied().all(is_value_byte) {
             return Some(Self::Value);
         }
-        let is_reserved = RESERVED
-            .iter()
-            .any(|reserved| name.eq_ignore_ascii_case(reserved));
+        let is_reserved = RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved));
         is_reserved.then_some(Self::Reserved)
     }
 }
@@ -170,10 +158,7 @@ mod tests {
         let mut lines = HeaderLines::new();
         lines.push("X-One", " 1 ");
         lines.push("Set-Cookie", "a=ä: b");
-        assert_eq!(
-            lines.as_bytes(),
-            "X-One: 1\r\nSet-Cookie: a=ä: b\r\n".as_bytes()
-        );
+        assert_eq!(lines.as_bytes(), "X-One: 1\r\nSet-Cookie: a=ä: b\r\n".as_bytes());
         assert_eq!(lines.value("set-cookie"), Some("a=ä: b"));
         assert_eq!(lines.value("x-two"), None);
         assert_eq!(lines.fault(), None);

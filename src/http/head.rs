@@ -56,8 +56,7 @@ impl Head {
         self.bytes.clear();
         self.bytes.shrink_to(capacity_bytes_max);
         self.fields.clear();
-        self.fields
-            .shrink_to(capacity_bytes_max / size_of::<Field>());
+        self.fields.shrink_to(capacity_bytes_max / size_of::<Field>());
         self.method = Method::Get;
         self.version = Version::Http11;
         (self.target, self.query, self.host) = (Span::EMPTY, None, Span::EMPTY);
@@ -93,10 +92,7 @@ impl Head {
             Some(0) => Version::Http10,
             _ => Version::Http11,
         };
-        self.method = parsed
-            .method
-            .and_then(Method::from_name)
-            .ok_or(Refusal::METHOD)?;
+        self.method = parsed.method.and_then(Method::from_name).ok_or(Refusal::METHOD)?;
         let text = parsed.path.ok_or(Refusal::REQUEST_LINE)?;
         let target = Target::split(text, self.method)?;
         path.decode(target.path)?;
@@ -116,10 +112,7 @@ impl Head {
         // must be there and valid nevertheless.
         let host = target.authority.map_or(host, str::as_bytes);
         self.host = Span::of(host, bytes);
-        Ok((
-            rules.framing(self.version)?,
-            rules.expectation(self.version),
-        ))
+        Ok((rules.framing(self.version)?, rules.expectation(self.version)))
     }
 
     pub(super) fn target(&self) -> &str {
@@ -135,9 +128,7 @@ impl Head {
     }
 
     pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.fields
-            .iter()
-            .map(|field| (self.text(field.name), self.slice(field.value)))
+        self.fields.iter().map(|field| (self.text(field.name), self.slice(field.value)))
     }
 
     /// All values of one field, in any case of its name.
@@ -154,9 +145,7 @@ impl Head {
     }
 
     fn slice(&self, span: Span) -> &[u8] {
-        self.bytes
-            .get(span.start as usize..span.end as usize)
-            .unwrap_or_default()
+        self.bytes.get(span.start as usize..span.end as usize).unwrap_or_default()
     }
 
     /// Names, targets and hosts were found to be ASCII, so nothing is lost here.
@@ -269,9 +258,7 @@ fn content_length(value: &[u8]) -> Result<Framing, Refusal> {
         return Err(Refusal::LENGTH_INVALID);
     }
     // A number beyond 64 bits is beyond every limit; which refusal it is was decided by its digits.
-    let length = std::str::from_utf8(value)
-        .ok()
-        .and_then(|digits| digits.parse().ok());
+    let length = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
     Ok(Framing::Length(length.unwrap_or(u64::MAX)))
 }
 
@@ -288,19 +275,12 @@ fn transfer_coding(value: &[u8]) -> Result<Framing, Refusal> {
         }
         knows_all &= name.eq_ignore_ascii_case(b"chunked");
     }
-    Err(if knows_all {
-        Refusal::CODING_INVALID
-    } else {
-        Refusal::CODING_UNKNOWN
-    })
+    Err(if knows_all { Refusal::CODING_INVALID } else { Refusal::CODING_UNKNOWN })
 }
 
 /// The members of a comma list that are not empty (RFC 9110 section 5.6.1).
 fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value
-        .split(|&byte| byte == b',')
-        .map(trim)
-        .filter(|member| !member.is_empty())
+    value.split(|&byte| byte == b',').map(trim).filter(|member| !member.is_empty())
 }
 
 /// Which refusal a syntax error is. The scan has seen to line ends and the number of fields.

@@ -95,9 +95,7 @@ mod tests {
 
     #[test]
     fn names_and_methods_are_inverse() {
-        for name in [
-            "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY",
-        ] {
+        for name in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"] {
             assert_eq!(Method::from_name(name).map(Method::as_str), Some(name));
         }
         for name in ["get", "TRACE", "CONNECT", "PROPFIND", "PRI", ""] {

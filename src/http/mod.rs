@@ -48,5 +48,7 @@ pub(crate) use date::Date;
 pub(crate) use encode::{
     CHUNK_END, Connection, LAST_CHUNK, StreamFraming, chunk_header, encode_stream_head,
 };
-pub(crate) use fields::{HeaderFault, HeaderLines};
+#[cfg(test)]
+pub(crate) use fields::HeaderFault;
+pub(crate) use fields::HeaderLines;
 pub(crate) use reader::{Progress, Reader, Stage};

@@ -88,12 +88,7 @@ impl Reader {
         match &mut self.state {
             State::Idle { skipped_bytes } => {
                 let work = Work::Head(HeadScan::new(*skipped_bytes));
-                let held = Held {
-                    bytes: rest.to_vec(),
-                    start: 0,
-                    news: News::Unseen,
-                    work,
-                };
+                let held = Held { bytes: rest.to_vec(), start: 0, news: News::Unseen, work };
                 self.state = State::Held(Box::new(held));
             }
             State::Held(held) => {
@@ -134,13 +129,7 @@ impl Reader {
             return Ok((Progress::NeedMore, State::idle_after(scan)));
         }
         let bytes = mem::take(input).to_vec();
-        Ok(Box::new(Held {
-            bytes,
-            start: 0,
-            news: News::None,
-            work,
-        })
-        .pause())
+        Ok(Box::new(Held { bytes, start: 0, news: News::None, work }).pause())
     }
 }
 
@@ -158,9 +147,7 @@ impl State {
     const IDLE: Self = Self::Idle { skipped_bytes: 0 };
 
     const fn idle_after(scan: &HeadScan) -> Self {
-        Self::Idle {
-            skipped_bytes: scan.skipped_bytes(),
-        }
+        Self::Idle { skipped_bytes: scan.skipped_bytes() }
     }
 }
 
@@ -295,17 +282,9 @@ impl Work {
                     return Ok(Step::Complete);
                 }
                 // Who has sent a part of the body does not wait (RFC 9110 section 10.1.1).
-                let expectation = if rest.is_empty() {
-                    expectation
-                } else {
-                    Expectation::None
-                };
+                let expectation = if rest.is_empty() { expectation } else { Expectation::None };
                 let request = mem::replace(request, Request::new());
-                *self = Self::Body(Box::new(Unfinished {
-                    request,
-                    body: reader,
-                    expectation,
-                }));
+                *self = Self::Body(Box::new(Unfinished { request, body: reader, expectation }));
                 Ok(Step::Open)
             }
             Self::Body(unfinished) => {

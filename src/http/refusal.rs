@@ -58,14 +58,14 @@ impl Error for Refusal {}
 
 /// The table. Grouped as a request is read: request line, fields, target and Host, framing, body.
 impl Refusal {
+    pub(crate) const TIMED_OUT: Self =
+        Self::new(408, "the request took too long to arrive; send it again");
     pub(super) const NOT_HTTP: Self = Self::new(
         400,
         "the first byte cannot start a request; this port speaks plain HTTP/1.1, not TLS or HTTP/2",
     );
-    pub(super) const REQUEST_LINE: Self = Self::new(
-        400,
-        "a request line is method, one space, target, one space, HTTP/1.1",
-    );
+    pub(super) const REQUEST_LINE: Self =
+        Self::new(400, "a request line is method, one space, target, one space, HTTP/1.1");
     pub(super) const VERSION: Self = Self::new(505, "use HTTP/1.1 or HTTP/1.0");
     pub(super) const METHOD: Self = Self::new(
         501,
@@ -73,20 +73,14 @@ impl Refusal {
     );
     pub(super) const EMPTY_LINES: Self =
         Self::new(400, "too many empty lines before the request line");
-    pub(super) const BARE_LF: Self = Self::new(
-        400,
-        "a line of the head ends with LF alone; end it with CRLF",
-    );
+    pub(super) const BARE_LF: Self =
+        Self::new(400, "a line of the head ends with LF alone; end it with CRLF");
     pub(super) const BARE_CR: Self = Self::new(400, "a CR in the head is not followed by LF");
-    pub(super) const TARGET_LENGTH: Self = Self::new(
-        414,
-        "the request line is too long; shorten the URL or send the data in a body",
-    );
+    pub(super) const TARGET_LENGTH: Self =
+        Self::new(414, "the request line is too long; shorten the URL or send the data in a body");
 
-    pub(super) const HEAD_LENGTH: Self = Self::new(
-        431,
-        "the header fields are too long; send fewer or shorter ones",
-    );
+    pub(super) const HEAD_LENGTH: Self =
+        Self::new(431, "the header fields are too long; send fewer or shorter ones");
     pub(super) const FIELD_COUNT: Self = Self::new(431, "too many header fields; send fewer");
     pub(super) const FIELD_NAME: Self = Self::new(
         400,
@@ -103,31 +97,21 @@ impl Refusal {
         400,
         "the request target is neither a path that starts with / nor an http or https URL",
     );
-    pub(super) const PATH_ESCAPE: Self = Self::new(
-        400,
-        "a % in the path is not followed by two hexadecimal digits",
-    );
+    pub(super) const PATH_ESCAPE: Self =
+        Self::new(400, "a % in the path is not followed by two hexadecimal digits");
     pub(super) const PATH_NUL: Self = Self::new(400, "the path contains an encoded NUL");
     pub(super) const PATH_UTF8: Self = Self::new(400, "the path is not UTF-8 once decoded");
     pub(super) const HOST_MISSING: Self =
         Self::new(400, "an HTTP/1.1 request needs a Host header field");
-    pub(super) const HOST_REPEATED: Self = Self::new(
-        400,
-        "there is more than one Host header field; send exactly one",
-    );
-    pub(super) const HOST_INVALID: Self = Self::new(
-        400,
-        "the host is not a name or an address with an optional port",
-    );
+    pub(super) const HOST_REPEATED: Self =
+        Self::new(400, "there is more than one Host header field; send exactly one");
+    pub(super) const HOST_INVALID: Self =
+        Self::new(400, "the host is not a name or an address with an optional port");
 
-    pub(super) const LENGTH_AND_CODING: Self = Self::new(
-        400,
-        "Content-Length and Transfer-Encoding exclude each other; send one of them",
-    );
-    pub(super) const LENGTH_REPEATED: Self = Self::new(
-        400,
-        "there is more than one Content-Length; send exactly one",
-    );
+    pub(super) const LENGTH_AND_CODING: Self =
+        Self::new(400, "Content-Length and Transfer-Encoding exclude each other; send one of them");
+    pub(super) const LENGTH_REPEATED: Self =
+        Self::new(400, "there is more than one Content-Length; send exactly one");
     pub(super) const LENGTH_INVALID: Self =
         Self::new(400, "Content-Length is not a decimal number");
     pub(super) const CODING_INVALID: Self =
@@ -136,34 +120,22 @@ impl Refusal {
         501,
         "no transfer coding but chunked is served; send the body chunked or with Content-Length",
     );
-    pub(super) const CODING_HTTP10: Self = Self::new(
-        400,
-        "HTTP/1.0 has no Transfer-Encoding; send Content-Length",
-    );
-    pub(super) const CONTENT_CODING: Self = Self::new(
-        415,
-        "request bodies are not decompressed; send it without Content-Encoding",
-    );
-    pub(super) const EXPECTATION: Self = Self::new(
-        417,
-        "no expectation but 100-continue is met; send the request without Expect",
-    );
+    pub(super) const CODING_HTTP10: Self =
+        Self::new(400, "HTTP/1.0 has no Transfer-Encoding; send Content-Length");
+    pub(super) const CONTENT_CODING: Self =
+        Self::new(415, "request bodies are not decompressed; send it without Content-Encoding");
+    pub(super) const EXPECTATION: Self =
+        Self::new(417, "no expectation but 100-continue is met; send the request without Expect");
 
     pub(super) const BODY_LENGTH: Self = Self::new(413, "the body is too long; send less");
-    pub(super) const CHUNK_SIZE: Self = Self::new(
-        400,
-        "a chunk does not start with a size of 1 to 16 hexadecimal digits",
-    );
+    pub(super) const CHUNK_SIZE: Self =
+        Self::new(400, "a chunk does not start with a size of 1 to 16 hexadecimal digits");
     pub(super) const CHUNK_LINE: Self =
         Self::new(400, "a chunk size line is malformed; end it with CRLF");
-    pub(super) const CHUNK_DATA: Self = Self::new(
-        400,
-        "the data of a chunk is not followed by CRLF; check its size",
-    );
-    pub(super) const CHUNK_OVERHEAD: Self = Self::new(
-        400,
-        "the chunk extensions and trailer fields are too long; send fewer",
-    );
+    pub(super) const CHUNK_DATA: Self =
+        Self::new(400, "the data of a chunk is not followed by CRLF; check its size");
+    pub(super) const CHUNK_OVERHEAD: Self =
+        Self::new(400, "the chunk extensions and trailer fields are too long; send fewer");
     pub(super) const TRAILER: Self = Self::new(400, "a trailer field is malformed");
 
     pub(super) const CUT: Self = Self::new(400, "the request ends before it is complete");

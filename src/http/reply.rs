@@ -75,11 +75,7 @@ impl Reply {
     /// ```
     #[must_use]
     pub fn bytes(content_type: impl Into<Cow<'static, str>>, body: impl Into<Body>) -> Self {
-        Self {
-            body: body.into(),
-            ..Self::status(200)
-        }
-        .content_type(content_type)
+        Self { body: body.into(), ..Self::status(200) }.content_type(content_type)
     }
 
     /// 204: done, and nothing to say. It also tells an `EventSource` to stop reconnecting.
@@ -112,12 +108,8 @@ impl Reply {
     /// ```
     #[must_use]
     pub fn status(status: u16) -> Self {
-        let reply = Self {
-            status: 200,
-            content_type: None,
-            lines: HeaderLines::new(),
-            body: Body::EMPTY,
-        };
+        let reply =
+            Self { status: 200, content_type: None, lines: HeaderLines::new(), body: Body::EMPTY };
         reply.with_status(status)
     }
 
@@ -237,11 +229,7 @@ impl Reply {
     /// ```
     #[must_use]
     pub fn body(&self) -> &[u8] {
-        if self.may_have_body() {
-            self.body.as_slice()
-        } else {
-            b""
-        }
+        if self.may_have_body() { self.body.as_slice() } else { b"" }
     }
 
     /// Appends the head, final empty line included; `version` is that of the request. The body is [`into_body`](Self::into_body),
@@ -279,20 +267,12 @@ impl Reply {
     }
 
     pub(crate) fn into_body(self) -> Body {
-        if self.may_have_body() {
-            self.body
-        } else {
-            Body::EMPTY
-        }
+        if self.may_have_body() { self.body } else { Body::EMPTY }
     }
 
     fn whole(status: u16, content_type: &'static str, body: Body) -> Self {
         let content_type = Some(Cow::Borrowed(content_type));
-        Self {
-            content_type,
-            body,
-            ..Self::status(status)
-        }
+        Self { content_type, body, ..Self::status(status) }
     }
 
     fn text_error(status: u16, reason: Body) -> Self {
@@ -341,10 +321,7 @@ impl From<Refusal> for Reply {
 impl From<io::Error> for Reply {
     fn from(error: io::Error) -> Self {
         log::error!("a handler failed: {:?}", error.to_string());
-        Self::text_error(
-            500,
-            Body::from("the server failed to answer; its log says why"),
-        )
+        Self::text_error(500, Body::from("the server failed to answer; its log says why"))
     }
 }
 

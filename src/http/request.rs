@@ -76,10 +76,7 @@ impl Request {
             head: Head::new(),
             path: Path::new(),
             body: Vec::new(),
-            params: Params {
-                text: String::new(),
-                ends: Vec::new(),
-            },
+            params: Params { text: String::new(), ends: Vec::new() },
             peer: Peer::Unix,
         }
     }
@@ -209,9 +206,7 @@ impl Request {
     /// ```
     #[must_use]
     pub fn query_value(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.query_pairs()
-            .find(|(sent, _)| sent == name)
-            .map(|(_, value)| value)
+        self.query_pairs().find(|(sent, _)| sent == name).map(|(_, value)| value)
     }
 
     /// The first value of a header field; names match in any case (RFC 9110 section 5.1). `None`
@@ -266,16 +261,10 @@ impl Request {
     /// ```
     #[must_use]
     pub fn cookie(&self, name: &str) -> Option<&str> {
-        let fields = self
-            .head
-            .values("cookie")
-            .filter_map(|value| std::str::from_utf8(value).ok());
-        let mut pairs = fields
-            .flat_map(|field| field.split(';'))
-            .filter_map(|pair| pair.split_once('='));
-        pairs
-            .find(|(sent, _)| sent.trim() == name)
-            .map(|(_, value)| value.trim())
+        let fields = self.head.values("cookie").filter_map(|value| std::str::from_utf8(value).ok());
+        let mut pairs =
+            fields.flat_map(|field| field.split(';')).filter_map(|pair| pair.split_once('='));
+        pairs.find(|(sent, _)| sent.trim() == name).map(|(_, value)| value.trim())
     }
 
     /// The body, de-chunked; empty when there is none. At most `Limits::body_bytes`.
@@ -298,12 +287,7 @@ impl Request {
     #[must_use]
     pub fn content_type(&self) -> Option<&str> {
         let value = self.header("content-type")?;
-        Some(
-            value
-                .split_once(';')
-                .map_or(value, |(media_type, _)| media_type)
-                .trim(),
-        )
+        Some(value.split_once(';').map_or(value, |(media_type, _)| media_type).trim())
     }
 
     /// The id of the last event that a reconnecting client has seen (WHATWG HTML section 9.2.4).
@@ -334,9 +318,7 @@ impl Request {
     /// ```
     #[must_use]
     pub fn param(&self, name: &str) -> Option<&str> {
-        self.params()
-            .find(|(given, _)| *given == name)
-            .map(|(_, value)| value)
+        self.params().find(|(given, _)| *given == name).map(|(_, value)| value)
     }
 
     /// All parameters of the route's pattern.
@@ -361,6 +343,7 @@ impl Request {
 
     /// The path as routes are matched with: every escape decoded but `%2F` and `%25`, which stay
     /// (in upper case), so that a segment may contain a slash.
+    #[cfg(test)]
     pub(crate) fn route_path(&self) -> &str {
         self.path.route()
     }

@@ -20,12 +20,7 @@ pub(super) struct HeadScan {
 
 impl HeadScan {
     pub(super) const fn new(skipped_bytes: usize) -> Self {
-        Self {
-            skipped_bytes,
-            searched: 0,
-            line_start: 0,
-            lines: 0,
-        }
+        Self { skipped_bytes, searched: 0, line_start: 0, lines: 0 }
     }
 
     pub(super) const fn skipped_bytes(&self) -> usize {
@@ -128,29 +123,17 @@ mod tests {
         for end in 0..head.len() {
             let found = scan.find_end(&mut &head[..end], &Limits::default());
             assert_eq!(found, Ok(None));
-            assert!(
-                end - scan.searched <= 1,
-                "only a last CR is looked at again"
-            );
+            assert!(end - scan.searched <= 1, "only a last CR is looked at again");
         }
-        assert_eq!(
-            scan.find_end(&mut &head[..], &Limits::default()),
-            Ok(Some(head.len()))
-        );
+        assert_eq!(scan.find_end(&mut &head[..], &Limits::default()), Ok(Some(head.len())));
         assert_eq!(scan.field_count(), 1);
     }
 
     #[test]
     fn a_head_of_exactly_the_limit_fits_and_one_byte_more_does_not() {
         let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-        let mut limits = Limits {
-            head_bytes: head.len(),
-            ..Limits::default()
-        };
-        assert_eq!(
-            HeadScan::default().find_end(&mut &head[..], &limits),
-            Ok(Some(head.len()))
-        );
+        let mut limits = Limits { head_bytes: head.len(), ..Limits::default() };
+        assert_eq!(HeadScan::default().find_end(&mut &head[..], &limits), Ok(Some(head.len())));
         limits.head_bytes -= 1;
         let refused = HeadScan::default().find_end(&mut &head[..], &limits);
         assert_eq!(refused, Err(Refusal::HEAD_LENGTH));
@@ -161,10 +144,7 @@ mod tests {
 
     #[test]
     fn empty_lines_count_towards_the_limit() {
-        let limits = Limits {
-            head_bytes: 8,
-            ..Limits::default()
-        };
+        let limits = Limits { head_bytes: 8, ..Limits::default() };
         let refused = HeadScan::default().find_end(&mut &b"\r\n".repeat(5)[..], &limits);
         assert_eq!(refused, Err(Refusal::EMPTY_LINES));
     }

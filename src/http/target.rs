@@ -20,29 +20,18 @@ impl<'a> Target<'a> {
     pub(super) fn split(target: &'a str, method: Method) -> Result<Self, Refusal> {
         // Browsers leave characters such as `{`, `|` and `"` as they are, although RFC 3986 does
         // not list them: visible ASCII is taken. `#` would start a fragment, which is never sent.
-        if !target
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'#')
-        {
+        if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
             return Err(Refusal::TARGET_CHARACTERS);
         }
         if target == "*" {
             return match method {
-                Method::Options => Ok(Self {
-                    path: "*",
-                    query: None,
-                    authority: None,
-                }),
+                Method::Options => Ok(Self { path: "*", query: None, authority: None }),
                 _ => Err(Refusal::TARGET_FORM),
             };
         }
         if target.starts_with('/') {
             let (path, query) = split_query(target);
-            return Ok(Self {
-                path,
-                query,
-                authority: None,
-            });
+            return Ok(Self { path, query, authority: None });
         }
         let rest = strip_scheme(target).ok_or(Refusal::TARGET_FORM)?;
         let authority_end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -54,11 +43,7 @@ impl<'a> Target<'a> {
         }
         let (path, query) = split_query(rest);
         let path = if path.is_empty() { "/" } else { path };
-        Ok(Self {
-            path,
-            query,
-            authority: Some(authority),
-        })
+        Ok(Self { path, query, authority: Some(authority) })
     }
 }
 
@@ -86,12 +71,10 @@ pub(super) struct Path {
 
 impl Path {
     pub(super) const fn new() -> Self {
-        Self {
-            route: String::new(),
-            decoded: String::new(),
-        }
+        Self { route: String::new(), decoded: String::new() }
     }
 
+    #[cfg(test)]
     pub(super) fn route(&self) -> &str {
         &self.route
     }
@@ -105,11 +88,7 @@ impl Path {
     }
 
     pub(super) fn decoded(&self) -> &str {
-        if self.decoded.is_empty() {
-            &self.route
-        } else {
-            &self.decoded
-        }
+        if self.decoded.is_empty() { &self.route } else { &self.decoded }
     }
 
     pub(super) fn clear(&mut self, capacity_bytes_max: usize) {
@@ -244,34 +223,16 @@ mod tests {
     #[test]
     fn targets_have_three_forms() {
         let split = |target| Target::split(target, Method::Get);
-        let origin = Target {
-            path: "/a",
-            query: Some("b?c"),
-            authority: None,
-        };
+        let origin = Target { path: "/a", query: Some("b?c"), authority: None };
         assert_eq!(split("/a?b?c"), Ok(origin));
-        let absolute = Target {
-            path: "/",
-            query: Some("q"),
-            authority: Some("a.example:80"),
-        };
+        let absolute = Target { path: "/", query: Some("q"), authority: Some("a.example:80") };
         assert_eq!(split("HTTP://a.example:80?q"), Ok(absolute));
-        let asterisk = Target {
-            path: "*",
-            query: None,
-            authority: None,
-        };
+        let asterisk = Target { path: "*", query: None, authority: None };
         assert_eq!(Target::split("*", Method::Options), Ok(asterisk));
         for target in ["*", "a", "a:80", "ftp://a/", "http:/a", "?a"] {
             assert_eq!(split(target), Err(Refusal::TARGET_FORM), "{target}");
         }
-        for target in [
-            "http:///a",
-            "http://me@a/",
-            "http://:80/",
-            "http://a b/",
-            "http://a:b/",
-        ] {
+        for target in ["http:///a", "http://me@a/", "http://:80/", "http://a b/", "http://a:b/"] {
             assert!(split(target).is_err(), "{target}");
         }
         for target in ["/a#b", "/ä", "/\u{7f}"] {
@@ -281,27 +242,15 @@ mod tests {
 
     #[test]
     fn hosts_are_names_or_addresses_with_an_optional_port() {
-        for host in [
-            "",
-            "a",
-            "a.b-c_d~e",
-            "a:80",
-            "a:",
-            "127.0.0.1:8080",
-            "[::1]",
-            "[::1]:80",
-            "%41",
-        ] {
+        for host in
+            ["", "a", "a.b-c_d~e", "a:80", "a:", "127.0.0.1:8080", "[::1]", "[::1]:80", "%41"]
+        {
             assert!(is_host(host.as_bytes()), "{host}");
         }
-        for host in [
-            "a b", "a/b", "a@b", "a:b", "a:80:80", "a:65536", "[::1", "[::1]80", "::1",
-        ] {
+        for host in ["a b", "a/b", "a@b", "a:b", "a:80:80", "a:65536", "[::1", "[::1]80", "::1"] {
             assert!(!is_host(host.as_bytes()), "{host}");
         }
-        for host in [
-            "[x]", "[]", "%4", "%zz", "a\"", "a?b", "a#b", "ä", "a\\b", "a:+1",
-        ] {
+        for host in ["[x]", "[]", "%4", "%zz", "a\"", "a?b", "a#b", "ä", "a\\b", "a:+1"] {
             assert!(!is_host(host.as_bytes()), "{host}");
         }
     }

@@ -106,9 +106,7 @@ fn assert_cuts_do_not_matter(bytes: &[u8], limits: &Limits) {
 /// Cases are text for reading's sake; characters up to U+00FF stand for single bytes.
 fn bytes_of(case: &str) -> Vec<u8> {
     let case = case.replace("HOST", "Host: a.example:8080");
-    case.chars()
-        .map(|c| u8::try_from(c).expect("one byte per character"))
-        .collect()
+    case.chars().map(|c| u8::try_from(c).expect("one byte per character")).collect()
 }
 
 fn all_cases() -> impl Iterator<Item = (Vec<u8>, &'static Expect, String)> {
@@ -117,11 +115,7 @@ fn all_cases() -> impl Iterator<Item = (Vec<u8>, &'static Expect, String)> {
         .map(|(text, expect, source)| (bytes_of(text), expect, format!("{text:?} ({source})")));
     let chunked = CHUNKED_CASES.iter().map(|(text, expect, source)| {
         let head = "POST / HTTP/1.1\r\nHOST\r\nTransfer-Encoding: chunked\r\n\r\n";
-        (
-            bytes_of(&[head, text].concat()),
-            expect,
-            format!("chunked {text:?} ({source})"),
-        )
+        (bytes_of(&[head, text].concat()), expect, format!("chunked {text:?} ({source})"))
     });
     whole.chain(chunked)
 }
@@ -172,31 +166,16 @@ fn limits_have_their_own_answers() {
         format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{rest}")
     };
     let cases = [
-        (
-            format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"),
-            Some(414),
-        ),
+        (format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"), Some(414)),
         (format!("GET /{long}"), Some(414)),
-        (
-            format!("GET / HTTP/1.1\r\nHost: a\r\nA: {long}\r\n\r\n"),
-            Some(431),
-        ),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\nA: {long}\r\n\r\n"), Some(431)),
         (format!("GET / HTTP/1.1\r\nHost: a\r\nA: {long}"), Some(431)),
-        (
-            "GET / HTTP/1.1\r\nHost: a\r\nB:\r\nC:\r\n\r\n".to_owned(),
-            Some(431),
-        ),
+        ("GET / HTTP/1.1\r\nHost: a\r\nB:\r\nC:\r\n\r\n".to_owned(), Some(431)),
         ("GET / HTTP/1.1\r\nHost: a\r\nB:\r\n\r\n".to_owned(), None),
         ("\r\n".repeat(33), Some(400)),
         ("\r\n".repeat(32) + "GET / HTTP/1.1\r\n", Some(400)),
-        (
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n".to_owned(),
-            Some(413),
-        ),
-        (
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nabcd".to_owned(),
-            None,
-        ),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n".to_owned(), Some(413)),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nabcd".to_owned(), None),
         (chunked("2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n"), None),
         (chunked("2\r\nab\r\n3\r\n"), Some(413)),
         (chunked("1;a=bcd\r\na\r\n0\r\n\r\n"), None),
@@ -206,34 +185,20 @@ fn limits_have_their_own_answers() {
     ];
     for (text, status) in cases {
         let outcome = read_pieces([text.as_bytes()], &limits);
-        assert_eq!(
-            outcome.refusal.map(|refusal| refusal.status()),
-            status,
-            "{text:?}"
-        );
-        assert_eq!(
-            outcome.requests.len(),
-            usize::from(status.is_none()),
-            "{text:?}"
-        );
+        assert_eq!(outcome.refusal.map(|refusal| refusal.status()), status, "{text:?}");
+        assert_eq!(outcome.requests.len(), usize::from(status.is_none()), "{text:?}");
         assert_cuts_do_not_matter(text.as_bytes(), &limits);
     }
 }
 
 #[test]
 fn more_fields_than_the_stack_holds_are_read_as_well() {
-    let limits = Limits {
-        header_fields: 500,
-        ..Limits::default()
-    };
+    let limits = Limits { header_fields: 500, ..Limits::default() };
     let fields: String = (1..500).map(|n| format!("X-{n}: {n}\r\n")).collect();
     let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
     let outcome = read_pieces([text.as_bytes()], &limits);
     assert_eq!(outcome.requests[0].headers.len(), 500);
-    assert_eq!(
-        outcome.requests[0].headers[499],
-        ("X-499".to_owned(), b"499".to_vec())
-    );
+    assert_eq!(outcome.requests[0].headers[499], ("X-499".to_owned(), b"499".to_vec()));
 }
 
 #[test]
@@ -259,33 +224,18 @@ fn many_pipelined_requests_come_out_in_order() {
     }
     let whole = read_whole(&bytes);
     assert_eq!((whole.refusal, whole.is_unfinished), (None, false));
-    let targets: Vec<_> = whole
-        .requests
-        .iter()
-        .map(|seen| seen.target.clone())
-        .collect();
-    assert_eq!(
-        targets,
-        (0..2000)
-            .map(|number| format!("/{number}"))
-            .collect::<Vec<_>>()
-    );
+    let targets: Vec<_> = whole.requests.iter().map(|seen| seen.target.clone()).collect();
+    assert_eq!(targets, (0..2000).map(|number| format!("/{number}")).collect::<Vec<_>>());
     assert_eq!(read_kept(&bytes, &Limits::default()), whole);
     for piece_bytes in [1, 7, 1000, 65_536] {
-        assert_eq!(
-            read_pieces(bytes.chunks(piece_bytes), &Limits::default()),
-            whole
-        );
+        assert_eq!(read_pieces(bytes.chunks(piece_bytes), &Limits::default()), whole);
     }
 }
 
 #[test]
 fn the_authority_of_the_target_wins_over_host() {
     let request = Request::parse(b"GET https://b:81?c=d HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    assert_eq!(
-        (request.host(), request.path(), request.query()),
-        ("b:81", "/", Some("c=d"))
-    );
+    assert_eq!((request.host(), request.path(), request.query()), ("b:81", "/", Some("c=d")));
     assert_eq!(request.header("host"), Some("a"));
     assert_eq!(request.target(), "https://b:81?c=d");
 }
@@ -294,15 +244,9 @@ fn the_authority_of_the_target_wins_over_host() {
 fn the_client_says_whether_the_connection_is_kept() {
     let keeps = |head: &str| {
         let bytes = format!("GET / {head}\r\nHost: a\r\n\r\n");
-        Request::parse(bytes.as_bytes())
-            .expect("a request")
-            .keep_alive()
+        Request::parse(bytes.as_bytes()).expect("a request").keep_alive()
     };
-    for head in [
-        "HTTP/1.1",
-        "HTTP/1.1\r\nConnection: x",
-        "HTTP/1.0\r\nConnection: Keep-Alive",
-    ] {
+    for head in ["HTTP/1.1", "HTTP/1.1\r\nConnection: x", "HTTP/1.0\r\nConnection: Keep-Alive"] {
         assert!(keeps(head), "{head}");
     }
     for head in [
@@ -325,10 +269,7 @@ fn parameters_may_contain_a_slash() {
     request.set_params([("file", &route_path[7..15]), ("rest", &route_path[16..])].into_iter());
     request.put_route_path(route_path);
     assert_eq!(request.param("file"), Some("a/b%"));
-    assert_eq!(
-        request.params().collect::<Vec<_>>(),
-        [("file", "a/b%"), ("rest", "c")]
-    );
+    assert_eq!(request.params().collect::<Vec<_>>(), [("file", "a/b%"), ("rest", "c")]);
     assert_eq!(request.param("none"), None);
     assert_eq!(request.path(), "/files/a/b%/c");
 }
@@ -348,17 +289,11 @@ fn a_cleared_request_tells_nothing_of_the_last_one() {
 
 #[test]
 fn parts_and_extras_are_not_one_request() {
-    let reason = |bytes: &[u8]| {
-        Request::parse(bytes)
-            .map(|_| ())
-            .map_err(|refusal| refusal.status())
-    };
+    let reason =
+        |bytes: &[u8]| Request::parse(bytes).map(|_| ()).map_err(|refusal| refusal.status());
     assert_eq!(reason(b""), Err(400));
     assert_eq!(reason(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nG"), Err(400));
-    assert_eq!(
-        reason(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na"),
-        Err(400)
-    );
+    assert_eq!(reason(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na"), Err(400));
     let expects = b"PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
     assert_eq!(reason(expects), Err(400));
 }

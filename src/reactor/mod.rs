@@ -1,1 +1,384 @@
-//! Not built yet.
+//! The reactor: sockets, clocks and threads, and the loop that drives the engine.
+//!
+//! Everything that touches the outside world is on this floor. What happens to the bytes and when
+//! a timer is due is decided below, without any of it.
+
+mod alarm;
+mod clock;
+mod handle;
+mod listener;
+#[cfg(feature = "signals")]
+mod signals;
+mod socket;
+
+pub use self::{
+    handle::{Full, Handle},
+    listener::{Listener, ReusePort},
+};
+
+use std::{
+    io,
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
+    time::Duration,
+};
+
+use mio::{Events, Poll, Token, Waker, event::Event};
+
+use self::{
+    alarm::Alarm,
+    clock::Clock,
+    handle::{Command, Shared},
+    listener::{Accepted, Acceptor},
+    socket::Socket,
+};
+use crate::{
+    engine::{Config, Engine, Handler, Readiness, Stats},
+    http::Peer,
+};
+
+/// One thread's loop: it accepts, answers, ticks and writes, and needs no other thread.
+///
+/// Let it [`run`](Self::run), or call [`turn`](Self::turn) from a loop of your own. It is not
+/// `Send`, so the closures it owns may hold whatever they like; other threads get in through a
+/// [`Handle`].
+///
+/// ```no_run
+/// use starwheel::{Reactor, Router, Sse};
+/// use std::time::Duration;
+///
+/// let router = Router::new().get("/clock", |_req, _cx| {
+///     let mut seconds = 0;
+///     Sse::every(Duration::from_secs(1), move |stream| {
+///         stream.send(format_args!("{seconds}"));
+///         seconds += 1;
+///     })
+/// });
+/// let mut reactor = Reactor::new(router)?;
+/// println!("http://{}", reactor.listen("127.0.0.1:8080")?);
+/// reactor.run()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Reactor {
+    engine: Engine<Socket>,
+    poll: Poll,
+    events: Events,
+    acceptors: Vec<Acceptor>,
+    /// Accepting failed for want of descriptors; when to try again.
+    accept_again_ms: Option<u64>,
+    clock: Clock,
+    alarm: Alarm,
+    shared: Arc<Shared>,
+    /// The poller may have more events than one turn took, or commands came while it was busy.
+    busy: bool,
+    #[cfg(feature = "signals")]
+    signals: Option<signals::Signals>,
+}
+
+impl Reactor {
+    /// A reactor with default settings that answers through `handler`.
+    ///
+    /// # Errors
+    /// When the system gives no poller, timer or waker: most often for want of descriptors.
+    pub fn new(handler: impl Handler + 'static) -> io::Result<Self> {
+        Self::with_config(Config::default(), handler)
+    }
+
+    /// A reactor with settings of your own.
+    ///
+    /// # Errors
+    /// As [`Reactor::new`].
+    pub fn with_config(config: Config, handler: impl Handler + 'static) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKER)?;
+        let alarm = Alarm::new(poll.registry(), ALARM)?;
+        let shared = Arc::new(Shared::new(waker));
+        shared.fall_asleep();
+        Ok(Self {
+            engine: Engine::new(config, Box::new(handler)),
+            poll,
+            events: Events::with_capacity(EVENTS_PER_TURN),
+            acceptors: Vec::new(),
+            accept_again_ms: None,
+            clock: Clock::start(),
+            alarm,
+            shared,
+            busy: false,
+            #[cfg(feature = "signals")]
+            signals: None,
+        })
+    }
+
+    /// Listens on a TCP address and tells which one it became: port 0 is any free one. May be
+    /// called for several addresses.
+    ///
+    /// # Errors
+    /// When the address cannot be had, with the address in the message.
+    pub fn listen(&mut self, address: impl ToSocketAddrs) -> io::Result<SocketAddr> {
+        self.listen_with(address, ReusePort::Exclusive)
+    }
+
+    /// The same, with a choice whether other reactors may share the address.
+    ///
+    /// # Errors
+    /// As [`Reactor::listen`].
+    pub fn listen_with(
+        &mut self,
+        address: impl ToSocketAddrs,
+        reuse_port: ReusePort,
+    ) -> io::Result<SocketAddr> {
+        let mut refused = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+        for address in address.to_socket_addrs()? {
+            match Acceptor::bind(address, reuse_port) {
+                Ok(listener) => {
+                    let bound = listener.local_addr()?;
+                    self.listen_on(listener)?;
+                    return Ok(bound);
+                }
+                Err(error) => {
+                    let message = format!("cannot listen on {address}: {error}");
+                    refused = io::Error::new(error.kind(), message);
+                }
+            }
+        }
+        Err(refused)
+    }
+
+    /// Accepts from a socket that was bound elsewhere: TCP or Unix, from systemd or a parent.
+    ///
+    /// # Errors
+    /// When it cannot be made non-blocking or be watched.
+    pub fn listen_on(&mut self, listener: impl Into<Listener>) -> io::Result<()> {
+        let token = Token(FIRST_LISTENER + self.acceptors.len());
+        self.acceptors.push(Acceptor::new(listener.into(), self.poll.registry(), token)?);
+        Ok(())
+    }
+
+    /// A way in from other threads.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle::new(Arc::clone(&self.shared))
+    }
+
+    /// The figures so far.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        self.engine.stats()
+    }
+
+    /// Turns until [`Handle::shutdown`], [`Handle::drain`] or [`Context::shutdown`] ends it.
+    ///
+    /// # Errors
+    /// When the poller fails; never for what a client does.
+    ///
+    /// [`Context::shutdown`]: crate::Context::shutdown
+    pub fn run(&mut self) -> io::Result<()> {
+        while !self.is_stopped() {
+            self.turn(None)?;
+        }
+        Ok(())
+    }
+
+    /// True when a shutdown or drain is complete; further turns do nothing.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.engine.is_stopped()
+    }
+
+    /// One pass: waits for something to happen, at most for `timeout` (`None`: until something
+    /// does), then handles it, with a bound on the work. What exceeds it is left to the next turn,
+    /// and [`next_deadline`](Self::next_deadline) says zero.
+    ///
+    /// Embedded in another loop, which watches [`as_fd`](AsFd::as_fd), call it with a zero timeout
+    /// until `next_deadline` is not zero: a nested edge-triggered descriptor wakes only once.
+    ///
+    /// # Errors
+    /// As [`Reactor::run`].
+    pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let left = self.next_deadline();
+        let timeout = match left {
+            Some(Duration::ZERO) => Some(Duration::ZERO),
+            Some(left) => shorter(timeout, Alarm::poll_timeout(left)),
+            None => timeout,
+        };
+        if let Err(error) = self.poll.poll(&mut self.events, timeout)
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            return Err(error);
+        }
+        let commands = self.shared.wake_up();
+        let now_ms = self.clock.now_ms();
+        self.engine.begin_turn(now_ms, self.clock.unix_seconds(now_ms));
+        for command in commands {
+            self.obey(command);
+        }
+        self.handle_events();
+        self.accept(now_ms);
+        let connections = self.engine.stats().connections;
+        self.engine.end_turn();
+        if self.engine.stats().connections < connections && self.accept_again_ms.is_some() {
+            self.accept_again_ms = Some(now_ms); // A descriptor has become free.
+        }
+        self.prepare_sleep()
+    }
+
+    /// How long the next turn may wait at most: zero if it has work to do already, `None` if only
+    /// a client or a handle can cause any.
+    ///
+    /// On Linux the descriptor of [`as_fd`](AsFd::as_fd) becomes readable by then of itself.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Duration> {
+        if self.busy || (self.accept_again_ms.is_none() && self.acceptors.iter().any(|a| a.more)) {
+            return Some(Duration::ZERO);
+        }
+        self.next_deadline_ms().map(|deadline_ms| self.clock.until(deadline_ms))
+    }
+
+    fn next_deadline_ms(&self) -> Option<u64> {
+        match (self.engine.next_deadline(), self.accept_again_ms) {
+            (Some(engine), Some(accept)) => Some(engine.min(accept)),
+            (engine, accept) => engine.or(accept),
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Run(call) => self.engine.run(call),
+            Command::Adopt(stream, read_already) => self.adopt(stream, &read_already),
+            Command::Drain(window) => self.drain(window),
+            Command::Shutdown => self.shutdown(),
+        }
+    }
+
+    fn drain(&mut self, window: Duration) {
+        self.acceptors.clear();
+        self.engine.drain(window);
+    }
+
+    fn shutdown(&mut self) {
+        self.acceptors.clear();
+        self.engine.shutdown();
+    }
+
+    fn adopt(&mut self, stream: TcpStream, read_already: &[u8]) {
+        let prepared = stream
+            .set_nonblocking(true)
+            .and_then(|()| stream.set_nodelay(true))
+            .and_then(|()| stream.peer_addr());
+        match prepared {
+            Ok(peer) => {
+                let socket = Socket::Tcp(mio::net::TcpStream::from_std(stream));
+                let index = take(&mut self.engine, &self.poll, socket, Peer::Ip(peer));
+                self.engine.feed(index, read_already);
+            }
+            Err(error) => log::debug!("an adopted connection was lost: {error}"),
+        }
+    }
+
+    fn handle_events(&mut self) {
+        self.busy = false;
+        let mut count = 0;
+        for event in &self.events {
+            count += 1;
+            match event.token() {
+                WAKER => {}
+                ALARM => self.alarm.rang(),
+                #[cfg(feature = "signals")]
+                SIGNALS => {
+                    if let Some(signals) = &mut self.signals {
+                        signals.receive(&mut self.engine, &mut self.acceptors);
+                    }
+                }
+                Token(number) if number >= FIRST_LISTENER => {
+                    if let Some(acceptor) = self.acceptors.get_mut(number - FIRST_LISTENER) {
+                        acceptor.more = true;
+                    }
+                }
+                // Tokens of connections are made of their u32 index.
+                Token(number) => self.engine.ready(number as u32, readiness(event)),
+            }
+        }
+        self.busy = count == EVENTS_PER_TURN;
+    }
+
+    fn accept(&mut self, now_ms: u64) {
+        if self.accept_again_ms.is_some_and(|again_ms| now_ms < again_ms) {
+            return;
+        }
+        self.accept_again_ms = None;
+        for acceptor in self.acceptors.iter_mut().filter(|acceptor| acceptor.more) {
+            let accepted = acceptor.accept(|socket, peer| {
+                take(&mut self.engine, &self.poll, socket, peer);
+            });
+            if accepted == Accepted::Exhausted {
+                self.accept_again_ms = Some(now_ms + ACCEPT_PAUSE_MS);
+            }
+        }
+    }
+
+    /// Sets the alarm and tells other threads that they have to wake us from now on. Done at the
+    /// end of a turn, not at the start of the next, so that somebody else may watch `as_fd`.
+    fn prepare_sleep(&mut self) -> io::Result<()> {
+        if self.shared.fall_asleep() {
+            self.busy = true;
+        }
+        match self.next_deadline_ms() {
+            Some(deadline_ms) if !self.busy => {
+                self.alarm.set(deadline_ms, self.clock.until(deadline_ms))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The descriptor of the poller, to be watched for reading by another loop.
+impl AsFd for Reactor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poll.registry().as_fd()
+    }
+}
+
+impl Drop for Reactor {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+/// Gives a new socket to the engine and to the poller.
+fn take(engine: &mut Engine<Socket>, poll: &Poll, socket: Socket, peer: Peer) -> u32 {
+    let index = engine.accept(socket, peer);
+    if let Some(socket) = engine.transport(index)
+        && let Err(error) = socket.register(poll.registry(), Token(index as usize))
+    {
+        engine.abandon(index, &error);
+    }
+    index
+}
+
+fn readiness(event: &Event) -> Readiness {
+    Readiness {
+        readable: event.is_readable() || event.is_read_closed() || event.is_error(),
+        writable: event.is_writable(),
+        read_closed: event.is_read_closed() || event.is_error(),
+    }
+}
+
+fn shorter(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+const WAKER: Token = Token(usize::MAX);
+const ALARM: Token = Token(usize::MAX - 1);
+#[cfg(feature = "signals")]
+const SIGNALS: Token = Token(usize::MAX - 2);
+/// Above every index of a connection; there are not that many descriptors.
+const FIRST_LISTENER: usize = usize::MAX / 2;
+/// Events taken from the poller at once.
+const EVENTS_PER_TURN: usize = 1024;
+/// Between two attempts to accept when the system has no more descriptors.
+const ACCEPT_PAUSE_MS: u64 = 100;

@@ -31,10 +31,7 @@ impl EventBuffer {
     /// An empty buffer without memory.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            bytes: Vec::new(),
-            is_open: false,
-        }
+        Self { bytes: Vec::new(), is_open: false }
     }
 
     /// Appends one event with the blank line that makes clients dispatch it.
@@ -67,9 +64,7 @@ impl EventBuffer {
 
     /// Appends the name of the event. Without one, clients dispatch `message`.
     pub fn event(&mut self, name: &EventName<'_>) {
-        self.field("event: ", |bytes| {
-            bytes.extend_from_slice(name.as_str().as_bytes())
-        });
+        self.field("event: ", |bytes| bytes.extend_from_slice(name.as_str().as_bytes()));
     }
 
     /// Appends the id, which clients send back as `Last-Event-ID` when they reconnect. It stays
@@ -169,11 +164,6 @@ impl EventBuffer {
         self.bytes.len()
     }
 
-    /// True if nothing has been written.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
     /// Forgets all bytes and keeps the memory.
     pub(crate) fn clear(&mut self) {
         self.truncate(0);
@@ -207,12 +197,7 @@ impl EventBuffer {
     }
 
     fn lines(&mut self, start: &str, key: &str, write: impl FnOnce(&mut DataWriter<'_>)) {
-        let mut lines = DataWriter {
-            bytes: &mut self.bytes,
-            start,
-            key,
-            ended_with_cr: false,
-        };
+        let mut lines = DataWriter { bytes: &mut self.bytes, start, key, ended_with_cr: false };
         lines.start_line();
         write(&mut lines);
         self.bytes.push(b'\n');
@@ -281,9 +266,7 @@ impl fmt::Write for DataWriter<'_> {
 
 impl fmt::Debug for DataWriter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DataWriter")
-            .field("key", &self.key)
-            .finish_non_exhaustive()
+        f.debug_struct("DataWriter").field("key", &self.key).finish_non_exhaustive()
     }
 }
 
@@ -323,7 +306,7 @@ mod tests {
     fn data_that_wrote_nothing_can_be_taken_back() {
         let mut out = EventBuffer::new();
         assert!(!out.data_unless_empty("elements", |_| {}));
-        assert!(out.is_empty());
+        assert_eq!(out.len(), 0);
         out.push("");
         out.push("a");
         assert_eq!(text(&out), "data: \n\ndata: a\n\n", "nothing was open");

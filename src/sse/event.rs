@@ -35,10 +35,7 @@ impl<'a> Event<'a> {
     /// An unnamed event with this data. Any text is fine: it arrives as it is, with CRLF and CR
     /// turned into LF. Empty data is dispatched too.
     pub fn new(data: impl Into<Cow<'a, str>>) -> Self {
-        Self {
-            data: Some(data.into()),
-            ..Self::EMPTY
-        }
+        Self { data: Some(data.into()), ..Self::EMPTY }
     }
 
     /// No event but an instruction: reconnect after this time from now on (see
@@ -125,13 +122,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    const EMPTY: Self = Self {
-        comment: None,
-        name: None,
-        id: None,
-        retry: None,
-        data: None,
-    };
+    const EMPTY: Self = Self { comment: None, name: None, id: None, retry: None, data: None };
 }
 
 impl Encode for Event<'_> {

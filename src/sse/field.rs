@@ -29,10 +29,7 @@ impl<'a> EventName<'a> {
         let bytes = name.as_bytes();
         let mut at = 0;
         while at < bytes.len() {
-            assert!(
-                bytes[at] != b'\n' && bytes[at] != b'\r',
-                "an event name is one line"
-            );
+            assert!(bytes[at] != b'\n' && bytes[at] != b'\r', "an event name is one line");
             at += 1;
         }
         EventName(Cow::Borrowed(name))
@@ -234,11 +231,7 @@ mod tests {
 
     #[test]
     fn errors_say_what_to_do() {
-        for error in [
-            EventError::NameHasNewline,
-            EventError::IdHasNewline,
-            EventError::IdHasNul,
-        ] {
+        for error in [EventError::NameHasNewline, EventError::IdHasNewline, EventError::IdHasNul] {
             assert!(error.to_string().contains("take"), "{error}");
         }
     }

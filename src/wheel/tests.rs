@@ -63,10 +63,7 @@ fn the_ends_of_time_are_ordinary_deadlines() {
     wheel.arm(2, u64::MAX - 1);
     assert_eq!(drain(&mut wheel, 0), [(1, 0)]);
     assert_eq!(wheel.next_deadline(), Some(u64::MAX - 1));
-    assert_eq!(
-        drain(&mut wheel, u64::MAX),
-        [(2, u64::MAX - 1), (0, u64::MAX)]
-    );
+    assert_eq!(drain(&mut wheel, u64::MAX), [(2, u64::MAX - 1), (0, u64::MAX)]);
     wheel.arm(0, 0);
     assert_eq!(drain(&mut wheel, u64::MAX), [(0, u64::MAX)]);
 }
@@ -80,10 +77,7 @@ fn equal_deadlines_come_in_the_order_of_arming_across_a_cascade() {
     wheel.arm(9, 5_000);
     assert_eq!(drain(&mut wheel, 4_999), []);
     wheel.arm(0, 5_000);
-    let keys: Vec<_> = drain(&mut wheel, 6_000)
-        .iter()
-        .map(|&(key, _)| key)
-        .collect();
+    let keys: Vec<_> = drain(&mut wheel, 6_000).iter().map(|&(key, _)| key).collect();
     assert_eq!(keys, [1, 4, 9, 0]);
 }
 
@@ -185,10 +179,7 @@ impl Model {
     }
 
     fn pop_due(&mut self, now: u64) -> Option<(u32, u64)> {
-        let due = self
-            .sorted
-            .first_key_value()
-            .map(|(&(at, _), &key)| (at, key));
+        let due = self.sorted.first_key_value().map(|(&(at, _), &key)| (at, key));
         let Some((deadline, key)) = due.filter(|&(at, _)| at <= now) else {
             self.elapsed = now;
             return None;

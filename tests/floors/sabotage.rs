@@ -24,12 +24,8 @@ fn complaints(lib: &str, files: &[(&str, &str)]) -> Vec<String> {
 fn refuses(file: &str, text: &str, lines: &[usize]) {
     let found = complaints(LIB, &[(file, text)]);
     let named = |line: &usize, it: &String| it.starts_with(&format!("{file}:{line}: "));
-    let all_named = lines
-        .iter()
-        .all(|line| found.iter().any(|it| named(line, it)));
-    let all_meant = found
-        .iter()
-        .all(|it| lines.iter().any(|line| named(line, it)));
+    let all_named = lines.iter().all(|line| found.iter().any(|it| named(line, it)));
+    let all_meant = found.iter().all(|it| lines.iter().any(|line| named(line, it)));
     assert!(all_named && all_meant, "{text}\nfound: {found:#?}");
 }
 
@@ -74,30 +70,15 @@ fn every_spelling_of_an_import_that_goes_up_is_seen() {
         refuses("src/conn.rs", import, &[1]);
         refuses("src/conn/mod.rs", &format!("\n\n{import}\n"), &[3]);
     }
-    refuses(
-        "src/conn/mod.rs",
-        "use crate::{\n  sse,\n  engine,\n};",
-        &[3],
-    );
+    refuses("src/conn/mod.rs", "use crate::{\n  sse,\n  engine,\n};", &[3]);
 }
 
 #[test]
 fn super_counts_from_the_module_of_the_file() {
-    refuses(
-        "src/conn/outbox.rs",
-        "use super::super::engine::Core;",
-        &[1],
-    );
-    refuses(
-        "src/conn/a/b.rs",
-        "use super::super::super::engine::Core;",
-        &[1],
-    );
+    refuses("src/conn/outbox.rs", "use super::super::engine::Core;", &[1]);
+    refuses("src/conn/a/b.rs", "use super::super::super::engine::Core;", &[1]);
     allows("src/conn/outbox.rs", "use super::engine::Core;");
-    allows(
-        "src/conn/mod.rs",
-        "use self::engine::Core; mod a { use super::engine; }",
-    );
+    allows("src/conn/mod.rs", "use self::engine::Core; mod a { use super::engine; }");
 }
 
 #[test]
@@ -108,53 +89,25 @@ fn siblings_may_not_use_each_other_but_their_tests_may() {
         ("src/wheel.rs", "use crate::http::Head;"),
         ("src/conn/mod.rs", "use crate::topic::Cursor;"),
         ("src/topic.rs", "use super::conn::Outbox;"),
-        (
-            "src/limits.rs",
-            "use crate::CloseReason as _; use crate::Reason;",
-        ),
+        ("src/limits.rs", "use crate::CloseReason as _; use crate::Reason;"),
         ("src/topic.rs", "use crate::Outbox;"),
     ] {
         refuses(file, import, &[1]);
     }
-    allows(
-        "src/conn/mod.rs",
-        "#[cfg(test)] mod tests { use crate::topic::Cursor; }",
-    );
-    refuses(
-        "src/conn/mod.rs",
-        "#[cfg(test)] mod tests { use crate::engine::Core; }",
-        &[1],
-    );
+    allows("src/conn/mod.rs", "#[cfg(test)] mod tests { use crate::topic::Cursor; }");
+    refuses("src/conn/mod.rs", "#[cfg(test)] mod tests { use crate::engine::Core; }", &[1]);
 }
 
 #[test]
 fn imports_that_go_down_or_stay_inside_pass() {
     for (file, import) in [
-        (
-            "src/conn/mod.rs",
-            "use crate::{error::BoxError, http::Head, limits, sse, wheel};",
-        ),
-        (
-            "src/conn/mod.rs",
-            "use crate::conn::outbox; pub(in crate::conn) struct X;",
-        ),
-        (
-            "src/conn/outbox.rs",
-            "use super::*; use crate::BoxError; use crate::Outbox;",
-        ),
-        (
-            "src/engine/mod.rs",
-            "use crate::{conn, datastar, topic, wheel::Wheel};",
-        ),
-        (
-            "src/router.rs",
-            "use crate::{engine::Handler, reactor::Reactor, testing::Client};",
-        ),
+        ("src/conn/mod.rs", "use crate::{error::BoxError, http::Head, limits, sse, wheel};"),
+        ("src/conn/mod.rs", "use crate::conn::outbox; pub(in crate::conn) struct X;"),
+        ("src/conn/outbox.rs", "use super::*; use crate::BoxError; use crate::Outbox;"),
+        ("src/engine/mod.rs", "use crate::{conn, datastar, topic, wheel::Wheel};"),
+        ("src/router.rs", "use crate::{engine::Handler, reactor::Reactor, testing::Client};"),
         ("src/wheel.rs", "use std::mem; mod tests { use super::*; }"),
-        (
-            "src/conn/mod.rs",
-            "fn f<T>(_: impl Fn() + use<T>) { my::engine::x(); }",
-        ),
+        ("src/conn/mod.rs", "fn f<T>(_: impl Fn() + use<T>) { my::engine::x(); }"),
     ] {
         allows(file, import);
     }
@@ -194,12 +147,7 @@ fn io_below_the_reactor_is_refused() {
         "use socket2::Socket;",
         "fn f() { rustix::time::timerfd_create(); }",
     ] {
-        for file in [
-            "src/engine/mod.rs",
-            "src/wheel.rs",
-            "src/http/head.rs",
-            "src/limits.rs",
-        ] {
+        for file in ["src/engine/mod.rs", "src/wheel.rs", "src/http/head.rs", "src/limits.rs"] {
             refuses(file, code, &[1]);
         }
         allows("src/reactor/mod.rs", code);
@@ -209,18 +157,9 @@ fn io_below_the_reactor_is_refused() {
 
 #[test]
 fn plain_values_are_no_io() {
-    allows(
-        "src/conn/mod.rs",
-        "use std::net::{IpAddr, SocketAddr}; use std::{io, time::Duration};",
-    );
-    allows(
-        "src/conn/mod.rs",
-        "use std::time::Instant; fn f(now: Instant) -> Instant { now }",
-    );
-    allows(
-        "src/conn/mod.rs",
-        "fn f(mio: u8, thread: u8) { self.thread.x(); clock.now(); }",
-    );
+    allows("src/conn/mod.rs", "use std::net::{IpAddr, SocketAddr}; use std::{io, time::Duration};");
+    allows("src/conn/mod.rs", "use std::time::Instant; fn f(now: Instant) -> Instant { now }");
+    allows("src/conn/mod.rs", "fn f(mio: u8, thread: u8) { self.thread.x(); clock.now(); }");
 }
 
 #[test]
@@ -238,11 +177,7 @@ fn tests_may_use_what_std_has_and_nothing_else() {
     ] {
         allows("src/conn/mod.rs", &test);
     }
-    refuses(
-        "src/conn/mod.rs",
-        "#[cfg(test)] mod tests { use mio::Poll; }",
-        &[1],
-    );
+    refuses("src/conn/mod.rs", "#[cfg(test)] mod tests { use mio::Poll; }", &[1]);
 }
 
 #[test]
@@ -275,13 +210,9 @@ fn a_test_module_in_a_file_of_its_own_is_test_code() {
 
 #[test]
 fn a_file_on_no_floor_is_refused() {
-    for file in [
-        "src/cache.rs",
-        "src/cache/mod.rs",
-        "src/cache/a.rs",
-        "src/main.rs",
-        "src/bin/x.rs",
-    ] {
+    for file in
+        ["src/cache.rs", "src/cache/mod.rs", "src/cache/a.rs", "src/main.rs", "src/bin/x.rs"]
+    {
         refuses(file, "", &[1]);
     }
 }
@@ -295,18 +226,11 @@ fn shared_cells_are_refused_everywhere() {
         "fn f() { let x = Rc::<RefCell<u8>>::default(); }",
         "struct X(Rc<\n    RefCell<u8>>);",
     ] {
-        for file in [
-            "src/conn/mod.rs",
-            "src/reactor/mod.rs",
-            "src/backplane/mod.rs",
-        ] {
+        for file in ["src/conn/mod.rs", "src/reactor/mod.rs", "src/backplane/mod.rs"] {
             refuses(file, cell, &[1]);
         }
     }
-    allows(
-        "src/conn/mod.rs",
-        "struct X(Rc<Cell<u8>>, RefCell<Rc<u8>>, Arc<RefCell<u8>>);",
-    );
+    allows("src/conn/mod.rs", "struct X(Rc<Cell<u8>>, RefCell<Rc<u8>>, Arc<RefCell<u8>>);");
 }
 
 #[test]
@@ -348,17 +272,9 @@ fn what_is_quoted_is_no_code_and_what_follows_is() {
         "const A: f64 = 1.0e-5_f64; const B: Range<u8> = 0..0xff;",
     ] {
         allows("src/conn/mod.rs", quoted);
-        refuses(
-            "src/conn/mod.rs",
-            &format!("{quoted}\nuse mio::Poll;"),
-            &[2],
-        );
+        refuses("src/conn/mod.rs", &format!("{quoted}\nuse mio::Poll;"), &[2]);
     }
-    refuses(
-        "src/conn/mod.rs",
-        "const A: &str = \"\n\n\\\n\";\nuse mio::Poll;",
-        &[5],
-    );
+    refuses("src/conn/mod.rs", "const A: &str = \"\n\n\\\n\";\nuse mio::Poll;", &[5]);
 }
 
 #[test]
@@ -380,13 +296,7 @@ fn text_that_is_no_rust_ends_the_reading_without_panic() {
     ] {
         let _ = complaints(text, &[("src/conn/mod.rs", text)]);
     }
-    let kinds: Vec<_> = tokens("a::b!")
-        .into_iter()
-        .map(|token| token.kind)
-        .collect();
+    let kinds: Vec<_> = tokens("a::b!").into_iter().map(|token| token.kind).collect();
     let name = |name: &str| Kind::Name(name.to_owned());
-    assert_eq!(
-        kinds,
-        [name("a"), Kind::PathSep, name("b"), Kind::Punct('!')]
-    );
+    assert_eq!(kinds, [name("a"), Kind::PathSep, name("b"), Kind::Punct('!')]);
 }

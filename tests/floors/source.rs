@@ -111,15 +111,9 @@ fn module_path(file: &str) -> Vec<String> {
 fn test_code(tokens: &[Token]) -> Vec<bool> {
     let mut is_test = vec![false; tokens.len()];
     for at in 0..tokens.len() {
-        if attribute_is(
-            &tokens[at..],
-            &["#", "!", "[", "cfg", "(", "test", ")", "]"],
-        ) {
+        if attribute_is(&tokens[at..], &["#", "!", "[", "cfg", "(", "test", ")", "]"]) {
             is_test.fill(true);
-        } else if TEST_ATTRIBUTES
-            .iter()
-            .any(|attribute| attribute_is(&tokens[at..], attribute))
-        {
+        } else if TEST_ATTRIBUTES.iter().any(|attribute| attribute_is(&tokens[at..], attribute)) {
             let end = at + item_length(&tokens[at..]);
             is_test[at..end].fill(true);
         }
@@ -144,9 +138,8 @@ fn attribute_is(tokens: &[Token], expected: &[&str]) -> bool {
 
 /// Up to the `;` or the closing brace of what begins here; for a field or a match arm up to `,`.
 fn item_length(tokens: &[Token]) -> usize {
-    const ITEMS: [&str; 10] = [
-        "fn", "impl", "mod", "use", "struct", "enum", "trait", "type", "const", "static",
-    ];
+    const ITEMS: [&str; 10] =
+        ["fn", "impl", "mod", "use", "struct", "enum", "trait", "type", "const", "static"];
     let mut depth = 0_usize;
     let mut is_item = false;
     for (at, token) in tokens.iter().enumerate() {
@@ -352,11 +345,7 @@ impl Reader<'_> {
             module.pop();
         }
         let rest = names.map(str::to_owned);
-        ["crate".to_owned()]
-            .into_iter()
-            .chain(module)
-            .chain(rest)
-            .collect()
+        ["crate".to_owned()].into_iter().chain(module).chain(rest).collect()
     }
 
     /// `use std::net; .. net::TcpStream`: the path behind the imported name is used, too. Scopes are
@@ -381,14 +370,10 @@ impl Reader<'_> {
     }
 
     fn punct(&self, at: usize, punct: char) -> bool {
-        self.tokens
-            .get(at)
-            .is_some_and(|token| token.kind == Kind::Punct(punct))
+        self.tokens.get(at).is_some_and(|token| token.kind == Kind::Punct(punct))
     }
 
     fn path_sep(&self, at: usize) -> bool {
-        self.tokens
-            .get(at)
-            .is_some_and(|token| token.kind == Kind::PathSep)
+        self.tokens.get(at).is_some_and(|token| token.kind == Kind::PathSep)
     }
 }

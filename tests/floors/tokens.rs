@@ -18,11 +18,7 @@ pub(crate) enum Kind {
 }
 
 pub(crate) fn tokens(text: &str) -> Vec<Token> {
-    let mut lexer = Lexer {
-        chars: text.chars().collect(),
-        at: 0,
-        line: 1,
-    };
+    let mut lexer = Lexer { chars: text.chars().collect(), at: 0, line: 1 };
     std::iter::from_fn(|| lexer.token()).collect()
 }
 
@@ -78,10 +74,7 @@ impl Lexer {
 
     fn skip(&mut self, count: usize) {
         let end = (self.at + count).min(self.chars.len());
-        self.line += self.chars[self.at..end]
-            .iter()
-            .filter(|c| **c == '\n')
-            .count();
+        self.line += self.chars[self.at..end].iter().filter(|c| **c == '\n').count();
         self.at = end;
     }
 

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use starwheel::{Encode, EventBuffer, PatchMode};
-
-use crate::sse_parser::SseParser;
+use starwheel::{Encode, EventBuffer, PatchMode, testing::EventParser};
 
 pub(crate) const ALL_MODES: [(PatchMode, &str); 8] = [
     (PatchMode::Outer, "outer"),
@@ -35,7 +33,7 @@ pub(crate) struct AtClient {
 impl AtClient {
     #[track_caller]
     pub(crate) fn of(event: &impl Encode) -> Self {
-        let mut read = SseParser::read(&bytes_of(event));
+        let mut read = EventParser::read(&bytes_of(event));
         assert_eq!(read.events.len(), 1, "one event");
         assert!(read.unknown_fields.is_empty());
         let event = read.events.remove(0);
@@ -44,15 +42,8 @@ impl AtClient {
             let (key, value) = line.split_once(' ').expect("a key and a space");
             lines.entry(key.to_owned()).or_default().push(value);
         }
-        let arguments = lines
-            .into_iter()
-            .map(|(key, lines)| (key, lines.join("\n")))
-            .collect();
-        Self {
-            name: event.name,
-            last_event_id: event.last_event_id,
-            arguments,
-        }
+        let arguments = lines.into_iter().map(|(key, lines)| (key, lines.join("\n"))).collect();
+        Self { name: event.name, last_event_id: event.last_event_id, arguments }
     }
 
     #[track_caller]

@@ -62,3 +62,9 @@ const PIECES: &[&str] = &[
     "漢",
     "\u{10ffff}",
 ];
+
+#[allow(dead_code, reason = "not every test file needs all of it")]
+/// What a reader of event streams makes of the line ends in `text`.
+pub(crate) fn normalised(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\r', "\n")
+}

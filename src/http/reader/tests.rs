@@ -6,9 +6,7 @@ const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
 const POST: &[u8] = b"POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
 
 fn advance(reader: &mut Reader, mut input: &[u8], request: &mut Request) -> (Progress, usize) {
-    let progress = reader
-        .advance(&mut input, &Limits::default(), request)
-        .expect("no refusal");
+    let progress = reader.advance(&mut input, &Limits::default(), request).expect("no refusal");
     (progress, input.len())
 }
 
@@ -25,16 +23,10 @@ fn nothing_is_held_while_idle() {
     for bytes in [GET, POST] {
         for cut in 1..bytes.len() {
             let (first, second) = bytes.split_at(cut);
-            assert_eq!(
-                advance(&mut reader, first, &mut request),
-                (Progress::NeedMore, 0)
-            );
+            assert_eq!(advance(&mut reader, first, &mut request), (Progress::NeedMore, 0));
             assert!(!is_idle(&reader));
             assert_ne!(reader.stage(), Stage::Idle);
-            assert_eq!(
-                advance(&mut reader, second, &mut request),
-                (Progress::Complete, 0)
-            );
+            assert_eq!(advance(&mut reader, second, &mut request), (Progress::Complete, 0));
             assert!(is_idle(&reader));
             assert_eq!(reader.stage(), Stage::Idle);
         }
@@ -47,18 +39,10 @@ fn nothing_is_held_while_idle() {
 fn a_whole_request_goes_into_the_memory_that_is_there() {
     let (mut reader, mut request) = (Reader::new(), Request::new());
     advance(&mut reader, POST, &mut request);
-    let warm = (
-        request.target().as_ptr(),
-        request.path().as_ptr(),
-        request.body().as_ptr(),
-    );
+    let warm = (request.target().as_ptr(), request.path().as_ptr(), request.body().as_ptr());
     for _ in 0..3 {
         advance(&mut reader, POST, &mut request);
-        let now = (
-            request.target().as_ptr(),
-            request.path().as_ptr(),
-            request.body().as_ptr(),
-        );
+        let now = (request.target().as_ptr(), request.path().as_ptr(), request.body().as_ptr());
         assert_eq!(warm, now);
     }
 }
@@ -96,22 +80,13 @@ fn kept_bytes_are_read_before_input() {
     assert_eq!(reader.stage(), Stage::Head);
     let rest = [&GET[5..], POST].concat();
     // The input stays untouched as long as kept bytes make requests.
-    assert_eq!(
-        advance(&mut reader, &rest, &mut request),
-        (Progress::Complete, rest.len())
-    );
+    assert_eq!(advance(&mut reader, &rest, &mut request), (Progress::Complete, rest.len()));
     assert_eq!(request.path(), "/a");
     assert!(reader.has_kept());
-    assert_eq!(
-        advance(&mut reader, &rest, &mut request),
-        (Progress::Complete, rest.len())
-    );
+    assert_eq!(advance(&mut reader, &rest, &mut request), (Progress::Complete, rest.len()));
     assert_eq!(request.body(), b"abc");
     assert!(reader.has_kept());
-    assert_eq!(
-        advance(&mut reader, &rest, &mut request),
-        (Progress::Complete, POST.len())
-    );
+    assert_eq!(advance(&mut reader, &rest, &mut request), (Progress::Complete, POST.len()));
     assert_eq!(request.path(), "/a");
     assert!(!reader.has_kept());
     assert!(is_idle(&reader));
@@ -121,22 +96,13 @@ fn kept_bytes_are_read_before_input() {
 fn seen_bytes_are_not_news() {
     let (mut reader, mut request) = (Reader::new(), Request::new());
     reader.keep(&GET[..5]);
-    assert_eq!(
-        advance(&mut reader, b"", &mut request),
-        (Progress::NeedMore, 0)
-    );
+    assert_eq!(advance(&mut reader, b"", &mut request), (Progress::NeedMore, 0));
     assert!(!reader.has_kept());
     assert_eq!(reader.stage(), Stage::Head);
-    assert_eq!(
-        advance(&mut reader, b"", &mut request),
-        (Progress::NeedMore, 0)
-    );
+    assert_eq!(advance(&mut reader, b"", &mut request), (Progress::NeedMore, 0));
     reader.keep(&GET[5..]);
     assert!(reader.has_kept());
-    assert_eq!(
-        advance(&mut reader, b"", &mut request),
-        (Progress::Complete, 0)
-    );
+    assert_eq!(advance(&mut reader, b"", &mut request), (Progress::Complete, 0));
     assert!(is_idle(&reader));
 }
 
@@ -144,19 +110,10 @@ fn seen_bytes_are_not_news() {
 fn bytes_may_be_kept_behind_an_unfinished_head() {
     let (mut reader, mut request) = (Reader::new(), Request::new());
     reader.keep(&[POST, &GET[..5]].concat());
-    assert_eq!(
-        advance(&mut reader, b"", &mut request),
-        (Progress::Complete, 0)
-    );
-    assert_eq!(
-        advance(&mut reader, b"", &mut request),
-        (Progress::NeedMore, 0)
-    );
+    assert_eq!(advance(&mut reader, b"", &mut request), (Progress::Complete, 0));
+    assert_eq!(advance(&mut reader, b"", &mut request), (Progress::NeedMore, 0));
     reader.keep(&GET[5..]);
-    assert_eq!(
-        advance(&mut reader, b"", &mut request),
-        (Progress::Complete, 0)
-    );
+    assert_eq!(advance(&mut reader, b"", &mut request), (Progress::Complete, 0));
     assert_eq!((request.path(), request.body()), ("/a", &b""[..]));
 }
 
@@ -164,58 +121,28 @@ fn bytes_may_be_kept_behind_an_unfinished_head() {
 fn a_client_that_waits_is_told_to_continue_once() {
     let head = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
     let (mut reader, mut request) = (Reader::new(), Request::new());
-    assert_eq!(
-        advance(&mut reader, head, &mut request),
-        (Progress::ExpectContinue, 0)
-    );
+    assert_eq!(advance(&mut reader, head, &mut request), (Progress::ExpectContinue, 0));
     assert_eq!(reader.stage(), Stage::Body);
-    assert_eq!(
-        advance(&mut reader, b"", &mut request),
-        (Progress::NeedMore, 0)
-    );
-    assert_eq!(
-        advance(&mut reader, b"o", &mut request),
-        (Progress::NeedMore, 0)
-    );
-    assert_eq!(
-        advance(&mut reader, b"kG", &mut request),
-        (Progress::Complete, 1)
-    );
+    assert_eq!(advance(&mut reader, b"", &mut request), (Progress::NeedMore, 0));
+    assert_eq!(advance(&mut reader, b"o", &mut request), (Progress::NeedMore, 0));
+    assert_eq!(advance(&mut reader, b"kG", &mut request), (Progress::Complete, 1));
     assert_eq!(request.body(), b"ok");
     // Who sends the body at once does not wait.
     let with_body = [&head[..], b"o"].concat();
-    assert_eq!(
-        advance(&mut reader, &with_body, &mut request),
-        (Progress::NeedMore, 0)
-    );
-    assert_eq!(
-        advance(&mut reader, b"kk", &mut request),
-        (Progress::Complete, 1)
-    );
+    assert_eq!(advance(&mut reader, &with_body, &mut request), (Progress::NeedMore, 0));
+    assert_eq!(advance(&mut reader, b"kk", &mut request), (Progress::Complete, 1));
     reader.keep(head);
-    assert_eq!(
-        advance(&mut reader, b"o", &mut request),
-        (Progress::NeedMore, 0)
-    );
+    assert_eq!(advance(&mut reader, b"o", &mut request), (Progress::NeedMore, 0));
 }
 
 #[test]
 fn nobody_waits_on_http_1_0_or_without_a_body() {
     let (mut reader, mut request) = (Reader::new(), Request::new());
     let old = b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
-    assert_eq!(
-        advance(&mut reader, old, &mut request),
-        (Progress::NeedMore, 0)
-    );
-    assert_eq!(
-        advance(&mut reader, b"ok", &mut request),
-        (Progress::Complete, 0)
-    );
+    assert_eq!(advance(&mut reader, old, &mut request), (Progress::NeedMore, 0));
+    assert_eq!(advance(&mut reader, b"ok", &mut request), (Progress::Complete, 0));
     let empty = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n";
-    assert_eq!(
-        advance(&mut reader, empty, &mut request),
-        (Progress::Complete, 0)
-    );
+    assert_eq!(advance(&mut reader, empty, &mut request), (Progress::Complete, 0));
 }
 
 #[test]

@@ -9,21 +9,11 @@ fn received(reply: Reply, connection: Connection, version: Version) -> Received 
     let mut fields = [httparse::EMPTY_HEADER; 16];
     let mut parsed = httparse::Response::new(&mut fields);
     let end = parsed.parse(&out).expect("a well-formed head");
-    assert_eq!(
-        end,
-        httparse::Status::Complete(out.len()),
-        "nothing but a head"
-    );
+    assert_eq!(end, httparse::Status::Complete(out.len()), "nothing but a head");
     let field = |field: &httparse::Header<'_>| {
-        (
-            field.name.to_lowercase(),
-            String::from_utf8_lossy(field.value).into_owned(),
-        )
+        (field.name.to_lowercase(), String::from_utf8_lossy(field.value).into_owned())
     };
-    let (status, phrase) = (
-        parsed.code.unwrap_or_default(),
-        parsed.reason.unwrap_or_default(),
-    );
+    let (status, phrase) = (parsed.code.unwrap_or_default(), parsed.reason.unwrap_or_default());
     Received {
         status,
         phrase: phrase.to_owned(),
@@ -57,9 +47,7 @@ fn a_reply_is_small() {
 
 #[test]
 fn a_reply_is_read_back_as_it_was_meant() {
-    let reply = Reply::html("<p>ä</p>")
-        .header("Set-Cookie", "a=1")
-        .header("Set-Cookie", "b=2");
+    let reply = Reply::html("<p>ä</p>").header("Set-Cookie", "a=1").header("Set-Cookie", "b=2");
     let seen = received_11(reply);
     assert_eq!((seen.status, seen.phrase.as_str()), (200, "OK"));
     assert_eq!(seen.values("content-length"), ["9"]);
@@ -84,10 +72,7 @@ fn the_connection_is_named_where_the_client_would_guess_wrong() {
         seen.values("connection").join("; ")
     };
     assert_eq!(connection(Connection::KeepAlive, Version::Http11), "");
-    assert_eq!(
-        connection(Connection::KeepAlive, Version::Http10),
-        "keep-alive"
-    );
+    assert_eq!(connection(Connection::KeepAlive, Version::Http10), "keep-alive");
     assert_eq!(connection(Connection::Close, Version::Http11), "close");
     assert_eq!(connection(Connection::Close, Version::Http10), "close");
 }
@@ -117,10 +102,7 @@ fn a_reply_that_must_not_be_sent_becomes_a_500_and_stays_one() {
         Reply::text("x").with_status(600),
     ];
     for reply in broken {
-        let reply = reply
-            .with_status(200)
-            .header("X-Late", "1")
-            .content_type("text/html");
+        let reply = reply.with_status(200).header("X-Late", "1").content_type("text/html");
         let seen = received_11(reply);
         assert_eq!((seen.status, seen.values("x-late").len()), (500, 0));
         assert_eq!(seen.values("content-type"), [TEXT]);
@@ -137,10 +119,7 @@ fn errors_say_why_as_plain_text() {
     assert_eq!(seen.values("x-content-type-options"), ["nosniff"]);
     assert_eq!(seen.body, b"too late");
     let seen = received_11(Reply::from(Refusal::CONTENT_CODING));
-    assert_eq!(
-        (seen.status, seen.values("accept-encoding")),
-        (415, vec!["identity"])
-    );
+    assert_eq!((seen.status, seen.values("accept-encoding")), (415, vec!["identity"]));
     let seen = received_11(Reply::from(io::Error::other("/etc/secret is missing")));
     assert_eq!(seen.status, 500);
     assert!(!seen.body.windows(6).any(|part| part == b"secret"));

@@ -1,31 +1,46 @@
-//! A reader of event streams written from WHATWG HTML 9.2.5 and 9.2.6, for tests.
+//! A reader of event streams written from WHATWG HTML 9.2.5 and 9.2.6.
 //!
 //! It shares no code and no thought with the encoder. Bytes go in as they arrive, cut anywhere;
 //! what a browser would dispatch or obey comes out.
 
 /// An event as a browser would dispatch it.
+///
+/// ```
+/// let event = &starwheel::testing::EventParser::read(b"id: 7\ndata: hello\n\n").events[0];
+/// assert_eq!((event.name.as_str(), event.data.as_str()), ("message", "hello"));
+/// assert_eq!(event.last_event_id, "7");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Dispatched {
-    pub(crate) name: String,
-    pub(crate) data: String,
-    pub(crate) last_event_id: String,
+pub struct ParsedEvent {
+    /// The type; `message` when the stream named none.
+    pub name: String,
+    /// The lines of data, joined by LF.
+    pub data: String,
+    /// The id in force, from this event or an earlier one.
+    pub last_event_id: String,
 }
 
-/// What a reader of event streams makes of the line ends in `text`.
-pub(crate) fn normalised(text: &str) -> String {
-    text.replace("\r\n", "\n").replace('\r', "\n")
-}
-
-/// The state of one stream. What has been read is in the public fields.
+/// Reads an event stream, in whatever pieces it comes. What has been read is in the public fields.
+///
+/// ```
+/// use starwheel::testing::EventParser;
+/// let mut parser = EventParser::default();
+/// parser.feed(b": a comment\nda");
+/// parser.feed(b"ta: in two pieces\n\n");
+/// assert_eq!(parser.events[0].data, "in two pieces");
+/// assert_eq!(parser.comments, [" a comment"]);
+/// ```
 #[derive(Debug, Default)]
-pub(crate) struct SseParser {
-    pub(crate) events: Vec<Dispatched>,
+#[non_exhaustive]
+pub struct EventParser {
+    /// What a browser would have dispatched.
+    pub events: Vec<ParsedEvent>,
     /// Every reconnection time that was set, in milliseconds.
-    pub(crate) retries_ms: Vec<u64>,
+    pub retries_ms: Vec<u64>,
     /// Every comment line, without its colon.
-    pub(crate) comments: Vec<String>,
+    pub comments: Vec<String>,
     /// Fields that clients ignore because they do not know them, as `(name, value)`.
-    pub(crate) unknown_fields: Vec<(String, String)>,
+    pub unknown_fields: Vec<(String, String)>,
     line: Vec<u8>,
     ended_with_cr: bool,
     is_past_first_line: bool,
@@ -34,9 +49,10 @@ pub(crate) struct SseParser {
     last_event_id: String,
 }
 
-impl SseParser {
+impl EventParser {
     /// Reads a whole stream at once.
-    pub(crate) fn read(bytes: &[u8]) -> Self {
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Self {
         let mut parser = Self::default();
         parser.feed(bytes);
         parser
@@ -44,7 +60,7 @@ impl SseParser {
 
     /// Reads the next bytes of the stream. A line counts once its end was read; at the end of
     /// the stream an unfinished line and an event without its blank line are dropped.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+    pub fn feed(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             let is_rest_of_crlf = self.ended_with_cr && byte == b'\n';
             self.ended_with_cr = byte == b'\r';
@@ -86,12 +102,9 @@ impl SseParser {
             "id" if value.contains('\0') => {}
             "id" => value.clone_into(&mut self.last_event_id),
             "retry" if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {
-                self.retries_ms
-                    .push(value.parse().expect("a retry that fits 64 bits"));
+                self.retries_ms.push(value.parse().expect("a retry that fits 64 bits"));
             }
-            _ => self
-                .unknown_fields
-                .push((field.to_owned(), value.to_owned())),
+            _ => self.unknown_fields.push((field.to_owned(), value.to_owned())),
         }
     }
 
@@ -102,12 +115,8 @@ impl SseParser {
             return;
         }
         assert_eq!(data.pop(), Some('\n'));
-        self.events.push(Dispatched {
-            name: if name.is_empty() {
-                "message".to_owned()
-            } else {
-                name
-            },
+        self.events.push(ParsedEvent {
+            name: if name.is_empty() { "message".to_owned() } else { name },
             data,
             last_event_id: self.last_event_id.clone(),
         });

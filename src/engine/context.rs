@@ -1,0 +1,133 @@
+//! [`Context`]: the view of the reactor that handlers, hooks and timers are given.
+
+use std::{error::Error, fmt, time::Duration};
+
+use super::{
+    core::{Core, TimerCall},
+    next::{Ending, IntoNext},
+    sse::{SHORTEST_INTERVAL, interval_ms},
+    stats::Stats,
+    stream::StreamId,
+};
+use crate::{conn::millis, error::CloseReason, sse::Encode};
+
+/// The reactor, lent to a closure for the length of one call.
+///
+/// Whatever is done through it takes effect on bytes at once, and runs other closures (hooks)
+/// only after the present one has returned. So a `RefCell` of the application's own may stay
+/// borrowed across every method here.
+///
+/// ```
+/// use starwheel::{Context, Ending, StreamId};
+/// fn say_goodbye(cx: &mut Context<'_>, id: StreamId) {
+///     cx.send(id, "goodbye");
+///     cx.close(id, Ending::Finish);
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Context<'a> {
+    core: &'a mut Core,
+}
+
+/// Names a timer set with [`Context::after`] or [`Context::every`]. Stale ids are inert.
+///
+/// ```
+/// use starwheel::{Context, TimerId};
+/// fn stop(cx: &mut Context<'_>, timer: TimerId) {
+///     assert!(cx.cancel(timer));
+///     assert!(!cx.cancel(timer));
+/// }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TimerId {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+/// An interval below one millisecond, which the wheel cannot keep.
+///
+/// ```
+/// # use starwheel::Context;
+/// fn set(cx: &mut Context<'_>) {
+///     let refused = cx.every(std::time::Duration::ZERO, |_cx| {}).unwrap_err();
+///     assert_eq!(refused.to_string(), "an interval must be at least 1 ms");
+/// }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IntervalTooShort;
+
+impl<'a> Context<'a> {
+    pub(super) fn new(core: &'a mut Core) -> Self {
+        Self { core }
+    }
+
+    /// Time since the reactor started; read once per turn.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        Duration::from_millis(self.core.now)
+    }
+
+    /// Sends an event to a stream. False when the stream has ended, or ends now because it is
+    /// [too slow](CloseReason::Slow).
+    pub fn send(&mut self, id: StreamId, event: impl Encode) -> bool {
+        self.core.send(id, &event)
+    }
+
+    /// Ends a stream behind what was sent to it so far; its `on_disconnect` runs later in this
+    /// turn. False when it had ended before.
+    pub fn close(&mut self, id: StreamId, ending: Ending) -> bool {
+        self.core.close(id, CloseReason::from(ending))
+    }
+
+    /// Runs `call` once, `delay` from now and never in this turn. Costs one slot (about 150
+    /// bytes) while armed.
+    pub fn after(
+        &mut self,
+        delay: Duration,
+        call: impl FnOnce(&mut Context<'_>) + 'static,
+    ) -> TimerId {
+        self.core.add_timer(millis(delay), 0, TimerCall::Once(Box::new(call)))
+    }
+
+    /// Runs `call` every `interval`, first one interval from now, by the same rules as updaters:
+    /// no drift, no storm after a pause. [`Next::Close`](crate::Next::Close),
+    /// [`Next::Drop`](crate::Next::Drop), an error or a panic end it.
+    ///
+    /// # Errors
+    /// [`IntervalTooShort`] below 1 ms.
+    pub fn every<N: IntoNext>(
+        &mut self,
+        interval: Duration,
+        mut call: impl FnMut(&mut Context<'_>) -> N + 'static,
+    ) -> Result<TimerId, IntervalTooShort> {
+        if interval < SHORTEST_INTERVAL {
+            return Err(IntervalTooShort);
+        }
+        let call = TimerCall::Repeating(Box::new(move |cx| call(cx).into_next()));
+        Ok(self.core.add_timer(millis(interval), interval_ms(interval), call))
+    }
+
+    /// Cancels a timer, also from within itself. False when it has run out or was cancelled.
+    pub fn cancel(&mut self, id: TimerId) -> bool {
+        self.core.cancel_timer(id)
+    }
+
+    /// The figures of this reactor as of now.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.core.stats
+    }
+
+    /// Ends all streams with reason [`CloseReason::Shutdown`] and then the reactor's `run`.
+    pub fn shutdown(&mut self) {
+        self.core.begin_shutdown();
+    }
+}
+
+impl fmt::Display for IntervalTooShort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an interval must be at least 1 ms")
+    }
+}
+
+impl Error for IntervalTooShort {}

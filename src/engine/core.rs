@@ -1,0 +1,303 @@
+//! [`Core`]: the state of the engine.
+//!
+//! No method here ever calls user code. What users' closures ask for while they run is either a
+//! matter of bytes and happens at once, or becomes data in `births` and `deaths` that the
+//! [`Engine`](super::Engine) settles when no user code is on the stack. So nothing here can be
+//! entered twice, and no cell and no reference count is needed.
+
+use std::{collections::VecDeque, fmt};
+
+use slab::Slab;
+
+use super::{
+    config::Config,
+    context::{Context, TimerId},
+    next::Next,
+    output::Output as Scratch,
+    sse::Sse,
+    stats::Stats,
+    stream::StreamId,
+};
+use crate::{
+    conn::{Conn, Ending, Output, Phase, Pool},
+    error::CloseReason,
+    http::{Date, Peer},
+    sse::Encode,
+    wheel::Wheel,
+};
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    /// Milliseconds since the start; set once per turn.
+    pub(super) now: u64,
+    pub(super) date: Date,
+    pub(super) config: Config,
+    pub(super) stats: Stats,
+    /// Connections and users' timers share one range of keys: the wheel's keys, and the poller's.
+    pub(super) slots: Slab<Slot>,
+    pub(super) wheel: Wheel,
+    pub(super) births: VecDeque<Birth>,
+    pub(super) deaths: VecDeque<Death>,
+    /// Connections with bytes to flush at the end of this turn.
+    pub(super) dirty: Vec<u32>,
+    /// Connections with more to read, put off for fairness.
+    pub(super) runnable: VecDeque<u32>,
+    /// Slots to give up at the end of this turn.
+    pub(super) released: Vec<u32>,
+    /// The stream whose closure runs at this moment; what it sends goes to `scratch`.
+    pub(super) lent: Option<u32>,
+    pub(super) scratch: Scratch,
+    /// Where events for other streams are encoded.
+    pub(super) aside: Scratch,
+    pub(super) pool: Pool,
+    pub(super) stopping: Stopping,
+    generations: u32,
+}
+
+#[derive(Debug)]
+pub(super) enum Slot {
+    Conn(Conn),
+    Timer(Timer),
+}
+
+/// A timer of the user's; its closure waits in the engine.
+#[derive(Debug)]
+pub(super) struct Timer {
+    pub(super) generation: u32,
+    /// Zero for a timer that runs once.
+    pub(super) interval_ms: u32,
+    pub(super) deadline: u64,
+}
+
+pub(super) enum TimerCall {
+    Once(Box<dyn FnOnce(&mut Context<'_>)>),
+    Repeating(Box<dyn FnMut(&mut Context<'_>) -> Next>),
+}
+
+/// Closures on their way in.
+#[derive(Debug)]
+pub(super) enum Birth {
+    Stream { index: u32, sse: Box<Sse> },
+    Timer { index: u32, call: TimerCall },
+}
+
+/// Closures on their way out.
+#[derive(Debug)]
+pub(super) enum Death {
+    Stream(StreamId, CloseReason),
+    Timer(u32),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stopping {
+    No,
+    /// Streams leave until this tick.
+    Draining {
+        until: u64,
+    },
+    /// Everything is given up at the end of this turn.
+    Now,
+}
+
+impl Core {
+    pub(super) fn new(config: Config) -> Self {
+        let mut wheel = Wheel::new();
+        wheel.reserve(config.expected_connections);
+        Self {
+            slots: Slab::with_capacity(config.expected_connections),
+            wheel,
+            now: 0,
+            date: Date::new(),
+            config,
+            stats: Stats::default(),
+            births: VecDeque::new(),
+            deaths: VecDeque::new(),
+            dirty: Vec::new(),
+            runnable: VecDeque::new(),
+            released: Vec::new(),
+            lent: None,
+            scratch: Scratch::new(),
+            aside: Scratch::new(),
+            pool: Pool::default(),
+            stopping: Stopping::No,
+            generations: 0,
+        }
+    }
+
+    pub(super) fn conn(&mut self, index: u32) -> Option<&mut Conn> {
+        match self.slots.get_mut(index as usize) {
+            Some(Slot::Conn(conn)) => Some(conn),
+            _ => None,
+        }
+    }
+
+    pub(super) fn peer(&self, index: u32) -> Peer {
+        match self.slots.get(index as usize) {
+            Some(Slot::Conn(conn)) => conn.peer(),
+            _ => Peer::Unix,
+        }
+    }
+
+    pub(super) fn add_conn(&mut self, peer: Peer) -> u32 {
+        let conn = Conn::new(peer, self.next_generation(), self.now);
+        let index = self.add_slot(Slot::Conn(conn));
+        self.stats.accepted += 1;
+        self.stats.connections += 1;
+        self.rearm(index);
+        index
+    }
+
+    pub(super) fn next_generation(&mut self) -> u32 {
+        self.generations = self.generations.wrapping_add(1);
+        self.generations
+    }
+
+    fn add_slot(&mut self, slot: Slot) -> u32 {
+        // Every slot is a descriptor or a boxed closure: memory ends long before 2^32 of them.
+        u32::try_from(self.slots.insert(slot)).expect("fewer than 2^32 slots")
+    }
+
+    /// The stream that `id` means, unless it has ended.
+    fn live(&mut self, id: StreamId) -> Option<&mut Conn> {
+        self.conn(id.index).filter(|conn| conn.generation == id.generation && conn.is_live_stream())
+    }
+
+    /// Encodes an event for a stream; false when the stream has ended.
+    pub(super) fn send(&mut self, id: StreamId, event: &impl Encode) -> bool {
+        if self.live(id).is_none() {
+            return false;
+        }
+        self.stats.events += 1;
+        if self.lent == Some(id.index) {
+            self.scratch.push(event);
+            return true;
+        }
+        self.aside.begin();
+        self.aside.push(event);
+        let bytes_max = self.config.limits.outbox_bytes;
+        // Looked up again, because encoding needed the whole of `self`.
+        let Some(Slot::Conn(conn)) = self.slots.get_mut(id.index as usize) else { return false };
+        let bytes = self.aside.seal(conn.framing);
+        // Only a socket that has refused bytes makes a client slow; within a turn everybody is.
+        if conn.output == Output::Blocked && conn.outbox.len() + bytes.len() > bytes_max {
+            self.end_stream(id, CloseReason::Slow);
+            return false;
+        }
+        conn.outbox.push(bytes, &mut self.pool);
+        self.mark_dirty(id.index);
+        true
+    }
+
+    /// Ends a stream if `id` still means one.
+    pub(super) fn close(&mut self, id: StreamId, reason: CloseReason) -> bool {
+        let lives = self.live(id).is_some();
+        if lives {
+            self.end_stream(id, reason);
+        }
+        lives
+    }
+
+    /// Decides the end of the stream on connection `index`, unless that has been decided before.
+    pub(super) fn end_stream_at(&mut self, index: u32, reason: CloseReason) {
+        if let Some(conn) = self.conn(index)
+            && conn.is_live_stream()
+        {
+            let id = StreamId { index, generation: conn.generation };
+            self.end_stream(id, reason);
+        }
+    }
+
+    fn end_stream(&mut self, id: StreamId, reason: CloseReason) {
+        if let Some(streaming) = self.conn(id.index).and_then(Conn::streaming) {
+            streaming.ending = Some(match reason {
+                CloseReason::Finished => Ending::Finish,
+                CloseReason::Disconnected | CloseReason::Io(_) | CloseReason::Slow => Ending::Abort,
+                _ => Ending::Drop,
+            });
+            self.deaths.push_back(Death::Stream(id, reason));
+        }
+    }
+
+    /// Lists the connection for the flush at the end of the turn. A blocked one waits for its
+    /// socket instead.
+    pub(super) fn mark_dirty(&mut self, index: u32) {
+        if let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize)
+            && conn.output == Output::Quiet
+        {
+            conn.output = Output::Dirty;
+            self.dirty.push(index);
+        }
+    }
+
+    /// Puts the connection's one timer where its state says.
+    pub(super) fn rearm(&mut self, index: u32) {
+        let limits = &self.config.limits;
+        let Some(Slot::Conn(conn)) = self.slots.get(index as usize) else { return };
+        match conn.deadline(limits) {
+            Some(deadline) => self.arm(index, deadline),
+            None => {
+                self.wheel.cancel(index);
+            }
+        }
+    }
+
+    /// A timer armed in a turn is never due in the same turn: a zero delay cannot starve sockets.
+    fn arm(&mut self, index: u32, deadline: u64) {
+        self.wheel.arm(index, deadline.max(self.now + 1));
+    }
+
+    /// Gives the connection up at the end of this turn.
+    pub(super) fn release(&mut self, index: u32) {
+        if let Some(conn) = self.conn(index)
+            && !matches!(conn.phase, Phase::Closed)
+        {
+            conn.phase = Phase::Closed;
+            self.released.push(index);
+        }
+    }
+
+    pub(super) fn add_timer(
+        &mut self,
+        delay_ms: u64,
+        interval_ms: u32,
+        call: TimerCall,
+    ) -> TimerId {
+        let generation = self.next_generation();
+        let deadline = self.now.saturating_add(delay_ms);
+        let index = self.add_slot(Slot::Timer(Timer { generation, interval_ms, deadline }));
+        self.arm(index, deadline);
+        self.births.push_back(Birth::Timer { index, call });
+        TimerId { index, generation }
+    }
+
+    pub(super) fn cancel_timer(&mut self, id: TimerId) -> bool {
+        let known = matches!(self.slots.get(id.index as usize),
+            Some(Slot::Timer(timer)) if timer.generation == id.generation);
+        // The slot is reused only in `settle`, so that a birth queued before still finds it.
+        known && self.wheel.cancel(id.index) && {
+            self.deaths.push_back(Death::Timer(id.index));
+            true
+        }
+    }
+
+    /// Re-arms a repeating timer before its closure runs; see [`Timer`].
+    pub(super) fn rearm_timer(&mut self, index: u32, deadline: u64) {
+        if let Some(Slot::Timer(timer)) = self.slots.get_mut(index as usize) {
+            timer.deadline = deadline;
+            self.arm(index, deadline);
+        }
+    }
+
+    pub(super) fn begin_shutdown(&mut self) {
+        self.stopping = Stopping::Now;
+    }
+}
+
+impl fmt::Debug for TimerCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Once(_) => "Once",
+            Self::Repeating(_) => "Repeating",
+        })
+    }
+}

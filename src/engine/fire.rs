@@ -1,0 +1,262 @@
+//! What a due timer means, and the path of a tick: updater, scratch buffer, one write.
+
+use std::{
+    hash::{DefaultHasher, Hasher},
+    io::{ErrorKind, IoSlice},
+    sync::Arc,
+};
+
+use super::{
+    Engine, Transport,
+    calls::{Panicked, guard},
+    context::Context,
+    core::{Core, Death, Slot, Stopping, Timer, TimerCall},
+    next::Next,
+    stream::{Stream, StreamId},
+};
+use crate::{
+    conn::{Conn, Ending, Output, Phase, millis},
+    error::CloseReason,
+    http::{Refusal, Stage},
+};
+
+impl<T: Transport> Engine<T> {
+    /// The one timer of a slot has run out; what it stood for is worked out only now.
+    pub(super) fn fire(&mut self, index: u32, deadline: u64) {
+        match self.core.slots.get_mut(index as usize) {
+            Some(Slot::Timer(_)) => self.fire_timer(index, deadline),
+            Some(Slot::Conn(Conn { phase: Phase::Streaming(_), .. })) => self.fire_stream(index),
+            Some(Slot::Conn(conn)) => {
+                let due = conn.deadline(&self.core.config.limits);
+                if due.is_some_and(|due| due <= self.core.now) {
+                    self.time_out(index);
+                } else {
+                    self.core.rearm(index);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// A client took longer than its limit. One that is in the middle of a request is told.
+    fn time_out(&mut self, index: u32) {
+        self.core.stats.timed_out += 1;
+        let Some(conn) = self.core.conn(index) else { return };
+        match &conn.phase {
+            Phase::Reading { reader, .. }
+                if conn.outbox.is_empty() && reader.stage() != Stage::Idle =>
+            {
+                self.refuse(index, Refusal::TIMED_OUT);
+            }
+            _ => self.core.release(index),
+        }
+    }
+
+    fn fire_stream(&mut self, index: u32) {
+        let now = self.core.now;
+        let stopping = self.core.stopping;
+        let Some(conn) = self.core.conn(index) else { return };
+        let blocked = conn.output == Output::Blocked;
+        let Some(streaming) = conn.streaming() else { return };
+        if streaming.ending.is_some() {
+            return;
+        }
+        if streaming.expires <= now {
+            let reason = match stopping {
+                Stopping::No => CloseReason::Lifetime,
+                _ => CloseReason::Shutdown,
+            };
+            return self.core.end_stream_at(index, reason);
+        }
+        if streaming.tick_due() <= now {
+            let late_ms = now - streaming.tick_due();
+            let missed = streaming.schedule_next(now);
+            self.core.stats.ticks_missed += missed;
+            self.core.stats.ticks_late += u64::from(late_ms > LATE_MS);
+            // Armed again before the updater runs, which may then decide otherwise.
+            self.core.rearm(index);
+            if blocked {
+                self.core.stats.ticks_skipped += 1;
+            } else {
+                self.core.scratch.begin();
+                self.tick(index);
+                self.write_scratch(index, &[]);
+            }
+            return;
+        }
+        if streaming.keep_alive_due() <= now {
+            // While output waits for the client, a comment behind it would prove nothing.
+            streaming.last_write = now;
+            if !blocked {
+                self.core.stats.keep_alives += 1;
+                self.core.scratch.begin();
+                self.core.scratch.push_keep_alive();
+                self.write_scratch(index, &[]);
+            }
+        }
+        self.core.rearm(index);
+    }
+
+    /// Calls the updater; its events are in the scratch buffer afterwards.
+    pub(super) fn tick(&mut self, index: u32) {
+        let Some(updater) = &mut self.calls[index as usize].updater else { return };
+        self.core.stats.ticks += 1;
+        let next = self.core.lend(index, "an updater", |stream| updater(stream));
+        let next = match next {
+            Ok(next) => next,
+            Err(Panicked) => return self.core.end_stream_at(index, CloseReason::Panicked),
+        };
+        self.drop_if_unchanged(index);
+        match next {
+            Next::Again => {}
+            Next::After(delay) => self.tick_after(index, millis(delay)),
+            Next::Close => self.core.end_stream_at(index, CloseReason::Finished),
+            Next::Drop => self.core.end_stream_at(index, CloseReason::Dropped),
+            Next::Fail(error) => {
+                self.core.end_stream_at(index, CloseReason::Failed(Arc::from(error)));
+            }
+        }
+    }
+
+    fn tick_after(&mut self, index: u32, delay_ms: u64) {
+        let next_tick = self.core.now.saturating_add(delay_ms.max(1));
+        if let Some(streaming) = self.core.conn(index).and_then(Conn::streaming) {
+            streaming.next_tick = next_tick;
+            self.core.rearm(index);
+        }
+    }
+
+    /// Forgets the output of a tick that equals the last one, for streams that ask for it.
+    fn drop_if_unchanged(&mut self, index: u32) {
+        let Some(hooks) = &mut self.calls[index as usize].hooks else { return };
+        let Some(last_output) = &mut hooks.last_output else { return };
+        let mut hasher = DefaultHasher::new();
+        hasher.write(self.core.scratch.events());
+        let hash = hasher.finish();
+        if hash == *last_output {
+            self.core.stats.ticks_unchanged += 1;
+            self.core.scratch.begin();
+        }
+        *last_output = hash;
+    }
+
+    /// Writes the scratch buffer, behind `head` if the stream is just born. What the socket does
+    /// not take waits in the outbox; an end that has been decided meanwhile leaves in the same write.
+    pub(super) fn write_scratch(&mut self, index: u32, head: &[u8]) {
+        let Some(Slot::Conn(conn)) = self.core.slots.get_mut(index as usize) else { return };
+        let Phase::Streaming(streaming) = &mut conn.phase else { return };
+        let bytes = match streaming.ending {
+            Some(Ending::Abort) => return,
+            Some(Ending::Finish) => {
+                streaming.ending = Some(Ending::Finished);
+                self.core.scratch.seal_last(conn.framing)
+            }
+            _ => self.core.scratch.seal(conn.framing),
+        };
+        if head.is_empty() && bytes.is_empty() {
+            return;
+        }
+        let mut written = 0;
+        if conn.outbox.is_empty() {
+            let Some(transport) = &mut self.transports[index as usize] else { return };
+            let result = match head.is_empty() {
+                true => transport.write(bytes),
+                false => transport.write_vectored(&[IoSlice::new(head), IoSlice::new(bytes)]),
+            };
+            match result {
+                Ok(count) => written = count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    conn.output = Output::Blocked
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return self.lose(index, &error),
+            }
+            self.core.stats.bytes_out += written as u64;
+            streaming.last_write = self.core.now;
+            if written == head.len() + bytes.len() {
+                return;
+            }
+        }
+        let head_written = written.min(head.len());
+        conn.outbox.push(&head[head_written..], &mut self.core.pool);
+        conn.outbox.push(&bytes[written - head_written..], &mut self.core.pool);
+        self.core.mark_dirty(index);
+    }
+
+    fn fire_timer(&mut self, index: u32, deadline: u64) {
+        let Some(Slot::Timer(timer)) = self.core.slots.get_mut(index as usize) else { return };
+        debug_assert_eq!(timer.deadline, deadline);
+        let next_deadline = timer.next_deadline(self.core.now);
+        let core = &mut self.core;
+        let next = match self.timers.remove(&index) {
+            Some(TimerCall::Once(call)) => {
+                core.slots.remove(index as usize);
+                guard("a timer", || call(&mut Context::new(core))).map(|()| Next::Again)
+            }
+            Some(TimerCall::Repeating(mut call)) => {
+                core.rearm_timer(index, next_deadline);
+                let next = guard("a timer", || call(&mut Context::new(core)));
+                self.timers.insert(index, TimerCall::Repeating(call));
+                next
+            }
+            None => return,
+        };
+        match next {
+            Ok(Next::Again) => {}
+            Ok(Next::After(delay)) => {
+                let deadline = self.core.now.saturating_add(millis(delay).max(1));
+                if self.core.wheel.deadline(index).is_some() {
+                    self.core.rearm_timer(index, deadline);
+                }
+            }
+            Ok(Next::Close | Next::Drop) => self.core.end_timer(index),
+            Ok(Next::Fail(error)) => {
+                log::warn!("a timer failed and is stopped: {}", error.to_string().escape_debug());
+                self.core.end_timer(index);
+            }
+            Err(Panicked) => {
+                self.core.stats.panics += 1;
+                self.core.end_timer(index);
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Lends a stream to one of its closures: what the closure sends goes to the scratch buffer.
+    pub(super) fn lend<R>(
+        &mut self,
+        index: u32,
+        what: &str,
+        call: impl FnOnce(&mut Stream<'_>) -> R,
+    ) -> Result<R, Panicked> {
+        let Some(conn) = self.conn(index) else { return Err(Panicked) };
+        let id = StreamId { index, generation: conn.generation };
+        self.lent = Some(index);
+        let result = guard(what, || call(&mut Stream::new(self, id)));
+        self.lent = None;
+        if result.is_err() {
+            self.stats.panics += 1;
+        }
+        result
+    }
+
+    /// Ends a repeating timer, unless it was cancelled meanwhile.
+    fn end_timer(&mut self, index: u32) {
+        if self.wheel.cancel(index) {
+            self.deaths.push_back(Death::Timer(index));
+        }
+    }
+}
+
+impl Timer {
+    /// Without drift, and without a storm after a pause; the rules of updaters.
+    fn next_deadline(&self, now: u64) -> u64 {
+        let interval = u64::from(self.interval_ms).max(1);
+        let missed = now.saturating_sub(self.deadline) / interval;
+        self.deadline.saturating_add((missed + 1).saturating_mul(interval))
+    }
+}
+
+/// A tick later than this is counted as late.
+const LATE_MS: u64 = 1;

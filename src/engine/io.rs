@@ -1,0 +1,384 @@
+//! The engine's reading and writing: bytes to requests to answers, and queued bytes to sockets.
+
+use std::{
+    io::{self, ErrorKind},
+    mem,
+};
+
+use super::{
+    Engine, Transport,
+    calls::guard,
+    context::Context,
+    core::{Birth, Core, Slot},
+    handler::Response,
+};
+use crate::{
+    conn::{Afterwards, Conn, Ending, Goodbye, Input, Output, Phase, millis},
+    error::CloseReason,
+    http::{
+        Connection, Method, Progress, Refusal, Reply, Request, StreamFraming, Version,
+        encode_stream_head,
+    },
+};
+
+impl<T: Transport> Engine<T> {
+    /// Reads what there is, in slices: a client that never stops sending gets its turn, not ours.
+    pub(super) fn readable(&mut self, index: u32, read_closed: bool) {
+        let mut budget_bytes = READ_BYTES_PER_TURN;
+        loop {
+            let Some(conn) = self.core.conn(index) else { return };
+            if !conn.takes_input() {
+                conn.input = Input::Waiting;
+                return;
+            }
+            let Some(transport) = &mut self.transports[index as usize] else { return };
+            match transport.read(&mut self.read_buffer) {
+                Ok(0) => return self.end_of_input(index),
+                Ok(count) => {
+                    self.core.stats.bytes_in += count as u64;
+                    self.receive(index, count);
+                    budget_bytes = budget_bytes.saturating_sub(count);
+                    // A short read has emptied the socket, unless a FIN lies behind it: that one
+                    // was reported together with these bytes and will not be reported again.
+                    if count < self.read_buffer.len() && !read_closed {
+                        return self.input_drained(index);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    return self.input_drained(index);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return self.lose(index, &error),
+            }
+            if budget_bytes == 0 {
+                return self.put_off(index);
+            }
+        }
+    }
+
+    fn input_drained(&mut self, index: u32) {
+        if let Some(conn) = self.core.conn(index)
+            && conn.input == Input::Waiting
+        {
+            conn.input = Input::Drained;
+        }
+    }
+
+    fn put_off(&mut self, index: u32) {
+        if let Some(conn) = self.core.conn(index) {
+            conn.input = Input::Waiting;
+            self.core.runnable.push_back(index);
+        }
+    }
+
+    /// Goes on with connections that had more to say than one turn allows.
+    pub(super) fn run_put_off_input(&mut self) {
+        for _ in 0..self.core.runnable.len() {
+            let Some(index) = self.core.runnable.pop_front() else { return };
+            self.receive(index, 0);
+            // A FIN may lie behind what is read now: only an empty read ends this one.
+            if self.core.conn(index).is_some_and(|conn| conn.input == Input::Waiting) {
+                self.readable(index, true);
+            }
+        }
+    }
+
+    /// Makes requests of the first `count` bytes of the read buffer and of what was kept.
+    pub(super) fn receive(&mut self, index: u32, count: usize) {
+        let mut taken = 0;
+        let mut requests_left = REQUESTS_PER_TURN;
+        loop {
+            let Some(Slot::Conn(conn)) = self.core.slots.get_mut(index as usize) else { return };
+            let mut input = &self.read_buffer[taken..count];
+            let Phase::Reading { reader, since } = &mut conn.phase else {
+                // Behind a request that opened a stream, and behind one that was refused, nothing
+                // is answered any more; RFC 9112, 9.6 lets the client expect just that.
+                if !input.is_empty() {
+                    conn.afterwards = Afterwards::Close;
+                }
+                return;
+            };
+            if conn.outbox.len() > PIPELINED_OUTBOX_BYTES || requests_left == 0 {
+                reader.keep(input);
+                if requests_left == 0 {
+                    self.core.runnable.push_back(index);
+                }
+                return;
+            }
+            let stage = reader.stage();
+            let progress = reader.advance(&mut input, &self.core.config.limits, &mut self.request);
+            taken = count - input.len();
+            match progress {
+                Ok(Progress::NeedMore) => {
+                    if reader.stage() != stage {
+                        *since = self.core.now;
+                        self.core.rearm(index);
+                    }
+                    return;
+                }
+                Ok(Progress::ExpectContinue) => {
+                    conn.outbox.push(b"HTTP/1.1 100 Continue\r\n\r\n", &mut self.core.pool);
+                    self.core.mark_dirty(index);
+                }
+                Ok(Progress::Complete) => {
+                    *since = self.core.now;
+                    requests_left -= 1;
+                    self.answer_request(index);
+                }
+                Err(refusal) => return self.refuse(index, refusal),
+            }
+        }
+    }
+
+    fn answer_request(&mut self, index: u32) {
+        self.core.stats.requests += 1;
+        let peer = self.core.peer(index);
+        self.request.set_peer(peer);
+        let head = Head::of(&self.request);
+        let (handler, request, core) = (&mut self.handler, &mut self.request, &mut self.core);
+        let response = guard("a handler", || handler.handle(request, &mut Context::new(core)));
+        match response {
+            Ok(Response::Reply(reply)) => self.core.answer(index, reply, head),
+            Ok(Response::Sse(sse)) => match sse.refusal() {
+                Some(reason) => {
+                    log::error!("{} {}: {reason}", head.method, self.request.path().escape_debug());
+                    self.core.answer(index, Reply::error(500, reason), head);
+                }
+                None if head.method == Method::Head => self.answer_stream_head(index, head),
+                None => {
+                    if let Some(conn) = self.core.conn(index) {
+                        conn.framing = head.framing();
+                        let pipelined = matches!(&conn.phase,
+                            Phase::Reading { reader, .. } if reader.has_kept());
+                        if pipelined || head.connection() == Connection::Close {
+                            conn.afterwards = Afterwards::Close;
+                        }
+                        conn.phase = Phase::Answering;
+                        self.core.births.push_back(Birth::Stream { index, sse });
+                    }
+                }
+            },
+            Err(_) => {
+                self.core.stats.panics += 1;
+                let reply = Reply::error(500, "the handler of this request panicked");
+                self.core.answer(index, reply, head);
+            }
+        }
+    }
+
+    /// A HEAD request for a stream is told what a GET would start with.
+    fn answer_stream_head(&mut self, index: u32, head: Head) {
+        let Some(Slot::Conn(conn)) = self.core.slots.get_mut(index as usize) else { return };
+        let out = conn.outbox.bytes(&mut self.core.pool);
+        encode_stream_head(out, &self.core.date, head.framing(), head.connection(), b"");
+        self.core.finish_answer(index, head.connection());
+    }
+
+    pub(super) fn refuse(&mut self, index: u32, refusal: Refusal) {
+        self.core.stats.refused += 1;
+        log::debug!("{}: refused with {refusal}", self.core.peer(index));
+        let head = Head { method: Method::Get, version: Version::Http11, keep_alive: false };
+        self.core.answer(index, Reply::from(refusal), head);
+    }
+
+    /// The peer has sent its FIN. Answers that are under way still reach it; streams end.
+    fn end_of_input(&mut self, index: u32) {
+        let Some(conn) = self.core.conn(index) else { return };
+        conn.input = Input::Ended;
+        conn.afterwards = Afterwards::Close;
+        let nothing_queued = conn.outbox.is_empty();
+        match &mut conn.phase {
+            Phase::Streaming(_) => self.core.end_stream_at(index, CloseReason::Disconnected),
+            // Born and finished in this turn, it still reaches the client; otherwise it ends then.
+            Phase::Answering | Phase::Closed => {}
+            Phase::Draining { goodbye: Goodbye::Said, .. } => self.core.release(index),
+            Phase::Draining { .. } => {}
+            Phase::Reading { .. } if nothing_queued => self.core.release(index),
+            Phase::Reading { .. } => self.core.start_draining(index, Goodbye::Fin),
+        }
+    }
+
+    /// Reading or writing failed for good.
+    pub(super) fn lose(&mut self, index: u32, error: &io::Error) {
+        let peer = self.core.peer(index);
+        log::debug!("{peer}: {error}");
+        let Some(conn) = self.core.conn(index) else { return };
+        match conn.phase {
+            Phase::Streaming(ref streaming) if streaming.ending.is_none() => {
+                self.core.end_stream_at(index, CloseReason::Io(error.kind()));
+            }
+            // Its end is being settled; there is nobody left to flush for.
+            Phase::Streaming(ref mut streaming) => {
+                streaming.ending = Some(Ending::Abort);
+            }
+            _ => self.core.release(index),
+        }
+    }
+
+    pub(super) fn writable(&mut self, index: u32) {
+        if self.core.conn(index).is_some_and(|conn| conn.output == Output::Blocked) {
+            self.flush_one(index);
+        }
+    }
+
+    /// One write for every connection that has something queued.
+    pub(super) fn flush(&mut self) {
+        let mut dirty = mem::take(&mut self.core.dirty);
+        for index in dirty.drain(..) {
+            self.flush_one(index);
+        }
+        debug_assert!(self.core.dirty.is_empty(), "flushing queues nothing");
+        self.core.dirty = dirty;
+    }
+
+    fn flush_one(&mut self, index: u32) {
+        loop {
+            let Some(Slot::Conn(conn)) = self.core.slots.get_mut(index as usize) else { return };
+            if matches!(conn.phase, Phase::Closed) {
+                return;
+            }
+            conn.output = Output::Quiet;
+            if conn.outbox.is_empty() {
+                return self.flushed(index);
+            }
+            let Some(transport) = &mut self.transports[index as usize] else { return };
+            let [bytes, body] = conn.outbox.slices();
+            let result = match body.is_empty() {
+                true => transport.write(&bytes),
+                false => transport.write_vectored(&[bytes, body]),
+            };
+            match result {
+                Ok(count) => {
+                    self.core.stats.bytes_out += count as u64;
+                    conn.outbox.advance(count, &mut self.core.pool);
+                    if let Phase::Streaming(streaming) = &mut conn.phase {
+                        streaming.last_write = self.core.now;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    conn.output = Output::Blocked;
+                    return self.core.rearm(index);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return self.lose(index, &error),
+            }
+        }
+    }
+
+    /// Everything queued has been taken by the socket: on to what waited for that.
+    fn flushed(&mut self, index: u32) {
+        let now = self.core.now;
+        let Some(conn) = self.core.conn(index) else { return };
+        match &mut conn.phase {
+            Phase::Reading { reader, since } => {
+                let more = reader.has_kept() || conn.input == Input::Waiting;
+                *since = now;
+                if more {
+                    self.core.runnable.push_back(index);
+                }
+                self.core.rearm(index);
+            }
+            Phase::Draining { goodbye, .. } => {
+                let said = mem::replace(goodbye, Goodbye::Said);
+                let input = conn.input;
+                let Some(transport) = &mut self.transports[index as usize] else { return };
+                match said {
+                    Goodbye::Said => {}
+                    Goodbye::Reset => {
+                        transport.reset_on_close();
+                        self.core.release(index);
+                    }
+                    Goodbye::Fin if input == Input::Ended => self.core.release(index),
+                    Goodbye::Fin => match transport.shutdown_write() {
+                        Ok(()) if input == Input::Waiting => self.core.runnable.push_back(index),
+                        Ok(()) => {}
+                        Err(error) => self.lose(index, &error),
+                    },
+                }
+            }
+            Phase::Answering | Phase::Streaming(_) | Phase::Closed => {}
+        }
+    }
+}
+
+impl Core {
+    /// Queues a reply and decides what becomes of the connection.
+    pub(super) fn answer(&mut self, index: u32, reply: Reply, head: Head) {
+        let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };
+        let closes = self.stopping != super::Stopping::No || conn.afterwards == Afterwards::Close;
+        let connection = if closes { Connection::Close } else { head.connection() };
+        let out = conn.outbox.bytes(&mut self.pool);
+        reply.encode_head(out, &self.date, connection, head.version);
+        if head.method != Method::Head {
+            conn.outbox.push_body(reply.into_body(), &mut self.pool);
+        }
+        self.finish_answer(index, connection);
+    }
+
+    fn finish_answer(&mut self, index: u32, connection: Connection) {
+        if connection == Connection::Close {
+            self.start_draining(index, Goodbye::Fin);
+        }
+        self.mark_dirty(index);
+    }
+
+    /// From here on the connection only says what is queued, and goodbye.
+    pub(super) fn start_draining(&mut self, index: u32, goodbye: Goodbye) {
+        let until = self.now.saturating_add(millis(self.config.limits.linger_timeout));
+        if let Some(conn) = self.conn(index)
+            && !matches!(conn.phase, Phase::Closed)
+        {
+            conn.phase = Phase::Draining { until, goodbye };
+            self.rearm(index);
+            self.mark_dirty(index);
+        }
+    }
+}
+
+impl Conn {
+    /// False while answers must go out first; bytes then stay in the socket, which is the
+    /// backpressure a pipelining client gets.
+    fn takes_input(&self) -> bool {
+        match &self.phase {
+            Phase::Reading { .. } => self.outbox.len() <= PIPELINED_OUTBOX_BYTES,
+            Phase::Draining { .. } | Phase::Streaming(_) => true,
+            Phase::Answering | Phase::Closed => false,
+        }
+    }
+}
+
+/// What an answer needs to know of its request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Head {
+    method: Method,
+    version: Version,
+    keep_alive: bool,
+}
+
+impl Head {
+    fn of(request: &Request) -> Self {
+        Self {
+            method: request.method(),
+            version: request.version(),
+            keep_alive: request.keep_alive(),
+        }
+    }
+
+    fn connection(self) -> Connection {
+        if self.keep_alive { Connection::KeepAlive } else { Connection::Close }
+    }
+
+    fn framing(self) -> StreamFraming {
+        match self.version {
+            Version::Http11 => StreamFraming::Chunked,
+            Version::Http10 => StreamFraming::UntilClose,
+        }
+    }
+}
+
+/// One turn's share of a client that sends without end.
+const READ_BYTES_PER_TURN: usize = 256 * 1024;
+/// One turn's share of a client that pipelines.
+const REQUESTS_PER_TURN: u32 = 64;
+/// Answers queued before a pipelining client has to read some.
+const PIPELINED_OUTBOX_BYTES: usize = 64 * 1024;

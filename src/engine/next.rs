@@ -1,0 +1,96 @@
+//! What an updater answers, and how a stream may end.
+
+use crate::error::BoxError;
+
+use std::time::Duration;
+
+/// What happens after an updater or a repeating timer ran.
+///
+/// Most closures answer nothing, which means [`Next::Again`]; see [`IntoNext`].
+///
+/// ```
+/// use starwheel::{Next, Sse};
+/// use std::time::Duration;
+///
+/// let mut left = 3;
+/// let countdown = Sse::every(Duration::from_secs(1), move |stream| {
+///     stream.send(format_args!("{left}"));
+///     left -= 1;
+///     if left < 0 { Next::Close } else { Next::Again }
+/// });
+/// # let _ = countdown;
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Next {
+    /// Run again after the interval.
+    Again,
+    /// Run again after this time instead, and from then on with the interval. At least 1 ms.
+    After(Duration),
+    /// Finish the stream with its last chunk: it is done, Datastar does not reconnect.
+    Close,
+    /// Cut the stream without a last chunk: clients reconnect.
+    Drop,
+    /// Cut the stream; the error becomes its close reason.
+    Fail(BoxError),
+}
+
+/// What an updater may return: [`Next`], `()` for "again", or a `Result` of these.
+///
+/// ```
+/// use starwheel::Sse;
+/// use std::time::Duration;
+///
+/// let load = Sse::every(Duration::from_secs(5), |stream| {
+///     let load = std::fs::read_to_string("/proc/loadavg")?;
+///     stream.send(load.trim());
+///     Ok(())
+/// });
+/// # let _ = load;
+/// ```
+pub trait IntoNext {
+    /// Turns the answer into a [`Next`].
+    fn into_next(self) -> Next;
+}
+
+impl IntoNext for Next {
+    fn into_next(self) -> Next {
+        self
+    }
+}
+
+impl IntoNext for () {
+    fn into_next(self) -> Next {
+        Next::Again
+    }
+}
+
+// One concrete error type, so that `?` in a closure needs no annotation.
+impl<N: IntoNext> IntoNext for Result<N, BoxError> {
+    fn into_next(self) -> Next {
+        match self {
+            Ok(next) => next.into_next(),
+            Err(error) => Next::Fail(error),
+        }
+    }
+}
+
+/// The two ways in which a server ends a stream.
+///
+/// | | Datastar | `EventSource` |
+/// |---|---|---|
+/// | [`Finish`](Ending::Finish) | fires `finished`, never reconnects | reconnects |
+/// | [`Drop`](Ending::Drop) | reconnects after a second, sends `Last-Event-ID` | reconnects |
+///
+/// ```
+/// use starwheel::{Ending, Sse};
+/// let hint = Sse::new().send("see you").ending(Ending::Drop);
+/// # let _ = hint;
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The last chunk is sent: this stream is done.
+    Finish,
+    /// The stream is cut behind a whole event, without a last chunk: come back.
+    Drop,
+}

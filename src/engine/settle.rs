@@ -1,0 +1,208 @@
+//! Births and deaths: the moments at which closures move in and out, with no user code running.
+
+use super::{
+    Engine, Transport,
+    calls::{Calls, guard},
+    context::Context,
+    core::{Birth, Core, Death, Slot, Stopping},
+    next::Ending as AskedEnding,
+    sse::{Alignment, FirstTick, KeepAlive, Sse},
+    stream::StreamId,
+};
+use crate::{
+    conn::{Afterwards, Ending, Goodbye, Input, NEVER, OFF, Phase, Streaming, millis},
+    error::CloseReason,
+    http::{Connection, LAST_CHUNK, StreamFraming, encode_stream_head},
+};
+
+impl<T: Transport> Engine<T> {
+    /// Births before deaths, so that a stream that is opened and closed in one turn gets its
+    /// hooks; until there are none of either, because hooks may cause more.
+    pub(super) fn settle(&mut self) {
+        let mut rounds_left = HOOK_ROUNDS_MAX;
+        loop {
+            while let Some(birth) = self.core.births.pop_front() {
+                match birth {
+                    Birth::Stream { index, sse } => self.open_stream(index, *sse),
+                    Birth::Timer { index, call } => {
+                        self.timers.insert(index, call);
+                    }
+                }
+            }
+            match self.core.deaths.pop_front() {
+                Some(Death::Stream(id, reason)) => self.close_stream(id, reason),
+                Some(Death::Timer(index)) => {
+                    let call = self.timers.remove(&index);
+                    self.core.slots.remove(index as usize);
+                    self.core.drop_guarded(call);
+                }
+                None => return,
+            }
+            rounds_left -= 1;
+            assert!(rounds_left > 0, "hooks open and close streams without end");
+        }
+    }
+
+    fn open_stream(&mut self, index: u32, sse: Sse) {
+        let core = &mut self.core;
+        let generation = core.next_generation();
+        let (now, stopping) = (core.now, core.stopping);
+        let keep_alive = core.config.keep_alive;
+        let Some(Slot::Conn(conn)) = core.slots.get_mut(index as usize) else { return };
+        if !matches!(conn.phase, Phase::Answering) {
+            return; // Lost between its request and now: never a stream, so no hooks.
+        }
+        conn.generation = generation;
+        conn.phase = Phase::Streaming(sse.state(now, keep_alive, stopping));
+        core.stats.streams += 1;
+        core.stats.opened += 1;
+
+        let connection = match (conn.framing, conn.afterwards) {
+            (StreamFraming::Chunked, Afterwards::ReadOn) => Connection::KeepAlive,
+            _ => Connection::Close,
+        };
+        self.head_buffer.clear();
+        let lines = sse.header_lines.as_bytes();
+        encode_stream_head(&mut self.head_buffer, &core.date, conn.framing, connection, lines);
+
+        core.scratch.begin();
+        core.scratch.push_encoded(sse.first_events.as_bytes());
+        let ticks_now = sse.updater.is_some() && sse.first_tick == FirstTick::Now;
+        let mut hooks = sse.hooks;
+        let on_connect = hooks.on_connect.take();
+        self.calls[index as usize] =
+            Calls { updater: sse.updater, hooks: (!hooks.is_empty()).then(|| Box::new(hooks)) };
+        if let Some(hook) = on_connect
+            && core.lend(index, "on_connect", hook).is_err()
+        {
+            core.end_stream_at(index, CloseReason::Panicked);
+        }
+        if ticks_now && core.conn(index).is_some_and(|conn| conn.is_live_stream()) {
+            self.tick(index);
+        }
+        if let Some(ending) = sse.ending {
+            self.core.end_stream_at(index, ending.into());
+        }
+        let head = std::mem::take(&mut self.head_buffer);
+        self.write_scratch(index, &head);
+        self.head_buffer = head;
+        self.after_birth(index);
+    }
+
+    /// Catches up on what happened to the connection while its stream was being born.
+    fn after_birth(&mut self, index: u32) {
+        let Some(conn) = self.core.conn(index) else { return };
+        match conn.input {
+            Input::Drained => {}
+            Input::Waiting => self.core.runnable.push_back(index),
+            Input::Ended => self.core.end_stream_at(index, CloseReason::Disconnected),
+        }
+        self.core.rearm(index);
+    }
+
+    fn close_stream(&mut self, id: StreamId, reason: CloseReason) {
+        let index = id.index;
+        self.core.stats.streams -= 1;
+        self.core.stats.closed.count(&reason);
+        if reason.is_expected() {
+            log::debug!("{id} of {}: {reason}", self.core.peer(index));
+        } else {
+            let reason = reason.to_string();
+            log::warn!("{id} of {}: {}", self.core.peer(index), reason.escape_debug());
+        }
+        let mut calls = std::mem::take(&mut self.calls[index as usize]);
+        let hook = calls.hooks.as_mut().and_then(|hooks| hooks.on_disconnect.take());
+        let core = &mut self.core;
+        if let Some(hook) = hook
+            && guard("on_disconnect", || hook(&mut Context::new(core), id, reason)).is_err()
+        {
+            core.stats.panics += 1;
+        }
+        core.drop_guarded(calls);
+        core.leave_stream(index);
+    }
+}
+
+impl Core {
+    /// Ends the bytes of a stream whose hooks have run, and moves its connection on.
+    fn leave_stream(&mut self, index: u32) {
+        let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };
+        let Phase::Streaming(Streaming { ending: Some(ending), .. }) = conn.phase else { return };
+        let chunked = conn.framing == StreamFraming::Chunked;
+        if ending == Ending::Finish && chunked {
+            conn.outbox.push(LAST_CHUNK, &mut self.pool);
+        }
+        match ending {
+            Ending::Abort => {
+                conn.outbox.clear(&mut self.pool);
+                self.release(index);
+            }
+            Ending::Finish | Ending::Finished
+                if chunked && conn.afterwards == Afterwards::ReadOn =>
+            {
+                conn.phase = Phase::reading(self.now);
+                self.rearm(index);
+                self.mark_dirty(index);
+            }
+            Ending::Drop if !chunked => self.start_draining(index, Goodbye::Reset),
+            Ending::Finish | Ending::Finished | Ending::Drop => {
+                self.start_draining(index, Goodbye::Fin);
+            }
+        }
+    }
+
+    /// Drops closures, whose captured values may have destructors that panic.
+    fn drop_guarded<V>(&mut self, value: V) {
+        if guard("a destructor", || drop(value)).is_err() {
+            self.stats.panics += 1;
+        }
+    }
+}
+
+impl Sse {
+    /// The hot state of a stream that is born now.
+    fn state(
+        &self,
+        now: u64,
+        default: Option<std::time::Duration>,
+        stopping: Stopping,
+    ) -> Streaming {
+        let interval_ms = self.interval_ms();
+        let keep_alive = match self.keep_alive {
+            KeepAlive::Default => default,
+            KeepAlive::Every(quiet) => Some(quiet),
+            KeepAlive::Off => None,
+        };
+        let lifetime = self.max_lifetime.map_or(NEVER, |age| now.saturating_add(millis(age)));
+        let next_tick = match (self.updater.is_some(), self.alignment) {
+            (false, _) => NEVER,
+            (true, Alignment::Own) => now + u64::from(interval_ms),
+            (true, Alignment::Shared) => (now + 1).next_multiple_of(u64::from(interval_ms)),
+        };
+        Streaming {
+            next_tick,
+            last_write: now,
+            expires: match stopping {
+                Stopping::Draining { until } => lifetime.min(until),
+                _ => lifetime,
+            },
+            interval_ms,
+            keep_alive_ms: keep_alive
+                .map_or(OFF, |quiet| u32::try_from(millis(quiet).max(1)).unwrap_or(OFF)),
+            slack_ms: u16::try_from(millis(self.slack)).unwrap_or(u16::MAX),
+            ending: None,
+        }
+    }
+}
+
+impl From<AskedEnding> for Ending {
+    fn from(ending: AskedEnding) -> Self {
+        match ending {
+            AskedEnding::Finish => Self::Finish,
+            AskedEnding::Drop => Self::Drop,
+        }
+    }
+}
+
+/// Hooks that keep opening and closing streams for one another are a mistake of the program.
+const HOOK_ROUNDS_MAX: u32 = 10_000_000;

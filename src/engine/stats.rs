@@ -1,0 +1,113 @@
+//! What the engine counts. Plain integers, bumped where things happen; nothing is sampled.
+
+use crate::error::CloseReason;
+
+/// Figures of one reactor since its start.
+///
+/// Gauges say so; everything else only grows. Reading them copies a few hundred bytes.
+///
+/// ```
+/// use starwheel::{Context, Reply};
+/// fn health(cx: &Context<'_>) -> Reply {
+///     Reply::text(format!("{} streams\n", cx.stats().streams))
+/// }
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Gauge: open streams.
+    pub streams: u64,
+    /// Gauge: open connections, those with a stream included.
+    pub connections: u64,
+    /// Streams opened.
+    pub opened: u64,
+    /// Streams ended, by reason.
+    pub closed: Closed,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Requests read completely and given to the handler.
+    pub requests: u64,
+    /// Requests refused before a handler saw them: malformed, too large, too slow.
+    pub refused: u64,
+    /// Connections closed because a time limit of [`Limits`](crate::Limits) ran out.
+    pub timed_out: u64,
+    /// Runs of updaters.
+    pub ticks: u64,
+    /// Ticks not run because the client had not taken the output of the one before.
+    pub ticks_skipped: u64,
+    /// Ticks dropped because their time had passed while the process or a turn was held up.
+    pub ticks_missed: u64,
+    /// Ticks whose output equalled that of the one before and was not sent.
+    pub ticks_unchanged: u64,
+    /// Ticks that ran more than a millisecond after their deadline.
+    pub ticks_late: u64,
+    /// Events encoded for single streams.
+    pub events: u64,
+    /// Keep-alive comments sent.
+    pub keep_alives: u64,
+    /// Bytes read from clients.
+    pub bytes_in: u64,
+    /// Bytes taken by sockets.
+    pub bytes_out: u64,
+    /// Panics of users' closures that were caught.
+    pub panics: u64,
+}
+
+/// Streams ended, by [`CloseReason`].
+///
+/// ```
+/// let closed = starwheel::Stats::default().closed;
+/// assert_eq!(closed.total(), 0);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Closed {
+    /// [`CloseReason::Finished`].
+    pub finished: u64,
+    /// [`CloseReason::Dropped`].
+    pub dropped: u64,
+    /// [`CloseReason::Lifetime`].
+    pub lifetime: u64,
+    /// [`CloseReason::Shutdown`].
+    pub shutdown: u64,
+    /// [`CloseReason::Disconnected`].
+    pub disconnected: u64,
+    /// [`CloseReason::Io`].
+    pub io: u64,
+    /// [`CloseReason::Slow`].
+    pub slow: u64,
+    /// [`CloseReason::Failed`].
+    pub failed: u64,
+    /// [`CloseReason::Panicked`].
+    pub panicked: u64,
+}
+
+impl Closed {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.finished
+            + self.dropped
+            + self.lifetime
+            + self.shutdown
+            + self.disconnected
+            + self.io
+            + self.slow
+            + self.failed
+            + self.panicked
+    }
+
+    pub(super) fn count(&mut self, reason: &CloseReason) {
+        *match reason {
+            CloseReason::Finished => &mut self.finished,
+            CloseReason::Dropped => &mut self.dropped,
+            CloseReason::Lifetime => &mut self.lifetime,
+            CloseReason::Shutdown => &mut self.shutdown,
+            CloseReason::Disconnected => &mut self.disconnected,
+            CloseReason::Io(_) => &mut self.io,
+            CloseReason::Slow => &mut self.slow,
+            CloseReason::Failed(_) => &mut self.failed,
+            CloseReason::Panicked => &mut self.panicked,
+        } += 1;
+    }
+}

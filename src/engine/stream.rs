@@ -1,0 +1,98 @@
+//! [`Stream`]: the view of its stream that an updater or `on_connect` is given.
+
+use std::{fmt, time::Duration};
+
+use super::{context::Context, core::Core, next::Ending};
+use crate::{error::CloseReason, http::Peer, sse::Encode};
+
+/// Names one stream for as long as it lives, and nothing afterwards.
+///
+/// An id of a stream that has ended is inert: sending to it does nothing and says so. Eight
+/// bytes; cheap to copy and to use as a key.
+///
+/// ```
+/// use starwheel::{Context, StreamId};
+/// fn nudge(cx: &mut Context<'_>, id: StreamId) {
+///     if !cx.send(id, "hello?") {
+///         log::debug!("{id} is gone");
+///     }
+/// }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stream {}.{}", self.index, self.generation)
+    }
+}
+
+/// One open stream, lent to its updater or `on_connect` hook.
+///
+/// ```
+/// use starwheel::{Event, Sse};
+/// use std::time::Duration;
+/// let stream = Sse::every(Duration::from_millis(100), |stream| {
+///     stream.send("some text");
+///     stream.send(Event::new("named").name("greeting")?);
+///     Ok(())
+/// });
+/// # let _ = stream;
+/// ```
+#[derive(Debug)]
+pub struct Stream<'a> {
+    core: &'a mut Core,
+    id: StreamId,
+}
+
+impl<'a> Stream<'a> {
+    pub(super) fn new(core: &'a mut Core, id: StreamId) -> Self {
+        Self { core, id }
+    }
+
+    /// This stream's id, to be kept wherever somebody else wants to send to it.
+    #[must_use]
+    pub fn id(&self) -> StreamId {
+        self.id
+    }
+
+    /// Who is at the other end.
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        self.core.peer(self.id.index)
+    }
+
+    /// Time since the reactor started; read once per turn.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        Duration::from_millis(self.core.now)
+    }
+
+    /// Sends an event. It is encoded at once, without allocation, and leaves together with
+    /// everything else this call of the closure sends. Nothing is sent after [`Stream::close`].
+    pub fn send(&mut self, event: impl Encode) {
+        self.core.send(self.id, &event);
+    }
+
+    /// Ends the stream behind what was sent so far. The updater is not called again.
+    pub fn close(&mut self, ending: Ending) {
+        self.core.close(self.id, CloseReason::from(ending));
+    }
+
+    /// The reactor at large: other streams, timers, figures.
+    pub fn context(&mut self) -> Context<'_> {
+        Context::new(self.core)
+    }
+}
+
+impl From<Ending> for CloseReason {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Finish => Self::Finished,
+            Ending::Drop => Self::Dropped,
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What the engine needs of a socket.
+
+use std::io::{self, IoSlice};
+
+/// A non-blocking byte stream to one client.
+///
+/// The contract is that of a non-blocking socket: [`io::ErrorKind::WouldBlock`] means "not now",
+/// and whoever drives the engine reports when that changes; a read of zero bytes is the peer's
+/// FIN; any other error is the end of the connection. Dropping it closes it.
+pub(crate) trait Transport {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes a prefix of `bytes`.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Writes a prefix of the slices as one piece.
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Sends our FIN behind what was written; reading goes on.
+    fn shutdown_write(&mut self) -> io::Result<()>;
+
+    /// Makes the close that follows a reset instead of an orderly end.
+    fn reset_on_close(&mut self);
+}

@@ -1,0 +1,41 @@
+//! The only reader of clocks.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since the start of the reactor, from the monotonic clock. The wall clock is used
+/// for the `Date` header alone, and never for a deadline.
+#[derive(Debug)]
+pub(super) struct Clock {
+    start: Instant,
+    unix_seconds: u64,
+    /// When the wall clock has to be looked at again.
+    unix_valid_until: Duration,
+}
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self { start: Instant::now(), unix_seconds: 0, unix_valid_until: Duration::ZERO }
+    }
+
+    /// Whole milliseconds, rounded down: a tick is never early.
+    pub(super) fn now_ms(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Time left until tick `deadline_ms`; zero if it has passed.
+    pub(super) fn until(&self, deadline_ms: u64) -> Duration {
+        Duration::from_millis(deadline_ms).saturating_sub(self.start.elapsed())
+    }
+
+    /// Seconds since 1970. The wall clock is read once per second of the monotonic one.
+    pub(super) fn unix_seconds(&mut self, now_ms: u64) -> u64 {
+        let now = Duration::from_millis(now_ms);
+        if now >= self.unix_valid_until {
+            let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.unix_seconds = wall.as_secs();
+            let rest = Duration::from_secs(1) - Duration::from_nanos(wall.subsec_nanos().into());
+            self.unix_valid_until = now + rest;
+        }
+        self.unix_seconds
+    }
+}

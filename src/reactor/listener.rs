@@ -1,0 +1,161 @@
+//! Listening sockets, and accepting in slices.
+
+use std::{
+    io::{self, ErrorKind},
+    net::{self, SocketAddr},
+    os::unix::net as unix,
+};
+
+use mio::{
+    Interest, Registry, Token,
+    event::Source,
+    net::{TcpListener, UnixListener},
+};
+use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
+
+use super::socket::Socket;
+use crate::http::Peer;
+
+/// A bound socket that somebody else opened, for [`Reactor::listen_on`](crate::Reactor::listen_on):
+/// a descriptor from systemd, say, or a Unix socket.
+///
+/// ```
+/// use starwheel::Listener;
+/// let listener = Listener::from(std::net::TcpListener::bind("127.0.0.1:0")?);
+/// # let _ = listener;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Listener {
+    /// TCP over IPv4 or IPv6.
+    Tcp(net::TcpListener),
+    /// A Unix domain socket of type stream.
+    Unix(unix::UnixListener),
+}
+
+impl From<net::TcpListener> for Listener {
+    fn from(listener: net::TcpListener) -> Self {
+        Self::Tcp(listener)
+    }
+}
+
+impl From<unix::UnixListener> for Listener {
+    fn from(listener: unix::UnixListener) -> Self {
+        Self::Unix(listener)
+    }
+}
+
+/// Whether several reactors may listen on one address.
+///
+/// ```no_run
+/// # use starwheel::{Reactor, Reply, Request, Context, ReusePort};
+/// # let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Reply::text("hi"))?;
+/// reactor.listen_with("127.0.0.1:8080", ReusePort::Shared)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReusePort {
+    /// This listener wants the address for itself; the default.
+    Exclusive,
+    /// `SO_REUSEPORT`: the kernel spreads connections over all listeners of the address that ask
+    /// for this, which is how one process runs a reactor per core.
+    Shared,
+}
+
+/// A listener in the poll.
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    listener: Kind,
+    /// Edge-triggered: until `accept` has said `WouldBlock` no new event will come.
+    pub(super) more: bool,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// What a slice of accepting came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Accepted {
+    Everything,
+    Slice,
+    /// Out of descriptors or memory; to be tried again when some are free.
+    Exhausted,
+}
+
+impl Acceptor {
+    pub(super) fn bind(address: SocketAddr, reuse_port: ReusePort) -> io::Result<net::TcpListener> {
+        let socket =
+            RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        if reuse_port == ReusePort::Shared {
+            socket.set_reuse_port(true)?;
+        }
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    }
+
+    pub(super) fn new(listener: Listener, registry: &Registry, token: Token) -> io::Result<Self> {
+        let mut listener = match listener {
+            Listener::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                // Accepted sockets inherit it: one system call less for each connection.
+                SockRef::from(&listener).set_tcp_nodelay(true)?;
+                Kind::Tcp(TcpListener::from_std(listener))
+            }
+            Listener::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                Kind::Unix(UnixListener::from_std(listener))
+            }
+        };
+        match &mut listener {
+            Kind::Tcp(listener) => listener.register(registry, token, Interest::READABLE)?,
+            Kind::Unix(listener) => listener.register(registry, token, Interest::READABLE)?,
+        }
+        Ok(Self { listener, more: true })
+    }
+
+    /// Accepts up to a slice of connections.
+    pub(super) fn accept(&mut self, mut take: impl FnMut(Socket, Peer)) -> Accepted {
+        for _ in 0..ACCEPTS_PER_TURN {
+            match self.accept_one() {
+                Ok((socket, peer)) => take(socket, peer),
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => {
+                        self.more = false;
+                        return Accepted::Everything;
+                    }
+                    // This one gave up while it waited; the next may be fine.
+                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
+                    _ => {
+                        log::warn!("no connection can be accepted for now: {error}");
+                        return Accepted::Exhausted;
+                    }
+                },
+            }
+        }
+        Accepted::Slice
+    }
+
+    fn accept_one(&self) -> io::Result<(Socket, Peer)> {
+        match &self.listener {
+            Kind::Tcp(listener) => {
+                let (stream, address) = listener.accept()?;
+                Ok((Socket::Tcp(stream), Peer::Ip(address)))
+            }
+            Kind::Unix(listener) => {
+                let (stream, _unnamed) = listener.accept()?;
+                Ok((Socket::Unix(stream), Peer::Unix))
+            }
+        }
+    }
+}
+
+/// Connections that wait for us in the kernel; it cuts this to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+/// Accepts in one turn, so that a rush of newcomers does not make ticks late.
+const ACCEPTS_PER_TURN: u32 = 128;

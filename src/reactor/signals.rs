@@ -1,0 +1,67 @@
+//! SIGTERM and SIGINT, if the program asks for it.
+
+use std::{
+    io::{self, Read},
+    os::unix::net::UnixStream as StdUnixStream,
+    time::Duration,
+};
+
+use mio::{Interest, event::Source, net::UnixStream};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    low_level::pipe,
+};
+
+use super::{Acceptor, Engine, Reactor, SIGNALS, Socket};
+
+/// The reading end of a pipe into which the signal handlers write one byte each.
+#[derive(Debug)]
+pub(super) struct Signals {
+    pipe: UnixStream,
+    window: Duration,
+}
+
+impl Reactor {
+    /// Drains over `window` at the first SIGTERM or SIGINT, and shuts down at the second.
+    ///
+    /// The library installs no signal handler unless this is called. Feature `signals`.
+    ///
+    /// ```no_run
+    /// # use starwheel::{Reactor, Reply, Request, Context};
+    /// # use std::time::Duration;
+    /// # let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Reply::text("hi"))?;
+    /// reactor.drain_on_signals(Duration::from_secs(10))?;
+    /// reactor.run()?; // Returns at most 10 s after a SIGTERM.
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the system refuses the handler or the pipe.
+    pub fn drain_on_signals(&mut self, window: Duration) -> io::Result<()> {
+        let (reading, writing) = StdUnixStream::pair()?;
+        reading.set_nonblocking(true)?;
+        pipe::register(SIGTERM, writing.try_clone()?)?;
+        pipe::register(SIGINT, writing)?;
+        let mut pipe = UnixStream::from_std(reading);
+        pipe.register(self.poll.registry(), SIGNALS, Interest::READABLE)?;
+        self.signals = Some(Signals { pipe, window });
+        Ok(())
+    }
+}
+
+impl Signals {
+    pub(super) fn receive(&mut self, engine: &mut Engine<Socket>, acceptors: &mut Vec<Acceptor>) {
+        let mut bytes = [0; 16];
+        while let Ok(count @ 1..) = self.pipe.read(&mut bytes) {
+            for _ in 0..count {
+                acceptors.clear();
+                if engine.is_stopping() {
+                    engine.shutdown();
+                } else {
+                    log::info!("draining over {:?}", self.window);
+                    engine.drain(self.window);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Sockets as the engine wants them.
+
+use std::{
+    io::{self, IoSlice, Read, Write},
+    net::Shutdown,
+    time::Duration,
+};
+
+use mio::{
+    Interest, Registry, Token,
+    event::Source,
+    net::{TcpStream, UnixStream},
+};
+use socket2::SockRef;
+
+use crate::engine::Transport;
+
+/// A connected socket: eight bytes.
+#[derive(Debug)]
+pub(super) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Transport for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Unix(stream) => stream.read(buffer),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        // Not `writev`: a program whose `main` is not Rust's may leave SIGPIPE at its default,
+        // and only a send can be told not to raise it.
+        self.as_socket().send_vectored_with_flags(slices, NO_SIGNAL)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
+    fn reset_on_close(&mut self) {
+        // Unix sockets know no reset; their peers see an ordinary end.
+        if let Self::Tcp(stream) = self
+            && let Err(error) = SockRef::from(&*stream).set_linger(Some(Duration::ZERO))
+        {
+            log::debug!("a reset is not possible: {error}");
+        }
+    }
+}
+
+impl Socket {
+    fn as_socket(&self) -> SockRef<'_> {
+        match self {
+            Self::Tcp(stream) => SockRef::from(stream),
+            Self::Unix(stream) => SockRef::from(stream),
+        }
+    }
+
+    /// Registers for both directions at once and for good: edge-triggered, nothing is ever
+    /// re-armed, so a connection costs one `epoll_ctl` in its life.
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        match self {
+            Self::Tcp(stream) => stream.register(registry, token, interest),
+            Self::Unix(stream) => stream.register(registry, token, interest),
+        }
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
+/// Elsewhere the standard library has set `SO_NOSIGPIPE` on the socket.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+const NO_SIGNAL: i32 = 0;

@@ -1,0 +1,215 @@
+//! [`Router`]: method and path to a closure.
+
+use std::{collections::HashMap, fmt};
+
+use crate::{
+    engine::{Context, Handler, Response},
+    http::{Method, Reply, Request},
+};
+
+/// Finds the closure for a request by its method and path.
+///
+/// Patterns are those of `matchit`: `/users/{id}` takes one segment, `/files/{*path}` all that
+/// follow. A handler reads what was taken with [`Request::param`]. An escaped slash stays inside
+/// its segment.
+///
+/// What no closure answers is answered here: 404 for an unknown path; 405 with `Allow` for a
+/// known path and another method; `OPTIONS` with `Allow`; `HEAD` through the closure for `GET`.
+///
+/// ```
+/// use starwheel::{Reply, Router, testing::Simulation};
+///
+/// let router = Router::new()
+///     .get("/hello/{name}", |req, _cx| {
+///         Reply::text(format!("Hello, {}!", req.param("name").unwrap_or_default()))
+///     })
+///     .post("/hello/{name}", |_req, _cx| Reply::no_content())
+///     .fallback(|req, _cx| Reply::error(404, format!("there is no {}", req.path())));
+///
+/// let mut simulation = Simulation::new(router);
+/// let client = simulation.get("/hello/G%C3%B6del");
+/// assert_eq!(simulation.answer(client).body, "Hello, Gödel!".as_bytes());
+/// ```
+#[derive(Default)]
+pub struct Router {
+    patterns: matchit::Router<usize>,
+    by_pattern: HashMap<String, usize>,
+    routes: Vec<Route>,
+    fallback: Option<Box<dyn Handler>>,
+}
+
+/// The closures of one pattern.
+#[derive(Default)]
+struct Route {
+    by_method: Vec<(Method, Box<dyn Handler>)>,
+}
+
+impl Router {
+    /// A router that answers 404 to everything.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Answers `GET` requests, and `HEAD` requests without the body.
+    #[must_use]
+    pub fn get<F, R>(self, pattern: &str, handler: F) -> Self
+    where
+        F: FnMut(&Request, &mut Context<'_>) -> R + 'static,
+        R: Into<Response> + 'static,
+    {
+        self.on(Method::Get, pattern, handler)
+    }
+
+    /// Answers `POST` requests.
+    #[must_use]
+    pub fn post<F, R>(self, pattern: &str, handler: F) -> Self
+    where
+        F: FnMut(&Request, &mut Context<'_>) -> R + 'static,
+        R: Into<Response> + 'static,
+    {
+        self.on(Method::Post, pattern, handler)
+    }
+
+    /// Answers `PUT` requests.
+    #[must_use]
+    pub fn put<F, R>(self, pattern: &str, handler: F) -> Self
+    where
+        F: FnMut(&Request, &mut Context<'_>) -> R + 'static,
+        R: Into<Response> + 'static,
+    {
+        self.on(Method::Put, pattern, handler)
+    }
+
+    /// Answers `PATCH` requests.
+    #[must_use]
+    pub fn patch<F, R>(self, pattern: &str, handler: F) -> Self
+    where
+        F: FnMut(&Request, &mut Context<'_>) -> R + 'static,
+        R: Into<Response> + 'static,
+    {
+        self.on(Method::Patch, pattern, handler)
+    }
+
+    /// Answers `DELETE` requests.
+    #[must_use]
+    pub fn delete<F, R>(self, pattern: &str, handler: F) -> Self
+    where
+        F: FnMut(&Request, &mut Context<'_>) -> R + 'static,
+        R: Into<Response> + 'static,
+    {
+        self.on(Method::Delete, pattern, handler)
+    }
+
+    /// Answers requests of any one method.
+    ///
+    /// ```
+    /// use starwheel::{Context, Method, Reply, Request, Router};
+    /// fn search(_req: &Request, _cx: &mut Context<'_>) -> Reply {
+    ///     Reply::text("found")
+    /// }
+    /// let router = Router::new().on(Method::Query, "/search", search).get("/search", search);
+    /// # let _ = router;
+    /// ```
+    ///
+    /// # Panics
+    /// When the pattern is malformed, contradicts an earlier one, or has a handler for this
+    /// method already. A route that can never be reached is a mistake to be seen at start.
+    #[must_use]
+    pub fn on<F, R>(mut self, method: Method, pattern: &str, handler: F) -> Self
+    where
+        F: FnMut(&Request, &mut Context<'_>) -> R + 'static,
+        R: Into<Response> + 'static,
+    {
+        let route = self.route(pattern);
+        let taken = route.by_method.iter().any(|(other, _)| *other == method);
+        assert!(!taken, "{method} {pattern} has a handler already");
+        route.by_method.push((method, Box::new(handler)));
+        self
+    }
+
+    /// Answers what no route matches, instead of 404.
+    #[must_use]
+    pub fn fallback<F, R>(mut self, handler: F) -> Self
+    where
+        F: FnMut(&Request, &mut Context<'_>) -> R + 'static,
+        R: Into<Response> + 'static,
+    {
+        self.fallback = Some(Box::new(handler));
+        self
+    }
+
+    fn route(&mut self, pattern: &str) -> &mut Route {
+        let next = self.routes.len();
+        let index = *self.by_pattern.entry(pattern.to_owned()).or_insert(next);
+        if index == next {
+            if let Err(error) = self.patterns.insert(pattern, index) {
+                panic!("the route {pattern} cannot be added: {error}");
+            }
+            self.routes.push(Route::default());
+        }
+        &mut self.routes[index]
+    }
+}
+
+impl Handler for Router {
+    fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Response {
+        // The path is taken out while its pieces are put into the request beside it.
+        let path = request.take_route_path();
+        let found = self.patterns.at(&path).ok().map(|found| {
+            request.set_params(found.params.iter());
+            *found.value
+        });
+        request.put_route_path(path);
+        match found {
+            Some(index) => self.routes[index].handle(request, cx),
+            None => match &mut self.fallback {
+                Some(fallback) => fallback.handle(request, cx),
+                None if request.target() == "*" => Reply::no_content().into(),
+                None => Reply::not_found().into(),
+            },
+        }
+    }
+}
+
+impl Handler for Route {
+    fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Response {
+        let method = request.method();
+        let exact = self.by_method.iter().position(|(known, _)| *known == method);
+        let found = exact.or_else(|| {
+            let get = || self.by_method.iter().position(|(known, _)| *known == Method::Get);
+            (method == Method::Head).then(get).flatten()
+        });
+        match found {
+            Some(found) => self.by_method[found].1.handle(request, cx),
+            None if method == Method::Options => {
+                Reply::no_content().header("Allow", self.allow()).into()
+            }
+            None => {
+                Reply::error(405, format!("{method} is not allowed here, but {}", self.allow()))
+                    .header("Allow", self.allow())
+                    .into()
+            }
+        }
+    }
+}
+
+impl Route {
+    /// The methods that are answered, for the `Allow` field (RFC 9110, 10.2.1).
+    fn allow(&self) -> String {
+        let mut allowed: Vec<&str> = self.by_method.iter().map(|(m, _)| m.as_str()).collect();
+        if allowed.contains(&"GET") && !allowed.contains(&"HEAD") {
+            allowed.push("HEAD");
+        }
+        if !allowed.contains(&"OPTIONS") {
+            allowed.push("OPTIONS");
+        }
+        allowed.join(", ")
+    }
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Router").field("patterns", &self.by_pattern.keys()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,294 @@
+//! Trying handlers and streams without sockets and without waiting.
+//!
+//! A [`Simulation`] drives the same engine as the reactor does, over a network in memory and with
+//! a clock that jumps. An hour of ticks takes milliseconds, the result is the same on every
+//! machine, and a stream that never ends cannot hang a test.
+//!
+//! ```
+//! use starwheel::{Router, Sse, testing::Simulation};
+//! use std::time::Duration;
+//!
+//! let router = Router::new().get("/clock", |_req, _cx| {
+//!     let mut count = 0;
+//!     Sse::every(Duration::from_secs(1), move |stream| {
+//!         count += 1;
+//!         stream.send(format_args!("tick {count}"));
+//!     })
+//! });
+//! let mut simulation = Simulation::new(router);
+//! let browser = simulation.get("/clock");
+//! simulation.advance(Duration::from_secs(3600));
+//!
+//! let events = simulation.events(browser);
+//! assert_eq!(events.len(), 3601);
+//! assert_eq!(events[3600].data, "tick 3601");
+//! ```
+
+mod answer;
+mod network;
+mod parser;
+
+pub use self::{
+    answer::{Answer, BodyEnd},
+    network::ServerEnd,
+    parser::{EventParser, ParsedEvent},
+};
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use self::network::{Network, SimulatedSocket};
+use crate::{
+    engine::{Config, Context, Engine, Handler, Readiness, Stats},
+    http::Peer,
+};
+
+/// One engine, its clients and its time.
+///
+/// Everything happens in [`advance`](Self::advance) and [`turn`](Self::turn), on the calling
+/// thread. See the [module](self) for an example.
+pub struct Simulation {
+    engine: Engine<SimulatedSocket>,
+    network: Network,
+    /// Of each client, its connection in the engine.
+    connections: Vec<u32>,
+    now_ms: u64,
+}
+
+/// Names a client of a [`Simulation`].
+///
+/// ```
+/// # use starwheel::{testing::Simulation, Reply, Request, Context};
+/// let mut simulation = Simulation::new(|_: &Request, _: &mut Context<'_>| Reply::text("hi"));
+/// let (anna, ben) = (simulation.connect(), simulation.connect());
+/// assert_ne!(anna, ben);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Client(usize);
+
+/// What goes wrong in the network, by chance; the same seed gives the same faults.
+///
+/// ```
+/// use starwheel::testing::Faults;
+/// let mut faults = Faults::default();
+/// faults.short_writes_percent = 50;
+/// assert_eq!(faults.resets_percent, 0);
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Faults {
+    /// Writes that take only a part, at any byte.
+    pub short_writes_percent: u8,
+    /// Reads that give only a part.
+    pub short_reads_percent: u8,
+    /// Reads and writes that are refused for now.
+    pub would_block_percent: u8,
+    /// Reads and writes that a signal interrupts.
+    pub interrupts_percent: u8,
+    /// Reads and writes that find the connection reset.
+    pub resets_percent: u8,
+    /// What the kernel buffers for a client that does not read. 64 KiB by default.
+    pub socket_buffer_bytes: usize,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self {
+            short_writes_percent: 0,
+            short_reads_percent: 0,
+            would_block_percent: 0,
+            interrupts_percent: 0,
+            resets_percent: 0,
+            socket_buffer_bytes: 64 * 1024,
+        }
+    }
+}
+
+impl Simulation {
+    /// A simulation with default settings in which nothing goes wrong.
+    pub fn new(handler: impl Handler + 'static) -> Self {
+        Self::with_config(Config::default(), 0, handler)
+    }
+
+    /// A simulation with settings of your own. `seed` decides which [`Faults`] strike when.
+    pub fn with_config(config: Config, seed: u64, handler: impl Handler + 'static) -> Self {
+        let mut engine = Engine::new(config, Box::new(handler));
+        engine.begin_turn(0, UNIX_SECONDS_AT_START);
+        Self { engine, network: Network::new(seed), connections: Vec::new(), now_ms: 0 }
+    }
+
+    /// What goes wrong from now on.
+    pub fn set_faults(&mut self, faults: Faults) {
+        self.network.lock().faults = faults;
+    }
+
+    /// A new client connects.
+    pub fn connect(&mut self) -> Client {
+        let (wire, socket) = self.network.connect();
+        let address = SocketAddr::from(([192, 0, 2, 1], 1024 + (wire % 60_000) as u16));
+        self.connections.push(self.engine.accept(socket, Peer::Ip(address)));
+        Client(wire)
+    }
+
+    /// A new client connects and sends a GET request, which is answered in this call.
+    pub fn get(&mut self, target: &str) -> Client {
+        let client = self.connect();
+        self.send(client, format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes());
+        self.turn();
+        client
+    }
+
+    /// A client sends bytes; they are handled in the next turn.
+    pub fn send(&mut self, client: Client, bytes: &[u8]) {
+        self.network.lock().send(client.0, bytes);
+    }
+
+    /// A client sends its FIN and goes on reading.
+    pub fn half_close(&mut self, client: Client) {
+        self.network.lock().half_close(client.0);
+    }
+
+    /// A client's connection is reset.
+    pub fn reset(&mut self, client: Client) {
+        self.network.lock().reset(client.0);
+    }
+
+    /// A client stops reading: the kernel's buffers fill up.
+    pub fn stall(&mut self, client: Client) {
+        self.network.lock().set_stalled(client.0, true);
+    }
+
+    /// A stalled client reads on.
+    pub fn resume(&mut self, client: Client) {
+        self.network.lock().set_stalled(client.0, false);
+    }
+
+    /// Runs a closure as [`Handle::run`](crate::Handle::run) does.
+    pub fn run(&mut self, call: impl FnOnce(&mut Context<'_>)) {
+        self.engine.begin_turn(self.now_ms, self.unix_seconds());
+        self.engine.run(call);
+        self.turn();
+    }
+
+    /// Turns without moving the clock until nothing is left to do.
+    pub fn turn(&mut self) {
+        while self.turn_once() {}
+    }
+
+    /// Moves the clock, stopping at every deadline on the way as the reactor would.
+    pub fn advance(&mut self, by: Duration) {
+        let until_ms = self.now_ms + u64::try_from(by.as_millis()).unwrap_or(u64::MAX / 2);
+        self.turn();
+        while let Some(deadline_ms) = self.engine.next_deadline()
+            && deadline_ms <= until_ms
+        {
+            self.now_ms = self.now_ms.max(deadline_ms);
+            self.turn();
+        }
+        self.now_ms = until_ms;
+        self.turn();
+    }
+
+    /// The process is stopped for a while: the clock moves, and nobody looks at it.
+    pub fn pause(&mut self, length: Duration) {
+        self.now_ms += u64::try_from(length.as_millis()).unwrap_or(u64::MAX / 2);
+        self.turn();
+    }
+
+    /// Drains as [`Handle::drain`](crate::Handle::drain) does; advance to let it happen.
+    pub fn drain(&mut self, window: Duration) {
+        self.engine.drain(window);
+        self.turn();
+    }
+
+    /// Shuts down as [`Handle::shutdown`](crate::Handle::shutdown) does.
+    pub fn shutdown(&mut self) {
+        self.engine.shutdown();
+        self.turn();
+    }
+
+    /// Time since the start.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        Duration::from_millis(self.now_ms)
+    }
+
+    /// The engine's figures.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        self.engine.stats()
+    }
+
+    /// Every byte that a client has read so far.
+    #[must_use]
+    pub fn received(&self, client: Client) -> Vec<u8> {
+        self.network.lock().wires[client.0].received.clone()
+    }
+
+    /// Forgets what a client has read so far.
+    pub fn forget_received(&mut self, client: Client) {
+        self.network.lock().wires[client.0].received.clear();
+    }
+
+    /// The first answer that a client has read, without its framing.
+    ///
+    /// # Panics
+    /// When the head is not complete or is not HTTP: in a test, that is the finding.
+    #[must_use]
+    pub fn answer(&self, client: Client) -> Answer {
+        let received = self.received(client);
+        Answer::parse(&received).unwrap_or_else(|| {
+            panic!("no complete head in {:?}", String::from_utf8_lossy(&received))
+        })
+    }
+
+    /// The events that a client has read, as a browser would dispatch them.
+    ///
+    /// # Panics
+    /// As [`answer`](Self::answer).
+    #[must_use]
+    pub fn events(&self, client: Client) -> Vec<ParsedEvent> {
+        EventParser::read(&self.answer(client).body).events
+    }
+
+    /// How the server's side of a connection ended, if it has.
+    #[must_use]
+    pub fn server_end(&self, client: Client) -> Option<ServerEnd> {
+        self.network.lock().wires[client.0].server_end
+    }
+
+    fn turn_once(&mut self) -> bool {
+        self.engine.begin_turn(self.now_ms, self.unix_seconds());
+        let events = self.network.lock().take_events();
+        for event in events {
+            let readiness = Readiness {
+                readable: event.readable,
+                writable: event.writable,
+                read_closed: event.read_closed,
+            };
+            // An index that has been given to a younger wire means that this one is closed.
+            let index = self.connections[event.wire];
+            let closed = self.network.lock().wires[event.wire].is_closed();
+            if !closed {
+                self.engine.ready(index, readiness);
+            }
+        }
+        self.engine.end_turn();
+        self.engine.has_pending() || self.network.lock().has_events()
+    }
+
+    fn unix_seconds(&self) -> u64 {
+        UNIX_SECONDS_AT_START + self.now_ms / 1000
+    }
+}
+
+impl fmt::Debug for Simulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Simulation")
+            .field("now_ms", &self.now_ms)
+            .field("stats", self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+/// 2026-01-01 00:00:00 UTC.
+const UNIX_SECONDS_AT_START: u64 = 1_767_225_600;

@@ -1,0 +1,301 @@
+//! A network in memory: sockets with finite buffers, edge-triggered events, and faults on demand.
+
+use std::{
+    collections::VecDeque,
+    io::{self, ErrorKind, IoSlice},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::Faults;
+use crate::engine::Transport;
+
+/// All wires of a simulation, shared between it and the sockets that the engine owns.
+#[derive(Debug, Clone)]
+pub(super) struct Network(Arc<Mutex<Inner>>);
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) wires: Vec<Wire>,
+    /// Wires for which an event is due. Each is listed once.
+    events: VecDeque<usize>,
+    pub(super) faults: Faults,
+    random: Random,
+}
+
+/// One connection, seen from both ends.
+#[derive(Debug, Default)]
+pub(super) struct Wire {
+    to_server: VecDeque<u8>,
+    /// In the kernel's buffers: written by the server, not yet read by the client.
+    to_client: Vec<u8>,
+    /// What the client has read.
+    pub(super) received: Vec<u8>,
+    pub(super) stalled: bool,
+    client_fin: bool,
+    reset: bool,
+    pub(super) server_end: Option<ServerEnd>,
+    resets_on_close: bool,
+    writer_waits: bool,
+    readable: bool,
+    writable: bool,
+    listed: bool,
+    closed: bool,
+}
+
+impl Wire {
+    /// The engine has let go of its end.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+}
+
+/// How the server's side of a connection ended, as a client sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerEnd {
+    /// An orderly end.
+    Fin,
+    /// The connection was reset.
+    Reset,
+}
+
+/// What the poller would report.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WireEvent {
+    pub(super) wire: usize,
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+    pub(super) read_closed: bool,
+}
+
+/// The server's end of a wire.
+#[derive(Debug)]
+pub(super) struct SimulatedSocket {
+    network: Network,
+    wire: usize,
+}
+
+impl Network {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(Inner {
+            wires: Vec::new(),
+            events: VecDeque::new(),
+            faults: Faults::default(),
+            random: Random(seed),
+        })))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn connect(&self) -> (usize, SimulatedSocket) {
+        let mut inner = self.lock();
+        inner.wires.push(Wire::default());
+        let wire = inner.wires.len() - 1;
+        drop(inner);
+        (wire, SimulatedSocket { network: self.clone(), wire })
+    }
+}
+
+impl Inner {
+    pub(super) fn send(&mut self, wire: usize, bytes: &[u8]) {
+        self.wires[wire].to_server.extend(bytes);
+        self.wires[wire].readable = true;
+        self.list(wire);
+    }
+
+    pub(super) fn half_close(&mut self, wire: usize) {
+        self.wires[wire].client_fin = true;
+        self.wires[wire].readable = true;
+        self.list(wire);
+    }
+
+    pub(super) fn reset(&mut self, wire: usize) {
+        self.wires[wire].reset = true;
+        self.wires[wire].readable = true;
+        self.wires[wire].writable = true;
+        self.list(wire);
+    }
+
+    pub(super) fn set_stalled(&mut self, wire: usize, stalled: bool) {
+        self.wires[wire].stalled = stalled;
+        self.deliver(wire);
+    }
+
+    /// The client reads what has arrived, unless it is stalled.
+    fn deliver(&mut self, wire: usize) {
+        let state = &mut self.wires[wire];
+        if state.stalled {
+            return;
+        }
+        let arrived = std::mem::take(&mut state.to_client);
+        state.received.extend(arrived);
+        if state.writer_waits {
+            state.writer_waits = false;
+            state.writable = true;
+            self.list(wire);
+        }
+    }
+
+    fn list(&mut self, wire: usize) {
+        let state = &mut self.wires[wire];
+        if !state.listed {
+            state.listed = true;
+            self.events.push_back(wire);
+        }
+    }
+
+    pub(super) fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// The events so far, each once, as an edge-triggered poller would give them.
+    pub(super) fn take_events(&mut self) -> Vec<WireEvent> {
+        let wires = std::mem::take(&mut self.events);
+        wires.into_iter().map(|wire| self.take_event(wire)).collect()
+    }
+
+    fn take_event(&mut self, wire: usize) -> WireEvent {
+        let state = &mut self.wires[wire];
+        state.listed = false;
+        WireEvent {
+            wire,
+            readable: std::mem::take(&mut state.readable),
+            writable: std::mem::take(&mut state.writable),
+            read_closed: state.client_fin || state.reset,
+        }
+    }
+
+    fn read(&mut self, wire: usize, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.random.percent(self.faults.resets_percent) {
+            self.wires[wire].reset = true;
+        }
+        if self.wires[wire].reset {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
+        if self.random.percent(self.faults.interrupts_percent) {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        let state = &mut self.wires[wire];
+        if state.to_server.is_empty() {
+            return if state.client_fin { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) };
+        }
+        if self.random.percent(self.faults.would_block_percent) {
+            self.wires[wire].readable = true;
+            self.list(wire);
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let available = self.wires[wire].to_server.len().min(buffer.len());
+        let mut count = available;
+        if self.random.percent(self.faults.short_reads_percent) {
+            count = 1 + self.random.below(available);
+            // The rest "arrives" later, with an event of its own.
+            if count < available {
+                self.wires[wire].readable = true;
+                self.list(wire);
+            }
+        }
+        for (place, byte) in buffer.iter_mut().zip(self.wires[wire].to_server.drain(..count)) {
+            *place = byte;
+        }
+        Ok(count)
+    }
+
+    fn write(&mut self, wire: usize, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.random.percent(self.faults.resets_percent) {
+            self.wires[wire].reset = true;
+        }
+        if self.wires[wire].reset {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        if self.random.percent(self.faults.interrupts_percent) {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        let room = self.faults.socket_buffer_bytes.saturating_sub(self.wires[wire].to_client.len());
+        let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
+        let mut count = wanted.min(room);
+        if self.random.percent(self.faults.short_writes_percent) {
+            count = self.random.below(count + 1);
+        }
+        let refuses = self.random.percent(self.faults.would_block_percent);
+        if (refuses || count == 0) && wanted > 0 {
+            let state = &mut self.wires[wire];
+            // A client that reads makes room by itself; a stalled one when it resumes.
+            if state.stalled && room == 0 {
+                state.writer_waits = true;
+            } else {
+                state.writable = true;
+                self.list(wire);
+            }
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let state = &mut self.wires[wire];
+        let mut left = count;
+        for slice in slices {
+            let part = left.min(slice.len());
+            state.to_client.extend_from_slice(&slice[..part]);
+            left -= part;
+        }
+        self.deliver(wire);
+        Ok(count)
+    }
+}
+
+impl Transport for SimulatedSocket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.network.lock().read(self.wire, buffer)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.network.lock().write(self.wire, &[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.network.lock().write(self.wire, slices)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        let mut inner = self.network.lock();
+        let state = &mut inner.wires[self.wire];
+        state.server_end.get_or_insert(ServerEnd::Fin);
+        if state.reset { Err(ErrorKind::NotConnected.into()) } else { Ok(()) }
+    }
+
+    fn reset_on_close(&mut self) {
+        self.network.lock().wires[self.wire].resets_on_close = true;
+    }
+}
+
+impl Drop for SimulatedSocket {
+    fn drop(&mut self) {
+        let mut inner = self.network.lock();
+        let state = &mut inner.wires[self.wire];
+        state.closed = true;
+        let unread = !state.to_server.is_empty();
+        let end = if state.resets_on_close || unread { ServerEnd::Reset } else { ServerEnd::Fin };
+        state.server_end.get_or_insert(end);
+    }
+}
+
+/// SplitMix64: small, and the same on every machine for the same seed.
+#[derive(Debug)]
+pub(super) struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A number from 0 to `bound - 1`; `bound` is not zero.
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    fn percent(&mut self, chance: u8) -> bool {
+        chance > 0 && self.below(100) < usize::from(chance)
+    }
+}
