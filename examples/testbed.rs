@@ -1,0 +1,179 @@
+//! A server with every feature on a route of its own, for anybody who wants to try a client, a
+//! proxy or a load generator against starwheel. `testbed --help` tells how to start it; the page
+//! at `/` explains the routes.
+
+use std::{
+    env,
+    error::Error,
+    io::{self, Write},
+    net::SocketAddr,
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use starwheel::{
+    Config, Context, Ending, Event, KeepAlive, Next, Reactor, Reply, Request, ReusePort, Router,
+    Sse, Stream,
+};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::read()?;
+    let first = Worker::listen(&options, ([127, 0, 0, 1], options.port).into())?;
+    println!("listening on http://{}", first.address);
+    io::stdout().flush()?;
+    let others: Vec<_> = (1..options.workers)
+        .map(|_| {
+            let (options, address) = (options.clone(), first.address);
+            // A reactor stays on the thread that made it: its closures need not be `Send`.
+            thread::spawn(move || -> io::Result<()> { Worker::listen(&options, address)?.run() })
+        })
+        .collect();
+    first.run()?;
+    for worker in others {
+        worker.join().map_err(|_| "a worker panicked")??;
+    }
+    Ok(())
+}
+
+/// One reactor; several may share the address.
+struct Worker {
+    reactor: Reactor,
+    address: SocketAddr,
+}
+
+impl Worker {
+    fn listen(options: &Options, address: SocketAddr) -> io::Result<Self> {
+        let mut reactor = Reactor::with_config(options.config.clone(), router())?;
+        let reuse = if options.workers > 1 { ReusePort::Shared } else { ReusePort::Exclusive };
+        let address = reactor.listen_with(address, reuse)?;
+        reactor.drain_on_signals(options.drain_window)?;
+        Ok(Self { reactor, address })
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        self.reactor.run()
+    }
+}
+
+fn router() -> Router {
+    Router::new()
+        .get("/", |_req, _cx| Reply::html(INDEX))
+        .get("/health", |_req, _cx| Reply::text("ok"))
+        .get("/hello", |_req, _cx| Reply::text("Hello, World!"))
+        .get("/idle", |_req, _cx| Sse::new().keep_alive(KeepAlive::Every(Duration::from_secs(30))))
+        .get("/tick", tick)
+        .get("/inject", inject)
+        .get("/panic", |_req, _cx| Sse::every(SECOND, |_stream| -> Next { panic!("as asked") }))
+}
+
+/// An event at once and then every `ms` milliseconds, padded to about `bytes` bytes.
+fn tick(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Reply> {
+    let interval = Duration::from_millis(number(request, "ms", 1000)?);
+    if interval.is_zero() {
+        return Err(Reply::error(400, "ms must be at least 1"));
+    }
+    let bytes = usize::try_from(number(request, "bytes", 100)?).unwrap_or(usize::MAX);
+    let padding = bytes.saturating_sub("data: 1234567890123456789 \n\n".len());
+    let padding = PADDING
+        .get(..padding)
+        .ok_or_else(|| Reply::error(400, format!("bytes may be {} at most", PADDING.len())))?;
+    Ok(Sse::every(interval, move |stream: &mut Stream<'_>| {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        stream.send(format_args!("{:019} {padding}", since_1970.as_nanos()));
+        Ok(())
+    }))
+}
+
+/// One event with the fields of the query, then a clean end.
+fn inject(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Reply> {
+    let data = request.query_value("data").unwrap_or_default();
+    let mut event = Event::new(&*data);
+    if let Some(name) = request.query_value("event") {
+        event = event.name(name.into_owned()).map_err(refused)?;
+    }
+    if let Some(id) = request.query_value("id") {
+        event = event.id(id.into_owned()).map_err(refused)?;
+    }
+    Ok(Sse::new().send(event).ending(Ending::Finish))
+}
+
+fn refused(error: impl Error) -> Reply {
+    Reply::error(400, error.to_string())
+}
+
+fn number(request: &Request, name: &str, default: u64) -> Result<u64, Reply> {
+    let Some(text) = request.query_value(name) else { return Ok(default) };
+    text.parse().map_err(|_| Reply::error(400, format!("{name} must be a whole number")))
+}
+
+#[derive(Clone)]
+struct Options {
+    port: u16,
+    workers: usize,
+    drain_window: Duration,
+    config: Config,
+}
+
+impl Options {
+    fn read() -> Result<Self, Box<dyn Error>> {
+        let mut options = Self {
+            port: from_environment("PORT")?.unwrap_or(8080),
+            workers: from_environment("WORKERS")?.unwrap_or(1),
+            drain_window: Duration::from_secs(1),
+            config: Config::default(),
+        };
+        let mut arguments = env::args().skip(1);
+        while let Some(flag) = arguments.next() {
+            if flag == "--help" {
+                print!("{HELP}");
+                std::process::exit(0);
+            }
+            let value =
+                arguments.next().ok_or_else(|| format!("{flag} needs a value; see --help"))?;
+            let limits = &mut options.config.limits;
+            match flag.as_str() {
+                "--port" => options.port = value.parse()?,
+                "--drain-ms" => options.drain_window = Duration::from_millis(value.parse()?),
+                "--keep-alive-ms" => {
+                    options.config.keep_alive = Some(Duration::from_millis(value.parse()?));
+                }
+                "--head-bytes" => limits.head_bytes = value.parse()?,
+                "--body-bytes" => limits.body_bytes = value.parse()?,
+                "--outbox-bytes" => limits.outbox_bytes = value.parse()?,
+                "--head-timeout-ms" => limits.head_timeout = Duration::from_millis(value.parse()?),
+                "--body-timeout-ms" => limits.body_timeout = Duration::from_millis(value.parse()?),
+                "--idle-timeout-ms" => limits.idle_timeout = Duration::from_millis(value.parse()?),
+                _ => return Err(format!("{flag} is not known; see --help").into()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn from_environment<T: std::str::FromStr>(name: &str) -> Result<Option<T>, String> {
+    let Ok(text) = env::var(name) else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| format!("{name}={text} is not a number that fits"))
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+static PADDING: &str = match std::str::from_utf8(&[b'x'; 1 << 20]) {
+    Ok(padding) => padding,
+    Err(_) => unreachable!(),
+};
+
+const HELP: &str = "\
+testbed [--port N] [flags]: every feature of starwheel on a route of its own
+
+  PORT=N, --port N       where to listen on 127.0.0.1; 0 is any free port  [8080]
+  WORKERS=N              reactors, one thread each, sharing the port       [1]
+  --drain-ms N           how long SIGTERM lets streams leave               [1000]
+  --keep-alive-ms N      quiet time before a comment                       [15000]
+  --head-bytes N         longest request head                              [16384]
+  --body-bytes N         longest request body                              [1048576]
+  --outbox-bytes N       most that waits for a slow client                 [262144]
+  --head-timeout-ms N    for a request head to arrive                      [10000]
+  --body-timeout-ms N    for a request body to arrive                      [30000]
+  --idle-timeout-ms N    for a connection without a request                [60000]
+";
+
+const INDEX: &str = include_str!("testbed.html");
