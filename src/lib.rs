@@ -1,4 +1,71 @@
-#![doc = "An embeddable, single-threaded reactor for very many Server-Sent-Event streams."]
+//! An embeddable, single-threaded reactor that keeps very many Server-Sent-Event streams alive.
+//!
+//! A **stream** is one open SSE response. Its **updater** is a closure that the reactor calls every
+//! **interval**; what the closure sends leaves in one write. All streams share one thread, one
+//! timer wheel and one poller.
+//!
+//! ```text
+//!              your closures                          other threads
+//!      handler   updater   hooks   timers                  │ Handle
+//!         ▲         ▲        ▲        ▲                    ▼
+//!   ┌─────┴─────────┴────────┴────────┴──────┐      ┌─────────────┐
+//!   │ Engine: connections, streams, closures │◄─────┤ Reactor     │◄── listeners, sockets,
+//!   │         one timer wheel, no clock      │ turn │ mio, clocks │    AsFd for your own loop
+//!   └────────────────────────────────────────┘      └─────────────┘
+//! ```
+//!
+//! # Start here
+//! ```no_run
+//! use starwheel::{Reactor, Reply, Router, Sse};
+//! use std::time::Duration;
+//!
+//! let router = Router::new()
+//!     .get("/", |_req, _cx| Reply::html("<h1>hello</h1>"))
+//!     .get("/load", |_req, _cx| {
+//!         Sse::every(Duration::from_secs(1), |stream| {
+//!             stream.send(std::fs::read_to_string("/proc/loadavg")?);
+//!             Ok(())
+//!         })
+//!     });
+//! let mut reactor = Reactor::new(router)?;
+//! println!("http://{}", reactor.listen("127.0.0.1:8080")?);
+//! reactor.run()?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! * A handler gets a [`Request`] and a [`Context`] and answers with a [`Reply`] or an [`Sse`].
+//!   A [`Router`] finds it; any closure can be the [`Handler`] instead.
+//! * [`Sse::every`] gives a stream an updater; [`Sse::new`] makes one that only carries what is
+//!   sent to it with [`Context::send`]. [`Next`] is what an updater answers.
+//! * [`Event`] is one event; `&str`, `String` and `format_args!` are sent as its data.
+//! * [`Handle`] lets other threads in: [`Handle::run`] runs a closure on the reactor's thread.
+//! * [`Reactor::turn`] embeds the reactor into a loop of your own.
+//! * [`testing`] runs all of it without sockets and without waiting.
+//!
+//! # The rules a stream lives by
+//! * The first tick runs at birth and leaves with the response head ([`FirstTick`]).
+//! * Ticks do not drift: each is due one interval after the deadline of the one before, however
+//!   late that ran. Periods that passed while the process was held up are dropped and counted.
+//! * While a client has not taken the last output, its ticks are skipped and counted.
+//! * A quiet stream gets a comment every 15 s ([`KeepAlive`]).
+//! * Every stream ends for one [`CloseReason`], which `on_disconnect` is told exactly once.
+//! * A closure that panics costs its own stream and nobody else's.
+//! * Closures may do everything through [`Stream`] and [`Context`] at any time; hooks of other
+//!   streams run when they have returned, so a `RefCell` of yours may stay borrowed.
+//!
+//! # Units and limits
+//! | what | unit, range | default |
+//! |---|---|---|
+//! | intervals, delays | milliseconds; 1 ms to 49 days | |
+//! | lateness of a tick | some 10 us on Linux; up to 1 ms elsewhere | |
+//! | [`Limits`]: head, fields, body | bytes, count | 16 KiB, 100, 1 MiB |
+//! | [`Limits::outbox_bytes`] | bytes queued for a slow client | 256 KiB |
+//! | [`Config::keep_alive`] | quiet time before a comment | 15 s |
+//! | memory | bytes per idle stream, without closures | about 140 |
+//! | commands waiting in a [`Handle`] | count | 65,536 |
+//!
+//! # Features
+//! * `signals`: [`Reactor::drain_on_signals`](Reactor) for SIGTERM and SIGINT.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -29,3 +96,7 @@ pub use limits::Limits;
 pub use reactor::{Full, Handle, Listener, Reactor, ReusePort};
 pub use router::Router;
 pub use sse::{DataWriter, Encode, Event, EventBuffer, EventError, EventId, EventName};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

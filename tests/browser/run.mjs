@@ -25,6 +25,7 @@ test('clock: ticks arrive and visitors are counted', 'clock', async ({ open, sho
   const second = await open('/')
   await textBecomes(first, '#visitors', '2')
   await textBecomes(second, '#visitors', '2')
+  await textBecomes(first, '#seconds', '2.8 s')
   await shot(first, 'clock')
   await second.close()
   await textBecomes(first, '#visitors', '1')
