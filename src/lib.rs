@@ -80,6 +80,7 @@ mod reactor;
 mod router;
 mod sse;
 pub mod testing;
+mod topic;
 mod wheel;
 
 pub use datastar::{
@@ -87,8 +88,8 @@ pub use datastar::{
     PatchElements, PatchMode, PatchSignals, PatchSignalsError, ScriptTag, Signals, SignalsError,
 };
 pub use engine::{
-    Alignment, Closed, Config, Context, Ending, FirstTick, Handler, IntervalTooShort, IntoNext,
-    KeepAlive, Next, Response, Sse, Stats, Stream, StreamId, TimerId,
+    Alignment, Closed, Config, Context, Ending, Feed, FirstTick, Handler, Histogram,
+    IntervalTooShort, IntoNext, KeepAlive, Next, Response, Sse, Stats, Stream, StreamId, TimerId,
 };
 pub use error::{BoxError, CloseReason};
 pub use http::{Body, Method, Peer, Refusal, Reply, Request, Version};
@@ -96,6 +97,7 @@ pub use limits::Limits;
 pub use reactor::{Full, Handle, Listener, Reactor, ReusePort};
 pub use router::Router;
 pub use sse::{DataWriter, Encode, Event, EventBuffer, EventError, EventId, EventName};
+pub use topic::{Backpressure, JoinAt, Topic};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

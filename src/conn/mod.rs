@@ -20,9 +20,11 @@
 
 mod outbox;
 mod phase;
+mod subscriptions;
 
 pub(crate) use outbox::{Outbox, Pool};
 pub(crate) use phase::{Ending, Goodbye, NEVER, OFF, Phase, Streaming, millis};
+pub(crate) use subscriptions::{Subscription, Subscriptions};
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -170,7 +172,7 @@ mod tests {
 
     #[test]
     fn size_is_part_of_the_contract() {
-        assert!(size_of::<Conn>() <= 96, "{} bytes", size_of::<Conn>());
+        assert!(size_of::<Conn>() <= 104, "{} bytes", size_of::<Conn>());
     }
 
     #[test]

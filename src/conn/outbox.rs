@@ -3,7 +3,7 @@
 //! An empty outbox is one null pointer. The buffers behind non-empty ones come from a [`Pool`],
 //! so that an ordinary reply costs no allocation once the pool is warm.
 
-use std::io::IoSlice;
+use std::{io::IoSlice, sync::Arc};
 
 use crate::http::Body;
 
@@ -69,6 +69,14 @@ impl Outbox {
             self.bytes(pool);
             self.queue(pool).body = Some(body);
         }
+    }
+
+    /// Queues what is left of a shared frame behind its first `written` bytes, without a copy.
+    pub(crate) fn push_shared(&mut self, frame: &Arc<[u8]>, written: usize, pool: &mut Pool) {
+        self.bytes(pool);
+        let queue = self.queue(pool);
+        queue.body = Some(Body::Shared(Arc::clone(frame)));
+        queue.body_written = written;
     }
 
     /// What waits, in order.

@@ -1,5 +1,6 @@
 //! The phases of a connection, and the deadline each of them lives under.
 
+use super::Subscriptions;
 use crate::{
     http::{Reader, Stage},
     limits::Limits,
@@ -47,6 +48,9 @@ pub(crate) struct Streaming {
     pub(crate) interval_ms: u32,
     /// [`OFF`] without keep-alive.
     pub(crate) keep_alive_ms: u32,
+    /// When the stream was born, in seconds.
+    pub(crate) born_s: u32,
+    pub(crate) subscriptions: Subscriptions,
     /// Ticks may be put off to the next multiple of this.
     pub(crate) slack_ms: u16,
     /// Set once the stream's end is decided; nothing is sent to it any more.
@@ -143,6 +147,8 @@ mod tests {
             expires: NEVER,
             interval_ms,
             keep_alive_ms: OFF,
+            born_s: 0,
+            subscriptions: Subscriptions::None,
             slack_ms: 0,
             ending: None,
         }

@@ -1,15 +1,22 @@
 //! [`Context`]: the view of the reactor that handlers, hooks and timers are given.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use super::{
     core::{Core, TimerCall},
+    feed::Feed,
     next::{Ending, IntoNext},
     sse::{SHORTEST_INTERVAL, interval_ms},
     stats::Stats,
     stream::StreamId,
 };
-use crate::{conn::millis, error::CloseReason, sse::Encode};
+use crate::{
+    conn::millis,
+    error::CloseReason,
+    http::Peer,
+    sse::Encode,
+    topic::{JoinAt, Topic},
+};
 
 /// The reactor, lent to a closure for the length of one call.
 ///
@@ -79,6 +86,86 @@ impl<'a> Context<'a> {
         self.core.close(id, CloseReason::from(ending))
     }
 
+    /// Publishes an event to all subscribers of a topic, and returns how many there are. It is
+    /// encoded once, now; the sockets are written in step 5 of this turn (for very many
+    /// subscribers in slices over the next turns, with ticks in between), and several events of
+    /// one turn leave in one write.
+    ///
+    /// Costs nothing when nobody listens and the topic keeps nothing.
+    pub fn publish(&mut self, topic: &Topic, event: impl Encode) -> usize {
+        self.core.publish(topic, &event)
+    }
+
+    /// Subscribes an open stream to a topic. What is sent to the stream before this call returns
+    /// comes before the topic's next event. False if the stream has ended or has this topic already.
+    pub fn subscribe(&mut self, id: StreamId, topic: &Topic) -> bool {
+        self.core.subscribe(id, topic, JoinAt::Live, None)
+    }
+
+    /// Ends a subscription. False if there was none.
+    pub fn unsubscribe(&mut self, id: StreamId, topic: &Topic) -> bool {
+        self.core.unsubscribe(id, topic)
+    }
+
+    /// How many streams are subscribed to a topic.
+    #[must_use]
+    pub fn subscribers(&self, topic: &Topic) -> usize {
+        self.core.subscribers(topic)
+    }
+
+    /// Gives a topic an updater, in place of an earlier one: it renders once per `interval` for
+    /// all subscribers, and does not run while there are none. The first subscriber gets a fresh
+    /// render at once. Output equal to that of the run before is not published.
+    ///
+    /// Such a topic should [`retain`](Topic::retain) its last event, so that everybody who joins
+    /// later gets something at once too. [`Next::Close`](crate::Next::Close) or
+    /// [`Next::Drop`](crate::Next::Drop) ends the updater; an error or a panic is logged and
+    /// counted, and it runs again at its next time.
+    ///
+    /// # Errors
+    /// [`IntervalTooShort`] below 1 ms.
+    pub fn drive<N: IntoNext>(
+        &mut self,
+        topic: &Topic,
+        interval: Duration,
+        mut updater: impl FnMut(&mut Feed<'_>) -> N + 'static,
+    ) -> Result<(), IntervalTooShort> {
+        if interval < SHORTEST_INTERVAL {
+            return Err(IntervalTooShort);
+        }
+        self.core.drive(topic, interval, Box::new(move |feed| updater(feed).into_next()));
+        Ok(())
+    }
+
+    /// All open streams, in no particular order. Walks over every connection.
+    pub fn streams(&self) -> impl Iterator<Item = StreamId> + '_ {
+        self.core.live_streams()
+    }
+
+    /// The open streams that carry a [`tag`](crate::Sse::tag).
+    #[must_use]
+    pub fn tagged(&self, tag: &str) -> Vec<StreamId> {
+        self.core.tags.with(tag).to_vec()
+    }
+
+    /// The tag of a stream.
+    #[must_use]
+    pub fn tag(&self, id: StreamId) -> Option<&str> {
+        self.core.tags.of(id)
+    }
+
+    /// Who is at the other end of a stream; `None` when it has ended.
+    #[must_use]
+    pub fn peer(&self, id: StreamId) -> Option<Peer> {
+        self.core.is_live(id).then(|| self.core.peer(id.index))
+    }
+
+    /// How long a stream has been open, in whole seconds; `None` when it has ended.
+    #[must_use]
+    pub fn age(&self, id: StreamId) -> Option<Duration> {
+        self.core.age(id)
+    }
+
     /// Runs `call` once, `delay` from now and never in this turn. Costs one slot (about 150
     /// bytes) while armed.
     pub fn after(
@@ -121,6 +208,10 @@ impl<'a> Context<'a> {
     /// Ends all streams with reason [`CloseReason::Shutdown`] and then the reactor's `run`.
     pub fn shutdown(&mut self) {
         self.core.begin_shutdown();
+    }
+
+    pub(super) fn review_topic(&mut self, name: &Arc<str>) {
+        self.core.review_topic(name);
     }
 }
 

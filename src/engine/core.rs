@@ -5,24 +5,27 @@
 //! [`Engine`](super::Engine) settles when no user code is on the stack. So nothing here can be
 //! entered twice, and no cell and no reference count is needed.
 
-use std::{collections::VecDeque, fmt};
+use std::{collections::VecDeque, fmt, time::Duration};
 
 use slab::Slab;
 
 use super::{
     config::Config,
     context::{Context, TimerId},
+    feed::Feed,
     next::Next,
     output::Output as Scratch,
     sse::Sse,
     stats::Stats,
     stream::StreamId,
+    tags::Tags,
+    topics::Topics,
 };
 use crate::{
     conn::{Conn, Ending, Output, Phase, Pool},
     error::CloseReason,
     http::{Date, Peer},
-    sse::Encode,
+    sse::{Encode, EventBuffer},
     wheel::Wheel,
 };
 
@@ -50,6 +53,10 @@ pub(crate) struct Core {
     /// Where events for other streams are encoded.
     pub(super) aside: Scratch,
     pub(super) pool: Pool,
+    pub(super) topics: Topics,
+    /// Where events to be published are encoded.
+    pub(super) publish_buffer: EventBuffer,
+    pub(super) tags: Tags,
     pub(super) stopping: Stopping,
     generations: u32,
 }
@@ -72,13 +79,29 @@ pub(super) struct Timer {
 pub(super) enum TimerCall {
     Once(Box<dyn FnOnce(&mut Context<'_>)>),
     Repeating(Box<dyn FnMut(&mut Context<'_>) -> Next>),
+    /// The updater of a topic.
+    Drive(u32, TopicUpdater),
 }
+
+pub(super) type TopicUpdater = Box<dyn FnMut(&mut Feed<'_>) -> Next>;
 
 /// Closures on their way in.
 #[derive(Debug)]
 pub(super) enum Birth {
-    Stream { index: u32, sse: Box<Sse> },
-    Timer { index: u32, call: TimerCall },
+    Stream {
+        index: u32,
+        sse: Box<Sse>,
+        last_event_id: Option<Box<str>>,
+    },
+    Timer {
+        index: u32,
+        call: TimerCall,
+    },
+    /// A driven topic has got its first subscriber: render for it at once.
+    Render {
+        topic: u32,
+        timer: u32,
+    },
 }
 
 /// Closures on their way out.
@@ -100,7 +123,7 @@ pub(super) enum Stopping {
 }
 
 impl Core {
-    pub(super) fn new(config: Config) -> Self {
+    pub(super) fn new(config: Config, epoch: String) -> Self {
         let mut wheel = Wheel::new();
         wheel.reserve(config.expected_connections);
         Self {
@@ -119,6 +142,9 @@ impl Core {
             scratch: Scratch::new(),
             aside: Scratch::new(),
             pool: Pool::default(),
+            topics: Topics::new(epoch),
+            publish_buffer: EventBuffer::new(),
+            tags: Tags::default(),
             stopping: Stopping::No,
             generations: 0,
         }
@@ -157,14 +183,36 @@ impl Core {
         u32::try_from(self.slots.insert(slot)).expect("fewer than 2^32 slots")
     }
 
-    /// The stream that `id` means, unless it has ended.
-    fn live(&mut self, id: StreamId) -> Option<&mut Conn> {
-        self.conn(id.index).filter(|conn| conn.generation == id.generation && conn.is_live_stream())
+    /// True while `id` means an open stream.
+    pub(super) fn is_live(&self, id: StreamId) -> bool {
+        matches!(self.slots.get(id.index as usize),
+            Some(Slot::Conn(conn)) if conn.generation == id.generation && conn.is_live_stream())
+    }
+
+    pub(super) fn live_streams(&self) -> impl Iterator<Item = StreamId> + '_ {
+        self.slots.iter().filter_map(|(index, slot)| match slot {
+            Slot::Conn(conn) if conn.is_live_stream() => {
+                Some(StreamId { index: index as u32, generation: conn.generation })
+            }
+            _ => None,
+        })
+    }
+
+    pub(super) fn age(&self, id: StreamId) -> Option<Duration> {
+        match self.slots.get(id.index as usize) {
+            Some(Slot::Conn(Conn { generation, phase: Phase::Streaming(streaming), .. }))
+                if *generation == id.generation && streaming.ending.is_none() =>
+            {
+                let now_s = self.now / 1000;
+                Some(Duration::from_secs(now_s.saturating_sub(streaming.born_s.into())))
+            }
+            _ => None,
+        }
     }
 
     /// Encodes an event for a stream; false when the stream has ended.
     pub(super) fn send(&mut self, id: StreamId, event: &impl Encode) -> bool {
-        if self.live(id).is_none() {
+        if !self.is_live(id) {
             return false;
         }
         self.stats.events += 1;
@@ -190,7 +238,7 @@ impl Core {
 
     /// Ends a stream if `id` still means one.
     pub(super) fn close(&mut self, id: StreamId, reason: CloseReason) -> bool {
-        let lives = self.live(id).is_some();
+        let lives = self.is_live(id);
         if lives {
             self.end_stream(id, reason);
         }
@@ -265,7 +313,10 @@ impl Core {
         let generation = self.next_generation();
         let deadline = self.now.saturating_add(delay_ms);
         let index = self.add_slot(Slot::Timer(Timer { generation, interval_ms, deadline }));
-        self.arm(index, deadline);
+        // The updater of a topic runs only while somebody listens.
+        if !matches!(call, TimerCall::Drive(..)) {
+            self.arm(index, deadline);
+        }
         self.births.push_back(Birth::Timer { index, call });
         TimerId { index, generation }
     }
@@ -298,6 +349,7 @@ impl fmt::Debug for TimerCall {
         f.write_str(match self {
             Self::Once(_) => "Once",
             Self::Repeating(_) => "Repeating",
+            Self::Drive(..) => "Drive",
         })
     }
 }

@@ -1,7 +1,6 @@
 //! What a due timer means, and the path of a tick: updater, scratch buffer, one write.
 
 use std::{
-    hash::{DefaultHasher, Hasher},
     io::{ErrorKind, IoSlice},
     sync::Arc,
 };
@@ -72,7 +71,7 @@ impl<T: Transport> Engine<T> {
             let late_ms = now - streaming.tick_due();
             let missed = streaming.schedule_next(now);
             self.core.stats.ticks_missed += missed;
-            self.core.stats.ticks_late += u64::from(late_ms > LATE_MS);
+            self.core.stats.tick_lateness_ms.add(late_ms);
             // Armed again before the updater runs, which may then decide otherwise.
             self.core.rearm(index);
             if blocked {
@@ -130,9 +129,7 @@ impl<T: Transport> Engine<T> {
     fn drop_if_unchanged(&mut self, index: u32) {
         let Some(hooks) = &mut self.calls[index as usize].hooks else { return };
         let Some(last_output) = &mut hooks.last_output else { return };
-        let mut hasher = DefaultHasher::new();
-        hasher.write(self.core.scratch.events());
-        let hash = hasher.finish();
+        let hash = self.core.scratch.hash();
         if hash == *last_output {
             self.core.stats.ticks_unchanged += 1;
             self.core.scratch.begin();
@@ -192,6 +189,10 @@ impl<T: Transport> Engine<T> {
             Some(TimerCall::Once(call)) => {
                 core.slots.remove(index as usize);
                 guard("a timer", || call(&mut Context::new(core))).map(|()| Next::Again)
+            }
+            Some(TimerCall::Drive(topic, updater)) => {
+                core.rearm_timer(index, next_deadline);
+                return self.render(topic, index, updater);
             }
             Some(TimerCall::Repeating(mut call)) => {
                 core.rearm_timer(index, next_deadline);
@@ -257,6 +258,3 @@ impl Timer {
         self.deadline.saturating_add((missed + 1).saturating_mul(interval))
     }
 }
-
-/// A tick later than this is counted as late.
-const LATE_MS: u64 = 1;

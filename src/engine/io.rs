@@ -10,6 +10,7 @@ use super::{
     calls::guard,
     context::Context,
     core::{Birth, Core, Slot},
+    fanout::Written,
     handler::Response,
 };
 use crate::{
@@ -154,7 +155,11 @@ impl<T: Transport> Engine<T> {
                             conn.afterwards = Afterwards::Close;
                         }
                         conn.phase = Phase::Answering;
-                        self.core.births.push_back(Birth::Stream { index, sse });
+                        let last_event_id = match sse.subscriptions.is_empty() {
+                            true => None,
+                            false => last_event_id(&self.request),
+                        };
+                        self.core.births.push_back(Birth::Stream { index, sse, last_event_id });
                     }
                 }
             },
@@ -231,7 +236,7 @@ impl<T: Transport> Engine<T> {
         self.core.dirty = dirty;
     }
 
-    fn flush_one(&mut self, index: u32) {
+    pub(super) fn flush_one(&mut self, index: u32) {
         loop {
             let Some(Slot::Conn(conn)) = self.core.slots.get_mut(index as usize) else { return };
             if matches!(conn.phase, Phase::Closed) {
@@ -239,7 +244,11 @@ impl<T: Transport> Engine<T> {
             }
             conn.output = Output::Quiet;
             if conn.outbox.is_empty() {
-                return self.flushed(index);
+                match self.write_frames(index) {
+                    Written::Some => continue,
+                    Written::Nothing => return self.flushed(index),
+                    Written::Blocked => return,
+                }
             }
             let Some(transport) = &mut self.transports[index as usize] else { return };
             let [bytes, body] = conn.outbox.slices();
@@ -345,6 +354,15 @@ impl Conn {
             Phase::Answering | Phase::Closed => false,
         }
     }
+}
+
+/// What the client has seen: by the header, or by the query of one that cannot set it.
+fn last_event_id(request: &Request) -> Option<Box<str>> {
+    if let Some(id) = request.last_event_id() {
+        return Some(id.into());
+    }
+    let id = request.query_value("last_event_id").or_else(|| request.query_value("lastEventID"));
+    id.map(|id| id.as_ref().into())
 }
 
 /// What an answer needs to know of its request.

@@ -14,17 +14,20 @@
 //! 3. what sockets report: [`Engine::ready`], [`Engine::accept`]; reads become requests, requests
 //!    become answers, streams to be opened become births;
 //! 4. [`Engine::end_turn`]: input put off earlier; due timers, one at a time, in deadline order;
-//! 5. births, then deaths with their hooks, until there are none of either;
-//! 6. flush: one write for each connection that has something queued;
-//! 7. release of closed connections, so that no slot is used again within a turn.
+//! 5. fan-out: what was published goes to subscribers, a turn's share of them at a time;
+//! 6. births, then deaths with their hooks, until there are none of either;
+//! 7. flush: one write for each connection that has something queued;
+//! 8. release of closed connections, so that no slot is used again within a turn.
 //!
-//! An updater's own output does not wait for step 6: it is written as soon as the updater
+//! An updater's own output does not wait for step 7: it is written as soon as the updater
 //! returns, while its bytes are in the cache and its tick is on time.
 
 mod calls;
 mod config;
 mod context;
 mod core;
+mod fanout;
+mod feed;
 mod fire;
 mod handler;
 mod io;
@@ -34,16 +37,19 @@ mod settle;
 mod sse;
 mod stats;
 mod stream;
+mod tags;
+mod topics;
 mod transport;
 
 pub(crate) use self::transport::Transport;
 pub use self::{
     config::Config,
     context::{Context, IntervalTooShort, TimerId},
+    feed::Feed,
     handler::{Handler, Response},
     next::{Ending, IntoNext, Next},
     sse::{Alignment, FirstTick, KeepAlive, Sse},
-    stats::{Closed, Stats},
+    stats::{Closed, Histogram, Stats},
     stream::{Stream, StreamId},
 };
 
@@ -57,6 +63,7 @@ use crate::{
     conn::{Afterwards, Phase, millis},
     error::CloseReason,
     http::{Peer, Request, Stage},
+    topic::Topic,
 };
 
 /// All connections of one reactor and the closures that feed them.
@@ -85,10 +92,11 @@ pub(crate) struct Readiness {
 }
 
 impl<T: Transport> Engine<T> {
-    pub(crate) fn new(config: Config, handler: Box<dyn Handler>) -> Self {
+    /// `epoch` makes the event ids of this engine differ from those of any other.
+    pub(crate) fn new(config: Config, epoch: String, handler: Box<dyn Handler>) -> Self {
         let connections = config.expected_connections;
         Self {
-            core: Core::new(config),
+            core: Core::new(config, epoch),
             calls: Vec::with_capacity(connections),
             timers: HashMap::new(),
             transports: Vec::with_capacity(connections),
@@ -145,6 +153,25 @@ impl<T: Transport> Engine<T> {
         }
     }
 
+    /// Publishes events that another thread has encoded.
+    pub(crate) fn publish_bytes(&mut self, topic: &Topic, events: &[u8]) {
+        self.core.publish_bytes(topic, events);
+    }
+
+    /// False while fan-out lags behind so far that publishers should wait.
+    pub(crate) fn takes_publishes(&self) -> bool {
+        self.core.topics.unoffered_bytes < UNOFFERED_BYTES_MAX
+    }
+
+    pub(crate) fn set_queue_depth(&mut self, commands: usize) {
+        self.core.stats.queue_depth = commands as u64;
+    }
+
+    /// Lends the context outside of a turn.
+    pub(crate) fn context(&mut self) -> Context<'_> {
+        Context::new(&mut self.core)
+    }
+
     /// A poller reported connection `index`. Stale indices are ignored.
     pub(crate) fn ready(&mut self, index: u32, readiness: Readiness) {
         if readiness.writable {
@@ -155,12 +182,13 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// Steps 4 to 7 of the turn.
+    /// Steps 4 to 8 of the turn.
     pub(crate) fn end_turn(&mut self) {
         self.run_put_off_input();
         while let Some((index, deadline)) = self.core.wheel.pop_due(self.core.now) {
             self.fire(index, deadline);
         }
+        self.fan_out();
         self.settle();
         if self.core.stopping == Stopping::Now {
             self.end_everything();
@@ -181,6 +209,8 @@ impl<T: Transport> Engine<T> {
     pub(crate) fn has_pending(&self) -> bool {
         !self.core.runnable.is_empty()
             || !self.core.deaths.is_empty()
+            || !self.core.births.is_empty()
+            || !self.core.topics.fan_out.is_empty()
             || (self.core.stopping == Stopping::Now && self.core.stats.connections > 0)
     }
 
@@ -260,5 +290,7 @@ impl<T> fmt::Debug for Engine<T> {
     }
 }
 
+/// What may be published from other threads before subscribers have been offered some of it.
+const UNOFFERED_BYTES_MAX: usize = 1024 * 1024;
 /// Shared by all connections. A request that fits is parsed where it was read.
 const READ_BUFFER_BYTES: usize = 64 * 1024;

@@ -1,5 +1,7 @@
 //! The reactor's scratch buffer: events of one tick, framed in place.
 
+use std::hash::{DefaultHasher, Hasher};
+
 use crate::{
     http::{CHUNK_END, LAST_CHUNK, StreamFraming, chunk_header},
     sse::{Encode, EventBuffer},
@@ -51,6 +53,13 @@ impl Output {
     /// The whole events, without framing.
     pub(super) fn events(&self) -> &[u8] {
         &self.buffer.as_bytes()[GAP_BYTES..self.whole_bytes]
+    }
+
+    /// A hash of the events, to compare one tick's output with another's.
+    pub(super) fn hash(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(self.events());
+        hasher.finish()
     }
 
     /// The bytes to write: nothing when there are no events, because an empty chunk is the last.

@@ -10,7 +10,9 @@ use super::{
     stream::StreamId,
 };
 use crate::{
-    conn::{Afterwards, Ending, Goodbye, Input, NEVER, OFF, Phase, Streaming, millis},
+    conn::{
+        Afterwards, Ending, Goodbye, Input, NEVER, OFF, Phase, Streaming, Subscriptions, millis,
+    },
     error::CloseReason,
     http::{Connection, LAST_CHUNK, StreamFraming, encode_stream_head},
 };
@@ -23,7 +25,10 @@ impl<T: Transport> Engine<T> {
         loop {
             while let Some(birth) = self.core.births.pop_front() {
                 match birth {
-                    Birth::Stream { index, sse } => self.open_stream(index, *sse),
+                    Birth::Stream { index, sse, last_event_id } => {
+                        self.open_stream(index, *sse, last_event_id.as_deref());
+                    }
+                    Birth::Render { topic, timer } => self.render_now(topic, timer),
                     Birth::Timer { index, call } => {
                         self.timers.insert(index, call);
                     }
@@ -43,7 +48,7 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    fn open_stream(&mut self, index: u32, sse: Sse) {
+    fn open_stream(&mut self, index: u32, sse: Sse, last_event_id: Option<&str>) {
         let core = &mut self.core;
         let generation = core.next_generation();
         let (now, stopping) = (core.now, core.stopping);
@@ -66,6 +71,15 @@ impl<T: Transport> Engine<T> {
         encode_stream_head(&mut self.head_buffer, &core.date, conn.framing, connection, lines);
 
         core.scratch.begin();
+        core.lent = Some(index);
+        let id = StreamId { index, generation };
+        for (topic, join_at) in &sse.subscriptions {
+            core.subscribe(id, topic, *join_at, last_event_id);
+        }
+        core.lent = None;
+        if let Some(tag) = sse.tag {
+            core.tags.add(id, tag);
+        }
         core.scratch.push_encoded(sse.first_events.as_bytes());
         let ticks_now = sse.updater.is_some() && sse.first_tick == FirstTick::Now;
         let mut hooks = sse.hooks;
@@ -110,6 +124,8 @@ impl<T: Transport> Engine<T> {
             let reason = reason.to_string();
             log::warn!("{id} of {}: {}", self.core.peer(index), reason.escape_debug());
         }
+        self.give_last_frames(index);
+        self.core.leave_topics(index);
         let mut calls = std::mem::take(&mut self.calls[index as usize]);
         let hook = calls.hooks.as_mut().and_then(|hooks| hooks.on_disconnect.take());
         let core = &mut self.core;
@@ -119,6 +135,7 @@ impl<T: Transport> Engine<T> {
             core.stats.panics += 1;
         }
         core.drop_guarded(calls);
+        core.tags.remove(id);
         core.leave_stream(index);
     }
 }
@@ -187,6 +204,8 @@ impl Sse {
                 _ => lifetime,
             },
             interval_ms,
+            born_s: (now / 1000) as u32,
+            subscriptions: Subscriptions::None,
             keep_alive_ms: keep_alive
                 .map_or(OFF, |quiet| u32::try_from(millis(quiet).max(1)).unwrap_or(OFF)),
             slack_ms: u16::try_from(millis(self.slack)).unwrap_or(u16::MAX),

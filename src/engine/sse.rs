@@ -1,6 +1,6 @@
 //! [`Sse`]: what a handler answers to open a stream.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     calls::{Hooks, Updater},
@@ -13,6 +13,7 @@ use crate::{
     error::CloseReason,
     http::HeaderLines,
     sse::{Encode, EventBuffer},
+    topic::{JoinAt, Topic},
 };
 
 /// An answer that opens a Server-Sent-Event stream.
@@ -48,6 +49,8 @@ pub struct Sse {
     pub(super) slack: Duration,
     pub(super) max_lifetime: Option<Duration>,
     pub(super) ending: Option<Ending>,
+    pub(super) subscriptions: Vec<(Topic, JoinAt)>,
+    pub(super) tag: Option<Arc<str>>,
 }
 
 /// How a quiet stream is proven alive.
@@ -121,6 +124,8 @@ impl Sse {
             slack: Duration::ZERO,
             max_lifetime: None,
             ending: None,
+            subscriptions: Vec::new(),
+            tag: None,
         }
     }
 
@@ -149,6 +154,33 @@ impl Sse {
     #[must_use]
     pub fn send(mut self, event: impl Encode) -> Self {
         self.first_events.push(&event);
+        self
+    }
+
+    /// Subscribes the stream to a topic: it gets what is published from its birth on, the last
+    /// event first if the topic [retains](Topic::retain) it, and, if the client comes back with
+    /// a `Last-Event-ID` and the topic has a [history](Topic::history), what it has missed.
+    ///
+    /// May be called for several topics; their events arrive in the order of publishing. What
+    /// [`Sse::send`] and `on_connect` send comes first, so a snapshot sent there and the events
+    /// that follow fit together without a gap.
+    #[must_use]
+    pub fn subscribe(self, topic: &Topic) -> Self {
+        self.subscribe_at(topic, JoinAt::Live)
+    }
+
+    /// The same, with a choice where on the topic's log the stream starts.
+    #[must_use]
+    pub fn subscribe_at(mut self, topic: &Topic, join_at: JoinAt) -> Self {
+        self.subscriptions.push((topic.clone(), join_at));
+        self
+    }
+
+    /// Gives the stream a name of the application's, such as a user or session key, under which
+    /// [`Context::tagged`] finds it. Several streams may share one. Costs some 150 bytes.
+    #[must_use]
+    pub fn tag(mut self, tag: impl Into<Arc<str>>) -> Self {
+        self.tag = Some(tag.into());
         self
     }
 

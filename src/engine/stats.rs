@@ -39,10 +39,22 @@ pub struct Stats {
     pub ticks_missed: u64,
     /// Ticks whose output equalled that of the one before and was not sent.
     pub ticks_unchanged: u64,
-    /// Ticks that ran more than a millisecond after their deadline.
-    pub ticks_late: u64,
     /// Events encoded for single streams.
     pub events: u64,
+    /// Events published on topics.
+    pub published: u64,
+    /// Events of topics given to streams.
+    pub delivered: u64,
+    /// Times a slow stream was passed by a topic's log, whatever its policy then did.
+    pub passed_by: u64,
+    /// Gap events sent.
+    pub gaps: u64,
+    /// How late ticks ran, in milliseconds.
+    pub tick_lateness_ms: Histogram,
+    /// How long it took to offer a published event to all subscribers, in milliseconds.
+    pub fan_out_ms: Histogram,
+    /// Gauge: commands of other threads that waited when the last turn began.
+    pub queue_depth: u64,
     /// Keep-alive comments sent.
     pub keep_alives: u64,
     /// Bytes read from clients.
@@ -51,6 +63,48 @@ pub struct Stats {
     pub bytes_out: u64,
     /// Panics of users' closures that were caught.
     pub panics: u64,
+}
+
+/// Counts by powers of two: [`Histogram::BOUNDS`] are the upper bounds, the last has none.
+///
+/// ```
+/// use starwheel::Histogram;
+/// let histogram = Histogram::default();
+/// assert_eq!(histogram.count(), 0);
+/// assert_eq!(Histogram::BOUNDS[3], 4);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Histogram {
+    counts: [u64; Self::BOUNDS.len() + 1],
+    sum: u64,
+}
+
+impl Histogram {
+    /// Inclusive upper bounds of the counts.
+    pub const BOUNDS: [u64; 12] = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
+
+    /// How many values were at most each bound, and how many were above all of them.
+    #[must_use]
+    pub fn counts(&self) -> &[u64] {
+        &self.counts
+    }
+
+    /// How many values there were.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// The sum of all values.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    pub(super) fn add(&mut self, value: u64) {
+        self.sum = self.sum.saturating_add(value);
+        self.counts[Self::BOUNDS.partition_point(|bound| *bound < value)] += 1;
+    }
 }
 
 /// Streams ended, by [`CloseReason`].

@@ -3,7 +3,12 @@
 use std::{fmt, time::Duration};
 
 use super::{context::Context, core::Core, next::Ending};
-use crate::{error::CloseReason, http::Peer, sse::Encode};
+use crate::{
+    error::CloseReason,
+    http::Peer,
+    sse::Encode,
+    topic::{JoinAt, Topic},
+};
 
 /// Names one stream for as long as it lives, and nothing afterwards.
 ///
@@ -75,6 +80,17 @@ impl<'a> Stream<'a> {
     /// everything else this call of the closure sends. Nothing is sent after [`Stream::close`].
     pub fn send(&mut self, event: impl Encode) {
         self.core.send(self.id, &event);
+    }
+
+    /// Subscribes this stream to a topic. What has been sent to it before, such as a snapshot,
+    /// comes before the topic's next event. False if it has this topic already.
+    pub fn subscribe(&mut self, topic: &Topic) -> bool {
+        self.core.subscribe(self.id, topic, JoinAt::Live, None)
+    }
+
+    /// Ends a subscription. False if there was none.
+    pub fn unsubscribe(&mut self, topic: &Topic) -> bool {
+        self.core.unsubscribe(self.id, topic)
     }
 
     /// Ends the stream behind what was sent so far. The updater is not called again.

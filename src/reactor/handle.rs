@@ -14,7 +14,11 @@ use std::{
 
 use mio::Waker;
 
-use crate::engine::Context;
+use crate::{
+    engine::{Context, Stats},
+    sse::{Encode, EventBuffer},
+    topic::Topic,
+};
 
 /// A way into a reactor from any thread: cheap to clone, `Send` and `Sync`.
 ///
@@ -50,6 +54,7 @@ type Job = Box<dyn FnOnce(&mut Context<'_>) + Send>;
 
 pub(super) enum Command {
     Run(Job),
+    Publish(Topic, Vec<u8>),
     Adopt(TcpStream, Vec<u8>),
     Drain(Duration),
     Shutdown,
@@ -60,10 +65,14 @@ pub(super) struct Shared {
     waker: Waker,
     /// Set while the reactor may sleep; whoever clears it has to wake it.
     sleeping: AtomicBool,
+    /// A copy that other threads may read.
+    stats: Mutex<Stats>,
 }
 
 struct Queue {
     commands: VecDeque<Command>,
+    /// Of the events among them.
+    bytes: usize,
     /// Cleared when the reactor is dropped.
     open: bool,
 }
@@ -82,6 +91,80 @@ impl Handle {
         call: F,
     ) -> Result<(), Full<F>> {
         self.shared.push_with(call, |call| Command::Run(Box::new(call)))
+    }
+
+    /// Publishes an event to all subscribers of a topic. It is encoded on the calling thread; the
+    /// reactor appends it to the topic's log and writes the sockets.
+    ///
+    /// Events of one thread on one topic arrive in the order of publishing. When fan-out cannot
+    /// keep up, the reactor takes nothing more from the queue until it can; the queue fills, and
+    /// the publisher learns of it here instead of memory growing.
+    ///
+    /// ```
+    /// use starwheel::{Reactor, Router, Sse, Topic};
+    /// let news = Topic::new("news");
+    /// let watched = news.clone();
+    /// let router = Router::new().get("/news", move |_req, _cx| Sse::new().subscribe(&watched));
+    /// let mut reactor = Reactor::new(router)?;
+    /// let handle = reactor.handle();
+    /// std::thread::spawn(move || {
+    ///     if let Err(full) = handle.publish(&news, "to everybody") {
+    ///         eprintln!("not published: {}", full.0);
+    ///     }
+    ///     handle.shutdown();
+    /// });
+    /// reactor.run()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Full`] with the event when 65,536 commands or 16 MiB of events wait already, or the
+    /// reactor is gone.
+    pub fn publish<E: Encode>(&self, topic: &Topic, event: E) -> Result<(), Full<E>> {
+        if !self.shared.has_room() {
+            return Err(Full(event));
+        }
+        let mut encoded = EventBuffer::new();
+        encoded.push(&event);
+        let command = Command::Publish(topic.clone(), encoded.into_bytes());
+        self.shared.push(command).map_err(|_| Full(event))
+    }
+
+    /// Publishes several events on one topic with one look at the queue and one wake-up; in each
+    /// client's stream nothing comes between them.
+    ///
+    /// ```
+    /// # use starwheel::{Handle, Topic};
+    /// fn replay(handle: &Handle, topic: &Topic, lines: &[String]) {
+    ///     if handle.publish_batch(topic, lines).is_err() {
+    ///         log::warn!("the reactor is overloaded");
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish); then none of them is published.
+    pub fn publish_batch<I>(&self, topic: &Topic, events: I) -> Result<(), Full<I>>
+    where
+        I: IntoIterator + Clone,
+        I::Item: Encode,
+    {
+        if !self.shared.has_room() {
+            return Err(Full(events));
+        }
+        let encode = |event: I::Item| {
+            let mut encoded = EventBuffer::new();
+            encoded.push(&event);
+            Command::Publish(topic.clone(), encoded.into_bytes())
+        };
+        let commands = events.clone().into_iter().map(encode).collect();
+        self.shared.push_all(commands).map_err(|_| Full(events))
+    }
+
+    /// The figures of the reactor, at most 100 ms old while it is busy.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Hands over a connected socket that somebody else accepted, with the bytes of the request
@@ -130,16 +213,43 @@ impl Handle {
 
 impl Shared {
     pub(super) fn new(waker: Waker) -> Self {
-        let queue = Mutex::new(Queue { commands: VecDeque::new(), open: true });
-        Self { queue, waker, sleeping: AtomicBool::new(false) }
+        let queue = Mutex::new(Queue { commands: VecDeque::new(), bytes: 0, open: true });
+        Self { queue, waker, sleeping: AtomicBool::new(false), stats: Mutex::default() }
+    }
+
+    /// Whether a command would be taken now, to be known before the work of making it.
+    fn has_room(&self) -> bool {
+        self.lock().has_room(1)
+    }
+
+    fn push(&self, command: Command) -> Result<(), Command> {
+        let mut queue = self.lock();
+        if !queue.has_room(1) {
+            return Err(command);
+        }
+        queue.push(command);
+        drop(queue);
+        self.wake();
+        Ok(())
+    }
+
+    fn push_all(&self, commands: Vec<Command>) -> Result<(), Vec<Command>> {
+        let mut queue = self.lock();
+        if !queue.has_room(commands.len()) {
+            return Err(commands);
+        }
+        commands.into_iter().for_each(|command| queue.push(command));
+        drop(queue);
+        self.wake();
+        Ok(())
     }
 
     fn push_with<T>(&self, value: T, command: impl FnOnce(T) -> Command) -> Result<(), Full<T>> {
         let mut queue = self.lock();
-        if !queue.open || queue.commands.len() >= COMMANDS_MAX {
+        if !queue.has_room(1) {
             return Err(Full(value));
         }
-        queue.commands.push_back(command(value));
+        queue.push(command(value));
         drop(queue);
         self.wake();
         Ok(())
@@ -158,10 +268,31 @@ impl Shared {
         !self.lock().commands.is_empty()
     }
 
-    /// Takes all commands that wait.
-    pub(super) fn wake_up(&self) -> VecDeque<Command> {
+    /// The reactor is awake: pushing needs no system call from now on.
+    pub(super) fn wake_up(&self) {
         self.sleeping.store(false, Ordering::SeqCst);
-        mem::take(&mut self.lock().commands)
+    }
+
+    pub(super) fn copy_stats(&self, stats: &Stats) {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone_from(stats);
+    }
+
+    /// How many commands wait.
+    pub(super) fn depth(&self) -> usize {
+        self.lock().commands.len()
+    }
+
+    /// Takes up to `most` commands.
+    pub(super) fn take(&self, most: usize) -> VecDeque<Command> {
+        let mut queue = self.lock();
+        if queue.commands.len() <= most {
+            queue.bytes = 0;
+            return mem::take(&mut queue.commands);
+        }
+        let rest = queue.commands.split_off(most);
+        let taken = mem::replace(&mut queue.commands, rest);
+        queue.bytes -= taken.iter().map(Command::bytes).sum::<usize>();
+        taken
     }
 
     /// The reactor is gone; what waits is dropped, what comes is given back.
@@ -193,6 +324,27 @@ fn log_wake_error(error: &io::Error) {
     log::error!("the reactor cannot be woken: {error}");
 }
 
+impl Queue {
+    fn has_room(&self, commands: usize) -> bool {
+        self.open && self.commands.len() + commands <= COMMANDS_MAX && self.bytes < BYTES_MAX
+    }
+
+    fn push(&mut self, command: Command) {
+        self.bytes += command.bytes();
+        self.commands.push_back(command);
+    }
+}
+
+impl Command {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Publish(_, events) => events.len(),
+            Self::Adopt(_, read_already) => read_already.len(),
+            Self::Run(_) | Self::Drain(_) | Self::Shutdown => 0,
+        }
+    }
+}
+
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("sleeping", &self.sleeping).finish_non_exhaustive()
@@ -221,3 +373,5 @@ impl<T> Error for Full<T> {}
 
 /// Commands that may wait for one turn.
 const COMMANDS_MAX: usize = 65_536;
+/// Bytes of events that may wait, as far as they are known before the last one is pushed.
+const BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -34,7 +34,7 @@ use self::{
     socket::Socket,
 };
 use crate::{
-    engine::{Config, Engine, Handler, Readiness, Stats},
+    engine::{Config, Context, Engine, Handler, Readiness, Stats},
     http::Peer,
 };
 
@@ -73,6 +73,7 @@ pub struct Reactor {
     shared: Arc<Shared>,
     /// The poller may have more events than one turn took, or commands came while it was busy.
     busy: bool,
+    stats_copied_ms: u64,
     #[cfg(feature = "signals")]
     signals: Option<signals::Signals>,
 }
@@ -97,7 +98,7 @@ impl Reactor {
         let shared = Arc::new(Shared::new(waker));
         shared.fall_asleep();
         Ok(Self {
-            engine: Engine::new(config, Box::new(handler)),
+            engine: Engine::new(config, clock::epoch(), Box::new(handler)),
             poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
             acceptors: Vec::new(),
@@ -106,6 +107,7 @@ impl Reactor {
             alarm,
             shared,
             busy: false,
+            stats_copied_ms: 0,
             #[cfg(feature = "signals")]
             signals: None,
         })
@@ -162,6 +164,21 @@ impl Reactor {
         Handle::new(Arc::clone(&self.shared))
     }
 
+    /// Lends the reactor as closures see it: for timers, topic updaters and the like that are
+    /// set up before it runs. What is caused here happens in the next turn.
+    ///
+    /// ```
+    /// # use starwheel::{Reactor, Reply, Request, Context};
+    /// # use std::time::Duration;
+    /// # let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Reply::text("hi"))?;
+    /// reactor.context().after(Duration::from_secs(3600), |cx| cx.shutdown());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn context(&mut self) -> Context<'_> {
+        self.busy = true;
+        self.engine.context()
+    }
+
     /// The figures so far.
     #[must_use]
     pub fn stats(&self) -> &Stats {
@@ -208,12 +225,10 @@ impl Reactor {
         {
             return Err(error);
         }
-        let commands = self.shared.wake_up();
+        self.shared.wake_up();
         let now_ms = self.clock.now_ms();
         self.engine.begin_turn(now_ms, self.clock.unix_seconds(now_ms));
-        for command in commands {
-            self.obey(command);
-        }
+        self.obey_commands();
         self.handle_events();
         self.accept(now_ms);
         let connections = self.engine.stats().connections;
@@ -243,8 +258,26 @@ impl Reactor {
         }
     }
 
+    /// Commands in slices, and none while fan-out lags behind: the queue then fills up, and
+    /// publishers learn of it.
+    fn obey_commands(&mut self) {
+        self.engine.set_queue_depth(self.shared.depth());
+        let mut left = COMMANDS_PER_TURN;
+        while left > 0 && self.engine.takes_publishes() {
+            let commands = self.shared.take(COMMANDS_PER_SLICE);
+            if commands.is_empty() {
+                return;
+            }
+            left -= 1;
+            for command in commands {
+                self.obey(command);
+            }
+        }
+    }
+
     fn obey(&mut self, command: Command) {
         match command {
+            Command::Publish(topic, events) => self.engine.publish_bytes(&topic, &events),
             Command::Run(call) => self.engine.run(call),
             Command::Adopt(stream, read_already) => self.adopt(stream, &read_already),
             Command::Drain(window) => self.drain(window),
@@ -318,9 +351,20 @@ impl Reactor {
         }
     }
 
+    /// Copies the figures for other threads, now and then while busy, and before a long sleep.
+    fn publish_stats(&mut self) {
+        let now_ms = self.clock.now_ms();
+        let sleeps = self.engine.next_deadline().is_none_or(|next| next > now_ms + STATS_AGE_MS);
+        if sleeps || now_ms >= self.stats_copied_ms + STATS_AGE_MS {
+            self.stats_copied_ms = now_ms;
+            self.shared.copy_stats(self.engine.stats());
+        }
+    }
+
     /// Sets the alarm and tells other threads that they have to wake us from now on. Done at the
     /// end of a turn, not at the start of the next, so that somebody else may watch `as_fd`.
     fn prepare_sleep(&mut self) -> io::Result<()> {
+        self.publish_stats();
         if self.shared.fall_asleep() {
             self.busy = true;
         }
@@ -378,7 +422,12 @@ const ALARM: Token = Token(usize::MAX - 1);
 const SIGNALS: Token = Token(usize::MAX - 2);
 /// Above every index of a connection; there are not that many descriptors.
 const FIRST_LISTENER: usize = usize::MAX / 2;
+/// Commands taken under one lock, and how many times in one turn.
+const COMMANDS_PER_SLICE: usize = 256;
+const COMMANDS_PER_TURN: u32 = 64;
 /// Events taken from the poller at once.
 const EVENTS_PER_TURN: usize = 1024;
+/// How old the figures of `Handle::stats` may be while the reactor is busy.
+const STATS_AGE_MS: u64 = 100;
 /// Between two attempts to accept when the system has no more descriptors.
 const ACCEPT_PAUSE_MS: u64 = 100;

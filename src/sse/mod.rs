@@ -20,6 +20,7 @@ mod buffer;
 mod encode;
 mod event;
 mod field;
+mod place;
 
 pub use buffer::{DataWriter, EventBuffer};
 pub use encode::Encode;
@@ -27,3 +28,4 @@ pub use event::Event;
 pub use field::{EventError, EventId, EventName};
 
 pub(crate) use field::Retry;
+pub(crate) use place::id_place;

@@ -111,7 +111,7 @@ impl Simulation {
 
     /// A simulation with settings of your own. `seed` decides which [`Faults`] strike when.
     pub fn with_config(config: Config, seed: u64, handler: impl Handler + 'static) -> Self {
-        let mut engine = Engine::new(config, Box::new(handler));
+        let mut engine = Engine::new(config, "sim".into(), Box::new(handler));
         engine.begin_turn(0, UNIX_SECONDS_AT_START);
         Self { engine, network: Network::new(seed), connections: Vec::new(), now_ms: 0 }
     }

@@ -1,0 +1,105 @@
+//! Which topics a stream is subscribed to: mostly none or one, and then without heap memory.
+
+/// A place in a topic's list of subscribers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Subscription {
+    pub(crate) topic: u32,
+    /// Moves when another subscriber leaves.
+    pub(crate) place: u32,
+}
+
+/// The subscriptions of one stream, in the order in which they were made.
+#[derive(Debug, Default)]
+pub(crate) enum Subscriptions {
+    #[default]
+    None,
+    One(Subscription),
+    // Boxed once more, so that streams with one topic or none stay small.
+    #[expect(clippy::box_collection, reason = "sixteen bytes in every stream")]
+    Many(Box<Vec<Subscription>>),
+}
+
+impl Subscriptions {
+    pub(crate) fn as_slice(&self) -> &[Subscription] {
+        match self {
+            Self::None => &[],
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+
+    pub(crate) fn find(&self, topic: u32) -> Option<Subscription> {
+        self.as_slice().iter().copied().find(|subscription| subscription.topic == topic)
+    }
+
+    /// Adds a topic that is not among them yet.
+    pub(crate) fn add(&mut self, subscription: Subscription) {
+        debug_assert!(self.find(subscription.topic).is_none());
+        *self = match std::mem::take(self) {
+            Self::None => Self::One(subscription),
+            Self::One(one) => Self::Many(Box::new(vec![one, subscription])),
+            Self::Many(mut many) => {
+                many.push(subscription);
+                Self::Many(many)
+            }
+        };
+    }
+
+    pub(crate) fn remove(&mut self, topic: u32) -> Option<Subscription> {
+        let removed = self.find(topic)?;
+        *self = match std::mem::take(self) {
+            Self::None | Self::One(_) => Self::None,
+            Self::Many(mut many) => {
+                many.retain(|subscription| subscription.topic != topic);
+                match many.as_slice() {
+                    [one] => Self::One(*one),
+                    _ => Self::Many(many),
+                }
+            }
+        };
+        Some(removed)
+    }
+
+    /// The topic has put this subscriber elsewhere in its list.
+    pub(crate) fn moved(&mut self, topic: u32, place: u32) {
+        let found = match self {
+            Self::None => None,
+            Self::One(one) => Some(one).filter(|one| one.topic == topic),
+            Self::Many(many) => many.iter_mut().find(|one| one.topic == topic),
+        };
+        debug_assert!(found.is_some(), "a subscriber knows its topics");
+        if let Some(subscription) = found {
+            subscription.place = place;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on(topic: u32) -> Subscription {
+        Subscription { topic, place: 10 * topic }
+    }
+
+    #[test]
+    fn one_topic_costs_sixteen_bytes() {
+        assert_eq!(size_of::<Subscriptions>(), 16);
+    }
+
+    #[test]
+    fn topics_come_and_go_in_any_order() {
+        let mut subscriptions = Subscriptions::None;
+        for topic in 1..=3 {
+            subscriptions.add(on(topic));
+        }
+        assert_eq!(subscriptions.as_slice(), [on(1), on(2), on(3)]);
+        assert_eq!(subscriptions.remove(2), Some(on(2)));
+        assert_eq!(subscriptions.remove(2), None);
+        subscriptions.moved(3, 7);
+        assert_eq!(subscriptions.remove(1), Some(on(1)));
+        assert!(matches!(subscriptions, Subscriptions::One(Subscription { topic: 3, place: 7 })));
+        subscriptions.remove(3);
+        assert_eq!(subscriptions.as_slice(), []);
+    }
+}

@@ -1,0 +1,317 @@
+//! Fan-out: from the logs of topics straight to sockets, in slices.
+
+use std::{
+    io::{ErrorKind, IoSlice},
+    mem,
+};
+
+use super::{
+    Engine, Transport,
+    calls::{Panicked, guard},
+    core::{Core, Slot, TimerCall, TopicUpdater},
+    feed::Feed,
+    next::Next,
+    output::Output as Scratch,
+    topics::Topics,
+};
+use crate::{
+    conn::{Ending, Output, Phase, Subscription, millis},
+    error::CloseReason,
+    http::StreamFraming,
+    topic::{Backpressure, Frame},
+};
+
+impl<T: Transport> Engine<T> {
+    /// Offers what was published to the subscribers, up to a turn's share of deliveries. Topics
+    /// take turns, and what one pass meets includes all that came since it began: events that
+    /// come faster than passes leave together, in one write.
+    pub(super) fn fan_out(&mut self) {
+        let mut budget = DELIVERIES_PER_TURN;
+        while budget > 0
+            && let Some(index) = self.core.topics.fan_out.pop_front()
+        {
+            self.go_on_with_pass(index, &mut budget);
+        }
+    }
+
+    fn go_on_with_pass(&mut self, index: u32, budget: &mut u32) {
+        loop {
+            let Some(state) = self.core.topics.state(index) else { return };
+            let Some(pass) = &mut state.pass else { return };
+            let Some(subscriber) = state.subscribers.get(pass.next_place).copied() else {
+                let took_ms = self.core.now.saturating_sub(pass.began);
+                self.core.stats.fan_out_ms.add(took_ms);
+                return self.core.topics.end_pass(index, self.core.now);
+            };
+            if *budget == 0 {
+                return self.core.topics.fan_out.push_back(index);
+            }
+            let place = pass.next_place;
+            pass.next_place += 1;
+            if subscriber.cursor < state.log.last_sequence() {
+                *budget -= 1;
+                let passed_by = state.log.has_passed_by(subscriber.cursor);
+                let cut =
+                    passed_by && state.topic.options().backpressure == Backpressure::Disconnect;
+                if cut {
+                    self.core.end_stream_at(subscriber.conn, CloseReason::Slow);
+                } else {
+                    self.offer(subscriber.conn);
+                }
+            }
+            if let Some(state) = self.core.topics.state(index)
+                && let (Some(pass), Some(seen)) = (&mut state.pass, state.subscribers.get(place))
+            {
+                pass.seen_by_all = pass.seen_by_all.min(seen.cursor);
+            }
+        }
+    }
+
+    /// A blocked stream goes on by itself when its socket takes more.
+    fn offer(&mut self, index: u32) {
+        if self.core.conn(index).is_some_and(|conn| conn.output != Output::Blocked) {
+            self.flush_one(index);
+        }
+    }
+
+    /// Writes what the stream has not been given of its topics, as much as fits one vectored
+    /// write. Called with an empty outbox.
+    pub(super) fn write_frames(&mut self, index: u32) -> Written {
+        if !self.core.skip_what_is_lost(index) {
+            return Written::Nothing;
+        }
+        let Some(Slot::Conn(conn)) = self.core.slots.get_mut(index as usize) else {
+            return Written::Nothing;
+        };
+        if !conn.outbox.is_empty() {
+            return Written::Some; // A gap event goes first.
+        }
+        let Phase::Streaming(streaming) = &mut conn.phase else { return Written::Nothing };
+        let topics = &mut self.core.topics;
+        let batch = Batch::gather(topics, streaming.subscriptions.as_slice());
+        let frames = &batch.frames[..batch.length];
+        let Some(Some((first, _))) = frames.first() else { return Written::Nothing };
+        let Some(transport) = &mut self.transports[index as usize] else { return Written::Nothing };
+        let result = match frames.len() {
+            1 => transport.write(first.framed(conn.framing)),
+            _ => transport.write_vectored(&batch.slices(conn.framing)[..batch.length]),
+        };
+        let written = match result {
+            Ok(written) => written,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                conn.output = Output::Blocked;
+                return Written::Blocked;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Written::Some,
+            Err(error) => {
+                self.lose(index, &error);
+                return Written::Nothing;
+            }
+        };
+        streaming.last_write = self.core.now;
+        self.core.stats.bytes_out += written as u64;
+
+        // What was written in part becomes the outbox: the frame is shared, not copied, and stays
+        // alive for this stream even if the log lets it go.
+        let mut left = written;
+        let mut given = [(Subscription { topic: 0, place: 0 }, 0); FRAMES_PER_WRITE];
+        let mut given_length = 0;
+        for (frame, subscription) in frames.iter().flatten() {
+            let bytes = frame.framed(conn.framing);
+            if left == 0 {
+                break;
+            }
+            if left < bytes.len() {
+                match conn.framing {
+                    StreamFraming::Chunked => {
+                        conn.outbox.push_shared(&frame.bytes, left, &mut self.core.pool);
+                    }
+                    StreamFraming::UntilClose => {
+                        conn.outbox.push(&bytes[left..], &mut self.core.pool);
+                    }
+                }
+            }
+            left = left.saturating_sub(bytes.len());
+            given[given_length] = (*subscription, frame.sequence);
+            given_length += 1;
+        }
+        self.core.stats.delivered += given_length as u64;
+        for (subscription, sequence) in &given[..given_length] {
+            if let Some(state) = topics.state(subscription.topic) {
+                state.subscribers[subscription.place as usize].cursor = *sequence;
+            }
+        }
+        Written::Some
+    }
+}
+
+impl<T: Transport> Engine<T> {
+    /// A driven topic has got its first subscriber.
+    pub(super) fn render_now(&mut self, topic: u32, timer: u32) {
+        let driven_by = self.core.topics.state(topic).and_then(|state| state.driver);
+        if !driven_by.is_some_and(|driver| driver.timer.index == timer) {
+            return;
+        }
+        let Some(Slot::Timer(slot)) = self.core.slots.get(timer as usize) else { return };
+        let deadline = self.core.now + u64::from(slot.interval_ms);
+        self.core.rearm_timer(timer, deadline);
+        if let Some(TimerCall::Drive(topic, updater)) = self.timers.remove(&timer) {
+            self.render(topic, timer, updater);
+        }
+    }
+
+    /// Runs a topic's updater and publishes what it sent, unless that is what it sent last time.
+    pub(super) fn render(&mut self, topic: u32, timer: u32, mut updater: TopicUpdater) {
+        self.core.stats.ticks += 1;
+        self.core.scratch.begin();
+        let core = &mut self.core;
+        let next = guard("the updater of a topic", || updater(&mut Feed::new(core, topic)));
+        self.timers.insert(timer, TimerCall::Drive(topic, updater));
+        let core = &mut self.core;
+        match next {
+            Ok(Next::Close | Next::Drop) => {
+                core.publish_render(topic, timer);
+                core.stop_driving(topic);
+            }
+            Ok(Next::After(delay)) => {
+                core.publish_render(topic, timer);
+                let deadline = core.now.saturating_add(millis(delay).max(1));
+                if core.wheel.deadline(timer).is_some() {
+                    core.rearm_timer(timer, deadline);
+                }
+            }
+            Ok(Next::Again) => core.publish_render(topic, timer),
+            Ok(Next::Fail(error)) => {
+                log::warn!("the updater of a topic failed: {}", error.to_string().escape_debug());
+            }
+            Err(Panicked) => core.stats.panics += 1,
+        }
+    }
+
+    /// A stream that ends in order gets what was published before its end.
+    pub(super) fn give_last_frames(&mut self, index: u32) {
+        let Some(conn) = self.core.conn(index) else { return };
+        let blocked = conn.output == Output::Blocked;
+        let Some(streaming) = conn.streaming() else { return };
+        let in_order = matches!(streaming.ending, Some(Ending::Finish | Ending::Drop));
+        if in_order && !blocked && !streaming.subscriptions.as_slice().is_empty() {
+            self.flush_one(index);
+        }
+    }
+}
+
+/// What [`Engine::write_frames`] came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// Nothing was left to write, or nobody to write to.
+    Nothing,
+    /// Something; there may be more, also in the outbox.
+    Some,
+    /// The socket takes nothing now.
+    Blocked,
+}
+
+/// Frames for one stream in the order in which they were published, whatever their topic.
+struct Batch<'a> {
+    frames: [Option<(&'a Frame, Subscription)>; FRAMES_PER_WRITE],
+    length: usize,
+}
+
+impl<'a> Batch<'a> {
+    fn gather(topics: &'a Topics, subscriptions: &[Subscription]) -> Self {
+        let mut batch = Self { frames: [None; FRAMES_PER_WRITE], length: 0 };
+        if let [only] = subscriptions {
+            if let Some((log, cursor)) = topics.position(*only) {
+                for frame in log.after(cursor).take(FRAMES_PER_WRITE) {
+                    batch.push(frame, *only);
+                }
+            }
+            return batch;
+        }
+        // A merge by sequence: what was taken last is a lower bound for all topics alike.
+        let mut taken = 0;
+        while batch.length < FRAMES_PER_WRITE {
+            let next = subscriptions.iter().filter_map(|&subscription| {
+                let (log, cursor) = topics.position(subscription)?;
+                Some((log.after(cursor.max(taken)).next()?, subscription))
+            });
+            let Some((frame, subscription)) = next.min_by_key(|(frame, _)| frame.sequence) else {
+                break;
+            };
+            taken = frame.sequence;
+            batch.push(frame, subscription);
+        }
+        batch
+    }
+
+    fn push(&mut self, frame: &'a Frame, subscription: Subscription) {
+        self.frames[self.length] = Some((frame, subscription));
+        self.length += 1;
+    }
+
+    fn slices(&self, framing: StreamFraming) -> [IoSlice<'a>; FRAMES_PER_WRITE] {
+        self.frames.map(|frame| {
+            IoSlice::new(frame.map_or(&[], |(frame, _): (&'a Frame, _)| frame.framed(framing)))
+        })
+    }
+}
+
+impl Core {
+    /// Publishes what the updater driven by `timer` has sent; nothing if it was replaced meanwhile.
+    fn publish_render(&mut self, topic: u32, timer: u32) {
+        let hash = self.scratch.hash();
+        let Some(state) = self.topics.state(topic) else { return };
+        let Some(driver) = &mut state.driver else { return };
+        if driver.timer.index != timer || self.scratch.events().is_empty() {
+            return;
+        }
+        // The first subscriber after a while gets the render even if the last one was the same.
+        let anew = state.log.is_empty();
+        if driver.last_output.replace(hash) == Some(hash) && !anew {
+            self.stats.ticks_unchanged += 1;
+            return;
+        }
+        let scratch = mem::replace(&mut self.scratch, Scratch::new());
+        self.publish_encoded(topic, scratch.events());
+        self.scratch = scratch;
+    }
+
+    /// Applies the backpressure policies of topics whose logs have passed this stream by. False
+    /// when the stream takes no more frames.
+    fn skip_what_is_lost(&mut self, index: u32) -> bool {
+        let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return false };
+        let Phase::Streaming(streaming) = &mut conn.phase else { return false };
+        if !matches!(streaming.ending, None | Some(Ending::Finish | Ending::Drop)) {
+            return false;
+        }
+        for &subscription in streaming.subscriptions.as_slice() {
+            let Some(state) = self.topics.state(subscription.topic) else { continue };
+            let cursor = state.subscribers[subscription.place as usize].cursor;
+            if !state.log.has_passed_by(cursor) {
+                continue;
+            }
+            self.stats.passed_by += 1;
+            let go_on_at = match state.topic.options().backpressure {
+                Backpressure::Disconnect => {
+                    self.end_stream_at(index, CloseReason::Slow);
+                    return false;
+                }
+                Backpressure::Latest => state.log.newest_cursor(),
+                Backpressure::DropOldest => {
+                    self.aside.begin();
+                    self.aside.push(&state.topic.gap());
+                    conn.outbox.push(self.aside.seal(conn.framing), &mut self.pool);
+                    self.stats.gaps += 1;
+                    state.log.oldest_cursor()
+                }
+            };
+            state.subscribers[subscription.place as usize].cursor = go_on_at;
+        }
+        true
+    }
+}
+
+/// Deliveries in one turn: about a millisecond of system calls, so that ticks stay on time.
+const DELIVERIES_PER_TURN: u32 = 256;
+/// Frames that leave in one vectored write; what one costs does not depend on their number.
+const FRAMES_PER_WRITE: usize = 16;

@@ -1,0 +1,397 @@
+//! The topics of a reactor: who subscribes, and what is published. No user code is called here.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
+
+use slab::Slab;
+
+use super::{
+    context::TimerId,
+    core::{Birth, Core, Death, Slot, TimerCall, TopicUpdater},
+    sse::interval_ms,
+    stream::StreamId,
+};
+use crate::{
+    conn::{Conn, Subscription},
+    sse::Encode,
+    topic::{Frame, History, JoinAt, Log, Resume, Retain, Topic},
+};
+
+/// All topics that are in use.
+#[derive(Debug, Default)]
+pub(super) struct Topics {
+    by_name: HashMap<Arc<str>, u32>,
+    states: Slab<TopicState>,
+    /// Topics with a pass to make or to finish, in turn; each once.
+    pub(super) fan_out: VecDeque<u32>,
+    /// Bytes published that some pass has not yet offered to everybody.
+    pub(super) unoffered_bytes: usize,
+    /// The last sequence given; one series for all topics.
+    sequence: u64,
+    /// Makes ids of this process differ from those of any other.
+    pub(super) epoch: String,
+    frame_scratch: Vec<u8>,
+}
+
+/// One topic: its log, its subscribers, and how far the present pass over them has come.
+#[derive(Debug)]
+pub(super) struct TopicState {
+    pub(super) topic: Topic,
+    pub(super) log: Log,
+    pub(super) subscribers: Vec<Subscriber>,
+    pub(super) pass: Option<Pass>,
+    /// Everything up to here has been offered to every subscriber.
+    pub(super) offered: u64,
+    /// Published since the present pass began.
+    pub(super) unoffered_bytes: usize,
+    pub(super) driver: Option<Driver>,
+    /// A timer looks once in a while whether an unused topic can be forgotten.
+    watched: bool,
+    last_use: u64,
+}
+
+/// A stream's cursor on a topic's log: sixteen bytes, walked in memory order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Subscriber {
+    pub(super) conn: u32,
+    /// The sequence of the last frame that the stream has been given.
+    pub(super) cursor: u64,
+}
+
+/// One walk over the subscribers, made in slices.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pass {
+    pub(super) next_place: usize,
+    /// When, in milliseconds.
+    pub(super) began: u64,
+    /// What has been published when it began; more may come while it lasts.
+    pub(super) up_to: u64,
+    /// The least cursor met so far.
+    pub(super) seen_by_all: u64,
+    /// Bytes that count as offered when it ends.
+    pub(super) bytes: usize,
+}
+
+/// The timer of a topic's updater; its closure waits in the engine.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Driver {
+    pub(super) timer: TimerId,
+    /// Hash of what it published last.
+    pub(super) last_output: Option<u64>,
+}
+
+impl Topics {
+    pub(super) fn new(epoch: String) -> Self {
+        Self { epoch, ..Self::default() }
+    }
+
+    pub(super) fn state(&mut self, index: u32) -> Option<&mut TopicState> {
+        self.states.get_mut(index as usize)
+    }
+
+    /// The log of a subscription, and its cursor on it.
+    pub(super) fn position(&self, subscription: Subscription) -> Option<(&Log, u64)> {
+        let state = self.states.get(subscription.topic as usize)?;
+        Some((&state.log, state.subscribers.get(subscription.place as usize)?.cursor))
+    }
+
+    pub(super) fn find(&self, topic: &Topic) -> Option<u32> {
+        self.by_name.get(topic.shared_name()).copied()
+    }
+
+    /// The topic's state, begun now if it is not in use.
+    pub(super) fn open(&mut self, topic: &Topic, now: u64) -> u32 {
+        if let Some(index) = self.find(topic) {
+            return index;
+        }
+        let state = TopicState {
+            topic: topic.clone(),
+            log: Log::new(self.sequence),
+            subscribers: Vec::new(),
+            pass: None,
+            offered: self.sequence,
+            unoffered_bytes: 0,
+            driver: None,
+            watched: false,
+            last_use: now,
+        };
+        let index = u32::try_from(self.states.insert(state)).expect("fewer than 2^32 topics");
+        self.by_name.insert(Arc::clone(topic.shared_name()), index);
+        index
+    }
+
+    /// Starts a pass over the subscribers, unless one is on its way already.
+    fn begin_pass(&mut self, index: u32, now: u64) {
+        let Some(state) = self.states.get_mut(index as usize) else { return };
+        if state.pass.is_none() {
+            let bytes = mem::take(&mut state.unoffered_bytes);
+            let up_to = state.log.last_sequence();
+            state.pass = Some(Pass { next_place: 0, began: now, up_to, seen_by_all: up_to, bytes });
+            self.fan_out.push_back(index);
+        }
+    }
+
+    /// A pass has reached the last subscriber.
+    pub(super) fn end_pass(&mut self, index: u32, now: u64) {
+        let Some(state) = self.states.get_mut(index as usize) else { return };
+        let Some(pass) = state.pass.take() else { return };
+        self.unoffered_bytes -= pass.bytes;
+        state.offered = pass.up_to;
+        state.log.trim(pass.seen_by_all, state.topic.options());
+        state.log.evict(state.topic.options(), state.offered);
+        if state.log.last_sequence() > pass.up_to {
+            self.begin_pass(index, now);
+        }
+    }
+}
+
+impl TopicState {
+    fn keeps_something(&self) -> bool {
+        let options = self.topic.options();
+        options.history == History::On || options.retain == Retain::Last || self.driver.is_some()
+    }
+
+    fn is_unused(&self, now: u64) -> bool {
+        self.subscribers.is_empty()
+            && self.driver.is_none()
+            && (!self.keeps_something()
+                || (self.topic.is_last_clone() && now >= self.last_use + FORGET_AFTER_MS))
+    }
+}
+
+impl Core {
+    /// Publishes one event. Returns the number of subscribers it will be offered to.
+    pub(super) fn publish(&mut self, topic: &Topic, event: &(impl Encode + ?Sized)) -> usize {
+        let Some(index) = self.topic_to_publish_on(topic) else { return 0 };
+        let mut aside = mem::take(&mut self.publish_buffer);
+        aside.clear();
+        aside.push(event);
+        let subscribers = self.publish_encoded(index, aside.as_bytes());
+        self.publish_buffer = aside;
+        subscribers
+    }
+
+    /// Publishes events that another thread has encoded.
+    pub(super) fn publish_bytes(&mut self, topic: &Topic, events: &[u8]) -> usize {
+        match self.topic_to_publish_on(topic) {
+            Some(index) => self.publish_encoded(index, events),
+            None => 0,
+        }
+    }
+
+    /// `None` when nobody listens and nothing is to be kept.
+    fn topic_to_publish_on(&mut self, topic: &Topic) -> Option<u32> {
+        if let Some(index) = self.topics.find(topic) {
+            return Some(index);
+        }
+        let options = topic.options();
+        let keeps = options.history == History::On || options.retain == Retain::Last;
+        keeps.then(|| self.topics.open(topic, self.now))
+    }
+
+    pub(super) fn publish_encoded(&mut self, index: u32, events: &[u8]) -> usize {
+        let topics = &mut self.topics;
+        let Some(state) = topics.states.get_mut(index as usize) else { return 0 };
+        if events.is_empty() {
+            return state.subscribers.len();
+        }
+        topics.sequence += 1;
+        let epoch = match state.topic.options().history {
+            History::On => Some(topics.epoch.as_str()),
+            History::Off => None,
+        };
+        let frame = Frame::new(topics.sequence, events, epoch, &mut topics.frame_scratch);
+        self.stats.published += 1;
+        state.last_use = self.now;
+        let subscribers = state.subscribers.len();
+        if subscribers == 0 {
+            state.offered = frame.sequence;
+            state.log.push(frame);
+            state.log.evict(state.topic.options(), state.offered);
+            state.log.trim(state.offered, state.topic.options());
+            self.watch_topic(index);
+            return 0;
+        }
+        state.unoffered_bytes += frame.bytes.len();
+        topics.unoffered_bytes += frame.bytes.len();
+        state.log.push(frame);
+        state.log.evict(state.topic.options(), state.offered);
+        topics.begin_pass(index, self.now);
+        subscribers
+    }
+
+    /// Subscribes a stream; false if it has ended or is subscribed already. With `last_event_id`,
+    /// a client that comes back goes on behind what it has seen.
+    pub(super) fn subscribe(
+        &mut self,
+        id: StreamId,
+        topic: &Topic,
+        join_at: JoinAt,
+        last_event_id: Option<&str>,
+    ) -> bool {
+        if !self.is_live(id) {
+            return false;
+        }
+        let index = self.topics.open(topic, self.now);
+        let topics = &mut self.topics;
+        let Some(state) = topics.states.get_mut(index as usize) else { return false };
+        let Some(Slot::Conn(conn)) = self.slots.get_mut(id.index as usize) else { return false };
+        let Some(streaming) = conn.streaming() else { return false };
+        if streaming.subscriptions.find(index).is_some() {
+            return false;
+        }
+        let options = state.topic.options();
+        let fresh = match (join_at, options.retain) {
+            (JoinAt::Oldest, _) => state.log.oldest_cursor(),
+            (JoinAt::Live, Retain::Last) => state.log.newest_cursor(),
+            (JoinAt::Live, Retain::Nothing) => state.log.last_sequence(),
+        };
+        let resumed = last_event_id
+            .filter(|_| options.history == History::On)
+            .map(|last| state.log.resume(last, &topics.epoch));
+        let (cursor, gap) = match resumed {
+            None => (fresh, None),
+            Some(Resume::At(cursor)) => (cursor, None),
+            Some(Resume::Gap(cursor)) => {
+                let retained = options.retain == Retain::Last;
+                let cursor = if retained { cursor.min(fresh) } else { cursor };
+                (cursor, Some(state.topic.clone()))
+            }
+        };
+        let place = state.subscribers.len() as u32;
+        state.subscribers.push(Subscriber { conn: id.index, cursor });
+        state.last_use = self.now;
+        streaming.subscriptions.add(Subscription { topic: index, place });
+        let behind = state.log.last_sequence() > cursor;
+        let first_driven = (place == 0).then_some(state.driver).flatten();
+        if let Some(driver) = first_driven {
+            self.births.push_back(Birth::Render { topic: index, timer: driver.timer.index });
+        }
+        if let Some(topic) = gap {
+            self.stats.gaps += 1;
+            self.send(id, &topic.gap());
+        }
+        if behind {
+            self.mark_dirty(id.index);
+        }
+        true
+    }
+
+    /// Ends a subscription; false if there was none.
+    pub(super) fn unsubscribe(&mut self, id: StreamId, topic: &Topic) -> bool {
+        let Some(index) = self.topics.find(topic) else { return false };
+        self.is_live(id) && self.leave_topic(id.index, index)
+    }
+
+    /// Ends all subscriptions of a stream that has ended.
+    pub(super) fn leave_topics(&mut self, conn: u32) {
+        while let Some(first) = self
+            .conn(conn)
+            .and_then(Conn::streaming)
+            .and_then(|streaming| streaming.subscriptions.as_slice().first().copied())
+        {
+            self.leave_topic(conn, first.topic);
+        }
+    }
+
+    fn leave_topic(&mut self, conn: u32, index: u32) -> bool {
+        let Some(streaming) = self.conn(conn).and_then(Conn::streaming) else { return false };
+        let Some(left) = streaming.subscriptions.remove(index) else { return false };
+        let now = self.now;
+        let Some(state) = self.topics.state(index) else { return false };
+        let place = left.place as usize;
+        debug_assert_eq!(state.subscribers[place].conn, conn);
+        state.subscribers.swap_remove(place);
+        state.last_use = now;
+        let driver = state.driver.filter(|_| state.subscribers.is_empty());
+        if let Some(moved) = state.subscribers.get(place).copied() {
+            let passed = state.pass.is_some_and(|pass| place < pass.next_place);
+            let behind = state.log.last_sequence() > moved.cursor;
+            if let Some(streaming) = self.conn(moved.conn).and_then(Conn::streaming) {
+                streaming.subscriptions.moved(index, left.place);
+            }
+            // The pass has been here already: the flush of this turn serves the one that came.
+            if passed && behind {
+                self.mark_dirty(moved.conn);
+            }
+        }
+        if let Some(driver) = driver {
+            self.wheel.cancel(driver.timer.index);
+        }
+        self.watch_topic(index);
+        true
+    }
+
+    pub(super) fn subscribers(&self, topic: &Topic) -> usize {
+        let state =
+            self.topics.find(topic).and_then(|index| self.topics.states.get(index as usize));
+        state.map_or(0, |state| state.subscribers.len())
+    }
+
+    /// Forgets the topic if nothing holds it, or has a timer look again later.
+    fn watch_topic(&mut self, index: u32) {
+        let now = self.now;
+        let Some(state) = self.topics.state(index) else { return };
+        if state.is_unused(now) {
+            return self.forget_topic(index);
+        }
+        if state.subscribers.is_empty() && state.driver.is_none() && !state.watched {
+            state.watched = true;
+            let topic = state.topic.shared_name().clone();
+            let call = TimerCall::Once(Box::new(move |cx| cx.review_topic(&topic)));
+            self.add_timer(FORGET_AFTER_MS, 0, call);
+        }
+    }
+
+    pub(super) fn review_topic(&mut self, name: &Arc<str>) {
+        let Some(&index) = self.topics.by_name.get(name) else { return };
+        if let Some(state) = self.topics.state(index) {
+            state.watched = false;
+            self.watch_topic(index);
+        }
+    }
+
+    fn forget_topic(&mut self, index: u32) {
+        let topics = &mut self.topics;
+        let state = topics.states.remove(index as usize);
+        topics.by_name.remove(state.topic.shared_name());
+        topics.fan_out.retain(|other| *other != index);
+        topics.unoffered_bytes -= state.unoffered_bytes + state.pass.map_or(0, |pass| pass.bytes);
+    }
+
+    /// Gives a topic an updater in place of an earlier one.
+    pub(super) fn drive(&mut self, topic: &Topic, interval: Duration, updater: TopicUpdater) {
+        let index = self.topics.open(topic, self.now);
+        let interval_ms = interval_ms(interval);
+        let call = TimerCall::Drive(index, updater);
+        let timer = self.add_timer(interval_ms.into(), interval_ms, call);
+        let Some(state) = self.topics.state(index) else { return };
+        let former = state.driver.replace(Driver { timer, last_output: None });
+        if !state.subscribers.is_empty() {
+            self.births.push_back(Birth::Render { topic: index, timer: timer.index });
+        }
+        if let Some(former) = former {
+            self.end_driver(former);
+        }
+    }
+
+    /// Takes a topic's updater away.
+    pub(super) fn stop_driving(&mut self, index: u32) {
+        if let Some(driver) = self.topics.state(index).and_then(|state| state.driver.take()) {
+            self.end_driver(driver);
+            self.watch_topic(index);
+        }
+    }
+
+    fn end_driver(&mut self, driver: Driver) {
+        self.wheel.cancel(driver.timer.index);
+        self.deaths.push_back(Death::Timer(driver.timer.index));
+    }
+}
+
+/// How long the history of a topic that nobody uses and nobody holds is kept.
+const FORGET_AFTER_MS: u64 = 60_000;

@@ -1,0 +1,276 @@
+//! The log of one topic: frames in order, a bound, and where cursors stand.
+
+use std::{collections::VecDeque, fmt::Write, sync::Arc};
+
+use super::{History, Retain, TopicOptions};
+use crate::http::{CHUNK_END, StreamFraming, chunk_header};
+use crate::sse::id_place;
+
+/// One published event, encoded and framed; the bytes are shared by all subscribers.
+#[derive(Debug, Clone)]
+pub(crate) struct Frame {
+    /// Its place in the one series of all topics. A cursor is the sequence of the last frame seen.
+    pub(crate) sequence: u64,
+    /// Chunk header, event, CR LF.
+    pub(crate) bytes: Arc<[u8]>,
+    header_bytes: u8,
+    /// An id that the publisher has chosen.
+    own_id: Option<Box<str>>,
+}
+
+/// The frames of one topic that may still be needed, oldest first.
+#[derive(Debug)]
+pub(crate) struct Log {
+    frames: VecDeque<Frame>,
+    bytes: usize,
+    /// Everything up to this sequence is gone, or was before the topic began.
+    lost_up_to: u64,
+}
+
+/// Where a client that has seen events before goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resume {
+    /// Right behind what it has seen.
+    At(u64),
+    /// What it has missed is not known any more; it goes on at this cursor, behind a gap event.
+    Gap(u64),
+}
+
+impl Frame {
+    /// Frames the encoded `events`. With `epoch`, the last of them gets an id made of it and the
+    /// sequence, unless it has one of its own.
+    pub(crate) fn new(
+        sequence: u64,
+        events: &[u8],
+        epoch: Option<&str>,
+        scratch: &mut Vec<u8>,
+    ) -> Self {
+        scratch.clear();
+        let mut own_id = None;
+        match epoch.map(|epoch| (epoch, id_place(events))) {
+            Some((epoch, place)) if place.id.is_none() => {
+                scratch.extend_from_slice(&events[..place.offset]);
+                let mut line = String::with_capacity(40);
+                let _infallible = writeln!(line, "id: {epoch}-{sequence}");
+                scratch.extend_from_slice(line.as_bytes());
+                scratch.extend_from_slice(&events[place.offset..]);
+            }
+            found => {
+                let id = found.and_then(|(_, place)| place.id);
+                own_id = id.map(|id| String::from_utf8_lossy(id).into());
+                scratch.extend_from_slice(events);
+            }
+        }
+        let mut header = [0; 18];
+        // An empty event would be an empty chunk, which ends the stream; it is never framed.
+        let header_bytes = chunk_header(scratch.len(), &mut header);
+        let parts = [&header[..header_bytes], scratch, CHUNK_END];
+        Self { sequence, bytes: parts.concat().into(), header_bytes: header_bytes as u8, own_id }
+    }
+
+    /// The bytes as a stream of this framing carries them.
+    pub(crate) fn framed(&self, framing: StreamFraming) -> &[u8] {
+        match framing {
+            StreamFraming::Chunked => &self.bytes,
+            StreamFraming::UntilClose => {
+                &self.bytes[self.header_bytes.into()..self.bytes.len() - CHUNK_END.len()]
+            }
+        }
+    }
+}
+
+impl Log {
+    /// An empty log that begins behind `sequence`.
+    pub(crate) fn new(sequence: u64) -> Self {
+        Self { frames: VecDeque::new(), bytes: 0, lost_up_to: sequence }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    pub(crate) fn push(&mut self, frame: Frame) {
+        debug_assert!(frame.sequence > self.last_sequence(), "sequences grow");
+        self.bytes += frame.bytes.len();
+        self.frames.push_back(frame);
+    }
+
+    /// The sequence of the newest frame; of the log's beginning while it is empty.
+    pub(crate) fn last_sequence(&self) -> u64 {
+        self.frames.back().map_or(self.lost_up_to, |frame| frame.sequence)
+    }
+
+    /// True when frames behind `cursor` are gone.
+    pub(crate) fn has_passed_by(&self, cursor: u64) -> bool {
+        cursor < self.lost_up_to
+    }
+
+    /// The cursor from which everything that is kept is still to come.
+    pub(crate) fn oldest_cursor(&self) -> u64 {
+        self.lost_up_to
+    }
+
+    /// The cursor from which only the newest frame is still to come.
+    pub(crate) fn newest_cursor(&self) -> u64 {
+        self.frames.back().map_or(self.lost_up_to, |frame| frame.sequence - 1).max(self.lost_up_to)
+    }
+
+    /// The frames behind `cursor`, oldest first.
+    pub(crate) fn after(&self, cursor: u64) -> impl Iterator<Item = &Frame> {
+        // Nearly all cursors are at the end, or one before it.
+        let seen = match self.frames.len() {
+            length if length > 1 && self.frames[length - 2].sequence <= cursor => length - 1,
+            _ => self.frames.partition_point(|frame| frame.sequence <= cursor),
+        };
+        self.frames.range(seen..).filter(move |frame| frame.sequence > cursor)
+    }
+
+    /// Lets go of the oldest frames while the log exceeds its bounds, but of none behind `offered`:
+    /// those have not been offered to every subscriber yet.
+    pub(crate) fn evict(&mut self, options: &TopicOptions, offered: u64) {
+        while self.frames.len() > 1
+            && (self.frames.len() > options.log_events || self.bytes > options.log_bytes)
+            && self.frames[0].sequence <= offered
+        {
+            self.pop_front();
+        }
+    }
+
+    /// Lets go of frames that every subscriber has seen, unless they are history or retained.
+    pub(crate) fn trim(&mut self, seen_by_all: u64, options: &TopicOptions) {
+        if options.history == History::On {
+            return;
+        }
+        let kept = usize::from(options.retain == Retain::Last);
+        while self.frames.len() > kept && self.frames[0].sequence <= seen_by_all {
+            self.pop_front();
+        }
+        if self.frames.is_empty() && self.frames.capacity() > IDLE_FRAMES {
+            self.frames.shrink_to(IDLE_FRAMES);
+        }
+    }
+
+    /// Where a client goes on that says `last_event_id`.
+    pub(crate) fn resume(&self, last_event_id: &str, epoch: &str) -> Resume {
+        if let Some(sequence) = sequence_of(last_event_id, epoch) {
+            return match self.has_passed_by(sequence) {
+                true => Resume::Gap(self.lost_up_to),
+                // An id from the future is nonsense; a cursor there would wait for ever.
+                false => Resume::At(sequence.min(self.last_sequence())),
+            };
+        }
+        let known =
+            self.frames.iter().rev().find(|frame| frame.own_id.as_deref() == Some(last_event_id));
+        match known {
+            Some(frame) => Resume::At(frame.sequence),
+            None => Resume::Gap(self.last_sequence()),
+        }
+    }
+
+    fn pop_front(&mut self) {
+        if let Some(frame) = self.frames.pop_front() {
+            self.bytes -= frame.bytes.len();
+            self.lost_up_to = frame.sequence;
+        }
+    }
+}
+
+/// The sequence in an id that this process has given.
+fn sequence_of(id: &str, epoch: &str) -> Option<u64> {
+    let digits = id.strip_prefix(epoch)?.strip_prefix('-')?;
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| digits.parse().ok()).flatten()
+}
+
+/// What an empty log keeps allocated.
+const IDLE_FRAMES: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log_of(sequences: &[u64]) -> Log {
+        let mut log = Log::new(sequences[0] - 1);
+        for &sequence in sequences {
+            log.push(frame(sequence, "data: x\n\n"));
+        }
+        log
+    }
+
+    fn frame(sequence: u64, events: &str) -> Frame {
+        Frame::new(sequence, events.as_bytes(), Some("e"), &mut Vec::new())
+    }
+
+    fn after(log: &Log, cursor: u64) -> Vec<u64> {
+        log.after(cursor).map(|frame| frame.sequence).collect()
+    }
+
+    fn text(frame: &Frame) -> &str {
+        std::str::from_utf8(frame.framed(StreamFraming::UntilClose)).unwrap()
+    }
+
+    #[test]
+    fn a_frame_is_a_chunk_and_carries_its_id_behind_the_event_name() {
+        let named = frame(7, ": hello\nevent: add\ndata: x\n\n");
+        assert_eq!(text(&named), ": hello\nevent: add\nid: e-7\ndata: x\n\n");
+        let length = named.framed(StreamFraming::UntilClose).len();
+        assert!(named.bytes.starts_with(format!("{length:x}\r\n: hello\n").as_bytes()));
+        assert!(named.bytes.ends_with(b"\n\n\r\n"));
+    }
+
+    #[test]
+    fn an_id_of_the_publishers_own_stays() {
+        let own = frame(7, "id: mine\ndata: x\n\n");
+        assert_eq!(text(&own), "id: mine\ndata: x\n\n");
+        assert_eq!(own.own_id.as_deref(), Some("mine"));
+    }
+
+    #[test]
+    fn a_cursor_sees_what_lies_behind_it_whatever_gaps_the_sequence_has() {
+        let log = log_of(&[3, 7, 20]);
+        assert_eq!(after(&log, 2), [3, 7, 20]);
+        assert_eq!(after(&log, 3), [7, 20]);
+        assert_eq!(after(&log, 12), [20]);
+        assert_eq!(after(&log, 20), [0; 0]);
+        assert_eq!(after(&log, log.newest_cursor()), [20]);
+    }
+
+    #[test]
+    fn eviction_keeps_the_bound_but_never_what_was_not_offered() {
+        let options = TopicOptions { log_events: 2, ..TopicOptions::default() };
+        let mut log = log_of(&[1, 2, 3, 4]);
+        log.evict(&options, 1);
+        assert_eq!(after(&log, 0), [2, 3, 4]);
+        log.evict(&options, 4);
+        assert_eq!(after(&log, 0), [3, 4]);
+        assert!(log.has_passed_by(1));
+        assert!(!log.has_passed_by(2));
+    }
+
+    #[test]
+    fn what_everybody_has_seen_is_let_go_but_for_the_retained_last() {
+        let mut log = log_of(&[1, 2, 3]);
+        let retaining = TopicOptions { retain: Retain::Last, ..TopicOptions::default() };
+        log.trim(3, &retaining);
+        assert_eq!(after(&log, 0), [3]);
+        log.trim(3, &TopicOptions::default());
+        assert!(log.is_empty());
+        assert_eq!((log.bytes, log.last_sequence()), (0, 3));
+    }
+
+    #[test]
+    fn resuming_is_exact_or_an_honest_gap() {
+        let options = TopicOptions { log_events: 2, ..TopicOptions::default() };
+        let mut log = log_of(&[1, 2, 3, 4]);
+        log.push(frame(9, "id: mine\ndata: x\n\n"));
+        log.evict(&options, 9);
+        assert_eq!(log.resume("e-4", "e"), Resume::At(4));
+        assert_eq!(log.resume("e-3", "e"), Resume::At(3));
+        assert_eq!(log.resume("e-2", "e"), Resume::Gap(3), "3 is gone, 4 and 9 are still new");
+        assert_eq!(log.resume("mine", "e"), Resume::At(9));
+        for absurd in ["", "e-", "e-+4", "e-99999999999999999999", "other-4", "4"] {
+            assert_eq!(log.resume(absurd, "e"), Resume::Gap(9), "{absurd}");
+        }
+        assert_eq!(log.resume("e-1000", "e"), Resume::At(9), "from the future");
+    }
+}

@@ -1,0 +1,248 @@
+//! Topics: named fan-out by a log that all subscribers read.
+//!
+//! ```text
+//!   publish ──► encode once ──► │ 41 │ 42 │ 43 │ 44 │   the log: frames, shared
+//!                                 ▲         ▲      ▲
+//!                            a slow one   another  everybody else: cursors, eight bytes each
+//! ```
+//!
+//! A publish encodes its event once into a frame, chunk header included, and appends it. A
+//! subscriber is a cursor: what it has seen. Nothing is queued per subscriber, so a slow one costs
+//! its cursor, until the log's bound passes it by and its [`Backpressure`] decides. The same log
+//! serves `Last-Event-ID`: resuming is placing the cursor.
+//!
+//! Sequence numbers are one series for all topics of a reactor, so that a single id says what a
+//! stream with several topics has seen.
+//!
+//! This floor knows no sockets, no connections and no subscribers: it keeps frames and answers
+//! where a cursor stands.
+
+mod log;
+
+pub(crate) use log::{Frame, Log, Resume};
+
+use std::{fmt, sync::Arc};
+
+use crate::sse::{Encode, EventBuffer, EventError, EventName};
+
+/// A named stream of events that any number of streams subscribe to.
+///
+/// The name is what identifies it: two values with one name are one topic, and making one costs
+/// an allocation and nothing else, so `Topic::new(format!("room-{id}"))` in a handler is fine.
+/// Options count where a topic begins: at its first subscriber or publish in a reactor.
+///
+/// A topic without history and [`retain`](Self::retain) vanishes with its last subscriber. With
+/// them, it is forgotten a minute after its last use, but never while a clone of the value it
+/// began with is alive.
+///
+/// ```
+/// use starwheel::{Router, Sse, Topic, testing::Simulation};
+///
+/// let news = Topic::new("news");
+/// let watched = news.clone();
+/// let router = Router::new().get("/news", move |_req, _cx| Sse::new().subscribe(&watched));
+///
+/// let mut simulation = Simulation::new(router);
+/// let (anna, ben) = (simulation.get("/news"), simulation.get("/news"));
+/// simulation.run(move |cx| {
+///     assert_eq!(cx.publish(&news, "hello to both"), 2);
+/// });
+/// assert_eq!(simulation.events(anna)[0].data, "hello to both");
+/// assert_eq!(simulation.events(ben)[0].data, "hello to both");
+/// ```
+#[derive(Clone)]
+pub struct Topic {
+    inner: Arc<Inner>,
+}
+
+#[derive(Clone)]
+struct Inner {
+    name: Arc<str>,
+    options: TopicOptions,
+}
+
+/// What a topic keeps and does; set through the methods of [`Topic`].
+#[derive(Debug, Clone)]
+pub(crate) struct TopicOptions {
+    pub(crate) log_events: usize,
+    pub(crate) log_bytes: usize,
+    pub(crate) history: History,
+    pub(crate) retain: Retain,
+    pub(crate) backpressure: Backpressure,
+    pub(crate) gap_event: EventName<'static>,
+}
+
+/// Whether frames are kept for clients that come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum History {
+    Off,
+    On,
+}
+
+/// Whether the last event is kept for those who join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retain {
+    Nothing,
+    Last,
+}
+
+/// What happens to a subscriber that reads so slowly that the log has passed it by.
+///
+/// ```
+/// use starwheel::{Backpressure, Topic};
+/// let prices = Topic::new("prices").backpressure(Backpressure::Latest);
+/// # let _ = prices;
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Backpressure {
+    /// Its stream is cut with [`CloseReason::Slow`](crate::CloseReason::Slow), so that it comes
+    /// back and resumes or starts afresh. The default: nobody misses an event unknowingly.
+    Disconnect,
+    /// It goes on with the newest event. For state, where the newest says everything.
+    Latest,
+    /// It goes on with the oldest event that is left, behind a gap event.
+    DropOldest,
+}
+
+/// Where on the log a new subscriber starts.
+///
+/// ```
+/// use starwheel::{JoinAt, Sse, Topic};
+/// let chat = Topic::new("chat").history(100, 64 * 1024);
+/// let stream = Sse::new().subscribe_at(&chat, JoinAt::Oldest);
+/// # let _ = stream;
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinAt {
+    /// With the next event; with the last one, if the topic [retains](Topic::retain) it.
+    Live,
+    /// With the oldest event that is kept.
+    Oldest,
+}
+
+impl Topic {
+    /// A topic of this name: a log of at most 1,024 events and 1 MiB, no history, nothing
+    /// retained, [`Backpressure::Disconnect`].
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self { inner: Arc::new(Inner { name: name.into(), options: TopicOptions::default() }) }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Keeps up to `events` events and `bytes` bytes, gives each event an id, and honours
+    /// `Last-Event-ID` (or the query parameters `last_event_id` and `lastEventID`, for clients that
+    /// cannot set the header): a client that comes back gets exactly what it has missed, or a
+    /// [gap event](Self::gap_event) if that is no longer known.
+    ///
+    /// ```
+    /// use starwheel::Topic;
+    /// let chat = Topic::new("chat").history(200, 256 * 1024);
+    /// # let _ = chat;
+    /// ```
+    #[must_use]
+    pub fn history(self, events: usize, bytes: usize) -> Self {
+        self.log(events, bytes).with(|options| options.history = History::On)
+    }
+
+    /// Bounds the log: how far a slow subscriber may fall behind. The bytes are those of encoded
+    /// events, each with some 20 bytes of framing; the newest event is kept whatever its size.
+    #[must_use]
+    pub fn log(self, events: usize, bytes: usize) -> Self {
+        self.with(|options| {
+            options.log_events = events.max(1);
+            options.log_bytes = bytes;
+        })
+    }
+
+    /// Keeps the last event for those who join, who get it at once: for topics whose events are
+    /// whole states.
+    ///
+    /// ```
+    /// use starwheel::Topic;
+    /// let dashboard = Topic::new("dashboard").retain();
+    /// # let _ = dashboard;
+    /// ```
+    #[must_use]
+    pub fn retain(self) -> Self {
+        self.with(|options| options.retain = Retain::Last)
+    }
+
+    /// What happens to a subscriber that reads too slowly.
+    #[must_use]
+    pub fn backpressure(self, backpressure: Backpressure) -> Self {
+        self.with(|options| options.backpressure = backpressure)
+    }
+
+    /// Names the event that tells a client of events it has missed for good; `gap` by default. Its
+    /// data is the topic's name. The client should load the whole state again.
+    ///
+    /// ```
+    /// use starwheel::Topic;
+    /// let chat = Topic::new("chat").history(200, 256 * 1024).gap_event("reload")?;
+    /// # let _ = chat;
+    /// # Ok::<(), starwheel::EventError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Event::name`](crate::Event::name).
+    pub fn gap_event(self, name: &str) -> Result<Self, EventError> {
+        let name = EventName::try_from(name)?.into_owned();
+        Ok(self.with(|options| options.gap_event = name))
+    }
+
+    /// The event that says: you have missed some.
+    pub(crate) fn gap(&self) -> impl Encode + '_ {
+        Gap(self)
+    }
+
+    pub(crate) fn shared_name(&self) -> &Arc<str> {
+        &self.inner.name
+    }
+
+    pub(crate) fn options(&self) -> &TopicOptions {
+        &self.inner.options
+    }
+
+    /// True when no other clone of this value is left.
+    pub(crate) fn is_last_clone(&self) -> bool {
+        Arc::strong_count(&self.inner) == 1
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut TopicOptions)) -> Self {
+        change(&mut Arc::make_mut(&mut self.inner).options);
+        self
+    }
+}
+
+struct Gap<'a>(&'a Topic);
+
+impl Encode for Gap<'_> {
+    fn encode(&self, out: &mut EventBuffer) {
+        out.event(&self.0.options().gap_event);
+        out.data(self.0.name());
+    }
+}
+
+impl Default for TopicOptions {
+    fn default() -> Self {
+        Self {
+            log_events: 1024,
+            log_bytes: 1024 * 1024,
+            history: History::Off,
+            retain: Retain::Nothing,
+            backpressure: Backpressure::Disconnect,
+            gap_event: EventName::from_static("gap"),
+        }
+    }
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Topic").field(&self.name()).finish()
+    }
+}
