@@ -149,7 +149,7 @@ impl<T: Transport> Engine<T> {
     /// A driven topic has got its first subscriber.
     pub(super) fn render_now(&mut self, topic: u32, timer: u32) {
         let driven_by = self.core.topics.state(topic).and_then(|state| state.driver);
-        if !driven_by.is_some_and(|driver| driver.timer.index == timer) {
+        if driven_by.is_none_or(|driver| driver.timer.index != timer) {
             return;
         }
         let Some(Slot::Timer(slot)) = self.core.slots.get(timer as usize) else { return };
