@@ -263,7 +263,8 @@ impl Core {
         call: TimerCall,
     ) -> TimerId {
         let generation = self.next_generation();
-        let deadline = self.now.saturating_add(delay_ms);
+        // What `arm` would make of it; the slot and the wheel must agree.
+        let deadline = self.now.saturating_add(delay_ms.max(1));
         let index = self.add_slot(Slot::Timer(Timer { generation, interval_ms, deadline }));
         self.arm(index, deadline);
         self.births.push_back(Birth::Timer { index, call });
