@@ -34,12 +34,15 @@ impl Output {
     }
 
     pub(super) fn push(&mut self, event: &impl Encode) {
+        // Half an event may be left of a panic that its sender has caught.
+        self.buffer.truncate(self.whole_bytes);
         self.buffer.push(event);
         self.whole_bytes = self.buffer.len();
     }
 
     /// Appends events that were encoded elsewhere.
     pub(super) fn push_encoded(&mut self, events: &[u8]) {
+        self.buffer.truncate(self.whole_bytes);
         self.buffer.bytes_mut().extend_from_slice(events);
         self.whole_bytes = self.buffer.len();
     }
