@@ -101,12 +101,13 @@ impl<T: Transport> Engine<T> {
     pub(super) fn tick(&mut self, index: u32) {
         let Some(updater) = &mut self.calls[index as usize].updater else { return };
         self.core.stats.ticks += 1;
+        let sent_at_birth_bytes = self.core.scratch.events().len();
         let next = self.core.lend(index, "an updater", |stream| updater(stream));
         let next = match next {
             Ok(next) => next,
             Err(Panicked) => return self.core.end_stream_at(index, CloseReason::Panicked),
         };
-        self.drop_if_unchanged(index);
+        self.drop_if_unchanged(index, sent_at_birth_bytes);
         match next {
             Next::Again => {}
             Next::After(delay) => self.tick_after(index, millis(delay)),
@@ -126,16 +127,17 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// Forgets the output of a tick that equals the last one, for streams that ask for it.
-    fn drop_if_unchanged(&mut self, index: u32) {
+    /// Forgets the output of a tick, which starts at `start` in the scratch buffer, if it equals
+    /// the last one; for streams that ask for it.
+    fn drop_if_unchanged(&mut self, index: u32, start: usize) {
         let Some(hooks) = &mut self.calls[index as usize].hooks else { return };
         let Some(last_output) = &mut hooks.last_output else { return };
         let mut hasher = DefaultHasher::new();
-        hasher.write(self.core.scratch.events());
+        hasher.write(self.core.scratch.events().get(start..).unwrap_or_default());
         let hash = hasher.finish();
         if hash == *last_output {
             self.core.stats.ticks_unchanged += 1;
-            self.core.scratch.begin();
+            self.core.scratch.cut(start);
         }
         *last_output = hash;
     }

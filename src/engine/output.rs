@@ -56,6 +56,11 @@ impl Output {
         &self.buffer.as_bytes()[GAP_BYTES..self.whole_bytes]
     }
 
+    /// Forgets all events behind the first `events_bytes` bytes of [`events`](Self::events).
+    pub(super) fn cut(&mut self, events_bytes: usize) {
+        self.whole_bytes = self.whole_bytes.min(GAP_BYTES + events_bytes);
+    }
+
     /// The bytes to write: nothing when there are no events, because an empty chunk is the last.
     pub(super) fn seal(&mut self, framing: StreamFraming) -> &[u8] {
         self.frame(framing, &[])
