@@ -143,8 +143,12 @@ impl<T: Transport> Engine<T> {
                 Some(reason) => {
                     log::error!("{} {}: {reason}", head.method, self.request.path().escape_debug());
                     self.core.answer(index, Reply::error(500, reason), head);
+                    self.core.drop_guarded(sse);
                 }
-                None if head.method == Method::Head => self.answer_stream_head(index, head),
+                None if head.method == Method::Head => {
+                    self.answer_stream_head(index, head);
+                    self.core.drop_guarded(sse);
+                }
                 None => {
                     if let Some(conn) = self.core.conn(index) {
                         conn.framing = head.framing();

@@ -254,6 +254,22 @@ impl<T: Transport> Engine<T> {
     }
 }
 
+/// Closures are dropped one by one: two destructors that panic in one unwinding end the process.
+impl<T> Drop for Engine<T> {
+    fn drop(&mut self) {
+        let core = &mut self.core;
+        while let Some(birth) = core.births.pop_front() {
+            core.drop_guarded(birth);
+        }
+        for calls in self.calls.drain(..) {
+            core.drop_guarded(calls);
+        }
+        for (_, call) in self.timers.drain() {
+            core.drop_guarded(call);
+        }
+    }
+}
+
 impl<T> fmt::Debug for Engine<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine").field("stats", &self.core.stats).finish_non_exhaustive()

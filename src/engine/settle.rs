@@ -50,7 +50,8 @@ impl<T: Transport> Engine<T> {
         let keep_alive = core.config.keep_alive;
         let Some(Slot::Conn(conn)) = core.slots.get_mut(index as usize) else { return };
         if !matches!(conn.phase, Phase::Answering) {
-            return; // Lost between its request and now: never a stream, so no hooks.
+            // Lost between its request and now: never a stream, so no hooks.
+            return core.drop_guarded(sse);
         }
         conn.generation = generation;
         conn.phase = Phase::Streaming(sse.state(now, keep_alive, stopping));
@@ -152,7 +153,7 @@ impl Core {
     }
 
     /// Drops closures, whose captured values may have destructors that panic.
-    fn drop_guarded<V>(&mut self, value: V) {
+    pub(super) fn drop_guarded<V>(&mut self, value: V) {
         if guard("a destructor", || drop(value)).is_err() {
             self.stats.panics += 1;
         }
