@@ -113,9 +113,13 @@ impl<T: Transport> Engine<T> {
             Next::After(delay) => self.tick_after(index, millis(delay)),
             Next::Close => self.core.end_stream_at(index, CloseReason::Finished),
             Next::Drop => self.core.end_stream_at(index, CloseReason::Dropped),
-            Next::Fail(error) => {
+            Next::Fail(error)
+                if self.core.conn(index).is_some_and(|conn| conn.is_live_stream()) =>
+            {
                 self.core.end_stream_at(index, CloseReason::Failed(Arc::from(error)));
             }
+            // The updater closed its stream first, and that was the reason.
+            Next::Fail(error) => self.core.drop_guarded(error),
         }
     }
 
@@ -213,7 +217,9 @@ impl<T: Transport> Engine<T> {
             }
             Ok(Next::Close | Next::Drop) => self.core.end_timer(index),
             Ok(Next::Fail(error)) => {
-                log::warn!("a timer failed and is stopped: {}", error.to_string().escape_debug());
+                let reason = self.core.text_of(&error);
+                log::warn!("a timer failed and is stopped: {}", reason.escape_debug());
+                self.core.drop_guarded(error);
                 self.core.end_timer(index);
             }
             Err(Panicked) => {

@@ -1,8 +1,10 @@
 //! Births and deaths: the moments at which closures move in and out, with no user code running.
 
+use std::fmt::Display;
+
 use super::{
     Engine, Transport,
-    calls::{Calls, guard},
+    calls::{Calls, Panicked, guard},
     context::Context,
     core::{Birth, Core, Death, Slot, Stopping},
     next::Ending as AskedEnding,
@@ -108,16 +110,19 @@ impl<T: Transport> Engine<T> {
         if reason.is_expected() {
             log::debug!("{id} of {}: {reason}", self.core.peer(index));
         } else {
-            let reason = reason.to_string();
+            let reason = self.core.text_of(&reason);
             log::warn!("{id} of {}: {}", self.core.peer(index), reason.escape_debug());
         }
         let mut calls = std::mem::take(&mut self.calls[index as usize]);
         let hook = calls.hooks.as_mut().and_then(|hooks| hooks.on_disconnect.take());
         let core = &mut self.core;
-        if let Some(hook) = hook
-            && guard("on_disconnect", || hook(&mut Context::new(core), id, reason)).is_err()
-        {
-            core.stats.panics += 1;
+        match hook {
+            Some(hook) => {
+                if guard("on_disconnect", || hook(&mut Context::new(core), id, reason)).is_err() {
+                    core.stats.panics += 1;
+                }
+            }
+            None => core.drop_guarded(reason),
         }
         core.drop_guarded(calls);
         core.leave_stream(index);
@@ -150,6 +155,14 @@ impl Core {
                 self.start_draining(index, Goodbye::Fin);
             }
         }
+    }
+
+    /// What an error of the user's says, unless it panics instead.
+    pub(super) fn text_of(&mut self, error: &dyn Display) -> String {
+        guard("the Display of an error", || error.to_string()).unwrap_or_else(|Panicked| {
+            self.stats.panics += 1;
+            "(an error that cannot be shown)".to_owned()
+        })
     }
 
     /// Drops closures, whose captured values may have destructors that panic.
