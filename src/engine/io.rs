@@ -9,8 +9,9 @@ use super::{
     Engine, Transport,
     calls::guard,
     context::Context,
-    core::{Birth, Core, Slot},
+    core::{Birth, Core, Slot, Stopping},
     handler::Response,
+    sse::Sse,
 };
 use crate::{
     conn::{Afterwards, Conn, Ending, Goodbye, Input, Output, Phase, millis},
@@ -146,7 +147,7 @@ impl<T: Transport> Engine<T> {
                     self.core.drop_guarded(sse);
                 }
                 None if head.method == Method::Head => {
-                    self.answer_stream_head(index, head);
+                    self.answer_stream_head(index, head, &sse);
                     self.core.drop_guarded(sse);
                 }
                 None => {
@@ -171,11 +172,16 @@ impl<T: Transport> Engine<T> {
     }
 
     /// A HEAD request for a stream is told what a GET would start with.
-    fn answer_stream_head(&mut self, index: u32, head: Head) {
+    fn answer_stream_head(&mut self, index: u32, head: Head, sse: &Sse) {
+        let connection = match head.framing() {
+            StreamFraming::Chunked => self.core.connection_behind(index, head),
+            StreamFraming::UntilClose => Connection::Close,
+        };
         let Some(Slot::Conn(conn)) = self.core.slots.get_mut(index as usize) else { return };
         let out = conn.outbox.bytes(&mut self.core.pool);
-        encode_stream_head(out, &self.core.date, head.framing(), head.connection(), b"");
-        self.core.finish_answer(index, head.connection());
+        let lines = sse.header_lines.as_bytes();
+        encode_stream_head(out, &self.core.date, head.framing(), connection, lines);
+        self.core.finish_answer(index, connection);
     }
 
     pub(super) fn refuse(&mut self, index: u32, refusal: Refusal) {
@@ -308,15 +314,23 @@ impl<T: Transport> Engine<T> {
 impl Core {
     /// Queues a reply and decides what becomes of the connection.
     pub(super) fn answer(&mut self, index: u32, reply: Reply, head: Head) {
+        let connection = self.connection_behind(index, head);
         let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };
-        let closes = self.stopping != super::Stopping::No || conn.afterwards == Afterwards::Close;
-        let connection = if closes { Connection::Close } else { head.connection() };
         let out = conn.outbox.bytes(&mut self.pool);
         reply.encode_head(out, &self.date, connection, head.version);
         if head.method != Method::Head {
             conn.outbox.push_body(reply.into_body(), &mut self.pool);
         }
         self.finish_answer(index, connection);
+    }
+
+    /// What becomes of the connection behind an answer, for its head to say.
+    fn connection_behind(&mut self, index: u32, head: Head) -> Connection {
+        let stopping = self.stopping != Stopping::No;
+        match self.conn(index) {
+            Some(conn) if !stopping && conn.afterwards == Afterwards::ReadOn => head.connection(),
+            _ => Connection::Close,
+        }
     }
 
     fn finish_answer(&mut self, index: u32, connection: Connection) {
