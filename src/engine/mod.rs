@@ -51,7 +51,7 @@ use std::{collections::HashMap, fmt, io::Error as IoError, time::Duration};
 
 use self::{
     calls::{Calls, guard},
-    core::{Core, Stopping, TimerCall},
+    core::{Core, Slot, Stopping, TimerCall},
 };
 use crate::{
     conn::{Afterwards, Phase, millis},
@@ -246,10 +246,18 @@ impl<T: Transport> Engine<T> {
 
     fn release(&mut self) {
         while let Some(index) = self.core.released.pop() {
-            self.core.slots.remove(index as usize);
+            let slot = self.core.slots.remove(index as usize);
             self.core.wheel.cancel(index);
             self.core.stats.connections -= 1;
-            self.transports[index as usize] = None;
+            let transport = self.transports[index as usize].take();
+            if let (Slot::Conn(mut conn), Some(mut transport)) = (slot, transport)
+                && !conn.outbox.is_empty()
+            {
+                // An orderly end would pass half an answer off as a whole one wherever the end of
+                // the connection is the end of the answer; and it would leave the kernel sending.
+                transport.reset_on_close();
+                conn.outbox.clear(&mut self.core.pool);
+            }
         }
     }
 }

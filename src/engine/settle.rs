@@ -139,10 +139,7 @@ impl Core {
             conn.outbox.push(LAST_CHUNK, &mut self.pool);
         }
         match ending {
-            Ending::Abort => {
-                conn.outbox.clear(&mut self.pool);
-                self.release(index);
-            }
+            Ending::Abort => self.release(index),
             Ending::Finish | Ending::Finished
                 if chunked && conn.afterwards == Afterwards::ReadOn =>
             {
