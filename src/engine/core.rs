@@ -19,7 +19,7 @@ use super::{
     stream::StreamId,
 };
 use crate::{
-    conn::{Conn, Ending, Output, Phase, Pool},
+    conn::{Afterwards, Conn, Ending, Output, Phase, Pool},
     error::CloseReason,
     http::{Date, Peer},
     sse::Encode,
@@ -139,7 +139,10 @@ impl Core {
     }
 
     pub(super) fn add_conn(&mut self, peer: Peer) -> u32 {
-        let conn = Conn::new(peer, self.next_generation(), self.now);
+        let mut conn = Conn::new(peer, self.next_generation(), self.now);
+        if self.stopping != Stopping::No {
+            conn.afterwards = Afterwards::Close;
+        }
         let index = self.add_slot(Slot::Conn(conn));
         self.stats.accepted += 1;
         self.stats.connections += 1;

@@ -54,7 +54,7 @@ use self::{
     core::{Core, Slot, Stopping, TimerCall},
 };
 use crate::{
-    conn::{Afterwards, Phase, millis},
+    conn::{Afterwards, Goodbye, Phase, millis},
     error::CloseReason,
     http::{Peer, Request, Stage},
 };
@@ -221,12 +221,12 @@ impl<T: Transport> Engine<T> {
                 leaving += 1;
             }
             conn.afterwards = Afterwards::Close;
-            let idle = conn.outbox.is_empty()
-                && matches!(&conn.phase, Phase::Reading { reader, .. } if reader.stage() == Stage::Idle);
-            if idle {
-                self.core.release(index);
-            } else {
-                self.core.rearm(index);
+            let idle = matches!(&conn.phase, Phase::Reading { reader, .. } if reader.stage() == Stage::Idle);
+            match conn.outbox.is_empty() {
+                true if idle => self.core.release(index),
+                // The answer on its way promised to keep the connection, but nothing was asked since.
+                false if idle => self.core.start_draining(index, Goodbye::Fin),
+                _ => self.core.rearm(index),
             }
         }
         let goodbye = TimerCall::Once(Box::new(|cx| cx.shutdown()));
