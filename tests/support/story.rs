@@ -2,7 +2,12 @@
 
 #![allow(dead_code, reason = "each test file uses the words it needs")]
 
-use std::{cell::RefCell, fmt, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    rc::Rc,
+    time::Duration,
+};
 
 use starwheel::{
     Config, Context, Request, Response, Router, StreamId,
@@ -127,18 +132,25 @@ impl Drop for Bomb {
 
 /// Counts the values that live.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Census(Rc<()>);
+pub(crate) struct Census(Rc<Cell<usize>>);
 
 /// One of them.
 #[derive(Debug)]
-pub(crate) struct Citizen(#[expect(dead_code, reason = "counted")] Rc<()>);
+pub(crate) struct Citizen(Rc<Cell<usize>>);
 
 impl Census {
     pub(crate) fn citizen(&self) -> Citizen {
+        self.0.set(self.0.get() + 1);
         Citizen(Rc::clone(&self.0))
     }
 
     pub(crate) fn alive(&self) -> usize {
-        Rc::strong_count(&self.0) - 1
+        self.0.get()
+    }
+}
+
+impl Drop for Citizen {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }
