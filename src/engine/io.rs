@@ -72,9 +72,9 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// Goes on with connections that had more to say than one turn allows.
+    /// Goes on with connections that had more to say than an earlier turn allowed.
     pub(super) fn run_put_off_input(&mut self) {
-        for _ in 0..self.core.runnable.len() {
+        for _ in 0..mem::take(&mut self.put_off_earlier) {
             let Some(index) = self.core.runnable.pop_front() else { return };
             self.receive(index, 0);
             // A FIN may lie behind what is read now: only an empty read ends this one.

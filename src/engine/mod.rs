@@ -73,6 +73,9 @@ pub(crate) struct Engine<T> {
     request: Request,
     read_buffer: Box<[u8]>,
     head_buffer: Vec<u8>,
+    /// How many of the connections in `Core::runnable` were put off in earlier turns. The others
+    /// have had their share of this one.
+    put_off_earlier: usize,
 }
 
 /// What a poller says of a connection.
@@ -96,6 +99,7 @@ impl<T: Transport> Engine<T> {
             request: Request::new(),
             read_buffer: vec![0; READ_BUFFER_BYTES].into(),
             head_buffer: Vec::new(),
+            put_off_earlier: 0,
         }
     }
 
@@ -105,6 +109,7 @@ impl<T: Transport> Engine<T> {
         debug_assert!(now >= self.core.now, "time went back");
         self.core.now = now;
         self.core.date.set(unix_seconds);
+        self.put_off_earlier = self.core.runnable.len();
     }
 
     /// Takes over an accepted connection. The index stays its name until it is released.
