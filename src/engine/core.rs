@@ -22,7 +22,7 @@ use super::{
     topics::Topics,
 };
 use crate::{
-    conn::{Conn, Ending, Output, Phase, Pool},
+    conn::{Afterwards, Conn, Ending, Output, Phase, Pool},
     error::CloseReason,
     http::{Date, Peer},
     sse::{Encode, EventBuffer},
@@ -165,7 +165,10 @@ impl Core {
     }
 
     pub(super) fn add_conn(&mut self, peer: Peer) -> u32 {
-        let conn = Conn::new(peer, self.next_generation(), self.now);
+        let mut conn = Conn::new(peer, self.next_generation(), self.now);
+        if self.stopping != Stopping::No {
+            conn.afterwards = Afterwards::Close;
+        }
         let index = self.add_slot(Slot::Conn(conn));
         self.stats.accepted += 1;
         self.stats.connections += 1;
@@ -311,7 +314,8 @@ impl Core {
         call: TimerCall,
     ) -> TimerId {
         let generation = self.next_generation();
-        let deadline = self.now.saturating_add(delay_ms);
+        // What `arm` would make of it; the slot and the wheel must agree.
+        let deadline = self.now.saturating_add(delay_ms.max(1));
         let index = self.add_slot(Slot::Timer(Timer { generation, interval_ms, deadline }));
         // The updater of a topic runs only while somebody listens.
         if !matches!(call, TimerCall::Drive(..)) {

@@ -259,7 +259,7 @@ impl<'a> Batch<'a> {
 impl Core {
     /// Publishes what the updater driven by `timer` has sent; nothing if it was replaced meanwhile.
     fn publish_render(&mut self, topic: u32, timer: u32) {
-        let hash = self.scratch.hash();
+        let hash = self.scratch.hash_from(0);
         let Some(state) = self.topics.state(topic) else { return };
         let Some(driver) = &mut state.driver else { return };
         if driver.timer.index != timer || self.scratch.events().is_empty() {

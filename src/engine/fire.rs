@@ -100,20 +100,25 @@ impl<T: Transport> Engine<T> {
     pub(super) fn tick(&mut self, index: u32) {
         let Some(updater) = &mut self.calls[index as usize].updater else { return };
         self.core.stats.ticks += 1;
+        let sent_at_birth_bytes = self.core.scratch.events().len();
         let next = self.core.lend(index, "an updater", |stream| updater(stream));
         let next = match next {
             Ok(next) => next,
             Err(Panicked) => return self.core.end_stream_at(index, CloseReason::Panicked),
         };
-        self.drop_if_unchanged(index);
+        self.drop_if_unchanged(index, sent_at_birth_bytes);
         match next {
             Next::Again => {}
             Next::After(delay) => self.tick_after(index, millis(delay)),
             Next::Close => self.core.end_stream_at(index, CloseReason::Finished),
             Next::Drop => self.core.end_stream_at(index, CloseReason::Dropped),
-            Next::Fail(error) => {
+            Next::Fail(error)
+                if self.core.conn(index).is_some_and(|conn| conn.is_live_stream()) =>
+            {
                 self.core.end_stream_at(index, CloseReason::Failed(Arc::from(error)));
             }
+            // The updater closed its stream first, and that was the reason.
+            Next::Fail(error) => self.core.drop_guarded(error),
         }
     }
 
@@ -125,14 +130,15 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// Forgets the output of a tick that equals the last one, for streams that ask for it.
-    fn drop_if_unchanged(&mut self, index: u32) {
+    /// Forgets the output of a tick, which starts at `start` in the scratch buffer, if it equals
+    /// the last one; for streams that ask for it.
+    fn drop_if_unchanged(&mut self, index: u32, start: usize) {
         let Some(hooks) = &mut self.calls[index as usize].hooks else { return };
         let Some(last_output) = &mut hooks.last_output else { return };
-        let hash = self.core.scratch.hash();
+        let hash = self.core.scratch.hash_from(start);
         if hash == *last_output {
             self.core.stats.ticks_unchanged += 1;
-            self.core.scratch.begin();
+            self.core.scratch.cut(start);
         }
         *last_output = hash;
     }
@@ -212,7 +218,9 @@ impl<T: Transport> Engine<T> {
             }
             Ok(Next::Close | Next::Drop) => self.core.end_timer(index),
             Ok(Next::Fail(error)) => {
-                log::warn!("a timer failed and is stopped: {}", error.to_string().escape_debug());
+                let reason = self.core.text_of(&error);
+                log::warn!("a timer failed and is stopped: {}", reason.escape_debug());
+                self.core.drop_guarded(error);
                 self.core.end_timer(index);
             }
             Err(Panicked) => {

@@ -9,9 +9,10 @@ use super::{
     Engine, Transport,
     calls::guard,
     context::Context,
-    core::{Birth, Core, Slot},
+    core::{Birth, Core, Slot, Stopping},
     fanout::Written,
     handler::Response,
+    sse::Sse,
 };
 use crate::{
     conn::{Afterwards, Conn, Ending, Goodbye, Input, Output, Phase, millis},
@@ -72,9 +73,9 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// Goes on with connections that had more to say than one turn allows.
+    /// Goes on with connections that had more to say than an earlier turn allowed.
     pub(super) fn run_put_off_input(&mut self) {
-        for _ in 0..self.core.runnable.len() {
+        for _ in 0..mem::take(&mut self.put_off_earlier) {
             let Some(index) = self.core.runnable.pop_front() else { return };
             self.receive(index, 0);
             // A FIN may lie behind what is read now: only an empty read ends this one.
@@ -144,8 +145,12 @@ impl<T: Transport> Engine<T> {
                 Some(reason) => {
                     log::error!("{} {}: {reason}", head.method, self.request.path().escape_debug());
                     self.core.answer(index, Reply::error(500, reason), head);
+                    self.core.drop_guarded(sse);
                 }
-                None if head.method == Method::Head => self.answer_stream_head(index, head),
+                None if head.method == Method::Head => {
+                    self.answer_stream_head(index, head, &sse);
+                    self.core.drop_guarded(sse);
+                }
                 None => {
                     if let Some(conn) = self.core.conn(index) {
                         conn.framing = head.framing();
@@ -172,11 +177,16 @@ impl<T: Transport> Engine<T> {
     }
 
     /// A HEAD request for a stream is told what a GET would start with.
-    fn answer_stream_head(&mut self, index: u32, head: Head) {
+    fn answer_stream_head(&mut self, index: u32, head: Head, sse: &Sse) {
+        let connection = match head.framing() {
+            StreamFraming::Chunked => self.core.connection_behind(index, head),
+            StreamFraming::UntilClose => Connection::Close,
+        };
         let Some(Slot::Conn(conn)) = self.core.slots.get_mut(index as usize) else { return };
         let out = conn.outbox.bytes(&mut self.core.pool);
-        encode_stream_head(out, &self.core.date, head.framing(), head.connection(), b"");
-        self.core.finish_answer(index, head.connection());
+        let lines = sse.header_lines.as_bytes();
+        encode_stream_head(out, &self.core.date, head.framing(), connection, lines);
+        self.core.finish_answer(index, connection);
     }
 
     pub(super) fn refuse(&mut self, index: u32, refusal: Refusal) {
@@ -313,15 +323,23 @@ impl<T: Transport> Engine<T> {
 impl Core {
     /// Queues a reply and decides what becomes of the connection.
     pub(super) fn answer(&mut self, index: u32, reply: Reply, head: Head) {
+        let connection = self.connection_behind(index, head);
         let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };
-        let closes = self.stopping != super::Stopping::No || conn.afterwards == Afterwards::Close;
-        let connection = if closes { Connection::Close } else { head.connection() };
         let out = conn.outbox.bytes(&mut self.pool);
         reply.encode_head(out, &self.date, connection, head.version);
         if head.method != Method::Head {
             conn.outbox.push_body(reply.into_body(), &mut self.pool);
         }
         self.finish_answer(index, connection);
+    }
+
+    /// What becomes of the connection behind an answer, for its head to say.
+    fn connection_behind(&mut self, index: u32, head: Head) -> Connection {
+        let stopping = self.stopping != Stopping::No;
+        match self.conn(index) {
+            Some(conn) if !stopping && conn.afterwards == Afterwards::ReadOn => head.connection(),
+            _ => Connection::Close,
+        }
     }
 
     fn finish_answer(&mut self, index: u32, connection: Connection) {
@@ -349,7 +367,11 @@ impl Conn {
     /// backpressure a pipelining client gets.
     fn takes_input(&self) -> bool {
         match &self.phase {
-            Phase::Reading { .. } => self.outbox.len() <= PIPELINED_OUTBOX_BYTES,
+            // What is kept must be answered first, or a flood of small requests piles up, and a FIN
+            // behind them would be seen too early.
+            Phase::Reading { reader, .. } => {
+                !reader.has_kept() && self.outbox.len() <= PIPELINED_OUTBOX_BYTES
+            }
             Phase::Draining { .. } | Phase::Streaming(_) => true,
             Phase::Answering | Phase::Closed => false,
         }

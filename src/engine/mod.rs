@@ -57,10 +57,10 @@ use std::{collections::HashMap, fmt, io::Error as IoError, time::Duration};
 
 use self::{
     calls::{Calls, guard},
-    core::{Core, Stopping, TimerCall},
+    core::{Core, Slot, Stopping, TimerCall},
 };
 use crate::{
-    conn::{Afterwards, Phase, millis},
+    conn::{Afterwards, Goodbye, Phase, millis},
     error::CloseReason,
     http::{Peer, Request, Stage},
     topic::Topic,
@@ -80,6 +80,9 @@ pub(crate) struct Engine<T> {
     request: Request,
     read_buffer: Box<[u8]>,
     head_buffer: Vec<u8>,
+    /// How many of the connections in `Core::runnable` were put off in earlier turns. The others
+    /// have had their share of this one.
+    put_off_earlier: usize,
 }
 
 /// What a poller says of a connection.
@@ -104,6 +107,7 @@ impl<T: Transport> Engine<T> {
             request: Request::new(),
             read_buffer: vec![0; READ_BUFFER_BYTES].into(),
             head_buffer: Vec::new(),
+            put_off_earlier: 0,
         }
     }
 
@@ -113,6 +117,7 @@ impl<T: Transport> Engine<T> {
         debug_assert!(now >= self.core.now, "time went back");
         self.core.now = now;
         self.core.date.set(unix_seconds);
+        self.put_off_earlier = self.core.runnable.len();
     }
 
     /// Takes over an accepted connection. The index stays its name until it is released.
@@ -251,12 +256,12 @@ impl<T: Transport> Engine<T> {
                 leaving += 1;
             }
             conn.afterwards = Afterwards::Close;
-            let idle = conn.outbox.is_empty()
-                && matches!(&conn.phase, Phase::Reading { reader, .. } if reader.stage() == Stage::Idle);
-            if idle {
-                self.core.release(index);
-            } else {
-                self.core.rearm(index);
+            let idle = matches!(&conn.phase, Phase::Reading { reader, .. } if reader.stage() == Stage::Idle);
+            match conn.outbox.is_empty() {
+                true if idle => self.core.release(index),
+                // The answer on its way promised to keep the connection, but nothing was asked since.
+                false if idle => self.core.start_draining(index, Goodbye::Fin),
+                _ => self.core.rearm(index),
             }
         }
         let goodbye = TimerCall::Once(Box::new(|cx| cx.shutdown()));
@@ -276,10 +281,34 @@ impl<T: Transport> Engine<T> {
 
     fn release(&mut self) {
         while let Some(index) = self.core.released.pop() {
-            self.core.slots.remove(index as usize);
+            let slot = self.core.slots.remove(index as usize);
             self.core.wheel.cancel(index);
             self.core.stats.connections -= 1;
-            self.transports[index as usize] = None;
+            let transport = self.transports[index as usize].take();
+            if let (Slot::Conn(mut conn), Some(mut transport)) = (slot, transport)
+                && !conn.outbox.is_empty()
+            {
+                // An orderly end would pass half an answer off as a whole one wherever the end of
+                // the connection is the end of the answer; and it would leave the kernel sending.
+                transport.reset_on_close();
+                conn.outbox.clear(&mut self.core.pool);
+            }
+        }
+    }
+}
+
+/// Closures are dropped one by one: two destructors that panic in one unwinding end the process.
+impl<T> Drop for Engine<T> {
+    fn drop(&mut self) {
+        let core = &mut self.core;
+        while let Some(birth) = core.births.pop_front() {
+            core.drop_guarded(birth);
+        }
+        for calls in self.calls.drain(..) {
+            core.drop_guarded(calls);
+        }
+        for (_, call) in self.timers.drain() {
+            core.drop_guarded(call);
         }
     }
 }

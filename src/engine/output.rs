@@ -36,12 +36,15 @@ impl Output {
     }
 
     pub(super) fn push(&mut self, event: &impl Encode) {
+        // Half an event may be left of a panic that its sender has caught.
+        self.buffer.truncate(self.whole_bytes);
         self.buffer.push(event);
         self.whole_bytes = self.buffer.len();
     }
 
     /// Appends events that were encoded elsewhere.
     pub(super) fn push_encoded(&mut self, events: &[u8]) {
+        self.buffer.truncate(self.whole_bytes);
         self.buffer.bytes_mut().extend_from_slice(events);
         self.whole_bytes = self.buffer.len();
     }
@@ -55,11 +58,17 @@ impl Output {
         &self.buffer.as_bytes()[GAP_BYTES..self.whole_bytes]
     }
 
-    /// A hash of the events, to compare one tick's output with another's.
-    pub(super) fn hash(&self) -> u64 {
+    /// A hash of the events behind the first `start` bytes of [`events`](Self::events), to compare
+    /// one tick's output with another's.
+    pub(super) fn hash_from(&self, start: usize) -> u64 {
         let mut hasher = DefaultHasher::new();
-        hasher.write(self.events());
+        hasher.write(self.events().get(start..).unwrap_or_default());
         hasher.finish()
+    }
+
+    /// Forgets all events behind the first `events_bytes` bytes of [`events`](Self::events).
+    pub(super) fn cut(&mut self, events_bytes: usize) {
+        self.whole_bytes = self.whole_bytes.min(GAP_BYTES + events_bytes);
     }
 
     /// The bytes to write: nothing when there are no events, because an empty chunk is the last.

@@ -1,8 +1,10 @@
 //! Births and deaths: the moments at which closures move in and out, with no user code running.
 
+use std::fmt::Display;
+
 use super::{
     Engine, Transport,
-    calls::{Calls, guard},
+    calls::{Calls, Panicked, guard},
     context::Context,
     core::{Birth, Core, Death, Slot, Stopping},
     next::Ending as AskedEnding,
@@ -55,7 +57,8 @@ impl<T: Transport> Engine<T> {
         let keep_alive = core.config.keep_alive;
         let Some(Slot::Conn(conn)) = core.slots.get_mut(index as usize) else { return };
         if !matches!(conn.phase, Phase::Answering) {
-            return; // Lost between its request and now: never a stream, so no hooks.
+            // Lost between its request and now: never a stream, so no hooks.
+            return core.drop_guarded(sse);
         }
         conn.generation = generation;
         conn.phase = Phase::Streaming(sse.state(now, keep_alive, stopping));
@@ -121,7 +124,7 @@ impl<T: Transport> Engine<T> {
         if reason.is_expected() {
             log::debug!("{id} of {}: {reason}", self.core.peer(index));
         } else {
-            let reason = reason.to_string();
+            let reason = self.core.text_of(&reason);
             log::warn!("{id} of {}: {}", self.core.peer(index), reason.escape_debug());
         }
         self.give_last_frames(index);
@@ -129,10 +132,13 @@ impl<T: Transport> Engine<T> {
         let mut calls = std::mem::take(&mut self.calls[index as usize]);
         let hook = calls.hooks.as_mut().and_then(|hooks| hooks.on_disconnect.take());
         let core = &mut self.core;
-        if let Some(hook) = hook
-            && guard("on_disconnect", || hook(&mut Context::new(core), id, reason)).is_err()
-        {
-            core.stats.panics += 1;
+        match hook {
+            Some(hook) => {
+                if guard("on_disconnect", || hook(&mut Context::new(core), id, reason)).is_err() {
+                    core.stats.panics += 1;
+                }
+            }
+            None => core.drop_guarded(reason),
         }
         core.drop_guarded(calls);
         core.tags.remove(id);
@@ -150,10 +156,7 @@ impl Core {
             conn.outbox.push(LAST_CHUNK, &mut self.pool);
         }
         match ending {
-            Ending::Abort => {
-                conn.outbox.clear(&mut self.pool);
-                self.release(index);
-            }
+            Ending::Abort => self.release(index),
             Ending::Finish | Ending::Finished
                 if chunked && conn.afterwards == Afterwards::ReadOn =>
             {
@@ -168,8 +171,16 @@ impl Core {
         }
     }
 
+    /// What an error of the user's says, unless it panics instead.
+    pub(super) fn text_of(&mut self, error: &dyn Display) -> String {
+        guard("the Display of an error", || error.to_string()).unwrap_or_else(|Panicked| {
+            self.stats.panics += 1;
+            "(an error that cannot be shown)".to_owned()
+        })
+    }
+
     /// Drops closures, whose captured values may have destructors that panic.
-    fn drop_guarded<V>(&mut self, value: V) {
+    pub(super) fn drop_guarded<V>(&mut self, value: V) {
         if guard("a destructor", || drop(value)).is_err() {
             self.stats.panics += 1;
         }

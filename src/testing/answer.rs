@@ -1,5 +1,8 @@
 //! Taking an answer apart again, the way a client does.
 
+use super::{EventParser, ParsedEvent};
+use crate::http::Method;
+
 /// One HTTP answer as a client reads it.
 ///
 /// ```
@@ -46,11 +49,28 @@ pub enum BodyEnd {
 }
 
 impl Answer {
-    /// `None` while the head is incomplete.
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+    /// Takes apart the answer at the front of `bytes` to a request with `method`; `None` while its
+    /// head is incomplete.
+    ///
+    /// # Panics
+    /// When it is not HTTP: in a test, that is the finding.
+    ///
+    /// ```
+    /// use starwheel::{Method, testing::Answer};
+    /// let bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhiHTTP/1.1 204";
+    /// let answer = Answer::parse(bytes, Method::Get).unwrap();
+    /// assert_eq!(answer.text(), "hi");
+    /// assert_eq!(Answer::parse(&answer.rest, Method::Get), None);
+    /// ```
+    #[must_use]
+    pub fn parse(bytes: &[u8], method: Method) -> Option<Self> {
         let mut fields = [httparse::EMPTY_HEADER; 64];
         let mut head = httparse::Response::new(&mut fields);
-        let Ok(httparse::Status::Complete(head_bytes)) = head.parse(bytes) else { return None };
+        let head_bytes = match head.parse(bytes) {
+            Ok(httparse::Status::Complete(head_bytes)) => head_bytes,
+            Ok(httparse::Status::Partial) => return None,
+            Err(error) => panic!("{error} in {:?}", String::from_utf8_lossy(bytes)),
+        };
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
         let mut answer = Self {
             status: head.code?,
@@ -59,8 +79,34 @@ impl Answer {
             end: BodyEnd::Open,
             rest: Vec::new(),
         };
-        answer.take_body(&bytes[head_bytes..]);
+        if method == Method::Head || answer.is_interim() {
+            answer.end = BodyEnd::Complete;
+            answer.rest = bytes[head_bytes..].to_vec();
+        } else {
+            answer.take_body(&bytes[head_bytes..]);
+        }
         Some(answer)
+    }
+
+    /// The body as text.
+    ///
+    /// # Panics
+    /// When it is not UTF-8.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("a body in UTF-8")
+    }
+
+    /// The events in the body, as a browser would dispatch them.
+    #[must_use]
+    pub fn events(&self) -> Vec<ParsedEvent> {
+        EventParser::read(&self.body).events
+    }
+
+    /// True for `100 Continue` and its kind: the answer itself is still to come.
+    #[must_use]
+    pub fn is_interim(&self) -> bool {
+        self.status < 200
     }
 
     /// The first field of this name, whatever its case.

@@ -39,7 +39,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use self::network::{Network, SimulatedSocket};
 use crate::{
     engine::{Config, Context, Engine, Handler, Readiness, Stats},
-    http::Peer,
+    http::{Method, Peer},
 };
 
 /// One engine, its clients and its time.
@@ -51,8 +51,15 @@ pub struct Simulation {
     network: Network,
     /// Of each client, its connection in the engine.
     connections: Vec<u32>,
+    /// Of each client, what it asked through [`Simulation::request`].
+    methods: Vec<Vec<Method>>,
+    /// For step 2 of the next turn.
+    commands: Vec<Command>,
     now_ms: u64,
+    turns: u64,
 }
+
+type Command = Box<dyn FnOnce(&mut Context<'_>)>;
 
 /// Names a client of a [`Simulation`].
 ///
@@ -82,10 +89,14 @@ pub struct Faults {
     pub short_reads_percent: u8,
     /// Reads and writes that are refused for now.
     pub would_block_percent: u8,
-    /// Reads and writes that a signal interrupts.
+    /// Reads and writes that a signal interrupts. Whoever is interrupted tries again, so 100 is
+    /// a standstill.
     pub interrupts_percent: u8,
     /// Reads and writes that find the connection reset.
     pub resets_percent: u8,
+    /// Events that report everything a poller can see at that moment, as epoll does, instead of
+    /// nothing but what has changed.
+    pub spurious_readiness_percent: u8,
     /// What the kernel buffers for a client that does not read. 64 KiB by default.
     pub socket_buffer_bytes: usize,
 }
@@ -98,6 +109,7 @@ impl Default for Faults {
             would_block_percent: 0,
             interrupts_percent: 0,
             resets_percent: 0,
+            spurious_readiness_percent: 0,
             socket_buffer_bytes: 64 * 1024,
         }
     }
@@ -113,7 +125,15 @@ impl Simulation {
     pub fn with_config(config: Config, seed: u64, handler: impl Handler + 'static) -> Self {
         let mut engine = Engine::new(config, "sim".into(), Box::new(handler));
         engine.begin_turn(0, UNIX_SECONDS_AT_START);
-        Self { engine, network: Network::new(seed), connections: Vec::new(), now_ms: 0 }
+        Self {
+            engine,
+            network: Network::new(seed),
+            connections: Vec::new(),
+            methods: Vec::new(),
+            commands: Vec::new(),
+            now_ms: 0,
+            turns: 0,
+        }
     }
 
     /// What goes wrong from now on.
@@ -126,15 +146,52 @@ impl Simulation {
         let (wire, socket) = self.network.connect();
         let address = SocketAddr::from(([192, 0, 2, 1], 1024 + (wire % 60_000) as u16));
         self.connections.push(self.engine.accept(socket, Peer::Ip(address)));
+        self.methods.push(Vec::new());
         Client(wire)
     }
 
     /// A new client connects and sends a GET request, which is answered in this call.
     pub fn get(&mut self, target: &str) -> Client {
         let client = self.connect();
-        self.send(client, format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes());
+        self.request(client, Method::Get, target, &[], b"");
         self.turn();
         client
+    }
+
+    /// A client sends a request of HTTP/1.1, which is handled in the next turn. `Host` is added,
+    /// and `Content-Length` if there is a body. May be called several times, for pipelining.
+    ///
+    /// ```
+    /// use starwheel::{Method, Reply, Router, testing::Simulation};
+    /// let router = Router::new().post("/echo", |req, _cx| Reply::text(req.body().to_vec()));
+    /// let mut simulation = Simulation::new(router);
+    /// let client = simulation.connect();
+    /// simulation.request(client, Method::Post, "/echo", &[("Cookie", "id=7")], b"one");
+    /// simulation.request(client, Method::Post, "/echo", &[], b"two");
+    /// simulation.turn();
+    /// let answers = simulation.answers(client);
+    /// assert_eq!((answers[0].text(), answers[1].text()), ("one", "two"));
+    /// ```
+    pub fn request(
+        &mut self,
+        client: Client,
+        method: Method,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) {
+        self.methods[client.0].push(method);
+        let mut bytes = format!("{} {target} HTTP/1.1\r\nHost: test\r\n", method.as_str());
+        for (name, value) in headers {
+            bytes.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !body.is_empty() {
+            bytes.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        bytes.push_str("\r\n");
+        let mut bytes = bytes.into_bytes();
+        bytes.extend_from_slice(body);
+        self.send(client, &bytes);
     }
 
     /// A client sends bytes; they are handled in the next turn.
@@ -162,16 +219,68 @@ impl Simulation {
         self.network.lock().set_stalled(client.0, false);
     }
 
-    /// Runs a closure as [`Handle::run`](crate::Handle::run) does.
+    /// A stalled client reads so many of the bytes that the kernel keeps for it, and stalls again.
+    pub fn read_some(&mut self, client: Client, bytes_max: usize) {
+        self.network.lock().read_some(client.0, bytes_max);
+    }
+
+    /// Runs a closure as [`Handle::run`](crate::Handle::run) does, and a turn with it.
     pub fn run(&mut self, call: impl FnOnce(&mut Context<'_>)) {
         self.engine.begin_turn(self.now_ms, self.unix_seconds());
         self.engine.run(call);
         self.turn();
     }
 
+    /// Leaves a closure for the next turn, as another thread does with
+    /// [`Handle::run`](crate::Handle::run) while this one sleeps.
+    ///
+    /// ```
+    /// use starwheel::{Router, testing::Simulation};
+    /// use std::time::Duration;
+    /// let mut simulation = Simulation::new(Router::new());
+    /// simulation.queue(|cx| assert_eq!(cx.now(), Duration::from_secs(5)));
+    /// simulation.pause(Duration::from_secs(5));
+    /// ```
+    pub fn queue(&mut self, call: impl FnOnce(&mut Context<'_>) + 'static) {
+        self.commands.push(Box::new(call));
+    }
+
     /// Turns without moving the clock until nothing is left to do.
+    ///
+    /// # Panics
+    /// When there is no end to it: the engine spins.
     pub fn turn(&mut self) {
-        while self.turn_once() {}
+        for _ in 0..TURNS_AT_ONE_TIME_MAX {
+            if !self.turn_once() {
+                return;
+            }
+        }
+        panic!("the engine spins: {TURNS_AT_ONE_TIME_MAX} turns at {:?}", self.now());
+    }
+
+    /// One turn, and no more; true when the next one has something to do already.
+    pub fn turn_once(&mut self) -> bool {
+        self.turns += 1;
+        self.engine.begin_turn(self.now_ms, self.unix_seconds());
+        for call in std::mem::take(&mut self.commands) {
+            self.engine.run(call);
+        }
+        let events = self.network.lock().take_events();
+        for event in events {
+            let readiness = Readiness {
+                readable: event.readable,
+                writable: event.writable,
+                read_closed: event.read_closed,
+            };
+            // An index that has been given to a younger wire means that this one is closed.
+            let index = self.connections[event.wire];
+            let closed = self.network.lock().wires[event.wire].is_closed();
+            if !closed {
+                self.engine.ready(index, readiness);
+            }
+        }
+        self.engine.end_turn();
+        self.engine.has_pending() || self.network.lock().has_events()
     }
 
     /// Moves the clock, stopping at every deadline on the way as the reactor would.
@@ -224,6 +333,11 @@ impl Simulation {
         self.network.lock().wires[client.0].received.clone()
     }
 
+    /// The same, and forgets it.
+    pub fn take_received(&mut self, client: Client) -> Vec<u8> {
+        std::mem::take(&mut self.network.lock().wires[client.0].received)
+    }
+
     /// Forgets what a client has read so far.
     pub fn forget_received(&mut self, client: Client) {
         self.network.lock().wires[client.0].received.clear();
@@ -236,9 +350,32 @@ impl Simulation {
     #[must_use]
     pub fn answer(&self, client: Client) -> Answer {
         let received = self.received(client);
-        Answer::parse(&received).unwrap_or_else(|| {
+        Answer::parse(&received, self.method(client, 0)).unwrap_or_else(|| {
             panic!("no complete head in {:?}", String::from_utf8_lossy(&received))
         })
+    }
+
+    /// All answers that a client has read, interim ones (1xx) left out; only the last may be
+    /// incomplete. Answers to requests that were not made with [`get`](Self::get) or
+    /// [`request`](Self::request) are taken for answers to GET.
+    ///
+    /// # Panics
+    /// When something in between is not HTTP.
+    #[must_use]
+    pub fn answers(&self, client: Client) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        let mut bytes = self.received(client);
+        while let Some(mut answer) = Answer::parse(&bytes, self.method(client, answers.len())) {
+            bytes = std::mem::take(&mut answer.rest);
+            if !answer.is_interim() {
+                answers.push(answer);
+            }
+        }
+        answers
+    }
+
+    fn method(&self, client: Client, number: usize) -> Method {
+        self.methods[client.0].get(number).copied().unwrap_or(Method::Get)
     }
 
     /// The events that a client has read, as a browser would dispatch them.
@@ -247,33 +384,37 @@ impl Simulation {
     /// As [`answer`](Self::answer).
     #[must_use]
     pub fn events(&self, client: Client) -> Vec<ParsedEvent> {
-        EventParser::read(&self.answer(client).body).events
+        self.answer(client).events()
+    }
+
+    /// Whether the server still holds its end of the connection. Its FIN may be sent already.
+    #[must_use]
+    pub fn is_open(&self, client: Client) -> bool {
+        !self.network.lock().wires[client.0].is_closed()
+    }
+
+    /// How many writes of the server have reached a client, whatever their size.
+    #[must_use]
+    pub fn writes(&self, client: Client) -> u64 {
+        self.network.lock().wires[client.0].writes
+    }
+
+    /// Turns so far: what a real reactor would have woken up for.
+    #[must_use]
+    pub fn turns(&self) -> u64 {
+        self.turns
+    }
+
+    /// True when a shutdown or drain is complete.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.engine.is_stopped()
     }
 
     /// How the server's side of a connection ended, if it has.
     #[must_use]
     pub fn server_end(&self, client: Client) -> Option<ServerEnd> {
         self.network.lock().wires[client.0].server_end
-    }
-
-    fn turn_once(&mut self) -> bool {
-        self.engine.begin_turn(self.now_ms, self.unix_seconds());
-        let events = self.network.lock().take_events();
-        for event in events {
-            let readiness = Readiness {
-                readable: event.readable,
-                writable: event.writable,
-                read_closed: event.read_closed,
-            };
-            // An index that has been given to a younger wire means that this one is closed.
-            let index = self.connections[event.wire];
-            let closed = self.network.lock().wires[event.wire].is_closed();
-            if !closed {
-                self.engine.ready(index, readiness);
-            }
-        }
-        self.engine.end_turn();
-        self.engine.has_pending() || self.network.lock().has_events()
     }
 
     fn unix_seconds(&self) -> u64 {
@@ -290,5 +431,7 @@ impl fmt::Debug for Simulation {
     }
 }
 
+/// More than any test needs and few enough to fail at once.
+const TURNS_AT_ONE_TIME_MAX: u32 = 1_000_000;
 /// 2026-01-01 00:00:00 UTC.
 const UNIX_SECONDS_AT_START: u64 = 1_767_225_600;

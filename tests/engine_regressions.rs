@@ -1,0 +1,291 @@
+//! Mistakes of the engine that were found once, each by its name.
+
+#[path = "support/story.rs"]
+mod story;
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use starwheel::{
+    Encode, Ending, EventBuffer, Method, Next, Reply, Request, Router, Sse,
+    testing::{BodyEnd, ServerEnd, Simulation},
+};
+use story::{Bomb, Diary, HOUR, Ids, data, get, ms, secs, serving};
+
+#[test]
+fn a_timer_without_delay_runs_a_millisecond_later() {
+    let diary = Diary::default();
+    let mut simulation = Simulation::new(Router::new());
+    let entry = diary.clone();
+    simulation.run(|cx| {
+        cx.after(ms(0), move |cx| entry.note(cx.now().as_millis()));
+    });
+    assert_eq!(diary.len(), 0, "never in the turn that armed it");
+    simulation.advance(ms(1));
+    assert_eq!(diary.read(), ["1"]);
+}
+
+#[test]
+fn a_drain_without_a_window_ends_at_once() {
+    let mut simulation = serving(|_, _| Sse::new());
+    let client = simulation.get("/");
+    simulation.drain(ms(0));
+    simulation.advance(ms(2));
+    assert!(simulation.is_stopped());
+    assert_eq!(simulation.stats().closed.shutdown, 1);
+    assert!(!simulation.is_open(client));
+}
+
+#[test]
+fn all_pipelined_requests_before_a_fin_are_answered() {
+    let mut simulation = serving(|_, _| Reply::text("x"));
+    let client = simulation.connect();
+    for _ in 0..200 {
+        simulation.request(client, Method::Get, "/", &[], b"");
+    }
+    simulation.half_close(client);
+    simulation.turn();
+    assert_eq!(simulation.answers(client).len(), 200);
+    assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
+    assert!(!simulation.is_open(client));
+}
+
+#[test]
+fn a_request_that_a_fin_cuts_off_does_not_keep_its_connection() {
+    let mut simulation = serving(|_, _| Reply::text("x"));
+    let client = simulation.connect();
+    for _ in 0..100 {
+        simulation.request(client, Method::Get, "/", &[], b"");
+    }
+    simulation.send(client, b"GET / HTTP/1.1\r\nHo");
+    simulation.half_close(client);
+    simulation.turn();
+    assert_eq!(simulation.answers(client).len(), 100);
+    assert!(!simulation.is_open(client));
+}
+
+#[test]
+fn a_pipelining_client_is_not_read_faster_than_it_is_answered() {
+    let request = get("/");
+    let request_bytes = request.len() as u64;
+    let (mut answered, diary) = (0, Diary::default());
+    let entry = diary.clone();
+    let mut simulation = serving(move |_, cx| {
+        answered += 1;
+        entry.note(cx.stats().bytes_in - answered * request_bytes);
+        Reply::no_content()
+    });
+    let client = simulation.connect();
+    simulation.send(client, &request.repeat(50_000));
+    simulation.turn();
+    assert_eq!(simulation.stats().requests, 50_000);
+    let kept_bytes_max = diary.read().iter().map(|n| n.parse::<u64>().unwrap()).max().unwrap();
+    assert!(kept_bytes_max <= 128 * 1024, "{kept_bytes_max} bytes were kept");
+}
+
+#[test]
+fn what_is_sent_at_birth_does_not_make_the_second_tick_look_changed() {
+    let mut simulation = serving(|_, _| {
+        Sse::every(secs(1), |stream| stream.send("same"))
+            .send("first")
+            .on_connect(|stream| stream.send("connected"))
+            .skip_unchanged()
+    });
+    let client = simulation.get("/");
+    simulation.advance(secs(5));
+    assert_eq!(data(&simulation, client), ["first", "connected", "same"]);
+    assert_eq!(simulation.stats().ticks_unchanged, 5);
+}
+
+/// All the ways in which closures are dropped without having run.
+#[test]
+fn a_bomb_in_an_answer_that_is_never_opened_is_caught() {
+    let armed = |_: &Request| {
+        let bomb = Bomb;
+        Sse::new().on_connect(move |_| drop(bomb))
+    };
+    let router = Router::new()
+        .get("/stream", move |req, _| armed(req))
+        .get("/refused", move |req, _| armed(req).header("a\r\nb", ""))
+        .get("/slow", |_, _| Sse::every(ms(1), |_| ()));
+    let mut simulation = Simulation::new(router);
+    let neighbour = simulation.get("/slow");
+
+    let head = simulation.connect();
+    simulation.request(head, Method::Head, "/stream", &[], b"");
+    simulation.turn();
+    assert_eq!(simulation.answer(head).status, 200);
+
+    let refused = simulation.get("/refused");
+    assert_eq!(simulation.answer(refused).status, 500);
+    assert_eq!(simulation.stats().panics, 2);
+
+    let opened = simulation.get("/stream");
+    assert_eq!(simulation.answer(opened).status, 200);
+    assert_eq!(simulation.stats().panics, 3);
+    assert!(simulation.is_open(neighbour));
+}
+
+/// An error whose text cannot be had.
+#[derive(Debug)]
+struct Unspeakable(#[expect(dead_code, reason = "dropped")] Option<Bomb>);
+
+impl fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("an error of the user's cannot be shown")
+    }
+}
+
+impl std::error::Error for Unspeakable {}
+
+#[test]
+fn an_error_that_panics_when_it_is_shown_or_dropped_costs_its_stream_alone() {
+    let router = Router::new()
+        .get("/ticks", |_, _| Sse::every(secs(1), |stream| stream.send("tick")))
+        .get("/shown", |_, _| Sse::every(secs(1), |_| Next::Fail(Box::new(Unspeakable(None)))))
+        .get("/dropped", |_, _| {
+            Sse::every(secs(1), |_| Next::Fail(Box::new(Unspeakable(Some(Bomb)))))
+        });
+    let mut simulation = Simulation::new(router);
+    let neighbour = simulation.get("/ticks");
+    let _ = (simulation.get("/shown"), simulation.get("/dropped"));
+    simulation.run(|cx| {
+        cx.every(secs(1), |_| Next::Fail(Box::new(Unspeakable(Some(Bomb))))).unwrap();
+    });
+    simulation.advance(secs(3));
+    assert_eq!(data(&simulation, neighbour).len(), 4);
+    assert_eq!(simulation.stats().closed.failed, 2);
+}
+
+#[test]
+fn head_for_a_stream_tells_its_headers_and_how_the_connection_goes_on() {
+    let mut simulation = serving(|_, _| Sse::new().header("X-Room", "7"));
+    let client = simulation.connect();
+    simulation.request(client, Method::Head, "/", &[], b"");
+    simulation.turn();
+    assert_eq!(simulation.answer(client).header("x-room"), Some("7"));
+    assert_eq!(simulation.server_end(client), None);
+
+    simulation.drain(secs(10));
+    assert!(simulation.server_end(client).is_some(), "idle connections leave at once");
+    let late = simulation.connect();
+    simulation.request(late, Method::Head, "/", &[], b"");
+    simulation.turn();
+    assert_eq!(simulation.answer(late).header("connection"), Some("close"));
+    assert_eq!(simulation.server_end(late), Some(ServerEnd::Fin));
+}
+
+#[test]
+fn head_of_http_1_0_closes_when_it_says_so() {
+    let mut simulation = serving(|_, _| Sse::new());
+    let client = simulation.connect();
+    simulation.send(client, b"HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    simulation.turn();
+    assert_eq!(simulation.answer(client).header("connection"), Some("close"));
+    assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
+}
+
+/// HTTP/1.0 has no last chunk: an orderly end behind half a stream would look like its end.
+#[test]
+fn what_http_1_0_has_not_got_in_full_ends_with_a_reset() {
+    let ids = Ids::default();
+    let keep = ids.clone();
+    let large = "x".repeat(100_000);
+    let mut simulation = serving(move |_, _| {
+        let keep = keep.clone();
+        Sse::new().send(large.as_str()).on_connect(move |stream| keep.keep(stream.id()))
+    });
+    let stalled = |simulation: &mut Simulation| {
+        let client = simulation.connect();
+        simulation.stall(client);
+        simulation.send(client, b"GET / HTTP/1.0\r\n\r\n");
+        simulation.turn();
+        client
+    };
+
+    let finished = stalled(&mut simulation);
+    let id = ids.last();
+    simulation.run(|cx| assert!(cx.close(id, Ending::Finish)));
+    let dropped = stalled(&mut simulation);
+    let id = ids.last();
+    simulation.run(|cx| assert!(cx.close(id, Ending::Drop)));
+    simulation.advance(secs(31));
+    assert_eq!(simulation.server_end(finished), Some(ServerEnd::Reset), "finished, but not read");
+    assert_eq!(simulation.server_end(dropped), Some(ServerEnd::Reset), "dropped and not read");
+
+    let slow = stalled(&mut simulation);
+    let id = ids.last();
+    simulation.run(|cx| while cx.send(id, "y".repeat(10_000)) {});
+    assert_eq!(simulation.stats().closed.slow, 1);
+    assert_eq!(simulation.server_end(slow), Some(ServerEnd::Reset), "too slow");
+
+    let last = stalled(&mut simulation);
+    simulation.shutdown();
+    assert_eq!(simulation.server_end(last), Some(ServerEnd::Reset), "shut down");
+}
+
+struct HalfThenPanic;
+
+impl Encode for HalfThenPanic {
+    fn encode(&self, out: &mut EventBuffer) {
+        out.data("half");
+        panic!("an event of the user's");
+    }
+}
+
+#[test]
+fn half_an_event_whose_panic_the_user_caught_is_not_sent_with_the_next() {
+    let mut simulation = serving(|_, _| {
+        Sse::new().on_connect(|stream| {
+            stream.send("before");
+            let half = AssertUnwindSafe(|| stream.send(HalfThenPanic));
+            assert!(catch_unwind(half).is_err());
+            stream.send("behind");
+        })
+    });
+    let client = simulation.get("/");
+    assert_eq!(data(&simulation, client), ["before", "behind"]);
+}
+
+#[test]
+fn a_connection_whose_reply_is_on_its_way_when_the_drain_begins_leaves_behind_it() {
+    let mut simulation = serving(|_, _| Reply::text("x".repeat(200_000)));
+    let client = simulation.connect();
+    simulation.stall(client);
+    simulation.send(client, &get("/"));
+    simulation.turn();
+    simulation.drain(secs(600));
+    simulation.resume(client);
+    simulation.turn();
+    assert_eq!(simulation.answer(client).end, BodyEnd::Complete);
+    assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
+}
+
+#[test]
+fn a_stream_opened_during_a_drain_closes_its_connection() {
+    let mut simulation = serving(|_, _| Sse::new().send("bye").ending(Ending::Finish));
+    let before = simulation.get("/");
+    assert_eq!(simulation.answer(before).header("connection"), Some("keep-alive"));
+    simulation.drain(secs(600));
+    let during = simulation.get("/");
+    assert_eq!(simulation.answer(during).header("connection"), Some("close"));
+    assert_eq!(simulation.server_end(during), Some(ServerEnd::Fin));
+}
+
+#[test]
+fn a_reactor_that_is_dropped_with_bombs_aboard_survives() {
+    let mut simulation = serving(|_, _| {
+        let bomb = Bomb;
+        Sse::every(secs(1), move |_| {
+            let _ = &bomb;
+        })
+    });
+    let _ = (simulation.get("/"), simulation.get("/"));
+    simulation.run(|cx| {
+        let bomb = Bomb;
+        cx.after(HOUR, move |_| drop(bomb));
+    });
+    drop(simulation);
+}
