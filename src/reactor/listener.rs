@@ -119,6 +119,18 @@ impl Acceptor {
         Ok(Self { listener, more: true })
     }
 
+    /// Ends the watch. Closing would not, while a parent or child process holds the listener too:
+    /// the poller watches what the descriptor stands for, and would go on to report newcomers.
+    pub(super) fn deregister(&mut self, registry: &Registry) {
+        let ended = match &mut self.listener {
+            Kind::Tcp(listener) => listener.deregister(registry),
+            Kind::Unix(listener) => listener.deregister(registry),
+        };
+        if let Err(error) = ended {
+            log::debug!("a listener is still watched: {error}");
+        }
+    }
+
     /// Accepts up to a slice of connections.
     pub(super) fn accept(&mut self, mut take: impl FnMut(Socket, Peer)) -> Accepted {
         for _ in 0..ACCEPTS_PER_TURN {

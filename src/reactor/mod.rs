@@ -181,7 +181,8 @@ impl Reactor {
         Ok(())
     }
 
-    /// True when a shutdown or drain is complete; further turns do nothing.
+    /// True when a shutdown or drain is complete, for good. Further turns do nothing and do not
+    /// wait, and handles give commands back.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.engine.is_stopped()
@@ -197,6 +198,9 @@ impl Reactor {
     /// # Errors
     /// As [`Reactor::run`].
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if self.is_stopped() {
+            return Ok(());
+        }
         let left = self.next_deadline();
         let timeout = match left {
             Some(Duration::ZERO) => Some(Duration::ZERO),
@@ -221,15 +225,25 @@ impl Reactor {
         if self.engine.stats().connections < connections && self.accept_again_ms.is_some() {
             self.accept_again_ms = Some(now_ms); // A descriptor has become free.
         }
+        if self.engine.is_stopping() {
+            self.stop_listening();
+        }
+        if self.is_stopped() {
+            self.shared.close();
+            return Ok(());
+        }
         self.prepare_sleep()
     }
 
     /// How long the next turn may wait at most: zero if it has work to do already, `None` if only
-    /// a client or a handle can cause any.
+    /// a client or a handle can cause any, or if the reactor has stopped.
     ///
     /// On Linux the descriptor of [`as_fd`](AsFd::as_fd) becomes readable by then of itself.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {
+        if self.is_stopped() {
+            return None;
+        }
         if self.busy || (self.accept_again_ms.is_none() && self.acceptors.iter().any(|a| a.more)) {
             return Some(Duration::ZERO);
         }
@@ -247,19 +261,17 @@ impl Reactor {
         match command {
             Command::Run(call) => self.engine.run(call),
             Command::Adopt(stream, read_already) => self.adopt(stream, &read_already),
-            Command::Drain(window) => self.drain(window),
-            Command::Shutdown => self.shutdown(),
+            Command::Drain(window) => self.engine.drain(window),
+            Command::Shutdown => self.engine.shutdown(),
         }
     }
 
-    fn drain(&mut self, window: Duration) {
-        self.acceptors.clear();
-        self.engine.drain(window);
-    }
-
-    fn shutdown(&mut self) {
-        self.acceptors.clear();
-        self.engine.shutdown();
+    /// The end of a drain or shutdown, whoever asked for it: a command, a signal or a closure.
+    fn stop_listening(&mut self) {
+        for mut acceptor in self.acceptors.drain(..) {
+            acceptor.deregister(self.poll.registry());
+        }
+        self.accept_again_ms = None;
     }
 
     fn adopt(&mut self, stream: TcpStream, read_already: &[u8]) {
@@ -288,7 +300,7 @@ impl Reactor {
                 #[cfg(feature = "signals")]
                 SIGNALS => {
                     if let Some(signals) = &mut self.signals {
-                        signals.receive(&mut self.engine, &mut self.acceptors);
+                        signals.receive(&mut self.engine);
                     }
                 }
                 Token(number) if number >= FIRST_LISTENER => {
@@ -304,7 +316,8 @@ impl Reactor {
     }
 
     fn accept(&mut self, now_ms: u64) {
-        if self.accept_again_ms.is_some_and(|again_ms| now_ms < again_ms) {
+        let pauses = self.accept_again_ms.is_some_and(|again_ms| now_ms < again_ms);
+        if pauses || self.engine.is_stopping() {
             return;
         }
         self.accept_again_ms = None;

@@ -12,7 +12,7 @@ use signal_hook::{
     low_level::pipe,
 };
 
-use super::{Acceptor, Engine, Reactor, SIGNALS, Socket};
+use super::{Engine, Reactor, SIGNALS, Socket};
 
 /// The reading end of a pipe into which the signal handlers write one byte each.
 #[derive(Debug)]
@@ -50,11 +50,10 @@ impl Reactor {
 }
 
 impl Signals {
-    pub(super) fn receive(&mut self, engine: &mut Engine<Socket>, acceptors: &mut Vec<Acceptor>) {
+    pub(super) fn receive(&mut self, engine: &mut Engine<Socket>) {
         let mut bytes = [0; 16];
         while let Ok(count @ 1..) = self.pipe.read(&mut bytes) {
             for _ in 0..count {
-                acceptors.clear();
                 if engine.is_stopping() {
                     engine.shutdown();
                 } else {
