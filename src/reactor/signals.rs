@@ -8,8 +8,9 @@ use std::{
 
 use mio::{Interest, event::Source, net::UnixStream};
 use signal_hook::{
+    SigId,
     consts::{SIGINT, SIGTERM},
-    low_level::pipe,
+    low_level::{pipe, unregister},
 };
 
 use super::{Engine, Reactor, SIGNALS, Socket};
@@ -19,12 +20,15 @@ use super::{Engine, Reactor, SIGNALS, Socket};
 pub(super) struct Signals {
     pipe: UnixStream,
     window: Duration,
+    registered: Vec<SigId>,
 }
 
 impl Reactor {
     /// Drains over `window` at the first SIGTERM or SIGINT, and shuts down at the second.
     ///
-    /// The library installs no signal handler unless this is called. Feature `signals`.
+    /// The library installs no signal handler unless this is called. Once installed, the two
+    /// signals no longer end the process by themselves, not even when the reactor is gone.
+    /// Feature `signals`.
     ///
     /// ```no_run
     /// # use starwheel::{Reactor, Reply, Request, Context};
@@ -40,11 +44,12 @@ impl Reactor {
     pub fn drain_on_signals(&mut self, window: Duration) -> io::Result<()> {
         let (reading, writing) = StdUnixStream::pair()?;
         reading.set_nonblocking(true)?;
-        pipe::register(SIGTERM, writing.try_clone()?)?;
-        pipe::register(SIGINT, writing)?;
-        let mut pipe = UnixStream::from_std(reading);
-        pipe.register(self.poll.registry(), SIGNALS, Interest::READABLE)?;
-        self.signals = Some(Signals { pipe, window });
+        let mut signals =
+            Signals { pipe: UnixStream::from_std(reading), window, registered: Vec::new() };
+        signals.pipe.register(self.poll.registry(), SIGNALS, Interest::READABLE)?;
+        signals.registered.push(pipe::register(SIGTERM, writing.try_clone()?)?);
+        signals.registered.push(pipe::register(SIGINT, writing)?);
+        self.signals = Some(signals);
         Ok(())
     }
 }
@@ -61,6 +66,15 @@ impl Signals {
                     engine.drain(self.window);
                 }
             }
+        }
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        // The writing ends belong to the handlers and would stay open.
+        for id in self.registered.drain(..) {
+            unregister(id);
         }
     }
 }
