@@ -17,7 +17,7 @@ pub use self::{
 };
 
 use std::{
-    io,
+    io, mem,
     net::{SocketAddr, TcpStream, ToSocketAddrs},
     os::fd::{AsFd, BorrowedFd},
     sync::Arc,
@@ -30,7 +30,7 @@ use self::{
     alarm::Alarm,
     clock::Clock,
     handle::{Command, Shared},
-    listener::{Accepted, Acceptor},
+    listener::Acceptor,
     socket::Socket,
 };
 use crate::{
@@ -68,6 +68,8 @@ pub struct Reactor {
     acceptors: Vec<Acceptor>,
     /// Accepting failed for want of descriptors; when to try again.
     accept_again_ms: Option<u64>,
+    /// It has failed since the last time that it did not.
+    starved: bool,
     clock: Clock,
     alarm: Alarm,
     shared: Arc<Shared>,
@@ -102,6 +104,7 @@ impl Reactor {
             events: Events::with_capacity(EVENTS_PER_TURN),
             acceptors: Vec::new(),
             accept_again_ms: None,
+            starved: false,
             clock: Clock::start(),
             alarm,
             shared,
@@ -325,10 +328,16 @@ impl Reactor {
             let accepted = acceptor.accept(|socket, peer| {
                 take(&mut self.engine, &self.poll, socket, peer);
             });
-            if accepted == Accepted::Exhausted {
+            if let Err(error) = accepted {
                 self.accept_again_ms = Some(now_ms + ACCEPT_PAUSE_MS);
+                // Once, and not ten times a second for as long as it lasts.
+                if !mem::replace(&mut self.starved, true) {
+                    log::warn!("no connection can be accepted for now: {error}");
+                }
+                return;
             }
         }
+        self.starved = false;
     }
 
     /// Sets the alarm and tells other threads that they have to wake us from now on. Done at the
@@ -373,7 +382,8 @@ fn take(engine: &mut Engine<Socket>, poll: &Poll, socket: Socket, peer: Peer) ->
 fn readiness(event: &Event) -> Readiness {
     Readiness {
         readable: event.is_readable() || event.is_read_closed() || event.is_error(),
-        writable: event.is_writable(),
+        // A writer that waits has to notice a failure too.
+        writable: event.is_writable() || event.is_write_closed() || event.is_error(),
         read_closed: event.is_read_closed() || event.is_error(),
     }
 }
