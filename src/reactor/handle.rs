@@ -41,7 +41,7 @@ pub struct Handle {
     shared: Arc<Shared>,
 }
 
-/// The queue was full, or the reactor is gone; here is what you gave.
+/// The queue was full, or the reactor has stopped or is gone; here is what you gave.
 ///
 /// ```
 /// let full = starwheel::Full("the command");
@@ -73,7 +73,7 @@ struct Queue {
     commands: VecDeque<Command>,
     /// Of the events among them.
     bytes: usize,
-    /// Cleared when the reactor is dropped.
+    /// Cleared when the reactor has stopped or is dropped.
     open: bool,
 }
 
@@ -85,7 +85,8 @@ impl Handle {
     /// Runs a closure on the reactor thread.
     ///
     /// # Errors
-    /// [`Full`] with the closure when 65,536 commands wait already, or the reactor is gone.
+    /// [`Full`] with the closure when 65,536 commands wait already, or the reactor has stopped or
+    /// is gone.
     pub fn run<F: FnOnce(&mut Context<'_>) + Send + 'static>(
         &self,
         call: F,
@@ -182,7 +183,7 @@ impl Handle {
     /// ```
     ///
     /// # Errors
-    /// [`Full`] with socket and bytes when the queue is full or the reactor is gone.
+    /// [`Full`] with socket and bytes when the queue is full, or the reactor has stopped or is gone.
     pub fn adopt(
         &self,
         socket: TcpStream,
@@ -197,17 +198,17 @@ impl Handle {
     /// under way are completed. `run` returns when all have left, at the end of the window at the
     /// latest.
     ///
-    /// Never fails: with a full queue it goes first; a reactor that is gone needs no drain.
+    /// Never fails: a full queue takes it nevertheless; a reactor that is gone needs no drain.
     pub fn drain(&self, window: Duration) {
-        self.shared.push_urgent(Command::Drain(window));
+        self.shared.push_always(Command::Drain(window));
     }
 
     /// Ends all streams with [`CloseReason::Shutdown`](crate::CloseReason::Shutdown) and all
     /// connections with them, now. `run` returns after this turn.
     ///
-    /// Never fails: with a full queue it goes first; a reactor that is gone needs no shutdown.
+    /// Never fails: a full queue takes it nevertheless; a reactor that is gone needs no shutdown.
     pub fn shutdown(&self) {
-        self.shared.push_urgent(Command::Shutdown);
+        self.shared.push_always(Command::Shutdown);
     }
 }
 
@@ -255,8 +256,14 @@ impl Shared {
         Ok(())
     }
 
-    fn push_urgent(&self, command: Command) {
-        self.lock().commands.push_front(command);
+    /// Takes its place behind the others, but is never refused for want of room.
+    fn push_always(&self, command: Command) {
+        let mut queue = self.lock();
+        if !queue.open {
+            return;
+        }
+        queue.commands.push_back(command);
+        drop(queue);
         self.wake();
     }
 
@@ -295,7 +302,7 @@ impl Shared {
         taken
     }
 
-    /// The reactor is gone; what waits is dropped, what comes is given back.
+    /// The reactor has stopped or is gone; what waits is dropped, what comes is given back.
     pub(super) fn close(&self) {
         let commands = {
             let mut queue = self.lock();
@@ -375,3 +382,72 @@ impl<T> Error for Full<T> {}
 const COMMANDS_MAX: usize = 65_536;
 /// Bytes of events that may wait, as far as they are known before the last one is pushed.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shared() -> (Handle, mio::Poll) {
+        let poll = mio::Poll::new().unwrap();
+        let waker = Waker::new(poll.registry(), mio::Token(0)).unwrap();
+        (Handle::new(Arc::new(Shared::new(waker))), poll)
+    }
+
+    #[test]
+    fn a_drain_does_not_overtake_what_was_given_before() {
+        let (handle, _poll) = shared();
+        handle.run(|_cx| {}).unwrap();
+        handle.drain(Duration::from_secs(1));
+        handle.shutdown();
+        let commands: Vec<_> = handle.shared.take(usize::MAX).into();
+        let expected = [Command::is_run, Command::is_drain, Command::is_shutdown];
+        assert_eq!(commands.len(), 3);
+        assert!(commands.iter().zip(expected).all(|(command, is_expected)| is_expected(command)));
+    }
+
+    #[test]
+    fn a_closed_queue_keeps_nothing() {
+        let (handle, _poll) = shared();
+        handle.shared.close();
+        handle.shutdown();
+        handle.drain(Duration::ZERO);
+        assert!(handle.run(|_cx| {}).is_err());
+        assert!(handle.shared.lock().commands.is_empty());
+    }
+
+    #[test]
+    fn only_a_sleeping_reactor_is_woken_and_only_once() {
+        let (handle, mut poll) = shared();
+        let mut woken = || {
+            let mut events = mio::Events::with_capacity(8);
+            poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+            !events.is_empty()
+        };
+        handle.run(|_cx| {}).unwrap();
+        assert!(!woken(), "awake");
+        assert!(handle.shared.fall_asleep(), "a command waits");
+        handle.shared.wake_up();
+        handle.shared.take(1);
+        assert!(!handle.shared.fall_asleep());
+        handle.run(|_cx| {}).unwrap();
+        assert!(woken(), "asleep");
+        handle.run(|_cx| {}).unwrap();
+        assert!(!woken(), "on its way already");
+        handle.shared.wake_up();
+        assert_eq!(handle.shared.take(usize::MAX).len(), 2);
+    }
+
+    impl Command {
+        fn is_run(&self) -> bool {
+            matches!(self, Self::Run(_))
+        }
+
+        fn is_drain(&self) -> bool {
+            matches!(self, Self::Drain(_))
+        }
+
+        fn is_shutdown(&self) -> bool {
+            matches!(self, Self::Shutdown)
+        }
+    }
+}

@@ -77,15 +77,6 @@ enum Kind {
     Unix(UnixListener),
 }
 
-/// What a slice of accepting came to.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Accepted {
-    Everything,
-    Slice,
-    /// Out of descriptors or memory; to be tried again when some are free.
-    Exhausted,
-}
-
 impl Acceptor {
     pub(super) fn bind(address: SocketAddr, reuse_port: ReusePort) -> io::Result<net::TcpListener> {
         let socket =
@@ -119,26 +110,38 @@ impl Acceptor {
         Ok(Self { listener, more: true })
     }
 
+    /// Ends the watch. Closing would not, while a parent or child process holds the listener too:
+    /// the poller watches what the descriptor stands for, and would go on to report newcomers.
+    pub(super) fn deregister(&mut self, registry: &Registry) {
+        let ended = match &mut self.listener {
+            Kind::Tcp(listener) => listener.deregister(registry),
+            Kind::Unix(listener) => listener.deregister(registry),
+        };
+        if let Err(error) = ended {
+            log::debug!("a listener is still watched: {error}");
+        }
+    }
+
     /// Accepts up to a slice of connections.
-    pub(super) fn accept(&mut self, mut take: impl FnMut(Socket, Peer)) -> Accepted {
+    ///
+    /// # Errors
+    /// When the system has no descriptor or memory to give; to be tried again when it may.
+    pub(super) fn accept(&mut self, mut take: impl FnMut(Socket, Peer)) -> io::Result<()> {
         for _ in 0..ACCEPTS_PER_TURN {
             match self.accept_one() {
                 Ok((socket, peer)) => take(socket, peer),
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => {
                         self.more = false;
-                        return Accepted::Everything;
+                        return Ok(());
                     }
                     // This one gave up while it waited; the next may be fine.
                     ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
-                    _ => {
-                        log::warn!("no connection can be accepted for now: {error}");
-                        return Accepted::Exhausted;
-                    }
+                    _ => return Err(error),
                 },
             }
         }
-        Accepted::Slice
+        Ok(())
     }
 
     fn accept_one(&self) -> io::Result<(Socket, Peer)> {
@@ -159,3 +162,26 @@ impl Acceptor {
 const BACKLOG: i32 = 4096;
 /// Accepts in one turn, so that a rush of newcomers does not make ticks late.
 const ACCEPTS_PER_TURN: u32 = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::{net::TcpStream, time::Duration};
+
+    use mio::{Events, Poll};
+
+    #[test]
+    fn accepted_sockets_send_small_events_at_once() {
+        let mut poll = Poll::new().unwrap();
+        let listener = Acceptor::bind(([127, 0, 0, 1], 0).into(), ReusePort::Exclusive).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut acceptor = Acceptor::new(listener.into(), poll.registry(), Token(0)).unwrap();
+        let _client = TcpStream::connect(address).unwrap();
+        poll.poll(&mut Events::with_capacity(1), Some(Duration::from_secs(20))).unwrap();
+        let mut accepted = Vec::new();
+        acceptor.accept(|socket, _peer| accepted.push(socket)).unwrap();
+        let [Socket::Tcp(socket)] = &accepted[..] else { panic!("{accepted:?}") };
+        assert!(socket.nodelay().unwrap());
+    }
+}

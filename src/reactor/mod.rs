@@ -17,7 +17,7 @@ pub use self::{
 };
 
 use std::{
-    io,
+    io, mem,
     net::{SocketAddr, TcpStream, ToSocketAddrs},
     os::fd::{AsFd, BorrowedFd},
     sync::Arc,
@@ -30,7 +30,7 @@ use self::{
     alarm::Alarm,
     clock::Clock,
     handle::{Command, Shared},
-    listener::{Accepted, Acceptor},
+    listener::Acceptor,
     socket::Socket,
 };
 use crate::{
@@ -68,6 +68,8 @@ pub struct Reactor {
     acceptors: Vec<Acceptor>,
     /// Accepting failed for want of descriptors; when to try again.
     accept_again_ms: Option<u64>,
+    /// It has failed since the last time that it did not.
+    starved: bool,
     clock: Clock,
     alarm: Alarm,
     shared: Arc<Shared>,
@@ -103,6 +105,7 @@ impl Reactor {
             events: Events::with_capacity(EVENTS_PER_TURN),
             acceptors: Vec::new(),
             accept_again_ms: None,
+            starved: false,
             clock: Clock::start(),
             alarm,
             shared,
@@ -198,7 +201,8 @@ impl Reactor {
         Ok(())
     }
 
-    /// True when a shutdown or drain is complete; further turns do nothing.
+    /// True when a shutdown or drain is complete, for good. Further turns do nothing and do not
+    /// wait, and handles give commands back.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.engine.is_stopped()
@@ -214,6 +218,9 @@ impl Reactor {
     /// # Errors
     /// As [`Reactor::run`].
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if self.is_stopped() {
+            return Ok(());
+        }
         let left = self.next_deadline();
         let timeout = match left {
             Some(Duration::ZERO) => Some(Duration::ZERO),
@@ -236,15 +243,26 @@ impl Reactor {
         if self.engine.stats().connections < connections && self.accept_again_ms.is_some() {
             self.accept_again_ms = Some(now_ms); // A descriptor has become free.
         }
+        if self.engine.is_stopping() {
+            self.stop_listening();
+        }
+        if self.is_stopped() {
+            self.shared.copy_stats(self.engine.stats());
+            self.shared.close();
+            return Ok(());
+        }
         self.prepare_sleep()
     }
 
     /// How long the next turn may wait at most: zero if it has work to do already, `None` if only
-    /// a client or a handle can cause any.
+    /// a client or a handle can cause any, or if the reactor has stopped.
     ///
     /// On Linux the descriptor of [`as_fd`](AsFd::as_fd) becomes readable by then of itself.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {
+        if self.is_stopped() {
+            return None;
+        }
         if self.busy || (self.accept_again_ms.is_none() && self.acceptors.iter().any(|a| a.more)) {
             return Some(Duration::ZERO);
         }
@@ -258,17 +276,15 @@ impl Reactor {
         }
     }
 
-    /// Commands in slices, and none while fan-out lags behind: the queue then fills up, and
-    /// publishers learn of it.
+    /// The commands that wait now, in slices, and none while fan-out lags behind: the queue then
+    /// fills up, and publishers learn of it. What commands give rise to waits for the next turn.
     fn obey_commands(&mut self) {
-        self.engine.set_queue_depth(self.shared.depth());
-        let mut left = COMMANDS_PER_TURN;
+        let depth = self.shared.depth();
+        self.engine.set_queue_depth(depth);
+        let mut left = depth.min(COMMANDS_PER_TURN);
         while left > 0 && self.engine.takes_publishes() {
-            let commands = self.shared.take(COMMANDS_PER_SLICE);
-            if commands.is_empty() {
-                return;
-            }
-            left -= 1;
+            let commands = self.shared.take(left.min(COMMANDS_PER_SLICE));
+            left -= commands.len();
             for command in commands {
                 self.obey(command);
             }
@@ -280,19 +296,17 @@ impl Reactor {
             Command::Publish(topic, events) => self.engine.publish_bytes(&topic, &events),
             Command::Run(call) => self.engine.run(call),
             Command::Adopt(stream, read_already) => self.adopt(stream, &read_already),
-            Command::Drain(window) => self.drain(window),
-            Command::Shutdown => self.shutdown(),
+            Command::Drain(window) => self.engine.drain(window),
+            Command::Shutdown => self.engine.shutdown(),
         }
     }
 
-    fn drain(&mut self, window: Duration) {
-        self.acceptors.clear();
-        self.engine.drain(window);
-    }
-
-    fn shutdown(&mut self) {
-        self.acceptors.clear();
-        self.engine.shutdown();
+    /// The end of a drain or shutdown, whoever asked for it: a command, a signal or a closure.
+    fn stop_listening(&mut self) {
+        for mut acceptor in self.acceptors.drain(..) {
+            acceptor.deregister(self.poll.registry());
+        }
+        self.accept_again_ms = None;
     }
 
     fn adopt(&mut self, stream: TcpStream, read_already: &[u8]) {
@@ -321,7 +335,7 @@ impl Reactor {
                 #[cfg(feature = "signals")]
                 SIGNALS => {
                     if let Some(signals) = &mut self.signals {
-                        signals.receive(&mut self.engine, &mut self.acceptors);
+                        signals.receive(&mut self.engine);
                     }
                 }
                 Token(number) if number >= FIRST_LISTENER => {
@@ -337,7 +351,8 @@ impl Reactor {
     }
 
     fn accept(&mut self, now_ms: u64) {
-        if self.accept_again_ms.is_some_and(|again_ms| now_ms < again_ms) {
+        let pauses = self.accept_again_ms.is_some_and(|again_ms| now_ms < again_ms);
+        if pauses || self.engine.is_stopping() {
             return;
         }
         self.accept_again_ms = None;
@@ -345,10 +360,16 @@ impl Reactor {
             let accepted = acceptor.accept(|socket, peer| {
                 take(&mut self.engine, &self.poll, socket, peer);
             });
-            if accepted == Accepted::Exhausted {
+            if let Err(error) = accepted {
                 self.accept_again_ms = Some(now_ms + ACCEPT_PAUSE_MS);
+                // Once, and not ten times a second for as long as it lasts.
+                if !mem::replace(&mut self.starved, true) {
+                    log::warn!("no connection can be accepted for now: {error}");
+                }
+                return;
             }
         }
+        self.starved = false;
     }
 
     /// Copies the figures for other threads, now and then while busy, and before a long sleep.
@@ -404,7 +425,8 @@ fn take(engine: &mut Engine<Socket>, poll: &Poll, socket: Socket, peer: Peer) ->
 fn readiness(event: &Event) -> Readiness {
     Readiness {
         readable: event.is_readable() || event.is_read_closed() || event.is_error(),
-        writable: event.is_writable(),
+        // A writer that waits has to notice a failure too.
+        writable: event.is_writable() || event.is_write_closed() || event.is_error(),
         read_closed: event.is_read_closed() || event.is_error(),
     }
 }
@@ -422,9 +444,10 @@ const ALARM: Token = Token(usize::MAX - 1);
 const SIGNALS: Token = Token(usize::MAX - 2);
 /// Above every index of a connection; there are not that many descriptors.
 const FIRST_LISTENER: usize = usize::MAX / 2;
-/// Commands taken under one lock, and how many times in one turn.
+/// Commands obeyed in one turn, so that a flood of them does not keep ticks waiting.
+const COMMANDS_PER_TURN: usize = 16_384;
+/// Commands taken under one lock.
 const COMMANDS_PER_SLICE: usize = 256;
-const COMMANDS_PER_TURN: u32 = 64;
 /// Events taken from the poller at once.
 const EVENTS_PER_TURN: usize = 1024;
 /// How old the figures of `Handle::stats` may be while the reactor is busy.

@@ -8,23 +8,27 @@ use std::{
 
 use mio::{Interest, event::Source, net::UnixStream};
 use signal_hook::{
+    SigId,
     consts::{SIGINT, SIGTERM},
-    low_level::pipe,
+    low_level::{pipe, unregister},
 };
 
-use super::{Acceptor, Engine, Reactor, SIGNALS, Socket};
+use super::{Engine, Reactor, SIGNALS, Socket};
 
 /// The reading end of a pipe into which the signal handlers write one byte each.
 #[derive(Debug)]
 pub(super) struct Signals {
     pipe: UnixStream,
     window: Duration,
+    registered: Vec<SigId>,
 }
 
 impl Reactor {
     /// Drains over `window` at the first SIGTERM or SIGINT, and shuts down at the second.
     ///
-    /// The library installs no signal handler unless this is called. Feature `signals`.
+    /// The library installs no signal handler unless this is called. Once installed, the two
+    /// signals no longer end the process by themselves, not even when the reactor is gone.
+    /// Feature `signals`.
     ///
     /// ```no_run
     /// # use starwheel::{Reactor, Reply, Request, Context};
@@ -40,21 +44,21 @@ impl Reactor {
     pub fn drain_on_signals(&mut self, window: Duration) -> io::Result<()> {
         let (reading, writing) = StdUnixStream::pair()?;
         reading.set_nonblocking(true)?;
-        pipe::register(SIGTERM, writing.try_clone()?)?;
-        pipe::register(SIGINT, writing)?;
-        let mut pipe = UnixStream::from_std(reading);
-        pipe.register(self.poll.registry(), SIGNALS, Interest::READABLE)?;
-        self.signals = Some(Signals { pipe, window });
+        let mut signals =
+            Signals { pipe: UnixStream::from_std(reading), window, registered: Vec::new() };
+        signals.pipe.register(self.poll.registry(), SIGNALS, Interest::READABLE)?;
+        signals.registered.push(pipe::register(SIGTERM, writing.try_clone()?)?);
+        signals.registered.push(pipe::register(SIGINT, writing)?);
+        self.signals = Some(signals);
         Ok(())
     }
 }
 
 impl Signals {
-    pub(super) fn receive(&mut self, engine: &mut Engine<Socket>, acceptors: &mut Vec<Acceptor>) {
+    pub(super) fn receive(&mut self, engine: &mut Engine<Socket>) {
         let mut bytes = [0; 16];
         while let Ok(count @ 1..) = self.pipe.read(&mut bytes) {
             for _ in 0..count {
-                acceptors.clear();
                 if engine.is_stopping() {
                     engine.shutdown();
                 } else {
@@ -62,6 +66,15 @@ impl Signals {
                     engine.drain(self.window);
                 }
             }
+        }
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        // The writing ends belong to the handlers and would stay open.
+        for id in self.registered.drain(..) {
+            unregister(id);
         }
     }
 }

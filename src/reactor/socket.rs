@@ -32,14 +32,14 @@ impl Transport for Socket {
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.write(bytes),
-            Self::Unix(stream) => stream.write(bytes),
+            Self::Tcp(stream) => stream.write(bytes), // A send of that kind.
+            Self::Unix(stream) => SockRef::from(&*stream).send_with_flags(bytes, NO_SIGNAL),
         }
     }
 
+    /// Not `writev`, and not `write` above: a program whose `main` is not Rust's may leave SIGPIPE
+    /// at its default, and only a send can be told not to raise it.
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        // Not `writev`: a program whose `main` is not Rust's may leave SIGPIPE at its default,
-        // and only a send can be told not to raise it.
         self.as_socket().send_vectored_with_flags(slices, NO_SIGNAL)
     }
 

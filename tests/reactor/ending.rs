@@ -1,0 +1,150 @@
+//! Shutdown and drain.
+
+use std::{
+    io::ErrorKind,
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Interest, Poll, Token, unix::SourceFd};
+use starwheel::{CloseReason, Reactor, Router, Sse};
+
+use crate::{
+    client::{Client, PATIENCE},
+    listening, routes,
+    server::Server,
+    turn_until, turn_until_quiet,
+};
+
+#[test]
+fn a_shutdown_ends_run_and_tells_each_stream_once() {
+    let (told, reasons) = mpsc::channel();
+    let server = Server::serving(|| {
+        Router::new().get("/", move |_req, _cx| {
+            let told = told.clone();
+            Sse::new().on_disconnect(move |_cx, _id, reason| told.send(reason).unwrap())
+        })
+    });
+    let mut clients: Vec<_> = (0..20).map(|_| Client::streaming(server.address, "/")).collect();
+    let idle = Client::connect(server.address);
+    server.wait_for("the idle one is in", |stats| stats.connections == 21);
+    server.handle.shutdown();
+    let stats = server.ended();
+    assert_eq!((stats.connections, stats.streams, stats.closed.shutdown), (0, 0, 20));
+    let reasons: Vec<_> = (0..20).map(|_| reasons.recv_timeout(PATIENCE).unwrap()).collect();
+    assert!(reasons.iter().all(|reason| matches!(reason, CloseReason::Shutdown)));
+    for client in &mut clients {
+        assert_eq!(client.event(), None, "the connection is closed");
+    }
+    drop(idle);
+}
+
+#[test]
+fn a_drain_ends_streams_over_its_window_and_answers_what_is_under_way() {
+    let server = Server::serving(routes);
+    let mut clients: Vec<_> = (0..20).map(|_| Client::streaming(server.address, "/idle")).collect();
+    let mut half_way = Client::connect(server.address);
+    half_way.send("GET /hello HTTP/1.1\r\n");
+    let mut idle = Client::connect(server.address);
+    server.wait_for("all are in", |stats| stats.bytes_in > 0 && stats.connections == 22);
+    let start = Instant::now();
+    let window = Duration::from_millis(400);
+    server.handle.drain(window);
+    assert_eq!(idle.rest(), "", "an idle connection is closed at once");
+    half_way.send("Host: test\r\n\r\n");
+    let answer = half_way.answer();
+    assert_eq!((answer.status, answer.body.as_str()), (200, "hello"));
+    assert!(answer.head.contains("\r\nConnection: close\r\n"), "{}", answer.head);
+    drop(half_way);
+    clients.iter_mut().for_each(|client| assert_eq!(client.event(), None));
+    drop(clients);
+    let stats = server.ended();
+    assert!(start.elapsed() >= window / 2, "not all at once");
+    assert_eq!((stats.connections, stats.closed.shutdown), (0, 20));
+}
+
+#[test]
+fn a_drain_of_stuck_clients_ends_with_its_window() {
+    let server = Server::serving(|| {
+        Router::new().get("/big", |_req, _cx| {
+            let event = "x".repeat(100_000);
+            Sse::every(Duration::from_millis(1), move |stream| stream.send(event.as_str()))
+        })
+    });
+    let _stuck: Vec<_> = (0..3).map(|_| Client::streaming(server.address, "/big")).collect();
+    server.wait_for("they are stuck", |stats| stats.ticks_skipped > 50);
+    server.handle.drain(Duration::from_millis(100));
+    assert_eq!(server.ended().connections, 0);
+}
+
+#[test]
+fn the_first_drain_sets_the_window_and_a_shutdown_behind_it_forces() {
+    let server = Server::serving(routes);
+    let _client = Client::streaming(server.address, "/idle");
+    server.handle.drain(Duration::from_secs(3_600));
+    server.handle.drain(Duration::ZERO);
+    server.handle.shutdown();
+    assert_eq!(server.ended().closed.shutdown, 1);
+}
+
+#[test]
+fn nobody_is_accepted_during_a_drain() {
+    let server = Server::serving(routes);
+    let mut clients: Vec<_> = (0..2).map(|_| Client::streaming(server.address, "/idle")).collect();
+    server.handle.drain(Duration::from_secs(3_600));
+    server.stats(); // Behind it.
+    assert!(TcpStream::connect(server.address).is_err());
+    assert_eq!(clients[0].event(), None, "the first leaves at once");
+    assert_eq!(server.stats().streams, 1, "the second in the middle of the window");
+}
+
+#[test]
+fn a_shutdown_by_a_closure_stops_listening_too() {
+    let (mut reactor, address) = listening();
+    reactor.handle().run(|cx| cx.shutdown()).unwrap();
+    reactor.run().unwrap();
+    let error = TcpStream::connect(address).expect_err("nobody listens");
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    drop(reactor);
+}
+
+#[test]
+fn a_shutdown_by_a_timer_stops_listening_too() {
+    let (mut reactor, address) = listening();
+    let shut_down = |cx: &mut starwheel::Context<'_>| {
+        cx.after(Duration::from_millis(1), |cx| cx.shutdown());
+    };
+    reactor.handle().run(shut_down).unwrap();
+    reactor.run().unwrap();
+    assert!(TcpStream::connect(address).is_err());
+    drop(reactor);
+}
+
+#[test]
+fn a_listener_that_somebody_else_holds_too_wakes_nobody_once_the_drain_has_begun() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut reactor = Reactor::new(routes()).unwrap();
+    // As with a parent that keeps its listeners: closing ours does not end the watch of them.
+    reactor.listen_on(listener.try_clone().unwrap()).unwrap();
+    let mut client = Client::connect(address);
+    client.request("/idle");
+    let mut other = Client::connect(address);
+    other.request("/idle");
+    turn_until(&mut reactor, "the streams are open", |stats| stats.streams == 2);
+    reactor.handle().drain(Duration::from_secs(3_600));
+    turn_until(&mut reactor, "the first has left", |stats| stats.streams == 1);
+    drop(client);
+    turn_until(&mut reactor, "its connection too", |stats| stats.connections == 1);
+    turn_until_quiet(&mut reactor);
+
+    let mut outer = Poll::new().unwrap();
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(&reactor));
+    outer.registry().register(&mut SourceFd(&fd), Token(0), Interest::READABLE).unwrap();
+    let _unserved: Vec<_> = (0..10).map(|_| Client::connect(address)).collect();
+    let mut events = Events::with_capacity(8);
+    outer.poll(&mut events, Some(Duration::from_millis(50))).unwrap();
+    assert!(events.is_empty(), "the reactor is woken for connections it will not take");
+    drop(listener);
+}

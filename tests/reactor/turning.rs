@@ -1,0 +1,228 @@
+//! `turn`, `next_deadline` and `as_fd`: the reactor inside somebody else's loop.
+
+use std::{
+    os::fd::{AsFd, AsRawFd},
+    thread,
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Interest, Poll, Token, unix::SourceFd};
+use starwheel::{Context, Next, Reactor, Reply, Request, Router, Sse};
+
+use crate::{
+    client::{Client, PATIENCE, get},
+    listening, turn_until, turn_until_quiet,
+};
+
+#[test]
+fn a_reactor_with_nothing_to_do_has_no_deadline_and_keeps_to_the_timeout() {
+    let mut reactor = Reactor::new(hello).unwrap();
+    assert_eq!(reactor.next_deadline(), None);
+    let start = Instant::now();
+    reactor.turn(Some(Duration::from_millis(20))).unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(20));
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(reactor.next_deadline(), None);
+}
+
+#[test]
+fn a_loop_that_sleeps_until_the_deadline_finds_something_due_each_time() {
+    let (mut reactor, address) = listening();
+    let mut client = Client::connect(address);
+    client.request("/later");
+    turn_until(&mut reactor, "the stream is open", |stats| stats.streams == 1);
+    turn_until_quiet(&mut reactor);
+    for _ in 0..20 {
+        let ticks_before = reactor.stats().ticks;
+        thread::sleep(reactor.next_deadline().expect("a tick is due some time"));
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        assert_eq!(reactor.stats().ticks, ticks_before + 1, "a turn too early or too late");
+    }
+    client.stream_head();
+    assert_eq!(client.data(), "tick");
+}
+
+#[test]
+fn a_deadline_ends_the_wait_of_a_turn() {
+    let (mut reactor, address) = listening();
+    let mut client = Client::connect(address);
+    client.request("/later");
+    turn_until(&mut reactor, "the stream is open", |stats| stats.streams == 1);
+    // Without an end of the wait these would not return.
+    while reactor.stats().ticks < 5 {
+        reactor.turn(None).unwrap();
+    }
+}
+
+#[test]
+fn input_that_was_put_off_makes_the_next_turn_due_at_once() {
+    let (mut reactor, address) = listening();
+    let mut client = Client::connect(address);
+    client.send(get("/hello").repeat(300));
+    turn_until(&mut reactor, "the first requests are read", |stats| stats.requests > 0);
+    assert!(reactor.stats().requests < 300, "one turn's share");
+    while reactor.stats().requests < 300 {
+        assert_eq!(reactor.next_deadline(), Some(Duration::ZERO));
+        reactor.turn(None).unwrap();
+    }
+    (0..300).for_each(|_| assert_eq!(client.answer().status, 200));
+}
+
+#[test]
+fn a_command_given_during_a_turn_makes_the_next_one_due_at_once() {
+    let mut reactor = Reactor::new(hello).unwrap();
+    let handle = reactor.handle();
+    let again = handle.clone();
+    handle.run(move |_cx| again.run(|cx| cx.shutdown()).unwrap()).unwrap();
+    reactor.turn(None).unwrap();
+    assert_eq!(reactor.next_deadline(), Some(Duration::ZERO));
+    reactor.turn(None).unwrap();
+    assert!(reactor.is_stopped());
+}
+
+#[test]
+fn a_stopped_reactor_does_nothing_in_further_turns() {
+    let (mut reactor, address) = listening();
+    let _client = Client::connect(address);
+    reactor.handle().shutdown();
+    reactor.turn(None).unwrap();
+    assert!(reactor.is_stopped());
+    assert_eq!(reactor.next_deadline(), None);
+    reactor.turn(None).unwrap(); // Returns: there is nothing to wait for.
+}
+
+#[test]
+fn a_reactor_with_idle_streams_sleeps() {
+    let (mut reactor, address) = listening();
+    let mut clients: Vec<_> = (0..100).map(|_| Client::connect(address)).collect();
+    clients.iter_mut().for_each(|client| client.request("/idle"));
+    turn_until(&mut reactor, "all streams are open", |stats| stats.streams == 100);
+    turn_until_quiet(&mut reactor);
+    let (turns, _) = turns_within(&mut reactor, Duration::from_millis(300));
+    assert!(turns <= 3, "{turns} turns with nothing to do");
+}
+
+#[test]
+fn a_reactor_turns_about_once_for_each_tick() {
+    let (mut reactor, address) = listening();
+    let mut client = Client::connect(address);
+    client.request("/count");
+    turn_until(&mut reactor, "the stream is open", |stats| stats.streams == 1);
+    turn_until_quiet(&mut reactor);
+    let (turns, ticks) = turns_within(&mut reactor, Duration::from_millis(300));
+    assert!(turns <= 2 * ticks + 3, "{turns} turns for {ticks} ticks");
+}
+
+#[test]
+fn a_client_that_vanished_is_not_reported_again_and_again() {
+    let (mut reactor, address) = listening();
+    let mut half_closed = Client::connect(address);
+    half_closed.half_close();
+    Client::streaming_while(&mut reactor, address).reset();
+    turn_until(&mut reactor, "the stream has ended", |stats| stats.closed.total() == 1);
+    turn_until_quiet(&mut reactor);
+    let (turns, _) = turns_within(&mut reactor, Duration::from_millis(200));
+    assert!(turns <= 3, "{turns} turns with nothing to do");
+}
+
+#[test]
+fn the_descriptor_tells_of_connections_and_commands_once_each() {
+    let (mut reactor, address) = listening();
+    let mut outer = Outer::watching(&reactor);
+    turn_until_quiet(&mut reactor);
+    outer.drain();
+
+    let mut client = Client::connect(address);
+    outer.wait();
+    turn_until_quiet(&mut reactor);
+    client.request("/hello");
+    outer.wait();
+    turn_until_quiet(&mut reactor);
+    assert_eq!(client.answer().body, "hello");
+
+    reactor.handle().run(|cx| cx.shutdown()).unwrap();
+    outer.wait();
+    turn_until_quiet(&mut reactor);
+    assert!(reactor.is_stopped());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_descriptor_tells_of_deadlines_so_that_the_outer_loop_needs_no_timeout() {
+    let ticks = |_req: &Request, _cx: &mut Context<'_>| {
+        let mut left = 3;
+        Sse::every(Duration::from_millis(5), move |stream| {
+            stream.send(format_args!("{left}"));
+            left -= 1;
+            if left == 0 { Next::Close } else { Next::Again }
+        })
+    };
+    let mut reactor = Reactor::new(Router::new().get("/ticks", ticks)).unwrap();
+    let address = reactor.listen("127.0.0.1:0").unwrap();
+    let mut outer = Outer::watching(&reactor);
+    let clients = thread::spawn(move || {
+        let mut clients: Vec<_> = (0..100).map(|_| Client::streaming(address, "/ticks")).collect();
+        for client in &mut clients {
+            let events: Vec<_> = std::iter::from_fn(|| client.event()).collect();
+            assert_eq!(events, ["data: 3", "data: 2", "data: 1"]);
+        }
+    });
+    while reactor.stats().closed.finished < 100 {
+        turn_until_quiet(&mut reactor);
+        if reactor.stats().closed.finished < 100 {
+            outer.wait();
+        }
+    }
+    clients.join().unwrap();
+}
+
+/// Another loop, edge-triggered, that watches the descriptor of the reactor.
+struct Outer {
+    poll: Poll,
+    events: Events,
+}
+
+impl Outer {
+    fn watching(reactor: &Reactor) -> Self {
+        let poll = Poll::new().unwrap();
+        let fd = reactor.as_fd().as_raw_fd();
+        poll.registry().register(&mut SourceFd(&fd), Token(0), Interest::READABLE).unwrap();
+        Self { poll, events: Events::with_capacity(8) }
+    }
+
+    fn wait(&mut self) {
+        self.poll.poll(&mut self.events, Some(PATIENCE)).unwrap();
+        assert!(!self.events.is_empty(), "the descriptor told nothing");
+    }
+
+    fn drain(&mut self) {
+        self.poll.poll(&mut self.events, Some(Duration::ZERO)).unwrap();
+    }
+}
+
+impl Client {
+    /// Opens an idle stream on a reactor that this very thread turns.
+    fn streaming_while(reactor: &mut Reactor, address: std::net::SocketAddr) -> Self {
+        let mut client = Self::connect(address);
+        client.request("/idle");
+        turn_until(reactor, "the stream is open", |stats| stats.streams == 1);
+        client.stream_head();
+        client
+    }
+}
+
+fn hello(_: &Request, _: &mut Context<'_>) -> Reply {
+    Reply::text("hello")
+}
+
+/// How many turns were made, and how many ticks ran in them.
+fn turns_within(reactor: &mut Reactor, time: Duration) -> (u64, u64) {
+    let ticks_before = reactor.stats().ticks;
+    let end = Instant::now() + time;
+    let mut turns = 0;
+    while let Some(left) = end.checked_duration_since(Instant::now()) {
+        reactor.turn(Some(left)).unwrap();
+        turns += 1;
+    }
+    (turns, reactor.stats().ticks - ticks_before)
+}
