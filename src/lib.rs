@@ -70,7 +70,6 @@
 #![deny(missing_docs)]
 
 mod conn;
-#[cfg_attr(not(test), expect(dead_code, reason = "requests will be read through Signals"))]
 mod datastar;
 mod engine;
 mod error;

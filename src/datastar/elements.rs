@@ -5,8 +5,11 @@ use std::{
     fmt::{self, Write as _},
 };
 
-use super::{Envelope, PATCH_ELEMENTS, encode_selector, envelope_setters};
-use crate::sse::{Encode, EventBuffer};
+use super::{Envelope, PATCH_ELEMENTS, encode_selector, envelope_setters, reply::selector_value};
+use crate::{
+    http::Reply,
+    sse::{Encode, EventBuffer},
+};
 
 /// Patches elements into the page.
 ///
@@ -151,12 +154,12 @@ impl<'a, H, T> PatchElements<'a, H, T> {
     }
 
     envelope_setters!('a);
+}
 
-    fn encode_at(&self, selector: Option<&str>, mode: PatchMode, out: &mut EventBuffer)
-    where
-        H: fmt::Display,
-    {
+impl<H: fmt::Display, T: Target> Encode for PatchElements<'_, H, T> {
+    fn encode(&self, out: &mut EventBuffer) {
         self.envelope.encode(&PATCH_ELEMENTS, out);
+        let (selector, mode) = (self.target.selector(), self.target.mode());
         if let Some(selector) = selector {
             encode_selector("selector", selector, out);
         }
@@ -183,16 +186,36 @@ impl<'a, H, T> PatchElements<'a, H, T> {
     }
 }
 
-impl<H: fmt::Display> Encode for PatchElements<'_, H> {
-    fn encode(&self, out: &mut EventBuffer) {
-        self.encode_at(None, self.target.mode, out);
+impl<H: fmt::Display, T: Target> PatchElements<'_, H, T> {
+    /// The patch as an answer that is no stream: header fields instead of lines.
+    pub(super) fn into_reply(self) -> Reply {
+        let mut html = String::new();
+        // Writing to memory does not fail; a `Display` that reports an error ends its data.
+        let _ = write!(html, "{}", self.elements);
+        let mut reply = Reply::html(html);
+        let (selector, mode) = (self.target.selector(), self.target.mode());
+        if let Some(selector) = selector {
+            reply = reply.header("datastar-selector", selector_value(selector));
+        }
+        if mode != PatchMode::default() {
+            reply = reply.header("datastar-mode", mode.as_str());
+        }
+        if !matches!(self.view_transition, ViewTransition::None) {
+            reply = reply.header("datastar-use-view-transition", "true");
+        }
+        if self.namespace != Namespace::default() {
+            reply = reply.header("datastar-namespace", self.namespace.as_str());
+        }
+        reply
     }
 }
 
-impl<H: fmt::Display> Encode for PatchElements<'_, H, BySelector<'_>> {
-    fn encode(&self, out: &mut EventBuffer) {
-        self.encode_at(Some(&self.target.selector), self.target.mode, out);
-    }
+/// How [`PatchElements`] finds its target. Nobody else can implement it: it has no public path.
+pub trait Target {
+    /// The CSS selector, if there is one.
+    fn selector(&self) -> Option<&str>;
+    /// Where the elements go, seen from the target.
+    fn mode(&self) -> PatchMode;
 }
 
 /// The target of [`PatchElements`] without a selector: the elements with the same `id`.
@@ -202,11 +225,31 @@ pub struct ById {
     mode: PatchMode,
 }
 
+impl Target for ById {
+    fn selector(&self) -> Option<&str> {
+        None
+    }
+
+    fn mode(&self) -> PatchMode {
+        self.mode
+    }
+}
+
 /// The target of [`PatchElements`] with a selector: all elements that match it.
 #[derive(Debug, Clone)]
 pub struct BySelector<'a> {
     selector: Cow<'a, str>,
     mode: PatchMode,
+}
+
+impl Target for BySelector<'_> {
+    fn selector(&self) -> Option<&str> {
+        Some(&self.selector)
+    }
+
+    fn mode(&self) -> PatchMode {
+        self.mode
+    }
 }
 
 /// Where patched elements go, seen from the target that the selector found.

@@ -18,6 +18,8 @@
 mod elements;
 mod html;
 mod patch_signals;
+mod reply;
+mod request;
 mod script;
 mod signals;
 

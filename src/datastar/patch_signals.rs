@@ -6,7 +6,10 @@ use serde_core::{Serialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
 use super::{Envelope, PATCH_SIGNALS, envelope_setters};
-use crate::sse::{Encode, EventBuffer};
+use crate::{
+    http::Reply,
+    sse::{Encode, EventBuffer},
+};
 
 /// Merges values into the signals of the page.
 ///
@@ -146,6 +149,15 @@ impl<'a> PatchSignals<'a> {
     }
 
     envelope_setters!('a);
+
+    /// The patch as an answer that is no stream.
+    pub(super) fn into_reply(self) -> Reply {
+        let reply = Reply::json_text(self.json.into_owned());
+        match self.scope {
+            Scope::All => reply,
+            Scope::OnlyIfMissing => reply.header("datastar-only-if-missing", "true"),
+        }
+    }
 
     fn checked(json: Cow<'a, str>) -> Self {
         Self { json, scope: Scope::All, envelope: Envelope::default() }

@@ -4,8 +4,13 @@ use std::{borrow::Cow, error::Error, fmt};
 
 use memchr::memchr;
 
-use super::{Envelope, PATCH_ELEMENTS, envelope_setters, html::write_attribute};
-use crate::sse::{DataWriter, Encode, EventBuffer};
+use super::{
+    Envelope, PATCH_ELEMENTS, envelope_setters, html::write_attribute, reply::json_object_value,
+};
+use crate::{
+    http::Reply,
+    sse::{DataWriter, Encode, EventBuffer},
+};
 
 /// Runs JavaScript in the page.
 ///
@@ -101,6 +106,19 @@ impl<'a> ExecuteScript<'a> {
 
     envelope_setters!('a);
 
+    /// The script as an answer that is no stream: its text as it is, its attributes in a header
+    /// field.
+    pub(super) fn into_reply(self) -> Reply {
+        let attributes = self.attributes.iter().map(|(name, value)| (&**name, &**value));
+        let effect = self.removes_itself().then_some(REMOVAL);
+        let attributes = json_object_value(attributes.chain(effect));
+        let reply = Reply::bytes("text/javascript; charset=utf-8", self.script.into_owned());
+        match attributes.as_str() {
+            "{}" => reply,
+            _ => reply.header("datastar-script-attributes", attributes),
+        }
+    }
+
     fn removes_itself(&self) -> bool {
         let has_own_effect =
             || self.attributes.iter().any(|(name, _)| name.eq_ignore_ascii_case("data-effect"));
@@ -113,7 +131,8 @@ impl<'a> ExecuteScript<'a> {
             write_attribute(data, name, value)?;
         }
         if self.removes_itself() {
-            write_attribute(data, "data-effect", "el.remove()")?;
+            let (name, value) = REMOVAL;
+            write_attribute(data, name, value)?;
         }
         data.push_str(">");
         write_script_text(data, &self.script);
@@ -201,3 +220,6 @@ fn starts_end_tag(after_less_than: &str) -> bool {
             bytes.get(1..=tag.len()).is_some_and(|name| name.eq_ignore_ascii_case(tag.as_bytes()))
         })
 }
+
+/// The attribute by which the client takes a script out of the page again.
+const REMOVAL: (&str, &str) = ("data-effect", "el.remove()");

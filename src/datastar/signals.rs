@@ -5,6 +5,8 @@ use std::{error::Error, fmt};
 use serde_core::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::http::{Method, Request};
+
 /// The signals of a page, as one of its requests carried them.
 ///
 /// ```
@@ -26,6 +28,43 @@ use serde_json::{Map, Value};
 pub struct Signals(Map<String, Value>);
 
 impl Signals {
+    /// Reads the signals that a request of the Datastar client carries.
+    ///
+    /// They come in the query parameter `datastar` of a GET, HEAD or DELETE, and in the JSON body of
+    /// any other method (POST, PUT, PATCH, QUERY), even if there is such a parameter too. No
+    /// parameter, no body, or a blank one mean no signals. Costs one pass over the JSON.
+    ///
+    /// In an action's form mode (`contentType: 'form'`) the client sends a form *instead of* signals.
+    /// With GET and DELETE that form is in the query
+    /// ([`query_pairs`](Request::query_pairs)), and there are simply no signals; with other methods
+    /// it is the body, which is refused here: a handler of forms reads [`body`](Request::body)
+    /// itself. Refusing all but JSON also keeps foreign pages out: browsers send forms and plain
+    /// text across origins without asking, JSON only with a CORS permission.
+    ///
+    /// ```
+    /// use starwheel::{Request, Signals};
+    /// let request = Request::get("/rows?datastar=%7B%22page%22%3A+2%7D");
+    /// assert_eq!(Signals::read(&request)?.i64("page"), Some(2));
+    /// assert!(Signals::read(&Request::get("/rows"))?.is_empty());
+    /// # Ok::<(), starwheel::SignalsError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Self::parse), and [`SignalsError::ContentType`] for a body that is not
+    /// declared as JSON. In a handler, `?` answers with the status and the reason.
+    pub fn read(request: &Request) -> Result<Self, SignalsError> {
+        let in_query = matches!(request.method(), Method::Get | Method::Head | Method::Delete);
+        if in_query {
+            return Self::parse(&request.query_value_bytes("datastar").unwrap_or_default());
+        }
+        match request.header("content-type") {
+            Some(content_type) if is_json(content_type) => Self::parse(request.body()),
+            None if request.body().is_empty() => Ok(Self::default()),
+            _ => Err(SignalsError::ContentType),
+        }
+    }
+
     /// Reads signals from JSON. Blank text means no signals. Of two members with one name the
     /// last counts, as in JavaScript; objects and arrays may be nested 127 deep.
     ///
@@ -40,28 +79,6 @@ impl Signals {
         match serde_json::from_str(json).map_err(SignalsError::Json)? {
             Value::Object(signals) => Ok(Self(signals)),
             _ => Err(SignalsError::NotAnObject),
-        }
-    }
-
-    /// Reads the signals of a request, given the parts of it that matter: the method, the decoded
-    /// value of the query parameter `datastar`, the `Content-Type` and the body.
-    ///
-    /// GET, HEAD and DELETE carry signals in the query, all other methods in a JSON body, even if
-    /// there is a query parameter too. Neither being there is no error. A body of another type is
-    /// one: browsers send forms and plain text across sites without asking, JSON never.
-    pub(crate) fn from_parts(
-        method: &str,
-        query_value: Option<&str>,
-        content_type: Option<&str>,
-        body: &[u8],
-    ) -> Result<Self, SignalsError> {
-        if matches!(method, "GET" | "HEAD" | "DELETE") {
-            return Self::parse(query_value.unwrap_or_default().as_bytes());
-        }
-        match content_type {
-            Some(content_type) if is_json(content_type) => Self::parse(body),
-            None if body.is_empty() => Ok(Self::default()),
-            _ => Err(SignalsError::ContentType),
         }
     }
 
@@ -167,7 +184,9 @@ impl SignalsError {
 impl fmt::Display for SignalsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ContentType => f.write_str("signals come as application/json"),
+            Self::ContentType => f.write_str(
+                "signals come as application/json; an action with contentType 'form' sends none",
+            ),
             Self::NotUtf8 => f.write_str("signals are not UTF-8"),
             Self::Json(error) => write_reason(f, "signals are not JSON", error),
             Self::NotAnObject => f.write_str("signals are not a JSON object"),
@@ -215,36 +234,54 @@ const REASON_CHARACTERS_MAX: usize = 200;
 mod tests {
     use super::*;
 
-    const JSON: Option<&str> = Some("application/json");
-    const BODY: &[u8] = br#"{"from": "body"}"#;
-    const QUERY: Option<&str> = Some(r#"{"from": "query"}"#);
+    const FROM_QUERY: &str = "/?datastar=%7B%22from%22%3A%22query%22%7D";
+    const FROM_BODY: &[u8] = br#"{"from": "body"}"#;
+
+    /// A request with a content type and a body, if any.
+    fn request(method: &str, target: &str, content_type: Option<&str>, body: &[u8]) -> Request {
+        let content_type =
+            content_type.map(|it| format!("Content-Type: {it}\r\n")).unwrap_or_default();
+        let mut bytes = format!(
+            "{method} {target} HTTP/1.1\r\nHost: a\r\n{content_type}Content-Length: {}\r\n\r\n",
+            body.len()
+        )
+        .into_bytes();
+        bytes.extend_from_slice(body);
+        Request::parse(&bytes).unwrap()
+    }
 
     #[track_caller]
-    fn assert_from(request: Result<Signals, SignalsError>, place: &str) {
-        assert_eq!(request.unwrap().str("from"), Some(place));
+    fn assert_from(request: &Request, place: &str) {
+        assert_eq!(Signals::read(request).unwrap().str("from"), Some(place));
     }
 
     #[test]
     fn the_method_says_where_signals_are() {
+        let json = Some("application/json");
         for method in ["GET", "HEAD", "DELETE"] {
-            assert_from(Signals::from_parts(method, QUERY, JSON, BODY), "query");
+            assert_from(&request(method, FROM_QUERY, json, FROM_BODY), "query");
         }
         for method in ["POST", "PUT", "PATCH", "QUERY"] {
-            assert_from(Signals::from_parts(method, QUERY, JSON, BODY), "body");
+            assert_from(&request(method, FROM_QUERY, json, FROM_BODY), "body");
         }
     }
 
     #[test]
     fn no_signals_are_no_error() {
-        for (method, content_type, body) in [
-            ("GET", None, &b""[..]),
-            ("GET", JSON, BODY),
-            ("DELETE", Some("text/plain"), b"ignored"),
-            ("POST", None, b""),
-            ("POST", JSON, b""),
-            ("POST", JSON, b" \r\n"),
+        let json = Some("application/json");
+        for (method, target, content_type, body) in [
+            ("GET", "/", None, &b""[..]),
+            ("GET", "/?datastar=", None, b""),
+            ("GET", "/?datastar", None, b""),
+            ("GET", "/?name=a&age=7", None, b""),
+            ("GET", "/", json, FROM_BODY),
+            ("DELETE", "/", Some("text/plain"), b"ignored"),
+            ("POST", FROM_QUERY, None, b""),
+            ("POST", "/", json, b""),
+            ("POST", "/", json, b" \r\n"),
         ] {
-            assert!(Signals::from_parts(method, None, content_type, body).unwrap().is_empty());
+            let request = request(method, target, content_type, body);
+            assert!(Signals::read(&request).unwrap().is_empty(), "{method} {target}");
         }
     }
 
@@ -252,7 +289,7 @@ mod tests {
     fn a_body_is_read_as_json_only_when_it_says_so() {
         for json in ["application/json;charset=utf-8", "Application/JSON ; x", "application/a+json"]
         {
-            assert_from(Signals::from_parts("POST", None, Some(json), BODY), "body");
+            assert_from(&request("POST", "/", Some(json), FROM_BODY), "body");
         }
         for other in [
             "application/x-www-form-urlencoded",
@@ -263,10 +300,26 @@ mod tests {
             "json",
             "",
         ] {
-            let refused = Signals::from_parts("POST", QUERY, Some(other), BODY).unwrap_err();
-            assert!(matches!(refused, SignalsError::ContentType), "{other}");
-            assert_eq!(refused.status(), 415);
+            let refused = Signals::read(&request("POST", FROM_QUERY, Some(other), FROM_BODY));
+            assert!(matches!(refused, Err(SignalsError::ContentType)), "{other}");
         }
-        assert!(Signals::from_parts("POST", None, None, BODY).is_err(), "a blob without a type");
+        let blob_without_type = request("POST", "/", None, FROM_BODY);
+        assert!(Signals::read(&blob_without_type).is_err());
+    }
+
+    #[test]
+    fn a_query_is_decoded_as_browsers_encode_it() {
+        let measured = "/?datastar=%7B%22s1%22%3A0%2C%22q%22%3A%22a+b%2Bc%26%E2%82%AC%22%7D";
+        assert_eq!(Signals::read(&Request::get(measured)).unwrap().str("q"), Some("a b+c&€"));
+        let bare = "/?a=1&%64atastar={\"from\":\"query\"}&datastar=x";
+        assert_from(&Request::get(bare), "query");
+    }
+
+    #[test]
+    fn a_query_that_is_not_utf_8_is_refused_and_not_repaired() {
+        for value in ["%FF", "%C3", "%ED%A0%80"] {
+            let request = Request::get(&format!("/?datastar=%7B%22a%22%3A%22{value}%22%7D"));
+            assert!(matches!(Signals::read(&request), Err(SignalsError::NotUtf8)), "{value}");
+        }
     }
 }

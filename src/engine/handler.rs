@@ -1,7 +1,10 @@
 //! [`Handler`]: what answers requests, and [`Response`]: what it answers.
 
 use super::{context::Context, sse::Sse};
-use crate::http::{Reply, Request};
+use crate::{
+    http::{Reply, Request},
+    sse::EventError,
+};
 
 /// Answers requests. A closure `|request: &Request, cx: &mut Context<'_>|` is one, and so is
 /// [`Router`](crate::Router).
@@ -79,5 +82,13 @@ impl<T: Into<Self>> From<Result<T, Reply>> for Response {
             Ok(answer) => answer.into(),
             Err(reply) => reply.into(),
         }
+    }
+}
+
+/// 500, the reason is logged: names and ids of events are the server's own. Where one is made from
+/// what the client sent, answer with [`Reply::error`] and status 400.
+impl From<EventError> for Reply {
+    fn from(error: EventError) -> Self {
+        Self::failed(&error)
     }
 }

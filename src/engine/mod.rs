@@ -33,6 +33,7 @@ mod handler;
 mod io;
 mod next;
 mod output;
+mod prometheus;
 mod settle;
 mod sse;
 mod stats;

@@ -75,12 +75,33 @@ impl<N: IntoNext> IntoNext for Result<N, BoxError> {
     }
 }
 
-/// The two ways in which a server ends a stream.
+/// The two ways in which a server ends a stream, which decide whether the client comes back.
 ///
-/// | | Datastar | `EventSource` |
+/// | | Datastar (`retry: 'auto'`, its default) | `EventSource` |
 /// |---|---|---|
-/// | [`Finish`](Ending::Finish) | fires `finished`, never reconnects | reconnects |
-/// | [`Drop`](Ending::Drop) | reconnects after a second, sends `Last-Event-ID` | reconnects |
+/// | [`Finish`](Ending::Finish) | the action has `finished`; never reconnects | reconnects |
+/// | [`Drop`](Ending::Drop) | reconnects, sends `Last-Event-ID` | reconnects, sends `Last-Event-ID` |
+///
+/// What Datastar 1.0 does in detail:
+///
+/// - After a *finish* the action is over, as after any other answer; `data-indicator` goes off. Only
+///   an action with `retry: 'always'` asks again, one base interval later.
+/// - After a *drop* it asks again after one second, or after what the last
+///   [`retry`](crate::Event::retry) said, with the id of the last event that had one
+///   ([`Request::last_event_id`](crate::Request::last_event_id)), and as often as it takes while
+///   the server answers. The pause does not grow and has no jitter: a server that drops all its
+///   streams at once sees all clients at once again. When the server cannot be reached, the pause
+///   doubles up to 30 s, and after ten failures the client gives up.
+/// - The client writes an error to the page's console for each drop.
+///
+/// An `EventSource` reconnects after either (Chromium after 3 s, Firefox after 5 s) until the page
+/// closes it or an answer is 204 ([`Reply::no_content`](crate::Reply::no_content)). To Datastar a
+/// 204 is final too.
+///
+/// Draining, shutdown and [`Sse::max_lifetime`](crate::Sse::max_lifetime) drop, so that clients find
+/// the next server. A crash looks like a drop as well, because HTTP/1.1 streams are chunked. An
+/// HTTP/1.0 client gets no chunks and cannot tell the two endings apart: Datastar behind such a
+/// proxy takes every end for a finish.
 ///
 /// ```
 /// use starwheel::{Ending, Sse};

@@ -137,18 +137,31 @@ pub struct Closed {
 }
 
 impl Closed {
+    /// Each reason's name and count.
+    ///
+    /// ```
+    /// let closed = starwheel::Stats::default().closed;
+    /// assert!(closed.by_reason().iter().any(|(reason, count)| *reason == "slow" && *count == 0));
+    /// ```
+    #[must_use]
+    pub fn by_reason(&self) -> [(&'static str, u64); 9] {
+        [
+            ("finished", self.finished),
+            ("dropped", self.dropped),
+            ("lifetime", self.lifetime),
+            ("shutdown", self.shutdown),
+            ("disconnected", self.disconnected),
+            ("io", self.io),
+            ("slow", self.slow),
+            ("failed", self.failed),
+            ("panicked", self.panicked),
+        ]
+    }
+
     /// All of them.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.finished
-            + self.dropped
-            + self.lifetime
-            + self.shutdown
-            + self.disconnected
-            + self.io
-            + self.slow
-            + self.failed
-            + self.panicked
+        self.by_reason().iter().map(|(_, count)| count).sum()
     }
 
     pub(super) fn count(&mut self, reason: &CloseReason) {

@@ -2,7 +2,7 @@
 //!
 //! It knows no request and no connection; whether there is a next request comes as an argument.
 
-use std::{borrow::Cow, io};
+use std::{borrow::Cow, error::Error, io};
 
 use super::{
     Body, Connection, Date, HeaderLines, Refusal, Version,
@@ -270,6 +270,12 @@ impl Reply {
         if self.may_have_body() { self.body } else { Body::EMPTY }
     }
 
+    /// 500 for an error of the server's own, which is logged and not told.
+    pub(crate) fn failed(error: &dyn Error) -> Self {
+        log::error!("a handler failed: {:?}", error.to_string());
+        Self::text_error(500, Body::from("the server failed to answer; its log says why"))
+    }
+
     fn whole(status: u16, content_type: &'static str, body: Body) -> Self {
         let content_type = Some(Cow::Borrowed(content_type));
         Self { content_type, body, ..Self::status(status) }
@@ -320,8 +326,7 @@ impl From<Refusal> for Reply {
 /// 500. What went wrong is logged, not told: it may name files and addresses.
 impl From<io::Error> for Reply {
     fn from(error: io::Error) -> Self {
-        log::error!("a handler failed: {:?}", error.to_string());
-        Self::text_error(500, Body::from("the server failed to answer; its log says why"))
+        Self::failed(&error)
     }
 }
 

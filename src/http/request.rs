@@ -8,7 +8,7 @@ use super::{
     Method, Refusal, Version,
     head::Head,
     reader::{Progress, Reader},
-    target::{Path, unescape_kept},
+    target::{Path, form_decoded, unescape_kept},
 };
 use crate::Limits;
 
@@ -207,6 +207,13 @@ impl Request {
     #[must_use]
     pub fn query_value(&self, name: &str) -> Option<Cow<'_, str>> {
         self.query_pairs().find(|(sent, _)| sent == name).map(|(_, value)| value)
+    }
+
+    /// The first value of `name` in the query, its bytes decoded but not made into text. Copies.
+    pub(crate) fn query_value_bytes(&self, name: &str) -> Option<Vec<u8>> {
+        let pairs = self.query()?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let mut named = pairs.filter(|(sent, _)| form_decoded(sent) == name.as_bytes());
+        named.next().map(|(_, value)| form_decoded(value))
     }
 
     /// The first value of a header field; names match in any case (RFC 9110 section 5.1). `None`

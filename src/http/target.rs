@@ -130,6 +130,26 @@ impl Path {
     }
 }
 
+/// A name or a value of a query as the browser had it before it encoded its form: `+` is a space,
+/// and a percent sign without two digits behind it is itself (WHATWG URL, 5.1).
+pub(super) fn form_decoded(encoded: &str) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(encoded.len());
+    let mut rest = encoded.as_bytes();
+    while let Some((&first, behind)) = rest.split_first() {
+        let (byte, behind) = match (first, behind) {
+            (b'%', [high, low, after @ ..]) => match hex_byte(*high, *low) {
+                Some(byte) => (byte, after),
+                None => (b'%', behind),
+            },
+            (b'+', _) => (b' ', behind),
+            _ => (first, behind),
+        };
+        decoded.push(byte);
+        rest = behind;
+    }
+    decoded
+}
+
 fn hex_byte(high: u8, low: u8) -> Option<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     u8::try_from(digit(high)? * 16 + digit(low)?).ok()
@@ -218,6 +238,15 @@ mod tests {
         assert_eq!(path("/%00"), Err(Refusal::PATH_NUL));
         assert_eq!(path("/%C3"), Err(Refusal::PATH_UTF8));
         assert_eq!(path("/%C3%2F%A4"), Err(Refusal::PATH_UTF8));
+    }
+
+    #[test]
+    fn queries_are_decoded_as_forms_are() {
+        for query in ["", "a+b", "%41%zz%4", "%", "%%41", "%2B+%C3%A4{\"", "%+1%e2%82%AC"] {
+            let expected = form_urlencoded::parse(query.as_bytes()).next().unwrap_or_default().0;
+            assert_eq!(form_decoded(query), expected.as_bytes(), "{query}");
+        }
+        assert_eq!(form_decoded("%FF%00"), [0xff, 0]);
     }
 
     #[test]

@@ -2,6 +2,9 @@
 //! proxy or a load generator against starwheel. `testbed --help` tells how to start it; the page
 //! at `/` explains the routes.
 
+mod datastar;
+mod topics;
+
 use std::{
     env,
     error::Error,
@@ -12,20 +15,22 @@ use std::{
 };
 
 use starwheel::{
-    Config, Context, Ending, Event, KeepAlive, Next, Reactor, Reply, Request, ReusePort, Router,
-    Sse, Stream,
+    Config, Context, KeepAlive, Next, Reactor, Reply, Request, ReusePort, Router, Sse, Stream,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read()?;
-    let first = Worker::listen(&options, ([127, 0, 0, 1], options.port).into())?;
+    let peers = topics::Peers::default();
+    let first = Worker::listen(&options, ([127, 0, 0, 1], options.port).into(), &peers)?;
     println!("listening on http://{}", first.address);
     io::stdout().flush()?;
     let others: Vec<_> = (1..options.workers)
         .map(|_| {
-            let (options, address) = (options.clone(), first.address);
+            let (options, address, peers) = (options.clone(), first.address, peers.clone());
             // A reactor stays on the thread that made it: its closures need not be `Send`.
-            thread::spawn(move || -> io::Result<()> { Worker::listen(&options, address)?.run() })
+            thread::spawn(move || -> io::Result<()> {
+                Worker::listen(&options, address, &peers)?.run()
+            })
         })
         .collect();
     first.run()?;
@@ -42,8 +47,9 @@ struct Worker {
 }
 
 impl Worker {
-    fn listen(options: &Options, address: SocketAddr) -> io::Result<Self> {
-        let mut reactor = Reactor::with_config(options.config.clone(), router())?;
+    fn listen(options: &Options, address: SocketAddr, peers: &topics::Peers) -> io::Result<Self> {
+        let mut reactor = Reactor::with_config(options.config.clone(), router(peers))?;
+        topics::join(peers, &reactor);
         let reuse = if options.workers > 1 { ReusePort::Shared } else { ReusePort::Exclusive };
         let address = reactor.listen_with(address, reuse)?;
         reactor.drain_on_signals(options.drain_window)?;
@@ -55,14 +61,13 @@ impl Worker {
     }
 }
 
-fn router() -> Router {
-    Router::new()
+fn router(peers: &topics::Peers) -> Router {
+    topics::add_routes(datastar::add_routes(Router::new()), peers.clone())
         .get("/", |_req, _cx| Reply::html(INDEX))
         .get("/health", |_req, _cx| Reply::text("ok"))
         .get("/hello", |_req, _cx| Reply::text("Hello, World!"))
         .get("/idle", |_req, _cx| Sse::new().keep_alive(KeepAlive::Every(Duration::from_secs(30))))
         .get("/tick", tick)
-        .get("/inject", inject)
         .get("/panic", |_req, _cx| Sse::every(SECOND, |_stream| -> Next { panic!("as asked") }))
 }
 
@@ -82,23 +87,6 @@ fn tick(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Reply> {
         stream.send(format_args!("{:019} {padding}", since_1970.as_nanos()));
         Ok(())
     }))
-}
-
-/// One event with the fields of the query, then a clean end.
-fn inject(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Reply> {
-    let data = request.query_value("data").unwrap_or_default();
-    let mut event = Event::new(&*data);
-    if let Some(name) = request.query_value("event") {
-        event = event.name(name.into_owned()).map_err(refused)?;
-    }
-    if let Some(id) = request.query_value("id") {
-        event = event.id(id.into_owned()).map_err(refused)?;
-    }
-    Ok(Sse::new().send(event).ending(Ending::Finish))
-}
-
-fn refused(error: impl Error) -> Reply {
-    Reply::error(400, error.to_string())
 }
 
 fn number(request: &Request, name: &str, default: u64) -> Result<u64, Reply> {
@@ -176,4 +164,4 @@ testbed [--port N] [flags]: every feature of starwheel on a route of its own
   --idle-timeout-ms N    for a connection without a request                [60000]
 ";
 
-const INDEX: &str = include_str!("testbed.html");
+const INDEX: &str = include_str!("index.html");

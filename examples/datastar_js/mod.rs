@@ -1,0 +1,34 @@
+//! Shared by the examples that use Datastar: pages that load it, and the start of the server.
+
+use std::{env, error::Error, fs};
+
+use starwheel::{Reactor, Reply, Router, ScriptTag};
+
+/// Serves `page` at `/`, with the tag that loads Datastar in place of `<!-- datastar -->`.
+///
+/// The client comes from its public CDN, as users load it. `DATASTAR_JS` may name a file to serve
+/// in its place, for machines without a way out.
+pub(crate) fn serve_page(router: Router, page: &'static str) -> Result<Router, Box<dyn Error>> {
+    let Some(path) = env::var_os("DATASTAR_JS") else {
+        return Ok(add_page(router, page, &ScriptTag::CDN));
+    };
+    let client = fs::read_to_string(&path)
+        .map_err(|error| format!("DATASTAR_JS={}: {error}", path.display()))?;
+    let router = router.get("/datastar.js", move |_req, _cx| {
+        Reply::bytes("text/javascript; charset=utf-8", client.clone())
+    });
+    Ok(add_page(router, page, &ScriptTag::hosted("/datastar.js")))
+}
+
+/// Listens on `PORT` (8080; 0 is any free port), says where, and runs.
+pub(crate) fn run(router: Router) -> Result<(), Box<dyn Error>> {
+    let mut reactor = Reactor::new(router)?;
+    let port = env::var("PORT").unwrap_or_else(|_| "8080".into());
+    println!("listening on http://{}", reactor.listen(format!("127.0.0.1:{port}"))?);
+    Ok(reactor.run()?)
+}
+
+fn add_page(router: Router, page: &str, tag: &ScriptTag<'_>) -> Router {
+    let page = page.replace("<!-- datastar -->", &tag.to_string());
+    router.get("/", move |_req, _cx| Reply::html(page.clone()))
+}

@@ -1,0 +1,122 @@
+//! Topics: anybody publishes, a page rendered once for all, and the same page rendered for each.
+
+use std::{
+    fmt::{self, Display},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use starwheel::{Context, Handle, PatchElements, Reactor, Reply, Request, Router, Sse, Topic};
+
+use super::number;
+
+/// The reactors of this process: a publish on one is passed on to the others.
+pub(crate) type Peers = Arc<Mutex<Vec<Handle>>>;
+
+pub(crate) fn add_routes(router: Router, peers: Peers) -> Router {
+    router
+        .get("/topic", |req, _cx| Sse::new().subscribe(&topic(req)))
+        .post("/publish", move |req, cx| publish(req, cx, &peers))
+        .get("/page", page)
+        .get("/private", private)
+        .get("/metrics", |_req, cx| {
+            Reply::bytes("text/plain; version=0.0.4", cx.stats().prometheus())
+        })
+}
+
+/// Tells the other reactors of this one.
+pub(crate) fn join(peers: &Peers, reactor: &Reactor) {
+    peers.lock().unwrap_or_else(PoisonError::into_inner).push(reactor.handle());
+}
+
+fn topic(request: &Request) -> Topic {
+    let name = request.query_value("name").unwrap_or("topic".into());
+    Topic::new(&*name)
+}
+
+fn publish(request: &Request, cx: &mut Context<'_>, peers: &Peers) -> Result<Reply, Reply> {
+    let text = std::str::from_utf8(request.body())
+        .map_err(|_| Reply::error(400, "the body must be UTF-8 text"))?;
+    let topic = topic(request);
+    let peers = peers.lock().unwrap_or_else(PoisonError::into_inner);
+    if peers.len() == 1 {
+        cx.publish(&topic, text);
+        return Ok(Reply::no_content());
+    }
+    // Several reactors: all of them, this one too, get it through their queues, in one order.
+    for peer in peers.iter() {
+        peer.publish(&topic, text).map_err(|full| Reply::error(503, full.to_string()))?;
+    }
+    Ok(Reply::no_content())
+}
+
+/// One topic for each interval that is asked for, driven while somebody watches.
+fn page(request: &Request, cx: &mut Context<'_>) -> Result<Sse, Reply> {
+    let interval = interval(request)?;
+    let page = Topic::new(format!("page every {} ms", interval.as_millis())).retain();
+    if cx.subscribers(&page) == 0 {
+        let mut dashboard = Dashboard::new();
+        let driven = cx.drive(&page, interval, move |feed| {
+            dashboard.change();
+            feed.send(PatchElements::new(&dashboard));
+        });
+        driven.map_err(|error| Reply::error(400, error.to_string()))?;
+    }
+    Ok(Sse::new().subscribe(&page))
+}
+
+/// The same fragment with a first row of the stream's own.
+fn private(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Reply> {
+    let interval = interval(request)?;
+    let mut dashboard = Dashboard::new();
+    Ok(Sse::every(interval, move |stream| {
+        dashboard.change();
+        dashboard.caption = format!("for {} alone", stream.id());
+        stream.send(PatchElements::new(&dashboard));
+    }))
+}
+
+fn interval(request: &Request) -> Result<Duration, Reply> {
+    match number(request, "ms", 100)? {
+        0 => Err(Reply::error(400, "ms must be at least 1")),
+        ms => Ok(Duration::from_millis(ms)),
+    }
+}
+
+/// A table of 200 rows, about 20 KB, of which ten change each time.
+struct Dashboard {
+    caption: String,
+    values: [u32; ROWS],
+    changes: u32,
+}
+
+impl Dashboard {
+    fn new() -> Self {
+        let values = std::array::from_fn(|row| 1000 + 37 * row as u32 % 900);
+        Self { caption: "for everybody".into(), values, changes: 0 }
+    }
+
+    fn change(&mut self) {
+        for step in 0..10 {
+            self.changes = self.changes.wrapping_add(1);
+            let row = (self.changes.wrapping_mul(2_654_435_761) >> 8) as usize % ROWS;
+            self.values[row] = self.values[row].wrapping_mul(31).wrapping_add(step) % 10_000;
+        }
+    }
+}
+
+impl Display for Dashboard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "<table id=\"dashboard\">\n<tr><td colspan=\"3\">{}</td></tr>", self.caption)?;
+        for (row, value) in self.values.iter().enumerate() {
+            writeln!(
+                f,
+                "<tr id=\"row-{row}\"><td class=\"name\">instrument {row:03}</td>\
+                 <td class=\"value\">{value}</td><td class=\"unit\">units</td></tr>"
+            )?;
+        }
+        f.write_str("</table>")
+    }
+}
+
+const ROWS: usize = 200;

@@ -1,0 +1,24 @@
+//! What a request says about the client that sent it.
+
+use crate::http::Request;
+
+impl Request {
+    /// True if the Datastar client sent this request: one of its actions (`@get`, `@post` ...),
+    /// also when it retries. It says so with `Datastar-Request: true`.
+    ///
+    /// With it one path can serve a page to browsers and patches to the page; such an answer should
+    /// say `Vary: Datastar-Request`, so that no cache mixes them up. Anybody can send the header:
+    /// it is no proof of anything. A page of another origin needs a CORS permission to send it.
+    ///
+    /// ```
+    /// use starwheel::Request;
+    /// let bytes = b"GET /rows HTTP/1.1\r\nHost: a\r\nDatastar-Request: true\r\n\r\n";
+    /// assert!(Request::parse(bytes)?.is_datastar());
+    /// assert!(!Request::get("/rows").is_datastar());
+    /// # Ok::<(), starwheel::Refusal>(())
+    /// ```
+    #[must_use]
+    pub fn is_datastar(&self) -> bool {
+        self.header_bytes("datastar-request") == Some(b"true")
+    }
+}

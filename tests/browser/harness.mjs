@@ -1,0 +1,102 @@
+// What browser tests stand on: servers, pages that must not complain, and words to wait with.
+
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import path from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+
+const target = fileURLToPath(new URL('../../target', import.meta.url))
+const examples = process.env.EXAMPLES_DIR ?? path.join(target, 'release/examples')
+export const screenshots = process.env.SCREENSHOTS_DIR ?? path.join(target, 'screenshots')
+/** The file with the Datastar client; tests that need it are left out without. */
+export const datastar = process.env.DATASTAR_JS
+const TEST_TIMEOUT_MS = 60_000
+
+export const tests = []
+
+/**
+ * Declares a test that runs against one example.
+ * `needs: 'datastar'` leaves it out where there is no Datastar client; `expects` is what its pages
+ * may write to their console as an error.
+ */
+export const test = (name, example, run, { needs, expects } = {}) =>
+  tests.push({ name, example, run, needs, expects })
+
+/** The different texts that an element shows, one after the other, until there are `count`. */
+export async function textsOf(page, selector, count) {
+  const seen = await page.waitForFunction(([selector, count]) => {
+    const seen = (window[`texts of ${selector}`] ??= [])
+    const text = document.querySelector(selector)?.textContent.trim()
+    if (text && text !== seen.at(-1)) seen.push(text)
+    return seen.length >= count && seen
+  }, [selector, count])
+  return seen.jsonValue()
+}
+
+export async function textBecomes(page, selector, text) {
+  await page.waitForFunction(([selector, text]) =>
+    document.querySelector(selector)?.textContent.trim() === text, [selector, text])
+    .catch(async (error) => {
+      const now = await page.textContent(selector, { timeout: 100 }).catch(() => 'missing')
+      throw new Error(`${selector} is ${now}, not ${text}`, { cause: error })
+    })
+}
+
+/** Runs one test with a server and a browser profile of its own. */
+export async function runTest(browser, { example, run, expects }) {
+  const server = await start(example)
+  const context = await browser.newContext()
+  context.setDefaultTimeout(30_000)
+  const complaints = []
+  const complain = (text) => expects?.test(text) || complaints.push(text)
+  const open = async (route, prepare = async () => {}) => {
+    const page = await context.newPage()
+    page.on('pageerror', (error) => complain(`page error: ${error}`))
+    page.on('console', (message) => {
+      const { url } = message.location()
+      // Browsers ask for an icon unbidden; a page may do without.
+      if (message.type() === 'error' && !url.endsWith('/favicon.ico')) complain(`console: ${message.text()} ${url}`)
+    })
+    await prepare(page)
+    await page.goto(server.url + route, { waitUntil: 'domcontentloaded' })
+    return page
+  }
+  const shot = async (page, name) => {
+    for (const colorScheme of ['light', 'dark']) {
+      await page.emulateMedia({ colorScheme })
+      await page.screenshot({ path: path.join(screenshots, `${name}-${colorScheme}.png`), fullPage: true })
+    }
+  }
+  try {
+    const outcome = await Promise.race([run({ open, shot, url: server.url }), after(TEST_TIMEOUT_MS)])
+    assert.equal(outcome, undefined)
+    assert.deepEqual(complaints, [])
+  } finally {
+    await context.close()
+    await server.stop()
+  }
+}
+
+/** Starts an example on a free port and resolves to its address and a way to stop it. */
+async function start(example) {
+  const child = spawn(path.join(examples, example), { env: { ...process.env, PORT: '0' }, stdio: ['ignore', 'pipe', 'inherit'] })
+  const exited = new Promise((resolve) => child.once('exit', resolve).once('error', resolve))
+  const stop = async () => {
+    child.kill('SIGTERM')
+    const timer = setTimeout(() => child.kill('SIGKILL'), 5_000)
+    await exited
+    clearTimeout(timer)
+  }
+  const lines = createInterface({ input: child.stdout })
+  const line = await Promise.race([once(lines, 'line').then(([line]) => line), exited, after(10_000)])
+  const url = /^listening on (http:\/\/127\.0\.0\.1:\d+)/.exec(line)?.[1]
+  if (!url) {
+    await stop()
+    throw new Error(`${example} did not start: ${line}`)
+  }
+  return { url, stop }
+}
+
+const after = (ms) => new Promise((resolve) => setTimeout(resolve, ms, 'out of time').unref())
