@@ -169,7 +169,8 @@ impl Sse {
         self.subscribe_at(topic, JoinAt::Live)
     }
 
-    /// The same, with a choice where on the topic's log the stream starts.
+    /// The same, with a choice where on the topic's log the stream starts. A client that comes
+    /// back with a `Last-Event-ID` to a topic with a history goes on behind that instead.
     #[must_use]
     pub fn subscribe_at(mut self, topic: &Topic, join_at: JoinAt) -> Self {
         self.subscriptions.push((topic.clone(), join_at));
