@@ -340,7 +340,11 @@ impl Conn {
     /// backpressure a pipelining client gets.
     fn takes_input(&self) -> bool {
         match &self.phase {
-            Phase::Reading { .. } => self.outbox.len() <= PIPELINED_OUTBOX_BYTES,
+            // What is kept must be answered first, or a flood of small requests piles up, and a FIN
+            // behind them would be seen too early.
+            Phase::Reading { reader, .. } => {
+                !reader.has_kept() && self.outbox.len() <= PIPELINED_OUTBOX_BYTES
+            }
             Phase::Draining { .. } | Phase::Streaming(_) => true,
             Phase::Answering | Phase::Closed => false,
         }
