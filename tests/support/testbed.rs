@@ -91,6 +91,13 @@ impl Testbed {
         line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
     }
 
+    /// How many sockets listen on its port.
+    pub(crate) fn listeners(&self) -> usize {
+        let table = fs::read_to_string(self.proc("net/tcp")).unwrap();
+        let listening = format!(":{:04X} 00000000:0000 0A", self.address.port());
+        table.matches(&listening).count()
+    }
+
     /// User and system time so far.
     pub(crate) fn cpu_time(&self) -> Duration {
         let stat = fs::read_to_string(self.proc("stat")).unwrap();
