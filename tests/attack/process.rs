@@ -73,7 +73,8 @@ fn a_second_sigterm_forces_the_end() {
 #[test]
 fn two_workers_share_the_port_and_drain_together() {
     let mut testbed = Testbed::with_workers(2, &["--drain-ms", "300"]);
-    // The second worker may come a little later; until then the first serves alone.
+    wait_for("both listen", || (testbed.listeners() == 2).then_some(()));
+    // Some are the second worker's, and tell by their ticks that it runs.
     let mut streams: Vec<_> =
         (0..60).map(|_| Client::streaming(testbed.address, "/tick?ms=20")).collect();
     for _ in 0..5 {

@@ -70,7 +70,6 @@ fn text_of_a_peer_stays_inside_its_field() {
         ("event", "%0A"),
         ("event", "%0D"),
         ("event", "a%0D%0Adata:b"),
-        ("event", "%00"),
         ("id", "%0A"),
         ("id", "1%0Ddata:b"),
         ("id", "%0D%0A"),
@@ -125,7 +124,7 @@ fn malformed() -> Vec<(u16, Vec<u8>)> {
         (400, "GET /%00 HTTP/1.1\r\nHost: test\r\n\r\n".into()),
         (400, "GET /%ff HTTP/1.1\r\nHost: test\r\n\r\n".into()),
         (400, "GET * HTTP/1.1\r\nHost: test\r\n\r\n".into()),
-        (400, "\r\n".repeat(200)),
+        (400, "\r\n".repeat(10_000)),
         (414, format!("GET /{} HTTP/1.1\r\nHost: test\r\n\r\n", long(20_000))),
         // Fields.
         (400, get("")),

@@ -80,10 +80,22 @@ impl Testbed {
         fs::read_dir(self.proc("fd")).unwrap().count()
     }
 
+    /// Waits until it can accept no more. What it inherited may have numbers beyond the limit.
+    pub(crate) fn uses_all_descriptors(&self, most: usize) {
+        wait_for("all descriptors are used", || (self.descriptors() >= most).then_some(()));
+    }
+
     pub(crate) fn resident_bytes(&self) -> u64 {
         let status = fs::read_to_string(self.proc("status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// How many sockets listen on its port.
+    pub(crate) fn listeners(&self) -> usize {
+        let table = fs::read_to_string(self.proc("net/tcp")).unwrap();
+        let listening = format!(":{:04X} 00000000:0000 0A", self.address.port());
+        table.matches(&listening).count()
     }
 
     /// User and system time so far.
