@@ -396,7 +396,11 @@ impl Chaos {
         }
         assert!((least..=most).contains(&counted), "{counted} of {least} to {most} ticks");
         if !self.paused {
-            assert_eq!((stats.ticks_late, stats.ticks_missed), (0, 0), "nobody was late");
+            assert_eq!(
+                (stats.tick_lateness_ms.sum(), stats.ticks_missed),
+                (0, 0),
+                "nobody was late"
+            );
         }
     }
 
