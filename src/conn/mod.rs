@@ -46,6 +46,8 @@ pub(crate) struct Conn {
     pub(crate) generation: u32,
     peer: PackedPeer,
     pub(crate) input: Input,
+    /// Listed for reading on in the next turn.
+    pub(crate) is_put_off: bool,
     pub(crate) output: Output,
     /// How the stream on this connection is delimited; decided by the request's HTTP version.
     pub(crate) framing: StreamFraming,
@@ -90,6 +92,7 @@ impl Conn {
             generation,
             peer: PackedPeer::from(peer),
             input: Input::Drained,
+            is_put_off: false,
             output: Output::Quiet,
             framing: StreamFraming::Chunked,
             afterwards: Afterwards::ReadOn,

@@ -5,7 +5,7 @@
 //! [`Engine`](super::Engine) settles when no user code is on the stack. So nothing here can be
 //! entered twice, and no cell and no reference count is needed.
 
-use std::{collections::VecDeque, fmt, time::Duration};
+use std::{collections::VecDeque, fmt, mem, time::Duration};
 
 use slab::Slab;
 
@@ -277,6 +277,15 @@ impl Core {
         {
             conn.output = Output::Dirty;
             self.dirty.push(index);
+        }
+    }
+
+    /// Lists the connection for reading on in the next turn; once, or it would get several shares.
+    pub(super) fn put_off(&mut self, index: u32) {
+        if let Some(conn) = self.conn(index)
+            && !mem::replace(&mut conn.is_put_off, true)
+        {
+            self.runnable.push_back(index);
         }
     }
 

@@ -54,9 +54,7 @@ impl<T: Transport> Engine<T> {
     fn fire_stream(&mut self, index: u32) {
         let now = self.core.now;
         let stopping = self.core.stopping;
-        let Some(conn) = self.core.conn(index) else { return };
-        let blocked = conn.output == Output::Blocked;
-        let Some(streaming) = conn.streaming() else { return };
+        let Some(streaming) = self.core.conn(index).and_then(Conn::streaming) else { return };
         if streaming.ending.is_some() {
             return;
         }
@@ -68,21 +66,37 @@ impl<T: Transport> Engine<T> {
             return self.core.end_stream_at(index, reason);
         }
         if streaming.tick_due() <= now {
-            let late_ms = now - streaming.tick_due();
-            let missed = streaming.schedule_next(now);
-            self.core.stats.ticks_missed += missed;
-            self.core.stats.tick_lateness_ms.add(late_ms);
-            // Armed again before the updater runs, which may then decide otherwise.
-            self.core.rearm(index);
-            if blocked {
-                self.core.stats.ticks_skipped += 1;
-            } else {
-                self.core.scratch.begin();
-                self.tick(index);
-                self.write_scratch(index, &[]);
-            }
-            return;
+            self.fire_tick(index);
         }
+        // Also behind a tick: one that sent nothing proves nothing.
+        self.keep_alive(index);
+    }
+
+    fn fire_tick(&mut self, index: u32) {
+        let now = self.core.now;
+        let Some(conn) = self.core.conn(index) else { return };
+        let blocked = conn.output == Output::Blocked;
+        let Some(streaming) = conn.streaming() else { return };
+        let late_ms = now - streaming.tick_due();
+        let missed = streaming.schedule_next(now);
+        self.core.stats.ticks_missed += missed;
+        self.core.stats.tick_lateness_ms.add(late_ms);
+        // Armed again before the updater runs, which may then decide otherwise.
+        self.core.rearm(index);
+        if blocked {
+            self.core.stats.ticks_skipped += 1;
+        } else {
+            self.core.scratch.begin();
+            self.tick(index);
+            self.write_scratch(index, &[]);
+        }
+    }
+
+    fn keep_alive(&mut self, index: u32) {
+        let now = self.core.now;
+        let Some(conn) = self.core.conn(index).filter(|conn| conn.is_live_stream()) else { return };
+        let blocked = conn.output == Output::Blocked;
+        let Some(streaming) = conn.streaming() else { return };
         if streaming.keep_alive_due() <= now {
             // While output waits for the client, a comment behind it would prove nothing.
             streaming.last_write = now;

@@ -69,7 +69,7 @@ impl<T: Transport> Engine<T> {
     fn put_off(&mut self, index: u32) {
         if let Some(conn) = self.core.conn(index) {
             conn.input = Input::Waiting;
-            self.core.runnable.push_back(index);
+            self.core.put_off(index);
         }
     }
 
@@ -77,6 +77,9 @@ impl<T: Transport> Engine<T> {
     pub(super) fn run_put_off_input(&mut self) {
         for _ in 0..mem::take(&mut self.put_off_earlier) {
             let Some(index) = self.core.runnable.pop_front() else { return };
+            if let Some(conn) = self.core.conn(index) {
+                conn.is_put_off = false;
+            }
             self.receive(index, 0);
             // A FIN may lie behind what is read now: only an empty read ends this one.
             if self.core.conn(index).is_some_and(|conn| conn.input == Input::Waiting) {
@@ -103,7 +106,7 @@ impl<T: Transport> Engine<T> {
             if conn.outbox.len() > PIPELINED_OUTBOX_BYTES || requests_left == 0 {
                 reader.keep(input);
                 if requests_left == 0 {
-                    self.core.runnable.push_back(index);
+                    self.core.put_off(index);
                 }
                 return;
             }
@@ -293,7 +296,7 @@ impl<T: Transport> Engine<T> {
                 let more = reader.has_kept() || conn.input == Input::Waiting;
                 *since = now;
                 if more {
-                    self.core.runnable.push_back(index);
+                    self.core.put_off(index);
                 }
                 self.core.rearm(index);
             }
@@ -309,7 +312,7 @@ impl<T: Transport> Engine<T> {
                     }
                     Goodbye::Fin if input == Input::Ended => self.core.release(index),
                     Goodbye::Fin => match transport.shutdown_write() {
-                        Ok(()) if input == Input::Waiting => self.core.runnable.push_back(index),
+                        Ok(()) if input == Input::Waiting => self.core.put_off(index),
                         Ok(()) => {}
                         Err(error) => self.lose(index, &error),
                     },

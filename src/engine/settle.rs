@@ -111,7 +111,7 @@ impl<T: Transport> Engine<T> {
         let Some(conn) = self.core.conn(index) else { return };
         match conn.input {
             Input::Drained => {}
-            Input::Waiting => self.core.runnable.push_back(index),
+            Input::Waiting => self.core.put_off(index),
             Input::Ended => self.core.end_stream_at(index, CloseReason::Disconnected),
         }
         self.core.rearm(index);

@@ -24,10 +24,7 @@ pub(crate) fn build() -> Result<Program> {
     if !child.wait()?.success() {
         return Err(format!("{compiler} could not compile floor.c").into());
     }
-    Ok(Program {
-        name: "floor".into(),
-        path,
-    })
+    Ok(Program { name: "floor".into(), path })
 }
 
 const SOURCE: &str = include_str!("../floor.c");

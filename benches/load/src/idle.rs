@@ -38,18 +38,11 @@ impl Idle {
         let (after, kernel_after) = (server.memory()?, KernelMemory::read());
 
         if clients.lost() > 0 {
-            return Err(format!(
-                "{} streams ended before the measurement did",
-                clients.lost()
-            )
-            .into());
+            return Err(
+                format!("{} streams ended before the measurement did", clients.lost()).into()
+            );
         }
-        self.report(
-            program,
-            (before, after),
-            kernel_before.zip(kernel_after),
-            output,
-        )
+        self.report(program, (before, after), kernel_before.zip(kernel_after), output)
     }
 
     fn report(

@@ -80,10 +80,7 @@ impl Options {
             rounds: 1,
             phases: Phases::Even,
         };
-        let mut idle = Idle {
-            streams: 10_000,
-            warm_up: 1000,
-        };
+        let mut idle = Idle { streams: 10_000, warm_up: 1000 };
         let mut command = None;
         while let Some(argument) = parser.next()? {
             match (command.as_deref(), argument) {
@@ -116,21 +113,12 @@ impl Options {
             Some("help") | None => Command::Help,
             Some(other) => return Err(format!("no command {other:?}; see --help").into()),
         };
-        Ok(Self {
-            command,
-            server,
-            with_floor,
-            output,
-        })
+        Ok(Self { command, server, with_floor, output })
     }
 
     fn run(self) -> Result<()> {
         let server = self.server.map(Program::new);
-        let floor = if self.with_floor {
-            Some(floor::build()?)
-        } else {
-            None
-        };
+        let floor = if self.with_floor { Some(floor::build()?) } else { None };
         let streams = match &self.command {
             Command::Help => {
                 print!("{HELP}");

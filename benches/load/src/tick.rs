@@ -93,9 +93,7 @@ impl Tick {
         if self.streams == 0 || self.interval_ms == 0 || self.seconds == 0 || self.rounds == 0 {
             return Err("streams, interval, seconds and rounds must not be 0".into());
         }
-        let events = (self.streams as u64)
-            .saturating_mul(self.seconds)
-            .saturating_mul(1000)
+        let events = (self.streams as u64).saturating_mul(self.seconds).saturating_mul(1000)
             / self.interval_ms;
         if self.seconds > 3600 || self.rounds > 100 || events > EVENTS_MAX {
             return Err(format!(
@@ -112,9 +110,8 @@ impl Tick {
     fn measure(&self, program: &Program, cores: Cores) -> Result<Measured> {
         let interval = Duration::from_millis(self.interval_ms);
         let places = (self.seconds * 1000 / self.interval_ms) as usize + 8;
-        let mut arrivals: Vec<Vec<u64>> = (0..self.streams)
-            .map(|_| Vec::with_capacity(places))
-            .collect();
+        let mut arrivals: Vec<Vec<u64>> =
+            (0..self.streams).map(|_| Vec::with_capacity(places)).collect();
         let mut delivery = new_histogram()?;
 
         let server = Server::start(program, cores)?;
@@ -142,14 +139,8 @@ impl Tick {
         for arrivals in &arrivals {
             let regularity =
                 schedule::judge(arrivals, self.interval_ms * 1_000_000, begin_ns, end_ns);
-            regularity
-                .jitter_ns
-                .iter()
-                .for_each(|&ns| jitter.saturating_record(ns));
-            regularity
-                .lateness_ns
-                .iter()
-                .for_each(|&ns| lateness.saturating_record(ns));
+            regularity.jitter_ns.iter().for_each(|&ns| jitter.saturating_record(ns));
+            regularity.lateness_ns.iter().for_each(|&ns| lateness.saturating_record(ns));
             missed += regularity.missed;
         }
         let received = delivery.len();
@@ -179,9 +170,8 @@ impl Tick {
         }
         let even = Duration::from_millis(self.interval_ms) / self.streams as u32;
         let fewest = (CONNECT_SPACING.as_nanos()).div_ceil(even.as_nanos().max(1)) as usize;
-        let multiple = (fewest.max(1)..)
-            .find(|&multiple| gcd(multiple, self.streams) == 1)
-            .unwrap_or(1);
+        let multiple =
+            (fewest.max(1)..).find(|&multiple| gcd(multiple, self.streams) == 1).unwrap_or(1);
         even * multiple as u32
     }
 
@@ -206,14 +196,7 @@ impl Tick {
 
 impl fmt::Display for Tick {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            streams,
-            interval_ms,
-            bytes,
-            seconds,
-            phases,
-            ..
-        } = self;
+        let Self { streams, interval_ms, bytes, seconds, phases, .. } = self;
         write!(
             f,
             "{streams} streams, {bytes} bytes every {interval_ms} ms each, {phases} phases, for {seconds} s"
@@ -257,15 +240,11 @@ impl Measured {
             "p99.9",
             "max",
         );
-        for (name, histogram) in [
-            ("delivery", &self.delivery),
-            ("jitter", &self.jitter),
-            ("schedule", &self.lateness),
-        ] {
-            let columns: String = quantiles_us(histogram)
-                .iter()
-                .map(|(_, us)| format!("{us:>10.1}"))
-                .collect();
+        for (name, histogram) in
+            [("delivery", &self.delivery), ("jitter", &self.jitter), ("schedule", &self.lateness)]
+        {
+            let columns: String =
+                quantiles_us(histogram).iter().map(|(_, us)| format!("{us:>10.1}")).collect();
             text += &format!("  {name:<10}{columns}\n");
         }
         output.print(&text, || {
@@ -290,21 +269,12 @@ fn new_histogram() -> Result<Histogram<u64>> {
 }
 
 fn quantiles_us(histogram: &Histogram<u64>) -> [(&'static str, f64); 5] {
-    [
-        ("p50", 0.5),
-        ("p90", 0.9),
-        ("p99", 0.99),
-        ("p99.9", 0.999),
-        ("max", 1.0),
-    ]
-    .map(|(name, quantile)| (name, histogram.value_at_quantile(quantile) as f64 / 1e3))
+    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)]
+        .map(|(name, quantile)| (name, histogram.value_at_quantile(quantile) as f64 / 1e3))
 }
 
 fn quantiles_json(histogram: &Histogram<u64>) -> Value {
-    quantiles_us(histogram)
-        .into_iter()
-        .map(|(name, us)| (name.to_owned(), json!(us)))
-        .collect()
+    quantiles_us(histogram).into_iter().map(|(name, us)| (name.to_owned(), json!(us))).collect()
 }
 
 fn gcd(a: usize, b: usize) -> usize {
