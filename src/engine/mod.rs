@@ -200,6 +200,7 @@ impl<T: Transport> Engine<T> {
             self.end_everything();
         }
         self.flush();
+        self.core.topics.end_joins();
         self.release();
     }
 

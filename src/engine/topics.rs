@@ -34,6 +34,8 @@ pub(super) struct Topics {
     sequence: u64,
     /// Makes ids of this process differ from those of any other.
     pub(super) epoch: String,
+    /// Topics that somebody has joined in this turn who has not been offered what they keep.
+    joined: Vec<u32>,
     frame_scratch: Vec<u8>,
 }
 
@@ -46,6 +48,8 @@ pub(super) struct TopicState {
     pub(super) pass: Option<Pass>,
     /// Everything up to here has been offered to every subscriber.
     pub(super) offered: u64,
+    /// The least cursor of those who joined in this turn: the flush has yet to serve them.
+    joined_at: Option<u64>,
     /// Published since the present pass began.
     pub(super) unoffered_bytes: usize,
     pub(super) driver: Option<Driver>,
@@ -114,6 +118,7 @@ impl Topics {
             subscribers: Vec::new(),
             pass: None,
             offered: self.sequence,
+            joined_at: None,
             unoffered_bytes: 0,
             driver: None,
             watched: false,
@@ -142,14 +147,30 @@ impl Topics {
         self.unoffered_bytes -= pass.bytes;
         state.offered = pass.up_to;
         state.log.trim(pass.seen_by_all, state.topic.options());
-        state.log.evict(state.topic.options(), state.offered);
+        state.evict();
         if state.log.last_sequence() > pass.up_to {
             self.begin_pass(index, now);
+        }
+    }
+
+    /// The flush of this turn has offered everybody who joined in it what he joined for.
+    pub(super) fn end_joins(&mut self) {
+        while let Some(index) = self.joined.pop() {
+            if let Some(state) = self.states.get_mut(index as usize) {
+                state.joined_at = None;
+                state.evict();
+            }
         }
     }
 }
 
 impl TopicState {
+    /// Lets go of what exceeds the log's bounds and has been offered to everybody.
+    fn evict(&mut self) {
+        let offered = self.joined_at.map_or(self.offered, |joined| joined.min(self.offered));
+        self.log.evict(self.topic.options(), offered);
+    }
+
     fn keeps_something(&self) -> bool {
         let options = self.topic.options();
         options.history == History::On || options.retain == Retain::Last || self.driver.is_some()
@@ -211,7 +232,7 @@ impl Core {
         if subscribers == 0 {
             state.offered = frame.sequence;
             state.log.push(frame);
-            state.log.evict(state.topic.options(), state.offered);
+            state.evict();
             state.log.trim(state.offered, state.topic.options());
             self.watch_topic(index);
             return 0;
@@ -219,7 +240,7 @@ impl Core {
         state.unoffered_bytes += frame.bytes.len();
         topics.unoffered_bytes += frame.bytes.len();
         state.log.push(frame);
-        state.log.evict(state.topic.options(), state.offered);
+        state.evict();
         topics.begin_pass(index, self.now);
         subscribers
     }
@@ -267,6 +288,11 @@ impl Core {
         state.last_use = self.now;
         streaming.subscriptions.add(Subscription { topic: index, place });
         let behind = state.log.last_sequence() > cursor;
+        if behind {
+            // Else a publish before the flush might push out what he joined for.
+            state.joined_at = Some(state.joined_at.map_or(cursor, |least| least.min(cursor)));
+            topics.joined.push(index);
+        }
         let first_driven = (place == 0).then_some(state.driver).flatten();
         if let Some(driver) = first_driven {
             self.births.push_back(Birth::Render { topic: index, timer: driver.timer.index });
