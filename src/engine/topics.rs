@@ -171,6 +171,21 @@ impl TopicState {
         self.log.evict(self.topic.options(), offered);
     }
 
+    /// Takes a subscriber out of the list, and tells who stands where now. Those whom the present
+    /// pass has met stay in front of those whom it has yet to meet.
+    fn take_out(&mut self, place: usize) -> [Option<(Subscriber, usize)>; 2] {
+        let mut hole = place;
+        if let Some(pass) = &mut self.pass
+            && place < pass.next_place
+        {
+            pass.next_place -= 1;
+            hole = pass.next_place;
+            self.subscribers.swap(place, hole);
+        }
+        self.subscribers.swap_remove(hole);
+        [place, hole].map(|place| Some((*self.subscribers.get(place)?, place)))
+    }
+
     fn keeps_something(&self) -> bool {
         let options = self.topic.options();
         options.history == History::On || options.retain == Retain::Last || self.driver.is_some()
@@ -329,20 +344,13 @@ impl Core {
         let Some(left) = streaming.subscriptions.remove(index) else { return false };
         let now = self.now;
         let Some(state) = self.topics.state(index) else { return false };
-        let place = left.place as usize;
-        debug_assert_eq!(state.subscribers[place].conn, conn);
-        state.subscribers.swap_remove(place);
+        debug_assert_eq!(state.subscribers[left.place as usize].conn, conn);
+        let moved = state.take_out(left.place as usize);
         state.last_use = now;
         let driver = state.driver.filter(|_| state.subscribers.is_empty());
-        if let Some(moved) = state.subscribers.get(place).copied() {
-            let passed = state.pass.is_some_and(|pass| place < pass.next_place);
-            let behind = state.log.last_sequence() > moved.cursor;
-            if let Some(streaming) = self.conn(moved.conn).and_then(Conn::streaming) {
-                streaming.subscriptions.moved(index, left.place);
-            }
-            // The pass has been here already: the flush of this turn serves the one that came.
-            if passed && behind {
-                self.mark_dirty(moved.conn);
+        for (subscriber, place) in moved.into_iter().flatten() {
+            if let Some(streaming) = self.conn(subscriber.conn).and_then(Conn::streaming) {
+                streaming.subscriptions.moved(index, place as u32);
             }
         }
         if let Some(driver) = driver {

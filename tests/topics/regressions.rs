@@ -43,3 +43,47 @@ fn a_retained_event_reaches_who_joins_even_if_the_next_follows_at_once() {
     publish(&mut simulation, &state, ["last"]);
     assert_eq!(data(&simulation, client), ["kept", "next", "last"]);
 }
+
+/// More subscribers than one turn serves twice: a pass takes three turns.
+const THREE_TURNS: usize = 600;
+
+#[test]
+fn a_blocked_subscriber_that_moves_in_the_list_during_a_pass_loses_nothing() {
+    let topic = Topic::new("t");
+    let mut simulation = serving(&topic);
+    let clients: Vec<_> = (0..THREE_TURNS).map(|_| simulation.get("/")).collect();
+    let (ids, last) = (streams(&mut simulation), *clients.last().unwrap());
+    simulation.set_faults(faults(|faults| faults.socket_buffer_bytes = 100));
+    simulation.stall(last);
+    let long = |n: u32| format!("{n}{}", "x".repeat(200));
+    publish(&mut simulation, &topic, [long(1), long(2)]);
+    simulation.queue({
+        let topic = topic.clone();
+        move |cx| drop(cx.publish(&topic, "3"))
+    });
+    simulation.turn_once();
+    // The last one takes the place of the first, which the pass has left behind.
+    simulation.run(|cx| assert!(cx.unsubscribe(ids[0], &topic)));
+    simulation.resume(last);
+    simulation.turn();
+    assert_eq!(data(&simulation, last), [long(1), long(2), "3".to_owned()]);
+}
+
+#[test]
+fn a_quick_subscriber_that_moves_in_the_list_during_a_pass_is_not_taken_for_slow() {
+    let topic = Topic::new("t").log(2, usize::MAX);
+    let mut simulation = serving(&topic);
+    let clients: Vec<_> = (0..THREE_TURNS).map(|_| simulation.get("/")).collect();
+    let ids = streams(&mut simulation);
+    simulation.queue({
+        let topic = topic.clone();
+        move |cx| (1..=5).for_each(|n| drop(cx.publish(&topic, format_args!("{n}"))))
+    });
+    simulation.turn_once();
+    simulation.turn_once();
+    simulation.run(|cx| assert!(cx.unsubscribe(ids[0], &topic)));
+    for client in clients {
+        assert_eq!(data(&simulation, client), ["1", "2", "3", "4", "5"]);
+    }
+    assert_eq!(simulation.stats().closed.slow, 0);
+}
