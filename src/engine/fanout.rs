@@ -148,7 +148,8 @@ impl<T: Transport> Engine<T> {
 impl<T: Transport> Engine<T> {
     /// A driven topic has got its first subscriber.
     pub(super) fn render_now(&mut self, topic: u32, timer: u32) {
-        let driven_by = self.core.topics.state(topic).and_then(|state| state.driver);
+        let Some(state) = self.core.topics.state(topic) else { return };
+        let driven_by = state.driver.filter(|_| !state.subscribers.is_empty());
         if driven_by.is_none_or(|driver| driver.timer.index != timer) {
             return;
         }

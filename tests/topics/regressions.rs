@@ -87,3 +87,18 @@ fn a_quick_subscriber_that_moves_in_the_list_during_a_pass_is_not_taken_for_slow
     }
     assert_eq!(simulation.stats().closed.slow, 0);
 }
+
+#[test]
+fn a_topic_updater_rests_when_its_first_subscriber_leaves_at_once() {
+    let topic = Topic::new("t");
+    let mut simulation = Simulation::new(Router::new().get("/", |_, _| Sse::new()));
+    simulation.get("/");
+    let [id] = streams(&mut simulation)[..] else { panic!("one stream") };
+    simulation.run(|cx| {
+        cx.drive(&topic, secs(1), |feed| feed.send("x")).unwrap();
+        assert!(cx.subscribe(id, &topic));
+        assert!(cx.unsubscribe(id, &topic));
+    });
+    simulation.advance(secs(100));
+    assert_eq!(simulation.stats().ticks, 0);
+}
