@@ -18,7 +18,7 @@ use crate::{
     conn::{Ending, Output, Phase, Subscription, millis},
     error::CloseReason,
     http::StreamFraming,
-    topic::{Backpressure, Frame},
+    topic::{Backpressure, Frame, Retain},
 };
 
 impl<T: Transport> Engine<T> {
@@ -149,9 +149,13 @@ impl<T: Transport> Engine<T> {
     /// A driven topic has got its first subscriber.
     pub(super) fn render_now(&mut self, topic: u32, timer: u32) {
         let Some(state) = self.core.topics.state(topic) else { return };
-        let driven_by = state.driver.filter(|_| !state.subscribers.is_empty());
-        if driven_by.is_none_or(|driver| driver.timer.index != timer) {
+        let Some(driver) = &mut state.driver else { return };
+        if driver.timer.index != timer || state.subscribers.is_empty() {
             return;
+        }
+        // He has not seen the last render, unless it is kept for those who join.
+        if state.topic.options().retain == Retain::Nothing || state.log.is_empty() {
+            driver.last_output = None;
         }
         let Some(Slot::Timer(slot)) = self.core.slots.get(timer as usize) else { return };
         let deadline = self.core.now + u64::from(slot.interval_ms);
@@ -266,9 +270,7 @@ impl Core {
         if driver.timer.index != timer || self.scratch.events().is_empty() {
             return;
         }
-        // The first subscriber after a while gets the render even if the last one was the same.
-        let anew = state.log.is_empty();
-        if driver.last_output.replace(hash) == Some(hash) && !anew {
+        if driver.last_output.replace(hash) == Some(hash) {
             self.stats.ticks_unchanged += 1;
             return;
         }

@@ -102,3 +102,18 @@ fn a_topic_updater_rests_when_its_first_subscriber_leaves_at_once() {
     simulation.advance(secs(100));
     assert_eq!(simulation.stats().ticks, 0);
 }
+
+#[test]
+fn unchanged_output_of_a_topic_updater_is_not_published_though_everybody_has_seen_the_last() {
+    let topic = Topic::new("t");
+    let mut simulation = serving(&topic);
+    simulation.run(|cx| cx.drive(&topic, secs(1), |feed| feed.send("the same")).unwrap());
+    let first = simulation.get("/");
+    simulation.advance(secs(5));
+    assert_eq!(data(&simulation, first), ["the same"]);
+    assert_eq!(simulation.stats().ticks_unchanged, 5);
+    simulation.half_close(first);
+    simulation.turn();
+    let next = simulation.get("/");
+    assert_eq!(data(&simulation, next), ["the same"], "a fresh render at once");
+}
