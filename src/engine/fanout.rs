@@ -176,7 +176,7 @@ impl<T: Transport> Engine<T> {
         match next {
             Ok(Next::Close | Next::Drop) => {
                 core.publish_render(topic, timer);
-                core.stop_driving(topic);
+                core.stop_driving(topic, timer);
             }
             Ok(Next::After(delay)) => {
                 core.publish_render(topic, timer);

@@ -413,9 +413,10 @@ impl Core {
         }
     }
 
-    /// Takes a topic's updater away.
-    pub(super) fn stop_driving(&mut self, index: u32) {
-        if let Some(driver) = self.topics.state(index).and_then(|state| state.driver.take()) {
+    /// Takes a topic's updater away, unless another one has taken its place.
+    pub(super) fn stop_driving(&mut self, index: u32, timer: u32) {
+        let Some(state) = self.topics.state(index) else { return };
+        if let Some(driver) = state.driver.take_if(|driver| driver.timer.index == timer) {
             self.end_driver(driver);
             self.watch_topic(index);
         }

@@ -117,3 +117,19 @@ fn unchanged_output_of_a_topic_updater_is_not_published_though_everybody_has_see
     let next = simulation.get("/");
     assert_eq!(data(&simulation, next), ["the same"], "a fresh render at once");
 }
+
+#[test]
+fn a_topic_updater_that_replaces_itself_may_end() {
+    let topic = Topic::new("t");
+    let mut simulation = serving(&topic);
+    let driven = topic.clone();
+    simulation.run(|cx| {
+        cx.drive(&topic, secs(1), move |feed| {
+            feed.context().drive(&driven, secs(1), |feed| feed.send("its successor")).unwrap();
+            Next::Close
+        })
+        .unwrap();
+    });
+    let client = simulation.get("/");
+    assert_eq!(data(&simulation, client), ["its successor"]);
+}
