@@ -187,7 +187,9 @@ impl<T: Transport> Engine<T> {
             }
             Ok(Next::Again) => core.publish_render(topic, timer),
             Ok(Next::Fail(error)) => {
-                log::warn!("the updater of a topic failed: {}", error.to_string().escape_debug());
+                let reason = core.text_of(&error);
+                log::warn!("the updater of a topic failed: {}", reason.escape_debug());
+                core.drop_guarded(error);
             }
             Err(Panicked) => core.stats.panics += 1,
         }

@@ -133,3 +133,37 @@ fn a_topic_updater_that_replaces_itself_may_end() {
     let client = simulation.get("/");
     assert_eq!(data(&simulation, client), ["its successor"]);
 }
+
+/// An error that nobody can look at.
+#[derive(Debug)]
+struct Unspeakable;
+
+impl fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("on purpose")
+    }
+}
+
+impl Error for Unspeakable {}
+
+#[test]
+fn a_topic_updaters_error_that_panics_when_shown_costs_nobody_anything() {
+    let topic = Topic::new("t");
+    let mut simulation = serving(&topic);
+    simulation.run(|cx| {
+        let mut count = 0;
+        cx.drive(&topic, secs(1), move |feed| {
+            count += 1;
+            if count == 2 {
+                return Err(BoxError::from(Unspeakable));
+            }
+            feed.send(format_args!("{count}"));
+            Ok(())
+        })
+        .unwrap();
+    });
+    let client = simulation.get("/");
+    simulation.advance(secs(2));
+    assert_eq!(data(&simulation, client), ["1", "3"]);
+    assert_eq!(simulation.stats().panics, 1);
+}
