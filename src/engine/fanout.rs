@@ -54,7 +54,7 @@ impl<T: Transport> Engine<T> {
                 let cut =
                     passed_by && state.topic.options().backpressure == Backpressure::Disconnect;
                 if cut {
-                    self.core.end_stream_at(subscriber.conn, CloseReason::Slow);
+                    self.core.skip_what_is_lost(subscriber.conn);
                 } else {
                     self.offer(subscriber.conn);
                 }

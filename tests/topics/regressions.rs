@@ -59,7 +59,7 @@ fn a_blocked_subscriber_that_moves_in_the_list_during_a_pass_loses_nothing() {
     publish(&mut simulation, &topic, [long(1), long(2)]);
     simulation.queue({
         let topic = topic.clone();
-        move |cx| drop(cx.publish(&topic, "3"))
+        move |cx| assert_eq!(cx.publish(&topic, "3"), THREE_TURNS)
     });
     simulation.turn_once();
     // The last one takes the place of the first, which the pass has left behind.
@@ -77,7 +77,9 @@ fn a_quick_subscriber_that_moves_in_the_list_during_a_pass_is_not_taken_for_slow
     let ids = streams(&mut simulation);
     simulation.queue({
         let topic = topic.clone();
-        move |cx| (1..=5).for_each(|n| drop(cx.publish(&topic, format_args!("{n}"))))
+        move |cx| {
+            (1..=5).for_each(|n| assert!(cx.publish(&topic, format_args!("{n}")) > 0));
+        }
     });
     simulation.turn_once();
     simulation.turn_once();
@@ -166,4 +168,16 @@ fn a_topic_updaters_error_that_panics_when_shown_costs_nobody_anything() {
     simulation.advance(secs(2));
     assert_eq!(data(&simulation, client), ["1", "3"]);
     assert_eq!(simulation.stats().panics, 1);
+}
+
+#[test]
+fn a_slow_subscriber_that_is_cut_counts_as_passed_by() {
+    let topic = Topic::new("t").log(2, usize::MAX);
+    let mut simulation = serving(&topic);
+    let slow = simulation.get("/");
+    simulation.stall(slow);
+    simulation.set_faults(faults(|faults| faults.socket_buffer_bytes = 10));
+    publish(&mut simulation, &topic, 1..=5);
+    let stats = simulation.stats();
+    assert_eq!((stats.passed_by, stats.closed.slow), (1, 1));
 }
