@@ -292,11 +292,7 @@ impl Core {
         let (cursor, gap) = match resumed {
             None => (fresh, None),
             Some(Resume::At(cursor)) => (cursor, None),
-            Some(Resume::Gap(cursor)) => {
-                let retained = options.retain == Retain::Last;
-                let cursor = if retained { cursor.min(fresh) } else { cursor };
-                (cursor, Some(state.topic.clone()))
-            }
+            Some(Resume::Gap(cursor)) => (cursor.min(fresh), Some(state.topic.clone())),
         };
         let place = state.subscribers.len() as u32;
         state.subscribers.push(Subscriber { conn: id.index, cursor });

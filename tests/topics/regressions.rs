@@ -181,3 +181,17 @@ fn a_slow_subscriber_that_is_cut_counts_as_passed_by() {
     let stats = simulation.stats();
     assert_eq!((stats.passed_by, stats.closed.slow), (1, 1));
 }
+
+#[test]
+fn behind_a_gap_a_client_starts_where_a_new_one_does() {
+    let topic = Topic::new("t").history(10, 10_000);
+    let watched = topic.clone();
+    let mut simulation = Simulation::new(
+        Router::new().get("/", move |_, _| Sse::new().subscribe_at(&watched, JoinAt::Oldest)),
+    );
+    publish(&mut simulation, &topic, 1..=2);
+    let fresh = simulation.get("/");
+    let from_before_the_restart = simulation.get("/?last_event_id=another-7");
+    assert_eq!(data(&simulation, fresh), ["1", "2"]);
+    assert_eq!(data(&simulation, from_before_the_restart), ["t", "1", "2"]);
+}
