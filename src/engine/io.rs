@@ -378,12 +378,14 @@ impl Conn {
     }
 }
 
-/// What the client has seen: by the header, or by the query of one that cannot set it.
+/// What the client has seen: by the header, or by the query of one that cannot set it. An empty
+/// id is none: WHATWG HTML, 9.2.6 resets it that way.
 fn last_event_id(request: &Request) -> Option<Box<str>> {
-    if let Some(id) = request.last_event_id() {
+    if let Some(id) = request.last_event_id().filter(|id| !id.is_empty()) {
         return Some(id.into());
     }
-    let id = request.query_value("last_event_id").or_else(|| request.query_value("lastEventID"));
+    let in_query = |name| request.query_value(name).filter(|id| !id.is_empty());
+    let id = in_query("last_event_id").or_else(|| in_query("lastEventID"));
     id.map(|id| id.as_ref().into())
 }
 

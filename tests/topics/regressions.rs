@@ -195,3 +195,16 @@ fn behind_a_gap_a_client_starts_where_a_new_one_does() {
     assert_eq!(data(&simulation, fresh), ["1", "2"]);
     assert_eq!(data(&simulation, from_before_the_restart), ["t", "1", "2"]);
 }
+
+#[test]
+fn an_empty_last_event_id_is_none() {
+    let topic = Topic::new("t").history(10, 10_000);
+    let mut simulation = serving(&topic);
+    let query = simulation.get("/?last_event_id=");
+    let header = simulation.connect();
+    simulation.request(header, Method::Get, "/", &[("Last-Event-ID", "")], b"");
+    simulation.turn();
+    publish(&mut simulation, &topic, ["1"]);
+    assert_eq!(data(&simulation, query), ["1"]);
+    assert_eq!(data(&simulation, header), ["1"]);
+}
