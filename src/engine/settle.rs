@@ -76,8 +76,9 @@ impl<T: Transport> Engine<T> {
         core.scratch.begin();
         core.lent = Some(index);
         let id = StreamId { index, generation };
+        let last_seen = last_event_id.map(|id| core.topics.last_seen(&sse.subscriptions, id));
         for (topic, join_at) in &sse.subscriptions {
-            core.subscribe(id, topic, *join_at, last_event_id);
+            core.subscribe(id, topic, *join_at, last_seen);
         }
         core.lent = None;
         if let Some(tag) = sse.tag {

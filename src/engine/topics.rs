@@ -18,7 +18,7 @@ use super::{
 use crate::{
     conn::{Conn, Subscription},
     sse::Encode,
-    topic::{Frame, History, JoinAt, Log, Resume, Retain, Topic},
+    topic::{Frame, History, JoinAt, LastSeen, Log, Resume, Retain, Topic, sequence_of},
 };
 
 /// All topics that are in use.
@@ -127,6 +127,25 @@ impl Topics {
         let index = u32::try_from(self.states.insert(state)).expect("fewer than 2^32 topics");
         self.by_name.insert(Arc::clone(topic.shared_name()), index);
         index
+    }
+
+    /// What the client of a stream with these topics has seen. An id that its publisher chose is
+    /// looked for in all of them; if two know it, it says nothing about either.
+    pub(super) fn last_seen(&self, topics: &[(Topic, JoinAt)], last_event_id: &str) -> LastSeen {
+        if let Some(sequence) = sequence_of(last_event_id, &self.epoch) {
+            return match sequence <= self.sequence {
+                true => LastSeen::Sequence(sequence),
+                false => LastSeen::Unknown,
+            };
+        }
+        let mut known = topics.iter().filter_map(|(topic, _)| {
+            let state = self.states.get(self.find(topic)? as usize)?;
+            state.log.find_own_id(last_event_id)
+        });
+        match known.next() {
+            Some(first) if known.all(|other| other == first) => LastSeen::Sequence(first),
+            _ => LastSeen::Unknown,
+        }
     }
 
     /// Starts a pass over the subscribers, unless one is on its way already.
@@ -260,14 +279,14 @@ impl Core {
         subscribers
     }
 
-    /// Subscribes a stream; false if it has ended or is subscribed already. With `last_event_id`,
-    /// a client that comes back goes on behind what it has seen.
+    /// Subscribes a stream; false if it has ended or is subscribed already. A client that comes
+    /// back goes on behind what it has seen.
     pub(super) fn subscribe(
         &mut self,
         id: StreamId,
         topic: &Topic,
         join_at: JoinAt,
-        last_event_id: Option<&str>,
+        last_seen: Option<LastSeen>,
     ) -> bool {
         if !self.is_live(id) {
             return false;
@@ -286,9 +305,9 @@ impl Core {
             (JoinAt::Live, Retain::Last) => state.log.newest_cursor(),
             (JoinAt::Live, Retain::Nothing) => state.log.last_sequence(),
         };
-        let resumed = last_event_id
+        let resumed = last_seen
             .filter(|_| options.history == History::On)
-            .map(|last| state.log.resume(last, &topics.epoch));
+            .map(|last_seen| state.log.resume(last_seen));
         let (cursor, gap) = match resumed {
             None => (fresh, None),
             Some(Resume::At(cursor)) => (cursor, None),

@@ -19,7 +19,7 @@
 
 mod log;
 
-pub(crate) use log::{Frame, Log, Resume};
+pub(crate) use log::{Frame, LastSeen, Log, Resume, sequence_of};
 
 use std::{fmt, sync::Arc};
 
@@ -138,6 +138,10 @@ impl Topic {
     /// `Last-Event-ID` (or the query parameters `last_event_id` and `lastEventID`, for clients that
     /// cannot set the header): a client that comes back gets exactly what it has missed, or a
     /// [gap event](Self::gap_event) if that is no longer known.
+    ///
+    /// One id says what a stream has seen of all its topics. An event that brings an
+    /// [id of its own](crate::Event::id) keeps it; such ids must differ from each other, because
+    /// one that two topics of a stream know is a gap in both.
     ///
     /// ```
     /// use starwheel::Topic;

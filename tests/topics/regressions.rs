@@ -208,3 +208,38 @@ fn an_empty_last_event_id_is_none() {
     assert_eq!(data(&simulation, query), ["1"]);
     assert_eq!(data(&simulation, header), ["1"]);
 }
+
+fn with_id(id: &'static str, data: &'static str) -> Event<'static> {
+    Event::new(data).id(id).unwrap()
+}
+
+#[test]
+fn an_id_of_the_publishers_own_resumes_all_topics_of_a_stream() {
+    let [a, b] = ["a", "b"].map(|name| Topic::new(name).history(10, 10_000));
+    let mut simulation = serving_all(&[a.clone(), b.clone()]);
+    simulation.get("/");
+    simulation.run(|cx| {
+        cx.publish(&b, "seen");
+        cx.publish(&a, with_id("mine", "seen too"));
+        cx.publish(&b, "missed");
+        cx.publish(&a, "missed too");
+    });
+    let back = simulation.get("/?last_event_id=mine");
+    assert_eq!(data(&simulation, back), ["missed", "missed too"]);
+}
+
+#[test]
+fn an_id_that_two_topics_of_a_stream_know_is_a_gap_in_both() {
+    let [a, b] = ["a", "b"].map(|name| Topic::new(name).history(10, 10_000));
+    let mut simulation = serving_all(&[a.clone(), b.clone()]);
+    simulation.get("/");
+    simulation.run(|cx| {
+        cx.publish(&a, with_id("1", "first of a"));
+        cx.publish(&b, with_id("1", "first of b"));
+        cx.publish(&a, with_id("2", "second of a"));
+    });
+    let back = simulation.get("/?last_event_id=1");
+    assert_eq!(data(&simulation, back), ["a", "b"], "gaps, and no guess");
+    let back = simulation.get("/?last_event_id=2");
+    assert_eq!(data(&simulation, back), [""; 0]);
+}
