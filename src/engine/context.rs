@@ -80,8 +80,8 @@ impl<'a> Context<'a> {
         self.core.send(id, &event)
     }
 
-    /// Ends a stream behind what was sent to it so far; its `on_disconnect` runs later in this
-    /// turn. False when it had ended before.
+    /// Ends a stream behind what was sent to it and published on its topics so far; its
+    /// `on_disconnect` runs later in this turn. False when it had ended before.
     pub fn close(&mut self, id: StreamId, ending: Ending) -> bool {
         self.core.close(id, CloseReason::from(ending))
     }
@@ -102,7 +102,8 @@ impl<'a> Context<'a> {
         self.core.subscribe(id, topic, JoinAt::Live, None)
     }
 
-    /// Ends a subscription. False if there was none.
+    /// Ends a subscription: what the stream has not been given yet, it does not get. False if there
+    /// was none.
     pub fn unsubscribe(&mut self, id: StreamId, topic: &Topic) -> bool {
         self.core.unsubscribe(id, topic)
     }

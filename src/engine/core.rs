@@ -107,7 +107,12 @@ pub(super) enum Birth {
 /// Closures on their way out.
 #[derive(Debug)]
 pub(super) enum Death {
-    Stream(StreamId, CloseReason),
+    Stream {
+        id: StreamId,
+        reason: CloseReason,
+        /// The last event of any topic that was published before the end was decided.
+        last_sequence: u64,
+    },
     Timer(u32),
 }
 
@@ -265,7 +270,8 @@ impl Core {
                 CloseReason::Disconnected | CloseReason::Io(_) | CloseReason::Slow => Ending::Abort,
                 _ => Ending::Drop,
             });
-            self.deaths.push_back(Death::Stream(id, reason));
+            let last_sequence = self.topics.last_sequence();
+            self.deaths.push_back(Death::Stream { id, reason, last_sequence });
         }
     }
 

@@ -10,7 +10,7 @@ use super::{
     calls::guard,
     context::Context,
     core::{Birth, Core, Slot, Stopping},
-    fanout::Written,
+    fanout::{Frames, Written},
     handler::Response,
     sse::Sse,
 };
@@ -247,6 +247,11 @@ impl<T: Transport> Engine<T> {
     }
 
     pub(super) fn flush_one(&mut self, index: u32) {
+        self.flush_frames(index, Frames::All);
+    }
+
+    /// Writes what is queued, and of the stream's topics what `frames` says.
+    pub(super) fn flush_frames(&mut self, index: u32, frames: Frames) {
         loop {
             let Some(Slot::Conn(conn)) = self.core.slots.get_mut(index as usize) else { return };
             if matches!(conn.phase, Phase::Closed) {
@@ -254,7 +259,7 @@ impl<T: Transport> Engine<T> {
             }
             conn.output = Output::Quiet;
             if conn.outbox.is_empty() {
-                match self.write_frames(index) {
+                match self.write_frames(index, frames) {
                     Written::Some => continue,
                     Written::Nothing => return self.flushed(index),
                     Written::Blocked => return,

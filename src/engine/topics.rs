@@ -129,6 +129,11 @@ impl Topics {
         index
     }
 
+    /// The sequence of the last event published on any topic.
+    pub(super) fn last_sequence(&self) -> u64 {
+        self.sequence
+    }
+
     /// What the client of a stream with these topics has seen. An id that its publisher chose is
     /// looked for in all of them; if two know it, it says nothing about either.
     pub(super) fn last_seen(&self, topics: &[(Topic, JoinAt)], last_event_id: &str) -> LastSeen {

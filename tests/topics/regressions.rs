@@ -243,3 +243,85 @@ fn an_id_that_two_topics_of_a_stream_know_is_a_gap_in_both() {
     let back = simulation.get("/?last_event_id=2");
     assert_eq!(data(&simulation, back), [""; 0]);
 }
+
+#[test]
+fn what_is_published_behind_the_end_of_a_stream_does_not_reach_it() {
+    for ending in [Ending::Finish, Ending::Drop] {
+        let topic = Topic::new("t");
+        let mut simulation = serving(&topic);
+        let (banned, other) = (simulation.get("/"), simulation.get("/"));
+        let ids = streams(&mut simulation);
+        simulation.run(|cx| {
+            cx.publish(&topic, "before");
+            cx.close(ids[0], ending);
+            cx.publish(&topic, "not for the banned");
+        });
+        assert_eq!(data(&simulation, banned), ["before"]);
+        assert_eq!(data(&simulation, other), ["before", "not for the banned"]);
+    }
+}
+
+#[test]
+fn what_was_published_reaches_a_stream_that_finishes_by_itself() {
+    let topic = Topic::new("t");
+    let watched = topic.clone();
+    let mut simulation = Simulation::new(Router::new().get("/", move |_, _| {
+        let mut left = 2;
+        Sse::every(secs(1), move |_| {
+            left -= 1;
+            if left == 0 { Next::Close } else { Next::Again }
+        })
+        .subscribe(&watched)
+    }));
+    let client = simulation.get("/");
+    simulation.queue(move |cx| assert_eq!(cx.publish(&topic, "goodbye"), 1));
+    simulation.pause(secs(1));
+    assert_eq!(data(&simulation, client), ["goodbye"]);
+    assert_eq!(simulation.answer(client).end, BodyEnd::Complete);
+}
+
+#[test]
+fn a_one_shot_answer_brings_what_the_topic_keeps() {
+    let topic = Topic::new("t").retain();
+    let watched = topic.clone();
+    let mut simulation =
+        Simulation::new(Router::new().get("/", move |_, _| {
+            Sse::new().send("now:").subscribe(&watched).ending(Ending::Finish)
+        }));
+    publish(&mut simulation, &topic, ["state"]);
+    let client = simulation.get("/");
+    assert_eq!(data(&simulation, client), ["now:", "state"]);
+    assert_eq!(simulation.answer(client).end, BodyEnd::Complete);
+}
+
+#[test]
+fn a_stream_that_is_finished_while_its_client_lags_behind_still_brings_everything() {
+    let topic = Topic::new("t");
+    let mut simulation = serving(&topic);
+    let client = simulation.get("/");
+    simulation.stall(client);
+    simulation.set_faults(faults(|faults| faults.socket_buffer_bytes = 10));
+    publish(&mut simulation, &topic, 1..=40);
+    let [id] = streams(&mut simulation)[..] else { panic!("one stream") };
+    simulation.run(|cx| assert!(cx.close(id, Ending::Finish)));
+    simulation.resume(client);
+    simulation.turn();
+    assert_eq!(data(&simulation, client), (1..=40).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert_eq!(simulation.answer(client).end, BodyEnd::Complete);
+}
+
+#[test]
+fn a_stream_that_is_finished_while_its_client_lags_too_far_behind_is_cut() {
+    let topic = Topic::new("t");
+    let mut simulation = serving(&topic);
+    let client = simulation.get("/");
+    simulation.stall(client);
+    simulation.set_faults(faults(|faults| faults.socket_buffer_bytes = 10));
+    publish(&mut simulation, &topic, (0..4).map(|_| "x".repeat(100_000)));
+    let [id] = streams(&mut simulation)[..] else { panic!("one stream") };
+    simulation.run(|cx| assert!(cx.close(id, Ending::Finish)));
+    simulation.resume(client);
+    simulation.turn();
+    assert_eq!(simulation.stats().closed.slow, 1);
+    assert_eq!(simulation.server_end(client), Some(ServerEnd::Reset), "never half as if whole");
+}
