@@ -146,10 +146,11 @@ impl<'a> Context<'a> {
     /// The open streams that carry a [`tag`](crate::Sse::tag).
     #[must_use]
     pub fn tagged(&self, tag: &str) -> Vec<StreamId> {
-        self.core.tags.with(tag).to_vec()
+        let ids = self.core.tags.with(tag).iter().copied();
+        ids.filter(|id| self.core.is_live(*id)).collect()
     }
 
-    /// The tag of a stream.
+    /// The tag of a stream; in its `on_disconnect` it is still known.
     #[must_use]
     pub fn tag(&self, id: StreamId) -> Option<&str> {
         self.core.tags.of(id)

@@ -325,3 +325,23 @@ fn a_stream_that_is_finished_while_its_client_lags_too_far_behind_is_cut() {
     assert_eq!(simulation.stats().closed.slow, 1);
     assert_eq!(simulation.server_end(client), Some(ServerEnd::Reset), "never half as if whole");
 }
+
+#[test]
+fn a_stream_that_ends_is_not_found_by_its_tag_any_more() {
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let note = Rc::clone(&seen);
+    let mut simulation = Simulation::new(Router::new().get("/", move |_, _| {
+        let note = Rc::clone(&note);
+        Sse::new().tag("anna").on_disconnect(move |cx, id, _| {
+            // What presence asks: was it her last one, and whose was it?
+            note.borrow_mut().push((cx.tagged("anna").len(), cx.tag(id).map(str::to_owned)));
+        })
+    }));
+    let (one, two) = (simulation.get("/"), simulation.get("/"));
+    simulation.half_close(one);
+    simulation.turn();
+    simulation.half_close(two);
+    simulation.turn();
+    let anna = Some("anna".to_owned());
+    assert_eq!(*seen.borrow(), [(1, anna.clone()), (0, anna)]);
+}
