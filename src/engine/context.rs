@@ -168,6 +168,15 @@ impl<'a> Context<'a> {
         self.core.age(id)
     }
 
+    /// How many bytes wait for a client that reads too slowly, apart from what the logs of its
+    /// topics keep for it; `None` when the stream has ended. At most
+    /// [`Limits::outbox_bytes`](crate::Limits::outbox_bytes), or one tick, or one event of a topic.
+    /// Within a turn it counts what leaves at the end of it too.
+    #[must_use]
+    pub fn queued_bytes(&self, id: StreamId) -> Option<usize> {
+        self.core.queued_bytes(id)
+    }
+
     /// Runs `call` once, `delay` from now and never in this turn. Costs one slot (about 150
     /// bytes) while armed.
     pub fn after(

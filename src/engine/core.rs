@@ -218,6 +218,13 @@ impl Core {
         }
     }
 
+    pub(super) fn queued_bytes(&self, id: StreamId) -> Option<usize> {
+        match self.slots.get(id.index as usize) {
+            Some(Slot::Conn(conn)) if self.is_live(id) => Some(conn.outbox.len()),
+            _ => None,
+        }
+    }
+
     /// Encodes an event for a stream; false when the stream has ended.
     pub(super) fn send(&mut self, id: StreamId, event: &impl Encode) -> bool {
         if !self.is_live(id) {

@@ -30,6 +30,8 @@ pub(super) struct Topics {
     pub(super) fan_out: VecDeque<u32>,
     /// Bytes published that some pass has not yet offered to everybody.
     pub(super) unoffered_bytes: usize,
+    /// Bytes of all logs.
+    pub(super) log_bytes: usize,
     /// The last sequence given; one series for all topics.
     sequence: u64,
     /// Makes ids of this process differ from those of any other.
@@ -169,9 +171,11 @@ impl Topics {
         let Some(state) = self.states.get_mut(index as usize) else { return };
         let Some(pass) = state.pass.take() else { return };
         self.unoffered_bytes -= pass.bytes;
+        self.log_bytes -= state.log.bytes();
         state.offered = pass.up_to;
         state.log.trim(pass.seen_by_all, state.topic.options());
         state.evict();
+        self.log_bytes += state.log.bytes();
         if state.log.last_sequence() > pass.up_to {
             self.begin_pass(index, now);
         }
@@ -182,7 +186,9 @@ impl Topics {
         while let Some(index) = self.joined.pop() {
             if let Some(state) = self.states.get_mut(index as usize) {
                 state.joined_at = None;
+                self.log_bytes -= state.log.bytes();
                 state.evict();
+                self.log_bytes += state.log.bytes();
             }
         }
     }
@@ -268,11 +274,13 @@ impl Core {
         self.stats.published += 1;
         state.last_use = self.now;
         let subscribers = state.subscribers.len();
+        topics.log_bytes -= state.log.bytes();
         if subscribers == 0 {
             state.offered = frame.sequence;
             state.log.push(frame);
             state.evict();
             state.log.trim(state.offered, state.topic.options());
+            topics.log_bytes += state.log.bytes();
             self.watch_topic(index);
             return 0;
         }
@@ -280,6 +288,7 @@ impl Core {
         topics.unoffered_bytes += frame.bytes.len();
         state.log.push(frame);
         state.evict();
+        topics.log_bytes += state.log.bytes();
         topics.begin_pass(index, self.now);
         subscribers
     }
@@ -414,6 +423,7 @@ impl Core {
         let state = topics.states.remove(index as usize);
         topics.by_name.remove(state.topic.shared_name());
         topics.fan_out.retain(|other| *other != index);
+        topics.log_bytes -= state.log.bytes();
         topics.unoffered_bytes -= state.unoffered_bytes + state.pass.map_or(0, |pass| pass.bytes);
     }
 

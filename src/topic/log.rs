@@ -94,6 +94,11 @@ impl Log {
         Self { frames: VecDeque::new(), bytes: 0, lost_up_to: sequence }
     }
 
+    /// Bytes of all frames.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
