@@ -39,8 +39,10 @@ impl<T: Transport> Engine<T> {
             let Some(state) = self.core.topics.state(index) else { return };
             let Some(pass) = &mut state.pass else { return };
             let Some(subscriber) = state.subscribers.get(pass.next_place).copied() else {
-                let took_ms = self.core.now.saturating_sub(pass.began);
-                self.core.stats.fan_out_ms.add(took_ms);
+                // A pass without bytes only looked for what can be let go.
+                if pass.bytes > 0 {
+                    self.core.stats.fan_out_ms.add(self.core.now.saturating_sub(pass.began));
+                }
                 return self.core.topics.end_pass(index, self.core.now);
             };
             if *budget == 0 {
@@ -309,9 +311,10 @@ impl Core {
     fn note_given(&mut self, given: &Given) {
         self.stats.delivered += given.length as u64;
         for (subscription, sequence) in &given.frames[..given.length] {
-            if let Some(state) = self.topics.state(subscription.topic) {
-                state.subscribers[subscription.place as usize].cursor = *sequence;
-            }
+            let Some(state) = self.topics.state(subscription.topic) else { continue };
+            let cursor = &mut state.subscribers[subscription.place as usize].cursor;
+            let moved_from = mem::replace(cursor, *sequence);
+            self.topics.moved_on_from(subscription.topic, moved_from, self.now);
         }
     }
 

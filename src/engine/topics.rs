@@ -50,6 +50,8 @@ pub(super) struct TopicState {
     pub(super) pass: Option<Pass>,
     /// Everything up to here has been offered to every subscriber.
     pub(super) offered: u64,
+    /// The least cursor that the last pass met; what lies behind it is kept for its owner.
+    kept_behind: u64,
     /// The least cursor of those who joined in this turn: the flush has yet to serve them.
     joined_at: Option<u64>,
     /// Published since the present pass began.
@@ -120,6 +122,7 @@ impl Topics {
             subscribers: Vec::new(),
             pass: None,
             offered: self.sequence,
+            kept_behind: self.sequence,
             joined_at: None,
             unoffered_bytes: 0,
             driver: None,
@@ -166,6 +169,16 @@ impl Topics {
         }
     }
 
+    /// A subscriber has moved on from this cursor, or left. If the log was kept for him, one more
+    /// pass finds out how much of it can go.
+    pub(super) fn moved_on_from(&mut self, index: u32, cursor: u64, now: u64) {
+        let Some(state) = self.states.get(index as usize) else { return };
+        let kept_for_him = state.pass.is_none() && cursor <= state.kept_behind;
+        if kept_for_him && state.log.waits_for_somebody(state.topic.options()) {
+            self.begin_pass(index, now);
+        }
+    }
+
     /// A pass has reached the last subscriber.
     pub(super) fn end_pass(&mut self, index: u32, now: u64) {
         let Some(state) = self.states.get_mut(index as usize) else { return };
@@ -173,6 +186,7 @@ impl Topics {
         self.unoffered_bytes -= pass.bytes;
         self.log_bytes -= state.log.bytes();
         state.offered = pass.up_to;
+        state.kept_behind = pass.seen_by_all;
         state.log.trim(pass.seen_by_all, state.topic.options());
         state.evict();
         self.log_bytes += state.log.bytes();
@@ -373,7 +387,8 @@ impl Core {
         let Some(left) = streaming.subscriptions.remove(index) else { return false };
         let now = self.now;
         let Some(state) = self.topics.state(index) else { return false };
-        debug_assert_eq!(state.subscribers[left.place as usize].conn, conn);
+        let Subscriber { conn: owner, cursor } = state.subscribers[left.place as usize];
+        debug_assert_eq!(owner, conn);
         let moved = state.take_out(left.place as usize);
         state.last_use = now;
         let driver = state.driver.filter(|_| state.subscribers.is_empty());
@@ -386,6 +401,7 @@ impl Core {
             self.wheel.cancel(driver.timer.index);
         }
         self.watch_topic(index);
+        self.topics.moved_on_from(index, cursor, now);
         true
     }
 

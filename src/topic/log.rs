@@ -150,12 +150,17 @@ impl Log {
         }
     }
 
+    /// True when there are frames that are kept for slow subscribers alone.
+    pub(crate) fn waits_for_somebody(&self, options: &TopicOptions) -> bool {
+        options.history == History::Off && self.frames.len() > options.frames_kept_anyway()
+    }
+
     /// Lets go of frames that every subscriber has seen, unless they are history or retained.
     pub(crate) fn trim(&mut self, seen_by_all: u64, options: &TopicOptions) {
         if options.history == History::On {
             return;
         }
-        let kept = usize::from(options.retain == Retain::Last);
+        let kept = options.frames_kept_anyway();
         while self.frames.len() > kept && self.frames[0].sequence <= seen_by_all {
             self.pop_front();
         }
@@ -187,6 +192,12 @@ impl Log {
             self.bytes -= frame.bytes.len();
             self.lost_up_to = frame.sequence;
         }
+    }
+}
+
+impl TopicOptions {
+    fn frames_kept_anyway(&self) -> usize {
+        usize::from(self.retain == Retain::Last)
     }
 }
 

@@ -345,3 +345,33 @@ fn a_stream_that_ends_is_not_found_by_its_tag_any_more() {
     let anna = Some("anna".to_owned());
     assert_eq!(*seen.borrow(), [(1, anna.clone()), (0, anna)]);
 }
+
+/// A topic whose log is kept for one stuck client alone.
+fn stuck() -> (Simulation, Topic, starwheel::testing::Client) {
+    let topic = Topic::new("t");
+    let mut simulation = serving(&topic);
+    let (stuck, _quick) = (simulation.get("/"), simulation.get("/"));
+    simulation.stall(stuck);
+    simulation.set_faults(faults(|faults| faults.socket_buffer_bytes = 100));
+    publish(&mut simulation, &topic, (0..3).map(|_| "x".repeat(1_000)));
+    assert!(simulation.stats().log_bytes > 2_000);
+    (simulation, topic, stuck)
+}
+
+#[test]
+fn a_log_is_let_go_when_the_slowest_has_caught_up() {
+    let (mut simulation, _topic, slow) = stuck();
+    simulation.resume(slow);
+    simulation.turn();
+    assert_eq!(simulation.events(slow).len(), 3);
+    assert_eq!(simulation.stats().log_bytes, 0);
+}
+
+#[test]
+fn a_log_is_let_go_when_the_slowest_has_left() {
+    let (mut simulation, _topic, slow) = stuck();
+    simulation.reset(slow);
+    simulation.turn();
+    assert_eq!(simulation.stats().streams, 1);
+    assert_eq!(simulation.stats().log_bytes, 0);
+}
