@@ -368,25 +368,30 @@ impl Core {
     /// Ends a subscription; false if there was none.
     pub(super) fn unsubscribe(&mut self, id: StreamId, topic: &Topic) -> bool {
         let Some(index) = self.topics.find(topic) else { return false };
-        self.is_live(id) && self.leave_topic(id.index, index)
+        if !self.is_live(id) {
+            return false;
+        }
+        let streaming = self.conn(id.index).and_then(Conn::streaming);
+        let Some(left) = streaming.and_then(|streaming| streaming.subscriptions.remove(index))
+        else {
+            return false;
+        };
+        self.leave_topic(id.index, left);
+        true
     }
 
     /// Ends all subscriptions of a stream that has ended.
     pub(super) fn leave_topics(&mut self, conn: u32) {
-        while let Some(first) = self
-            .conn(conn)
-            .and_then(Conn::streaming)
-            .and_then(|streaming| streaming.subscriptions.as_slice().first().copied())
-        {
-            self.leave_topic(conn, first.topic);
+        let Some(streaming) = self.conn(conn).and_then(Conn::streaming) else { return };
+        for &left in mem::take(&mut streaming.subscriptions).as_slice() {
+            self.leave_topic(conn, left);
         }
     }
 
-    fn leave_topic(&mut self, conn: u32, index: u32) -> bool {
-        let Some(streaming) = self.conn(conn).and_then(Conn::streaming) else { return false };
-        let Some(left) = streaming.subscriptions.remove(index) else { return false };
-        let now = self.now;
-        let Some(state) = self.topics.state(index) else { return false };
+    /// Takes a stream off a topic's list that has struck the topic off its own.
+    fn leave_topic(&mut self, conn: u32, left: Subscription) {
+        let (index, now) = (left.topic, self.now);
+        let Some(state) = self.topics.state(index) else { return };
         let Subscriber { conn: owner, cursor } = state.subscribers[left.place as usize];
         debug_assert_eq!(owner, conn);
         let moved = state.take_out(left.place as usize);
@@ -402,7 +407,6 @@ impl Core {
         }
         self.watch_topic(index);
         self.topics.moved_on_from(index, cursor, now);
-        true
     }
 
     pub(super) fn subscribers(&self, topic: &Topic) -> usize {
@@ -438,7 +442,9 @@ impl Core {
         let topics = &mut self.topics;
         let state = topics.states.remove(index as usize);
         topics.by_name.remove(state.topic.shared_name());
-        topics.fan_out.retain(|other| *other != index);
+        if state.pass.is_some() {
+            topics.fan_out.retain(|other| *other != index);
+        }
         topics.log_bytes -= state.log.bytes();
         topics.unoffered_bytes -= state.unoffered_bytes + state.pass.map_or(0, |pass| pass.bytes);
     }
