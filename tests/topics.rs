@@ -2,6 +2,8 @@
 
 #[path = "topics/regressions.rs"]
 mod regressions;
+#[path = "topics/replaying.rs"]
+mod replaying;
 #[path = "support/story.rs"]
 mod story;
 #[path = "topics/words.rs"]
