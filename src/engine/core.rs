@@ -107,7 +107,12 @@ pub(super) enum Birth {
 /// Closures on their way out.
 #[derive(Debug)]
 pub(super) enum Death {
-    Stream(StreamId, CloseReason),
+    Stream {
+        id: StreamId,
+        reason: CloseReason,
+        /// The last event of any topic that was published before the end was decided.
+        last_sequence: u64,
+    },
     Timer(u32),
 }
 
@@ -213,6 +218,13 @@ impl Core {
         }
     }
 
+    pub(super) fn queued_bytes(&self, id: StreamId) -> Option<usize> {
+        match self.slots.get(id.index as usize) {
+            Some(Slot::Conn(conn)) if self.is_live(id) => Some(conn.outbox.len()),
+            _ => None,
+        }
+    }
+
     /// Encodes an event for a stream; false when the stream has ended.
     pub(super) fn send(&mut self, id: StreamId, event: &impl Encode) -> bool {
         if !self.is_live(id) {
@@ -265,7 +277,8 @@ impl Core {
                 CloseReason::Disconnected | CloseReason::Io(_) | CloseReason::Slow => Ending::Abort,
                 _ => Ending::Drop,
             });
-            self.deaths.push_back(Death::Stream(id, reason));
+            let last_sequence = self.topics.last_sequence();
+            self.deaths.push_back(Death::Stream { id, reason, last_sequence });
         }
     }
 

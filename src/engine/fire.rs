@@ -164,7 +164,8 @@ impl<T: Transport> Engine<T> {
         let Phase::Streaming(streaming) = &mut conn.phase else { return };
         let bytes = match streaming.ending {
             Some(Ending::Abort) => return,
-            Some(Ending::Finish) => {
+            // Behind its last frames, if it has topics; see `give_last_frames`.
+            Some(Ending::Finish) if streaming.subscriptions.as_slice().is_empty() => {
                 streaming.ending = Some(Ending::Finished);
                 self.core.scratch.seal_last(conn.framing)
             }

@@ -10,7 +10,7 @@ use super::{
     calls::guard,
     context::Context,
     core::{Birth, Core, Slot, Stopping},
-    fanout::Written,
+    fanout::{Frames, Written},
     handler::Response,
     sse::Sse,
 };
@@ -250,6 +250,11 @@ impl<T: Transport> Engine<T> {
     }
 
     pub(super) fn flush_one(&mut self, index: u32) {
+        self.flush_frames(index, Frames::All);
+    }
+
+    /// Writes what is queued, and of the stream's topics what `frames` says.
+    pub(super) fn flush_frames(&mut self, index: u32, frames: Frames) {
         loop {
             let Some(Slot::Conn(conn)) = self.core.slots.get_mut(index as usize) else { return };
             if matches!(conn.phase, Phase::Closed) {
@@ -257,7 +262,7 @@ impl<T: Transport> Engine<T> {
             }
             conn.output = Output::Quiet;
             if conn.outbox.is_empty() {
-                match self.write_frames(index) {
+                match self.write_frames(index, frames) {
                     Written::Some => continue,
                     Written::Nothing => return self.flushed(index),
                     Written::Blocked => return,
@@ -381,12 +386,14 @@ impl Conn {
     }
 }
 
-/// What the client has seen: by the header, or by the query of one that cannot set it.
+/// What the client has seen: by the header, or by the query of one that cannot set it. An empty
+/// id is none: WHATWG HTML, 9.2.6 resets it that way.
 fn last_event_id(request: &Request) -> Option<Box<str>> {
-    if let Some(id) = request.last_event_id() {
+    if let Some(id) = request.last_event_id().filter(|id| !id.is_empty()) {
         return Some(id.into());
     }
-    let id = request.query_value("last_event_id").or_else(|| request.query_value("lastEventID"));
+    let in_query = |name| request.query_value(name).filter(|id| !id.is_empty());
+    let id = in_query("last_event_id").or_else(|| in_query("lastEventID"));
     id.map(|id| id.as_ref().into())
 }
 

@@ -27,6 +27,7 @@ impl Stats {
         for (name, value, help) in [
             ("streams", self.streams, "Open streams"),
             ("connections", self.connections, "Open connections"),
+            ("log_bytes", self.log_bytes, "Bytes in the logs of all topics"),
             ("queue_depth", self.queue_depth, "Commands of other threads that waited"),
         ] {
             writeln!(out, "# HELP starwheel_{name} {help}\n# TYPE starwheel_{name} gauge")?;

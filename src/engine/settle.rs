@@ -7,6 +7,7 @@ use super::{
     calls::{Calls, Panicked, guard},
     context::Context,
     core::{Birth, Core, Death, Slot, Stopping},
+    fanout::LastFrames,
     next::Ending as AskedEnding,
     sse::{Alignment, FirstTick, KeepAlive, Sse},
     stream::StreamId,
@@ -37,7 +38,9 @@ impl<T: Transport> Engine<T> {
                 }
             }
             match self.core.deaths.pop_front() {
-                Some(Death::Stream(id, reason)) => self.close_stream(id, reason),
+                Some(Death::Stream { id, reason, last_sequence }) => {
+                    self.close_stream(id, reason, last_sequence);
+                }
                 Some(Death::Timer(index)) => {
                     let call = self.timers.remove(&index);
                     self.core.slots.remove(index as usize);
@@ -76,8 +79,9 @@ impl<T: Transport> Engine<T> {
         core.scratch.begin();
         core.lent = Some(index);
         let id = StreamId { index, generation };
+        let last_seen = last_event_id.map(|id| core.topics.last_seen(&sse.subscriptions, id));
         for (topic, join_at) in &sse.subscriptions {
-            core.subscribe(id, topic, *join_at, last_event_id);
+            core.subscribe(id, topic, *join_at, last_seen);
         }
         core.lent = None;
         if let Some(tag) = sse.tag {
@@ -117,8 +121,12 @@ impl<T: Transport> Engine<T> {
         self.core.rearm(index);
     }
 
-    fn close_stream(&mut self, id: StreamId, reason: CloseReason) {
+    fn close_stream(&mut self, id: StreamId, reason: CloseReason, last_sequence: u64) {
         let index = id.index;
+        let reason = match self.give_last_frames(index, last_sequence) {
+            LastFrames::Given => reason,
+            LastFrames::TooMany => CloseReason::Slow,
+        };
         self.core.stats.streams -= 1;
         self.core.stats.closed.count(&reason);
         if reason.is_expected() {
@@ -127,7 +135,6 @@ impl<T: Transport> Engine<T> {
             let reason = self.core.text_of(&reason);
             log::warn!("{id} of {}: {}", self.core.peer(index), reason.escape_debug());
         }
-        self.give_last_frames(index);
         self.core.leave_topics(index);
         let mut calls = std::mem::take(&mut self.calls[index as usize]);
         let hook = calls.hooks.as_mut().and_then(|hooks| hooks.on_disconnect.take());

@@ -53,6 +53,8 @@ pub struct Stats {
     pub tick_lateness_ms: Histogram,
     /// How long it took to offer a published event to all subscribers, in milliseconds.
     pub fan_out_ms: Histogram,
+    /// Gauge: bytes that the logs of all topics held when the last turn ended.
+    pub log_bytes: u64,
     /// Gauge: commands of other threads that waited when the last turn began.
     pub queue_depth: u64,
     /// Keep-alive comments sent.

@@ -294,6 +294,9 @@ impl Reactor {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Publish(topic, events) => self.engine.publish_bytes(&topic, &events),
+            Command::PublishBatch(topic, batch) => {
+                batch.events().for_each(|event| self.engine.publish_bytes(&topic, event));
+            }
             Command::Run(call) => self.engine.run(call),
             Command::Adopt(stream, read_already) => self.adopt(stream, &read_already),
             Command::Drain(window) => self.engine.drain(window),

@@ -27,6 +27,15 @@ pub(crate) struct Log {
     lost_up_to: u64,
 }
 
+/// What a client says that it has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LastSeen {
+    /// Everything up to this sequence, whatever the topic.
+    Sequence(u64),
+    /// An id that means nothing here, or not any more.
+    Unknown,
+}
+
 /// Where a client that has seen events before goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Resume {
@@ -85,6 +94,11 @@ impl Log {
         Self { frames: VecDeque::new(), bytes: 0, lost_up_to: sequence }
     }
 
+    /// Bytes of all frames.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
@@ -136,12 +150,17 @@ impl Log {
         }
     }
 
+    /// True when there are frames that are kept for slow subscribers alone.
+    pub(crate) fn waits_for_somebody(&self, options: &TopicOptions) -> bool {
+        options.history == History::Off && self.frames.len() > options.frames_kept_anyway()
+    }
+
     /// Lets go of frames that every subscriber has seen, unless they are history or retained.
     pub(crate) fn trim(&mut self, seen_by_all: u64, options: &TopicOptions) {
         if options.history == History::On {
             return;
         }
-        let kept = usize::from(options.retain == Retain::Last);
+        let kept = options.frames_kept_anyway();
         while self.frames.len() > kept && self.frames[0].sequence <= seen_by_all {
             self.pop_front();
         }
@@ -150,21 +169,22 @@ impl Log {
         }
     }
 
-    /// Where a client goes on that says `last_event_id`.
-    pub(crate) fn resume(&self, last_event_id: &str, epoch: &str) -> Resume {
-        if let Some(sequence) = sequence_of(last_event_id, epoch) {
-            return match self.has_passed_by(sequence) {
-                true => Resume::Gap(self.lost_up_to),
-                // An id from the future is nonsense; a cursor there would wait for ever.
-                false => Resume::At(sequence.min(self.last_sequence())),
-            };
+    /// Where a client goes on that has seen events before.
+    pub(crate) fn resume(&self, last_seen: LastSeen) -> Resume {
+        match last_seen {
+            LastSeen::Unknown => Resume::Gap(self.last_sequence()),
+            LastSeen::Sequence(sequence) if self.has_passed_by(sequence) => {
+                Resume::Gap(self.lost_up_to)
+            }
+            // It may be that of another topic's event; a cursor is not ahead of its log.
+            LastSeen::Sequence(sequence) => Resume::At(sequence.min(self.last_sequence())),
         }
-        let known =
-            self.frames.iter().rev().find(|frame| frame.own_id.as_deref() == Some(last_event_id));
-        match known {
-            Some(frame) => Resume::At(frame.sequence),
-            None => Resume::Gap(self.last_sequence()),
-        }
+    }
+
+    /// The newest event that its publisher gave this id.
+    pub(crate) fn find_own_id(&self, id: &str) -> Option<u64> {
+        let mut frames = self.frames.iter().rev();
+        frames.find(|frame| frame.own_id.as_deref() == Some(id)).map(|frame| frame.sequence)
     }
 
     fn pop_front(&mut self) {
@@ -175,8 +195,14 @@ impl Log {
     }
 }
 
+impl TopicOptions {
+    fn frames_kept_anyway(&self) -> usize {
+        usize::from(self.retain == Retain::Last)
+    }
+}
+
 /// The sequence in an id that this process has given.
-fn sequence_of(id: &str, epoch: &str) -> Option<u64> {
+pub(crate) fn sequence_of(id: &str, epoch: &str) -> Option<u64> {
     let digits = id.strip_prefix(epoch)?.strip_prefix('-')?;
     let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| digits.parse().ok()).flatten()
@@ -264,13 +290,21 @@ mod tests {
         let mut log = log_of(&[1, 2, 3, 4]);
         log.push(frame(9, "id: mine\ndata: x\n\n"));
         log.evict(&options, 9);
-        assert_eq!(log.resume("e-4", "e"), Resume::At(4));
-        assert_eq!(log.resume("e-3", "e"), Resume::At(3));
-        assert_eq!(log.resume("e-2", "e"), Resume::Gap(3), "3 is gone, 4 and 9 are still new");
-        assert_eq!(log.resume("mine", "e"), Resume::At(9));
+        let resume = |sequence| log.resume(LastSeen::Sequence(sequence));
+        assert_eq!(resume(4), Resume::At(4));
+        assert_eq!(resume(3), Resume::At(3));
+        assert_eq!(resume(2), Resume::Gap(3), "3 is gone, 4 and 9 are still new");
+        assert_eq!(resume(1000), Resume::At(9), "that of another topic");
+        assert_eq!(log.resume(LastSeen::Unknown), Resume::Gap(9));
+        assert_eq!(log.find_own_id("mine"), Some(9));
+        assert_eq!(log.find_own_id("e-4"), None);
+    }
+
+    #[test]
+    fn only_ids_of_this_process_have_a_sequence() {
+        assert_eq!(sequence_of("e-4", "e"), Some(4));
         for absurd in ["", "e-", "e-+4", "e-99999999999999999999", "other-4", "4"] {
-            assert_eq!(log.resume(absurd, "e"), Resume::Gap(9), "{absurd}");
+            assert_eq!(sequence_of(absurd, "e"), None, "{absurd}");
         }
-        assert_eq!(log.resume("e-1000", "e"), Resume::At(9), "from the future");
     }
 }

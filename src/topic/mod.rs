@@ -19,7 +19,7 @@
 
 mod log;
 
-pub(crate) use log::{Frame, Log, Resume};
+pub(crate) use log::{Frame, LastSeen, Log, Resume, sequence_of};
 
 use std::{fmt, sync::Arc};
 
@@ -147,6 +147,10 @@ impl Topic {
     /// cannot set the header): a client that comes back gets exactly what it has missed, or a
     /// [gap event](Self::gap_event) if that is no longer known. It is kept in memory, so an id of
     /// an earlier process is never known.
+    ///
+    /// One id says what a stream has seen of all its topics. An event that brings an
+    /// [id of its own](crate::Event::id) keeps it; such ids must differ from each other, because
+    /// one that two topics of a stream know is a gap in both.
     ///
     /// ```
     /// use starwheel::Topic;
