@@ -114,9 +114,9 @@ impl<T: Transport> Engine<T> {
         // What was written in part becomes the outbox: the frame is shared, not copied, and stays
         // alive for this stream even if the log lets it go.
         let mut left = written;
-        let mut given = [(Subscription { topic: 0, place: 0 }, 0); FRAMES_PER_WRITE];
-        let mut given_length = 0;
-        for (frame, subscription) in frames.iter().flatten() {
+        let mut given = 0;
+        let mut given_up_to = 0;
+        for (frame, _) in frames.iter().flatten() {
             let bytes = frame.framed(conn.framing);
             if left == 0 {
                 break;
@@ -132,16 +132,20 @@ impl<T: Transport> Engine<T> {
                 }
             }
             left = left.saturating_sub(bytes.len());
-            given[given_length] = (*subscription, frame.sequence);
-            given_length += 1;
+            given += 1;
+            given_up_to = frame.sequence;
         }
-        self.core.stats.delivered += given_length as u64;
-        for (subscription, sequence) in &given[..given_length] {
+        self.core.stats.delivered += given as u64;
+        let is_all = given == batch.length && given < FRAMES_PER_WRITE && conn.outbox.is_empty();
+        // Sequences are one series, and frames leave in its order: up to the last one given, no
+        // topic has anything that this stream still needs.
+        for subscription in streaming.subscriptions.as_slice() {
             if let Some(state) = topics.state(subscription.topic) {
-                state.subscribers[subscription.place as usize].cursor = *sequence;
+                let cursor = &mut state.subscribers[subscription.place as usize].cursor;
+                *cursor = given_up_to.max(*cursor);
             }
         }
-        Written::Some
+        if is_all { Written::Nothing } else { Written::Some }
     }
 }
 
@@ -203,9 +207,9 @@ impl<T: Transport> Engine<T> {
 /// What [`Engine::write_frames`] came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Written {
-    /// Nothing was left to write, or nobody to write to.
+    /// Nothing is left to write, or nobody to write to.
     Nothing,
-    /// Something; there may be more, also in the outbox.
+    /// Something was; there may be more, also in the outbox.
     Some,
     /// The socket takes nothing now.
     Blocked,
