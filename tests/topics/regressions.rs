@@ -3,13 +3,13 @@
 use std::{cell::RefCell, error::Error, fmt, rc::Rc};
 
 use starwheel::{
-    Backpressure, BoxError, Ending, Event, JoinAt, Method, Next, Router, Sse, Topic,
+    BoxError, Ending, Event, JoinAt, Method, Next, Router, Sse, Topic,
     testing::{BodyEnd, ServerEnd, Simulation},
 };
 
 use crate::{
-    story::{data, faults, ms, secs},
-    words::{last_id, publish, serving, serving_all, streams},
+    story::{data, faults, secs},
+    words::{publish, serving, serving_all, streams},
 };
 
 #[test]
