@@ -101,7 +101,6 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-#[allow(dead_code, reason = "the engine does not call all of it yet")]
 mod compress;
 mod conn;
 mod datastar;
@@ -116,13 +115,13 @@ pub mod testing;
 mod topic;
 mod wheel;
 
-pub use compress::{Compression, Encoding};
+pub use compress::{Compression, CompressionCounts, Encoding};
 pub use datastar::{
     AttributeNameError, ById, BySelector, DATASTAR_VERSION, EscapeHtml, ExecuteScript, Namespace,
     PatchElements, PatchMode, PatchSignals, PatchSignalsError, ScriptTag, Signals, SignalsError,
 };
 pub use engine::{
-    Alignment, Closed, Config, Context, Ending, Feed, FirstTick, Handler, Histogram,
+    Alignment, Closed, Compress, Config, Context, Ending, Feed, FirstTick, Handler, Histogram,
     IntervalTooShort, IntoNext, KeepAlive, Next, Response, Sse, Stats, Stream, StreamId, TimerId,
 };
 pub use error::{BoxError, CloseReason};

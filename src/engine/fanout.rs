@@ -15,10 +15,10 @@ use super::{
     topics::Topics,
 };
 use crate::{
-    conn::{Conn, Ending, Output, Phase, Streaming, Subscription, millis},
+    conn::{Conn, Ending, NO_CODEC, Output, Phase, Streaming, Subscription, millis},
     error::CloseReason,
     http::StreamFraming,
-    topic::{Backpressure, Frame, Retain},
+    topic::{Allowed, Backpressure, Frame, Retain},
 };
 
 impl<T: Transport> Engine<T> {
@@ -87,6 +87,9 @@ impl<T: Transport> Engine<T> {
         };
         if !conn.outbox.is_empty() {
             return Written::Some; // A gap event goes first.
+        }
+        if conn.codec != NO_CODEC {
+            return self.write_coded_frames(index, frames);
         }
         let Phase::Streaming(streaming) = &mut conn.phase else { return Written::Nothing };
         let topics = &mut self.core.topics;
@@ -242,13 +245,17 @@ pub(super) enum Written {
 }
 
 /// Frames for one stream in the order in which they were published, whatever their topic.
-struct Batch<'a> {
-    frames: [Option<(&'a Frame, Subscription)>; FRAMES_PER_WRITE],
-    length: usize,
+pub(super) struct Batch<'a> {
+    pub(super) frames: [Option<(&'a Frame, Subscription)>; FRAMES_PER_WRITE],
+    pub(super) length: usize,
 }
 
 impl<'a> Batch<'a> {
-    fn gather(topics: &'a Topics, subscriptions: &[Subscription], frames: Frames) -> Self {
+    pub(super) fn gather(
+        topics: &'a Topics,
+        subscriptions: &[Subscription],
+        frames: Frames,
+    ) -> Self {
         let mut batch = Self { frames: [None; FRAMES_PER_WRITE], length: 0 };
         let last = match frames {
             Frames::All => u64::MAX,
@@ -299,20 +306,20 @@ impl<'a> Batch<'a> {
 
 /// What a stream has been given of its topics in one go.
 #[derive(Debug, Default)]
-struct Given {
+pub(super) struct Given {
     frames: [(Subscription, u64); FRAMES_PER_WRITE],
-    length: usize,
+    pub(super) length: usize,
 }
 
 impl Given {
-    fn add(&mut self, subscription: Subscription, sequence: u64) {
+    pub(super) fn add(&mut self, subscription: Subscription, sequence: u64) {
         self.frames[self.length] = (subscription, sequence);
         self.length += 1;
     }
 }
 
 impl Core {
-    fn note_given(&mut self, given: &Given) {
+    pub(super) fn note_given(&mut self, given: &Given) {
         self.stats.delivered += given.length as u64;
         for (subscription, sequence) in &given.frames[..given.length] {
             let Some(state) = self.topics.state(subscription.topic) else { continue };
@@ -341,6 +348,12 @@ impl Core {
                 streaming.ending = Some(Ending::Abort);
                 return LastFrames::TooMany;
             }
+            if conn.codec != NO_CODEC {
+                if !self.queue_coded_frames(index, frames) {
+                    return LastFrames::Given;
+                }
+                continue;
+            }
             let mut given = Given::default();
             for (frame, subscription) in batch.frames.iter().flatten() {
                 conn.outbox.push(frame.framed(conn.framing), &mut self.pool);
@@ -366,7 +379,7 @@ impl Core {
             return;
         }
         let scratch = mem::replace(&mut self.scratch, Scratch::new());
-        self.publish_encoded(topic, scratch.events());
+        self.publish_encoded(topic, scratch.events(), Allowed::Yes);
         self.scratch = scratch;
     }
 
@@ -383,6 +396,7 @@ impl Core {
         if !takes_frames {
             return false;
         }
+        let mut gaps = Vec::new();
         for &subscription in streaming.subscriptions.as_slice() {
             let Some(state) = self.topics.state(subscription.topic) else { continue };
             let cursor = state.subscribers[subscription.place as usize].cursor;
@@ -397,14 +411,17 @@ impl Core {
                 }
                 Backpressure::Latest => state.log.newest_cursor(),
                 Backpressure::DropOldest => {
-                    self.aside.begin();
-                    self.aside.push(&state.topic.gap());
-                    conn.outbox.push(self.aside.seal(conn.framing), &mut self.pool);
-                    self.stats.gaps += 1;
+                    gaps.push(state.topic.clone());
                     state.log.oldest_cursor()
                 }
             };
             state.subscribers[subscription.place as usize].cursor = go_on_at;
+        }
+        for topic in gaps {
+            self.stats.gaps += 1;
+            self.aside.begin();
+            self.aside.push(&topic.gap());
+            self.queue_aside(index);
         }
         true
     }
@@ -413,4 +430,4 @@ impl Core {
 /// Deliveries in one turn: about a millisecond of system calls, so that ticks stay on time.
 const DELIVERIES_PER_TURN: u32 = 256;
 /// Frames that leave in one vectored write; what one costs does not depend on their number.
-const FRAMES_PER_WRITE: usize = 16;
+pub(super) const FRAMES_PER_WRITE: usize = 16;

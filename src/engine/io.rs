@@ -9,7 +9,7 @@ use super::{
     Engine, Transport,
     calls::guard,
     context::Context,
-    core::{Birth, Core, Slot, Stopping},
+    core::{Birth, Core, Remembered, Slot, Stopping},
     fanout::{Frames, Written},
     handler::Response,
     sse::Sse,
@@ -143,7 +143,10 @@ impl<T: Transport> Engine<T> {
         let (handler, request, core) = (&mut self.handler, &mut self.request, &mut self.core);
         let response = guard("a handler", || handler.handle(request, &mut Context::new(core)));
         match response {
-            Ok(Response::Reply(reply)) => self.core.answer(index, reply, head),
+            Ok(Response::Reply(reply)) => {
+                let reply = self.core.compress_reply(reply, &self.request);
+                self.core.answer(index, reply, head);
+            }
             Ok(Response::Sse(sse)) => match sse.refusal() {
                 Some(reason) => {
                     log::error!("{} {}: {reason}", head.method, self.request.path().escape_debug());
@@ -167,7 +170,9 @@ impl<T: Transport> Engine<T> {
                             true => None,
                             false => last_event_id(&self.request),
                         };
-                        self.core.births.push_back(Birth::Stream { index, sse, last_event_id });
+                        let encoding = self.core.encoding_of(&self.request, &sse);
+                        let request = Remembered { last_event_id, encoding };
+                        self.core.births.push_back(Birth::Stream { index, sse, request });
                     }
                 }
             },
@@ -185,10 +190,11 @@ impl<T: Transport> Engine<T> {
             StreamFraming::Chunked => self.core.connection_behind(index, head),
             StreamFraming::UntilClose => Connection::Close,
         };
+        let encoding = self.core.encoding_of(&self.request, sse);
+        let lines = self.core.coding_lines(sse.header_lines.as_bytes(), encoding);
         let Some(Slot::Conn(conn)) = self.core.slots.get_mut(index as usize) else { return };
         let out = conn.outbox.bytes(&mut self.core.pool);
-        let lines = sse.header_lines.as_bytes();
-        encode_stream_head(out, &self.core.date, head.framing(), connection, lines);
+        encode_stream_head(out, &self.core.date, head.framing(), connection, &lines);
         self.core.finish_answer(index, connection);
     }
 

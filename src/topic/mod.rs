@@ -19,7 +19,7 @@
 
 mod log;
 
-pub(crate) use log::{Frame, LastSeen, Log, Resume, sequence_of};
+pub(crate) use log::{Allowed, Frame, LastSeen, Log, Previous, Resume, sequence_of};
 
 use std::{fmt, sync::Arc};
 
