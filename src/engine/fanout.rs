@@ -136,12 +136,16 @@ impl<T: Transport> Engine<T> {
             given_length += 1;
         }
         self.core.stats.delivered += given_length as u64;
+        let is_all = given_length == batch.length
+            && given_length < FRAMES_PER_WRITE
+            && conn.outbox.is_empty();
         for (subscription, sequence) in &given[..given_length] {
             if let Some(state) = topics.state(subscription.topic) {
                 state.subscribers[subscription.place as usize].cursor = *sequence;
             }
         }
-        Written::Some
+        // Mostly so: it spares a second look at the logs.
+        if is_all { Written::Nothing } else { Written::Some }
     }
 }
 
@@ -203,9 +207,9 @@ impl<T: Transport> Engine<T> {
 /// What [`Engine::write_frames`] came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Written {
-    /// Nothing was left to write, or nobody to write to.
+    /// Nothing is left to write, or nobody to write to.
     Nothing,
-    /// Something; there may be more, also in the outbox.
+    /// Something was; there may be more, also in the outbox.
     Some,
     /// The socket takes nothing now.
     Blocked,
