@@ -138,7 +138,7 @@ impl<T: Transport> Engine<T> {
             left = left.saturating_sub(bytes.len());
             given.add(*subscription, frame.sequence);
         }
-        // Nothing can have been published meanwhile: a second look at the logs would find nothing.
+        // Mostly so: it spares a second look at the logs.
         let is_all = given.length == batch.length
             && given.length < FRAMES_PER_WRITE
             && conn.outbox.is_empty();

@@ -1,9 +1,6 @@
 //! `broadcast`: one event at a time to all streams; how long it takes, and what it costs.
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::fmt;
 
 use hdrhistogram::Histogram;
 use lexopt::prelude::ValueExt;
@@ -11,11 +8,9 @@ use serde_json::json;
 
 use crate::{
     Experiment, Result, Setting,
-    clients::Clients,
+    audience::{Audience, EVENT_BYTES_MAX},
     figures::{Ratios, new_histogram, quantiles_head, quantiles_json, quantiles_row},
-    publisher::Publisher,
-    receipts::Receipts,
-    server::{Cores, Program, Server},
+    server::Program,
 };
 
 #[derive(Debug, Clone)]
@@ -46,54 +41,68 @@ impl Experiment for Broadcast {
         self.streams
     }
 
-    /// Measures the programs one after the other, and that as often as there are rounds.
+    /// Programs whose streams can all be open at a time take turns event by event, the others
+    /// round by round.
     fn run(&self, setting: &Setting) -> Result<()> {
         if self.publishes == 0 || self.bytes > EVENT_BYTES_MAX {
             return Err(format!("at least one publish, of at most {EVENT_BYTES_MAX} bytes").into());
         }
         let floor = setting.floor.as_ref().map(|floor| floor.plain());
-        let mut cpu = Ratios::new("broadcast", "CPU per delivery, server / floor");
-        let mut last = Ratios::new("broadcast", "median time to the last delivery, server / floor");
+        let programs: Vec<Program> = floor.into_iter().chain(setting.server.clone()).collect();
+        let gather = |program: &Program| {
+            eprintln!("{}: {self}", program.name);
+            Audience::gather(program, setting.cores, self.streams, self.bytes)
+        };
+        let together = setting.has_descriptors(self.streams.saturating_mul(programs.len()));
+        let mut audiences: Vec<Audience> = match together {
+            true => programs.iter().map(gather).collect::<Result<_>>()?,
+            false => Vec::new(),
+        };
+        let mut mean = Ratios::new("broadcast", "CPU per delivery, server / floor");
+        let mut median =
+            Ratios::new("broadcast", "CPU per delivery, median publish, server / floor");
+        let mut last = Ratios::new("broadcast", "time to the last delivery, server / floor");
         for round in 1..=setting.rounds {
-            let mut results = Vec::new();
-            for program in floor.iter().chain(&setting.server) {
-                eprintln!("round {round} of {}, {}: {self}", setting.rounds, program.name);
-                let measured = self.measure(program, setting.cores)?;
-                measured.report(self, round, program, setting)?;
-                results.push((measured.cpu_ns_per_delivery, measured.last.value_at_quantile(0.5)));
+            let mut results = self.measure(&mut audiences)?;
+            if !together {
+                for program in &programs {
+                    results.extend(self.measure(&mut [gather(program)?])?);
+                }
             }
-            if let [floor, server] = results[..] {
-                cpu.add(server.0 / floor.0);
-                last.add(server.1 as f64 / floor.1 as f64);
+            for (program, measured) in programs.iter().zip(&results) {
+                measured.report(self, round, program, setting)?;
+            }
+            if let [floor, server] = &results[..] {
+                let of_medians = |of: fn(&Measured) -> &Histogram<u64>| {
+                    of(server).value_at_quantile(0.5) as f64
+                        / of(floor).value_at_quantile(0.5) as f64
+                };
+                mean.add(server.cpu.mean() / floor.cpu.mean());
+                median.add(of_medians(|measured| &measured.cpu));
+                last.add(of_medians(|measured| &measured.last));
             }
         }
-        cpu.report(setting.output)?;
-        last.report(setting.output)
+        [mean, median, last].into_iter().try_for_each(|ratios| ratios.report(setting.output))
     }
 }
 
 impl Broadcast {
-    fn measure(&self, program: &Program, cores: Cores) -> Result<Measured> {
-        let server = Server::start(program, cores)?;
-        let mut audience = Audience::gather(&server, self.streams, self.bytes)?;
-        let mut delays_ns = Vec::with_capacity(self.streams);
-        for _ in 0..WARM_UP_PUBLISHES {
-            audience.publish(1, &mut delays_ns)?;
-        }
-        let (mut first, mut half, mut last) =
-            (new_histogram()?, new_histogram()?, new_histogram()?);
-        let cpu_before_ns = audience.cpu_ns(&server)?;
+    fn measure(&self, audiences: &mut [Audience]) -> Result<Vec<Measured>> {
+        let mut results =
+            audiences.iter().map(|_| Measured::new()).collect::<Result<Vec<Measured>>>()?;
         for _ in 0..self.publishes {
-            delays_ns.clear();
-            audience.publish(1, &mut delays_ns)?;
-            delays_ns.sort_unstable();
-            first.saturating_record(delays_ns[0]);
-            half.saturating_record(delays_ns[delays_ns.len() / 2]);
-            last.saturating_record(delays_ns[delays_ns.len() - 1]);
+            for (audience, measured) in audiences.iter_mut().zip(&mut results) {
+                let cpu_before_ns = audience.cpu_ns()?;
+                let mut delays_ns = audience.publish(1)?;
+                let cpu_ns = audience.cpu_ns()? - cpu_before_ns;
+                delays_ns.sort_unstable();
+                measured.cpu.saturating_record(cpu_ns / self.streams as u64);
+                measured.first.saturating_record(delays_ns[0]);
+                measured.half.saturating_record(delays_ns[delays_ns.len() / 2]);
+                measured.last.saturating_record(delays_ns[delays_ns.len() - 1]);
+            }
         }
-        let cpu_ns = audience.cpu_ns(&server)? - cpu_before_ns;
-        let cpu_ns_per_delivery = cpu_ns as f64 / (self.streams * self.publishes) as f64;
-        Ok(Measured { first, half, last, cpu_ns_per_delivery })
+        Ok(results)
     }
 }
 
@@ -104,15 +113,26 @@ impl fmt::Display for Broadcast {
     }
 }
 
-/// All times are from right before the request was written.
+/// Of each publish.
 struct Measured {
+    /// The server's time on a CPU, per delivery.
+    cpu: Histogram<u64>,
+    /// From right before the request was written, as the others.
     first: Histogram<u64>,
     half: Histogram<u64>,
     last: Histogram<u64>,
-    cpu_ns_per_delivery: f64,
 }
 
 impl Measured {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            cpu: new_histogram()?,
+            first: new_histogram()?,
+            half: new_histogram()?,
+            last: new_histogram()?,
+        })
+    }
+
     fn report(
         &self,
         broadcast: &Broadcast,
@@ -124,18 +144,21 @@ impl Measured {
             "round {round}, {}: {broadcast}\n  every stream got every event once and in order\n  \
              CPU       {:.2} us per delivery\n  us        {}\n",
             program.name,
-            self.cpu_ns_per_delivery / 1e3,
+            self.cpu.mean() / 1e3,
             quantiles_head(),
         );
-        for (name, times) in [("first", &self.first), ("half", &self.half), ("last", &self.last)] {
-            text += &format!("  {name:<10}{}\n", quantiles_row(times));
+        for (name, of_publishes) in
+            [("CPU", &self.cpu), ("first", &self.first), ("half", &self.half), ("last", &self.last)]
+        {
+            text += &format!("  {name:<10}{}\n", quantiles_row(of_publishes));
         }
         setting.output.print(&text, || {
             json!({
                 "command": "broadcast", "server": program.name, "round": round,
                 "streams": broadcast.streams, "bytes": broadcast.bytes,
                 "publishes": broadcast.publishes,
-                "server_cpu_ns_per_delivery": self.cpu_ns_per_delivery,
+                "server_cpu_ns_per_delivery": self.cpu.mean(),
+                "server_cpu_us_per_delivery": quantiles_json(&self.cpu),
                 "first_us": quantiles_json(&self.first),
                 "half_us": quantiles_json(&self.half),
                 "last_us": quantiles_json(&self.last),
@@ -143,47 +166,3 @@ impl Measured {
         })
     }
 }
-
-/// Subscribers, and the one who publishes to them.
-pub(crate) struct Audience {
-    clients: Clients,
-    publisher: Publisher,
-    receipts: Receipts,
-}
-
-impl Audience {
-    pub(crate) fn gather(server: &Server, streams: usize, bytes: usize) -> Result<Self> {
-        let mut clients = Clients::new(server.address())?;
-        clients.open(streams, "/topic", Duration::ZERO, |_| {})?;
-        let publisher = Publisher::connect(server.address(), bytes)?;
-        Ok(Self { clients, publisher, receipts: Receipts::new(streams) })
-    }
-
-    /// Publishes `count` events in one write, waits until everybody has got them, and appends how
-    /// long each delivery took.
-    pub(crate) fn publish(&mut self, count: usize, delays_ns: &mut Vec<u64>) -> Result<()> {
-        self.publisher.publish(count, &mut self.receipts)?;
-        self.clients.run_while(Instant::now() + DELIVERY_TIMEOUT, |arrival| {
-            delays_ns.push(arrival.arrived_ns.saturating_sub(arrival.sent_ns));
-            self.receipts.enter(arrival)
-        })?;
-        self.receipts.check()?;
-        self.publisher.take_answers(count)
-    }
-
-    /// The server's time on a CPU, once it has gone to sleep: the kernel does not count the
-    /// present slice of a thread that runs. Whatever comes meanwhile comes too often.
-    pub(crate) fn cpu_ns(&mut self, server: &Server) -> Result<u64> {
-        self.clients.run_until(Instant::now() + FALL_ASLEEP, |arrival| {
-            self.receipts.enter(arrival);
-        })?;
-        self.receipts.check()?;
-        server.cpu_ns()
-    }
-}
-
-const WARM_UP_PUBLISHES: usize = 3;
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(20);
-const FALL_ASLEEP: Duration = Duration::from_millis(20);
-/// What the floor takes.
-pub(crate) const EVENT_BYTES_MAX: usize = 100_000;

@@ -1,6 +1,7 @@
 //! Drives a server of event streams over loopback and measures it. README.md tells what the
 //! figures mean.
 
+mod audience;
 mod broadcast;
 mod clients;
 mod figures;
@@ -56,7 +57,19 @@ pub(crate) struct Setting {
     pub(crate) cores: Cores,
     pub(crate) rounds: usize,
     pub(crate) output: Output,
+    /// How many this process may open.
+    pub(crate) descriptors: u64,
 }
+
+impl Setting {
+    /// True when so many streams may be open at a time.
+    pub(crate) fn has_descriptors(&self, streams: usize) -> bool {
+        (streams as u64).saturating_add(DESCRIPTORS_SPARE) <= self.descriptors
+    }
+}
+
+/// For what is not a stream: pipes, the polls, the server's own files.
+const DESCRIPTORS_SPARE: u64 = 64;
 
 /// Where results go; progress always goes to stderr.
 #[derive(Debug, Clone, Copy)]

@@ -85,22 +85,23 @@ impl Options {
         if server.is_none() && floor.is_none() {
             return Err("nothing to measure: name a --server, or --floor, or both".into());
         }
-        let descriptors = server::raise_descriptor_limit()?;
         let streams = experiment.streams();
-        if (streams as u64).saturating_add(DESCRIPTORS_SPARE) > descriptors {
+        // One round is enough to look at a server, a comparison needs more.
+        let compares = server.is_some() && floor.is_some();
+        let rounds = self.rounds.unwrap_or(if compares { 3 } else { 1 });
+        if streams == 0 || !(1..=1000).contains(&rounds) {
+            return Err("there must be streams, and 1 to 1000 rounds".into());
+        }
+        let descriptors = server::raise_descriptor_limit()?;
+        let cores = Cores::find()?;
+        let setting = Setting { floor, server, cores, rounds, output: self.output, descriptors };
+        if !setting.has_descriptors(streams) {
             return Err(format!(
                 "{streams} streams do not fit into a limit of {descriptors} descriptors"
             )
             .into());
         }
-        // One round is enough to look at a server, a comparison needs more.
-        let compares = server.is_some() && floor.is_some();
-        let rounds = self.rounds.unwrap_or(if compares { 3 } else { 1 });
-        if streams == 0 || !(1..=100).contains(&rounds) {
-            return Err("there must be streams, and 1 to 100 rounds".into());
-        }
-        let cores = Cores::find()?;
-        experiment.run(&Setting { floor, server, cores, rounds, output: self.output })
+        experiment.run(&setting)
     }
 }
 
@@ -119,9 +120,6 @@ impl Command {
     }
 }
 
-/// For what is not a stream: pipes, the poll, the server's own files.
-const DESCRIPTORS_SPARE: u64 = 64;
-
 const HELP: &str = "\
 Drives a server of event streams over loopback and measures it.
 
@@ -129,7 +127,7 @@ Drives a server of event streams over loopback and measures it.
                             [--phases even|burst]
   starwheel-load idle       [--streams 10000] [--warm-up 1000]
   starwheel-load broadcast  [--streams 10000] [--bytes 100] [--publishes 50]
-  starwheel-load pump       [--streams 1000] [--bytes 100] [--publishes 400] [--in-flight 8]
+  starwheel-load pump       [--streams 1000] [--bytes 100] [--publishes 80] [--in-flight 8]
   starwheel-load ticks-under-broadcast
                             [--subscribers 10000] [--tickers 100] [--interval-ms 100] [--bytes 100]
                             [--seconds 10]

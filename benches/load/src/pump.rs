@@ -7,9 +7,9 @@ use serde_json::json;
 
 use crate::{
     Experiment, Result, Setting,
-    broadcast::{Audience, EVENT_BYTES_MAX},
+    audience::{Audience, EVENT_BYTES_MAX},
     figures::Ratios,
-    server::{Cores, Program, Server},
+    server::Program,
 };
 
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub(crate) struct Pump {
 
 impl Default for Pump {
     fn default() -> Self {
-        Self { streams: 1000, bytes: 100, publishes: 400, in_flight: 8 }
+        Self { streams: 1000, bytes: 100, publishes: 80, in_flight: 8 }
     }
 }
 
@@ -42,6 +42,7 @@ impl Experiment for Pump {
         self.streams
     }
 
+    /// The programs, and the two ways of each, take turns round by round.
     fn run(&self, setting: &Setting) -> Result<()> {
         if self.in_flight == 0 || self.publishes < self.in_flight {
             return Err("at least one publish must be in flight, and fit into all of them".into());
@@ -51,6 +52,11 @@ impl Experiment for Pump {
         }
         let floors = setting.floor.iter().flat_map(|floor| [floor.plain(), floor.batch()]);
         let programs: Vec<Program> = floors.chain(setting.server.clone()).collect();
+        if !setting.has_descriptors(self.streams.saturating_mul(programs.len())) {
+            return Err("the streams of all programs together do not fit".into());
+        }
+        let gather = |program| Audience::gather(program, setting.cores, self.streams, self.bytes);
+        let mut audiences: Vec<Audience> = programs.iter().map(gather).collect::<Result<_>>()?;
         let ratio = |what| Ratios::new("pump", format!("CPU per delivery, {what}"));
         let mut own = ratio("server: in flight / single");
         let mut single = ratio("server single / floor single");
@@ -58,20 +64,22 @@ impl Experiment for Pump {
         let mut batch = ratio("floor --batch in flight / floor single");
         for round in 1..=setting.rounds {
             let mut results = Vec::new();
-            for program in &programs {
+            for (program, audience) in programs.iter().zip(&mut audiences) {
                 eprintln!("round {round} of {}, {}: {self}", setting.rounds, program.name);
-                let measured = self.measure(program, setting.cores)?;
+                let measured = self.measure(audience)?;
                 measured.report(self, round, program, setting)?;
                 results.push(measured);
             }
-            if let ([floor, floor_batch, ..], Some(_)) = (&results[..], &setting.floor) {
+            if let [floor, floor_batch, ..] = &results[..] {
                 batch.add(floor_batch.in_flight_ns / floor.single_ns);
             }
-            if let ([floor, _, server], _) = (&results[..], ()) {
+            if let [floor, _, server] = &results[..] {
                 single.add(server.single_ns / floor.single_ns);
                 in_flight.add(server.in_flight_ns / floor.single_ns);
             }
-            if let (Some(server), Some(_)) = (results.last(), &setting.server) {
+            if let [.., server] = &results[..]
+                && setting.server.is_some()
+            {
                 own.add(server.in_flight_ns / server.single_ns);
             }
         }
@@ -82,34 +90,23 @@ impl Experiment for Pump {
 }
 
 impl Pump {
-    /// Both ways in turn on the same streams, so that both see the same machine.
-    fn measure(&self, program: &Program, cores: Cores) -> Result<Measured> {
-        let server = Server::start(program, cores)?;
-        let mut audience = Audience::gather(&server, self.streams, self.bytes)?;
-        let bursts = (self.publishes / self.in_flight).max(1);
-        let (mut single_ns, mut in_flight_ns) = (0, 0);
-        self.publish_one_by_one(&mut audience, self.in_flight)?;
-        for block in 0..BLOCKS {
-            let bursts = bursts * (block + 1) / BLOCKS - bursts * block / BLOCKS;
-            let start_ns = audience.cpu_ns(&server)?;
-            self.publish_one_by_one(&mut audience, bursts * self.in_flight)?;
-            let between_ns = audience.cpu_ns(&server)?;
-            for _ in 0..bursts {
-                audience.publish(self.in_flight, &mut Vec::new())?;
-            }
-            let end_ns = audience.cpu_ns(&server)?;
-            single_ns += between_ns - start_ns;
-            in_flight_ns += end_ns - between_ns;
+    fn measure(&self, audience: &mut Audience) -> Result<Measured> {
+        let bursts = self.publishes / self.in_flight;
+        let publishes = bursts * self.in_flight;
+        let start_ns = audience.cpu_ns()?;
+        for _ in 0..publishes {
+            audience.publish(1)?;
         }
-        let deliveries = (bursts * self.in_flight * self.streams) as f64;
+        let between_ns = audience.cpu_ns()?;
+        for _ in 0..bursts {
+            audience.publish(self.in_flight)?;
+        }
+        let end_ns = audience.cpu_ns()?;
+        let deliveries = (publishes * self.streams) as f64;
         Ok(Measured {
-            single_ns: single_ns as f64 / deliveries,
-            in_flight_ns: in_flight_ns as f64 / deliveries,
+            single_ns: (between_ns - start_ns) as f64 / deliveries,
+            in_flight_ns: (end_ns - between_ns) as f64 / deliveries,
         })
-    }
-
-    fn publish_one_by_one(&self, audience: &mut Audience, count: usize) -> Result<()> {
-        (0..count).try_for_each(|_| audience.publish(1, &mut Vec::new()))
     }
 }
 
@@ -157,6 +154,3 @@ impl Measured {
         })
     }
 }
-
-/// How often the two ways alternate.
-const BLOCKS: usize = 5;

@@ -25,6 +25,11 @@ impl Receipts {
         self.missing += self.received.len();
     }
 
+    /// Events still to come, of all streams.
+    pub(crate) fn missing(&self) -> usize {
+        self.missing
+    }
+
     /// Enters an arrival. True while more is expected.
     pub(crate) fn enter(&mut self, arrival: Arrival) -> bool {
         let received = &mut self.received[arrival.stream];
