@@ -86,11 +86,25 @@ impl Chaos {
             14..22 => self.ask_plain(),
             22..27 => self.ask_again(),
             27..33 => self.send_the_rest(),
-            33..52 => self.send_events(),
+            33..52 => {
+                self.send_events();
+                // In one turn with ticks that are due, with births and with deaths.
+                match self.random.below(3) {
+                    0 => self.pause(),
+                    1 => self.advance(),
+                    _ => {}
+                }
+            }
             52..57 => self.close_stream(),
             57..62 => self.set_timer(),
             62..64 => self.cancel_timer(),
-            64..69 => self.stall(),
+            64..69 => {
+                self.stall();
+                if self.random.percent(30) {
+                    let length = self.random.pick(&[500, 2_000, 10_000]);
+                    self.simulation.advance(ms(length));
+                }
+            }
             69..75 => self.resume(),
             75..78 => self.go(),
             78..80 => self.talk_nonsense(),
@@ -208,12 +222,6 @@ impl Chaos {
                 assert_eq!(taken, live, "sending to stream {key}");
             }
         });
-        // In one turn with ticks that are due, with births and with deaths.
-        match self.random.below(3) {
-            0 => self.pause(),
-            1 => self.advance(),
-            _ => {}
-        }
     }
 
     fn close_stream(&mut self) {
@@ -271,10 +279,6 @@ impl Chaos {
         let visitor = &mut self.visitors[visitor];
         self.simulation.stall(visitor.client);
         (visitor.is_stalled, visitor.was_stalled) = (true, true);
-        if self.random.percent(30) {
-            let length = self.random.pick(&[500, 2_000, 10_000]);
-            self.simulation.advance(ms(length));
-        }
     }
 
     fn resume(&mut self) {
