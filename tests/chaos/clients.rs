@@ -94,6 +94,7 @@ impl Visitor {
             && self.unsent.is_empty()
             && !self.is_stalled;
         let open = simulation.is_open(self.client);
+        assert!(!(settled && self.was_half_closed && open), "a FIN was overlooked: {self:?}");
         let mut asked = self.asked.iter().peekable();
         while let Some(what) = asked.next() {
             let answer = Answer::parse(&rest, Method::Get);

@@ -92,6 +92,8 @@ pub(crate) struct Story {
     pub(crate) ends: Vec<End>,
     /// Somebody closed it with this.
     pub(crate) closed_with: Option<Ending>,
+    /// Its end was decided, though it may not have been told yet.
+    pub(crate) is_decided: bool,
 }
 
 #[derive(Debug)]
@@ -104,7 +106,7 @@ pub(crate) struct End {
 
 impl Story {
     pub(crate) fn is_live(&self) -> bool {
-        !self.born_ms.is_empty() && self.ends.is_empty()
+        !self.born_ms.is_empty() && self.ends.is_empty() && !self.is_decided
     }
 
     /// Which ticks must have been run, skipped or missed in its life, and which may have been.
@@ -158,6 +160,7 @@ impl World {
             born_ms: Vec::new(),
             ends: Vec::new(),
             closed_with: None,
+            is_decided: false,
         });
         self.stories.len() - 1
     }
