@@ -3,13 +3,13 @@
 use std::{cell::RefCell, error::Error, fmt, rc::Rc};
 
 use starwheel::{
-    Backpressure, BoxError, Ending, Event, JoinAt, Method, Next, Router, Sse, Topic,
+    BoxError, Ending, Event, JoinAt, Method, Next, Router, Sse, Topic,
     testing::{BodyEnd, ServerEnd, Simulation},
 };
 
 use crate::{
-    story::{data, faults, ms, secs},
-    words::{last_id, publish, serving, serving_all, streams},
+    story::{data, faults, secs},
+    words::{publish, serving, serving_all, streams},
 };
 
 #[test]
@@ -374,4 +374,19 @@ fn a_log_is_let_go_when_the_slowest_has_left() {
     simulation.turn();
     assert_eq!(simulation.stats().streams, 1);
     assert_eq!(simulation.stats().log_bytes, 0);
+}
+
+#[test]
+fn a_first_subscriber_who_comes_twice_in_a_turn_gets_one_render() {
+    let topic = Topic::new("t");
+    let mut simulation = Simulation::new(Router::new().get("/", |_, _| Sse::new()));
+    let client = simulation.get("/");
+    let [id] = streams(&mut simulation)[..] else { panic!("one stream") };
+    simulation.run(|cx| {
+        cx.drive(&topic, secs(1), |feed| feed.send("x")).unwrap();
+        assert!(cx.subscribe(id, &topic));
+        assert!(cx.unsubscribe(id, &topic));
+        assert!(cx.subscribe(id, &topic));
+    });
+    assert_eq!(data(&simulation, client), ["x"]);
 }
