@@ -2,6 +2,10 @@
 
 #[path = "topics/backpressure.rs"]
 mod backpressure;
+#[path = "topics/closures.rs"]
+mod closures;
+#[path = "topics/random.rs"]
+mod random;
 #[path = "topics/regressions.rs"]
 mod regressions;
 #[path = "topics/replaying.rs"]
