@@ -1,11 +1,19 @@
 //! Topics through the public API: publish, subscribe, replay, backpressure, updaters.
 
+#[path = "topics/backpressure.rs"]
+mod backpressure;
+#[path = "topics/closures.rs"]
+mod closures;
+#[path = "topics/random.rs"]
+mod random;
 #[path = "topics/regressions.rs"]
 mod regressions;
 #[path = "topics/replaying.rs"]
 mod replaying;
 #[path = "support/story.rs"]
 mod story;
+#[path = "topics/updaters.rs"]
+mod updaters;
 #[path = "topics/words.rs"]
 mod words;
 

@@ -152,7 +152,11 @@ impl<T: Transport> Engine<T> {
     pub(super) fn render_now(&mut self, topic: u32, timer: u32) {
         let Some(state) = self.core.topics.state(topic) else { return };
         let Some(driver) = &mut state.driver else { return };
-        if driver.timer.index != timer || state.subscribers.is_empty() {
+        if driver.timer.index != timer {
+            return;
+        }
+        driver.renders_at_once = false;
+        if state.subscribers.is_empty() {
             return;
         }
         // He has not seen the last render, unless it is kept for those who join.

@@ -95,6 +95,8 @@ pub(super) struct Pass {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Driver {
     pub(super) timer: TimerId,
+    /// A render for the first subscriber is on its way.
+    pub(super) renders_at_once: bool,
     /// Hash of what it published last.
     pub(super) last_output: Option<u64>,
 }
@@ -387,8 +389,10 @@ impl Core {
             state.joined_at = Some(state.joined_at.map_or(cursor, |least| least.min(cursor)));
             topics.joined.push(index);
         }
-        let first_driven = (place == 0).then_some(state.driver).flatten();
-        if let Some(driver) = first_driven {
+        if place == 0
+            && let Some(driver) = &mut state.driver
+            && !mem::replace(&mut driver.renders_at_once, true)
+        {
             self.births.push_back(Birth::Render { topic: index, timer: driver.timer.index });
         }
         if let Some(topic) = gap {
@@ -497,8 +501,9 @@ impl Core {
         let call = TimerCall::Drive(index, updater);
         let timer = self.add_timer(interval_ms.into(), interval_ms, call);
         let Some(state) = self.topics.state(index) else { return };
-        let former = state.driver.replace(Driver { timer, last_output: None });
-        if !state.subscribers.is_empty() {
+        let renders_at_once = !state.subscribers.is_empty();
+        let former = state.driver.replace(Driver { timer, renders_at_once, last_output: None });
+        if renders_at_once {
             self.births.push_back(Birth::Render { topic: index, timer: timer.index });
         }
         if let Some(former) = former {

@@ -375,3 +375,18 @@ fn a_log_is_let_go_when_the_slowest_has_left() {
     assert_eq!(simulation.stats().streams, 1);
     assert_eq!(simulation.stats().log_bytes, 0);
 }
+
+#[test]
+fn a_first_subscriber_who_comes_twice_in_a_turn_gets_one_render() {
+    let topic = Topic::new("t");
+    let mut simulation = Simulation::new(Router::new().get("/", |_, _| Sse::new()));
+    let client = simulation.get("/");
+    let [id] = streams(&mut simulation)[..] else { panic!("one stream") };
+    simulation.run(|cx| {
+        cx.drive(&topic, secs(1), |feed| feed.send("x")).unwrap();
+        assert!(cx.subscribe(id, &topic));
+        assert!(cx.unsubscribe(id, &topic));
+        assert!(cx.subscribe(id, &topic));
+    });
+    assert_eq!(data(&simulation, client), ["x"]);
+}
