@@ -82,6 +82,18 @@
 //! * Closures may do everything through [`Stream`] and [`Context`] at any time; hooks of other
 //!   streams run when they have returned, so a `RefCell` of yours may stay borrowed.
 //!
+//! # Compression
+//! Streams are compressed with what the client accepts and [`Config::compression`] prefers: zstd,
+//! and with the features `brotli` and `gzip` these too, which matters because browsers offer only
+//! gzip on plain http. An event of a topic is compressed once for all subscribers, as what has
+//! changed since the event before; a stream costs some 250 bytes more, not a compressor. A stream
+//! with an updater of its own keeps its last 32 KiB.
+//!
+//! Do not compress where a secret and text that an attacker may choose share a stream, because
+//! the length of the bytes gives the secret away (BREACH): [`Sse::compress`] switches it off for a
+//! stream, [`Context::publish_uncompressed`] for an event. Small events (a hundred bytes) gain
+//! little.
+//!
 //! # Units and limits
 //! | what | unit, range | default |
 //! |---|---|---|
@@ -92,7 +104,7 @@
 //! | log of a topic: [`Topic::log`], [`Topic::history`] | events, bytes of encoded events | 1,024, 1 MiB |
 //! | history of a topic without subscribers and clones | time since its last use | 1 minute |
 //! | [`Config::keep_alive`] | quiet time before a comment | 15 s |
-//! | memory | bytes per idle stream, without closures | about 140 |
+//! | memory | bytes per idle stream, without closures | about 150 |
 //! | commands waiting in a [`Handle`] | count; bytes of their events | 65,536; 16 MiB |
 //!
 //! # Features
