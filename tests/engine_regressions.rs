@@ -289,3 +289,13 @@ fn a_reactor_that_is_dropped_with_bombs_aboard_survives() {
     });
     drop(simulation);
 }
+
+#[test]
+fn silent_ticks_do_not_keep_a_stream_from_its_keep_alive() {
+    for interval in [ms(1), secs(1), secs(15)] {
+        let mut simulation = serving(move |_, _| Sse::every(interval, |_| ()));
+        simulation.get("/");
+        simulation.advance(secs(60));
+        assert_eq!(simulation.stats().keep_alives, 4, "{interval:?}");
+    }
+}

@@ -1,21 +1,30 @@
 //! Topics through the public API: publish, subscribe, replay, backpressure, updaters.
 
+#[path = "topics/backpressure.rs"]
+mod backpressure;
+#[path = "topics/closures.rs"]
+mod closures;
+#[path = "topics/random.rs"]
+mod random;
+#[path = "topics/regressions.rs"]
+mod regressions;
+#[path = "topics/replaying.rs"]
+mod replaying;
+#[path = "support/story.rs"]
+mod story;
+#[path = "topics/updaters.rs"]
+mod updaters;
+#[path = "topics/words.rs"]
+mod words;
+
 use std::time::Duration;
 
 use starwheel::{
     Backpressure, Ending, JoinAt, Request, Router, Sse, Topic,
     testing::{Client, Simulation},
 };
-
-fn data(simulation: &Simulation, client: Client) -> Vec<String> {
-    simulation.events(client).into_iter().map(|event| event.data).collect()
-}
-
-/// A server with one topic at `/`.
-fn serving(topic: &Topic) -> Simulation {
-    let topic = topic.clone();
-    Simulation::new(Router::new().get("/", move |_req, _cx| Sse::new().subscribe(&topic)))
-}
+use story::data;
+use words::serving;
 
 #[test]
 fn everybody_gets_what_is_published_after_he_came_in_order() {

@@ -23,18 +23,26 @@ pub(crate) struct Compressor {
     counts: CompressionCounts,
 }
 
-/// What went through a [`Compressor`]. A piece that is shared counts once.
+/// What was compressed. A piece that many streams share counts once.
+///
+/// ```
+/// let counts = starwheel::Stats::default().compression;
+/// assert_eq!((counts.bytes_in, counts.bytes_out), (0, 0));
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct CompressionCounts {
+#[non_exhaustive]
+pub struct CompressionCounts {
     /// Bytes of keys, deltas and whole bodies before compression.
-    pub(crate) bytes_in: u64,
+    pub bytes_in: u64,
     /// The same after compression, reset blocks included.
-    pub(crate) bytes_out: u64,
-    pub(crate) keys: u64,
-    /// Those of private streams included, and those that became keys because of their size.
-    pub(crate) deltas: u64,
-    /// Whole bodies.
-    pub(crate) wholes: u64,
+    pub bytes_out: u64,
+    /// Events compressed without reference to another: for those who join or were skipped ahead.
+    pub keys: u64,
+    /// Events compressed as what has changed, those of private streams included, and those that
+    /// became keys because of their size.
+    pub deltas: u64,
+    /// Bodies of replies.
+    pub wholes: u64,
 }
 
 impl Compressor {

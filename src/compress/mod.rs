@@ -50,14 +50,12 @@ mod settings;
 mod tests;
 mod zstd;
 
+pub use compressor::CompressionCounts;
 pub use encoding::Encoding;
 pub use settings::Compression;
 
-#[allow(unused_imports, reason = "the engine does not call all of it yet")]
-pub(crate) use {
-    compressor::{CompressionCounts, Compressor},
-    negotiate::negotiate,
-};
+pub(crate) use compressor::Compressor;
+pub(crate) use negotiate::negotiate;
 
 /// The window that a decoder needs for a delta of these sizes, or a key (`history_bytes` is 0).
 pub(crate) const fn window_for(history_bytes: usize, message_bytes: usize) -> usize {

@@ -63,6 +63,11 @@ impl Compression {
     pub fn off() -> Self {
         Self { preference: vec![Encoding::Identity], ..Self::default() }
     }
+
+    /// Whether anything but identity may be chosen.
+    pub(crate) fn is_on(&self) -> bool {
+        self.preference.iter().any(|encoding| *encoding != Encoding::Identity)
+    }
 }
 
 impl Default for Compression {

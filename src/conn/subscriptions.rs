@@ -1,7 +1,7 @@
 //! Which topics a stream is subscribed to: mostly none or one, and then without heap memory.
 
 /// A place in a topic's list of subscribers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Subscription {
     pub(crate) topic: u32,
     /// Moves when another subscriber leaves.

@@ -15,7 +15,7 @@ use crate::{
     error::CloseReason,
     http::Peer,
     sse::Encode,
-    topic::{JoinAt, Topic},
+    topic::{Allowed, JoinAt, Topic},
 };
 
 /// The reactor, lent to a closure for the length of one call.
@@ -80,8 +80,8 @@ impl<'a> Context<'a> {
         self.core.send(id, &event)
     }
 
-    /// Ends a stream behind what was sent to it so far; its `on_disconnect` runs later in this
-    /// turn. False when it had ended before.
+    /// Ends a stream behind what was sent to it and published on its topics so far; its
+    /// `on_disconnect` runs later in this turn. False when it had ended before.
     pub fn close(&mut self, id: StreamId, ending: Ending) -> bool {
         self.core.close(id, CloseReason::from(ending))
     }
@@ -93,7 +93,14 @@ impl<'a> Context<'a> {
     ///
     /// Costs nothing when nobody listens and the topic keeps nothing.
     pub fn publish(&mut self, topic: &Topic, event: impl Encode) -> usize {
-        self.core.publish(topic, &event)
+        self.core.publish(topic, &event, Allowed::Yes)
+    }
+
+    /// The same, but the event leaves as it is also in compressed streams, and no later event
+    /// refers to it: for secrets on a topic that also carries text of others. The event after it
+    /// costs a whole key.
+    pub fn publish_uncompressed(&mut self, topic: &Topic, event: impl Encode) -> usize {
+        self.core.publish(topic, &event, Allowed::No)
     }
 
     /// Subscribes an open stream to a topic. What is sent to the stream before this call returns
@@ -102,7 +109,8 @@ impl<'a> Context<'a> {
         self.core.subscribe(id, topic, JoinAt::Live, None)
     }
 
-    /// Ends a subscription. False if there was none.
+    /// Ends a subscription: what the stream has not been given yet, it does not get. False if there
+    /// was none.
     pub fn unsubscribe(&mut self, id: StreamId, topic: &Topic) -> bool {
         self.core.unsubscribe(id, topic)
     }
@@ -145,10 +153,11 @@ impl<'a> Context<'a> {
     /// The open streams that carry a [`tag`](crate::Sse::tag).
     #[must_use]
     pub fn tagged(&self, tag: &str) -> Vec<StreamId> {
-        self.core.tags.with(tag).to_vec()
+        let ids = self.core.tags.with(tag).iter().copied();
+        ids.filter(|id| self.core.is_live(*id)).collect()
     }
 
-    /// The tag of a stream.
+    /// The tag of a stream; in its `on_disconnect` it is still known.
     #[must_use]
     pub fn tag(&self, id: StreamId) -> Option<&str> {
         self.core.tags.of(id)
@@ -164,6 +173,15 @@ impl<'a> Context<'a> {
     #[must_use]
     pub fn age(&self, id: StreamId) -> Option<Duration> {
         self.core.age(id)
+    }
+
+    /// How many bytes wait for a client that reads too slowly, apart from what the logs of its
+    /// topics keep for it; `None` when the stream has ended. At most
+    /// [`Limits::outbox_bytes`](crate::Limits::outbox_bytes), or one tick, or one event of a topic.
+    /// Within a turn it counts what leaves at the end of it too.
+    #[must_use]
+    pub fn queued_bytes(&self, id: StreamId) -> Option<usize> {
+        self.core.queued_bytes(id)
     }
 
     /// Runs `call` once, `delay` from now and never in this turn. Costs one slot (about 150

@@ -15,10 +15,10 @@ use super::{
     topics::Topics,
 };
 use crate::{
-    conn::{Ending, Output, Phase, Subscription, millis},
+    conn::{Conn, Ending, NO_CODEC, Output, Phase, Streaming, Subscription, millis},
     error::CloseReason,
     http::StreamFraming,
-    topic::{Backpressure, Frame},
+    topic::{Allowed, Backpressure, Frame, Retain},
 };
 
 impl<T: Transport> Engine<T> {
@@ -39,8 +39,10 @@ impl<T: Transport> Engine<T> {
             let Some(state) = self.core.topics.state(index) else { return };
             let Some(pass) = &mut state.pass else { return };
             let Some(subscriber) = state.subscribers.get(pass.next_place).copied() else {
-                let took_ms = self.core.now.saturating_sub(pass.began);
-                self.core.stats.fan_out_ms.add(took_ms);
+                // A pass without bytes only looked for what can be let go.
+                if pass.bytes > 0 {
+                    self.core.stats.fan_out_ms.add(self.core.now.saturating_sub(pass.began));
+                }
                 return self.core.topics.end_pass(index, self.core.now);
             };
             if *budget == 0 {
@@ -54,7 +56,7 @@ impl<T: Transport> Engine<T> {
                 let cut =
                     passed_by && state.topic.options().backpressure == Backpressure::Disconnect;
                 if cut {
-                    self.core.end_stream_at(subscriber.conn, CloseReason::Slow);
+                    self.core.skip_what_is_lost(subscriber.conn, Frames::All);
                 } else {
                     self.offer(subscriber.conn);
                 }
@@ -76,8 +78,8 @@ impl<T: Transport> Engine<T> {
 
     /// Writes what the stream has not been given of its topics, as much as fits one vectored
     /// write. Called with an empty outbox.
-    pub(super) fn write_frames(&mut self, index: u32) -> Written {
-        if !self.core.skip_what_is_lost(index) {
+    pub(super) fn write_frames(&mut self, index: u32, frames: Frames) -> Written {
+        if !self.core.skip_what_is_lost(index, frames) {
             return Written::Nothing;
         }
         let Some(Slot::Conn(conn)) = self.core.slots.get_mut(index as usize) else {
@@ -86,9 +88,12 @@ impl<T: Transport> Engine<T> {
         if !conn.outbox.is_empty() {
             return Written::Some; // A gap event goes first.
         }
+        if conn.codec != NO_CODEC {
+            return self.write_coded_frames(index, frames);
+        }
         let Phase::Streaming(streaming) = &mut conn.phase else { return Written::Nothing };
         let topics = &mut self.core.topics;
-        let batch = Batch::gather(topics, streaming.subscriptions.as_slice());
+        let batch = Batch::gather(topics, streaming.subscriptions.as_slice(), frames);
         let frames = &batch.frames[..batch.length];
         let Some(Some((first, _))) = frames.first() else { return Written::Nothing };
         let Some(transport) = &mut self.transports[index as usize] else { return Written::Nothing };
@@ -114,8 +119,7 @@ impl<T: Transport> Engine<T> {
         // What was written in part becomes the outbox: the frame is shared, not copied, and stays
         // alive for this stream even if the log lets it go.
         let mut left = written;
-        let mut given = [(Subscription { topic: 0, place: 0 }, 0); FRAMES_PER_WRITE];
-        let mut given_length = 0;
+        let mut given = Given::default();
         for (frame, subscription) in frames.iter().flatten() {
             let bytes = frame.framed(conn.framing);
             if left == 0 {
@@ -132,25 +136,32 @@ impl<T: Transport> Engine<T> {
                 }
             }
             left = left.saturating_sub(bytes.len());
-            given[given_length] = (*subscription, frame.sequence);
-            given_length += 1;
+            given.add(*subscription, frame.sequence);
         }
-        self.core.stats.delivered += given_length as u64;
-        for (subscription, sequence) in &given[..given_length] {
-            if let Some(state) = topics.state(subscription.topic) {
-                state.subscribers[subscription.place as usize].cursor = *sequence;
-            }
-        }
-        Written::Some
+        // Mostly so: it spares a second look at the logs.
+        let is_all = given.length == batch.length
+            && given.length < FRAMES_PER_WRITE
+            && conn.outbox.is_empty();
+        self.core.note_given(&given);
+        if is_all { Written::Nothing } else { Written::Some }
     }
 }
 
 impl<T: Transport> Engine<T> {
     /// A driven topic has got its first subscriber.
     pub(super) fn render_now(&mut self, topic: u32, timer: u32) {
-        let driven_by = self.core.topics.state(topic).and_then(|state| state.driver);
-        if driven_by.is_none_or(|driver| driver.timer.index != timer) {
+        let Some(state) = self.core.topics.state(topic) else { return };
+        let Some(driver) = &mut state.driver else { return };
+        if driver.timer.index != timer {
             return;
+        }
+        driver.renders_at_once = false;
+        if state.subscribers.is_empty() {
+            return;
+        }
+        // He has not seen the last render, unless it is kept for those who join.
+        if state.topic.options().retain == Retain::Nothing || state.log.is_empty() {
+            driver.last_output = None;
         }
         let Some(Slot::Timer(slot)) = self.core.slots.get(timer as usize) else { return };
         let deadline = self.core.now + u64::from(slot.interval_ms);
@@ -171,7 +182,7 @@ impl<T: Transport> Engine<T> {
         match next {
             Ok(Next::Close | Next::Drop) => {
                 core.publish_render(topic, timer);
-                core.stop_driving(topic);
+                core.stop_driving(topic, timer);
             }
             Ok(Next::After(delay)) => {
                 core.publish_render(topic, timer);
@@ -182,47 +193,82 @@ impl<T: Transport> Engine<T> {
             }
             Ok(Next::Again) => core.publish_render(topic, timer),
             Ok(Next::Fail(error)) => {
-                log::warn!("the updater of a topic failed: {}", error.to_string().escape_debug());
+                let reason = core.text_of(&error);
+                log::warn!("the updater of a topic failed: {}", reason.escape_debug());
+                core.drop_guarded(error);
             }
             Err(Panicked) => core.stats.panics += 1,
         }
     }
 
-    /// A stream that ends in order gets what was published before its end.
-    pub(super) fn give_last_frames(&mut self, index: u32) {
-        let Some(conn) = self.core.conn(index) else { return };
+    /// A stream that ends in order gets what was published before its end was decided. One that
+    /// is cut while it is blocked does not: its client comes back. But an end that says "this was
+    /// all" has to be true.
+    pub(super) fn give_last_frames(&mut self, index: u32, last_sequence: u64) -> LastFrames {
+        let Some(conn) = self.core.conn(index) else { return LastFrames::Given };
         let blocked = conn.output == Output::Blocked;
-        let Some(streaming) = conn.streaming() else { return };
+        let Some(streaming) = conn.streaming() else { return LastFrames::Given };
         let in_order = matches!(streaming.ending, Some(Ending::Finish | Ending::Drop));
-        if in_order && !blocked && !streaming.subscriptions.as_slice().is_empty() {
-            self.flush_one(index);
+        if !in_order || streaming.subscriptions.as_slice().is_empty() {
+            return LastFrames::Given;
         }
+        let frames = Frames::UpTo(last_sequence);
+        if !blocked {
+            self.flush_frames(index, frames);
+        }
+        self.core.queue_last_frames(index, frames)
     }
+}
+
+/// Which frames a stream is to be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Frames {
+    /// Everything, unless its end is decided.
+    All,
+    /// One that ends in order gets everything up to this sequence.
+    UpTo(u64),
+}
+
+/// What [`Engine::give_last_frames`] came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LastFrames {
+    Given,
+    /// A client that should have got all of them lags too far behind.
+    TooMany,
 }
 
 /// What [`Engine::write_frames`] came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Written {
-    /// Nothing was left to write, or nobody to write to.
+    /// Nothing is left to write, or nobody to write to.
     Nothing,
-    /// Something; there may be more, also in the outbox.
+    /// Something was; there may be more, also in the outbox.
     Some,
     /// The socket takes nothing now.
     Blocked,
 }
 
 /// Frames for one stream in the order in which they were published, whatever their topic.
-struct Batch<'a> {
-    frames: [Option<(&'a Frame, Subscription)>; FRAMES_PER_WRITE],
-    length: usize,
+pub(super) struct Batch<'a> {
+    pub(super) frames: [Option<(&'a Frame, Subscription)>; FRAMES_PER_WRITE],
+    pub(super) length: usize,
 }
 
 impl<'a> Batch<'a> {
-    fn gather(topics: &'a Topics, subscriptions: &[Subscription]) -> Self {
+    pub(super) fn gather(
+        topics: &'a Topics,
+        subscriptions: &[Subscription],
+        frames: Frames,
+    ) -> Self {
         let mut batch = Self { frames: [None; FRAMES_PER_WRITE], length: 0 };
+        let last = match frames {
+            Frames::All => u64::MAX,
+            Frames::UpTo(last) => last,
+        };
         if let [only] = subscriptions {
             if let Some((log, cursor)) = topics.position(*only) {
-                for frame in log.after(cursor).take(FRAMES_PER_WRITE) {
+                let frames = log.after(cursor).take_while(|frame| frame.sequence <= last);
+                for frame in frames.take(FRAMES_PER_WRITE) {
                     batch.push(frame, *only);
                 }
             }
@@ -235,7 +281,9 @@ impl<'a> Batch<'a> {
                 let (log, cursor) = topics.position(subscription)?;
                 Some((log.after(cursor.max(taken)).next()?, subscription))
             });
-            let Some((frame, subscription)) = next.min_by_key(|(frame, _)| frame.sequence) else {
+            let next = next.min_by_key(|(frame, _)| frame.sequence);
+            let Some((frame, subscription)) = next.filter(|(frame, _)| frame.sequence <= last)
+            else {
                 break;
             };
             taken = frame.sequence;
@@ -249,6 +297,10 @@ impl<'a> Batch<'a> {
         self.length += 1;
     }
 
+    fn bytes(&self, framing: StreamFraming) -> usize {
+        self.frames.iter().flatten().map(|(frame, _)| frame.framed(framing).len()).sum()
+    }
+
     fn slices(&self, framing: StreamFraming) -> [IoSlice<'a>; FRAMES_PER_WRITE] {
         self.frames.map(|frame| {
             IoSlice::new(frame.map_or(&[], |(frame, _): (&'a Frame, _)| frame.framed(framing)))
@@ -256,7 +308,68 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// What a stream has been given of its topics in one go.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    frames: [(Subscription, u64); FRAMES_PER_WRITE],
+    pub(super) length: usize,
+}
+
+impl Given {
+    pub(super) fn add(&mut self, subscription: Subscription, sequence: u64) {
+        self.frames[self.length] = (subscription, sequence);
+        self.length += 1;
+    }
+}
+
 impl Core {
+    pub(super) fn note_given(&mut self, given: &Given) {
+        self.stats.delivered += given.length as u64;
+        for (subscription, sequence) in &given.frames[..given.length] {
+            let Some(state) = self.topics.state(subscription.topic) else { continue };
+            let cursor = &mut state.subscribers[subscription.place as usize].cursor;
+            let moved_from = mem::replace(cursor, *sequence);
+            self.topics.moved_on_from(subscription.topic, moved_from, self.now);
+        }
+    }
+
+    /// Queues what a stream that finishes has not been given, as far as the outbox may grow.
+    fn queue_last_frames(&mut self, index: u32, frames: Frames) -> LastFrames {
+        let bytes_max = self.config.limits.outbox_bytes;
+        loop {
+            let finishes = |streaming: &mut Streaming| streaming.ending == Some(Ending::Finish);
+            if !self.conn(index).and_then(Conn::streaming).is_some_and(finishes) {
+                return LastFrames::Given;
+            }
+            let takes_frames = self.skip_what_is_lost(index, frames);
+            let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else {
+                return LastFrames::Given;
+            };
+            let Phase::Streaming(streaming) = &mut conn.phase else { return LastFrames::Given };
+            let batch = Batch::gather(&self.topics, streaming.subscriptions.as_slice(), frames);
+            let length = batch.bytes(conn.framing);
+            if !takes_frames || (length > 0 && conn.outbox.len() + length > bytes_max) {
+                streaming.ending = Some(Ending::Abort);
+                return LastFrames::TooMany;
+            }
+            if conn.codec != NO_CODEC {
+                if !self.queue_coded_frames(index, frames) {
+                    return LastFrames::Given;
+                }
+                continue;
+            }
+            let mut given = Given::default();
+            for (frame, subscription) in batch.frames.iter().flatten() {
+                conn.outbox.push(frame.framed(conn.framing), &mut self.pool);
+                given.add(*subscription, frame.sequence);
+            }
+            if given.length == 0 {
+                return LastFrames::Given;
+            }
+            self.note_given(&given);
+        }
+    }
+
     /// Publishes what the updater driven by `timer` has sent; nothing if it was replaced meanwhile.
     fn publish_render(&mut self, topic: u32, timer: u32) {
         let hash = self.scratch.hash_from(0);
@@ -265,25 +378,29 @@ impl Core {
         if driver.timer.index != timer || self.scratch.events().is_empty() {
             return;
         }
-        // The first subscriber after a while gets the render even if the last one was the same.
-        let anew = state.log.is_empty();
-        if driver.last_output.replace(hash) == Some(hash) && !anew {
+        if driver.last_output.replace(hash) == Some(hash) {
             self.stats.ticks_unchanged += 1;
             return;
         }
         let scratch = mem::replace(&mut self.scratch, Scratch::new());
-        self.publish_encoded(topic, scratch.events());
+        self.publish_encoded(topic, scratch.events(), Allowed::Yes);
         self.scratch = scratch;
     }
 
     /// Applies the backpressure policies of topics whose logs have passed this stream by. False
     /// when the stream takes no more frames.
-    fn skip_what_is_lost(&mut self, index: u32) -> bool {
+    fn skip_what_is_lost(&mut self, index: u32, frames: Frames) -> bool {
         let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return false };
         let Phase::Streaming(streaming) = &mut conn.phase else { return false };
-        if !matches!(streaming.ending, None | Some(Ending::Finish | Ending::Drop)) {
+        let takes_frames = match streaming.ending {
+            None => true,
+            Some(Ending::Finish | Ending::Drop) => frames != Frames::All,
+            Some(Ending::Finished | Ending::Abort) => false,
+        };
+        if !takes_frames {
             return false;
         }
+        let mut gaps = Vec::new();
         for &subscription in streaming.subscriptions.as_slice() {
             let Some(state) = self.topics.state(subscription.topic) else { continue };
             let cursor = state.subscribers[subscription.place as usize].cursor;
@@ -298,14 +415,17 @@ impl Core {
                 }
                 Backpressure::Latest => state.log.newest_cursor(),
                 Backpressure::DropOldest => {
-                    self.aside.begin();
-                    self.aside.push(&state.topic.gap());
-                    conn.outbox.push(self.aside.seal(conn.framing), &mut self.pool);
-                    self.stats.gaps += 1;
+                    gaps.push(state.topic.clone());
                     state.log.oldest_cursor()
                 }
             };
             state.subscribers[subscription.place as usize].cursor = go_on_at;
+        }
+        for topic in gaps {
+            self.stats.gaps += 1;
+            self.aside.begin();
+            self.aside.push(&topic.gap());
+            self.queue_aside(index);
         }
         true
     }
@@ -314,4 +434,4 @@ impl Core {
 /// Deliveries in one turn: about a millisecond of system calls, so that ticks stay on time.
 const DELIVERIES_PER_TURN: u32 = 256;
 /// Frames that leave in one vectored write; what one costs does not depend on their number.
-const FRAMES_PER_WRITE: usize = 16;
+pub(super) const FRAMES_PER_WRITE: usize = 16;

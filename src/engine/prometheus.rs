@@ -27,6 +27,7 @@ impl Stats {
         for (name, value, help) in [
             ("streams", self.streams, "Open streams"),
             ("connections", self.connections, "Open connections"),
+            ("log_bytes", self.log_bytes, "Bytes in the logs of all topics"),
             ("queue_depth", self.queue_depth, "Commands of other threads that waited"),
         ] {
             writeln!(out, "# HELP starwheel_{name} {help}\n# TYPE starwheel_{name} gauge")?;
@@ -47,6 +48,10 @@ impl Stats {
             ("delivered", self.delivered, "Events of topics given to streams"),
             ("passed_by", self.passed_by, "Times the log of a topic passed a slow stream by"),
             ("gaps", self.gaps, "Gap events sent"),
+            ("compression_bytes_in", self.compression.bytes_in, "Bytes before compression"),
+            ("compression_bytes_out", self.compression.bytes_out, "Bytes after compression"),
+            ("compression_keys", self.compression.keys, "Events compressed on their own"),
+            ("compression_deltas", self.compression.deltas, "Events compressed as changes"),
             ("keep_alives", self.keep_alives, "Keep-alive comments sent"),
             ("bytes_in", self.bytes_in, "Bytes read from clients"),
             ("bytes_out", self.bytes_out, "Bytes taken by sockets"),

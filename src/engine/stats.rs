@@ -1,6 +1,6 @@
 //! What the engine counts. Plain integers, bumped where things happen; nothing is sampled.
 
-use crate::error::CloseReason;
+use crate::{compress::CompressionCounts, error::CloseReason};
 
 /// Figures of one reactor since its start.
 ///
@@ -53,8 +53,12 @@ pub struct Stats {
     pub tick_lateness_ms: Histogram,
     /// How long it took to offer a published event to all subscribers, in milliseconds.
     pub fan_out_ms: Histogram,
+    /// Gauge: bytes that the logs of all topics held when the last turn ended.
+    pub log_bytes: u64,
     /// Gauge: commands of other threads that waited when the last turn began.
     pub queue_depth: u64,
+    /// What was compressed, and to what.
+    pub compression: CompressionCounts,
     /// Keep-alive comments sent.
     pub keep_alives: u64,
     /// Bytes read from clients.

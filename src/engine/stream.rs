@@ -88,12 +88,14 @@ impl<'a> Stream<'a> {
         self.core.subscribe(self.id, topic, JoinAt::Live, None)
     }
 
-    /// Ends a subscription. False if there was none.
+    /// Ends a subscription: what the stream has not been given yet, it does not get. False if there
+    /// was none.
     pub fn unsubscribe(&mut self, topic: &Topic) -> bool {
         self.core.unsubscribe(self.id, topic)
     }
 
-    /// Ends the stream behind what was sent so far. The updater is not called again.
+    /// Ends the stream behind what was sent, and published on its topics, so far. The updater is
+    /// not called again.
     pub fn close(&mut self, ending: Ending) {
         self.core.close(self.id, CloseReason::from(ending));
     }

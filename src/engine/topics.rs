@@ -16,9 +16,12 @@ use super::{
     stream::StreamId,
 };
 use crate::{
-    conn::{Conn, Subscription},
+    conn::{Conn, NO_CODEC, Subscription},
     sse::Encode,
-    topic::{Frame, History, JoinAt, Log, Resume, Retain, Topic},
+    topic::{
+        Allowed, Frame, History, JoinAt, LastSeen, Log, Previous, Resume, Retain, Topic,
+        sequence_of,
+    },
 };
 
 /// All topics that are in use.
@@ -30,10 +33,14 @@ pub(super) struct Topics {
     pub(super) fan_out: VecDeque<u32>,
     /// Bytes published that some pass has not yet offered to everybody.
     pub(super) unoffered_bytes: usize,
+    /// Bytes of all logs.
+    pub(super) log_bytes: usize,
     /// The last sequence given; one series for all topics.
     sequence: u64,
     /// Makes ids of this process differ from those of any other.
     pub(super) epoch: String,
+    /// Topics that somebody has joined in this turn who has not been offered what they keep.
+    joined: Vec<u32>,
     frame_scratch: Vec<u8>,
 }
 
@@ -46,9 +53,17 @@ pub(super) struct TopicState {
     pub(super) pass: Option<Pass>,
     /// Everything up to here has been offered to every subscriber.
     pub(super) offered: u64,
+    /// The least cursor that the last pass met; what lies behind it is kept for its owner.
+    kept_behind: u64,
+    /// The least cursor of those who joined in this turn: the flush has yet to serve them.
+    joined_at: Option<u64>,
     /// Published since the present pass began.
     pub(super) unoffered_bytes: usize,
     pub(super) driver: Option<Driver>,
+    /// How many subscribers are compressed.
+    coded_subscribers: u32,
+    /// The last event, for the delta of the next; kept only while somebody needs it.
+    last: Option<Previous>,
     /// A timer looks once in a while whether an unused topic can be forgotten.
     watched: bool,
     last_use: u64,
@@ -80,6 +95,8 @@ pub(super) struct Pass {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Driver {
     pub(super) timer: TimerId,
+    /// A render for the first subscriber is on its way.
+    pub(super) renders_at_once: bool,
     /// Hash of what it published last.
     pub(super) last_output: Option<u64>,
 }
@@ -114,14 +131,42 @@ impl Topics {
             subscribers: Vec::new(),
             pass: None,
             offered: self.sequence,
+            kept_behind: self.sequence,
+            joined_at: None,
             unoffered_bytes: 0,
             driver: None,
+            coded_subscribers: 0,
+            last: None,
             watched: false,
             last_use: now,
         };
         let index = u32::try_from(self.states.insert(state)).expect("fewer than 2^32 topics");
         self.by_name.insert(Arc::clone(topic.shared_name()), index);
         index
+    }
+
+    /// The sequence of the last event published on any topic.
+    pub(super) fn last_sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// What the client of a stream with these topics has seen. An id that its publisher chose is
+    /// looked for in all of them; if two know it, it says nothing about either.
+    pub(super) fn last_seen(&self, topics: &[(Topic, JoinAt)], last_event_id: &str) -> LastSeen {
+        if let Some(sequence) = sequence_of(last_event_id, &self.epoch) {
+            return match sequence <= self.sequence {
+                true => LastSeen::Sequence(sequence),
+                false => LastSeen::Unknown,
+            };
+        }
+        let mut known = topics.iter().filter_map(|(topic, _)| {
+            let state = self.states.get(self.find(topic)? as usize)?;
+            state.log.find_own_id(last_event_id)
+        });
+        match known.next() {
+            Some(first) if known.all(|other| other == first) => LastSeen::Sequence(first),
+            _ => LastSeen::Unknown,
+        }
     }
 
     /// Starts a pass over the subscribers, unless one is on its way already.
@@ -135,21 +180,67 @@ impl Topics {
         }
     }
 
+    /// A subscriber has moved on from this cursor, or left. If the log was kept for him, one more
+    /// pass finds out how much of it can go.
+    pub(super) fn moved_on_from(&mut self, index: u32, cursor: u64, now: u64) {
+        let Some(state) = self.states.get(index as usize) else { return };
+        let kept_for_him = state.pass.is_none() && cursor <= state.kept_behind;
+        if kept_for_him && state.log.waits_for_somebody(state.topic.options()) {
+            self.begin_pass(index, now);
+        }
+    }
+
     /// A pass has reached the last subscriber.
     pub(super) fn end_pass(&mut self, index: u32, now: u64) {
         let Some(state) = self.states.get_mut(index as usize) else { return };
         let Some(pass) = state.pass.take() else { return };
         self.unoffered_bytes -= pass.bytes;
+        self.log_bytes -= state.log.bytes();
         state.offered = pass.up_to;
+        state.kept_behind = pass.seen_by_all;
         state.log.trim(pass.seen_by_all, state.topic.options());
-        state.log.evict(state.topic.options(), state.offered);
+        state.evict();
+        self.log_bytes += state.log.bytes();
         if state.log.last_sequence() > pass.up_to {
             self.begin_pass(index, now);
+        }
+    }
+
+    /// The flush of this turn has offered everybody who joined in it what he joined for.
+    pub(super) fn end_joins(&mut self) {
+        while let Some(index) = self.joined.pop() {
+            if let Some(state) = self.states.get_mut(index as usize) {
+                state.joined_at = None;
+                self.log_bytes -= state.log.bytes();
+                state.evict();
+                self.log_bytes += state.log.bytes();
+            }
         }
     }
 }
 
 impl TopicState {
+    /// Lets go of what exceeds the log's bounds and has been offered to everybody.
+    fn evict(&mut self) {
+        let offered = self.joined_at.map_or(self.offered, |joined| joined.min(self.offered));
+        self.log.evict(self.topic.options(), offered);
+    }
+
+    /// Takes a subscriber out of the list, and tells who stands where now. Those whom the present
+    /// pass has met stay in front of those whom it has yet to meet.
+    fn take_out(&mut self, place: usize) -> [Option<(Subscriber, usize)>; 2] {
+        let mut hole = place;
+        if let Some(pass) = &mut self.pass
+            && place < pass.next_place
+        {
+            pass.next_place -= 1;
+            hole = pass.next_place;
+            self.subscribers.swap(place, hole);
+        }
+        self.subscribers.swap_remove(hole);
+        [place, hole].map(|place| Some((*self.subscribers.get(place)?, place)))
+    }
+
     fn keeps_something(&self) -> bool {
         let options = self.topic.options();
         options.history == History::On || options.retain == Retain::Last || self.driver.is_some()
@@ -165,12 +256,17 @@ impl TopicState {
 
 impl Core {
     /// Publishes one event. Returns the number of subscribers it will be offered to.
-    pub(super) fn publish(&mut self, topic: &Topic, event: &(impl Encode + ?Sized)) -> usize {
+    pub(super) fn publish(
+        &mut self,
+        topic: &Topic,
+        event: &(impl Encode + ?Sized),
+        compression: Allowed,
+    ) -> usize {
         let Some(index) = self.topic_to_publish_on(topic) else { return 0 };
         let mut aside = mem::take(&mut self.publish_buffer);
         aside.clear();
         aside.push(event);
-        let subscribers = self.publish_encoded(index, aside.as_bytes());
+        let subscribers = self.publish_encoded(index, aside.as_bytes(), compression);
         self.publish_buffer = aside;
         subscribers
     }
@@ -178,7 +274,7 @@ impl Core {
     /// Publishes events that another thread has encoded.
     pub(super) fn publish_bytes(&mut self, topic: &Topic, events: &[u8]) -> usize {
         match self.topic_to_publish_on(topic) {
-            Some(index) => self.publish_encoded(index, events),
+            Some(index) => self.publish_encoded(index, events, Allowed::Yes),
             None => 0,
         }
     }
@@ -193,7 +289,12 @@ impl Core {
         keeps.then(|| self.topics.open(topic, self.now))
     }
 
-    pub(super) fn publish_encoded(&mut self, index: u32, events: &[u8]) -> usize {
+    pub(super) fn publish_encoded(
+        &mut self,
+        index: u32,
+        events: &[u8],
+        compression: Allowed,
+    ) -> usize {
         let topics = &mut self.topics;
         let Some(state) = topics.states.get_mut(index as usize) else { return 0 };
         if events.is_empty() {
@@ -205,33 +306,43 @@ impl Core {
             History::Off => None,
         };
         let frame = Frame::new(topics.sequence, events, epoch, &mut topics.frame_scratch);
+        let frame = match compression {
+            Allowed::Yes => frame.with_previous(state.last.take()),
+            Allowed::No => frame.uncompressed(),
+        };
+        if state.coded_subscribers > 0 {
+            state.last = frame.as_previous();
+        }
         self.stats.published += 1;
         state.last_use = self.now;
         let subscribers = state.subscribers.len();
+        topics.log_bytes -= state.log.bytes();
         if subscribers == 0 {
             state.offered = frame.sequence;
             state.log.push(frame);
-            state.log.evict(state.topic.options(), state.offered);
+            state.evict();
             state.log.trim(state.offered, state.topic.options());
+            topics.log_bytes += state.log.bytes();
             self.watch_topic(index);
             return 0;
         }
         state.unoffered_bytes += frame.bytes.len();
         topics.unoffered_bytes += frame.bytes.len();
         state.log.push(frame);
-        state.log.evict(state.topic.options(), state.offered);
+        state.evict();
+        topics.log_bytes += state.log.bytes();
         topics.begin_pass(index, self.now);
         subscribers
     }
 
-    /// Subscribes a stream; false if it has ended or is subscribed already. With `last_event_id`,
-    /// a client that comes back goes on behind what it has seen.
+    /// Subscribes a stream; false if it has ended or is subscribed already. A client that comes
+    /// back goes on behind what it has seen.
     pub(super) fn subscribe(
         &mut self,
         id: StreamId,
         topic: &Topic,
         join_at: JoinAt,
-        last_event_id: Option<&str>,
+        last_seen: Option<LastSeen>,
     ) -> bool {
         if !self.is_live(id) {
             return false;
@@ -240,6 +351,7 @@ impl Core {
         let topics = &mut self.topics;
         let Some(state) = topics.states.get_mut(index as usize) else { return false };
         let Some(Slot::Conn(conn)) = self.slots.get_mut(id.index as usize) else { return false };
+        let codec = conn.codec;
         let Some(streaming) = conn.streaming() else { return false };
         if streaming.subscriptions.find(index).is_some() {
             return false;
@@ -250,25 +362,37 @@ impl Core {
             (JoinAt::Live, Retain::Last) => state.log.newest_cursor(),
             (JoinAt::Live, Retain::Nothing) => state.log.last_sequence(),
         };
-        let resumed = last_event_id
+        let resumed = last_seen
             .filter(|_| options.history == History::On)
-            .map(|last| state.log.resume(last, &topics.epoch));
+            .map(|last_seen| state.log.resume(last_seen));
         let (cursor, gap) = match resumed {
             None => (fresh, None),
             Some(Resume::At(cursor)) => (cursor, None),
-            Some(Resume::Gap(cursor)) => {
-                let retained = options.retain == Retain::Last;
-                let cursor = if retained { cursor.min(fresh) } else { cursor };
-                (cursor, Some(state.topic.clone()))
-            }
+            Some(Resume::Gap(cursor)) => (cursor.min(fresh), Some(state.topic.clone())),
         };
         let place = state.subscribers.len() as u32;
         state.subscribers.push(Subscriber { conn: id.index, cursor });
+        if codec != NO_CODEC {
+            state.coded_subscribers += 1;
+            if state.last.is_none() {
+                state.last = state.log.newest();
+            }
+            if let Some(codec) = self.codecs.get_mut(codec as usize) {
+                codec.share();
+            }
+        }
         state.last_use = self.now;
         streaming.subscriptions.add(Subscription { topic: index, place });
         let behind = state.log.last_sequence() > cursor;
-        let first_driven = (place == 0).then_some(state.driver).flatten();
-        if let Some(driver) = first_driven {
+        if behind {
+            // Else a publish before the flush might push out what he joined for.
+            state.joined_at = Some(state.joined_at.map_or(cursor, |least| least.min(cursor)));
+            topics.joined.push(index);
+        }
+        if place == 0
+            && let Some(driver) = &mut state.driver
+            && !mem::replace(&mut driver.renders_at_once, true)
+        {
             self.births.push_back(Birth::Render { topic: index, timer: driver.timer.index });
         }
         if let Some(topic) = gap {
@@ -284,46 +408,50 @@ impl Core {
     /// Ends a subscription; false if there was none.
     pub(super) fn unsubscribe(&mut self, id: StreamId, topic: &Topic) -> bool {
         let Some(index) = self.topics.find(topic) else { return false };
-        self.is_live(id) && self.leave_topic(id.index, index)
+        if !self.is_live(id) {
+            return false;
+        }
+        let streaming = self.conn(id.index).and_then(Conn::streaming);
+        let Some(left) = streaming.and_then(|streaming| streaming.subscriptions.remove(index))
+        else {
+            return false;
+        };
+        self.leave_topic(id.index, left);
+        true
     }
 
     /// Ends all subscriptions of a stream that has ended.
     pub(super) fn leave_topics(&mut self, conn: u32) {
-        while let Some(first) = self
-            .conn(conn)
-            .and_then(Conn::streaming)
-            .and_then(|streaming| streaming.subscriptions.as_slice().first().copied())
-        {
-            self.leave_topic(conn, first.topic);
+        let Some(streaming) = self.conn(conn).and_then(Conn::streaming) else { return };
+        for &left in mem::take(&mut streaming.subscriptions).as_slice() {
+            self.leave_topic(conn, left);
         }
     }
 
-    fn leave_topic(&mut self, conn: u32, index: u32) -> bool {
-        let Some(streaming) = self.conn(conn).and_then(Conn::streaming) else { return false };
-        let Some(left) = streaming.subscriptions.remove(index) else { return false };
-        let now = self.now;
-        let Some(state) = self.topics.state(index) else { return false };
-        let place = left.place as usize;
-        debug_assert_eq!(state.subscribers[place].conn, conn);
-        state.subscribers.swap_remove(place);
+    /// Takes a stream off a topic's list that has struck the topic off its own.
+    fn leave_topic(&mut self, conn: u32, left: Subscription) {
+        let (index, now) = (left.topic, self.now);
+        let is_coded = self.conn(conn).is_some_and(|conn| conn.codec != NO_CODEC);
+        let Some(state) = self.topics.state(index) else { return };
+        let Subscriber { conn: owner, cursor } = state.subscribers[left.place as usize];
+        debug_assert_eq!(owner, conn);
+        let moved = state.take_out(left.place as usize);
+        state.coded_subscribers -= u32::from(is_coded);
+        if state.coded_subscribers == 0 {
+            state.last = None;
+        }
         state.last_use = now;
         let driver = state.driver.filter(|_| state.subscribers.is_empty());
-        if let Some(moved) = state.subscribers.get(place).copied() {
-            let passed = state.pass.is_some_and(|pass| place < pass.next_place);
-            let behind = state.log.last_sequence() > moved.cursor;
-            if let Some(streaming) = self.conn(moved.conn).and_then(Conn::streaming) {
-                streaming.subscriptions.moved(index, left.place);
-            }
-            // The pass has been here already: the flush of this turn serves the one that came.
-            if passed && behind {
-                self.mark_dirty(moved.conn);
+        for (subscriber, place) in moved.into_iter().flatten() {
+            if let Some(streaming) = self.conn(subscriber.conn).and_then(Conn::streaming) {
+                streaming.subscriptions.moved(index, place as u32);
             }
         }
         if let Some(driver) = driver {
             self.wheel.cancel(driver.timer.index);
         }
         self.watch_topic(index);
-        true
+        self.topics.moved_on_from(index, cursor, now);
     }
 
     pub(super) fn subscribers(&self, topic: &Topic) -> usize {
@@ -359,7 +487,10 @@ impl Core {
         let topics = &mut self.topics;
         let state = topics.states.remove(index as usize);
         topics.by_name.remove(state.topic.shared_name());
-        topics.fan_out.retain(|other| *other != index);
+        if state.pass.is_some() {
+            topics.fan_out.retain(|other| *other != index);
+        }
+        topics.log_bytes -= state.log.bytes();
         topics.unoffered_bytes -= state.unoffered_bytes + state.pass.map_or(0, |pass| pass.bytes);
     }
 
@@ -370,8 +501,9 @@ impl Core {
         let call = TimerCall::Drive(index, updater);
         let timer = self.add_timer(interval_ms.into(), interval_ms, call);
         let Some(state) = self.topics.state(index) else { return };
-        let former = state.driver.replace(Driver { timer, last_output: None });
-        if !state.subscribers.is_empty() {
+        let renders_at_once = !state.subscribers.is_empty();
+        let former = state.driver.replace(Driver { timer, renders_at_once, last_output: None });
+        if renders_at_once {
             self.births.push_back(Birth::Render { topic: index, timer: timer.index });
         }
         if let Some(former) = former {
@@ -379,9 +511,10 @@ impl Core {
         }
     }
 
-    /// Takes a topic's updater away.
-    pub(super) fn stop_driving(&mut self, index: u32) {
-        if let Some(driver) = self.topics.state(index).and_then(|state| state.driver.take()) {
+    /// Takes a topic's updater away, unless another one has taken its place.
+    pub(super) fn stop_driving(&mut self, index: u32, timer: u32) {
+        let Some(state) = self.topics.state(index) else { return };
+        if let Some(driver) = state.driver.take_if(|driver| driver.timer.index == timer) {
             self.end_driver(driver);
             self.watch_topic(index);
         }

@@ -22,6 +22,9 @@ use crate::{
 
 /// A way into a reactor from any thread: cheap to clone, `Send` and `Sync`.
 ///
+/// [`publish`](Self::publish) is how events from outside reach all clients. [`run`](Self::run) is
+/// for everything else, such as an event for the streams of one user.
+///
 /// Commands wait in a bounded queue and run in step 2 of the next turn, in the order in which
 /// they came. Nothing here ever blocks; a queue that is full gives the command back. Waking a
 /// sleeping reactor costs one system call, an awake one none.
@@ -55,9 +58,17 @@ type Job = Box<dyn FnOnce(&mut Context<'_>) + Send>;
 pub(super) enum Command {
     Run(Job),
     Publish(Topic, Vec<u8>),
+    PublishBatch(Topic, Batch),
     Adopt(TcpStream, Vec<u8>),
     Drain(Duration),
     Shutdown,
+}
+
+/// Events that are published one right behind the other.
+pub(super) struct Batch {
+    events: Vec<u8>,
+    /// Where each of them ends.
+    ends: Vec<usize>,
 }
 
 pub(super) struct Shared {
@@ -84,6 +95,21 @@ impl Handle {
 
     /// Runs a closure on the reactor thread.
     ///
+    /// ```
+    /// # use starwheel::Handle;
+    /// /// Tells all windows of one user, whose streams carry the user's name as their tag.
+    /// fn tell(handle: &Handle, user: String, text: String) {
+    ///     let queued = handle.run(move |cx| {
+    ///         for id in cx.tagged(&user) {
+    ///             cx.send(id, &text);
+    ///         }
+    ///     });
+    ///     if queued.is_err() {
+    ///         log::warn!("the reactor is overloaded");
+    ///     }
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// [`Full`] with the closure when 65,536 commands wait already, or the reactor has stopped or
     /// is gone.
@@ -94,8 +120,9 @@ impl Handle {
         self.shared.push_with(call, |call| Command::Run(Box::new(call)))
     }
 
-    /// Publishes an event to all subscribers of a topic. It is encoded on the calling thread; the
-    /// reactor appends it to the topic's log and writes the sockets.
+    /// Publishes an event to all subscribers of a topic, from any thread, without ever blocking.
+    /// It is encoded on the calling thread; the reactor appends it to the topic's log and writes
+    /// the sockets.
     ///
     /// Events of one thread on one topic arrive in the order of publishing. When fan-out cannot
     /// keep up, the reactor takes nothing more from the queue until it can; the queue fills, and
@@ -131,8 +158,10 @@ impl Handle {
         self.shared.push(command).map_err(|_| Full(event))
     }
 
-    /// Publishes several events on one topic with one look at the queue and one wake-up; in each
-    /// client's stream nothing comes between them.
+    /// Publishes several events on one topic with one look at the queue and one wake-up, in one
+    /// turn; nothing else that is published comes between them in any client's stream.
+    ///
+    /// They count as one command, and no tick runs in between: keep a batch to some thousands.
     ///
     /// ```
     /// # use starwheel::{Handle, Topic};
@@ -153,13 +182,14 @@ impl Handle {
         if !self.shared.has_room() {
             return Err(Full(events));
         }
-        let encode = |event: I::Item| {
-            let mut encoded = EventBuffer::new();
+        let (mut encoded, mut ends) = (EventBuffer::new(), Vec::new());
+        for event in events.clone() {
             encoded.push(&event);
-            Command::Publish(topic.clone(), encoded.into_bytes())
-        };
-        let commands = events.clone().into_iter().map(encode).collect();
-        self.shared.push_all(commands).map_err(|_| Full(events))
+            ends.push(encoded.as_bytes().len());
+        }
+        let batch = Batch { events: encoded.into_bytes(), ends };
+        let command = Command::PublishBatch(topic.clone(), batch);
+        self.shared.push(command).map_err(|_| Full(events))
     }
 
     /// The figures of the reactor, at most 100 ms old while it is busy.
@@ -220,12 +250,12 @@ impl Shared {
 
     /// Whether a command would be taken now, to be known before the work of making it.
     fn has_room(&self) -> bool {
-        self.lock().has_room(1)
+        self.lock().has_room()
     }
 
     fn push(&self, command: Command) -> Result<(), Command> {
         let mut queue = self.lock();
-        if !queue.has_room(1) {
+        if !queue.has_room() {
             return Err(command);
         }
         queue.push(command);
@@ -234,20 +264,9 @@ impl Shared {
         Ok(())
     }
 
-    fn push_all(&self, commands: Vec<Command>) -> Result<(), Vec<Command>> {
-        let mut queue = self.lock();
-        if !queue.has_room(commands.len()) {
-            return Err(commands);
-        }
-        commands.into_iter().for_each(|command| queue.push(command));
-        drop(queue);
-        self.wake();
-        Ok(())
-    }
-
     fn push_with<T>(&self, value: T, command: impl FnOnce(T) -> Command) -> Result<(), Full<T>> {
         let mut queue = self.lock();
-        if !queue.has_room(1) {
+        if !queue.has_room() {
             return Err(Full(value));
         }
         queue.push(command(value));
@@ -332,8 +351,8 @@ fn log_wake_error(error: &io::Error) {
 }
 
 impl Queue {
-    fn has_room(&self, commands: usize) -> bool {
-        self.open && self.commands.len() + commands <= COMMANDS_MAX && self.bytes < BYTES_MAX
+    fn has_room(&self) -> bool {
+        self.open && self.commands.len() < COMMANDS_MAX && self.bytes < BYTES_MAX
     }
 
     fn push(&mut self, command: Command) {
@@ -342,10 +361,19 @@ impl Queue {
     }
 }
 
+impl Batch {
+    /// Each of the events, encoded.
+    pub(super) fn events(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.events[start..end])
+    }
+}
+
 impl Command {
     fn bytes(&self) -> usize {
         match self {
             Self::Publish(_, events) => events.len(),
+            Self::PublishBatch(_, batch) => batch.events.len(),
             Self::Adopt(_, read_already) => read_already.len(),
             Self::Run(_) | Self::Drain(_) | Self::Shutdown => 0,
         }

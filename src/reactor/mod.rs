@@ -257,7 +257,8 @@ impl Reactor {
     /// How long the next turn may wait at most: zero if it has work to do already, `None` if only
     /// a client or a handle can cause any, or if the reactor has stopped.
     ///
-    /// On Linux the descriptor of [`as_fd`](AsFd::as_fd) becomes readable by then of itself.
+    /// On Linux the descriptor of [`as_fd`](AsFd::as_fd) becomes readable by then of itself; not
+    /// if it is zero, because then there is nothing to wait for.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {
         if self.is_stopped() {
@@ -294,6 +295,9 @@ impl Reactor {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Publish(topic, events) => self.engine.publish_bytes(&topic, &events),
+            Command::PublishBatch(topic, batch) => {
+                batch.events().for_each(|event| self.engine.publish_bytes(&topic, event));
+            }
             Command::Run(call) => self.engine.run(call),
             Command::Adopt(stream, read_already) => self.adopt(stream, &read_already),
             Command::Drain(window) => self.engine.drain(window),
@@ -390,7 +394,8 @@ impl Reactor {
             self.busy = true;
         }
         match self.next_deadline_ms() {
-            Some(deadline_ms) if !self.busy => {
+            // With work left there is no sleep to be woken from.
+            Some(deadline_ms) if !self.busy && !self.engine.has_pending() => {
                 self.alarm.set(deadline_ms, self.clock.until(deadline_ms))
             }
             _ => Ok(()),

@@ -121,9 +121,10 @@ impl Simulation {
         Self::with_config(Config::default(), 0, handler)
     }
 
-    /// A simulation with settings of your own. `seed` decides which [`Faults`] strike when.
+    /// A simulation with settings of your own. `seed` decides which [`Faults`] strike when. To event
+    /// ids, simulations with different seeds are different processes.
     pub fn with_config(config: Config, seed: u64, handler: impl Handler + 'static) -> Self {
-        let mut engine = Engine::new(config, "sim".into(), Box::new(handler));
+        let mut engine = Engine::new(config, format!("sim{seed:x}"), Box::new(handler));
         engine.begin_turn(0, UNIX_SECONDS_AT_START);
         Self {
             engine,

@@ -1,8 +1,9 @@
 //! The log of one topic: frames in order, a bound, and where cursors stand.
 
-use std::{collections::VecDeque, fmt::Write, sync::Arc};
+use std::{cell::OnceCell, collections::VecDeque, fmt::Write, sync::Arc};
 
 use super::{History, Retain, TopicOptions};
+use crate::compress::{Compressor, Encoding};
 use crate::http::{CHUNK_END, StreamFraming, chunk_header};
 use crate::sse::id_place;
 
@@ -16,6 +17,32 @@ pub(crate) struct Frame {
     header_bytes: u8,
     /// An id that the publisher has chosen.
     own_id: Option<Box<str>>,
+    /// The event before it on its topic, kept for as long as a delta may be made against it.
+    previous: Option<Previous>,
+    compression: Allowed,
+    /// Compressed forms, made when the first subscriber needs them and shared by all others.
+    forms: OnceCell<Box<Forms>>,
+}
+
+/// An earlier frame's bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct Previous {
+    sequence: u64,
+    bytes: Arc<[u8]>,
+    header_bytes: u8,
+}
+
+/// Whether an event may be compressed, and referred to by others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Allowed {
+    Yes,
+    No,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Forms {
+    keys: [OnceCell<Arc<[u8]>>; 3],
+    deltas: [OnceCell<Arc<[u8]>>; 3],
 }
 
 /// The frames of one topic that may still be needed, oldest first.
@@ -25,6 +52,15 @@ pub(crate) struct Log {
     bytes: usize,
     /// Everything up to this sequence is gone, or was before the topic began.
     lost_up_to: u64,
+}
+
+/// What a client says that it has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LastSeen {
+    /// Everything up to this sequence, whatever the topic.
+    Sequence(u64),
+    /// An id that means nothing here, or not any more.
+    Unknown,
 }
 
 /// Where a client that has seen events before goes on.
@@ -61,11 +97,89 @@ impl Frame {
                 scratch.extend_from_slice(events);
             }
         }
-        let mut header = [0; 18];
-        // An empty event would be an empty chunk, which ends the stream; it is never framed.
-        let header_bytes = chunk_header(scratch.len(), &mut header);
-        let parts = [&header[..header_bytes], scratch, CHUNK_END];
-        Self { sequence, bytes: parts.concat().into(), header_bytes: header_bytes as u8, own_id }
+        let (bytes, header_bytes) = chunk(scratch);
+        Self {
+            sequence,
+            bytes,
+            header_bytes,
+            own_id,
+            previous: None,
+            compression: Allowed::Yes,
+            forms: OnceCell::new(),
+        }
+    }
+
+    /// Allows a delta against the event before.
+    pub(crate) fn with_previous(mut self, previous: Option<Previous>) -> Self {
+        self.previous = previous;
+        self
+    }
+
+    /// Sends this event as it is, and lets no other refer to it.
+    pub(crate) fn uncompressed(mut self) -> Self {
+        self.compression = Allowed::No;
+        self
+    }
+
+    /// This event as the one before the next; `None` if nothing may refer to it.
+    pub(crate) fn as_previous(&self) -> Option<Previous> {
+        (self.compression == Allowed::Yes).then(|| Previous {
+            sequence: self.sequence,
+            bytes: Arc::clone(&self.bytes),
+            header_bytes: self.header_bytes,
+        })
+    }
+
+    /// True if a delta of this event refers to the event with that sequence.
+    pub(crate) fn follows(&self, sequence: u64) -> bool {
+        self.previous.as_ref().is_some_and(|previous| previous.sequence == sequence)
+    }
+
+    /// The event so that a decoder understands it whatever it has seen before.
+    pub(crate) fn key(&self, encoding: Encoding, compressor: &mut Compressor) -> Arc<[u8]> {
+        let make = || {
+            let mut out = compressor.reset(encoding).to_vec();
+            match self.compression {
+                Allowed::Yes => compressor.key(encoding, self.events(), &mut out),
+                Allowed::No => compressor.raw(encoding, self.events(), &mut out),
+            }
+            chunk(&out).0
+        };
+        let forms = self.forms.get_or_init(Box::default);
+        match form_index(encoding).and_then(|index| forms.keys.get(index)) {
+            Some(key) => Arc::clone(key.get_or_init(make)),
+            None => Arc::clone(&self.bytes),
+        }
+    }
+
+    /// The event as what has changed since the one before. With a `tail`, which the stream alone
+    /// was sent since then, the delta is made for it alone.
+    pub(crate) fn delta(
+        &self,
+        encoding: Encoding,
+        compressor: &mut Compressor,
+        tail: &[u8],
+    ) -> Arc<[u8]> {
+        let (Some(previous), Allowed::Yes) = (&self.previous, self.compression) else {
+            return self.key(encoding, compressor);
+        };
+        let mut make = |history: &[u8]| {
+            let mut out = Vec::new();
+            compressor.delta(encoding, history, self.events(), &mut out);
+            chunk(&out).0
+        };
+        if !tail.is_empty() {
+            return make(&[previous.events(), tail].concat());
+        }
+        let forms = self.forms.get_or_init(Box::default);
+        match form_index(encoding).and_then(|index| forms.deltas.get(index)) {
+            Some(delta) => Arc::clone(delta.get_or_init(|| make(previous.events()))),
+            None => Arc::clone(&self.bytes),
+        }
+    }
+
+    fn events(&self) -> &[u8] {
+        self.framed(StreamFraming::UntilClose)
     }
 
     /// The bytes as a stream of this framing carries them.
@@ -79,10 +193,39 @@ impl Frame {
     }
 }
 
+impl Previous {
+    fn events(&self) -> &[u8] {
+        &self.bytes[self.header_bytes.into()..self.bytes.len() - CHUNK_END.len()]
+    }
+}
+
+/// Frames bytes as one chunk; also tells how long its header is. An empty event would be an empty
+/// chunk, which ends the stream; it is never framed.
+fn chunk(bytes: &[u8]) -> (Arc<[u8]>, u8) {
+    let mut header = [0; 18];
+    let header_bytes = chunk_header(bytes.len(), &mut header);
+    let framed = [&header[..header_bytes], bytes, CHUNK_END].concat();
+    (framed.into(), header_bytes as u8)
+}
+
+fn form_index(encoding: Encoding) -> Option<usize> {
+    match encoding {
+        Encoding::Zstd => Some(0),
+        Encoding::Brotli => Some(1),
+        Encoding::Gzip => Some(2),
+        Encoding::Identity => None,
+    }
+}
+
 impl Log {
     /// An empty log that begins behind `sequence`.
     pub(crate) fn new(sequence: u64) -> Self {
         Self { frames: VecDeque::new(), bytes: 0, lost_up_to: sequence }
+    }
+
+    /// Bytes of all frames.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -93,6 +236,11 @@ impl Log {
         debug_assert!(frame.sequence > self.last_sequence(), "sequences grow");
         self.bytes += frame.bytes.len();
         self.frames.push_back(frame);
+    }
+
+    /// The newest frame, as the one before the next.
+    pub(crate) fn newest(&self) -> Option<Previous> {
+        self.frames.back().and_then(Frame::as_previous)
     }
 
     /// The sequence of the newest frame; of the log's beginning while it is empty.
@@ -136,12 +284,17 @@ impl Log {
         }
     }
 
+    /// True when there are frames that are kept for slow subscribers alone.
+    pub(crate) fn waits_for_somebody(&self, options: &TopicOptions) -> bool {
+        options.history == History::Off && self.frames.len() > options.frames_kept_anyway()
+    }
+
     /// Lets go of frames that every subscriber has seen, unless they are history or retained.
     pub(crate) fn trim(&mut self, seen_by_all: u64, options: &TopicOptions) {
         if options.history == History::On {
             return;
         }
-        let kept = usize::from(options.retain == Retain::Last);
+        let kept = options.frames_kept_anyway();
         while self.frames.len() > kept && self.frames[0].sequence <= seen_by_all {
             self.pop_front();
         }
@@ -150,21 +303,22 @@ impl Log {
         }
     }
 
-    /// Where a client goes on that says `last_event_id`.
-    pub(crate) fn resume(&self, last_event_id: &str, epoch: &str) -> Resume {
-        if let Some(sequence) = sequence_of(last_event_id, epoch) {
-            return match self.has_passed_by(sequence) {
-                true => Resume::Gap(self.lost_up_to),
-                // An id from the future is nonsense; a cursor there would wait for ever.
-                false => Resume::At(sequence.min(self.last_sequence())),
-            };
+    /// Where a client goes on that has seen events before.
+    pub(crate) fn resume(&self, last_seen: LastSeen) -> Resume {
+        match last_seen {
+            LastSeen::Unknown => Resume::Gap(self.last_sequence()),
+            LastSeen::Sequence(sequence) if self.has_passed_by(sequence) => {
+                Resume::Gap(self.lost_up_to)
+            }
+            // It may be that of another topic's event; a cursor is not ahead of its log.
+            LastSeen::Sequence(sequence) => Resume::At(sequence.min(self.last_sequence())),
         }
-        let known =
-            self.frames.iter().rev().find(|frame| frame.own_id.as_deref() == Some(last_event_id));
-        match known {
-            Some(frame) => Resume::At(frame.sequence),
-            None => Resume::Gap(self.last_sequence()),
-        }
+    }
+
+    /// The newest event that its publisher gave this id.
+    pub(crate) fn find_own_id(&self, id: &str) -> Option<u64> {
+        let mut frames = self.frames.iter().rev();
+        frames.find(|frame| frame.own_id.as_deref() == Some(id)).map(|frame| frame.sequence)
     }
 
     fn pop_front(&mut self) {
@@ -175,8 +329,14 @@ impl Log {
     }
 }
 
+impl TopicOptions {
+    fn frames_kept_anyway(&self) -> usize {
+        usize::from(self.retain == Retain::Last)
+    }
+}
+
 /// The sequence in an id that this process has given.
-fn sequence_of(id: &str, epoch: &str) -> Option<u64> {
+pub(crate) fn sequence_of(id: &str, epoch: &str) -> Option<u64> {
     let digits = id.strip_prefix(epoch)?.strip_prefix('-')?;
     let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| digits.parse().ok()).flatten()
@@ -264,13 +424,21 @@ mod tests {
         let mut log = log_of(&[1, 2, 3, 4]);
         log.push(frame(9, "id: mine\ndata: x\n\n"));
         log.evict(&options, 9);
-        assert_eq!(log.resume("e-4", "e"), Resume::At(4));
-        assert_eq!(log.resume("e-3", "e"), Resume::At(3));
-        assert_eq!(log.resume("e-2", "e"), Resume::Gap(3), "3 is gone, 4 and 9 are still new");
-        assert_eq!(log.resume("mine", "e"), Resume::At(9));
+        let resume = |sequence| log.resume(LastSeen::Sequence(sequence));
+        assert_eq!(resume(4), Resume::At(4));
+        assert_eq!(resume(3), Resume::At(3));
+        assert_eq!(resume(2), Resume::Gap(3), "3 is gone, 4 and 9 are still new");
+        assert_eq!(resume(1000), Resume::At(9), "that of another topic");
+        assert_eq!(log.resume(LastSeen::Unknown), Resume::Gap(9));
+        assert_eq!(log.find_own_id("mine"), Some(9));
+        assert_eq!(log.find_own_id("e-4"), None);
+    }
+
+    #[test]
+    fn only_ids_of_this_process_have_a_sequence() {
+        assert_eq!(sequence_of("e-4", "e"), Some(4));
         for absurd in ["", "e-", "e-+4", "e-99999999999999999999", "other-4", "4"] {
-            assert_eq!(log.resume(absurd, "e"), Resume::Gap(9), "{absurd}");
+            assert_eq!(sequence_of(absurd, "e"), None, "{absurd}");
         }
-        assert_eq!(log.resume("e-1000", "e"), Resume::At(9), "from the future");
     }
 }

@@ -110,13 +110,27 @@ impl Clients {
         end: Instant,
         mut on_arrival: impl FnMut(Arrival),
     ) -> Result<()> {
-        loop {
+        self.run_while(end, |arrival| {
+            on_arrival(arrival);
+            true
+        })
+    }
+
+    /// Reads what arrives while `on_arrival` says that there is more to come, until `end`.
+    pub(crate) fn run_while(
+        &mut self,
+        end: Instant,
+        mut on_arrival: impl FnMut(Arrival) -> bool,
+    ) -> Result<()> {
+        let mut more = true;
+        while more {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(());
             }
-            self.turn(left, b"", &mut on_arrival)?;
+            self.turn(left, b"", &mut |arrival| more &= on_arrival(arrival))?;
         }
+        Ok(())
     }
 
     fn connect(&mut self) -> Result<()> {

@@ -28,12 +28,13 @@ pub(crate) struct Server {
 pub(crate) struct Program {
     pub(crate) name: String,
     pub(crate) path: PathBuf,
+    pub(crate) argument: Option<&'static str>,
 }
 
 impl Program {
     pub(crate) fn new(path: PathBuf) -> Self {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        Self { name, path }
+        Self { name, path, argument: None }
     }
 }
 
@@ -43,6 +44,7 @@ impl Server {
     pub(crate) fn start(program: &Program, cores: Cores) -> Result<Self> {
         pin_to(cores.server)?;
         let spawned = Command::new(&program.path)
+            .args(program.argument)
             .env("PORT", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -1,0 +1,198 @@
+//! `Handle::publish` and its kind, over real sockets.
+
+#[path = "support/client.rs"]
+mod client;
+#[path = "support/server.rs"]
+mod server;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Barrier},
+    thread,
+    time::{Duration, Instant},
+};
+
+use client::{Client, PATIENCE, wait_for};
+use server::Server;
+use starwheel::{Full, Handle, Reactor, Router, Sse, Topic};
+
+/// A server whose streams have `topic`.
+fn serving(topic: &Topic) -> Server {
+    let topic = topic.clone();
+    Server::serving(move || Router::new().get("/", move |_, _| Sse::new().subscribe(&topic)))
+}
+
+/// A reactor that turns only when told to, and one client that has `topic`.
+fn held_up(topic: &Topic) -> (Reactor, Client) {
+    let watched = topic.clone();
+    let router = Router::new().get("/", move |_, _| Sse::new().subscribe(&watched));
+    let mut reactor = Reactor::new(router).unwrap();
+    let address: SocketAddr = reactor.listen("127.0.0.1:0").unwrap();
+    let mut client = Client::connect(address);
+    client.request("/");
+    let start = Instant::now();
+    while reactor.stats().streams == 0 {
+        assert!(start.elapsed() < PATIENCE);
+        reactor.turn(Some(Duration::from_millis(100))).unwrap();
+    }
+    client.stream_head();
+    (reactor, client)
+}
+
+fn turn_until_quiet(reactor: &mut Reactor) {
+    while {
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.next_deadline() == Some(Duration::ZERO)
+    } {}
+}
+
+/// Publishes, however long it takes to be let in.
+fn publish_patiently(handle: &Handle, topic: &Topic, event: String) {
+    let (mut event, start) = (event, Instant::now());
+    while let Err(Full(back)) = handle.publish(topic, event) {
+        assert!(start.elapsed() < PATIENCE, "the queue stays full");
+        event = back;
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn events_of_one_thread_keep_their_order_and_none_is_lost() {
+    let topic = Topic::new("t").log(100_000, usize::MAX);
+    let server = serving(&topic);
+    let mut clients = [(); 3].map(|()| Client::streaming(server.address, "/"));
+    server.wait_for("all are there", |stats| stats.streams == 3);
+    let threads = 4;
+    let start = Barrier::new(threads);
+    thread::scope(|scope| {
+        for thread in 0..threads {
+            let (server, topic, start) = (&server, &topic, &start);
+            scope.spawn(move || {
+                start.wait();
+                for number in 0..2_000 {
+                    publish_patiently(&server.handle, topic, format!("{thread} {number}"));
+                }
+            });
+        }
+    });
+    for client in &mut clients {
+        let mut next = vec![0; threads];
+        for _ in 0..threads * 2_000 {
+            let data = client.data();
+            let (thread, number) = data.split_once(' ').unwrap();
+            let next = &mut next[thread.parse::<usize>().unwrap()];
+            assert_eq!(number.parse::<usize>().unwrap(), *next, "of thread {thread}");
+            *next += 1;
+        }
+    }
+}
+
+#[test]
+fn a_queue_full_of_events_gives_the_event_back_and_takes_it_later() {
+    let topic = Topic::new("t");
+    let (mut reactor, mut client) = held_up(&topic);
+    let handle = reactor.handle();
+    let mut taken = 0;
+    let Full(back) = loop {
+        match handle.publish(&topic, taken.to_string()) {
+            Ok(()) => taken += 1,
+            Err(full) => break full,
+        }
+    };
+    assert_eq!((taken, back.as_str()), (65_536, "65536"));
+    let Full(batch) = handle.publish_batch(&topic, ["a", "b"]).unwrap_err();
+    assert_eq!(batch, ["a", "b"]);
+    let reader = thread::spawn(move || {
+        (0..=65_536).for_each(|number| assert_eq!(client.data(), number.to_string()));
+        assert_eq!((client.data(), client.data()), ("a".to_owned(), "b".to_owned()));
+    });
+    let (mut back, mut batch) = (Some(back), Some(batch));
+    while !reader.is_finished() {
+        reactor.turn(Some(Duration::from_millis(1))).unwrap();
+        back = back.and_then(|event| handle.publish(&topic, event).err().map(|full| full.0));
+        if back.is_none() {
+            batch = batch.and_then(|two| handle.publish_batch(&topic, two).err().map(|f| f.0));
+        }
+    }
+    reader.join().unwrap();
+    assert_eq!(handle.stats().published, 65_539);
+}
+
+#[test]
+fn sixteen_mebibytes_of_events_fill_the_queue_too() {
+    let topic = Topic::new("t");
+    let reactor = Reactor::new(Router::new()).unwrap();
+    let handle = reactor.handle();
+    let mebibyte = Arc::<str>::from("x".repeat(1 << 20));
+    let taken = (0..).take_while(|_| handle.publish(&topic, &*mebibyte).is_ok()).count();
+    assert_eq!(taken, 16);
+}
+
+#[test]
+fn a_batch_stays_together_whatever_comes_between_two_turns() {
+    let topic = Topic::new("t");
+    let (mut reactor, mut client) = held_up(&topic);
+    let handle = reactor.handle();
+    // One command less than a turn obeys: the batch would be cut behind its first event.
+    (1..16_384).for_each(|_| handle.run(|_| {}).unwrap());
+    handle.publish_batch(&topic, ["one", "two"]).unwrap();
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    reactor.context().publish(&topic, "an intruder");
+    turn_until_quiet(&mut reactor);
+    assert_eq!([(); 3].map(|()| client.data()), ["one", "two", "an intruder"]);
+}
+
+#[test]
+fn batches_of_several_threads_do_not_mingle() {
+    let topic = Topic::new("t");
+    let server = serving(&topic);
+    let mut client = Client::streaming(server.address, "/");
+    thread::scope(|scope| {
+        for thread in 0..4 {
+            let (server, topic) = (&server, &topic);
+            scope.spawn(move || {
+                for number in 0..100 {
+                    let batch: Vec<_> =
+                        (0..10).map(|place| format!("{thread} {number} {place}")).collect();
+                    let start = Instant::now();
+                    while server.handle.publish_batch(topic, &batch).is_err() {
+                        assert!(start.elapsed() < PATIENCE);
+                        thread::yield_now();
+                    }
+                }
+            });
+        }
+    });
+    for _ in 0..400 {
+        let first = client.data();
+        let batch = first.strip_suffix(" 0").unwrap_or_else(|| panic!("the middle: {first}"));
+        (1..10).for_each(|place| assert_eq!(client.data(), format!("{batch} {place}")));
+    }
+}
+
+#[test]
+fn handles_tell_the_figures_from_any_thread() {
+    let topic = Topic::new("t");
+    let server = serving(&topic);
+    let mut clients = [(); 5].map(|()| Client::streaming(server.address, "/"));
+    server.handle.publish(&topic, "hello").unwrap();
+    for client in &mut clients {
+        assert_eq!(client.data(), "hello");
+    }
+    wait_for("the figures", || {
+        let stats = server.handle.stats();
+        let told = (stats.streams, stats.published, stats.delivered);
+        (told == (5, 1, 5)).then_some(())
+    });
+}
+
+#[test]
+fn a_reactor_that_is_gone_gives_events_back() {
+    let topic = Topic::new("t");
+    let reactor = Reactor::new(Router::new()).unwrap();
+    let handle = reactor.handle();
+    drop(reactor);
+    let Full(event) = handle.publish(&topic, "unheard").unwrap_err();
+    assert_eq!(event, "unheard");
+    assert!(handle.publish_batch(&topic, ["unheard"]).is_err());
+}
