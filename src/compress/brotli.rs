@@ -2,8 +2,10 @@
 //!
 //! Each piece comes from an encoder of its own in "catable" mode: no static dictionary, no use of
 //! last distances it has not set itself, and the first two bytes stored, because the context of
-//! later literals depends on them. The encoder cannot be used again and takes some 2 MiB for each
-//! piece.
+//! later literals depends on them. An encoder cannot be used again: each piece allocates and frees
+//! some 0.9 MiB in twenty allocations.
+
+use std::fmt;
 
 use brotli::enc::{
     BrotliEncoderParams, StandardAlloc,
@@ -15,7 +17,6 @@ use memchr::memmem;
 
 use super::{Codec, WINDOW_LOG_MIN, window_for, window_log, worthwhile};
 
-#[derive(Debug)]
 pub(super) struct Brotli {
     quality: i32,
     window_log_max: u32,
@@ -145,6 +146,15 @@ impl Codec for Brotli {
             append_uncompressed(body, out);
             out.push(LAST_EMPTY_BLOCK);
         }
+    }
+}
+
+impl fmt::Debug for Brotli {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Brotli")
+            .field("quality", &self.quality)
+            .field("window_log_max", &self.window_log_max)
+            .finish_non_exhaustive()
     }
 }
 

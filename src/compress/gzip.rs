@@ -3,11 +3,12 @@
 //! Deflate carries nothing from block to block but the last 32 KiB, so a delta is a stream of its
 //! own that has its history as dictionary and ends with a sync flush.
 
+use std::fmt;
+
 use flate2::{Compress, CompressError, Compression as Level, Crc, FlushCompress, Status};
 
 use super::{Codec, tail, worthwhile};
 
-#[derive(Debug)]
 pub(super) struct Gzip {
     level: u32,
     context: Option<Compress>,
@@ -99,6 +100,15 @@ impl Codec for Gzip {
         crc.update(body);
         out.extend_from_slice(&crc.sum().to_le_bytes());
         out.extend_from_slice(&(body.len() as u32).to_le_bytes());
+    }
+}
+
+impl fmt::Debug for Gzip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gzip")
+            .field("level", &self.level)
+            .field("has_context", &self.context.is_some())
+            .finish_non_exhaustive()
     }
 }
 

@@ -150,10 +150,12 @@ fn a_large_page_is_a_delta_of_a_few_bytes() {
 #[cfg(feature = "brotli")]
 #[test]
 fn no_brotli_match_starts_at_the_end_of_the_dictionary() {
-    let message = b"defgabcdefghabcdefgh".as_slice();
-    for history in
-        [&b"..........abc"[..], b".........abcd", b"........abcdabcd", b"abcdefghabcdefgh"]
-    {
+    for (history, message) in [
+        (&b"bbccbabcaa"[..], &b"bbccbccaabbaccaba"[..]),
+        (b"aacabbcaca", b"ccaaacaacacccbbbacca"),
+        (b"caccbccaba", b"abaabbbaababccbccbcccbbbaabcbaabaaabaab"),
+        (b"abcdefghabcdefgh", b"defgabcdefghabcdefgh"),
+    ] {
         for quality in 2..=4 {
             let mut topic = Topic::new(quality, Encoding::Brotli, Splice::AsBuilt);
             let mut tab = Tab::open(&mut topic, usize::MAX);
