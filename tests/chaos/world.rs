@@ -136,7 +136,7 @@ impl Story {
 /// The text of event `n` of stream `key`.
 pub(crate) fn text(key: usize, n: usize, plan: &Plan) -> String {
     let filler = "x".repeat((key * 7 + n * 13) % plan.payload_bytes_max);
-    let newline = if n % 5 == 0 { "\n" } else { "" };
+    let newline = if n.is_multiple_of(5) { "\n" } else { "" };
     format!("{key} {n} {filler}{newline}")
 }
 
