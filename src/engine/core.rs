@@ -348,6 +348,11 @@ impl Core {
 
     /// A timer armed in a turn is never due in the same turn: a zero delay cannot starve sockets.
     fn arm(&mut self, index: u32, deadline: u64) {
+        let is_due = |deadline| deadline <= self.now;
+        // Due already, and about to fire: a socket that is busy in every turn must not put it off.
+        if is_due(deadline) && self.wheel.deadline(index).is_some_and(is_due) {
+            return;
+        }
         self.wheel.arm(index, deadline.max(self.now + 1));
     }
 
