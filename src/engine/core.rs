@@ -303,12 +303,19 @@ impl Core {
     }
 
     fn end_stream(&mut self, id: StreamId, reason: CloseReason) {
-        if let Some(streaming) = self.conn(id.index).and_then(Conn::streaming) {
+        if let Some(Slot::Conn(conn)) = self.slots.get_mut(id.index as usize)
+            && let Phase::Streaming(streaming) = &mut conn.phase
+        {
             streaming.ending = Some(match reason {
                 CloseReason::Finished => Ending::Finish,
                 CloseReason::Disconnected | CloseReason::Io(_) | CloseReason::Slow => Ending::Abort,
                 _ => Ending::Drop,
             });
+            for &subscription in streaming.subscriptions.as_slice() {
+                if let Some((_, cursor)) = self.topics.position(subscription) {
+                    self.topics.hold(subscription.topic, cursor);
+                }
+            }
             let last_sequence = self.topics.last_sequence();
             self.deaths.push_back(Death::Stream { id, reason, last_sequence });
         }

@@ -229,6 +229,15 @@ pub(super) enum Frames {
     UpTo(u64),
 }
 
+impl Frames {
+    fn last(self) -> u64 {
+        match self {
+            Self::All => u64::MAX,
+            Self::UpTo(last) => last,
+        }
+    }
+}
+
 /// What [`Engine::give_last_frames`] came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LastFrames {
@@ -261,10 +270,7 @@ impl<'a> Batch<'a> {
         frames: Frames,
     ) -> Self {
         let mut batch = Self { frames: [None; FRAMES_PER_WRITE], length: 0 };
-        let last = match frames {
-            Frames::All => u64::MAX,
-            Frames::UpTo(last) => last,
-        };
+        let last = frames.last();
         if let [only] = subscriptions {
             if let Some((log, cursor)) = topics.position(*only) {
                 let frames = log.after(cursor).take_while(|frame| frame.sequence <= last);
@@ -413,13 +419,14 @@ impl Core {
                     self.end_stream_at(index, CloseReason::Slow);
                     return false;
                 }
-                Backpressure::Latest => state.log.newest_cursor(),
+                Backpressure::Latest => state.log.newest_cursor(frames.last()),
                 Backpressure::DropOldest => {
                     gaps.push(state.topic.clone());
                     state.log.oldest_cursor()
                 }
             };
             state.subscribers[subscription.place as usize].cursor = go_on_at;
+            self.topics.moved_on_from(subscription.topic, cursor, self.now);
         }
         for topic in gaps {
             self.stats.gaps += 1;

@@ -202,7 +202,7 @@ impl<T: Transport> Engine<T> {
             self.end_everything();
         }
         self.flush();
-        self.core.topics.end_joins();
+        self.core.topics.end_holds();
         self.core.stats.log_bytes = self.core.topics.log_bytes as u64;
         self.core.stats.compression = self.core.compressor.stats();
         self.release();

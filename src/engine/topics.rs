@@ -39,8 +39,8 @@ pub(super) struct Topics {
     sequence: u64,
     /// Makes ids of this process differ from those of any other.
     pub(super) epoch: String,
-    /// Topics that somebody has joined in this turn who has not been offered what they keep.
-    joined: Vec<u32>,
+    /// Topics of which something is held back for somebody until this turn ends.
+    held: Vec<u32>,
     frame_scratch: Vec<u8>,
 }
 
@@ -55,8 +55,9 @@ pub(super) struct TopicState {
     pub(super) offered: u64,
     /// The least cursor that the last pass met; what lies behind it is kept for its owner.
     kept_behind: u64,
-    /// The least cursor of those who joined in this turn: the flush has yet to serve them.
-    joined_at: Option<u64>,
+    /// The least cursor of those who are to be served in this turn whatever else is published in
+    /// it: who has joined behind, by the flush; who ends in order, when the turn settles.
+    held_behind: Option<u64>,
     /// Published since the present pass began.
     pub(super) unoffered_bytes: usize,
     pub(super) driver: Option<Driver>,
@@ -87,6 +88,8 @@ pub(super) struct Pass {
     pub(super) up_to: u64,
     /// The least cursor met so far.
     pub(super) seen_by_all: u64,
+    /// A slow subscriber has moved on meanwhile.
+    is_outdated: bool,
     /// Bytes that count as offered when it ends.
     pub(super) bytes: usize,
 }
@@ -132,7 +135,7 @@ impl Topics {
             pass: None,
             offered: self.sequence,
             kept_behind: self.sequence,
-            joined_at: None,
+            held_behind: None,
             unoffered_bytes: 0,
             driver: None,
             coded_subscribers: 0,
@@ -175,7 +178,14 @@ impl Topics {
         if state.pass.is_none() {
             let bytes = mem::take(&mut state.unoffered_bytes);
             let up_to = state.log.last_sequence();
-            state.pass = Some(Pass { next_place: 0, began: now, up_to, seen_by_all: up_to, bytes });
+            state.pass = Some(Pass {
+                next_place: 0,
+                began: now,
+                up_to,
+                seen_by_all: up_to,
+                is_outdated: false,
+                bytes,
+            });
             self.fan_out.push_back(index);
         }
     }
@@ -183,9 +193,11 @@ impl Topics {
     /// A subscriber has moved on from this cursor, or left. If the log was kept for him, one more
     /// pass finds out how much of it can go.
     pub(super) fn moved_on_from(&mut self, index: u32, cursor: u64, now: u64) {
-        let Some(state) = self.states.get(index as usize) else { return };
-        let kept_for_him = state.pass.is_none() && cursor <= state.kept_behind;
-        if kept_for_him && state.log.waits_for_somebody(state.topic.options()) {
+        let Some(state) = self.states.get_mut(index as usize) else { return };
+        if let Some(pass) = &mut state.pass {
+            // It may have met him before he moved.
+            pass.is_outdated |= cursor < state.offered;
+        } else if cursor <= state.kept_behind && state.waits_for_somebody() {
             self.begin_pass(index, now);
         }
     }
@@ -201,16 +213,31 @@ impl Topics {
         state.log.trim(pass.seen_by_all, state.topic.options());
         state.evict();
         self.log_bytes += state.log.bytes();
-        if state.log.last_sequence() > pass.up_to {
+        let has_more = state.log.last_sequence() > pass.up_to;
+        if has_more || (pass.is_outdated && state.waits_for_somebody()) {
             self.begin_pass(index, now);
         }
     }
 
-    /// The flush of this turn has offered everybody who joined in it what he joined for.
-    pub(super) fn end_joins(&mut self) {
-        while let Some(index) = self.joined.pop() {
+    /// Keeps what lies behind this cursor until the turn ends.
+    pub(super) fn hold(&mut self, index: u32, cursor: u64) {
+        let Some(state) = self.states.get_mut(index as usize) else { return };
+        if cursor < state.log.last_sequence() {
+            match &mut state.held_behind {
+                Some(least) => *least = cursor.min(*least),
+                none => {
+                    *none = Some(cursor);
+                    self.held.push(index);
+                }
+            }
+        }
+    }
+
+    /// The turn has served everybody for whom something was held.
+    pub(super) fn end_holds(&mut self) {
+        while let Some(index) = self.held.pop() {
             if let Some(state) = self.states.get_mut(index as usize) {
-                state.joined_at = None;
+                state.held_behind = None;
                 self.log_bytes -= state.log.bytes();
                 state.evict();
                 self.log_bytes += state.log.bytes();
@@ -220,9 +247,14 @@ impl Topics {
 }
 
 impl TopicState {
+    /// True when the log is kept for slow subscribers alone.
+    fn waits_for_somebody(&self) -> bool {
+        self.log.waits_for_somebody(self.topic.options())
+    }
+
     /// Lets go of what exceeds the log's bounds and has been offered to everybody.
     fn evict(&mut self) {
-        let offered = self.joined_at.map_or(self.offered, |joined| joined.min(self.offered));
+        let offered = self.held_behind.map_or(self.offered, |held| held.min(self.offered));
         self.log.evict(self.topic.options(), offered);
     }
 
@@ -359,7 +391,7 @@ impl Core {
         let options = state.topic.options();
         let fresh = match (join_at, options.retain) {
             (JoinAt::Oldest, _) => state.log.oldest_cursor(),
-            (JoinAt::Live, Retain::Last) => state.log.newest_cursor(),
+            (JoinAt::Live, Retain::Last) => state.log.newest_cursor(u64::MAX),
             (JoinAt::Live, Retain::Nothing) => state.log.last_sequence(),
         };
         let resumed = last_seen
@@ -384,17 +416,13 @@ impl Core {
         state.last_use = self.now;
         streaming.subscriptions.add(Subscription { topic: index, place });
         let behind = state.log.last_sequence() > cursor;
-        if behind {
-            // Else a publish before the flush might push out what he joined for.
-            state.joined_at = Some(state.joined_at.map_or(cursor, |least| least.min(cursor)));
-            topics.joined.push(index);
-        }
         if place == 0
             && let Some(driver) = &mut state.driver
             && !mem::replace(&mut driver.renders_at_once, true)
         {
             self.births.push_back(Birth::Render { topic: index, timer: driver.timer.index });
         }
+        topics.hold(index, cursor);
         if let Some(topic) = gap {
             self.stats.gaps += 1;
             self.send(id, &topic.gap());

@@ -258,9 +258,11 @@ impl Log {
         self.lost_up_to
     }
 
-    /// The cursor from which only the newest frame is still to come.
-    pub(crate) fn newest_cursor(&self) -> u64 {
-        self.frames.back().map_or(self.lost_up_to, |frame| frame.sequence - 1).max(self.lost_up_to)
+    /// The cursor from which, of the frames up to `last`, only the newest is still to come.
+    pub(crate) fn newest_cursor(&self, last: u64) -> u64 {
+        let known = self.frames.partition_point(|frame| frame.sequence <= last);
+        let newest = known.checked_sub(1).map(|place| self.frames[place].sequence);
+        newest.map_or(self.lost_up_to, |sequence| (sequence - 1).max(self.lost_up_to))
     }
 
     /// The frames behind `cursor`, oldest first.
@@ -392,7 +394,9 @@ mod tests {
         assert_eq!(after(&log, 3), [7, 20]);
         assert_eq!(after(&log, 12), [20]);
         assert_eq!(after(&log, 20), [0; 0]);
-        assert_eq!(after(&log, log.newest_cursor()), [20]);
+        assert_eq!(after(&log, log.newest_cursor(u64::MAX)), [20]);
+        assert_eq!(after(&log, log.newest_cursor(19)), [7, 20]);
+        assert_eq!(after(&log, log.newest_cursor(1)), [3, 7, 20]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, error::Error, fmt, rc::Rc};
 
 use starwheel::{
-    BoxError, Ending, Event, JoinAt, Method, Next, Router, Sse, Topic,
+    Backpressure, BoxError, Ending, Event, JoinAt, Method, Next, Router, Sse, Topic,
     testing::{BodyEnd, ServerEnd, Simulation},
 };
 
@@ -389,4 +389,54 @@ fn a_first_subscriber_who_comes_twice_in_a_turn_gets_one_render() {
         assert!(cx.subscribe(id, &topic));
     });
     assert_eq!(data(&simulation, client), ["x"]);
+}
+
+#[test]
+fn a_burst_behind_the_end_of_a_stream_does_not_push_out_what_it_is_still_to_get() {
+    for ending in [Ending::Finish, Ending::Drop] {
+        let topic = Topic::new("t").log(1, 0);
+        let mut simulation = serving(&topic);
+        let (client, _other) = (simulation.get("/"), simulation.get("/"));
+        let ids = streams(&mut simulation);
+        simulation.run(|cx| {
+            cx.publish(&topic, "goodbye");
+            cx.close(ids[0], ending);
+            (0..5).for_each(|n| assert_eq!(cx.publish(&topic, format_args!("{n}")), 2));
+        });
+        assert_eq!(data(&simulation, client), ["goodbye"]);
+        assert_eq!(simulation.stats().closed.slow, 0);
+    }
+}
+
+#[test]
+fn a_log_is_let_go_when_one_that_was_passed_by_has_caught_up() {
+    for policy in [Backpressure::Latest, Backpressure::DropOldest] {
+        let topic = Topic::new("t").log(3, usize::MAX).backpressure(policy);
+        let mut simulation = serving(&topic);
+        let slow = simulation.get("/");
+        simulation.stall(slow);
+        simulation.set_faults(faults(|faults| faults.socket_buffer_bytes = 100));
+        publish(&mut simulation, &topic, (0..9).map(|_| "x".repeat(1_000)));
+        assert!(simulation.stats().log_bytes > 3_000);
+        simulation.resume(slow);
+        simulation.turn();
+        assert_eq!(simulation.stats().log_bytes, 0);
+    }
+}
+
+#[test]
+fn a_log_is_let_go_when_the_slowest_catches_up_during_a_pass() {
+    let topic = Topic::new("t");
+    let mut simulation = serving(&topic);
+    let clients: Vec<_> = (0..THREE_TURNS).map(|_| simulation.get("/")).collect();
+    simulation.set_faults(faults(|faults| faults.socket_buffer_bytes = 100));
+    simulation.stall(clients[0]);
+    publish(&mut simulation, &topic, (0..3).map(|_| "x".repeat(1_000)));
+    let published = topic.clone();
+    simulation.queue(move |cx| assert_eq!(cx.publish(&published, "last"), THREE_TURNS));
+    simulation.turn_once(); // The pass has met the slow one.
+    simulation.resume(clients[0]);
+    simulation.turn();
+    assert_eq!(simulation.events(clients[0]).len(), 4);
+    assert_eq!(simulation.stats().log_bytes, 0);
 }
