@@ -15,7 +15,8 @@ use std::{
 };
 
 use starwheel::{
-    Config, Context, KeepAlive, Next, Reactor, Reply, Request, ReusePort, Router, Sse, Stream,
+    Compress, Config, Context, Encoding, KeepAlive, Next, Reactor, Reply, Request, ReusePort,
+    Router, Sse, Stream,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -66,9 +67,14 @@ fn router(peers: &topics::Peers) -> Router {
         .get("/", |_req, _cx| Reply::html(INDEX))
         .get("/health", |_req, _cx| Reply::text("ok"))
         .get("/hello", |_req, _cx| Reply::text("Hello, World!"))
-        .get("/idle", |_req, _cx| Sse::new().keep_alive(KeepAlive::Every(Duration::from_secs(30))))
+        .get("/idle", idle)
         .get("/tick", tick)
         .get("/panic", |_req, _cx| Sse::every(SECOND, |_stream| -> Next { panic!("as asked") }))
+}
+
+fn idle(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Reply> {
+    let half_a_minute = KeepAlive::Every(Duration::from_secs(30));
+    Ok(Sse::new().keep_alive(half_a_minute).compress(compress(request)?))
 }
 
 /// An event at once and then every `ms` milliseconds, padded to about `bytes` bytes.
@@ -82,11 +88,21 @@ fn tick(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Reply> {
     let padding = PADDING
         .get(..padding)
         .ok_or_else(|| Reply::error(400, format!("bytes may be {} at most", PADDING.len())))?;
-    Ok(Sse::every(interval, move |stream: &mut Stream<'_>| {
+    let ticks = Sse::every(interval, move |stream: &mut Stream<'_>| {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH)?;
         stream.send(format_args!("{:019} {padding}", since_1970.as_nanos()));
         Ok(())
-    }))
+    });
+    Ok(ticks.compress(compress(request)?))
+}
+
+/// Whether a stream may be compressed: yes, or `?encoding=identity`.
+fn compress(request: &Request) -> Result<Compress, Reply> {
+    match request.query_value("encoding").as_deref() {
+        None => Ok(Compress::Negotiated),
+        Some("identity") => Ok(Compress::Off),
+        Some(_) => Err(Reply::error(400, "encoding may be identity")),
+    }
 }
 
 fn number(request: &Request, name: &str, default: u64) -> Result<u64, Reply> {
@@ -125,6 +141,7 @@ impl Options {
                 "--keep-alive-ms" => {
                     options.config.keep_alive = Some(Duration::from_millis(value.parse()?));
                 }
+                "--encodings" => options.config.compression.preference = encodings(&value)?,
                 "--head-bytes" => limits.head_bytes = value.parse()?,
                 "--body-bytes" => limits.body_bytes = value.parse()?,
                 "--outbox-bytes" => limits.outbox_bytes = value.parse()?,
@@ -136,6 +153,15 @@ impl Options {
         }
         Ok(options)
     }
+}
+
+/// Names of codings, best first; what is not named is not used.
+fn encodings(names: &str) -> Result<Vec<Encoding>, String> {
+    let known = |name: &str| Encoding::BUILT_IN.iter().find(|known| known.as_str() == name);
+    let named = names.split(',').map(|name| {
+        known(name).copied().ok_or_else(|| format!("{name} is no encoding of this build"))
+    });
+    named.collect()
 }
 
 fn from_environment<T: std::str::FromStr>(name: &str) -> Result<Option<T>, String> {
@@ -156,6 +182,7 @@ testbed [--port N] [flags]: every feature of starwheel on a route of its own
   WORKERS=N              reactors, one thread each, sharing the port       [1]
   --drain-ms N           how long SIGTERM lets streams leave               [1000]
   --keep-alive-ms N      quiet time before a comment                       [15000]
+  --encodings NAMES      content codings, best first                       [zstd,br,gzip,identity]
   --head-bytes N         longest request head                              [16384]
   --body-bytes N         longest request body                              [1048576]
   --outbox-bytes N       most that waits for a slow client                 [262144]

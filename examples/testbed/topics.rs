@@ -8,14 +8,16 @@ use std::{
 
 use starwheel::{Context, Handle, PatchElements, Reactor, Reply, Request, Router, Sse, Topic};
 
-use super::number;
+use super::{compress, number};
 
 /// The reactors of this process: a publish on one is passed on to the others.
 pub(crate) type Peers = Arc<Mutex<Vec<Handle>>>;
 
 pub(crate) fn add_routes(router: Router, peers: Peers) -> Router {
     router
-        .get("/topic", |req, _cx| Sse::new().subscribe(&topic(req)))
+        .get("/topic", |req, _cx| -> Result<Sse, Reply> {
+            Ok(Sse::new().subscribe(&topic(req)).compress(compress(req)?))
+        })
         .post("/publish", move |req, cx| publish(req, cx, &peers))
         .get("/page", page)
         .get("/private", private)
@@ -52,7 +54,7 @@ fn publish(request: &Request, cx: &mut Context<'_>, peers: &Peers) -> Result<Rep
 
 /// One topic for each interval that is asked for, driven while somebody watches.
 fn page(request: &Request, cx: &mut Context<'_>) -> Result<Sse, Reply> {
-    let interval = interval(request)?;
+    let (interval, compress) = (interval(request)?, compress(request)?);
     let page = Topic::new(format!("page every {} ms", interval.as_millis())).retain();
     if cx.subscribers(&page) == 0 {
         let mut dashboard = Dashboard::new();
@@ -62,18 +64,19 @@ fn page(request: &Request, cx: &mut Context<'_>) -> Result<Sse, Reply> {
         });
         driven.map_err(|error| Reply::error(400, error.to_string()))?;
     }
-    Ok(Sse::new().subscribe(&page))
+    Ok(Sse::new().subscribe(&page).compress(compress))
 }
 
 /// The same fragment with a first row of the stream's own.
 fn private(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Reply> {
     let interval = interval(request)?;
     let mut dashboard = Dashboard::new();
-    Ok(Sse::every(interval, move |stream| {
+    let views = Sse::every(interval, move |stream| {
         dashboard.change();
         dashboard.caption = format!("for {} alone", stream.id());
         stream.send(PatchElements::new(&dashboard));
-    }))
+    });
+    Ok(views.compress(compress(request)?))
 }
 
 fn interval(request: &Request) -> Result<Duration, Reply> {

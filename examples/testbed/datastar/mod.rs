@@ -11,6 +11,7 @@ use starwheel::{
     Router, Signals, Sse,
 };
 
+use super::compress;
 use described::{Described, Listed};
 
 /// Adds `/test`, `/reply`, `/event`, `/inject`, `/script`, `/form` and `/echo`.
@@ -65,7 +66,7 @@ fn event(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Reply> {
     if let Some(retry_ms) = plain.retry {
         event = event.retry(Duration::from_millis(retry_ms));
     }
-    Ok(Sse::new().send(event).ending(ending(request)?))
+    Ok(Sse::new().send(event).ending(ending(request)?).compress(compress(request)?))
 }
 
 /// One event with the fields of the query, then the end.
@@ -78,12 +79,13 @@ fn inject(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Reply> {
     if let Some(id) = request.query_value("id") {
         event = event.id(id.into_owned()).map_err(refused)?;
     }
-    Ok(Sse::new().send(event).ending(ending(request)?))
+    Ok(Sse::new().send(event).ending(ending(request)?).compress(compress(request)?))
 }
 
 fn script(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Reply> {
     let code = request.query_value("code").ok_or_else(|| refused("code is missing"))?;
-    Ok(Sse::new().send(ExecuteScript::new(code)).ending(ending(request)?))
+    let sse = Sse::new().send(ExecuteScript::new(code));
+    Ok(sse.ending(ending(request)?).compress(compress(request)?))
 }
 
 /// The fields of a form, in the query or in the body, as elements.
