@@ -20,10 +20,10 @@ export const tests = []
 /**
  * Declares a test that runs against one example.
  * `needs: 'datastar'` leaves it out where there is no Datastar client; `expects` is what its pages
- * may write to their console as an error.
+ * may write to their console as an error; `flags` go to the example.
  */
-export const test = (name, example, run, { needs, expects } = {}) =>
-  tests.push({ name, example, run, needs, expects })
+export const test = (name, example, run, { needs, expects, flags } = {}) =>
+  tests.push({ name, example, run, needs, expects, flags })
 
 /** The different texts that an element shows, one after the other, until there are `count`. */
 export async function textsOf(page, selector, count) {
@@ -83,8 +83,8 @@ export async function lineTo(url) {
 }
 
 /** Runs one test with a server and a browser profile of its own. */
-export async function runTest(browser, { example, run, expects }) {
-  const server = await start(example)
+export async function runTest(browser, { example, run, expects, flags }) {
+  const server = await start(example, flags)
   const context = await browser.newContext()
   context.setDefaultTimeout(30_000)
   const complaints = []
@@ -117,9 +117,9 @@ export async function runTest(browser, { example, run, expects }) {
   }
 }
 
-/** Starts an example on a free port and resolves to its address and a way to stop it. */
-async function start(example) {
-  const child = spawn(path.join(examples, example), { env: { ...process.env, PORT: '0' }, stdio: ['ignore', 'pipe', 'inherit'] })
+/** Starts an example with these flags on a free port and resolves to its address and a way to stop it. */
+export async function start(example, flags = []) {
+  const child = spawn(path.join(examples, example), flags, { env: { ...process.env, PORT: '0' }, stdio: ['ignore', 'pipe', 'inherit'] })
   const exited = new Promise((resolve) => child.once('exit', resolve).once('error', resolve))
   const stop = async () => {
     child.kill('SIGTERM')

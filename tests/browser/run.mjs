@@ -7,6 +7,7 @@ import { chromium } from 'playwright-core'
 import { datastar, runTest, screenshots, tests } from './harness.mjs'
 import './examples.test.mjs'
 import './testbed.test.mjs'
+import './compression.test.mjs'
 import './datastar.test.mjs'
 
 await mkdir(screenshots, { recursive: true })

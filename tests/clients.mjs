@@ -1,0 +1,63 @@
+// Reads the testbed with clients that people use, in every coding: node tests/clients.mjs
+// Environment: EXAMPLES_DIR, HTTPX_PYTHON (a Python that has httpx with brotli and zstd).
+
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import zlib from 'node:zlib'
+import { start } from './browser/harness.mjs'
+import { CODINGS, readsItsOwn, readsThePage, sameBytes, stepByStep } from './clients/story.mjs'
+import { check } from './clients/check.mjs'
+import { curl, curlUndecoded, httpx, nodeFetch } from './clients/readers.mjs'
+
+const python = process.env.HTTPX_PYTHON
+const canCurl = execFileSync('curl', ['--version']).toString().match(/^Features:.*$/m)[0]
+const lacks = {
+  curl: (coding) => !new RegExp({ zstd: 'zstd', br: 'brotli', gzip: 'libz' }[coding]).test(canCurl) && 'this curl cannot decode it',
+  fetch: (coding) => coding === 'zstd' && !zlib.createZstdDecompress && `Node ${process.version} cannot decode it`,
+  httpx: () => !python && 'HTTPX_PYTHON names no Python',
+}
+for (const coding of CODINGS) {
+  const testbed = await start('testbed', ['--encodings', coding])
+  const plain = curl(testbed.url, 'identity')
+  const clients = {
+    curl: curl(testbed.url, coding),
+    fetch: nodeFetch(testbed.url, coding),
+    httpx: httpx(python, testbed.url, coding),
+  }
+  for (const [name, connect] of Object.entries(clients)) {
+    const missing = lacks[name](coding)
+    if (missing) {
+      console.log(`SKIP   ${name}, ${coding}: ${missing}`)
+      continue
+    }
+    const open = async (route) => {
+      const reader = await connect(route)
+      assert.equal(reader.coding, coding)
+      return reader
+    }
+    await check(`${name}, ${coding}: events arrive one by one, for late ones too`, () => stepByStep(testbed.url, `${name} ${coding}`, open))
+    await check(`${name}, ${coding}: a page joined late`, () => readsThePage(plain, open))
+    await check(`${name}, ${coding}: a stream of its own`, () => readsItsOwn(plain, open))
+    await check(`${name}, ${coding}: a stream that ends`, async () => {
+      const route = `/inject?${new URLSearchParams({ event: 'e', id: '7', data: 'a line ü\nof many\n'.repeat(500) })}`
+      const [reader, expected] = [await open(route), await plain(route)]
+      assert.equal(await reader.ends(), 0)
+      assert.equal(await expected.ends(), 0)
+      assert.equal(visible(reader), visible(expected))
+    })
+    await check(`${name}, ${coding}: not compressed on demand`, async () => {
+      const reader = await connect('/private?ms=200&encoding=identity')
+      assert.equal(reader.coding, 'identity')
+      await reader.sees(2)
+      await reader.close()
+    })
+  }
+  await check(`${coding}: all get the same bytes`, () =>
+    sameBytes(testbed.url, 'same', curlUndecoded(testbed.url, coding), curlUndecoded(testbed.url, coding)))
+  await testbed.stop()
+}
+
+/** The text of a stream without its comments, which may differ between codings. */
+function visible(reader) {
+  return reader.bytes.toString().replace(/^:.*\n/gm, '')
+}

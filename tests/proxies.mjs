@@ -1,0 +1,117 @@
+// Streams behind nginx, Caddy and HAProxy: untouched and prompt. node tests/proxies.mjs
+// Each proxy gets free ports of loopback and a configuration of its own. Environment: EXAMPLES_DIR.
+
+import assert from 'node:assert/strict'
+import { start } from './browser/harness.mjs'
+import { check } from './clients/check.mjs'
+import { caddy, haproxy, has, nginx } from './clients/servers.mjs'
+import { curl, curlUndecoded } from './clients/readers.mjs'
+import { CODINGS, publish, readsItsOwn, readsThePage, sameBytes, stepByStep } from './clients/story.mjs'
+
+const KEEP_ALIVE_MS = 250
+const testbed = await start('testbed', ['--keep-alive-ms', `${KEEP_ALIVE_MS}`])
+const upstream = new URL(testbed.url).host
+const HTTP_1_1 = 'proxy_http_version 1.1; proxy_set_header Connection "";'
+
+/** What stands in front, by the name of the recipe; `downgrades` speak HTTP/1.0 to us, and
+ * `compresses` lists those that compress what we did not, in spite of `no-transform`. */
+const PROXIES = {
+  nginx: {
+    run: () => nginx({
+      'as it comes': `proxy_pass http://${upstream};`,
+      'with HTTP/1.1': `proxy_pass http://${upstream}; ${HTTP_1_1}`,
+      'with gzip on': `proxy_pass http://${upstream}; ${HTTP_1_1} gzip on; gzip_min_length 0; gzip_types text/event-stream;`,
+      impatient: `proxy_pass http://${upstream}; ${HTTP_1_1} proxy_read_timeout 2s;`,
+    }),
+    downgrades: ['as it comes'],
+    compresses: ['with gzip on'],
+  },
+  caddy: {
+    run: () => caddy({
+      'as it comes': `reverse_proxy ${upstream}`,
+      'with encode': `encode zstd gzip\nreverse_proxy ${upstream}`,
+    }),
+  },
+  haproxy: {
+    run: () => haproxy({
+      'as it comes': `server testbed ${upstream}`,
+      'with http-no-delay': `option http-no-delay\nserver testbed ${upstream}`,
+      'with compression': `option http-no-delay\ncompression algo gzip\ncompression type text/event-stream\nserver testbed ${upstream}`,
+      impatient: `option http-no-delay\ntimeout server 2s\nserver testbed ${upstream}`,
+    }),
+  },
+}
+
+for (const [name, { run, downgrades = [], compresses = [] }] of Object.entries(PROXIES)) {
+  if (!has(name)) {
+    console.log(`SKIP   ${name}: not installed`)
+    continue
+  }
+  const proxy = await run()
+  for (const [recipe, url] of Object.entries(proxy.urls)) {
+    if (recipe === 'impatient') await cutsIdleStreams(name, url)
+    else await everythingPasses(`${name} ${recipe}`, url, { downgrades, compresses }, recipe)
+  }
+  await proxy.stop()
+}
+await testbed.stop()
+
+async function everythingPasses(name, url, { downgrades, compresses }, recipe) {
+  const codings = ['identity', ...CODINGS]
+  await Promise.all(codings.map((coding) => passes(`${name}, ${coding}`, url, coding, downgrades.includes(recipe))))
+  await check(`${name}: a stream that we do not compress`, () => stepByStep(testbed.url, `plain ${name}`, async (route) => {
+    const reader = await curl(url, 'gzip')(`${route}&encoding=identity`)
+    assert.equal(reader.coding, compresses.includes(recipe) ? 'gzip' : 'identity')
+    return reader
+  }))
+  await check(`${name}: who leaves is gone`, () => until('no stream is left', async () => {
+    const metrics = await (await fetch(`${testbed.url}/metrics`)).text()
+    return /^starwheel_streams 0$/m.test(metrics)
+  }))
+}
+
+async function passes(name, url, coding, isDowngraded) {
+  const expected = isDowngraded ? 'identity' : coding
+  const through = (connect) => async (route) => {
+    const reader = await connect(route)
+    assert.equal(reader.coding, expected)
+    return reader
+  }
+  const open = through(curl(url, coding))
+  const plain = curl(testbed.url, 'identity')
+  await check(`${name}: events arrive one by one, for late ones too`, () => stepByStep(testbed.url, name, open))
+  await check(`${name}: a page joined late`, () => readsThePage(plain, open))
+  await check(`${name}: a stream of its own`, () => readsItsOwn(plain, open))
+  if (expected !== 'identity') {
+    await check(`${name}: the same bytes as without it`, () =>
+      sameBytes(testbed.url, `same ${name}`, curlUndecoded(testbed.url, coding), through(curlUndecoded(url, coding))))
+  }
+  await check(`${name}: the end comes through`, async () => {
+    const reader = await open(`/inject?${new URLSearchParams({ data: 'a line ü\nof many\n'.repeat(100) })}`)
+    assert.equal(await reader.ends(), 0)
+    assert.equal(reader.data().length, 1)
+  })
+}
+
+/** A proxy that gives up after 2 s without a byte cuts a silent stream and not one with keep-alives. */
+async function cutsIdleStreams(name, url) {
+  await Promise.all(['identity', ...CODINGS].map((coding) =>
+    check(`${name}, ${coding}: keep-alives keep a quiet stream, silence loses it`, async () => {
+      const topic = `quiet ${name} ${coding}`
+      const [silent, quiet] = [await curl(url, coding)('/idle'), await curl(url, coding)(`/topic?${new URLSearchParams({ name: topic })}`)]
+      await silent.ends()
+      await new Promise((resolve) => setTimeout(resolve, 2_000))
+      await publish(testbed.url, topic, 'still here')
+      await quiet.sees(1)
+      assert.deepEqual(quiet.data(), ['still here'])
+      await quiet.close()
+    })))
+}
+
+async function until(what, isTrue) {
+  for (let attempts = 0; attempts < 200; attempts++) {
+    if (await isTrue()) return
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  throw new Error(`not within 10 s: ${what}`)
+}
