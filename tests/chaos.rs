@@ -511,7 +511,7 @@ fn live_through(seeds: impl Iterator<Item = u64>) {
 
 /// A few milliseconds each.
 fn seeds() -> u64 {
-    env::var("STARWHEEL_SEEDS").map_or(2_400, |count| count.parse().expect("a number"))
+    env::var("STARWHEEL_SEEDS").map_or(2_000, |count| count.parse().expect("a number"))
 }
 
 #[test]

@@ -1,40 +1,16 @@
-//! What connections do: reuse, pipelining, half-closes, limits of size and time, drain, shutdown.
+//! What connections do: reuse, pipelining, half-closes, drain, shutdown.
 
 #[path = "support/story.rs"]
 mod story;
 
 use starwheel::{
     Config, Ending, Method, Reply, Router, Sse,
-    testing::{BodyEnd, Client, ServerEnd, Simulation},
+    testing::{BodyEnd, ServerEnd, Simulation},
 };
 use story::{
-    Diary, HOUR, Ids, bad_network, data, data_of, faults, get, get_1_0, ms, secs, serving,
-    serving_with,
+    Diary, HOUR, Ids, assert_closed, bad_network, data, data_of, echo, faults, get, get_1_0, ms,
+    secs, serving, texts,
 };
-
-/// Answers with the body it got, or with its query.
-fn echo() -> Simulation {
-    let router = Router::new()
-        .get("/", |req, _| Reply::text(req.query().unwrap_or("-").to_owned()))
-        .post("/", |req, _| Reply::text(req.body().to_vec()))
-        .get("/once", |_, _| Sse::new().send("once").ending(Ending::Finish))
-        .get("/stream", |_, _| Sse::every(secs(1), |stream| stream.send("tick")));
-    Simulation::new(router)
-}
-
-fn texts(simulation: &Simulation, client: Client) -> Vec<String> {
-    simulation.answers(client).iter().map(|answer| answer.text().to_owned()).collect()
-}
-
-/// The client has its last answer, and the connection is gone, politely.
-#[track_caller]
-fn assert_closed(simulation: &Simulation, client: Client) {
-    assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
-    let answers = simulation.answers(client);
-    let last = answers.last().expect("an answer");
-    assert_eq!(last.header("connection"), Some("close"));
-    assert_eq!((last.end, last.rest.as_slice()), (BodyEnd::Complete, &b""[..]));
-}
 
 // Keeping connections.
 
@@ -314,189 +290,6 @@ fn who_waits_for_100_continue_gets_it_once() {
     );
     simulation.turn();
     assert_eq!(simulation.answer(client).status, 200, "who does not wait needs none");
-}
-
-// Refusals.
-
-#[test]
-fn refusals_are_answered_and_then_the_connection_closes() {
-    let long = "x".repeat(20_000);
-    let post = |fields: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
-    for (request, status) in [
-        ("GET /\r\n\r\n".to_owned(), 400),
-        ("GET / HTTP/1.1\r\n\r\n".to_owned(), 400),
-        ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned(), 400),
-        (post("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"), 400),
-        (post("Content-Length: 1\r\nContent-Length: 2\r\n"), 400),
-        (post("Transfer-Encoding: chunked\r\n") + "zz\r\n", 400),
-        (post("Content-Length: 1048577\r\n"), 413),
-        (format!("GET /{long} HTTP/1.1\r\n"), 414),
-        (post("Content-Encoding: gzip\r\nContent-Length: 1\r\n") + "x", 415),
-        (post("Expect: the worst\r\n"), 417),
-        (post(&format!("X: {long}\r\n")), 431),
-        (post(&"X: y\r\n".repeat(101)), 431),
-        ("BREW / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 501),
-        (post("Transfer-Encoding: gzip, chunked\r\n"), 501),
-        ("GET / HTTP/2.0\r\nHost: a\r\n\r\n".to_owned(), 505),
-    ] {
-        let mut simulation = echo();
-        let client = simulation.connect();
-        // Behind a good one and in front of another, as a smuggler would have it.
-        simulation.request(client, Method::Get, "/?first", &[], b"");
-        simulation.send(client, request.as_bytes());
-        simulation.turn();
-        simulation.request(client, Method::Get, "/?smuggled", &[], b"");
-        simulation.turn();
-        let answers = simulation.answers(client);
-        let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
-        assert_eq!(statuses, [200, status], "{:.60}", request);
-        assert_closed(&simulation, client);
-        assert_eq!((simulation.stats().requests, simulation.stats().refused), (1, 1));
-        simulation.half_close(client);
-        simulation.turn();
-        assert!(!simulation.is_open(client));
-    }
-}
-
-#[test]
-fn a_body_of_one_mebibyte_is_taken_and_one_more_byte_refused() {
-    let mut simulation = echo();
-    let client = simulation.connect();
-    let body = vec![b'x'; 1024 * 1024];
-    simulation.request(client, Method::Post, "/", &[], &body);
-    simulation.turn();
-    assert_eq!(simulation.answer(client).body, body);
-    simulation.forget_received(client);
-    simulation.send(
-        client,
-        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n100000\r\n",
-    );
-    simulation.send(client, &body);
-    simulation.send(client, b"\r\n1\r\nx");
-    simulation.turn();
-    assert_eq!(simulation.answer(client).status, 413);
-    assert_closed(&simulation, client);
-}
-
-// Limits of time.
-
-/// Sends one piece of a request every second, and tells when the server had enough.
-fn seconds_until_refused(pieces: &[&[u8]], trickle: &[u8]) -> (u64, u16) {
-    let mut simulation = echo();
-    let client = simulation.connect();
-    for piece in pieces {
-        simulation.send(client, piece);
-        simulation.turn();
-    }
-    for second in 1..1000 {
-        simulation.send(client, trickle);
-        simulation.advance(secs(1));
-        if !simulation.received(client).is_empty() {
-            assert_closed(&simulation, client);
-            assert_eq!(simulation.stats().timed_out, 1);
-            return (second, simulation.answer(client).status);
-        }
-    }
-    panic!("the server waits for ever");
-}
-
-#[test]
-fn a_head_must_be_there_within_10_seconds_however_it_trickles() {
-    assert_eq!(seconds_until_refused(&[b"GET / HT"], b""), (10, 408));
-    assert_eq!(seconds_until_refused(&[b"GET / HTTP/1.1\r\nX: "], b"x"), (10, 408));
-}
-
-#[test]
-fn a_body_must_be_there_within_30_seconds_however_it_trickles() {
-    let head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 500\r\n\r\n";
-    assert_eq!(seconds_until_refused(&[head], b""), (30, 408));
-    assert_eq!(seconds_until_refused(&[head], b"x"), (30, 408));
-    let (first, rest) = head.split_at(10);
-    assert_eq!(seconds_until_refused(&[first, rest], b"x"), (30, 408));
-    let chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-    assert_eq!(seconds_until_refused(&[chunked], b"1\r\nx\r\n"), (30, 408));
-}
-
-#[test]
-fn the_limit_of_the_body_starts_behind_the_head() {
-    let mut simulation = echo();
-    let client = simulation.connect();
-    simulation.send(client, b"POST / HTTP/1.1\r\n");
-    simulation.advance(secs(9));
-    simulation.send(client, b"Host: a\r\nContent-Length: 2\r\n\r\nx");
-    simulation.advance(ms(29_999));
-    simulation.send(client, b"y");
-    simulation.turn();
-    assert_eq!(texts(&simulation, client), ["xy"]);
-}
-
-#[test]
-fn an_idle_connection_is_closed_after_60_seconds_without_a_word() {
-    let mut simulation = echo();
-    let (fresh, used) = (simulation.connect(), simulation.get("/"));
-    simulation.forget_received(used);
-    simulation.advance(ms(59_999));
-    assert!(simulation.is_open(fresh) && simulation.is_open(used));
-    simulation.advance(ms(1));
-    for client in [fresh, used] {
-        assert!(!simulation.is_open(client));
-        assert_eq!(simulation.received(client), b"");
-        assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
-    }
-}
-
-#[test]
-fn each_request_makes_the_idle_time_start_again() {
-    let mut simulation = echo();
-    let client = simulation.connect();
-    for _ in 0..100 {
-        simulation.advance(secs(59));
-        simulation.request(client, Method::Get, "/", &[], b"");
-        simulation.turn();
-    }
-    assert_eq!(simulation.answers(client).len(), 100);
-}
-
-#[test]
-fn empty_lines_do_not_buy_time() {
-    let mut simulation = echo();
-    let client = simulation.connect();
-    for _ in 0..70 {
-        simulation.send(client, b"\r\n");
-        simulation.advance(secs(1));
-    }
-    assert!(!simulation.is_open(client));
-}
-
-#[test]
-fn a_client_that_does_not_read_its_answer_is_left_after_30_seconds() {
-    let mut simulation = serving(|_, _| Reply::text("x".repeat(200_000)));
-    let client = simulation.connect();
-    simulation.stall(client);
-    simulation.request(client, Method::Get, "/", &[], b"");
-    simulation.advance(ms(29_999));
-    assert!(simulation.is_open(client));
-    simulation.advance(ms(1));
-    assert!(!simulation.is_open(client));
-    assert_eq!(simulation.server_end(client), Some(ServerEnd::Reset), "it was cut");
-}
-
-#[test]
-fn limits_are_what_config_says() {
-    let mut config = Config::default();
-    config.limits.body_bytes = 10;
-    config.limits.head_timeout = secs(1);
-    config.limits.idle_timeout = secs(2);
-    let mut simulation = serving_with(config, |_, _| Reply::no_content());
-    let (idle, slow, large) = (simulation.connect(), simulation.connect(), simulation.connect());
-    simulation.send(slow, b"GET");
-    simulation.request(large, Method::Post, "/", &[], b"eleven byte");
-    simulation.advance(secs(1));
-    assert_eq!(simulation.answer(large).status, 413);
-    assert_eq!(simulation.answer(slow).status, 408);
-    assert!(simulation.is_open(idle));
-    simulation.advance(secs(1));
-    assert!(!simulation.is_open(idle));
 }
 
 // Large replies.

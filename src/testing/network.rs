@@ -288,8 +288,12 @@ impl Drop for SimulatedSocket {
         state.closed = true;
         let unread = !state.to_server.is_empty();
         let reset = state.resets_on_close || state.reset || unread;
-        let end = if reset { ServerEnd::Reset } else { ServerEnd::Fin };
-        state.server_end.get_or_insert(end);
+        if reset {
+            // Also behind a FIN: the reset may overtake what the client has not read yet.
+            state.server_end = Some(ServerEnd::Reset);
+        } else {
+            state.server_end.get_or_insert(ServerEnd::Fin);
+        }
     }
 }
 

@@ -10,8 +10,8 @@ use std::{
 };
 
 use starwheel::{
-    Config, Context, Request, Response, Router, StreamId,
-    testing::{Answer, Client, Faults, Simulation},
+    Config, Context, Ending, Reply, Request, Response, Router, Sse, StreamId,
+    testing::{Answer, BodyEnd, Client, Faults, ServerEnd, Simulation},
 };
 
 pub(crate) const fn secs(count: u64) -> Duration {
@@ -82,6 +82,30 @@ pub(crate) fn get_1_0(simulation: &mut Simulation, target: &str, fields: &str) -
     simulation.send(client, format!("GET {target} HTTP/1.0\r\n{fields}\r\n").as_bytes());
     simulation.turn();
     client
+}
+
+/// A server that answers with the body it got, or with its query; and with streams.
+pub(crate) fn echo() -> Simulation {
+    let router = Router::new()
+        .get("/", |req, _| Reply::text(req.query().unwrap_or("-").to_owned()))
+        .post("/", |req, _| Reply::text(req.body().to_vec()))
+        .get("/once", |_, _| Sse::new().send("once").ending(Ending::Finish))
+        .get("/stream", |_, _| Sse::every(secs(1), |stream| stream.send("tick")));
+    Simulation::new(router)
+}
+
+pub(crate) fn texts(simulation: &Simulation, client: Client) -> Vec<String> {
+    simulation.answers(client).iter().map(|answer| answer.text().to_owned()).collect()
+}
+
+/// The client has its last answer, and the connection is gone, politely.
+#[track_caller]
+pub(crate) fn assert_closed(simulation: &Simulation, client: Client) {
+    assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
+    let answers = simulation.answers(client);
+    let last = answers.last().expect("an answer");
+    assert_eq!(last.header("connection"), Some("close"));
+    assert_eq!((last.end, last.rest.as_slice()), (BodyEnd::Complete, &b""[..]));
 }
 
 /// What closures wrote down, in order.

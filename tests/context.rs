@@ -1,0 +1,250 @@
+//! What closures can do through `Context`: other streams, timers, figures, shutdown.
+
+#[path = "support/story.rs"]
+mod story;
+
+use std::{cell::Cell, rc::Rc, time::Duration};
+
+use starwheel::{
+    Context, Ending, Next, Reply, Router, Sse, TimerId,
+    testing::{BodyEnd, Simulation},
+};
+use story::{Diary, HOUR, Ids, data, ms, numbers, secs, serving};
+
+/// Streams whose ids are kept.
+fn kept() -> (Simulation, Ids) {
+    let ids = Ids::default();
+    let keep = ids.clone();
+    let simulation = serving(move |_, _| {
+        let keep = keep.clone();
+        Sse::new().on_connect(move |stream| keep.keep(stream.id()))
+    });
+    (simulation, ids)
+}
+
+#[test]
+fn send_reaches_a_stream_in_the_same_turn_and_in_order() {
+    let (mut simulation, ids) = kept();
+    let client = simulation.get("/");
+    let id = ids.last();
+    simulation.queue(move |cx| {
+        for number in 0..100 {
+            assert!(cx.send(id, format_args!("{number}")));
+        }
+    });
+    simulation.turn_once();
+    assert_eq!(numbers(&simulation, client), (0..100).collect::<Vec<_>>());
+    assert_eq!(simulation.writes(client), 2, "the head, and all of these");
+    assert_eq!(simulation.stats().events, 100);
+}
+
+#[test]
+fn close_lets_go_out_what_was_sent_before() {
+    for (ending, end) in [(Ending::Finish, BodyEnd::Complete), (Ending::Drop, BodyEnd::Open)] {
+        let (mut simulation, ids) = kept();
+        let client = simulation.get("/");
+        let id = ids.last();
+        simulation.run(|cx| {
+            assert!(cx.send(id, "last"));
+            assert!(cx.close(id, ending));
+            assert!(!cx.send(id, "never"));
+            assert!(!cx.close(id, ending));
+        });
+        assert_eq!(data(&simulation, client), ["last"]);
+        assert_eq!(simulation.answer(client).end, end);
+    }
+}
+
+#[test]
+fn after_runs_once_and_on_time() {
+    let diary = Diary::default();
+    let mut simulation = Simulation::new(Router::new());
+    for delay in [5_000, 1, 70, 0] {
+        let noted = diary.clone();
+        simulation.run(move |cx| {
+            cx.after(ms(delay), move |cx| noted.note(cx.now().as_millis()));
+        });
+    }
+    simulation.advance(HOUR);
+    assert_eq!(diary.read(), ["1", "1", "70", "5000"]);
+}
+
+#[test]
+fn every_runs_without_drift_until_it_is_done() {
+    let diary = Diary::default();
+    let noted = diary.clone();
+    let mut simulation = Simulation::new(Router::new());
+    simulation.run(move |cx| {
+        let mut left = 4;
+        cx.every(ms(300), move |cx| {
+            noted.note(cx.now().as_millis());
+            left -= 1;
+            match left {
+                2 => Next::After(ms(50)),
+                0 => Next::Close,
+                _ => Next::Again,
+            }
+        })
+        .unwrap();
+    });
+    simulation.advance(HOUR);
+    assert_eq!(diary.read(), ["300", "600", "650", "950"]);
+}
+
+#[test]
+fn every_ends_with_close_drop_or_an_error_and_refuses_to_spin() {
+    let diary = Diary::default();
+    let mut simulation = Simulation::new(Router::new());
+    let ends: [fn() -> Next; 3] = [|| Next::Close, || Next::Drop, || Next::Fail("broken".into())];
+    for end in ends {
+        let noted = diary.clone();
+        simulation.run(move |cx| {
+            cx.every(secs(1), move |_| {
+                noted.note("ran");
+                end()
+            })
+            .unwrap();
+            assert!(cx.every(Duration::ZERO, |_| ()).is_err());
+            assert!(cx.every(Duration::from_micros(999), |_| ()).is_err());
+        });
+    }
+    simulation.advance(HOUR);
+    assert_eq!(diary.len(), 3);
+}
+
+#[test]
+fn a_timer_is_cancelled_once() {
+    let diary = Diary::default();
+    let noted = diary.clone();
+    let mut simulation = Simulation::new(Router::new());
+    simulation.run(|cx| {
+        let (once, every) = (noted.clone(), noted);
+        let once = cx.after(secs(1), move |_| once.note("once"));
+        let every = cx.every(secs(1), move |_| every.note("every")).unwrap();
+        for timer in [once, every] {
+            assert!(cx.cancel(timer));
+            assert!(!cx.cancel(timer), "twice");
+        }
+    });
+    simulation.advance(HOUR);
+    assert_eq!(diary.len(), 0);
+}
+
+#[test]
+fn a_timer_may_cancel_itself() {
+    let diary = Diary::default();
+    let noted = diary.clone();
+    let own = Rc::new(Cell::new(None::<TimerId>));
+    let known = Rc::clone(&own);
+    let mut simulation = Simulation::new(Router::new());
+    simulation.run(|cx| {
+        let timer = cx.every(secs(1), move |cx| {
+            noted.note("ran");
+            assert!(cx.cancel(known.get().unwrap()));
+            Next::After(ms(1)) // Cancelled is cancelled.
+        });
+        own.set(Some(timer.unwrap()));
+    });
+    simulation.advance(HOUR);
+    assert_eq!(diary.read(), ["ran"]);
+    assert_eq!(simulation.stats().panics, 0);
+}
+
+#[test]
+fn the_id_of_a_timer_that_is_gone_never_means_a_later_one() {
+    let diary = Diary::default();
+    let mut simulation = Simulation::new(Router::new());
+    let stale = Rc::new(Cell::new(None::<TimerId>));
+    let keep = Rc::clone(&stale);
+    simulation.run(move |cx| keep.set(Some(cx.after(ms(1), |_| ()))));
+    simulation.advance(ms(1));
+    let noted = diary.clone();
+    simulation.run(move |cx| {
+        let young = cx.after(ms(1), move |_| noted.note("ran")); // in the slot of the old one
+        assert_ne!(Some(young), stale.get());
+        assert!(!cx.cancel(stale.get().unwrap()));
+    });
+    simulation.advance(ms(1));
+    assert_eq!(diary.read(), ["ran"]);
+}
+
+#[test]
+fn a_timer_armed_by_a_timer_may_take_its_place() {
+    fn step(cx: &mut Context<'_>, diary: Diary, left: u32) {
+        diary.note(left);
+        if left > 0 {
+            cx.after(secs(1), move |cx| step(cx, diary, left - 1));
+        }
+    }
+    let diary = Diary::default();
+    let mut simulation = Simulation::new(Router::new());
+    let noted = diary.clone();
+    simulation.run(|cx| step(cx, noted, 3));
+    simulation.advance(secs(10));
+    assert_eq!(diary.read(), ["3", "2", "1", "0"]);
+}
+
+#[test]
+fn stats_are_those_of_now() {
+    let router = Router::new().get("/stream", |_, _| Sse::new()).get("/stats", |_, cx| {
+        let stats = cx.stats();
+        Reply::text(format!("{} {} {}", stats.streams, stats.connections, stats.requests))
+    });
+    let mut simulation = Simulation::new(router);
+    let streams = [(); 3].map(|()| simulation.get("/stream"));
+    simulation.half_close(streams[0]);
+    simulation.turn();
+    let client = simulation.get("/stats");
+    assert_eq!(simulation.answer(client).text(), "2 3 4");
+}
+
+#[test]
+fn shutdown_from_within_ends_everything_in_the_same_turn() {
+    let diary = Diary::default();
+    let noted = diary.clone();
+    let router = Router::new()
+        .get("/stream", move |_, _| {
+            let noted = noted.clone();
+            Sse::every(secs(1), |stream| stream.send("tick"))
+                .on_disconnect(move |_, _, reason| noted.note(format_args!("{reason:?}")))
+        })
+        .get("/stop", |_, cx| {
+            cx.shutdown();
+            Reply::text("good night")
+        });
+    let mut simulation = Simulation::new(router);
+    let (stream, idle) = (simulation.get("/stream"), simulation.connect());
+    let stop = simulation.get("/stop");
+    assert_eq!(simulation.answer(stop).text(), "good night");
+    assert_eq!(simulation.answer(stop).header("connection"), Some("close"));
+    assert_eq!(diary.read(), ["Shutdown"]);
+    assert_eq!(simulation.answer(stream).end, BodyEnd::Open, "it may come back elsewhere");
+    assert!(simulation.is_stopped());
+    for client in [stream, idle, stop] {
+        assert!(!simulation.is_open(client));
+    }
+}
+
+#[test]
+fn a_hook_may_arm_timers_and_send_to_others() {
+    let ids = Ids::default();
+    let (keep, others) = (ids.clone(), ids.clone());
+    let mut simulation = serving(move |_, _| {
+        let (keep, others) = (keep.clone(), others.clone());
+        Sse::new().on_connect(move |stream| keep.keep(stream.id())).on_disconnect(
+            move |cx, gone, _| {
+                assert!(!cx.send(gone, "to the dead"));
+                cx.after(secs(1), move |cx| {
+                    for id in others.all() {
+                        cx.send(id, "somebody left");
+                    }
+                });
+            },
+        )
+    });
+    let (staying, leaving) = (simulation.get("/"), simulation.get("/"));
+    simulation.reset(leaving);
+    simulation.advance(secs(2));
+    assert_eq!(data(&simulation, staying), ["somebody left"]);
+    assert_eq!(simulation.stats().panics, 0);
+}
