@@ -30,7 +30,7 @@ pub(crate) fn join(peers: &Peers, reactor: &Reactor) {
 }
 
 fn topic(request: &Request) -> Topic {
-    let name = request.query_value("name").unwrap_or("topic".into());
+    let name = request.query_value("name").unwrap_or_else(|| "topic".into());
     Topic::new(&*name)
 }
 
