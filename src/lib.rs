@@ -38,9 +38,38 @@
 //! * [`Sse::every`] gives a stream an updater; [`Sse::new`] makes one that only carries what is
 //!   sent to it with [`Context::send`]. [`Next`] is what an updater answers.
 //! * [`Event`] is one event; `&str`, `String` and `format_args!` are sent as its data.
-//! * [`Handle`] lets other threads in: [`Handle::run`] runs a closure on the reactor's thread.
+//! * [`Handle`] lets other threads in: [`Handle::publish`] sends to all subscribers of a [`Topic`],
+//!   [`Handle::run`] runs a closure on the reactor's thread.
 //! * [`Reactor::turn`] embeds the reactor into a loop of your own.
 //! * [`testing`] runs all of it without sockets and without waiting.
+//!
+//! # Topics
+//! Events from outside reach all clients through a [`Topic`]: streams subscribe, anybody publishes.
+//! ```no_run
+//! use starwheel::{Reactor, Router, Sse, Topic};
+//!
+//! let news = Topic::new("news");
+//! let watched = news.clone();
+//! let router = Router::new().get("/news", move |_req, _cx| Sse::new().subscribe(&watched));
+//! let mut reactor = Reactor::new(router)?;
+//! reactor.listen("127.0.0.1:8080")?;
+//! let handle = reactor.handle();
+//! std::thread::spawn(move || {
+//!     for line in std::io::stdin().lines().map_while(Result::ok) {
+//!         if let Err(full) = handle.publish(&news, line) {
+//!             eprintln!("overloaded, not published: {}", full.0);
+//!         }
+//!     }
+//! });
+//! reactor.run()?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//! * An event is encoded once and kept in the topic's log; a subscriber costs a cursor on it.
+//! * [`Topic::history`] replays what a client has missed, [`JoinAt::Oldest`] what was before it came;
+//!   [`Topic::retain`] gives those who join the last event at once.
+//! * [`Backpressure`] says what becomes of a subscriber that the log has passed by.
+//! * [`Context::drive`] renders a topic once for all, at an interval, while somebody listens.
+//! * [`Sse::tag`] and [`Context::tagged`] find the streams of one user.
 //!
 //! # The rules a stream lives by
 //! * The first tick runs at birth and leaves with the response head ([`FirstTick`]).
@@ -53,6 +82,18 @@
 //! * Closures may do everything through [`Stream`] and [`Context`] at any time; hooks of other
 //!   streams run when they have returned, so a `RefCell` of yours may stay borrowed.
 //!
+//! # Compression
+//! Streams are compressed with what the client accepts and [`Config::compression`] prefers: zstd,
+//! and with the features `brotli` and `gzip` these too, which matters because browsers offer only
+//! gzip on plain http. An event of a topic is compressed once for all subscribers, as what has
+//! changed since the event before; a stream costs some 250 bytes more, not a compressor. A stream
+//! with an updater of its own keeps its last 32 KiB.
+//!
+//! Do not compress where a secret and text that an attacker may choose share a stream, because
+//! the length of the bytes gives the secret away (BREACH): [`Sse::compress`] switches it off for a
+//! stream, [`Context::publish_uncompressed`] for an event. Small events (a hundred bytes) gain
+//! little.
+//!
 //! # Units and limits
 //! | what | unit, range | default |
 //! |---|---|---|
@@ -60,15 +101,19 @@
 //! | lateness of a tick | some 10 us on Linux; up to 1 ms elsewhere | |
 //! | [`Limits`]: head, fields, body | bytes, count | 16 KiB, 100, 1 MiB |
 //! | [`Limits::outbox_bytes`] | bytes queued for a slow client | 256 KiB |
+//! | log of a topic: [`Topic::log`], [`Topic::history`] | events, bytes of encoded events | 1,024, 1 MiB |
+//! | history of a topic without subscribers and clones | time since its last use | 1 minute |
 //! | [`Config::keep_alive`] | quiet time before a comment | 15 s |
-//! | memory | bytes per idle stream, without closures | about 140 |
-//! | commands waiting in a [`Handle`] | count | 65,536 |
+//! | memory | bytes per idle stream, without closures | about 150 |
+//! | commands waiting in a [`Handle`] | count; bytes of their events | 65,536; 16 MiB |
 //!
 //! # Features
+//! * `gzip`, `brotli`: further content codings beside zstd ([`Encoding`]).
 //! * `signals`: [`Reactor::drain_on_signals`](Reactor) for SIGTERM and SIGINT.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod compress;
 mod conn;
 mod datastar;
 mod engine;
@@ -82,12 +127,13 @@ pub mod testing;
 mod topic;
 mod wheel;
 
+pub use compress::{Compression, CompressionCounts, Encoding};
 pub use datastar::{
     AttributeNameError, ById, BySelector, DATASTAR_VERSION, EscapeHtml, ExecuteScript, Namespace,
     PatchElements, PatchMode, PatchSignals, PatchSignalsError, ScriptTag, Signals, SignalsError,
 };
 pub use engine::{
-    Alignment, Closed, Config, Context, Ending, Feed, FirstTick, Handler, Histogram,
+    Alignment, Closed, Compress, Config, Context, Ending, Feed, FirstTick, Handler, Histogram,
     IntervalTooShort, IntoNext, KeepAlive, Next, Response, Sse, Stats, Stream, StreamId, TimerId,
 };
 pub use error::{BoxError, CloseReason};

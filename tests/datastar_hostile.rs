@@ -29,6 +29,24 @@ fn unescaped(html: &str) -> String {
     .fold(html.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain))
 }
 
+#[test]
+fn a_megabyte_on_one_line_and_every_plane_arrive() {
+    let planes = (0..=0x10).filter_map(|plane| char::from_u32((plane << 16) + 0xfedc));
+    let long: String = "x".repeat(1 << 20).chars().chain(planes).collect();
+    let elements = PatchElements::new(&long).selector(&long).view_transition_selector(&long);
+    let at_client = AtClient::of(&elements);
+    for field in ["elements", "selector", "viewTransitionSelector"] {
+        assert_eq!(at_client.argument(field), long);
+    }
+    let signals = json!({ long.clone(): long });
+    let at_client = AtClient::of(&PatchSignals::new(&signals).unwrap());
+    assert_eq!(serde_json::from_str::<Value>(at_client.argument("signals")).unwrap(), signals);
+    let at_client = AtClient::of(&ExecuteScript::new(&long).keep());
+    assert_eq!(at_client.argument("elements"), format!("<script>{long}</script>"));
+    let at_client = AtClient::of(&PatchElements::new("").id(&long).unwrap());
+    assert_eq!(at_client.last_event_id, long);
+}
+
 proptest! {
     #[test]
     fn hostile_elements_arrive_as_they_are(

@@ -289,3 +289,33 @@ fn a_reactor_that_is_dropped_with_bombs_aboard_survives() {
     });
     drop(simulation);
 }
+
+#[test]
+fn silent_ticks_do_not_keep_a_stream_from_its_keep_alive() {
+    for interval in [ms(1), secs(1), secs(15)] {
+        let mut simulation = serving(move |_, _| Sse::every(interval, |_| ()));
+        simulation.get("/");
+        simulation.advance(secs(60));
+        assert_eq!(simulation.stats().keep_alives, 4, "{interval:?}");
+    }
+}
+
+/// Seed 31365 of the chaos tests.
+#[test]
+fn a_slow_reader_does_not_put_off_what_is_due() {
+    let mut simulation = serving(|_, _| {
+        Sse::every(ms(100), |stream| stream.send("x".repeat(100_000))).max_lifetime(secs(1))
+    });
+    let client = simulation.connect();
+    simulation.stall(client);
+    simulation.send(client, &get("/"));
+    simulation.turn();
+    // In every turn the socket takes a little, before the timers have their turn.
+    for _ in 0..1000 {
+        simulation.read_some(client, 10);
+        simulation.pause(ms(1));
+    }
+    let stats = simulation.stats();
+    assert_eq!((stats.ticks, stats.ticks_skipped), (1, 9));
+    assert_eq!(stats.closed.lifetime, 1);
+}

@@ -24,6 +24,7 @@ const FLOORS: &[Module] = &[
     module("wheel", 1, &[]),
     module("http", 1, &[]),
     module("sse", 1, &[]),
+    module("compress", 1, &[]),
     module("datastar", 2, &[]),
     module("topic", 2, &[]),
     module("conn", 2, &[]),

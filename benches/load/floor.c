@@ -4,11 +4,18 @@
  * re-armed and never read, prebuilt event bytes, one send per event. It answers
  *   GET /tick?ms=..&bytes=..   first event at once, then one every ms
  *   GET /idle                  the head, then silence
- * and nothing else. It is no server to use: a request must arrive in one piece, a client that
- * does not read is dropped, and no connection has a time limit.
+ *   GET /topic                 the head, then what is published
+ *   POST /publish              the body becomes an event for everybody on /topic
+ * and nothing else. It is no server to use: a GET must arrive in one piece, while a publish
+ * is on its way nobody else may send, a client that does not read is dropped, nothing has a time limit.
  *
  * Timers: all streams of one interval stand in one queue. A stream that fired goes to the tail,
  * so each queue is sorted by deadline by construction, and every operation is O(1).
+ *   --ms      deadlines are whole milliseconds: streams that are due in the same one share a
+ *             wake-up, and no event comes more than 1 ms after its exact time for that
+ *
+ * Publishing: all subscribers are served at once, before anything else.
+ *   --batch   what was read in one turn leaves in one send per subscriber
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -28,14 +35,15 @@ enum {
     FDS_MAX = 1 << 20,
     KINDS_MAX = 16,          /* different (ms, bytes) pairs in one run */
     EVENT_BYTES_MAX = 65536,
+    PUBLISHED_BYTES_MAX = 1 << 20,   /* requests, or events, of one turn */
     NOBODY = -1,             /* end of a queue; valid descriptors are >= 0 */
     STAMP_DIGITS = 19,
 };
 
-enum { FREE, IDLE, TICKING, DOOMED };
+enum { FREE, IDLE, TICKING, DOOMED, SUBSCRIBED };
 
 struct stream {              /* 16 bytes, indexed by descriptor */
-    uint64_t deadline_ns;
+    uint64_t deadline_ns;    /* of a subscriber: its place among them */
     int32_t next;
     uint8_t kind;
     uint8_t state;
@@ -53,7 +61,14 @@ struct kind {
 static struct stream streams[FDS_MAX];   /* zero pages until touched */
 static struct kind kinds[KINDS_MAX];
 static int kinds_length;
+static int32_t subscribers[FDS_MAX];
+static int subscribers_length;
+static char request[PUBLISHED_BYTES_MAX + 1];        /* what has arrived and is not answered */
+static size_t request_length;
+static char events_to_send[PUBLISHED_BYTES_MAX + 64];
+static size_t events_to_send_length;
 static int epoll_fd, timer_fd, listen_fd;
+static int whole_ms, batch;
 
 static const char HEAD[] =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache, no-transform\r\n"
@@ -68,6 +83,11 @@ static uint64_t clock_ns(clockid_t clock) {
     struct timespec t;
     clock_gettime(clock, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t now_ns(void) {
+    uint64_t now = clock_ns(CLOCK_MONOTONIC);
+    return whole_ms ? now - now % 1000000u : now;
 }
 
 static void stamp_event(struct kind *kind) {
@@ -85,6 +105,11 @@ static void drop_stream(int fd) {
     if (stream->state == TICKING || stream->state == DOOMED) {
         stream->state = DOOMED;
         return;
+    }
+    if (stream->state == SUBSCRIBED) {
+        int last = subscribers[--subscribers_length];
+        subscribers[stream->deadline_ns] = last;
+        streams[last].deadline_ns = stream->deadline_ns;
     }
     stream->state = FREE;
     close(fd);
@@ -125,21 +150,28 @@ static struct kind *find_kind(unsigned ms, unsigned bytes) {
     return kind;
 }
 
-static unsigned parameter(const char *request, const char *name, unsigned otherwise) {
+static unsigned parameter(const char *name, unsigned otherwise) {
     const char *end = strstr(request, " HTTP/1.");
     const char *found = strstr(request, name);
     return found && end && found < end ? (unsigned)strtoul(found + strlen(name), NULL, 10) : otherwise;
 }
 
-static void start_stream(int fd, const char *request) {
+static void start_stream(int fd) {
     if (strncmp(request, "GET /idle", 9) == 0) {
         streams[fd].state = IDLE;
         if (!send_all(fd, HEAD, sizeof HEAD - 1)) drop_stream(fd);
         return;
     }
+    if (strncmp(request, "GET /topic", 10) == 0) {
+        streams[fd].state = SUBSCRIBED;
+        streams[fd].deadline_ns = (uint64_t)subscribers_length;
+        subscribers[subscribers_length++] = fd;
+        if (!send_all(fd, HEAD, sizeof HEAD - 1)) drop_stream(fd);
+        return;
+    }
     struct kind *kind = NULL;
     if (strncmp(request, "GET /tick", 9) == 0)
-        kind = find_kind(parameter(request, "ms=", 1000), parameter(request, "bytes=", 100));
+        kind = find_kind(parameter("ms=", 1000), parameter("bytes=", 100));
     if (!kind) {
         const char *no = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
         send_all(fd, no, strlen(no));
@@ -153,7 +185,7 @@ static void start_stream(int fd, const char *request) {
     }
     streams[fd].state = TICKING;
     streams[fd].kind = (uint8_t)(kind - kinds);
-    enqueue(kind, fd, clock_ns(CLOCK_MONOTONIC) + kind->interval_ns);
+    enqueue(kind, fd, now_ns() + kind->interval_ns);
 }
 
 static void accept_all(void) {
@@ -171,18 +203,64 @@ static void accept_all(void) {
     }
 }
 
+static void fan_out(void) {
+    for (int i = 0; i < subscribers_length;)
+        if (send_all(subscribers[i], events_to_send, events_to_send_length)) i++;
+        else drop_stream(subscribers[i]);   /* the last one takes its place */
+    events_to_send_length = 0;
+}
+
+/* Takes one whole request off the front of what has arrived; 0 when it is not all there yet. */
+static size_t publish_one(void) {
+    const char *end = strstr(request, "\r\n\r\n");
+    const char *length = end ? strcasestr(request, "content-length:") : NULL;
+    if (!length || length > end) return 0;
+    size_t body_length = strtoul(length + strlen("content-length:"), NULL, 10);
+    size_t whole_length = (size_t)(end + 4 - request) + body_length;
+    if (whole_length > request_length) return 0;
+
+    char *out = events_to_send + events_to_send_length;
+    out += sprintf(out, "%zx\r\ndata: ", body_length + 8);
+    memcpy(out, end + 4, body_length);
+    memcpy(out + body_length, "\n\n\r\n", 4);
+    events_to_send_length = (size_t)(out + body_length + 4 - events_to_send);
+    if (!batch) fan_out();
+    return whole_length;
+}
+
+static void publish_all(int fd) {
+    static const char DONE[] = "HTTP/1.1 204 No Content\r\n\r\n";
+    int answers = 0;
+    for (size_t taken; (taken = publish_one()) > 0; answers++) {
+        request_length -= taken;
+        memmove(request, request + taken, request_length + 1);
+    }
+    if (batch && events_to_send_length > 0) fan_out();
+    while (answers-- > 0)
+        if (!send_all(fd, DONE, sizeof DONE - 1)) break;
+}
+
 static void read_from(int fd) {
-    char request[4096];
-    ssize_t n = read(fd, request, sizeof request - 1);
+    /* An event is never longer than its request, whose head is longer than a chunk's. */
+    ssize_t n = read(fd, request + request_length, PUBLISHED_BYTES_MAX - request_length);
     if (n < 0 && errno == EAGAIN) return;
     if (n <= 0) {
+        request_length = 0;
         drop_stream(fd);
         return;
     }
-    request[n] = 0;
-    if (streams[fd].state != FREE) return;
-    if (strstr(request, "\r\n\r\n")) start_stream(fd, request);
-    else drop_stream(fd);
+    request_length += (size_t)n;
+    request[request_length] = 0;
+    if (streams[fd].state == FREE && strncmp(request, "POST /publish", 13) == 0) {
+        publish_all(fd);
+        return;
+    }
+    int whole = strstr(request, "\r\n\r\n") != NULL;
+    if (streams[fd].state == FREE) {
+        if (whole) start_stream(fd);
+        else drop_stream(fd);
+    }
+    request_length = 0;
 }
 
 static void fire(struct kind *kind, uint64_t now) {
@@ -205,7 +283,7 @@ static void fire(struct kind *kind, uint64_t now) {
 }
 
 static void fire_due(void) {
-    uint64_t now = clock_ns(CLOCK_MONOTONIC);
+    uint64_t now = now_ns();
     for (int i = 0; i < kinds_length; i++) fire(&kinds[i], now);
 }
 
@@ -251,8 +329,13 @@ static void set_up(void) {
     fflush(stdout);
 }
 
-int main(void) {
+int main(int arguments_length, char **arguments) {
     static struct epoll_event events[1024];
+    for (int i = 1; i < arguments_length; i++) {
+        if (strcmp(arguments[i], "--ms") == 0) whole_ms = 1;
+        else if (strcmp(arguments[i], "--batch") == 0) batch = 1;
+        else return fprintf(stderr, "floor [--ms] [--batch]\n"), 2;
+    }
     set_up();
     for (;;) {
         arm_timer();

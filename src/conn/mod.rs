@@ -46,11 +46,15 @@ pub(crate) struct Conn {
     pub(crate) generation: u32,
     peer: PackedPeer,
     pub(crate) input: Input,
+    /// Listed for reading on in the next turn.
+    pub(crate) is_put_off: bool,
     pub(crate) output: Output,
     /// How the stream on this connection is delimited; decided by the request's HTTP version.
     pub(crate) framing: StreamFraming,
     /// What follows when the current answer is out.
     pub(crate) afterwards: Afterwards,
+    /// Where the engine keeps what it must remember of a compressed stream, or [`NO_CODEC`].
+    pub(crate) codec: u32,
 }
 
 /// What is known about bytes that wait in the socket.
@@ -90,9 +94,11 @@ impl Conn {
             generation,
             peer: PackedPeer::from(peer),
             input: Input::Drained,
+            is_put_off: false,
             output: Output::Quiet,
             framing: StreamFraming::Chunked,
             afterwards: Afterwards::ReadOn,
+            codec: NO_CODEC,
         }
     }
 
@@ -121,6 +127,9 @@ impl Conn {
         self.phase.deadline(limits, waits_for_client)
     }
 }
+
+/// The stream is not compressed.
+pub(crate) const NO_CODEC: u32 = u32::MAX;
 
 /// A [`Peer`] in 20 bytes instead of 36: flow label and scope of IPv6 are not kept.
 #[derive(Debug, Clone, Copy)]

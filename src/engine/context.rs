@@ -15,7 +15,7 @@ use crate::{
     error::CloseReason,
     http::Peer,
     sse::Encode,
-    topic::{JoinAt, Topic},
+    topic::{Allowed, JoinAt, Topic},
 };
 
 /// The reactor, lent to a closure for the length of one call.
@@ -93,7 +93,14 @@ impl<'a> Context<'a> {
     ///
     /// Costs nothing when nobody listens and the topic keeps nothing.
     pub fn publish(&mut self, topic: &Topic, event: impl Encode) -> usize {
-        self.core.publish(topic, &event)
+        self.core.publish(topic, &event, Allowed::Yes)
+    }
+
+    /// The same, but the event leaves as it is also in compressed streams, and no later event
+    /// refers to it: for secrets on a topic that also carries text of others. The event after it
+    /// costs a whole key.
+    pub fn publish_uncompressed(&mut self, topic: &Topic, event: impl Encode) -> usize {
+        self.core.publish(topic, &event, Allowed::No)
     }
 
     /// Subscribes an open stream to a topic. What is sent to the stream before this call returns

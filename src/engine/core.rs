@@ -5,11 +5,12 @@
 //! [`Engine`](super::Engine) settles when no user code is on the stack. So nothing here can be
 //! entered twice, and no cell and no reference count is needed.
 
-use std::{collections::VecDeque, fmt, time::Duration};
+use std::{collections::VecDeque, fmt, mem, time::Duration};
 
 use slab::Slab;
 
 use super::{
+    codec::{Codec, Source},
     config::Config,
     context::{Context, TimerId},
     feed::Feed,
@@ -22,7 +23,8 @@ use super::{
     topics::Topics,
 };
 use crate::{
-    conn::{Afterwards, Conn, Ending, Output, Phase, Pool},
+    compress::{Compressor, Encoding},
+    conn::{Afterwards, Conn, Ending, NO_CODEC, Output, Phase, Pool},
     error::CloseReason,
     http::{Date, Peer},
     sse::{Encode, EventBuffer},
@@ -52,6 +54,11 @@ pub(crate) struct Core {
     pub(super) scratch: Scratch,
     /// Where events for other streams are encoded.
     pub(super) aside: Scratch,
+    pub(super) compressor: Compressor,
+    /// What is remembered of compressed streams.
+    pub(super) codecs: Slab<Codec>,
+    /// Compressed events on their way to a socket or outbox.
+    pub(super) coded: Scratch,
     pub(super) pool: Pool,
     pub(super) topics: Topics,
     /// Where events to be published are encoded.
@@ -85,13 +92,20 @@ pub(super) enum TimerCall {
 
 pub(super) type TopicUpdater = Box<dyn FnMut(&mut Feed<'_>) -> Next>;
 
+/// What the birth of a stream needs to know of its request.
+#[derive(Debug)]
+pub(super) struct Remembered {
+    pub(super) last_event_id: Option<Box<str>>,
+    pub(super) encoding: Encoding,
+}
+
 /// Closures on their way in.
 #[derive(Debug)]
 pub(super) enum Birth {
     Stream {
         index: u32,
         sse: Box<Sse>,
-        last_event_id: Option<Box<str>>,
+        request: Remembered,
     },
     Timer {
         index: u32,
@@ -130,6 +144,7 @@ pub(super) enum Stopping {
 impl Core {
     pub(super) fn new(config: Config, epoch: String) -> Self {
         let mut wheel = Wheel::new();
+        let compressor = Compressor::new(&config.compression);
         wheel.reserve(config.expected_connections);
         Self {
             slots: Slab::with_capacity(config.expected_connections),
@@ -146,6 +161,9 @@ impl Core {
             lent: None,
             scratch: Scratch::new(),
             aside: Scratch::new(),
+            compressor,
+            codecs: Slab::new(),
+            coded: Scratch::new(),
             pool: Pool::default(),
             topics: Topics::new(epoch),
             publish_buffer: EventBuffer::new(),
@@ -238,17 +256,31 @@ impl Core {
         self.aside.begin();
         self.aside.push(event);
         let bytes_max = self.config.limits.outbox_bytes;
-        // Looked up again, because encoding needed the whole of `self`.
-        let Some(Slot::Conn(conn)) = self.slots.get_mut(id.index as usize) else { return false };
-        let bytes = self.aside.seal(conn.framing);
+        let event_bytes = self.aside.events().len();
         // Only a socket that has refused bytes makes a client slow; within a turn everybody is.
-        if conn.output == Output::Blocked && conn.outbox.len() + bytes.len() > bytes_max {
+        if let Some(conn) = self.conn(id.index)
+            && conn.output == Output::Blocked
+            && conn.outbox.len() + event_bytes > bytes_max
+        {
             self.end_stream(id, CloseReason::Slow);
             return false;
         }
-        conn.outbox.push(bytes, &mut self.pool);
+        self.queue_aside(id.index);
         self.mark_dirty(id.index);
         true
+    }
+
+    /// Appends the events in `aside` to a stream's outbox, compressed if the stream is.
+    pub(super) fn queue_aside(&mut self, index: u32) {
+        let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };
+        let (codec, framing) = (conn.codec, conn.framing);
+        if codec == NO_CODEC {
+            return conn.outbox.push(self.aside.seal(framing), &mut self.pool);
+        }
+        self.coded.begin();
+        self.code(codec, Source::Aside);
+        let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };
+        conn.outbox.push(self.coded.seal(framing), &mut self.pool);
     }
 
     /// Ends a stream if `id` still means one.
@@ -300,6 +332,15 @@ impl Core {
         }
     }
 
+    /// Lists the connection for reading on in the next turn; once, or it would get several shares.
+    pub(super) fn put_off(&mut self, index: u32) {
+        if let Some(conn) = self.conn(index)
+            && !mem::replace(&mut conn.is_put_off, true)
+        {
+            self.runnable.push_back(index);
+        }
+    }
+
     /// Puts the connection's one timer where its state says.
     pub(super) fn rearm(&mut self, index: u32) {
         let limits = &self.config.limits;
@@ -314,6 +355,11 @@ impl Core {
 
     /// A timer armed in a turn is never due in the same turn: a zero delay cannot starve sockets.
     fn arm(&mut self, index: u32, deadline: u64) {
+        let is_due = |deadline| deadline <= self.now;
+        // Due already, and about to fire: a socket that is busy in every turn must not put it off.
+        if is_due(deadline) && self.wheel.deadline(index).is_some_and(is_due) {
+            return;
+        }
         self.wheel.arm(index, deadline.max(self.now + 1));
     }
 

@@ -15,10 +15,10 @@ use super::{
     topics::Topics,
 };
 use crate::{
-    conn::{Conn, Ending, Output, Phase, Streaming, Subscription, millis},
+    conn::{Conn, Ending, NO_CODEC, Output, Phase, Streaming, Subscription, millis},
     error::CloseReason,
     http::StreamFraming,
-    topic::{Backpressure, Frame, Retain},
+    topic::{Allowed, Backpressure, Frame, Retain},
 };
 
 impl<T: Transport> Engine<T> {
@@ -88,6 +88,9 @@ impl<T: Transport> Engine<T> {
         if !conn.outbox.is_empty() {
             return Written::Some; // A gap event goes first.
         }
+        if conn.codec != NO_CODEC {
+            return self.write_coded_frames(index, frames);
+        }
         let Phase::Streaming(streaming) = &mut conn.phase else { return Written::Nothing };
         let topics = &mut self.core.topics;
         let batch = Batch::gather(topics, streaming.subscriptions.as_slice(), frames);
@@ -135,8 +138,12 @@ impl<T: Transport> Engine<T> {
             left = left.saturating_sub(bytes.len());
             given.add(*subscription, frame.sequence);
         }
+        // Mostly so: it spares a second look at the logs.
+        let is_all = given.length == batch.length
+            && given.length < FRAMES_PER_WRITE
+            && conn.outbox.is_empty();
         self.core.note_given(&given);
-        Written::Some
+        if is_all { Written::Nothing } else { Written::Some }
     }
 }
 
@@ -242,22 +249,26 @@ pub(super) enum LastFrames {
 /// What [`Engine::write_frames`] came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Written {
-    /// Nothing was left to write, or nobody to write to.
+    /// Nothing is left to write, or nobody to write to.
     Nothing,
-    /// Something; there may be more, also in the outbox.
+    /// Something was; there may be more, also in the outbox.
     Some,
     /// The socket takes nothing now.
     Blocked,
 }
 
 /// Frames for one stream in the order in which they were published, whatever their topic.
-struct Batch<'a> {
-    frames: [Option<(&'a Frame, Subscription)>; FRAMES_PER_WRITE],
-    length: usize,
+pub(super) struct Batch<'a> {
+    pub(super) frames: [Option<(&'a Frame, Subscription)>; FRAMES_PER_WRITE],
+    pub(super) length: usize,
 }
 
 impl<'a> Batch<'a> {
-    fn gather(topics: &'a Topics, subscriptions: &[Subscription], frames: Frames) -> Self {
+    pub(super) fn gather(
+        topics: &'a Topics,
+        subscriptions: &[Subscription],
+        frames: Frames,
+    ) -> Self {
         let mut batch = Self { frames: [None; FRAMES_PER_WRITE], length: 0 };
         let last = frames.last();
         if let [only] = subscriptions {
@@ -305,20 +316,20 @@ impl<'a> Batch<'a> {
 
 /// What a stream has been given of its topics in one go.
 #[derive(Debug, Default)]
-struct Given {
+pub(super) struct Given {
     frames: [(Subscription, u64); FRAMES_PER_WRITE],
-    length: usize,
+    pub(super) length: usize,
 }
 
 impl Given {
-    fn add(&mut self, subscription: Subscription, sequence: u64) {
+    pub(super) fn add(&mut self, subscription: Subscription, sequence: u64) {
         self.frames[self.length] = (subscription, sequence);
         self.length += 1;
     }
 }
 
 impl Core {
-    fn note_given(&mut self, given: &Given) {
+    pub(super) fn note_given(&mut self, given: &Given) {
         self.stats.delivered += given.length as u64;
         for (subscription, sequence) in &given.frames[..given.length] {
             let Some(state) = self.topics.state(subscription.topic) else { continue };
@@ -347,6 +358,12 @@ impl Core {
                 streaming.ending = Some(Ending::Abort);
                 return LastFrames::TooMany;
             }
+            if conn.codec != NO_CODEC {
+                if !self.queue_coded_frames(index, frames) {
+                    return LastFrames::Given;
+                }
+                continue;
+            }
             let mut given = Given::default();
             for (frame, subscription) in batch.frames.iter().flatten() {
                 conn.outbox.push(frame.framed(conn.framing), &mut self.pool);
@@ -372,7 +389,7 @@ impl Core {
             return;
         }
         let scratch = mem::replace(&mut self.scratch, Scratch::new());
-        self.publish_encoded(topic, scratch.events());
+        self.publish_encoded(topic, scratch.events(), Allowed::Yes);
         self.scratch = scratch;
     }
 
@@ -389,6 +406,7 @@ impl Core {
         if !takes_frames {
             return false;
         }
+        let mut gaps = Vec::new();
         for &subscription in streaming.subscriptions.as_slice() {
             let Some(state) = self.topics.state(subscription.topic) else { continue };
             let cursor = state.subscribers[subscription.place as usize].cursor;
@@ -403,15 +421,18 @@ impl Core {
                 }
                 Backpressure::Latest => state.log.newest_cursor(frames.last()),
                 Backpressure::DropOldest => {
-                    self.aside.begin();
-                    self.aside.push(&state.topic.gap());
-                    conn.outbox.push(self.aside.seal(conn.framing), &mut self.pool);
-                    self.stats.gaps += 1;
+                    gaps.push(state.topic.clone());
                     state.log.oldest_cursor()
                 }
             };
             state.subscribers[subscription.place as usize].cursor = go_on_at;
             self.topics.moved_on_from(subscription.topic, cursor, self.now);
+        }
+        for topic in gaps {
+            self.stats.gaps += 1;
+            self.aside.begin();
+            self.aside.push(&topic.gap());
+            self.queue_aside(index);
         }
         true
     }
@@ -420,4 +441,4 @@ impl Core {
 /// Deliveries in one turn: about a millisecond of system calls, so that ticks stay on time.
 const DELIVERIES_PER_TURN: u32 = 256;
 /// Frames that leave in one vectored write; what one costs does not depend on their number.
-const FRAMES_PER_WRITE: usize = 16;
+pub(super) const FRAMES_PER_WRITE: usize = 16;

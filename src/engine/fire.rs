@@ -8,13 +8,14 @@ use std::{
 use super::{
     Engine, Transport,
     calls::{Panicked, guard},
+    codec::Source,
     context::Context,
     core::{Core, Death, Slot, Stopping, Timer, TimerCall},
     next::Next,
     stream::{Stream, StreamId},
 };
 use crate::{
-    conn::{Conn, Ending, Output, Phase, millis},
+    conn::{Conn, Ending, NO_CODEC, Output, Phase, millis},
     error::CloseReason,
     http::{Refusal, Stage},
 };
@@ -54,9 +55,7 @@ impl<T: Transport> Engine<T> {
     fn fire_stream(&mut self, index: u32) {
         let now = self.core.now;
         let stopping = self.core.stopping;
-        let Some(conn) = self.core.conn(index) else { return };
-        let blocked = conn.output == Output::Blocked;
-        let Some(streaming) = conn.streaming() else { return };
+        let Some(streaming) = self.core.conn(index).and_then(Conn::streaming) else { return };
         if streaming.ending.is_some() {
             return;
         }
@@ -68,29 +67,44 @@ impl<T: Transport> Engine<T> {
             return self.core.end_stream_at(index, reason);
         }
         if streaming.tick_due() <= now {
-            let late_ms = now - streaming.tick_due();
-            let missed = streaming.schedule_next(now);
-            self.core.stats.ticks_missed += missed;
-            self.core.stats.tick_lateness_ms.add(late_ms);
-            // Armed again before the updater runs, which may then decide otherwise.
-            self.core.rearm(index);
-            if blocked {
-                self.core.stats.ticks_skipped += 1;
-            } else {
-                self.core.scratch.begin();
-                self.tick(index);
-                self.write_scratch(index, &[]);
-            }
-            return;
+            self.fire_tick(index);
         }
+        // Also behind a tick: one that sent nothing proves nothing.
+        self.keep_alive(index);
+    }
+
+    fn fire_tick(&mut self, index: u32) {
+        let now = self.core.now;
+        let Some(conn) = self.core.conn(index) else { return };
+        let blocked = conn.output == Output::Blocked;
+        let Some(streaming) = conn.streaming() else { return };
+        let late_ms = now - streaming.tick_due();
+        let missed = streaming.schedule_next(now);
+        self.core.stats.ticks_missed += missed;
+        self.core.stats.tick_lateness_ms.add(late_ms);
+        // Armed again before the updater runs, which may then decide otherwise.
+        self.core.rearm(index);
+        if blocked {
+            self.core.stats.ticks_skipped += 1;
+        } else {
+            self.core.scratch.begin();
+            self.tick(index);
+            self.write_scratch(index, &[]);
+        }
+    }
+
+    fn keep_alive(&mut self, index: u32) {
+        let now = self.core.now;
+        let Some(conn) = self.core.conn(index).filter(|conn| conn.is_live_stream()) else { return };
+        let (blocked, codec) = (conn.output == Output::Blocked, conn.codec);
+        let Some(streaming) = conn.streaming() else { return };
         if streaming.keep_alive_due() <= now {
             // While output waits for the client, a comment behind it would prove nothing.
             streaming.last_write = now;
             if !blocked {
                 self.core.stats.keep_alives += 1;
-                self.core.scratch.begin();
-                self.core.scratch.push_keep_alive();
-                self.write_scratch(index, &[]);
+                self.core.prepare_keep_alive(codec);
+                self.write_output(index, &[]);
             }
         }
         self.core.rearm(index);
@@ -143,19 +157,37 @@ impl<T: Transport> Engine<T> {
         *last_output = hash;
     }
 
-    /// Writes the scratch buffer, behind `head` if the stream is just born. What the socket does
-    /// not take waits in the outbox; an end that has been decided meanwhile leaves in the same write.
+    /// Writes the scratch buffer, compressed if the stream is, behind `head` if it is just born.
     pub(super) fn write_scratch(&mut self, index: u32, head: &[u8]) {
+        let Some(conn) = self.core.conn(index) else { return };
+        let codec = conn.codec;
+        if codec != NO_CODEC {
+            // At birth, the opening bytes of the coding are there already.
+            if head.is_empty() {
+                self.core.coded.begin();
+            }
+            self.core.code(codec, Source::Scratch);
+        }
+        self.write_output(index, head);
+    }
+
+    /// Writes what is in the buffer that fits the stream, plain or compressed. What the socket does
+    /// not take waits in the outbox; an end that has been decided meanwhile leaves in the same write.
+    fn write_output(&mut self, index: u32, head: &[u8]) {
         let Some(Slot::Conn(conn)) = self.core.slots.get_mut(index as usize) else { return };
         let Phase::Streaming(streaming) = &mut conn.phase else { return };
+        let output = match conn.codec {
+            NO_CODEC => &mut self.core.scratch,
+            _ => &mut self.core.coded,
+        };
         let bytes = match streaming.ending {
             Some(Ending::Abort) => return,
             // Behind its last frames, if it has topics; see `give_last_frames`.
             Some(Ending::Finish) if streaming.subscriptions.as_slice().is_empty() => {
                 streaming.ending = Some(Ending::Finished);
-                self.core.scratch.seal_last(conn.framing)
+                output.seal_last(conn.framing)
             }
-            _ => self.core.scratch.seal(conn.framing),
+            _ => output.seal(conn.framing),
         };
         if head.is_empty() && bytes.is_empty() {
             return;

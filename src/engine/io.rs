@@ -9,7 +9,7 @@ use super::{
     Engine, Transport,
     calls::guard,
     context::Context,
-    core::{Birth, Core, Slot, Stopping},
+    core::{Birth, Core, Remembered, Slot, Stopping},
     fanout::{Frames, Written},
     handler::Response,
     sse::Sse,
@@ -69,7 +69,7 @@ impl<T: Transport> Engine<T> {
     fn put_off(&mut self, index: u32) {
         if let Some(conn) = self.core.conn(index) {
             conn.input = Input::Waiting;
-            self.core.runnable.push_back(index);
+            self.core.put_off(index);
         }
     }
 
@@ -77,6 +77,9 @@ impl<T: Transport> Engine<T> {
     pub(super) fn run_put_off_input(&mut self) {
         for _ in 0..mem::take(&mut self.put_off_earlier) {
             let Some(index) = self.core.runnable.pop_front() else { return };
+            if let Some(conn) = self.core.conn(index) {
+                conn.is_put_off = false;
+            }
             self.receive(index, 0);
             // A FIN may lie behind what is read now: only an empty read ends this one.
             if self.core.conn(index).is_some_and(|conn| conn.input == Input::Waiting) {
@@ -103,7 +106,7 @@ impl<T: Transport> Engine<T> {
             if conn.outbox.len() > PIPELINED_OUTBOX_BYTES || requests_left == 0 {
                 reader.keep(input);
                 if requests_left == 0 {
-                    self.core.runnable.push_back(index);
+                    self.core.put_off(index);
                 }
                 return;
             }
@@ -140,7 +143,10 @@ impl<T: Transport> Engine<T> {
         let (handler, request, core) = (&mut self.handler, &mut self.request, &mut self.core);
         let response = guard("a handler", || handler.handle(request, &mut Context::new(core)));
         match response {
-            Ok(Response::Reply(reply)) => self.core.answer(index, reply, head),
+            Ok(Response::Reply(reply)) => {
+                let reply = self.core.compress_reply(reply, &self.request);
+                self.core.answer(index, reply, head);
+            }
             Ok(Response::Sse(sse)) => match sse.refusal() {
                 Some(reason) => {
                     log::error!("{} {}: {reason}", head.method, self.request.path().escape_debug());
@@ -164,7 +170,9 @@ impl<T: Transport> Engine<T> {
                             true => None,
                             false => last_event_id(&self.request),
                         };
-                        self.core.births.push_back(Birth::Stream { index, sse, last_event_id });
+                        let encoding = self.core.encoding_of(&self.request, &sse);
+                        let request = Remembered { last_event_id, encoding };
+                        self.core.births.push_back(Birth::Stream { index, sse, request });
                     }
                 }
             },
@@ -182,10 +190,11 @@ impl<T: Transport> Engine<T> {
             StreamFraming::Chunked => self.core.connection_behind(index, head),
             StreamFraming::UntilClose => Connection::Close,
         };
+        let encoding = self.core.encoding_of(&self.request, sse);
+        let lines = self.core.coding_lines(sse.header_lines.as_bytes(), encoding);
         let Some(Slot::Conn(conn)) = self.core.slots.get_mut(index as usize) else { return };
         let out = conn.outbox.bytes(&mut self.core.pool);
-        let lines = sse.header_lines.as_bytes();
-        encode_stream_head(out, &self.core.date, head.framing(), connection, lines);
+        encode_stream_head(out, &self.core.date, head.framing(), connection, &lines);
         self.core.finish_answer(index, connection);
     }
 
@@ -298,7 +307,7 @@ impl<T: Transport> Engine<T> {
                 let more = reader.has_kept() || conn.input == Input::Waiting;
                 *since = now;
                 if more {
-                    self.core.runnable.push_back(index);
+                    self.core.put_off(index);
                 }
                 self.core.rearm(index);
             }
@@ -314,7 +323,7 @@ impl<T: Transport> Engine<T> {
                     }
                     Goodbye::Fin if input == Input::Ended => self.core.release(index),
                     Goodbye::Fin => match transport.shutdown_write() {
-                        Ok(()) if input == Input::Waiting => self.core.runnable.push_back(index),
+                        Ok(()) if input == Input::Waiting => self.core.put_off(index),
                         Ok(()) => {}
                         Err(error) => self.lose(index, &error),
                     },

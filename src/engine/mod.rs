@@ -23,6 +23,8 @@
 //! returns, while its bytes are in the cache and its tick is on time.
 
 mod calls;
+mod codec;
+mod coded;
 mod config;
 mod context;
 mod core;
@@ -49,7 +51,7 @@ pub use self::{
     feed::Feed,
     handler::{Handler, Response},
     next::{Ending, IntoNext, Next},
-    sse::{Alignment, FirstTick, KeepAlive, Sse},
+    sse::{Alignment, Compress, FirstTick, KeepAlive, Sse},
     stats::{Closed, Histogram, Stats},
     stream::{Stream, StreamId},
 };
@@ -202,6 +204,7 @@ impl<T: Transport> Engine<T> {
         self.flush();
         self.core.topics.end_holds();
         self.core.stats.log_bytes = self.core.topics.log_bytes as u64;
+        self.core.stats.compression = self.core.compressor.stats();
         self.release();
     }
 

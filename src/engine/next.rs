@@ -92,6 +92,10 @@ impl<N: IntoNext> IntoNext for Result<N, BoxError> {
 ///   the server answers. The pause does not grow and has no jitter: a server that drops all its
 ///   streams at once sees all clients at once again. When the server cannot be reached, the pause
 ///   doubles up to 30 s, and after ten failures the client gives up.
+/// - What was sent a few milliseconds before a drop may be lost: when a connection is cut, browsers
+///   throw away what they have not handed to the page (Chromium 156: up to half of all events that
+///   left with the cut, none that left 5 ms earlier). The id that comes back is the last one that the
+///   page *saw*, so going on from there loses nothing.
 /// - The client writes an error to the page's console for each drop.
 ///
 /// An `EventSource` reconnects after either (Chromium after 3 s, Firefox after 5 s) until the page

@@ -49,6 +49,22 @@ impl Output {
         self.whole_bytes = self.buffer.len();
     }
 
+    /// Begins anew and lends the bytes, for somebody who appends compressed events.
+    pub(super) fn begin_bytes(&mut self) -> &mut Vec<u8> {
+        self.begin();
+        self.buffer.bytes_mut()
+    }
+
+    /// The bytes, to append more. Followed by [`mark_whole`](Self::mark_whole).
+    pub(super) fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        self.buffer.bytes_mut()
+    }
+
+    /// Everything so far may leave.
+    pub(super) fn mark_whole(&mut self) {
+        self.whole_bytes = self.buffer.len();
+    }
+
     pub(super) fn push_keep_alive(&mut self) {
         self.push_encoded(KEEP_ALIVE);
     }

@@ -6,7 +6,7 @@ use super::{
     Engine, Transport,
     calls::{Calls, Panicked, guard},
     context::Context,
-    core::{Birth, Core, Death, Slot, Stopping},
+    core::{Birth, Core, Death, Remembered, Slot, Stopping},
     fanout::LastFrames,
     next::Ending as AskedEnding,
     sse::{Alignment, FirstTick, KeepAlive, Sse},
@@ -28,8 +28,8 @@ impl<T: Transport> Engine<T> {
         loop {
             while let Some(birth) = self.core.births.pop_front() {
                 match birth {
-                    Birth::Stream { index, sse, last_event_id } => {
-                        self.open_stream(index, *sse, last_event_id.as_deref());
+                    Birth::Stream { index, sse, request } => {
+                        self.open_stream(index, *sse, &request);
                     }
                     Birth::Render { topic, timer } => self.render_now(topic, timer),
                     Birth::Timer { index, call } => {
@@ -53,7 +53,7 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    fn open_stream(&mut self, index: u32, sse: Sse, last_event_id: Option<&str>) {
+    fn open_stream(&mut self, index: u32, sse: Sse, request: &Remembered) {
         let core = &mut self.core;
         let generation = core.next_generation();
         let (now, stopping) = (core.now, core.stopping);
@@ -68,18 +68,24 @@ impl<T: Transport> Engine<T> {
         core.stats.streams += 1;
         core.stats.opened += 1;
 
-        let connection = match (conn.framing, conn.afterwards) {
+        let framing = conn.framing;
+        let connection = match (framing, conn.afterwards) {
             (StreamFraming::Chunked, Afterwards::ReadOn) => Connection::KeepAlive,
             _ => Connection::Close,
         };
         self.head_buffer.clear();
-        let lines = sse.header_lines.as_bytes();
-        encode_stream_head(&mut self.head_buffer, &core.date, conn.framing, connection, lines);
+        let lines = core.coding_lines(sse.header_lines.as_bytes(), request.encoding);
+        encode_stream_head(&mut self.head_buffer, &core.date, framing, connection, &lines);
 
+        core.coded.begin();
+        core.open_codec(index, request.encoding);
         core.scratch.begin();
         core.lent = Some(index);
         let id = StreamId { index, generation };
-        let last_seen = last_event_id.map(|id| core.topics.last_seen(&sse.subscriptions, id));
+        let last_seen = request
+            .last_event_id
+            .as_deref()
+            .map(|id| core.topics.last_seen(&sse.subscriptions, id));
         for (topic, join_at) in &sse.subscriptions {
             core.subscribe(id, topic, *join_at, last_seen);
         }
@@ -115,7 +121,7 @@ impl<T: Transport> Engine<T> {
         let Some(conn) = self.core.conn(index) else { return };
         match conn.input {
             Input::Drained => {}
-            Input::Waiting => self.core.runnable.push_back(index),
+            Input::Waiting => self.core.put_off(index),
             Input::Ended => self.core.end_stream_at(index, CloseReason::Disconnected),
         }
         self.core.rearm(index);
@@ -136,6 +142,7 @@ impl<T: Transport> Engine<T> {
             log::warn!("{id} of {}: {}", self.core.peer(index), reason.escape_debug());
         }
         self.core.leave_topics(index);
+        self.core.close_codec(index);
         let mut calls = std::mem::take(&mut self.calls[index as usize]);
         let hook = calls.hooks.as_mut().and_then(|hooks| hooks.on_disconnect.take());
         let core = &mut self.core;

@@ -51,6 +51,7 @@ pub struct Sse {
     pub(super) ending: Option<Ending>,
     pub(super) subscriptions: Vec<(Topic, JoinAt)>,
     pub(super) tag: Option<Arc<str>>,
+    pub(super) compress: Compress,
 }
 
 /// How a quiet stream is proven alive.
@@ -69,6 +70,25 @@ pub enum KeepAlive {
     Every(Duration),
     /// Never. Proxies and NAT boxes may then cut a quiet stream, and a vanished client is noticed
     /// only by the next event.
+    Off,
+}
+
+/// Whether a stream may be compressed.
+///
+/// A compressed stream whose history holds a secret (a token, another user's data) together with
+/// text that an attacker can choose gives the secret away by the length of its bytes (BREACH).
+/// Such streams must not be compressed.
+///
+/// ```
+/// use starwheel::{Compress, Sse};
+/// let stream = Sse::new().send("a token").compress(Compress::Off);
+/// # let _ = stream;
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compress {
+    /// With the coding that the client accepts and the server prefers; the default.
+    Negotiated,
+    /// Never.
     Off,
 }
 
@@ -126,6 +146,7 @@ impl Sse {
             ending: None,
             subscriptions: Vec::new(),
             tag: None,
+            compress: Compress::Negotiated,
         }
     }
 
@@ -169,7 +190,8 @@ impl Sse {
         self.subscribe_at(topic, JoinAt::Live)
     }
 
-    /// The same, with a choice where on the topic's log the stream starts.
+    /// The same, with a choice where on the topic's log the stream starts. A client that comes
+    /// back with a `Last-Event-ID` to a topic with a history goes on behind that instead.
     #[must_use]
     pub fn subscribe_at(mut self, topic: &Topic, join_at: JoinAt) -> Self {
         self.subscriptions.push((topic.clone(), join_at));
@@ -181,6 +203,13 @@ impl Sse {
     #[must_use]
     pub fn tag(mut self, tag: impl Into<Arc<str>>) -> Self {
         self.tag = Some(tag.into());
+        self
+    }
+
+    /// Whether the stream is compressed if the client wants that; see [`Compress`].
+    #[must_use]
+    pub fn compress(mut self, compress: Compress) -> Self {
+        self.compress = compress;
         self
     }
 

@@ -1,6 +1,6 @@
 //! What the engine counts. Plain integers, bumped where things happen; nothing is sampled.
 
-use crate::error::CloseReason;
+use crate::{compress::CompressionCounts, error::CloseReason};
 
 /// Figures of one reactor since its start.
 ///
@@ -57,6 +57,8 @@ pub struct Stats {
     pub log_bytes: u64,
     /// Gauge: commands of other threads that waited when the last turn began.
     pub queue_depth: u64,
+    /// What was compressed, and to what.
+    pub compression: CompressionCounts,
     /// Keep-alive comments sent.
     pub keep_alives: u64,
     /// Bytes read from clients.

@@ -16,9 +16,12 @@ use super::{
     stream::StreamId,
 };
 use crate::{
-    conn::{Conn, Subscription},
+    conn::{Conn, NO_CODEC, Subscription},
     sse::Encode,
-    topic::{Frame, History, JoinAt, LastSeen, Log, Resume, Retain, Topic, sequence_of},
+    topic::{
+        Allowed, Frame, History, JoinAt, LastSeen, Log, Previous, Resume, Retain, Topic,
+        sequence_of,
+    },
 };
 
 /// All topics that are in use.
@@ -58,6 +61,10 @@ pub(super) struct TopicState {
     /// Published since the present pass began.
     pub(super) unoffered_bytes: usize,
     pub(super) driver: Option<Driver>,
+    /// How many subscribers are compressed.
+    coded_subscribers: u32,
+    /// The last event, for the delta of the next; kept only while somebody needs it.
+    last: Option<Previous>,
     /// A timer looks once in a while whether an unused topic can be forgotten.
     watched: bool,
     last_use: u64,
@@ -131,6 +138,8 @@ impl Topics {
             held_behind: None,
             unoffered_bytes: 0,
             driver: None,
+            coded_subscribers: 0,
+            last: None,
             watched: false,
             last_use: now,
         };
@@ -279,12 +288,17 @@ impl TopicState {
 
 impl Core {
     /// Publishes one event. Returns the number of subscribers it will be offered to.
-    pub(super) fn publish(&mut self, topic: &Topic, event: &(impl Encode + ?Sized)) -> usize {
+    pub(super) fn publish(
+        &mut self,
+        topic: &Topic,
+        event: &(impl Encode + ?Sized),
+        compression: Allowed,
+    ) -> usize {
         let Some(index) = self.topic_to_publish_on(topic) else { return 0 };
         let mut aside = mem::take(&mut self.publish_buffer);
         aside.clear();
         aside.push(event);
-        let subscribers = self.publish_encoded(index, aside.as_bytes());
+        let subscribers = self.publish_encoded(index, aside.as_bytes(), compression);
         self.publish_buffer = aside;
         subscribers
     }
@@ -292,7 +306,7 @@ impl Core {
     /// Publishes events that another thread has encoded.
     pub(super) fn publish_bytes(&mut self, topic: &Topic, events: &[u8]) -> usize {
         match self.topic_to_publish_on(topic) {
-            Some(index) => self.publish_encoded(index, events),
+            Some(index) => self.publish_encoded(index, events, Allowed::Yes),
             None => 0,
         }
     }
@@ -307,7 +321,12 @@ impl Core {
         keeps.then(|| self.topics.open(topic, self.now))
     }
 
-    pub(super) fn publish_encoded(&mut self, index: u32, events: &[u8]) -> usize {
+    pub(super) fn publish_encoded(
+        &mut self,
+        index: u32,
+        events: &[u8],
+        compression: Allowed,
+    ) -> usize {
         let topics = &mut self.topics;
         let Some(state) = topics.states.get_mut(index as usize) else { return 0 };
         if events.is_empty() {
@@ -319,6 +338,13 @@ impl Core {
             History::Off => None,
         };
         let frame = Frame::new(topics.sequence, events, epoch, &mut topics.frame_scratch);
+        let frame = match compression {
+            Allowed::Yes => frame.with_previous(state.last.take()),
+            Allowed::No => frame.uncompressed(),
+        };
+        if state.coded_subscribers > 0 {
+            state.last = frame.as_previous();
+        }
         self.stats.published += 1;
         state.last_use = self.now;
         let subscribers = state.subscribers.len();
@@ -357,6 +383,7 @@ impl Core {
         let topics = &mut self.topics;
         let Some(state) = topics.states.get_mut(index as usize) else { return false };
         let Some(Slot::Conn(conn)) = self.slots.get_mut(id.index as usize) else { return false };
+        let codec = conn.codec;
         let Some(streaming) = conn.streaming() else { return false };
         if streaming.subscriptions.find(index).is_some() {
             return false;
@@ -377,6 +404,15 @@ impl Core {
         };
         let place = state.subscribers.len() as u32;
         state.subscribers.push(Subscriber { conn: id.index, cursor });
+        if codec != NO_CODEC {
+            state.coded_subscribers += 1;
+            if state.last.is_none() {
+                state.last = state.log.newest();
+            }
+            if let Some(codec) = self.codecs.get_mut(codec as usize) {
+                codec.share();
+            }
+        }
         state.last_use = self.now;
         streaming.subscriptions.add(Subscription { topic: index, place });
         let behind = state.log.last_sequence() > cursor;
@@ -423,10 +459,15 @@ impl Core {
     /// Takes a stream off a topic's list that has struck the topic off its own.
     fn leave_topic(&mut self, conn: u32, left: Subscription) {
         let (index, now) = (left.topic, self.now);
+        let is_coded = self.conn(conn).is_some_and(|conn| conn.codec != NO_CODEC);
         let Some(state) = self.topics.state(index) else { return };
         let Subscriber { conn: owner, cursor } = state.subscribers[left.place as usize];
         debug_assert_eq!(owner, conn);
         let moved = state.take_out(left.place as usize);
+        state.coded_subscribers -= u32::from(is_coded);
+        if state.coded_subscribers == 0 {
+            state.last = None;
+        }
         state.last_use = now;
         let driver = state.driver.filter(|_| state.subscribers.is_empty());
         for (subscriber, place) in moved.into_iter().flatten() {

@@ -276,6 +276,24 @@ impl Reply {
         Self::text_error(500, Body::from("the server failed to answer; its log says why"))
     }
 
+    /// True for text of some length that is not compressed already.
+    pub(crate) fn is_worth_compressing(&self, body_bytes_min: usize) -> bool {
+        let content_type = self.content_type.as_deref().unwrap_or_default();
+        self.body().len() >= body_bytes_min.max(1)
+            && TEXTUAL.iter().any(|start| content_type.starts_with(start))
+            && self.header_value("content-encoding").is_none()
+    }
+
+    /// Says that the body depends on what the client accepts, and replaces it if it was compressed.
+    pub(crate) fn coded(mut self, coded: Option<(&str, Vec<u8>)>) -> Self {
+        self.lines.push("Vary", "Accept-Encoding");
+        if let Some((coding, body)) = coded {
+            self.lines.push("Content-Encoding", coding);
+            self.body = body.into();
+        }
+        self
+    }
+
     fn whole(status: u16, content_type: &'static str, body: Body) -> Self {
         let content_type = Some(Cow::Borrowed(content_type));
         Self { content_type, body, ..Self::status(status) }
@@ -332,6 +350,9 @@ impl From<io::Error> for Reply {
 
 const CONTENT_TYPE: &str = "Content-Type";
 const TEXT: &str = "text/plain; charset=utf-8";
+/// Beginnings of the media types that compress well; images and archives do not.
+const TEXTUAL: [&str; 5] =
+    ["text/", "application/json", "application/javascript", "application/xml", "image/svg+xml"];
 
 #[cfg(test)]
 mod tests;

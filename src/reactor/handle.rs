@@ -22,6 +22,9 @@ use crate::{
 
 /// A way into a reactor from any thread: cheap to clone, `Send` and `Sync`.
 ///
+/// [`publish`](Self::publish) is how events from outside reach all clients. [`run`](Self::run) is
+/// for everything else, such as an event for the streams of one user.
+///
 /// Commands wait in a bounded queue and run in step 2 of the next turn, in the order in which
 /// they came. Nothing here ever blocks; a queue that is full gives the command back. Waking a
 /// sleeping reactor costs one system call, an awake one none.
@@ -92,6 +95,21 @@ impl Handle {
 
     /// Runs a closure on the reactor thread.
     ///
+    /// ```
+    /// # use starwheel::Handle;
+    /// /// Tells all windows of one user, whose streams carry the user's name as their tag.
+    /// fn tell(handle: &Handle, user: String, text: String) {
+    ///     let queued = handle.run(move |cx| {
+    ///         for id in cx.tagged(&user) {
+    ///             cx.send(id, &text);
+    ///         }
+    ///     });
+    ///     if queued.is_err() {
+    ///         log::warn!("the reactor is overloaded");
+    ///     }
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// [`Full`] with the closure when 65,536 commands wait already, or the reactor has stopped or
     /// is gone.
@@ -102,8 +120,9 @@ impl Handle {
         self.shared.push_with(call, |call| Command::Run(Box::new(call)))
     }
 
-    /// Publishes an event to all subscribers of a topic. It is encoded on the calling thread; the
-    /// reactor appends it to the topic's log and writes the sockets.
+    /// Publishes an event to all subscribers of a topic, from any thread, without ever blocking.
+    /// It is encoded on the calling thread; the reactor appends it to the topic's log and writes
+    /// the sockets.
     ///
     /// Events of one thread on one topic arrive in the order of publishing. When fan-out cannot
     /// keep up, the reactor takes nothing more from the queue until it can; the queue fills, and

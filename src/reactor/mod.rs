@@ -257,7 +257,8 @@ impl Reactor {
     /// How long the next turn may wait at most: zero if it has work to do already, `None` if only
     /// a client or a handle can cause any, or if the reactor has stopped.
     ///
-    /// On Linux the descriptor of [`as_fd`](AsFd::as_fd) becomes readable by then of itself.
+    /// On Linux the descriptor of [`as_fd`](AsFd::as_fd) becomes readable by then of itself; not
+    /// if it is zero, because then there is nothing to wait for.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {
         if self.is_stopped() {
@@ -393,7 +394,8 @@ impl Reactor {
             self.busy = true;
         }
         match self.next_deadline_ms() {
-            Some(deadline_ms) if !self.busy => {
+            // With work left there is no sleep to be woken from.
+            Some(deadline_ms) if !self.busy && !self.engine.has_pending() => {
                 self.alarm.set(deadline_ms, self.clock.until(deadline_ms))
             }
             _ => Ok(()),

@@ -72,6 +72,8 @@ impl Socket {
     /// re-armed, so a connection costs one `epoll_ctl` in its life.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
+        #[cfg(target_vendor = "apple")]
+        self.as_socket().set_nosigpipe(true)?;
         match self {
             Self::Tcp(stream) => stream.register(registry, token, interest),
             Self::Unix(stream) => stream.register(registry, token, interest),
@@ -79,8 +81,8 @@ impl Socket {
     }
 }
 
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+#[cfg(not(target_vendor = "apple"))]
 const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
-/// Elsewhere the standard library has set `SO_NOSIGPIPE` on the socket.
-#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+/// There, sockets are told once instead, in `register`.
+#[cfg(target_vendor = "apple")]
 const NO_SIGNAL: i32 = 0;

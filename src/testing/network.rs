@@ -287,7 +287,8 @@ impl Drop for SimulatedSocket {
         let state = &mut inner.wires[self.wire];
         state.closed = true;
         let unread = !state.to_server.is_empty();
-        let end = if state.resets_on_close || unread { ServerEnd::Reset } else { ServerEnd::Fin };
+        let reset = state.resets_on_close || state.reset || unread;
+        let end = if reset { ServerEnd::Reset } else { ServerEnd::Fin };
         state.server_end.get_or_insert(end);
     }
 }

@@ -1,8 +1,9 @@
 //! The log of one topic: frames in order, a bound, and where cursors stand.
 
-use std::{collections::VecDeque, fmt::Write, sync::Arc};
+use std::{cell::OnceCell, collections::VecDeque, fmt::Write, sync::Arc};
 
 use super::{History, Retain, TopicOptions};
+use crate::compress::{Compressor, Encoding};
 use crate::http::{CHUNK_END, StreamFraming, chunk_header};
 use crate::sse::id_place;
 
@@ -16,6 +17,32 @@ pub(crate) struct Frame {
     header_bytes: u8,
     /// An id that the publisher has chosen.
     own_id: Option<Box<str>>,
+    /// The event before it on its topic, kept for as long as a delta may be made against it.
+    previous: Option<Previous>,
+    compression: Allowed,
+    /// Compressed forms, made when the first subscriber needs them and shared by all others.
+    forms: OnceCell<Box<Forms>>,
+}
+
+/// An earlier frame's bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct Previous {
+    sequence: u64,
+    bytes: Arc<[u8]>,
+    header_bytes: u8,
+}
+
+/// Whether an event may be compressed, and referred to by others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Allowed {
+    Yes,
+    No,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Forms {
+    keys: [OnceCell<Arc<[u8]>>; 3],
+    deltas: [OnceCell<Arc<[u8]>>; 3],
 }
 
 /// The frames of one topic that may still be needed, oldest first.
@@ -70,11 +97,89 @@ impl Frame {
                 scratch.extend_from_slice(events);
             }
         }
-        let mut header = [0; 18];
-        // An empty event would be an empty chunk, which ends the stream; it is never framed.
-        let header_bytes = chunk_header(scratch.len(), &mut header);
-        let parts = [&header[..header_bytes], scratch, CHUNK_END];
-        Self { sequence, bytes: parts.concat().into(), header_bytes: header_bytes as u8, own_id }
+        let (bytes, header_bytes) = chunk(scratch);
+        Self {
+            sequence,
+            bytes,
+            header_bytes,
+            own_id,
+            previous: None,
+            compression: Allowed::Yes,
+            forms: OnceCell::new(),
+        }
+    }
+
+    /// Allows a delta against the event before.
+    pub(crate) fn with_previous(mut self, previous: Option<Previous>) -> Self {
+        self.previous = previous;
+        self
+    }
+
+    /// Sends this event as it is, and lets no other refer to it.
+    pub(crate) fn uncompressed(mut self) -> Self {
+        self.compression = Allowed::No;
+        self
+    }
+
+    /// This event as the one before the next; `None` if nothing may refer to it.
+    pub(crate) fn as_previous(&self) -> Option<Previous> {
+        (self.compression == Allowed::Yes).then(|| Previous {
+            sequence: self.sequence,
+            bytes: Arc::clone(&self.bytes),
+            header_bytes: self.header_bytes,
+        })
+    }
+
+    /// True if a delta of this event refers to the event with that sequence.
+    pub(crate) fn follows(&self, sequence: u64) -> bool {
+        self.previous.as_ref().is_some_and(|previous| previous.sequence == sequence)
+    }
+
+    /// The event so that a decoder understands it whatever it has seen before.
+    pub(crate) fn key(&self, encoding: Encoding, compressor: &mut Compressor) -> Arc<[u8]> {
+        let make = || {
+            let mut out = compressor.reset(encoding).to_vec();
+            match self.compression {
+                Allowed::Yes => compressor.key(encoding, self.events(), &mut out),
+                Allowed::No => compressor.raw(encoding, self.events(), &mut out),
+            }
+            chunk(&out).0
+        };
+        let forms = self.forms.get_or_init(Box::default);
+        match form_index(encoding).and_then(|index| forms.keys.get(index)) {
+            Some(key) => Arc::clone(key.get_or_init(make)),
+            None => Arc::clone(&self.bytes),
+        }
+    }
+
+    /// The event as what has changed since the one before. With a `tail`, which the stream alone
+    /// was sent since then, the delta is made for it alone.
+    pub(crate) fn delta(
+        &self,
+        encoding: Encoding,
+        compressor: &mut Compressor,
+        tail: &[u8],
+    ) -> Arc<[u8]> {
+        let (Some(previous), Allowed::Yes) = (&self.previous, self.compression) else {
+            return self.key(encoding, compressor);
+        };
+        let mut make = |history: &[u8]| {
+            let mut out = Vec::new();
+            compressor.delta(encoding, history, self.events(), &mut out);
+            chunk(&out).0
+        };
+        if !tail.is_empty() {
+            return make(&[previous.events(), tail].concat());
+        }
+        let forms = self.forms.get_or_init(Box::default);
+        match form_index(encoding).and_then(|index| forms.deltas.get(index)) {
+            Some(delta) => Arc::clone(delta.get_or_init(|| make(previous.events()))),
+            None => Arc::clone(&self.bytes),
+        }
+    }
+
+    fn events(&self) -> &[u8] {
+        self.framed(StreamFraming::UntilClose)
     }
 
     /// The bytes as a stream of this framing carries them.
@@ -85,6 +190,30 @@ impl Frame {
                 &self.bytes[self.header_bytes.into()..self.bytes.len() - CHUNK_END.len()]
             }
         }
+    }
+}
+
+impl Previous {
+    fn events(&self) -> &[u8] {
+        &self.bytes[self.header_bytes.into()..self.bytes.len() - CHUNK_END.len()]
+    }
+}
+
+/// Frames bytes as one chunk; also tells how long its header is. An empty event would be an empty
+/// chunk, which ends the stream; it is never framed.
+fn chunk(bytes: &[u8]) -> (Arc<[u8]>, u8) {
+    let mut header = [0; 18];
+    let header_bytes = chunk_header(bytes.len(), &mut header);
+    let framed = [&header[..header_bytes], bytes, CHUNK_END].concat();
+    (framed.into(), header_bytes as u8)
+}
+
+fn form_index(encoding: Encoding) -> Option<usize> {
+    match encoding {
+        Encoding::Zstd => Some(0),
+        Encoding::Brotli => Some(1),
+        Encoding::Gzip => Some(2),
+        Encoding::Identity => None,
     }
 }
 
@@ -107,6 +236,11 @@ impl Log {
         debug_assert!(frame.sequence > self.last_sequence(), "sequences grow");
         self.bytes += frame.bytes.len();
         self.frames.push_back(frame);
+    }
+
+    /// The newest frame, as the one before the next.
+    pub(crate) fn newest(&self) -> Option<Previous> {
+        self.frames.back().and_then(Frame::as_previous)
     }
 
     /// The sequence of the newest frame; of the log's beginning while it is empty.

@@ -19,13 +19,21 @@
 
 mod log;
 
-pub(crate) use log::{Frame, LastSeen, Log, Resume, sequence_of};
+pub(crate) use log::{Allowed, Frame, LastSeen, Log, Previous, Resume, sequence_of};
 
 use std::{fmt, sync::Arc};
 
 use crate::sse::{Encode, EventBuffer, EventError, EventName};
 
-/// A named stream of events that any number of streams subscribe to.
+/// A named series of events that any number of streams subscribe to: how events from outside
+/// reach all clients.
+///
+/// * Streams subscribe when they open, with [`Sse::subscribe`](crate::Sse::subscribe), or at any
+///   time with [`Stream::subscribe`](crate::Stream::subscribe).
+/// * Anybody publishes: other threads with [`Handle::publish`](crate::Handle::publish), handlers,
+///   updaters and hooks with [`Context::publish`](crate::Context::publish). An event is encoded
+///   once, however many get it.
+/// * [`Context::drive`](crate::Context::drive) has a closure render it once for all.
 ///
 /// The name is what identifies it: two values with one name are one topic, and making one costs
 /// an allocation and nothing else, so `Topic::new(format!("room-{id}"))` in a handler is fine.
@@ -137,7 +145,8 @@ impl Topic {
     /// Keeps up to `events` events and `bytes` bytes, gives each event an id, and honours
     /// `Last-Event-ID` (or the query parameters `last_event_id` and `lastEventID`, for clients that
     /// cannot set the header): a client that comes back gets exactly what it has missed, or a
-    /// [gap event](Self::gap_event) if that is no longer known.
+    /// [gap event](Self::gap_event) if that is no longer known. It is kept in memory, so an id of
+    /// an earlier process is never known.
     ///
     /// One id says what a stream has seen of all its topics. An event that brings an
     /// [id of its own](crate::Event::id) keeps it; such ids must differ from each other, because
@@ -154,7 +163,14 @@ impl Topic {
     }
 
     /// Bounds the log: how far a slow subscriber may fall behind. The bytes are those of encoded
-    /// events, each with some 20 bytes of framing; the newest event is kept whatever its size.
+    /// events as they are sent, some 30 for framing and id included; the newest event is kept
+    /// whatever its size.
+    ///
+    /// ```
+    /// use starwheel::Topic;
+    /// let prices = Topic::new("prices").log(64, 16 * 1024);
+    /// # let _ = prices;
+    /// ```
     #[must_use]
     pub fn log(self, events: usize, bytes: usize) -> Self {
         self.with(|options| {
@@ -183,7 +199,8 @@ impl Topic {
     }
 
     /// Names the event that tells a client of events it has missed for good; `gap` by default. Its
-    /// data is the topic's name. The client should load the whole state again.
+    /// data is the topic's name. The client should load the whole state again. Pages of Datastar
+    /// are told, as a `datastar-fetch` DOM event, only of names that start with `datastar`.
     ///
     /// ```
     /// use starwheel::Topic;

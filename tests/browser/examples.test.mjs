@@ -1,7 +1,7 @@
 // The examples, as a visitor uses them.
 
 import assert from 'node:assert/strict'
-import { test, textBecomes, textsOf } from './harness.mjs'
+import { lineTo, test, textBecomes, textsBecome, textsOf } from './harness.mjs'
 
 const DATASTAR = { needs: 'datastar' }
 
@@ -32,7 +32,8 @@ test('counter: a click in one page counts in all', 'counter', async ({ open, sho
   const first = await open('/')
   const second = await open('/')
   await textBecomes(first, '#visitors', '2')
-  await first.click('#more')
+  const [command] = await Promise.all([first.waitForResponse(/\/add/), first.click('#more')])
+  assert.equal(command.status(), 204)
   await textBecomes(second, '#count', '1')
   await second.fill('#step', '7')
   await second.click('#more')
@@ -116,3 +117,206 @@ test('script: scripts run once each and leave nothing behind', 'script', async (
   await textsOf(page, '#rockets', 2)
   await shot(page, 'script')
 }, DATASTAR)
+
+test('broadcast: all tabs get every event, also those before they came', 'broadcast', async ({ open, shot }) => {
+  const first = await open('/')
+  await textBecomes(first, '#viewers', '1')
+  const second = await open('/')
+  await textBecomes(first, '#viewers', '2')
+  await textBecomes(second, '#viewers', '2')
+  assert.equal(await second.evaluate('ticks.length'), 300)
+  const [seen, seenToo] = await Promise.all([first, second].map((page) => page.evaluate(() => new Promise((resolve) => {
+    const seen = []
+    new MutationObserver(() => {
+      const [tick, ...prices] = [...document.querySelectorAll('#tick, .price')].map((element) => element.textContent)
+      if (tick !== seen.at(-1)?.tick && seen.push({ tick, prices: prices.join(' ') }) === 15) resolve(seen)
+    }).observe(document.body, { subtree: true, childList: true })
+  }))))
+  for (const { tick, prices } of seen) assert.match(`${tick}: ${prices}`, /^\d+: (\d+\.\d\d ?){6}$/)
+  for (const ticks of [seen, seenToo]) {
+    assert.deepEqual(ticks.map(({ tick }) => Number(tick)), ticks.map((_, n) => Number(ticks[0].tick) + n))
+  }
+  const both = seen.filter(({ tick }) => seenToo.some((other) => other.tick === tick))
+  assert.ok(both.length > 5, `${both.length} ticks in common`)
+  assert.deepEqual(both, seenToo.filter(({ tick }) => both.some((other) => other.tick === tick)))
+  assert.ok(new Set(seen.map(({ prices }) => prices)).size > 5, 'prices move')
+  await shot(first, 'broadcast')
+  await second.close()
+  await textBecomes(first, '#viewers', '1')
+})
+
+test('chat: messages, history and presence', 'chat', async ({ open, shot }) => {
+  const anna = await join(await open('/'), 'Anna')
+  await textsBecome(anna, '#people li', ['Anna'])
+  const ben = await join(await open('/'), 'Ben')
+  for (const page of [anna, ben]) await textsBecome(page, '#people li', ['Anna', 'Ben'])
+  await textBecomes(anna, '#people b', '2')
+
+  await say(anna, 'Good evening!')
+  for (const page of [anna, ben]) await textsBecome(page, '#log p', ['Good evening!'])
+  assert.equal(await anna.inputValue('#text'), '')
+  await say(ben, 'Hello Anna. Is it you who left the kettle on?')
+  await say(anna, 'It whistles when it is done.\nThat is the point of it.')
+  const said = ['Good evening!', 'Hello Anna. Is it you who left the kettle on?', 'It whistles when it is done.\nThat is the point of it.']
+  for (const page of [anna, ben]) await textsBecome(page, '#log p', said)
+  await textsBecome(anna, '#log .mine p', [said[0], said[2]])
+  await textsBecome(ben, '#log .mine p', [said[1]])
+
+  const late = await join(await open('/'), 'Clara')
+  await textsBecome(late, '#log p', said)
+  await textsBecome(late, '#log b', ['Anna', 'Ben', 'Anna'])
+  for (const page of [anna, ben, late]) await textsBecome(page, '#people li', ['Anna', 'Ben', 'Clara'])
+  await say(late, 'I have just come in and read it all.')
+  await textBecomes(anna, '#log li:last-child p', 'I have just come in and read it all.')
+  await shot(anna, 'chat')
+
+  const again = await join(await open('/'), 'Anna')
+  await textBecomes(again, '#people b', '3')
+  await late.close()
+  await textsBecome(anna, '#people li', ['Anna', 'Ben'])
+  await again.close()
+  await ben.close()
+  await textsBecome(anna, '#people li', ['Anna'])
+  await textBecomes(anna, '#people b', '1')
+}, DATASTAR)
+
+test('chat: whatever is typed is text', 'chat', async ({ open, shot, url }) => {
+  const names = ['"><b id="leak">\'', '<script>leak=1</script>']
+  const pages = []
+  for (const name of names) pages.push(await join(await open('/'), name))
+  const texts = [
+    '<script>leak = 2</script><img src="x" onerror="leak = 3">',
+    '</p></li><b id="leak"> "quotes" \'and\' &amp; &lt;',
+    'two\ndata: elements <b id="leak">\n\nevent: datastar-patch-elements\n: lines',
+    '${leak = 4} {{leak}} $name @get("/leak")',
+  ]
+  for (const [n, text] of texts.entries()) await say(pages[n % 2], text)
+  for (const page of pages) {
+    await textsBecome(page, '#log p', texts)
+    await textsBecome(page, '#log b', [...names, ...names])
+    await textsBecome(page, '#people li', names)
+    assert.equal(await page.locator('#leak').count(), 0)
+    assert.equal(await page.evaluate(() => window.leak), undefined)
+  }
+  await textsBecome(pages[0], '#log .mine p', [texts[0], texts[2]])
+  await shot(pages[0], 'chat-hostile')
+
+  for (const body of [{ name: 'Anna' }, { name: 'Anna', text: ' ' }, { name: 'Anna', text: 'x'.repeat(501) }, { text: 'x' }, { name: 7, text: 'x' }]) {
+    assert.equal((await post(`${url}/say`, body)).status, 400)
+  }
+}, DATASTAR)
+
+test('chat: a lost connection misses nothing and repeats nothing', 'chat', async ({ open, url }) => {
+  const line = await lineTo(url)
+  try {
+    const page = await open('/')
+    await page.goto(line.url)
+    await join(page, 'Anna')
+    const said = []
+    const sayElsewhere = async (text) => {
+      said.push(text)
+      assert.equal((await post(`${url}/say`, { name: 'Ben', text })).status, 204)
+    }
+    await sayElsewhere('before')
+    await textsBecome(page, '#log p', said)
+
+    line.cut()
+    await sayElsewhere('while it was cut')
+    await sayElsewhere('and once more')
+    line.mend()
+    await textsBecome(page, '#log p', said)
+    await sayElsewhere('after')
+    await textsBecome(page, '#log p', said)
+    await textsBecome(page, '#people li', ['Anna'])
+
+    // As after a restart of the server: the id is unknown, so the page is told to start over.
+    let resumed = 0
+    await page.route('**/chat?*', (route) => {
+      const headers = { ...route.request().headers() }
+      if (headers['last-event-id'] && resumed++ === 0) headers['last-event-id'] = 'of another life'
+      return route.continue({ headers })
+    })
+    line.cut()
+    await sayElsewhere('lost')
+    line.mend()
+    await textsBecome(page, '#log p', said)
+    await sayElsewhere('and found')
+    await textsBecome(page, '#log p', said)
+    await textsBecome(page, '#people li', ['Anna'])
+    assert.equal(resumed, 1)
+  } finally {
+    line.close()
+  }
+}, { ...DATASTAR, expects: /Datastar failed to reach|network error|Failed to fetch|net::ERR_/ })
+
+test('rooms: what is drawn in one is seen there and nowhere else', 'rooms', async ({ open, shot, url }) => {
+  const [anna, ben, clara] = [await open('/'), await open('/rooms/garden'), await open('/rooms/kitchen')]
+  assert.equal(new URL(anna.url()).pathname, '/rooms/garden')
+  for (const page of [anna, ben, clara]) await textsBecome(page, '#rooms li', ['attic 0', 'garden 2', 'kitchen 1'])
+  await textsBecome(clara, '#rooms [aria-current]', ['kitchen 1'])
+
+  const petals = (t) => .2 + .1 * Math.cos(5 * t)
+  await draw(anna, (t) => [.5 + .75 * petals(t) * Math.cos(t), .4 + petals(t) * Math.sin(t)])
+  await painted(ben)
+  await draw(ben, (t) => [.1 + t / 8, .87 + .05 * Math.sin(9 * t)])
+  const late = await open('/rooms/garden')
+  await painted(late)
+  // What comes first is there first: behind this stroke nothing of the garden can be on its way.
+  const strokes = (room, body) => post(`${url}/rooms/${room}/strokes`, body)
+  assert.equal((await strokes('kitchen', [40, 0, 5, 1600, 5])).status, 204)
+  await painted(clara)
+  assert.equal(await inkBelowTheTop(clara), 0)
+  assert.ok(await inkBelowTheTop(late) > 0)
+  await textsBecome(late, '#rooms [aria-current]', ['garden 3'])
+  await shot(late, 'rooms')
+
+  await clara.fill('[name=room]', 'cellar')
+  await clara.press('[name=room]', 'Enter')
+  await textsBecome(anna, '#rooms li', ['attic 0', 'cellar 1', 'garden 3', 'kitchen 0'])
+  await textsBecome(clara, '#rooms [aria-current]', ['cellar 1'])
+  await late.close()
+  await textsBecome(anna, '#rooms li', ['attic 0', 'cellar 1', 'garden 2', 'kitchen 0'])
+
+  for (const [room, body] of [['garden', ['"']], ['garden', [-1]], ['garden', Array(256).fill(1)], ['Garden', [1]], ['attic', [1]]]) {
+    assert.equal((await strokes(room, body)).status, 400, `${room} ${body}`)
+  }
+})
+
+async function join(page, name) {
+  await page.fill('#name', name)
+  await page.press('#name', 'Enter')
+  await page.waitForSelector('#people li')
+  return page
+}
+
+async function say(page, text) {
+  await page.fill('#text', text)
+  const answered = page.waitForResponse('**/say')
+  await page.press('#text', 'Enter')
+  assert.equal((await answered).status(), 204)
+}
+
+const post = (url, body) =>
+  fetch(url, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) })
+
+/** Draws a curve with the mouse: `place` gives the point at a time from 0 to a full circle, in shares of the wall. */
+async function draw(page, place) {
+  await page.bringToFront() // browsers give a tab in the background one movement a second
+  const wall = await page.locator('#wall').boundingBox()
+  const move = (t) => {
+    const [x, y] = place(t)
+    return page.mouse.move(wall.x + x * wall.width, wall.y + y * wall.height)
+  }
+  await move(0)
+  await page.mouse.down()
+  for (let t = 0; t < 2 * Math.PI; t += .05) await move(t)
+  await page.mouse.up()
+}
+
+/** Waits until something is painted on the wall. */
+const painted = (page) => page.waitForFunction(() =>
+  pen.getImageData(0, 0, wall.width, wall.height).data.some((value) => value > 0))
+
+/** How many bytes of colour there are below the uppermost 20 lines. */
+const inkBelowTheTop = (page) => page.evaluate(() =>
+  pen.getImageData(0, 20, wall.width, wall.height - 20).data.filter((value) => value > 0).length)

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { connect, createServer } from 'node:net'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -42,6 +43,43 @@ export async function textBecomes(page, selector, text) {
       const now = await page.textContent(selector, { timeout: 100 }).catch(() => 'missing')
       throw new Error(`${selector} is ${now}, not ${text}`, { cause: error })
     })
+}
+
+/** Waits until the elements that match a selector show these texts, in order. */
+export async function textsBecome(page, selector, texts) {
+  await page.waitForFunction(([selector, texts]) =>
+    JSON.stringify([...document.querySelectorAll(selector)].map((element) => element.textContent.trim())) === texts,
+  [selector, JSON.stringify(texts)])
+    .catch(async (error) => {
+      const now = await page.locator(selector).allTextContents().catch(() => 'missing')
+      throw new Error(`${selector} are ${JSON.stringify(now)}, not ${JSON.stringify(texts)}`, { cause: error })
+    })
+}
+
+/** A line to a server that can be cut: connections break, and new ones fail until it is mended. */
+export async function lineTo(url) {
+  const { hostname, port } = new URL(url)
+  const ends = new Set()
+  let isCut = false
+  const line = createServer((client) => {
+    if (isCut) return client.resetAndDestroy()
+    const server = connect(port, hostname)
+    for (const [end, other] of [[client, server], [server, client]]) {
+      ends.add(end)
+      end.on('error', () => {}).on('close', () => { ends.delete(end); other.destroy() }).pipe(other)
+    }
+  })
+  await once(line.listen(0, '127.0.0.1'), 'listening')
+  const cut = () => {
+    isCut = true
+    for (const end of ends) end.resetAndDestroy()
+  }
+  return {
+    url: `http://127.0.0.1:${line.address().port}/`,
+    cut,
+    mend: () => { isCut = false },
+    close: () => { cut(); line.close() },
+  }
 }
 
 /** Runs one test with a server and a browser profile of its own. */

@@ -11,7 +11,7 @@ use starwheel::{CloseReason, Router, Sse, StreamId};
 
 use crate::{
     client::{Client, PATIENCE, get},
-    routes,
+    listening, routes,
     server::Server,
 };
 
@@ -42,6 +42,39 @@ fn a_client_that_half_closes_behind_its_request_gets_its_answer() {
     client.request("/hello");
     client.half_close();
     assert!(client.rest().ends_with("hello"));
+}
+
+#[test]
+fn a_client_that_pipelines_and_half_closes_gets_all_its_answers() {
+    let server = Server::serving(routes);
+    let mut client = Client::connect(server.address);
+    client.send(get("/hello").repeat(500));
+    client.half_close();
+    assert_eq!(client.rest().matches("\r\n\r\nhello").count(), 500);
+}
+
+#[test]
+fn a_client_that_pipelines_without_end_never_gets_more_than_its_share_of_a_turn() {
+    let (mut reactor, address) = listening();
+    let requests = 10_000;
+    let flood = thread::spawn(move || {
+        let mut client = Client::connect(address);
+        let mut writing = client.socket().try_clone().unwrap();
+        let writer =
+            thread::spawn(move || writing.write_all(get("/hello").repeat(requests).as_bytes()));
+        (0..requests).for_each(|_| assert_eq!(client.answer().body, "hello"));
+        writer.join().unwrap().unwrap();
+    });
+    let mut most = 0;
+    while reactor.stats().requests < requests as u64 {
+        let before = reactor.stats().requests;
+        reactor.turn(Some(Duration::from_millis(100))).unwrap();
+        most = most.max(reactor.stats().requests - before);
+    }
+    crate::turn_until_quiet(&mut reactor);
+    flood.join().unwrap();
+    // 64 of what was kept, and 64 of what was read.
+    assert!(most <= 128, "{most} requests in one turn");
 }
 
 #[test]

@@ -59,6 +59,11 @@ impl Client<TcpStream> {
         self.socket.shutdown(Shutdown::Write).unwrap();
     }
 
+    /// The same, if the server has not ended the connection already.
+    pub(crate) fn half_close_if_open(&mut self) {
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+
     /// Goes away with a reset instead of a FIN.
     pub(crate) fn reset(self) {
         SockRef::from(&self.socket).set_linger(Some(Duration::ZERO)).unwrap();
@@ -80,6 +85,11 @@ impl<S: Read + Write> Client<S> {
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.socket.write_all(bytes.as_ref()).expect("the server takes it");
+    }
+
+    /// Sends what the server, which may have ended the connection already, still takes.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.socket.write_all(bytes)
     }
 
     pub(crate) fn request(&mut self, path: &str) {

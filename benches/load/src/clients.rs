@@ -95,11 +95,7 @@ impl Clients {
                 .into());
             }
             // Sleeping would round the spacing up to whole milliseconds.
-            let wait = if opened < count {
-                Duration::ZERO
-            } else {
-                Duration::from_millis(10)
-            };
+            let wait = if opened < count { Duration::ZERO } else { Duration::from_millis(10) };
             self.turn(wait, request.as_bytes(), &mut on_arrival)?;
             if self.lost > 0 {
                 return Err("the server ended a stream while others were being opened".into());
@@ -114,13 +110,27 @@ impl Clients {
         end: Instant,
         mut on_arrival: impl FnMut(Arrival),
     ) -> Result<()> {
-        loop {
+        self.run_while(end, |arrival| {
+            on_arrival(arrival);
+            true
+        })
+    }
+
+    /// Reads what arrives while `on_arrival` says that there is more to come, until `end`.
+    pub(crate) fn run_while(
+        &mut self,
+        end: Instant,
+        mut on_arrival: impl FnMut(Arrival) -> bool,
+    ) -> Result<()> {
+        let mut more = true;
+        while more {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(());
             }
-            self.turn(left, b"", &mut on_arrival)?;
+            self.turn(left, b"", &mut |arrival| more &= on_arrival(arrival))?;
         }
+        Ok(())
     }
 
     fn connect(&mut self) -> Result<()> {
@@ -141,11 +151,7 @@ impl Clients {
             Token(index),
             Interest::READABLE | Interest::WRITABLE,
         )?;
-        self.clients.push(Client {
-            socket,
-            response: Response::new(),
-            phase: Phase::Connecting,
-        });
+        self.clients.push(Client { socket, response: Response::new(), phase: Phase::Connecting });
         self.opening += 1;
         Ok(())
     }
@@ -168,9 +174,7 @@ impl Clients {
                 if !event.is_writable() {
                     continue;
                 }
-                client
-                    .send(request)
-                    .map_err(|error| format!("stream {index}: {error}"))?;
+                client.send(request).map_err(|error| format!("stream {index}: {error}"))?;
             }
             client
                 .read(index, &mut self.buffer, on_arrival)
@@ -216,11 +220,7 @@ impl Client {
                     let arrived_ns = unix_ns();
                     self.response
                         .feed(&buffer[..length], |sent_ns| {
-                            on_arrival(Arrival {
-                                stream,
-                                sent_ns,
-                                arrived_ns,
-                            })
+                            on_arrival(Arrival { stream, sent_ns, arrived_ns })
                         })
                         .map_err(|error| format!("unexpected answer: {error:?}"))?;
                     self.phase = match &self.response {
@@ -243,9 +243,7 @@ impl Client {
 }
 
 pub(crate) fn unix_ns() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_nanos() as u64)
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
 /// Each stream comes from an address of its own, as real clients do: no pair of addresses runs

@@ -3,13 +3,45 @@
 use std::{
     env,
     io::Write,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use crate::{Result, server::Program};
 
+/// The kinds of floor, of one executable.
+#[derive(Debug, Clone)]
+pub(crate) struct Floor {
+    path: PathBuf,
+}
+
+impl Floor {
+    /// A send per event, and deadlines to the nanosecond.
+    pub(crate) fn plain(&self) -> Program {
+        self.program("floor", None)
+    }
+
+    /// Deadlines are whole milliseconds.
+    pub(crate) fn whole_ms(&self) -> Program {
+        self.program("floor --ms", Some("--ms"))
+    }
+
+    /// What is published in one turn leaves in one send per subscriber.
+    pub(crate) fn batch(&self) -> Program {
+        self.program("floor --batch", Some("--batch"))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn program(&self, name: &str, argument: Option<&'static str>) -> Program {
+        Program { name: name.into(), path: self.path.clone(), argument }
+    }
+}
+
 /// Compiles `floor.c` with the C compiler (`CC`, else `cc`) next to this program.
-pub(crate) fn build() -> Result<Program> {
+pub(crate) fn build() -> Result<Floor> {
     let path = env::current_exe()?.with_file_name("starwheel-floor");
     let compiler = env::var("CC").unwrap_or_else(|_| "cc".into());
     let mut child = Command::new(&compiler)
@@ -24,10 +56,7 @@ pub(crate) fn build() -> Result<Program> {
     if !child.wait()?.success() {
         return Err(format!("{compiler} could not compile floor.c").into());
     }
-    Ok(Program {
-        name: "floor".into(),
-        path,
-    })
+    Ok(Floor { path })
 }
 
 const SOURCE: &str = include_str!("../floor.c");

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use lexopt::prelude::ValueExt;
 use serde_json::json;
 
 use crate::{
-    Output, Result,
+    Experiment, Output, Result, Setting,
     clients::Clients,
     proc::{KernelMemory, Memory},
     server::{Cores, Program, Server},
@@ -13,17 +14,48 @@ use crate::{
 
 #[derive(Debug, Clone)]
 pub(crate) struct Idle {
-    pub(crate) streams: usize,
-    pub(crate) warm_up: usize,
+    streams: usize,
+    warm_up: usize,
+}
+
+impl Default for Idle {
+    fn default() -> Self {
+        Self { streams: 10_000, warm_up: 1000 }
+    }
+}
+
+impl Experiment for Idle {
+    fn set(&mut self, option: &str, parser: &mut lexopt::Parser) -> Result<bool> {
+        match option {
+            "streams" => self.streams = parser.value()?.parse()?,
+            "warm-up" => self.warm_up = parser.value()?.parse()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn streams(&self) -> usize {
+        self.streams.saturating_add(self.warm_up)
+    }
+
+    fn run(&self, setting: &Setting) -> Result<()> {
+        if self.streams == 0 {
+            return Err("streams must not be 0".into());
+        }
+        let floor = setting.floor.as_ref().map(|floor| floor.plain());
+        for _ in 0..setting.rounds {
+            for program in floor.iter().chain(&setting.server) {
+                self.measure(program, setting.cores, setting.output)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Idle {
     /// Opens a first batch and keeps it, so that pages touched once (code, tables, the first
     /// buffers) are paid; then measures what the streams after it add.
-    pub(crate) fn run(&self, program: &Program, cores: Cores, output: Output) -> Result<()> {
-        if self.streams == 0 {
-            return Err("streams must not be 0".into());
-        }
+    fn measure(&self, program: &Program, cores: Cores, output: Output) -> Result<()> {
         let server = Server::start(program, cores)?;
         let mut clients = Clients::new(server.address())?;
 
@@ -38,18 +70,11 @@ impl Idle {
         let (after, kernel_after) = (server.memory()?, KernelMemory::read());
 
         if clients.lost() > 0 {
-            return Err(format!(
-                "{} streams ended before the measurement did",
-                clients.lost()
-            )
-            .into());
+            return Err(
+                format!("{} streams ended before the measurement did", clients.lost()).into()
+            );
         }
-        self.report(
-            program,
-            (before, after),
-            kernel_before.zip(kernel_after),
-            output,
-        )
+        self.report(program, (before, after), kernel_before.zip(kernel_after), output)
     }
 
     fn report(

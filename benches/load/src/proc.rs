@@ -10,10 +10,7 @@ pub(crate) fn cpu_ns(pid: u32) -> Result<u64> {
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         // A thread may end between the listing and the reading.
         if let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) {
-            let on_cpu = text
-                .split_whitespace()
-                .next()
-                .and_then(|field| field.parse::<u64>().ok());
+            let on_cpu = text.split_whitespace().next().and_then(|field| field.parse::<u64>().ok());
             sum += on_cpu.ok_or("schedstat has no CPU time")?;
         }
     }
@@ -56,16 +53,9 @@ impl KernelMemory {
         let slab = field_bytes(&fs::read_to_string("/proc/meminfo").ok()?, "Slab:")?;
         let sockets = fs::read_to_string("/proc/net/sockstat").ok()?;
         let tcp = sockets.lines().find(|line| line.starts_with("TCP:"))?;
-        let pages: u64 = tcp
-            .split_whitespace()
-            .skip_while(|&word| word != "mem")
-            .nth(1)?
-            .parse()
-            .ok()?;
-        Some(Self {
-            slab,
-            tcp_buffers: pages * rustix::param::page_size() as u64,
-        })
+        let pages: u64 =
+            tcp.split_whitespace().skip_while(|&word| word != "mem").nth(1)?.parse().ok()?;
+        Some(Self { slab, tcp_buffers: pages * rustix::param::page_size() as u64 })
     }
 }
 

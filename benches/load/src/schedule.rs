@@ -22,16 +22,11 @@ pub(crate) fn judge(
     end_ns: u64,
 ) -> Regularity {
     if arrivals_ns.is_empty() {
-        return Regularity {
-            missed: (end_ns - begin_ns) / interval_ns,
-            ..Regularity::default()
-        };
+        return Regularity { missed: (end_ns - begin_ns) / interval_ns, ..Regularity::default() };
     }
     let (interval, slack) = (interval_ns as i64, interval_ns as i64 / SLACK_DIVISOR);
-    let offsets: Vec<i64> = (0..)
-        .zip(arrivals_ns)
-        .map(|(n, &at)| at as i64 - begin_ns as i64 - n * interval)
-        .collect();
+    let offsets: Vec<i64> =
+        (0..).zip(arrivals_ns).map(|(n, &at)| at as i64 - begin_ns as i64 - n * interval).collect();
 
     // An event that is late once is followed by events that are not; a place that was skipped
     // moves all later ones. So skipped places show in the smallest offset from here to the end.
@@ -43,16 +38,10 @@ pub(crate) fn judge(
     let skipped_before = |n: usize| (earliest_from_here[n] - schedule + slack) / interval;
 
     let lateness_ns = (0..offsets.len())
-        .map(|n| {
-            (offsets[n] - schedule - skipped_before(n) * interval)
-                .max(0)
-                .unsigned_abs()
-        })
+        .map(|n| (offsets[n] - schedule - skipped_before(n) * interval).max(0).unsigned_abs())
         .collect();
-    let jitter_ns = arrivals_ns
-        .windows(2)
-        .map(|pair| (pair[1] - pair[0]).abs_diff(interval_ns))
-        .collect();
+    let jitter_ns =
+        arrivals_ns.windows(2).map(|pair| (pair[1] - pair[0]).abs_diff(interval_ns)).collect();
 
     // The whole schedule, from the first place in the window to the last one that was due.
     let places_before_first = (schedule - slack).max(0) / interval;
@@ -61,11 +50,7 @@ pub(crate) fn judge(
     let places_due = ((end_ns - begin_ns) as i64 - schedule - slack) / interval + 1;
     let places = places_before_first + places_until_last.max(places_due);
     let missed = places.unsigned_abs() - arrivals_ns.len() as u64;
-    Regularity {
-        lateness_ns,
-        jitter_ns,
-        missed,
-    }
+    Regularity { lateness_ns, jitter_ns, missed }
 }
 
 /// A tenth of an interval is the doubt allowed: whether a place was skipped, or lies in the window.
@@ -86,11 +71,7 @@ mod tests {
         let regularity = judge_from_zero(&[7, 107, 207, 307, 407]);
         assert_eq!(
             regularity,
-            Regularity {
-                lateness_ns: vec![0; 5],
-                jitter_ns: vec![0; 4],
-                missed: 0
-            }
+            Regularity { lateness_ns: vec![0; 5], jitter_ns: vec![0; 4], missed: 0 }
         );
     }
 
@@ -104,18 +85,12 @@ mod tests {
 
     #[test]
     fn a_late_first_event_does_not_shift_the_schedule() {
-        assert_eq!(
-            judge_from_zero(&[37, 107, 207, 307, 407]).lateness_ns,
-            [30, 0, 0, 0, 0]
-        );
+        assert_eq!(judge_from_zero(&[37, 107, 207, 307, 407]).lateness_ns, [30, 0, 0, 0, 0]);
     }
 
     #[test]
     fn drift_adds_up() {
-        assert_eq!(
-            judge_from_zero(&[0, 103, 206, 309, 412]).lateness_ns,
-            [0, 3, 6, 9, 12]
-        );
+        assert_eq!(judge_from_zero(&[0, 103, 206, 309, 412]).lateness_ns, [0, 3, 6, 9, 12]);
     }
 
     #[test]

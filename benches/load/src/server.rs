@@ -28,16 +28,13 @@ pub(crate) struct Server {
 pub(crate) struct Program {
     pub(crate) name: String,
     pub(crate) path: PathBuf,
+    pub(crate) argument: Option<&'static str>,
 }
 
 impl Program {
     pub(crate) fn new(path: PathBuf) -> Self {
-        let name = path
-            .file_name()
-            .unwrap_or(path.as_os_str())
-            .to_string_lossy()
-            .into_owned();
-        Self { name, path }
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Self { name, path, argument: None }
     }
 }
 
@@ -47,16 +44,14 @@ impl Server {
     pub(crate) fn start(program: &Program, cores: Cores) -> Result<Self> {
         pin_to(cores.server)?;
         let spawned = Command::new(&program.path)
+            .args(program.argument)
             .env("PORT", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn();
         pin_to(cores.generator)?;
         let child = spawned.map_err(|error| format!("{}: {error}", program.path.display()))?;
-        let mut server = Self {
-            child,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        };
+        let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
         server.address = server.read_address()?;
         Ok(server)
     }
@@ -79,11 +74,7 @@ impl Server {
 
     fn read_address(&mut self) -> Result<SocketAddr> {
         // The pipe stays open in `child`, so that the server can write more lines.
-        let stdout = self
-            .child
-            .stdout
-            .as_mut()
-            .ok_or("the server has no stdout")?;
+        let stdout = self.child.stdout.as_mut().ok_or("the server has no stdout")?;
         let deadline = Instant::now() + START_TIMEOUT;
         let (mut line, mut byte) = (Vec::new(), [0]);
         while !line.ends_with(b"\n") {
@@ -96,15 +87,14 @@ impl Server {
             line.push(byte[0]);
         }
         let line = String::from_utf8_lossy(&line);
-        let address = line
-            .trim_end()
-            .strip_prefix("listening on http://")
-            .and_then(|rest| rest.parse().ok());
+        let address =
+            line.trim_end().strip_prefix("listening on http://").and_then(|rest| rest.parse().ok());
         match address {
             Some(address @ SocketAddr::V4(v4)) if v4.ip().is_loopback() => Ok(address),
-            _ => Err(
-                format!("the server's first line names no IPv4 loopback address: {line:?}").into(),
-            ),
+            _ => {
+                Err(format!("the server's first line names no IPv4 loopback address: {line:?}")
+                    .into())
+            }
         }
     }
 }
@@ -131,10 +121,7 @@ pub(crate) fn raise_descriptor_limit() -> Result<u64> {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     rustix::process::setrlimit(
         Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        },
+        Rlimit { current: limit.maximum, maximum: limit.maximum },
     )?;
     Ok(limit.maximum.unwrap_or(u64::MAX))
 }
@@ -150,17 +137,12 @@ impl Cores {
     /// Call it before anything is pinned.
     pub(crate) fn find() -> Result<Self> {
         let set = rustix::thread::sched_getaffinity(None)?;
-        let cores: Vec<usize> = (0..CpuSet::MAX_CPU)
-            .filter(|&core| set.is_set(core))
-            .collect();
+        let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect();
         match cores[..] {
             [] => Err("this process may use no core".into()),
             [core] => {
                 eprintln!("only one core: server and generator share it, the figures mean little");
-                Ok(Self {
-                    server: core,
-                    generator: core,
-                })
+                Ok(Self { server: core, generator: core })
             }
             [server, generator, ..] => Ok(Self { server, generator }),
         }

@@ -8,23 +8,24 @@ use std::{
 };
 
 use hdrhistogram::Histogram;
-use serde_json::{Value, json};
+use lexopt::prelude::ValueExt;
+use serde_json::json;
 
 use crate::{
-    Output, Result,
+    Experiment, Output, Result, Setting,
     clients::{Clients, unix_ns},
+    figures::{Ratios, new_histogram, quantiles_head, quantiles_json, quantiles_row},
     schedule,
     server::{Cores, Program, Server},
 };
 
 #[derive(Debug, Clone)]
 pub(crate) struct Tick {
-    pub(crate) streams: usize,
-    pub(crate) interval_ms: u64,
-    pub(crate) bytes: usize,
-    pub(crate) seconds: u64,
-    pub(crate) rounds: usize,
-    pub(crate) phases: Phases,
+    streams: usize,
+    interval_ms: u64,
+    bytes: usize,
+    seconds: u64,
+    phases: Phases,
 }
 
 /// How the streams' timers lie to each other. A timer starts when its stream is opened.
@@ -57,51 +58,70 @@ impl fmt::Display for Phases {
     }
 }
 
-impl Tick {
+impl Default for Tick {
+    fn default() -> Self {
+        Self { streams: 1000, interval_ms: 100, bytes: 100, seconds: 10, phases: Phases::Even }
+    }
+}
+
+impl Experiment for Tick {
+    fn set(&mut self, option: &str, parser: &mut lexopt::Parser) -> Result<bool> {
+        match option {
+            "streams" => self.streams = parser.value()?.parse()?,
+            "interval-ms" => self.interval_ms = parser.value()?.parse()?,
+            "bytes" => self.bytes = parser.value()?.parse()?,
+            "seconds" => self.seconds = parser.value()?.parse()?,
+            "phases" => self.phases = parser.value()?.parse()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn streams(&self) -> usize {
+        self.streams
+    }
+
     /// Measures the programs one after the other, and that as often as there are rounds. With a
-    /// floor, each round also yields the server's CPU per event as a multiple of the floor's.
-    pub(crate) fn run(
-        &self,
-        floor: Option<&Program>,
-        server: Option<&Program>,
-        cores: Cores,
-        output: Output,
-    ) -> Result<()> {
+    /// floor, each round also yields the server's CPU per event as a multiple of the floors'.
+    fn run(&self, setting: &Setting) -> Result<()> {
         self.check()?;
-        let (mut ratios, mut lost) = (Vec::new(), 0);
-        for round in 1..=self.rounds {
+        let floors = setting.floor.iter().flat_map(|floor| [floor.plain(), floor.whole_ms()]);
+        let programs: Vec<Program> = floors.chain(setting.server.clone()).collect();
+        let mut to_floor = Ratios::new("tick", "CPU per event, server / floor");
+        let mut to_floor_ms = Ratios::new("tick", "CPU per event, server / floor --ms");
+        let mut lost = 0;
+        for round in 1..=setting.rounds {
             let mut cpu_ns = Vec::new();
-            for program in floor.into_iter().chain(server) {
-                eprintln!("round {round} of {}, {}: {self}", self.rounds, program.name);
-                let measured = self.measure(program, cores)?;
-                measured.report(self, round, program, output)?;
+            for program in &programs {
+                eprintln!("round {round} of {}, {}: {self}", setting.rounds, program.name);
+                let measured = self.measure(program, setting.cores)?;
+                measured.report(self, round, program, setting.output)?;
                 cpu_ns.push(measured.cpu_ns_per_event());
                 lost += measured.streams_lost;
             }
-            if let [floor, server] = cpu_ns[..] {
-                ratios.push(server / floor);
+            if let [floor, floor_ms, server] = cpu_ns[..] {
+                to_floor.add(server / floor);
+                to_floor_ms.add(server / floor_ms);
             }
         }
-        self.report_ratios(&mut ratios, output)?;
+        to_floor.report(setting.output)?;
+        to_floor_ms.report(setting.output)?;
         if lost > 0 {
             return Err(format!("{lost} streams ended before the measurement did").into());
         }
         Ok(())
     }
+}
 
+impl Tick {
     fn check(&self) -> Result<()> {
-        if self.streams == 0 || self.interval_ms == 0 || self.seconds == 0 || self.rounds == 0 {
-            return Err("streams, interval, seconds and rounds must not be 0".into());
+        if self.streams == 0 || self.interval_ms == 0 || self.seconds == 0 {
+            return Err("streams, interval and seconds must not be 0".into());
         }
-        let events = (self.streams as u64)
-            .saturating_mul(self.seconds)
-            .saturating_mul(1000)
+        let events = (self.streams as u64).saturating_mul(self.seconds).saturating_mul(1000)
             / self.interval_ms;
-        if self.seconds > 3600 || self.rounds > 100 || events > EVENTS_MAX {
-            return Err(format!(
-                "too much: at most {EVENTS_MAX} events, 3600 seconds and 100 rounds"
-            )
-            .into());
+        if self.seconds > 3600 || events > EVENTS_MAX {
+            return Err(format!("too much: at most {EVENTS_MAX} events and 3600 seconds").into());
         }
         if self.seconds * 1000 < self.interval_ms {
             return Err("the measurement must last at least one interval".into());
@@ -112,9 +132,8 @@ impl Tick {
     fn measure(&self, program: &Program, cores: Cores) -> Result<Measured> {
         let interval = Duration::from_millis(self.interval_ms);
         let places = (self.seconds * 1000 / self.interval_ms) as usize + 8;
-        let mut arrivals: Vec<Vec<u64>> = (0..self.streams)
-            .map(|_| Vec::with_capacity(places))
-            .collect();
+        let mut arrivals: Vec<Vec<u64>> =
+            (0..self.streams).map(|_| Vec::with_capacity(places)).collect();
         let mut delivery = new_histogram()?;
 
         let server = Server::start(program, cores)?;
@@ -142,14 +161,8 @@ impl Tick {
         for arrivals in &arrivals {
             let regularity =
                 schedule::judge(arrivals, self.interval_ms * 1_000_000, begin_ns, end_ns);
-            regularity
-                .jitter_ns
-                .iter()
-                .for_each(|&ns| jitter.saturating_record(ns));
-            regularity
-                .lateness_ns
-                .iter()
-                .for_each(|&ns| lateness.saturating_record(ns));
+            regularity.jitter_ns.iter().for_each(|&ns| jitter.saturating_record(ns));
+            regularity.lateness_ns.iter().for_each(|&ns| lateness.saturating_record(ns));
             missed += regularity.missed;
         }
         let received = delivery.len();
@@ -179,41 +192,15 @@ impl Tick {
         }
         let even = Duration::from_millis(self.interval_ms) / self.streams as u32;
         let fewest = (CONNECT_SPACING.as_nanos()).div_ceil(even.as_nanos().max(1)) as usize;
-        let multiple = (fewest.max(1)..)
-            .find(|&multiple| gcd(multiple, self.streams) == 1)
-            .unwrap_or(1);
+        let multiple =
+            (fewest.max(1)..).find(|&multiple| gcd(multiple, self.streams) == 1).unwrap_or(1);
         even * multiple as u32
-    }
-
-    fn report_ratios(&self, ratios: &mut [f64], output: Output) -> Result<()> {
-        ratios.sort_by(f64::total_cmp);
-        let (Some(&min), Some(&max)) = (ratios.first(), ratios.last()) else {
-            return Ok(());
-        };
-        let median = (ratios[(ratios.len() - 1) / 2] + ratios[ratios.len() / 2]) / 2.0;
-        let text = format!(
-            "CPU per event, server / floor: {median:.3} (median of {}, {min:.3} to {max:.3})",
-            ratios.len()
-        );
-        output.print(&text, || {
-            json!({
-                "command": "tick", "summary": true, "rounds": ratios.len(),
-                "cpu_ratio_median": median, "cpu_ratio_min": min, "cpu_ratio_max": max,
-            })
-        })
     }
 }
 
 impl fmt::Display for Tick {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            streams,
-            interval_ms,
-            bytes,
-            seconds,
-            phases,
-            ..
-        } = self;
+        let Self { streams, interval_ms, bytes, seconds, phases, .. } = self;
         write!(
             f,
             "{streams} streams, {bytes} bytes every {interval_ms} ms each, {phases} phases, for {seconds} s"
@@ -244,35 +231,27 @@ impl Measured {
         let mut text = format!(
             "round {round}, {}: {tick}\n  events    {} of {expected}, {} missed, {} streams lost\n  \
              CPU       {:.2} us per event, {cpu_percent:.1} % of a core\n  memory    {:.1} MiB resident\n  \
-             us        {:>10}{:>10}{:>10}{:>10}{:>10}\n",
+             us        {}\n",
             program.name,
             self.received,
             self.missed,
             self.streams_lost,
             self.cpu_ns_per_event() / 1e3,
             self.rss_bytes as f64 / f64::from(1 << 20),
-            "p50",
-            "p90",
-            "p99",
-            "p99.9",
-            "max",
+            quantiles_head(),
         );
-        for (name, histogram) in [
-            ("delivery", &self.delivery),
-            ("jitter", &self.jitter),
-            ("schedule", &self.lateness),
-        ] {
-            let columns: String = quantiles_us(histogram)
-                .iter()
-                .map(|(_, us)| format!("{us:>10.1}"))
-                .collect();
-            text += &format!("  {name:<10}{columns}\n");
+        for (name, histogram) in
+            [("delivery", &self.delivery), ("jitter", &self.jitter), ("schedule", &self.lateness)]
+        {
+            text += &format!("  {name:<10}{}\n", quantiles_row(histogram));
         }
         output.print(&text, || {
             json!({
                 "command": "tick", "server": program.name, "round": round,
-                "streams": tick.streams, "interval_ms": tick.interval_ms, "bytes": tick.bytes, "seconds": tick.seconds, "phases": tick.phases.to_string(),
-                "events_received": self.received, "events_expected": expected, "events_missed": self.missed,
+                "streams": tick.streams, "interval_ms": tick.interval_ms, "bytes": tick.bytes,
+                "seconds": tick.seconds, "phases": tick.phases.to_string(),
+                "events_received": self.received, "events_expected": expected,
+                "events_missed": self.missed,
                 "streams_lost": self.streams_lost,
                 "server_cpu_ns_per_event": self.cpu_ns_per_event(), "server_cpu_percent": cpu_percent,
                 "server_rss_bytes": self.rss_bytes,
@@ -282,29 +261,6 @@ impl Measured {
             })
         })
     }
-}
-
-/// Nanoseconds up to a minute, to three digits.
-fn new_histogram() -> Result<Histogram<u64>> {
-    Ok(Histogram::new_with_bounds(1, 60_000_000_000, 3)?)
-}
-
-fn quantiles_us(histogram: &Histogram<u64>) -> [(&'static str, f64); 5] {
-    [
-        ("p50", 0.5),
-        ("p90", 0.9),
-        ("p99", 0.99),
-        ("p99.9", 0.999),
-        ("max", 1.0),
-    ]
-    .map(|(name, quantile)| (name, histogram.value_at_quantile(quantile) as f64 / 1e3))
-}
-
-fn quantiles_json(histogram: &Histogram<u64>) -> Value {
-    quantiles_us(histogram)
-        .into_iter()
-        .map(|(name, us)| (name.to_owned(), json!(us)))
-        .collect()
 }
 
 fn gcd(a: usize, b: usize) -> usize {

@@ -30,10 +30,7 @@ enum State {
 
 impl Response {
     pub(crate) fn new() -> Self {
-        Self {
-            state: State::Head(Vec::new()),
-            events: Events::default(),
-        }
+        Self { state: State::Head(Vec::new()), events: Events::default() }
     }
 
     /// True once the head was complete.
@@ -77,9 +74,7 @@ impl Response {
                     }
                 }
                 State::ChunkData { left } => {
-                    let here = bytes
-                        .len()
-                        .min(usize::try_from(*left).unwrap_or(usize::MAX));
+                    let here = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                     self.events.feed(&bytes[..here], &mut on_event);
                     bytes = &bytes[here..];
                     *left -= here as u64;
@@ -91,12 +86,7 @@ impl Response {
                     bytes = rest;
                     match first {
                         b'\r' => {}
-                        b'\n' => {
-                            self.state = State::ChunkSize {
-                                size: 0,
-                                digits_over: false,
-                            }
-                        }
+                        b'\n' => self.state = State::ChunkSize { size: 0, digits_over: false },
                         _ => return Err(WireError::Chunk),
                     }
                 }
@@ -128,14 +118,8 @@ fn parse_head(head: &[u8]) -> Result<Option<(usize, State)>, WireError> {
         field.name.eq_ignore_ascii_case("transfer-encoding")
             && field.value.eq_ignore_ascii_case(b"chunked")
     });
-    let body = if chunked {
-        State::ChunkSize {
-            size: 0,
-            digits_over: false,
-        }
-    } else {
-        State::UntilClose
-    };
+    let body =
+        if chunked { State::ChunkSize { size: 0, digits_over: false } } else { State::UntilClose };
     Ok(Some((length, body)))
 }
 
@@ -218,21 +202,11 @@ mod tests {
     fn events_are_found_however_the_bytes_are_cut() {
         let event = format!("data: {STAMP} xxxx\n\n");
         let (front, back) = event.split_at(11);
-        let text = [
-            HEAD,
-            &chunk(": hello\n\n"),
-            &chunk(&event),
-            &chunk(front),
-            &chunk(back),
-            "0\r\n\r\n",
-        ]
-        .concat();
+        let text =
+            [HEAD, &chunk(": hello\n\n"), &chunk(&event), &chunk(front), &chunk(back), "0\r\n\r\n"]
+                .concat();
         for size in 1..=text.len() {
-            assert_eq!(
-                stamps_in_pieces(&text, size),
-                Ok(vec![STAMP; 2]),
-                "pieces of {size}"
-            );
+            assert_eq!(stamps_in_pieces(&text, size), Ok(vec![STAMP; 2]), "pieces of {size}");
         }
     }
 
@@ -253,26 +227,15 @@ mod tests {
     #[test]
     fn the_last_chunk_ends_the_response() {
         let mut response = Response::new();
-        response
-            .feed(format!("{HEAD}0\r\n").as_bytes(), |_| {})
-            .unwrap();
+        response.feed(format!("{HEAD}0\r\n").as_bytes(), |_| {}).unwrap();
         assert!(response.has_ended());
     }
 
     #[test]
     fn refusals_and_nonsense_are_errors() {
-        assert_eq!(
-            stamps_in_pieces("HTTP/1.1 503 No\r\n\r\n", 9),
-            Err(WireError::Status(503))
-        );
+        assert_eq!(stamps_in_pieces("HTTP/1.1 503 No\r\n\r\n", 9), Err(WireError::Status(503)));
         assert_eq!(stamps_in_pieces("SSH-2.0-x\r\n", 9), Err(WireError::Head));
-        assert_eq!(
-            stamps_in_pieces(&format!("{HEAD}zz\r\n"), 9),
-            Err(WireError::Chunk)
-        );
-        assert_eq!(
-            stamps_in_pieces(&format!("{HEAD}1\r\nabc"), 9),
-            Err(WireError::Chunk)
-        );
+        assert_eq!(stamps_in_pieces(&format!("{HEAD}zz\r\n"), 9), Err(WireError::Chunk));
+        assert_eq!(stamps_in_pieces(&format!("{HEAD}1\r\nabc"), 9), Err(WireError::Chunk));
     }
 }

@@ -1,0 +1,59 @@
+//! "How do I push events from outside to all clients?" A plain thread publishes on a topic, and
+//! every open page gets it.
+//!
+//! `cargo run --release --example broadcast`, then open <http://127.0.0.1:8080> in a few windows.
+//! `PORT` picks another port, 0 any free one.
+
+use std::{env, error::Error, thread, time::Duration};
+
+use starwheel::{Handle, JoinAt, Reactor, Reply, Router, Sse, Topic};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // The last half minute is kept: a new page has its charts at once, and one that lost its
+    // connection gets exactly what it has missed.
+    let prices = Topic::new("prices").history(HISTORY, 64 * 1024);
+    let watched = prices.clone();
+    let router = Router::new()
+        .get("/", |_req, _cx| Reply::html(include_str!("broadcast.html")))
+        .get("/prices", move |_req, _cx| Sse::new().subscribe_at(&watched, JoinAt::Oldest));
+
+    let mut reactor = Reactor::new(router)?;
+    let handle = reactor.handle();
+    thread::spawn(move || trade(&handle, &prices));
+
+    let port = env::var("PORT").unwrap_or_else(|_| "8080".into());
+    println!("listening on http://{}", reactor.listen(format!("127.0.0.1:{port}"))?);
+    Ok(reactor.run()?)
+}
+
+/// The outside world: six prices that wander, ten times a second, whoever watches.
+fn trade(handle: &Handle, prices: &Topic) {
+    let mut dice = 0x5EED_u64;
+    let mut cents = [4210, 18_750, 9_930, 27_400, 1_480, 6_640];
+    for tick in 1_u64.. {
+        for price in &mut cents {
+            // The dearer, the wider the steps, up to 0.8 %; never below a dollar.
+            let step = roll(&mut dice, 161) - 80;
+            *price = (*price + *price * step / 10_000).max(100);
+        }
+        let viewers = handle.stats().streams;
+        let quotes = format_args!(r#"{{"tick":{tick},"viewers":{viewers},"cents":{cents:?}}}"#);
+        // Never blocks: a full queue gives the event back. A price is soon stale, so let it go.
+        let _full = handle.publish(prices, quotes);
+        // The first half minute passes at once, so that the first page has its charts, too.
+        if tick >= HISTORY as u64 {
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// Xorshift: a number from 0 to `sides` - 1.
+fn roll(dice: &mut u64, sides: u64) -> i64 {
+    *dice ^= *dice << 13;
+    *dice ^= *dice >> 7;
+    *dice ^= *dice << 17;
+    (*dice % sides) as i64
+}
+
+/// Ticks in the charts.
+const HISTORY: usize = 300;

@@ -1,0 +1,73 @@
+//! A chat: a message comes in with `POST` and goes out to every page, those who come later get the
+//! last 200, and the tags of the streams say who is here.
+//!
+//! `cargo run --example chat`, then open <http://127.0.0.1:8080> in two windows.
+
+mod datastar_js;
+
+use std::{collections::BTreeSet, error::Error, time::SystemTime};
+
+use starwheel::{
+    Context, EscapeHtml, JoinAt, PatchElements, PatchMode, Reply, Router, Signals, Sse, Topic,
+};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // A page that lost its connection goes on behind the last message it has seen. If that is not
+    // known any more, it gets a gap event, here under a name that Datastar hands to the page.
+    let chat = Topic::new("chat").history(200, 256 * 1024).gap_event("datastar-gap")?;
+    let heard = chat.clone();
+    let router = Router::new()
+        .get("/chat", move |req, _cx| {
+            let signals = Signals::read(req)?;
+            Ok(Sse::new()
+                .tag(text(&signals, "name", 24)?)
+                .subscribe_at(&heard, JoinAt::Oldest)
+                .subscribe(&people())
+                .on_connect(|stream| tell_who_is_here(&mut stream.context()))
+                .on_disconnect(|cx, _id, _reason| tell_who_is_here(cx)))
+        })
+        .post("/say", move |req, cx| {
+            // A name is what the page says it is. In earnest it comes from the session.
+            let signals = Signals::read(req)?;
+            let message = message(text(&signals, "name", 24)?, text(&signals, "text", 500)?);
+            cx.publish(&chat, PatchElements::new(message).selector("#log").mode(PatchMode::Append));
+            Ok(Reply::no_content())
+        });
+    datastar_js::run(datastar_js::serve_page(router, include_str!("chat.html"))?)
+}
+
+/// A message as a list item: whatever was typed is text, never HTML.
+fn message(name: &str, text: &str) -> String {
+    let hue = name.bytes().fold(0, |hue, byte| (hue * 67 + u32::from(byte)) % 360);
+    let sent = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis());
+    let (name, text) = (EscapeHtml(name), EscapeHtml(text));
+    // The name is no part of the attributes that are code: they find it in `data-from`.
+    format!(
+        "<li style=\"--hue: {hue}\" data-from=\"{name}\" data-class:mine=\"el.dataset.from === $name\">\
+         <b>{name}</b> <time data-text=\"clock({sent})\"></time><p>{text}</p></li>"
+    )
+}
+
+/// Presence: the names of those who are here are the tags of the open streams. A person with two
+/// windows is here once. Walks over all streams; where thousands come and go, the example `rooms`
+/// shows the way that does so at most ten times a second.
+fn tell_who_is_here(cx: &mut Context<'_>) {
+    let names: BTreeSet<_> = cx.streams().filter_map(|id| cx.tag(id)).collect();
+    let count = names.len();
+    let items: String = names.iter().map(|name| format!("<li>{}</li>", EscapeHtml(name))).collect();
+    let list = format!("<aside id=\"people\"><h2><b>{count}</b> here</h2><ul>{items}</ul></aside>");
+    cx.publish(&people(), PatchElements::new(list));
+}
+
+fn people() -> Topic {
+    Topic::new("people")
+}
+
+/// A signal that must be text of 1 to `longest` characters.
+fn text<'a>(signals: &'a Signals, name: &str, longest: usize) -> Result<&'a str, Reply> {
+    let text = signals.str(name).unwrap_or_default().trim();
+    match text.chars().count() {
+        length if (1..=longest).contains(&length) => Ok(text),
+        _ => Err(Reply::error(400, format!("{name} has 1 to {longest} characters"))),
+    }
+}

@@ -1,0 +1,69 @@
+//! Many rooms, each with a wall to draw on: one topic per room, made where it is needed. A room
+//! costs nothing until somebody comes, and its drawing is forgotten a minute after the last one left.
+//!
+//! `cargo run --example rooms`, then open <http://127.0.0.1:8080> in two windows and draw.
+
+use std::{collections::BTreeMap, env, error::Error, time::Duration};
+
+use serde_json::json;
+use starwheel::{BoxError, Event, Feed, JoinAt, Reactor, Reply, Request, Router, Sse, Topic};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // The list of rooms is rendered once for everybody, while there is anybody, when it changes.
+    let lobby = Topic::new("lobby").retain();
+    let seen = lobby.clone();
+    let router = Router::new()
+        .get("/", |_req, _cx| Reply::redirect("/rooms/garden"))
+        .get("/rooms/{room}", |_req, _cx| Reply::html(include_str!("rooms.html")))
+        .get("/rooms/{room}/events", move |req, _cx| {
+            let room = room_name(req)?;
+            // The drawing so far, then every stroke as it comes.
+            Ok(Sse::new().tag(room).subscribe_at(&wall(room), JoinAt::Oldest).subscribe(&seen))
+        })
+        .post("/rooms/{room}/strokes", |req, cx| {
+            let wall = wall(room_name(req)?);
+            // A hue and points, parsed and written anew: nothing else gets through.
+            let stroke: Vec<u16> = serde_json::from_slice(req.body())
+                .map_err(|error| Reply::error(400, format!("not a stroke: {error}")))?;
+            if stroke.len() > STROKE_MAX || cx.subscribers(&wall) == 0 {
+                return Err(Reply::error(400, "too long, or nobody is in this room"));
+            }
+            cx.publish(&wall, format_args!("{stroke:?}"));
+            Ok(Reply::no_content())
+        });
+
+    let mut reactor = Reactor::new(router)?;
+    reactor.context().drive(&lobby, Duration::from_millis(100), list_rooms)?;
+    let port = env::var("PORT").unwrap_or_else(|_| "8080".into());
+    println!("listening on http://{}", reactor.listen(format!("127.0.0.1:{port}"))?);
+    Ok(reactor.run()?)
+}
+
+/// One topic per room. Its name is all that identifies it, so nobody has to keep it.
+fn wall(room: &str) -> Topic {
+    Topic::new(format!("room-{room}")).history(5000, 512 * 1024)
+}
+
+/// How many people are in which room: each stream is tagged with its room.
+fn list_rooms(feed: &mut Feed<'_>) -> Result<(), BoxError> {
+    let mut people =
+        BTreeMap::from(["attic", "garden", "kitchen"].map(|room| (room.to_owned(), 0)));
+    let cx = feed.context();
+    for room in cx.streams().filter_map(|id| cx.tag(id)) {
+        *people.entry(room.to_owned()).or_default() += 1;
+    }
+    feed.send(Event::new(json!(people).to_string()).name("rooms")?);
+    Ok(())
+}
+
+fn room_name(request: &Request) -> Result<&str, Reply> {
+    let name = request.param("room").unwrap_or_default();
+    let plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    match plain && (1..=16).contains(&name.len()) {
+        true => Ok(name),
+        false => Err(Reply::error(400, "a room has 1 to 16 of a-z and 0-9")),
+    }
+}
+
+/// Numbers in one stroke: the hue and 127 points.
+const STROKE_MAX: usize = 255;

@@ -1,0 +1,220 @@
+#[cfg(feature = "brotli")]
+use super::brotli::Brotli;
+#[cfg(feature = "gzip")]
+use super::gzip::Gzip;
+use super::zstd::Zstd;
+use super::{Codec, Compression, Encoding, WINDOW_LOG_MAX, WINDOW_LOG_MIN, tail, window_log};
+
+/// All codings of one reactor. Contexts are made when first needed, one for each coding.
+///
+/// Everything is appended to `out` and nothing else is allocated once all sizes have been seen,
+/// except by brotli. The same calls give the same bytes, whatever came before. An empty message
+/// becomes no bytes. Of [`Encoding::Identity`], and of what is not built in, messages are appended as
+/// they are and everything else is empty.
+#[derive(Debug)]
+pub(crate) struct Compressor {
+    zstd: Zstd,
+    #[cfg(feature = "brotli")]
+    brotli: Brotli,
+    #[cfg(feature = "gzip")]
+    gzip: Gzip,
+    window_log_max: u32,
+    history_bytes: usize,
+    counts: CompressionCounts,
+}
+
+/// What was compressed. A piece that many streams share counts once.
+///
+/// ```
+/// let counts = starwheel::Stats::default().compression;
+/// assert_eq!((counts.bytes_in, counts.bytes_out), (0, 0));
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CompressionCounts {
+    /// Bytes of keys, deltas and whole bodies before compression.
+    pub bytes_in: u64,
+    /// The same after compression, reset blocks included.
+    pub bytes_out: u64,
+    /// Events compressed without reference to another: for those who join or were skipped ahead.
+    pub keys: u64,
+    /// Events compressed as what has changed, those of private streams included, and those that
+    /// became keys because of their size.
+    pub deltas: u64,
+    /// Bodies of replies.
+    pub wholes: u64,
+}
+
+impl Compressor {
+    /// Allocates nothing. Settings out of their range are brought into it.
+    pub(crate) fn new(settings: &Compression) -> Self {
+        let window_log_max = settings.window_bytes_max.max(1).ilog2();
+        let window_log_max = window_log_max.clamp(WINDOW_LOG_MIN, WINDOW_LOG_MAX);
+        Self {
+            zstd: Zstd::new(settings.zstd_level, window_log_max),
+            #[cfg(feature = "brotli")]
+            brotli: Brotli::new(settings.brotli_quality, window_log_max),
+            #[cfg(feature = "gzip")]
+            gzip: Gzip::new(settings.gzip_level),
+            window_log_max,
+            history_bytes: settings.history_bytes.min(HISTORY_BYTES_MAX),
+            counts: CompressionCounts::default(),
+        }
+    }
+
+    /// What a response starts with: a header that declares a window of at least `window_bytes`,
+    /// within 128 KiB and the most that the settings allow.
+    pub(crate) fn open(&mut self, encoding: Encoding, window_bytes: usize, out: &mut Vec<u8>) {
+        let window_log = window_log(window_bytes, self.window_log_max);
+        if let Some(codec) = self.codec(encoding) {
+            codec.open(window_log, out);
+        }
+    }
+
+    /// What must go before a key in mid-stream. May be empty.
+    pub(crate) fn reset(&self, encoding: Encoding) -> &'static [u8] {
+        self.codec_ref(encoding).map_or(&[], Codec::reset)
+    }
+
+    /// `message` without reference to anything before: to be decoded right behind
+    /// [`open`](Self::open), or behind [`reset`](Self::reset) anywhere.
+    pub(crate) fn key(&mut self, encoding: Encoding, message: &[u8], out: &mut Vec<u8>) {
+        let start = out.len();
+        match self.codec(encoding) {
+            Some(_) if message.is_empty() => return,
+            Some(codec) => codec.key(message, out),
+            None => return out.extend_from_slice(message),
+        }
+        self.counts.keys += 1;
+        self.count_bytes(message.len(), out.len() - start);
+    }
+
+    /// `message` for everybody whose decoder has put out `history` last: the message before, or
+    /// several. Includes the reset block where it is needed. Without a history, and if both do not
+    /// fit into a window, it is a reset block and a key.
+    pub(crate) fn delta(
+        &mut self,
+        encoding: Encoding,
+        history: &[u8],
+        message: &[u8],
+        out: &mut Vec<u8>,
+    ) {
+        self.splice(encoding, history, message, out);
+    }
+
+    /// The same for a stream with a history of its own, which is brought up to date: afterwards it
+    /// ends as the decoder's output does and has as many bytes as the settings allow, without
+    /// spare capacity for more. For the first event it is empty, and stays without memory under
+    /// `Identity`.
+    pub(crate) fn delta_private(
+        &mut self,
+        encoding: Encoding,
+        history: &mut Vec<u8>,
+        message: &[u8],
+        out: &mut Vec<u8>,
+    ) {
+        let comment = self.splice(encoding, history, message, out);
+        if self.codec_ref(encoding).is_some() {
+            remember(history, comment, message, self.history_bytes);
+        }
+    }
+
+    /// `bytes` stored, so that they refer to nothing and change nothing that later pieces rely on.
+    /// For the next delta they are part of the history.
+    pub(crate) fn raw(&mut self, encoding: Encoding, bytes: &[u8], out: &mut Vec<u8>) {
+        match self.codec(encoding) {
+            Some(codec) => codec.raw(bytes, out),
+            None => out.extend_from_slice(bytes),
+        }
+    }
+
+    /// Bytes that decode to nothing: the keep-alive. Empty where there are none.
+    pub(crate) fn idle(&self, encoding: Encoding) -> &'static [u8] {
+        self.codec_ref(encoding).map_or(&[], Codec::idle)
+    }
+
+    /// A complete body, for replies. An empty body becomes a body of the coding as well.
+    pub(crate) fn whole(&mut self, encoding: Encoding, body: &[u8], out: &mut Vec<u8>) {
+        let start = out.len();
+        match self.codec(encoding) {
+            Some(codec) => codec.whole(body, out),
+            None => return out.extend_from_slice(body),
+        }
+        self.counts.wholes += 1;
+        self.count_bytes(body.len(), out.len() - start);
+    }
+
+    /// Counted since the beginning.
+    pub(crate) fn stats(&self) -> CompressionCounts {
+        self.counts
+    }
+
+    /// Returns what is decoded before the message.
+    fn splice(
+        &mut self,
+        encoding: Encoding,
+        history: &[u8],
+        message: &[u8],
+        out: &mut Vec<u8>,
+    ) -> &'static [u8] {
+        let start = out.len();
+        let comment = match self.codec(encoding) {
+            Some(_) if message.is_empty() => return &[],
+            Some(codec) => codec.delta(history, message, out),
+            None => {
+                out.extend_from_slice(message);
+                return &[];
+            }
+        };
+        self.counts.deltas += 1;
+        self.count_bytes(message.len(), out.len() - start);
+        comment
+    }
+
+    fn count_bytes(&mut self, bytes_in: usize, bytes_out: usize) {
+        self.counts.bytes_in += bytes_in as u64;
+        self.counts.bytes_out += bytes_out as u64;
+    }
+
+    fn codec(&mut self, encoding: Encoding) -> Option<&mut dyn Codec> {
+        match encoding {
+            Encoding::Zstd => Some(&mut self.zstd),
+            #[cfg(feature = "brotli")]
+            Encoding::Brotli => Some(&mut self.brotli),
+            #[cfg(feature = "gzip")]
+            Encoding::Gzip => Some(&mut self.gzip),
+            _ => None,
+        }
+    }
+
+    fn codec_ref(&self, encoding: Encoding) -> Option<&dyn Codec> {
+        match encoding {
+            Encoding::Zstd => Some(&self.zstd),
+            #[cfg(feature = "brotli")]
+            Encoding::Brotli => Some(&self.brotli),
+            #[cfg(feature = "gzip")]
+            Encoding::Gzip => Some(&self.gzip),
+            _ => None,
+        }
+    }
+}
+
+/// Appends to a history and cuts off its beginning.
+fn remember(history: &mut Vec<u8>, comment: &[u8], message: &[u8], bytes_max: usize) {
+    let message = tail(message, bytes_max);
+    let comment = tail(comment, bytes_max - message.len());
+    let new_bytes = comment.len() + message.len();
+    let kept = history.len().min(bytes_max - new_bytes);
+    history.drain(..history.len() - kept);
+    let needed = kept + new_bytes;
+    if history.capacity() < needed {
+        // A quarter of headroom, so that many small events do not each move the history.
+        history.reserve_exact(bytes_max.min(needed + needed / 4) - kept);
+    }
+    history.extend_from_slice(comment);
+    history.extend_from_slice(message);
+    history.shrink_to(bytes_max);
+}
+
+/// Half the largest window.
+const HISTORY_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -1,0 +1,199 @@
+//! The compressed side of a stream: what its decoder has seen last, and so what the next bytes
+//! may refer to.
+//!
+//! No stream has a compressor. Events of topics are compressed once, for all, as a delta against
+//! the event before; a stream only remembers which event that was. Events of a stream's own
+//! updater refer to the last bytes of that stream, which are kept as they are.
+
+use std::sync::Arc;
+
+use super::{
+    core::{Core, Slot},
+    sse::{Compress, Sse},
+};
+use crate::{
+    compress::{Compressor, Encoding, negotiate},
+    conn::NO_CODEC,
+    http::{Reply, Request, Version},
+    topic::Frame,
+};
+
+/// What is remembered of a compressed stream.
+#[derive(Debug)]
+pub(super) struct Codec {
+    pub(super) encoding: Encoding,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// A stream without topics: the last bytes its decoder has put out.
+    Private { history: Vec<u8> },
+    /// A stream with topics.
+    Shared {
+        /// Topic and sequence of the last shared event.
+        synced: Option<(u32, u64)>,
+        /// What was sent to this stream alone since then.
+        tail: Vec<u8>,
+    },
+}
+
+impl Codec {
+    pub(super) fn new(encoding: Encoding) -> Self {
+        Self { encoding, state: State::Private { history: Vec::new() } }
+    }
+
+    /// From now on, events come from topics too.
+    pub(super) fn share(&mut self) {
+        if matches!(self.state, State::Private { .. }) {
+            self.state = State::Shared { synced: None, tail: Vec::new() };
+        }
+    }
+
+    /// Compresses events of this stream alone.
+    fn private(&mut self, compressor: &mut Compressor, events: &[u8], out: &mut Vec<u8>) {
+        match &mut self.state {
+            State::Private { history } => {
+                compressor.delta_private(self.encoding, history, events, out);
+            }
+            State::Shared { synced, tail } => {
+                compressor.raw(self.encoding, events, out);
+                if synced.is_some() && tail.len() + events.len() <= TAIL_BYTES_MAX {
+                    tail.extend_from_slice(events);
+                } else {
+                    *synced = None;
+                    *tail = Vec::new();
+                }
+            }
+        }
+    }
+
+    /// The bytes of a topic's event for this stream, with `after` as the event before it.
+    pub(super) fn shared(
+        &self,
+        compressor: &mut Compressor,
+        frame: &Frame,
+        after: Option<(u32, u64)>,
+        topic: u32,
+    ) -> Arc<[u8]> {
+        let State::Shared { synced, tail } = &self.state else {
+            return frame.key(self.encoding, compressor);
+        };
+        let synced = after.or(*synced);
+        let tail: &[u8] = if after.is_some() { &[] } else { tail };
+        match synced {
+            Some((same, sequence)) if same == topic && frame.follows(sequence) => {
+                frame.delta(self.encoding, compressor, tail)
+            }
+            _ => frame.key(self.encoding, compressor),
+        }
+    }
+
+    /// This topic's event has been given to the stream.
+    pub(super) fn synced(&mut self, topic: u32, frame: u64) {
+        self.state = State::Shared { synced: Some((topic, frame)), tail: Vec::new() };
+    }
+}
+
+/// Which buffer holds the events to be compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    Scratch,
+    Aside,
+}
+
+impl Core {
+    /// Begins the compressed bytes of a response: what every decoder needs first.
+    pub(super) fn open_codec(&mut self, index: u32, encoding: Encoding) {
+        let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };
+        if encoding == Encoding::Identity {
+            return;
+        }
+        let codec = self.codecs.insert(Codec::new(encoding));
+        conn.codec = u32::try_from(codec).unwrap_or(NO_CODEC);
+        let window_bytes = self.config.compression.window_bytes_max;
+        self.compressor.open(encoding, window_bytes, self.coded.begin_bytes());
+        self.coded.mark_whole();
+    }
+
+    /// Puts the sign of life of a quiet stream into the buffer that fits it. In a compressed one it
+    /// is a block that decodes to nothing: a comment would move what later deltas refer to.
+    pub(super) fn prepare_keep_alive(&mut self, codec: u32) {
+        match self.codecs.get(codec as usize) {
+            None => {
+                self.scratch.begin();
+                self.scratch.push_keep_alive();
+            }
+            Some(codec) => {
+                let idle = self.compressor.idle(codec.encoding);
+                self.coded.begin_bytes().extend_from_slice(idle);
+                self.coded.mark_whole();
+            }
+        }
+    }
+
+    /// Forgets what was remembered of a compressed stream.
+    pub(super) fn close_codec(&mut self, index: u32) {
+        if let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize)
+            && conn.codec != NO_CODEC
+        {
+            let codec = std::mem::replace(&mut conn.codec, NO_CODEC);
+            self.codecs.remove(codec as usize);
+        }
+    }
+
+    /// What a stream will be compressed with: what the client accepts and the server prefers.
+    /// HTTP/1.0 streams, which end with the connection, are left alone.
+    pub(super) fn encoding_of(&self, request: &Request, sse: &Sse) -> Encoding {
+        if sse.compress == Compress::Off || request.version() == Version::Http10 {
+            return Encoding::Identity;
+        }
+        negotiate(request.header("accept-encoding"), &self.config.compression.preference)
+    }
+
+    /// Compresses the body of a reply if that pays and the client accepts it.
+    pub(super) fn compress_reply(&mut self, reply: Reply, request: &Request) -> Reply {
+        let settings = &self.config.compression;
+        if !settings.is_on() || !reply.is_worth_compressing(settings.reply_bytes_min) {
+            return reply;
+        }
+        let encoding = negotiate(request.header("accept-encoding"), &settings.preference);
+        if encoding == Encoding::Identity {
+            return reply.coded(None);
+        }
+        let mut coded = Vec::new();
+        self.compressor.whole(encoding, reply.body(), &mut coded);
+        reply.coded(Some((encoding.as_str(), coded)))
+    }
+
+    /// Header lines of a response in this coding, behind those that it has already.
+    pub(super) fn coding_lines(&self, lines: &[u8], encoding: Encoding) -> Vec<u8> {
+        let mut lines = lines.to_vec();
+        if self.config.compression.is_on() {
+            lines.extend_from_slice(b"Vary: Accept-Encoding\r\n");
+        }
+        if encoding != Encoding::Identity {
+            lines.extend_from_slice(b"Content-Encoding: ");
+            lines.extend_from_slice(encoding.as_str().as_bytes());
+            lines.extend_from_slice(b"\r\n");
+        }
+        lines
+    }
+
+    /// Compresses the events in `source` behind what `coded` holds already.
+    pub(super) fn code(&mut self, codec: u32, source: Source) {
+        let Some(codec) = self.codecs.get_mut(codec as usize) else { return };
+        let events = match source {
+            Source::Scratch => self.scratch.events(),
+            Source::Aside => self.aside.events(),
+        };
+        if events.is_empty() {
+            return;
+        }
+        codec.private(&mut self.compressor, events, self.coded.bytes_mut());
+        self.coded.mark_whole();
+    }
+}
+
+/// Above this, the next shared event is sent as a key instead of as a delta of the stream's own.
+const TAIL_BYTES_MAX: usize = 4 * 1024;

@@ -1,0 +1,324 @@
+//! Compressed streams end to end: negotiated, joined at any time, decoded by other people's code.
+
+use std::{fmt::Write, io::Read, time::Duration};
+
+use starwheel::{
+    Compress, Config, Encoding, Request, Router, Sse, Topic,
+    testing::{Answer, Client, EventParser, Simulation},
+};
+
+/// A page of about 10 KB of which a few numbers change.
+fn page(version: u32) -> String {
+    let mut html = String::from("<table>\n");
+    for row in 0..100 {
+        let value = if row % 20 == version % 20 { version * 31 + row } else { row };
+        let _infallible = writeln!(html, "<tr><td>instrument {row}</td><td>{value}</td></tr>");
+    }
+    html + "</table>"
+}
+
+fn get(simulation: &mut Simulation, target: &str, accept: &str) -> Client {
+    let client = simulation.connect();
+    let request =
+        format!("GET {target} HTTP/1.1\r\nHost: test\r\nAccept-Encoding: {accept}\r\n\r\n");
+    simulation.send(client, request.as_bytes());
+    simulation.turn();
+    client
+}
+
+/// Text that nothing compresses well.
+fn noise(seed: u64) -> String {
+    let mut state = seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut letter = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b'0' + (state % 64) as u8)
+    };
+    (0..4000).map(|_| letter()).collect()
+}
+
+fn zstd_decoded(bytes: &[u8]) -> Vec<u8> {
+    let mut context = zstd_safe::DCtx::create();
+    let mut decoded = vec![0; 64 << 20];
+    let mut output = zstd_safe::OutBuffer::around(&mut decoded[..]);
+    let mut input = zstd_safe::InBuffer::around(bytes);
+    while input.pos() < bytes.len() {
+        context.decompress_stream(&mut output, &mut input).expect("a zstd stream");
+    }
+    let length = output.pos();
+    decoded.truncate(length);
+    decoded
+}
+
+fn gzip_decoded(bytes: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::new();
+    // The stream has no end, so the reader's last word is that something is missing.
+    let _unexpected_eof = flate2::read::GzDecoder::new(bytes).read_to_end(&mut decoded);
+    decoded
+}
+
+fn brotli_decoded(bytes: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::new();
+    let _unexpected_eof = brotlic::DecompressorReader::new(bytes).read_to_end(&mut decoded);
+    decoded
+}
+
+fn decoded(answer: &Answer) -> Vec<u8> {
+    match answer.header("content-encoding") {
+        Some("zstd") => zstd_decoded(&answer.body),
+        Some("gzip") => gzip_decoded(&answer.body),
+        Some("br") => brotli_decoded(&answer.body),
+        Some(other) => panic!("unknown coding {other}"),
+        None => answer.body.clone(),
+    }
+}
+
+fn data(simulation: &Simulation, client: Client) -> Vec<String> {
+    let bytes = decoded(&simulation.answer(client));
+    EventParser::read(&bytes).events.into_iter().map(|event| event.data).collect()
+}
+
+fn serving(topic: &Topic) -> Simulation {
+    let topic = topic.clone();
+    Simulation::new(Router::new().get("/", move |_req, _cx| Sse::new().subscribe(&topic)).get(
+        "/tick",
+        |_req, _cx| {
+            let mut version = 0;
+            Sse::every(Duration::from_secs(1), move |stream| {
+                stream.send(page(version));
+                version += 1;
+            })
+        },
+    ))
+}
+
+const CODINGS: [&str; 4] = ["zstd", "br", "gzip", "identity"];
+
+#[test]
+fn whoever_joins_whenever_gets_what_everybody_gets() {
+    let topic = Topic::new("t");
+    let mut simulation = serving(&topic);
+    let mut clients = Vec::new();
+    for version in 0..12 {
+        for coding in CODINGS {
+            clients.push((version, coding, get(&mut simulation, "/", coding)));
+        }
+        simulation.run(|cx| {
+            cx.publish(&topic, page(version));
+        });
+    }
+    for (joined, coding, client) in clients {
+        let expected: Vec<String> = (joined..12).map(page).collect();
+        assert_eq!(data(&simulation, client), expected, "{coding} from {joined} on");
+    }
+}
+
+#[test]
+fn a_delta_is_a_fraction_of_the_page() {
+    let topic = Topic::new("t");
+    let mut simulation = serving(&topic);
+    for coding in ["zstd", "br", "gzip"] {
+        let client = get(&mut simulation, "/", coding);
+        simulation.run(|cx| {
+            cx.publish(&topic, page(0));
+        });
+        simulation.forget_received(client);
+        simulation.run(|cx| {
+            cx.publish(&topic, page(1));
+        });
+        let bytes = simulation.received(client).len();
+        assert!(bytes < page(1).len() / 20, "{coding}: {bytes} bytes");
+    }
+}
+
+#[test]
+fn a_retained_page_is_a_key_and_the_next_a_delta() {
+    let topic = Topic::new("t").retain();
+    let mut simulation = serving(&topic);
+    simulation.run(|cx| {
+        cx.publish(&topic, page(0));
+    });
+    for coding in CODINGS {
+        let client = get(&mut simulation, "/", coding);
+        simulation.run(|cx| {
+            cx.publish(&topic, page(1));
+        });
+        simulation.run(|cx| {
+            cx.publish(&topic, page(0));
+        });
+        assert_eq!(data(&simulation, client), [page(0), page(1), page(0)], "{coding}");
+    }
+}
+
+#[test]
+fn events_of_a_streams_own_between_shared_ones() {
+    let topic = Topic::new("t");
+    let mut simulation = serving(&topic);
+    let clients = CODINGS.map(|coding| get(&mut simulation, "/", coding));
+    let mut expected = Vec::new();
+    for version in 0..8 {
+        simulation.run(|cx| {
+            cx.publish(&topic, page(version));
+        });
+        expected.push(page(version));
+        if version % 3 == 1 {
+            simulation.run(|cx| {
+                for id in cx.streams().collect::<Vec<_>>() {
+                    cx.send(id, "for you alone");
+                }
+            });
+            expected.push("for you alone".into());
+        }
+    }
+    for client in clients {
+        assert_eq!(data(&simulation, client), expected);
+    }
+}
+
+#[test]
+fn keep_alives_put_nothing_out_and_disturb_nothing() {
+    let topic = Topic::new("t");
+    let mut simulation = serving(&topic);
+    for coding in ["zstd", "br", "gzip"] {
+        let client = get(&mut simulation, "/", coding);
+        for version in 0..3 {
+            simulation.run(|cx| {
+                cx.publish(&topic, page(version));
+            });
+            let decoded_before = decoded(&simulation.answer(client));
+            let received_before = simulation.received(client).len();
+            simulation.advance(Duration::from_secs(40));
+            assert!(
+                simulation.received(client).len() > received_before,
+                "{coding}: a sign of life"
+            );
+            assert_eq!(decoded(&simulation.answer(client)), decoded_before, "{coding}");
+        }
+        assert_eq!(data(&simulation, client), [page(0), page(1), page(2)], "{coding}");
+    }
+}
+
+#[test]
+fn a_private_stream_refers_to_what_it_has_sent() {
+    let mut simulation = serving(&Topic::new("t"));
+    for coding in CODINGS {
+        let client = get(&mut simulation, "/tick", coding);
+        simulation.advance(Duration::from_secs(5));
+        let expected: Vec<String> = (0..6).map(page).collect();
+        assert_eq!(data(&simulation, client), expected, "{coding}");
+        if coding != "identity" {
+            let all: usize = expected.iter().map(String::len).sum();
+            assert!(simulation.answer(client).body.len() < all / 4, "{coding}");
+        }
+        simulation.reset(client);
+        simulation.turn();
+    }
+}
+
+#[test]
+fn a_slow_reader_that_was_skipped_ahead_decodes_on() {
+    let topic = Topic::new("t").log(2, usize::MAX).backpressure(starwheel::Backpressure::Latest);
+    let mut simulation = serving(&topic);
+    for coding in CODINGS {
+        let client = get(&mut simulation, "/", coding);
+        simulation.stall(client);
+        // Text that does not compress, so that the kernel's buffer fills.
+        for n in 0..60_u64 {
+            let noise = noise(n);
+            simulation.run(|cx| {
+                cx.publish(&topic, format!("{n} {noise}"));
+            });
+        }
+        simulation.resume(client);
+        simulation.turn();
+        for n in 60..63 {
+            simulation.run(|cx| {
+                cx.publish(&topic, format!("{n} after"));
+            });
+        }
+        let got = data(&simulation, client);
+        let numbers: Vec<u32> =
+            got.iter().map(|text| text.split(' ').next().unwrap().parse().unwrap()).collect();
+        assert!(numbers.is_sorted_by(|a, b| a < b), "{coding}: {numbers:?}");
+        assert!(numbers.len() < 60, "{coding}: nobody was skipped");
+        assert_eq!(numbers[numbers.len() - 3..], [60, 61, 62], "{coding}");
+        simulation.reset(client);
+        simulation.turn();
+    }
+}
+
+#[test]
+fn an_uncompressed_event_is_in_nobodys_history() {
+    let topic = Topic::new("t");
+    let mut simulation = serving(&topic);
+    for coding in CODINGS {
+        let client = get(&mut simulation, "/", coding);
+        let secret = "a token that nobody may guess from lengths";
+        for round in 0..2 {
+            simulation.run(|cx| {
+                cx.publish(&topic, page(round));
+                cx.publish_uncompressed(&topic, secret);
+                cx.publish(&topic, secret);
+            });
+        }
+        let expected =
+            [page(0), secret.into(), secret.into(), page(1), secret.into(), secret.into()];
+        assert_eq!(data(&simulation, client), expected, "{coding}");
+        let body = simulation.answer(client).body;
+        let plain = body.windows(secret.len()).filter(|part| *part == secret.as_bytes()).count();
+        assert!(plain >= 2, "{coding}: it leaves as it is");
+    }
+}
+
+#[test]
+fn the_client_decides_and_the_stream_may_refuse() {
+    let router = Router::new()
+        .get("/", |_req: &Request, _cx| Sse::new().send("x"))
+        .get("/off", |_req: &Request, _cx| Sse::new().send("x").compress(Compress::Off));
+    let mut simulation = Simulation::new(router);
+    for (target, accept, coding) in [
+        ("/", "gzip, deflate, br, zstd", Some("zstd")),
+        ("/", "zstd;q=0, gzip", Some("gzip")),
+        ("/", "gzip;q=0.5, br", Some("br")),
+        ("/", "deflate", None),
+        ("/", "", None),
+        ("/off", "zstd", None),
+    ] {
+        let client = get(&mut simulation, target, accept);
+        let answer = simulation.answer(client);
+        assert_eq!(answer.header("content-encoding"), coding, "{target} {accept}");
+        assert_eq!(answer.header("vary"), Some("Accept-Encoding"));
+        assert_eq!(data(&simulation, client), ["x"]);
+    }
+}
+
+#[test]
+fn compression_can_be_switched_off() {
+    let mut config = Config::default();
+    config.compression.preference = vec![Encoding::Identity];
+    let router = Router::new().get("/", |_req: &Request, _cx| Sse::new().send("x"));
+    let mut simulation = Simulation::with_config(config, 0, router);
+    let client = get(&mut simulation, "/", "zstd, gzip");
+    assert_eq!(simulation.answer(client).header("content-encoding"), None);
+    assert_eq!(simulation.answer(client).header("vary"), None);
+}
+
+#[test]
+fn replies_are_compressed_from_a_kilobyte_on() {
+    let router = Router::new()
+        .get("/large", |_req: &Request, _cx| starwheel::Reply::html(page(1)))
+        .get("/small", |_req: &Request, _cx| starwheel::Reply::html("<p>small</p>"))
+        .get("/image", |_req: &Request, _cx| starwheel::Reply::bytes("image/png", vec![0; 5000]));
+    let mut simulation = Simulation::new(router);
+    for coding in ["zstd", "br", "gzip"] {
+        let client = get(&mut simulation, "/large", coding);
+        let answer = simulation.answer(client);
+        assert_eq!(answer.header("content-encoding"), Some(coding));
+        assert_eq!(decoded(&answer), page(1).as_bytes(), "{coding}");
+    }
+    for target in ["/small", "/image"] {
+        let client = get(&mut simulation, target, "zstd");
+        assert_eq!(simulation.answer(client).header("content-encoding"), None, "{target}");
+    }
+}

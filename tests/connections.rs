@@ -1,0 +1,633 @@
+//! What connections do: reuse, pipelining, half-closes, limits of size and time, drain, shutdown.
+
+#[path = "support/story.rs"]
+mod story;
+
+use starwheel::{
+    Config, Ending, Method, Reply, Router, Sse,
+    testing::{BodyEnd, Client, ServerEnd, Simulation},
+};
+use story::{
+    Diary, HOUR, Ids, bad_network, data, data_of, faults, get, get_1_0, ms, secs, serving,
+    serving_with,
+};
+
+/// Answers with the body it got, or with its query.
+fn echo() -> Simulation {
+    let router = Router::new()
+        .get("/", |req, _| Reply::text(req.query().unwrap_or("-").to_owned()))
+        .post("/", |req, _| Reply::text(req.body().to_vec()))
+        .get("/once", |_, _| Sse::new().send("once").ending(Ending::Finish))
+        .get("/stream", |_, _| Sse::every(secs(1), |stream| stream.send("tick")));
+    Simulation::new(router)
+}
+
+fn texts(simulation: &Simulation, client: Client) -> Vec<String> {
+    simulation.answers(client).iter().map(|answer| answer.text().to_owned()).collect()
+}
+
+/// The client has its last answer, and the connection is gone, politely.
+#[track_caller]
+fn assert_closed(simulation: &Simulation, client: Client) {
+    assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
+    let answers = simulation.answers(client);
+    let last = answers.last().expect("an answer");
+    assert_eq!(last.header("connection"), Some("close"));
+    assert_eq!((last.end, last.rest.as_slice()), (BodyEnd::Complete, &b""[..]));
+}
+
+// Keeping connections.
+
+#[test]
+fn a_connection_serves_one_request_after_the_other() {
+    let mut simulation = echo();
+    let client = simulation.connect();
+    for number in 0..10 {
+        simulation.request(client, Method::Get, &format!("/?{number}"), &[], b"");
+        simulation.advance(secs(50));
+    }
+    let expected: Vec<_> = (0..10).map(|number| number.to_string()).collect();
+    assert_eq!(texts(&simulation, client), expected);
+    assert_eq!(simulation.stats().accepted, 1);
+}
+
+#[test]
+fn a_connection_is_used_again_behind_a_finished_stream_and_the_old_id_is_inert() {
+    let ids = Ids::default();
+    let keep = ids.clone();
+    let mut simulation = serving(move |_, _| {
+        let keep = keep.clone();
+        Sse::new().on_connect(move |stream| keep.keep(stream.id()))
+    });
+    let client = simulation.get("/");
+    let first = ids.last();
+    simulation.run(|cx| {
+        assert!(cx.send(first, "first"));
+        assert!(cx.close(first, Ending::Finish));
+    });
+    simulation.request(client, Method::Get, "/", &[], b"");
+    simulation.turn();
+    let second = ids.last();
+    assert_ne!(first, second);
+    simulation.run(|cx| {
+        assert!(!cx.send(first, "for nobody"));
+        assert!(!cx.close(first, Ending::Drop));
+        assert!(cx.send(second, "second"));
+    });
+    let answers = simulation.answers(client);
+    assert_eq!(answers.iter().map(data_of).collect::<Vec<_>>(), [["first"], ["second"]]);
+    assert_eq!((answers[0].end, answers[1].end), (BodyEnd::Complete, BodyEnd::Open));
+}
+
+#[test]
+fn who_asks_for_a_close_gets_it() {
+    let mut simulation = echo();
+    for path in ["/", "/once"] {
+        let client = simulation.connect();
+        simulation.request(client, Method::Get, path, &[("Connection", "close")], b"");
+        simulation.request(client, Method::Get, "/", &[], b"");
+        simulation.turn();
+        assert_eq!(simulation.answers(client).len(), 1, "nothing behind it is answered");
+        assert_closed(&simulation, client);
+    }
+}
+
+#[test]
+fn http_1_0_keeps_a_connection_only_when_asked() {
+    let mut simulation = echo();
+    let once = get_1_0(&mut simulation, "/?a", "");
+    assert_closed(&simulation, once);
+    let kept = get_1_0(&mut simulation, "/?a", "Connection: keep-alive\r\n");
+    assert_eq!(simulation.answer(kept).header("connection"), Some("keep-alive"));
+    assert_eq!(simulation.server_end(kept), None);
+}
+
+// Pipelining.
+
+#[test]
+fn pipelined_requests_are_answered_in_order_however_they_arrive() {
+    let expected: Vec<_> = (0..500).map(|number| number.to_string()).collect();
+    let requests: Vec<u8> =
+        expected.iter().flat_map(|number| get(&format!("/?{number}"))).collect();
+    for piece_bytes in [1, 7, 100, 4096, usize::MAX] {
+        let mut simulation = echo();
+        let client = simulation.connect();
+        for piece in requests.chunks(piece_bytes.min(requests.len())) {
+            simulation.send(client, piece);
+            simulation.turn();
+        }
+        assert_eq!(texts(&simulation, client), expected, "in pieces of {piece_bytes}");
+    }
+}
+
+#[test]
+fn pipelined_requests_survive_a_bad_network() {
+    for seed in 0..20 {
+        let handler =
+            Router::new().get("/", |req, _| Reply::text(format!("{:9000}", req.query().unwrap())));
+        let mut simulation = Simulation::with_config(Config::default(), seed, handler);
+        simulation.set_faults(bad_network());
+        let client = simulation.connect();
+        for number in 0..40 {
+            simulation.request(client, Method::Get, &format!("/?{number}"), &[], b"");
+        }
+        simulation.turn();
+        let expected: Vec<_> =
+            (0..40).map(|number| format!("{number:9000}", number = number.to_string())).collect();
+        assert_eq!(texts(&simulation, client), expected, "seed {seed}");
+    }
+}
+
+#[test]
+fn what_is_pipelined_behind_a_stream_is_not_answered_but_the_connection_closes_after_it() {
+    let mut simulation = echo();
+    let client = simulation.connect();
+    simulation.request(client, Method::Get, "/once", &[], b"");
+    simulation.request(client, Method::Get, "/?never", &[], b"");
+    simulation.turn();
+    assert_eq!(simulation.answers(client).len(), 1);
+    assert_eq!(data(&simulation, client), ["once"]);
+    assert_closed(&simulation, client);
+}
+
+#[test]
+fn what_is_sent_into_an_open_stream_is_not_answered_either() {
+    let ids = Ids::default();
+    let keep = ids.clone();
+    let mut simulation = serving(move |_, _| {
+        let keep = keep.clone();
+        Sse::new().on_connect(move |stream| keep.keep(stream.id()))
+    });
+    let client = simulation.get("/");
+    simulation.request(client, Method::Get, "/", &[], b"");
+    simulation.turn();
+    let id = ids.last();
+    simulation.run(|cx| assert!(cx.close(id, Ending::Finish)));
+    assert_eq!(simulation.stats().opened, 1);
+    assert_eq!(simulation.answer(client).end, BodyEnd::Complete);
+    assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
+}
+
+// HEAD.
+
+#[test]
+fn head_on_a_stream_is_told_its_head_and_opens_nothing() {
+    let mut simulation = echo();
+    let client = simulation.connect();
+    simulation.request(client, Method::Head, "/stream", &[], b"");
+    simulation.request(client, Method::Get, "/?next", &[], b"");
+    simulation.turn();
+    let answers = simulation.answers(client);
+    assert_eq!(answers[0].header("content-type"), Some("text/event-stream"));
+    assert_eq!(answers[0].body, b"");
+    assert_eq!(answers[1].text(), "next");
+    assert_eq!(simulation.stats().opened, 0);
+}
+
+#[test]
+fn head_on_a_reply_tells_its_length_and_sends_no_body() {
+    let mut simulation = echo();
+    let client = simulation.connect();
+    simulation.request(client, Method::Head, "/?hello", &[], b"");
+    simulation.request(client, Method::Get, "/?next", &[], b"");
+    simulation.turn();
+    let answers = simulation.answers(client);
+    assert_eq!(answers[0].header("content-length"), Some("5"));
+    assert_eq!(answers[1].text(), "next");
+}
+
+// Half-closes.
+
+#[test]
+fn one_shot_answers_still_arrive_after_the_clients_fin() {
+    for (path, body) in [("/?hello", "hello"), ("/once", "data: once\n\n")] {
+        let mut simulation = echo();
+        let client = simulation.connect();
+        simulation.request(client, Method::Get, path, &[], b"");
+        simulation.half_close(client);
+        simulation.turn();
+        let answer = simulation.answer(client);
+        assert_eq!((answer.text(), answer.end), (body, BodyEnd::Complete));
+        assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
+        assert!(!simulation.is_open(client));
+    }
+}
+
+#[test]
+fn a_large_answer_reaches_a_slow_reader_who_has_said_goodbye() {
+    let mut simulation = serving(|_, _| Reply::text("x".repeat(1_000_000)));
+    let client = simulation.connect();
+    simulation.stall(client);
+    simulation.request(client, Method::Get, "/", &[], b"");
+    simulation.half_close(client);
+    for _ in 0..100 {
+        simulation.advance(ms(100));
+        simulation.read_some(client, 20_000);
+    }
+    simulation.turn();
+    assert_eq!(simulation.answer(client).end, BodyEnd::Complete);
+    assert!(!simulation.is_open(client));
+}
+
+#[test]
+fn a_stream_ends_with_the_clients_fin() {
+    let diary = Diary::default();
+    let noted = diary.clone();
+    let mut simulation = serving(move |_, _| {
+        let noted = noted.clone();
+        Sse::every(secs(1), |stream| stream.send("tick"))
+            .on_disconnect(move |_, _, reason| noted.note(reason))
+    });
+    let client = simulation.get("/");
+    simulation.half_close(client);
+    simulation.turn();
+    assert_eq!(diary.read(), ["the client disconnected"]);
+    assert!(!simulation.is_open(client));
+}
+
+#[test]
+fn half_closed_connections_cause_no_spinning() {
+    let mut simulation = echo();
+    for path in ["/", "/once", "/stream"] {
+        let client = simulation.get(path);
+        simulation.stall(client);
+        simulation.half_close(client);
+    }
+    // One that never finishes its request, and one that waits behind a large reply.
+    let unfinished = simulation.connect();
+    simulation.send(unfinished, b"GET / HT");
+    simulation.half_close(unfinished);
+    let before = simulation.turns();
+    simulation.advance(HOUR);
+    assert!(simulation.turns() - before < 20, "{} turns", simulation.turns() - before);
+    assert_eq!(simulation.stats().connections, 0);
+}
+
+#[test]
+fn a_client_that_never_closes_is_left_after_the_linger_time() {
+    let mut simulation = echo();
+    let client = simulation.connect();
+    simulation.send(client, b"nonsense\r\n\r\n");
+    simulation.turn();
+    assert_closed(&simulation, client);
+    assert!(simulation.is_open(client), "a reset could take the answer away");
+    simulation.send(client, b"more nonsense");
+    simulation.advance(ms(29_999));
+    assert!(simulation.is_open(client));
+    simulation.advance(ms(1));
+    assert!(!simulation.is_open(client));
+}
+
+#[test]
+fn a_client_that_closes_is_left_at_once() {
+    let mut simulation = echo();
+    let client = simulation.connect();
+    simulation.send(client, b"nonsense\r\n\r\n");
+    simulation.turn();
+    simulation.half_close(client);
+    simulation.turn();
+    assert!(!simulation.is_open(client));
+}
+
+// Expect.
+
+#[test]
+fn who_waits_for_100_continue_gets_it_once() {
+    let mut simulation = echo();
+    let client = simulation.connect();
+    simulation.send(
+        client,
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+    );
+    simulation.turn();
+    assert_eq!(simulation.received(client), b"HTTP/1.1 100 Continue\r\n\r\n");
+    simulation.send(client, b"he");
+    simulation.turn();
+    simulation.send(client, b"llo");
+    simulation.turn();
+    assert_eq!(texts(&simulation, client), ["hello"]);
+
+    simulation.forget_received(client);
+    simulation.send(
+        client,
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello",
+    );
+    simulation.turn();
+    assert_eq!(simulation.answer(client).status, 200, "who does not wait needs none");
+}
+
+// Refusals.
+
+#[test]
+fn refusals_are_answered_and_then_the_connection_closes() {
+    let long = "x".repeat(20_000);
+    let post = |fields: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+    for (request, status) in [
+        ("GET /\r\n\r\n".to_owned(), 400),
+        ("GET / HTTP/1.1\r\n\r\n".to_owned(), 400),
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned(), 400),
+        (post("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"), 400),
+        (post("Content-Length: 1\r\nContent-Length: 2\r\n"), 400),
+        (post("Transfer-Encoding: chunked\r\n") + "zz\r\n", 400),
+        (post("Content-Length: 1048577\r\n"), 413),
+        (format!("GET /{long} HTTP/1.1\r\n"), 414),
+        (post("Content-Encoding: gzip\r\nContent-Length: 1\r\n") + "x", 415),
+        (post("Expect: the worst\r\n"), 417),
+        (post(&format!("X: {long}\r\n")), 431),
+        (post(&"X: y\r\n".repeat(101)), 431),
+        ("BREW / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 501),
+        (post("Transfer-Encoding: gzip, chunked\r\n"), 501),
+        ("GET / HTTP/2.0\r\nHost: a\r\n\r\n".to_owned(), 505),
+    ] {
+        let mut simulation = echo();
+        let client = simulation.connect();
+        // Behind a good one and in front of another, as a smuggler would have it.
+        simulation.request(client, Method::Get, "/?first", &[], b"");
+        simulation.send(client, request.as_bytes());
+        simulation.turn();
+        simulation.request(client, Method::Get, "/?smuggled", &[], b"");
+        simulation.turn();
+        let answers = simulation.answers(client);
+        let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+        assert_eq!(statuses, [200, status], "{:.60}", request);
+        assert_closed(&simulation, client);
+        assert_eq!((simulation.stats().requests, simulation.stats().refused), (1, 1));
+        simulation.half_close(client);
+        simulation.turn();
+        assert!(!simulation.is_open(client));
+    }
+}
+
+#[test]
+fn a_body_of_one_mebibyte_is_taken_and_one_more_byte_refused() {
+    let mut simulation = echo();
+    let client = simulation.connect();
+    let body = vec![b'x'; 1024 * 1024];
+    simulation.request(client, Method::Post, "/", &[], &body);
+    simulation.turn();
+    assert_eq!(simulation.answer(client).body, body);
+    simulation.forget_received(client);
+    simulation.send(
+        client,
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n100000\r\n",
+    );
+    simulation.send(client, &body);
+    simulation.send(client, b"\r\n1\r\nx");
+    simulation.turn();
+    assert_eq!(simulation.answer(client).status, 413);
+    assert_closed(&simulation, client);
+}
+
+// Limits of time.
+
+/// Sends one piece of a request every second, and tells when the server had enough.
+fn seconds_until_refused(pieces: &[&[u8]], trickle: &[u8]) -> (u64, u16) {
+    let mut simulation = echo();
+    let client = simulation.connect();
+    for piece in pieces {
+        simulation.send(client, piece);
+        simulation.turn();
+    }
+    for second in 1..1000 {
+        simulation.send(client, trickle);
+        simulation.advance(secs(1));
+        if !simulation.received(client).is_empty() {
+            assert_closed(&simulation, client);
+            assert_eq!(simulation.stats().timed_out, 1);
+            return (second, simulation.answer(client).status);
+        }
+    }
+    panic!("the server waits for ever");
+}
+
+#[test]
+fn a_head_must_be_there_within_10_seconds_however_it_trickles() {
+    assert_eq!(seconds_until_refused(&[b"GET / HT"], b""), (10, 408));
+    assert_eq!(seconds_until_refused(&[b"GET / HTTP/1.1\r\nX: "], b"x"), (10, 408));
+}
+
+#[test]
+fn a_body_must_be_there_within_30_seconds_however_it_trickles() {
+    let head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 500\r\n\r\n";
+    assert_eq!(seconds_until_refused(&[head], b""), (30, 408));
+    assert_eq!(seconds_until_refused(&[head], b"x"), (30, 408));
+    let (first, rest) = head.split_at(10);
+    assert_eq!(seconds_until_refused(&[first, rest], b"x"), (30, 408));
+    let chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    assert_eq!(seconds_until_refused(&[chunked], b"1\r\nx\r\n"), (30, 408));
+}
+
+#[test]
+fn the_limit_of_the_body_starts_behind_the_head() {
+    let mut simulation = echo();
+    let client = simulation.connect();
+    simulation.send(client, b"POST / HTTP/1.1\r\n");
+    simulation.advance(secs(9));
+    simulation.send(client, b"Host: a\r\nContent-Length: 2\r\n\r\nx");
+    simulation.advance(ms(29_999));
+    simulation.send(client, b"y");
+    simulation.turn();
+    assert_eq!(texts(&simulation, client), ["xy"]);
+}
+
+#[test]
+fn an_idle_connection_is_closed_after_60_seconds_without_a_word() {
+    let mut simulation = echo();
+    let (fresh, used) = (simulation.connect(), simulation.get("/"));
+    simulation.forget_received(used);
+    simulation.advance(ms(59_999));
+    assert!(simulation.is_open(fresh) && simulation.is_open(used));
+    simulation.advance(ms(1));
+    for client in [fresh, used] {
+        assert!(!simulation.is_open(client));
+        assert_eq!(simulation.received(client), b"");
+        assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
+    }
+}
+
+#[test]
+fn each_request_makes_the_idle_time_start_again() {
+    let mut simulation = echo();
+    let client = simulation.connect();
+    for _ in 0..100 {
+        simulation.advance(secs(59));
+        simulation.request(client, Method::Get, "/", &[], b"");
+        simulation.turn();
+    }
+    assert_eq!(simulation.answers(client).len(), 100);
+}
+
+#[test]
+fn empty_lines_do_not_buy_time() {
+    let mut simulation = echo();
+    let client = simulation.connect();
+    for _ in 0..70 {
+        simulation.send(client, b"\r\n");
+        simulation.advance(secs(1));
+    }
+    assert!(!simulation.is_open(client));
+}
+
+#[test]
+fn a_client_that_does_not_read_its_answer_is_left_after_30_seconds() {
+    let mut simulation = serving(|_, _| Reply::text("x".repeat(200_000)));
+    let client = simulation.connect();
+    simulation.stall(client);
+    simulation.request(client, Method::Get, "/", &[], b"");
+    simulation.advance(ms(29_999));
+    assert!(simulation.is_open(client));
+    simulation.advance(ms(1));
+    assert!(!simulation.is_open(client));
+    assert_eq!(simulation.server_end(client), Some(ServerEnd::Reset), "it was cut");
+}
+
+#[test]
+fn limits_are_what_config_says() {
+    let mut config = Config::default();
+    config.limits.body_bytes = 10;
+    config.limits.head_timeout = secs(1);
+    config.limits.idle_timeout = secs(2);
+    let mut simulation = serving_with(config, |_, _| Reply::no_content());
+    let (idle, slow, large) = (simulation.connect(), simulation.connect(), simulation.connect());
+    simulation.send(slow, b"GET");
+    simulation.request(large, Method::Post, "/", &[], b"eleven byte");
+    simulation.advance(secs(1));
+    assert_eq!(simulation.answer(large).status, 413);
+    assert_eq!(simulation.answer(slow).status, 408);
+    assert!(simulation.is_open(idle));
+    simulation.advance(secs(1));
+    assert!(!simulation.is_open(idle));
+}
+
+// Large replies.
+
+#[test]
+fn a_large_reply_reaches_a_slow_reader_whole() {
+    let large: Vec<u8> = (0..5_000_000_u32).map(|number| (number % 251) as u8).collect();
+    let body = large.clone();
+    let mut simulation =
+        serving(move |_, _| Reply::bytes("application/octet-stream", body.clone()));
+    simulation.set_faults(faults(|faults| faults.socket_buffer_bytes = 300_000));
+    let client = simulation.connect();
+    simulation.stall(client);
+    simulation.request(client, Method::Get, "/", &[], b"");
+    for _ in 0..200 {
+        simulation.advance(ms(100));
+        simulation.read_some(client, 30_000);
+    }
+    simulation.resume(client);
+    simulation.turn();
+    let answer = simulation.answer(client);
+    assert_eq!(answer.end, BodyEnd::Complete);
+    assert!(answer.body == large, "not a byte differs");
+    simulation.request(client, Method::Head, "/", &[], b"");
+    simulation.turn();
+    assert!(simulation.is_open(client), "and the connection goes on");
+}
+
+#[test]
+fn large_replies_in_a_row_stay_in_order_on_a_bad_network() {
+    let mut simulation = serving(|req, _| Reply::text(req.query().unwrap().repeat(100_000)));
+    simulation.set_faults(bad_network());
+    let client = simulation.connect();
+    for letter in ["a", "b", "c", "d", "e"] {
+        simulation.request(client, Method::Get, &format!("/?{letter}"), &[], b"");
+    }
+    simulation.turn();
+    let expected: Vec<_> = ["a", "b", "c", "d", "e"].map(|letter| letter.repeat(100_000)).into();
+    assert!(texts(&simulation, client) == expected);
+}
+
+// Drain and shutdown.
+
+#[test]
+fn a_drain_spreads_streams_over_its_window() {
+    let diary = Diary::default();
+    let noted = diary.clone();
+    let mut simulation = serving(move |_, _| {
+        let noted = noted.clone();
+        Sse::every(secs(1), |stream| stream.send("tick"))
+            .on_disconnect(move |_, _, reason| noted.note(reason))
+    });
+    let clients: Vec<_> = (0..100).map(|_| simulation.get("/")).collect();
+    simulation.drain(secs(10));
+    let mut left = Vec::new();
+    for _ in 0..10 {
+        simulation.advance(secs(1));
+        left.push(simulation.stats().streams);
+    }
+    let evenly: Vec<u64> = (0..10).rev().map(|tenth| tenth * 10).collect();
+    let difference = left.iter().zip(&evenly).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+    assert!(difference <= 1, "{left:?}");
+    assert_eq!(diary.read(), vec!["the server shuts down"; 100]);
+    for client in clients {
+        assert_eq!(simulation.answer(client).end, BodyEnd::Open, "it is to come back");
+        assert!(simulation.server_end(client).is_some());
+    }
+    simulation.advance(ms(1));
+    assert!(simulation.is_stopped());
+}
+
+#[test]
+fn a_drain_closes_idle_connections_at_once_and_busy_ones_behind_their_answer() {
+    let mut simulation = echo();
+    let (fresh, idle, busy) = (simulation.connect(), simulation.get("/"), simulation.connect());
+    simulation.send(busy, b"GET /?late HTTP/1.1\r\n");
+    simulation.turn();
+    simulation.drain(secs(60));
+    assert!(!simulation.is_open(fresh) && !simulation.is_open(idle));
+    assert!(simulation.is_open(busy));
+    simulation.advance(secs(1));
+    simulation.send(busy, b"Host: a\r\n\r\n");
+    simulation.turn();
+    assert_eq!(simulation.answer(busy).text(), "late");
+    assert_closed(&simulation, busy);
+    simulation.half_close(busy);
+    simulation.turn();
+    assert!(simulation.is_stopped(), "a drain with nobody left does not wait for its window");
+}
+
+#[test]
+fn a_stream_that_finishes_during_a_drain_is_finished() {
+    let mut simulation = serving(|_, _| Sse::new().max_lifetime(secs(3)));
+    let clients = [simulation.get("/"), simulation.get("/")];
+    simulation.drain(secs(60));
+    simulation.advance(secs(40));
+    assert_eq!(simulation.stats().streams, 0);
+    assert_eq!(simulation.stats().closed.total(), 2);
+    assert!(clients.iter().all(|&client| simulation.server_end(client).is_some()));
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_anybody() {
+    let mut simulation = echo();
+    let clients = [
+        simulation.get("/stream"),
+        simulation.get("/stream"),
+        simulation.get("/"),
+        simulation.connect(),
+    ];
+    simulation.stall(clients[1]);
+    simulation.send(clients[3], b"GET / HT");
+    simulation.turn();
+    simulation.shutdown();
+    assert!(simulation.is_stopped());
+    assert_eq!(simulation.stats().closed.shutdown, 2);
+    for client in clients {
+        assert!(!simulation.is_open(client));
+    }
+}
+
+#[test]
+fn a_shutdown_may_cut_a_drain_short() {
+    let mut simulation = echo();
+    for _ in 0..10 {
+        simulation.get("/stream");
+    }
+    simulation.drain(HOUR);
+    simulation.advance(secs(60));
+    assert_eq!(simulation.stats().streams, 9);
+    simulation.shutdown();
+    assert!(simulation.is_stopped());
+    assert_eq!(simulation.stats().closed.shutdown, 10);
+}

@@ -1,0 +1,745 @@
+//! What streams do, through HTTP: every option of `Sse`, every `Next`, every method of `Context`.
+
+#[path = "support/story.rs"]
+mod story;
+
+use std::{cell::Cell, rc::Rc, time::Duration};
+
+use starwheel::{
+    Alignment, Config, Context, Ending, Event, FirstTick, KeepAlive, Next, Reply, Router, Sse,
+    TimerId,
+    testing::{BodyEnd, Client, EventParser, ServerEnd, Simulation},
+};
+use story::{Diary, HOUR, Ids, data, get, get_1_0, ms, numbers, secs, serving, serving_with};
+
+/// A stream whose ticks say when they ran, in milliseconds.
+fn clock(interval: Duration) -> Sse {
+    Sse::every(interval, |stream| stream.send(format_args!("{}", stream.now().as_millis())))
+}
+
+fn comments(simulation: &Simulation, client: Client) -> usize {
+    EventParser::read(&simulation.answer(client).body).comments.len()
+}
+
+// The interval and its phase.
+
+#[test]
+fn a_tick_runs_at_birth_and_then_every_interval() {
+    let mut simulation = serving(|_, _| clock(ms(250)));
+    simulation.advance(ms(17));
+    let client = simulation.get("/");
+    simulation.advance(secs(1));
+    assert_eq!(numbers(&simulation, client), [17, 267, 517, 767, 1017]);
+}
+
+#[test]
+fn the_first_tick_can_wait_for_the_interval() {
+    let mut simulation = serving(|_, _| clock(ms(250)).first_tick(FirstTick::AfterInterval));
+    let client = simulation.get("/");
+    assert_eq!(simulation.answer(client).status, 200, "the head does not wait");
+    simulation.advance(ms(500));
+    assert_eq!(numbers(&simulation, client), [250, 500]);
+}
+
+#[test]
+fn an_interval_is_rounded_up_to_whole_milliseconds() {
+    let mut simulation = serving(|_, _| clock(Duration::from_micros(1_001)));
+    let client = simulation.get("/");
+    simulation.advance(ms(7));
+    assert_eq!(numbers(&simulation, client), [0, 2, 4, 6]);
+}
+
+#[test]
+fn an_interval_of_centuries_is_cut_to_49_days() {
+    let mut simulation = serving(|_, _| clock(Duration::MAX).keep_alive(KeepAlive::Off));
+    let client = simulation.get("/");
+    simulation.advance(24 * HOUR * 50);
+    assert_eq!(numbers(&simulation, client), [0, u64::from(u32::MAX - 1)]);
+}
+
+#[test]
+fn an_interval_below_a_millisecond_is_a_500_with_the_reason() {
+    for interval in [Duration::ZERO, Duration::from_micros(999)] {
+        let mut simulation = serving(move |_, _| clock(interval));
+        let client = simulation.get("/");
+        let answer = simulation.answer(client);
+        assert_eq!(answer.status, 500);
+        assert_eq!(answer.text(), "the interval of an updater must be at least 1 ms");
+        assert_eq!(simulation.stats().opened, 0);
+        assert!(simulation.is_open(client), "the connection can be used again");
+    }
+}
+
+#[test]
+fn streams_of_shared_alignment_tick_together_at_whole_multiples() {
+    let mut simulation = serving(|_, _| clock(secs(1)).alignment(Alignment::Shared));
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        clients.push(simulation.get("/"));
+        simulation.advance(ms(170));
+    }
+    simulation.advance(secs(2));
+    for (number, client) in clients.into_iter().enumerate() {
+        assert_eq!(numbers(&simulation, client), [number as u64 * 170, 1000, 2000]);
+    }
+}
+
+#[test]
+fn a_stream_of_own_alignment_keeps_the_phase_of_its_birth() {
+    let mut simulation = serving(|_, _| clock(secs(1)).alignment(Alignment::Own));
+    simulation.advance(ms(333));
+    let client = simulation.get("/");
+    simulation.advance(secs(2));
+    assert_eq!(numbers(&simulation, client), [333, 1333, 2333]);
+}
+
+#[test]
+fn shared_alignment_does_not_tick_twice_when_born_on_a_multiple() {
+    let mut simulation = serving(|_, _| clock(secs(1)).alignment(Alignment::Shared));
+    simulation.advance(secs(3));
+    let client = simulation.get("/");
+    simulation.advance(secs(1));
+    assert_eq!(numbers(&simulation, client), [3000, 4000]);
+}
+
+#[test]
+fn slack_lets_streams_share_wake_ups_and_does_not_drift() {
+    let mut simulation =
+        serving(|_, _| clock(ms(105)).slack(ms(10)).first_tick(FirstTick::AfterInterval));
+    simulation.advance(ms(3));
+    let client = simulation.get("/");
+    simulation.advance(ms(540));
+    // Nominally at 108, 213, 318, 423 and 528.
+    assert_eq!(numbers(&simulation, client), [110, 220, 320, 430, 530]);
+    assert_eq!(simulation.stats().tick_lateness_ms.sum(), 0, "slack is not lateness");
+    simulation.advance(HOUR);
+    let last = *numbers(&simulation, client).last().unwrap();
+    assert_eq!((last - 3) / 105, (3_600_000 + 543 - 3) / 105 - u64::from(!last.is_multiple_of(10)));
+}
+
+// Keep-alive.
+
+#[test]
+fn a_quiet_stream_is_kept_alive_every_15_seconds() {
+    let mut simulation = serving(|_, _| Sse::new());
+    let client = simulation.get("/");
+    simulation.advance(ms(14_999));
+    assert_eq!(comments(&simulation, client), 0);
+    simulation.advance(ms(1));
+    assert_eq!(comments(&simulation, client), 1);
+    simulation.advance(secs(45));
+    assert_eq!(comments(&simulation, client), 4);
+    assert_eq!(simulation.stats().keep_alives, 4);
+    assert_eq!(data(&simulation, client).len(), 0, "no client takes it for an event");
+}
+
+#[test]
+fn keep_alive_is_what_config_and_stream_say() {
+    let router = || {
+        Router::new()
+            .get("/default", |_, _| Sse::new())
+            .get("/every", |_, _| Sse::new().keep_alive(KeepAlive::Every(secs(1))))
+            .get("/off", |_, _| Sse::new().keep_alive(KeepAlive::Off))
+    };
+    let comments_in_a_minute = |config: Config| {
+        let mut simulation = Simulation::with_config(config, 0, router());
+        let clients = ["/default", "/every", "/off"].map(|path| simulation.get(path));
+        simulation.advance(secs(60));
+        clients.map(|client| comments(&simulation, client))
+    };
+    let mut config = Config::default();
+    config.keep_alive = Some(secs(20));
+    assert_eq!(comments_in_a_minute(config.clone()), [3, 60, 0]);
+    config.keep_alive = None;
+    assert_eq!(comments_in_a_minute(config), [0, 60, 0]);
+}
+
+#[test]
+fn a_stream_that_flows_needs_no_keep_alive() {
+    let mut simulation = serving(|_, _| clock(secs(14)));
+    simulation.get("/");
+    simulation.advance(HOUR);
+    assert_eq!(simulation.stats().keep_alives, 0);
+}
+
+#[test]
+fn what_others_send_puts_keep_alive_off_too() {
+    let ids = Ids::default();
+    let keep = ids.clone();
+    let mut simulation = serving(move |_, _| {
+        let keep = keep.clone();
+        Sse::new().on_connect(move |stream| keep.keep(stream.id()))
+    });
+    let client = simulation.get("/");
+    let id = ids.last();
+    simulation.advance(secs(10));
+    simulation.run(|cx| assert!(cx.send(id, "news")));
+    simulation.advance(ms(14_999));
+    assert_eq!(comments(&simulation, client), 0);
+    simulation.advance(ms(1));
+    assert_eq!(comments(&simulation, client), 1);
+}
+
+#[test]
+fn ticks_that_send_nothing_do_not_put_keep_alive_off() {
+    let mut simulation = serving(|_, _| Sse::every(secs(1), |_| ()));
+    let client = simulation.get("/");
+    simulation.advance(secs(30));
+    assert_eq!(comments(&simulation, client), 2);
+}
+
+#[test]
+fn nothing_is_added_to_what_a_stalled_client_has_not_read() {
+    let mut simulation = serving(|_, _| Sse::new().send("x".repeat(100_000)));
+    let client = simulation.connect();
+    simulation.stall(client);
+    simulation.send(client, &get("/"));
+    simulation.advance(HOUR);
+    simulation.resume(client);
+    simulation.turn();
+    assert_eq!(comments(&simulation, client), 0);
+    simulation.advance(secs(15));
+    assert_eq!(comments(&simulation, client), 1, "but then it goes on");
+}
+
+// Age, unchanged output, headers.
+
+#[test]
+fn a_stream_of_some_age_is_dropped_so_that_its_client_comes_back() {
+    let mut simulation = serving(|_, _| clock(secs(1)).max_lifetime(secs(10)));
+    let client = simulation.get("/");
+    simulation.advance(ms(9_999));
+    assert_eq!(simulation.stats().streams, 1);
+    simulation.advance(ms(1));
+    assert_eq!(simulation.stats().closed.lifetime, 1);
+    assert_eq!(simulation.answer(client).end, BodyEnd::Open, "no last chunk");
+    assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
+    assert_eq!(data(&simulation, client).len(), 10);
+}
+
+#[test]
+fn unchanged_output_is_not_sent() {
+    let mut simulation = serving(|_, _| {
+        Sse::every(secs(1), |stream| stream.send(format_args!("{}", stream.now().as_secs() / 10)))
+            .skip_unchanged()
+    });
+    let client = simulation.get("/");
+    simulation.advance(secs(35));
+    assert_eq!(numbers(&simulation, client), [0, 1, 2, 3]);
+    assert_eq!((simulation.stats().ticks, simulation.stats().ticks_unchanged), (36, 32));
+    assert_eq!(simulation.writes(client), 4);
+}
+
+#[test]
+fn output_that_changes_back_is_sent_again() {
+    let mut simulation = serving(|_, _| {
+        Sse::every(secs(1), |stream| match stream.now().as_secs() % 4 {
+            0 | 1 => stream.send("a"),
+            2 => stream.send("b"),
+            _ => {}
+        })
+        .skip_unchanged()
+    });
+    let client = simulation.get("/");
+    simulation.advance(secs(7));
+    assert_eq!(data(&simulation, client), ["a", "b", "a", "b"]);
+}
+
+#[test]
+fn the_head_of_a_stream_is_for_browsers_proxies_and_datastar() {
+    let mut simulation = serving(|_, _| Sse::new().header("Set-Cookie", "id=7"));
+    let client = simulation.get("/");
+    let answer = simulation.answer(client);
+    assert_eq!(answer.status, 200);
+    for (name, value) in [
+        ("content-type", "text/event-stream"),
+        ("cache-control", "no-cache, no-transform"),
+        ("x-accel-buffering", "no"),
+        ("transfer-encoding", "chunked"),
+        ("connection", "keep-alive"),
+        ("date", "Thu, 01 Jan 2026 00:00:00 GMT"),
+        ("set-cookie", "id=7"),
+    ] {
+        assert_eq!(answer.header(name), Some(value));
+    }
+    assert_eq!(answer.header("content-length"), None);
+}
+
+#[test]
+fn a_header_that_cannot_be_sent_is_a_500_and_no_stream() {
+    for (name, value) in
+        [("X", "a\r\nSet-Cookie: b=c"), ("a b", "c"), ("Transfer-Encoding", "gzip"), ("", "")]
+    {
+        let diary = Diary::default();
+        let noted = diary.clone();
+        let mut simulation = serving(move |_, _| {
+            let noted = noted.clone();
+            Sse::new().header(name, value).on_connect(move |_| noted.note("opened"))
+        });
+        let client = simulation.get("/");
+        assert_eq!(simulation.answer(client).status, 500, "{name:?}");
+        assert_eq!(simulation.answer(client).header("set-cookie"), None);
+        assert_eq!((diary.len(), simulation.stats().opened), (0, 0));
+    }
+}
+
+// Output at birth, and the ends.
+
+#[test]
+fn at_birth_events_leave_in_the_order_answer_hook_tick() {
+    let mut simulation = serving(|_, _| {
+        Sse::every(secs(1), |stream| stream.send("tick"))
+            .send("first")
+            .send(Event::new("second"))
+            .on_connect(|stream| stream.send("hook"))
+    });
+    let client = simulation.get("/");
+    assert_eq!(data(&simulation, client), ["first", "second", "hook", "tick"]);
+}
+
+#[test]
+fn a_one_shot_answer_is_finished_in_one_write() {
+    let mut simulation = serving(|_, _| Sse::new().send("a").send("b").ending(Ending::Finish));
+    let client = simulation.get("/");
+    assert_eq!(data(&simulation, client), ["a", "b"]);
+    assert_eq!(simulation.answer(client).end, BodyEnd::Complete);
+    assert_eq!(simulation.writes(client), 1);
+    assert_eq!(simulation.stats().closed.finished, 1);
+    assert_eq!(simulation.server_end(client), None, "the connection is kept");
+}
+
+#[test]
+fn a_one_shot_answer_with_an_updater_ticks_once() {
+    let mut simulation = serving(|_, _| clock(secs(1)).send("a").ending(Ending::Finish));
+    let client = simulation.get("/");
+    simulation.advance(secs(5));
+    assert_eq!(data(&simulation, client), ["a", "0"]);
+    assert_eq!(simulation.answer(client).end, BodyEnd::Complete);
+}
+
+#[test]
+fn an_empty_stream_can_be_finished() {
+    let mut simulation = serving(|_, _| Sse::new().ending(Ending::Finish));
+    let client = simulation.get("/");
+    assert_eq!(simulation.answer(client).end, BodyEnd::Complete);
+    assert_eq!(simulation.answer(client).body, b"");
+}
+
+#[test]
+fn a_dropped_stream_has_no_last_chunk() {
+    let mut simulation = serving(|_, _| Sse::new().send("a").ending(Ending::Drop));
+    let client = simulation.get("/");
+    assert_eq!(data(&simulation, client), ["a"]);
+    assert_eq!(simulation.answer(client).end, BodyEnd::Open);
+    assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
+}
+
+#[test]
+fn http_1_0_gets_bare_bytes_until_the_end_of_the_connection() {
+    let router = Router::new()
+        .get("/finish", |_, _| Sse::new().send("a").ending(Ending::Finish))
+        .get("/drop", |_, _| Sse::new().send("a").ending(Ending::Drop));
+    let mut simulation = Simulation::new(router);
+    let finished = get_1_0(&mut simulation, "/finish", "Connection: keep-alive\r\n");
+    let dropped = get_1_0(&mut simulation, "/drop", "");
+    for client in [finished, dropped] {
+        let answer = simulation.answer(client);
+        assert_eq!(answer.header("transfer-encoding"), None);
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert_eq!(answer.body, b"data: a\n\n");
+    }
+    assert_eq!(simulation.server_end(finished), Some(ServerEnd::Fin));
+    assert_eq!(simulation.server_end(dropped), Some(ServerEnd::Reset), "nothing else tells a cut");
+}
+
+// What an updater answers.
+
+#[test]
+fn again_and_nothing_mean_the_interval() {
+    let router = Router::new()
+        .get("/again", |_, _| {
+            Sse::every(secs(1), |stream| {
+                stream.send("tick");
+                Next::Again
+            })
+        })
+        .get("/unit", |_, _| Sse::every(secs(1), |stream| stream.send("tick")))
+        .get("/result", |_, _| {
+            Sse::every(secs(1), |stream| {
+                let number: u32 = "7".parse()?;
+                stream.send(format_args!("{number}"));
+                Ok(())
+            })
+        });
+    let mut simulation = Simulation::new(router);
+    let clients = ["/again", "/unit", "/result"].map(|path| simulation.get(path));
+    simulation.advance(secs(10));
+    for client in clients {
+        assert_eq!(data(&simulation, client).len(), 11);
+    }
+}
+
+#[test]
+fn after_puts_one_tick_elsewhere_and_the_interval_goes_on_from_there() {
+    let mut simulation = serving(|_, _| {
+        let mut pauses = [ms(50), ms(2_500), ms(0)].into_iter();
+        Sse::every(secs(1), move |stream| {
+            stream.send(format_args!("{}", stream.now().as_millis()));
+            pauses.next().map_or(Next::Again, Next::After)
+        })
+    });
+    let client = simulation.get("/");
+    simulation.advance(secs(5));
+    assert_eq!(numbers(&simulation, client), [0, 50, 2_550, 2_551, 3_551, 4_551]);
+}
+
+#[test]
+fn after_for_ever_is_never() {
+    let mut simulation = serving(|_, _| {
+        Sse::every(secs(1), |stream| {
+            stream.send("once");
+            Next::After(Duration::MAX)
+        })
+        .keep_alive(KeepAlive::Off)
+    });
+    let client = simulation.get("/");
+    simulation.advance(24 * HOUR * 365);
+    assert_eq!(data(&simulation, client), ["once"]);
+    assert_eq!(simulation.stats().streams, 1);
+}
+
+#[test]
+fn close_finishes_and_drop_cuts_behind_what_the_tick_sent() {
+    let router = Router::new()
+        .get("/close", |_, _| {
+            Sse::every(secs(1), |stream| {
+                stream.send("last");
+                Next::Close
+            })
+        })
+        .get("/drop", |_, _| {
+            Sse::every(secs(1), |stream| {
+                stream.send("last");
+                Next::Drop
+            })
+        });
+    let mut simulation = Simulation::new(router);
+    let (closed, dropped) = (simulation.get("/close"), simulation.get("/drop"));
+    simulation.advance(secs(10));
+    for client in [closed, dropped] {
+        assert_eq!(data(&simulation, client), ["last"]);
+        assert_eq!(simulation.writes(client), 1, "the end leaves with the last event");
+    }
+    assert_eq!(simulation.answer(closed).end, BodyEnd::Complete);
+    assert_eq!(simulation.server_end(closed), None);
+    assert_eq!(simulation.answer(dropped).end, BodyEnd::Open);
+    assert_eq!(simulation.server_end(dropped), Some(ServerEnd::Fin));
+}
+
+#[test]
+fn an_error_drops_the_stream_and_is_its_reason() {
+    let diary = Diary::default();
+    let noted = diary.clone();
+    let mut simulation = serving(move |_, _| {
+        let noted = noted.clone();
+        Sse::every(secs(1), |stream| {
+            stream.send("before");
+            "seven".parse::<u32>()?;
+            Ok(Next::Again)
+        })
+        .on_disconnect(move |_, _, reason| noted.note(reason))
+    });
+    let client = simulation.get("/");
+    assert_eq!(diary.read(), ["the updater failed: invalid digit found in string"]);
+    assert_eq!(data(&simulation, client), ["before"]);
+    assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
+    assert_eq!(simulation.answer(client).end, BodyEnd::Open);
+}
+
+#[test]
+fn a_stream_closed_by_its_own_updater_sends_nothing_more() {
+    let mut simulation = serving(|_, _| {
+        Sse::every(secs(1), |stream| {
+            stream.send("last");
+            stream.close(Ending::Finish);
+            stream.send("never");
+            let id = stream.id();
+            assert!(!stream.context().send(id, "never"));
+            Next::Drop
+        })
+    });
+    let client = simulation.get("/");
+    simulation.advance(secs(5));
+    assert_eq!(data(&simulation, client), ["last"]);
+    assert_eq!(simulation.stats().closed.finished, 1, "the first end counts");
+    assert_eq!(simulation.stats().ticks, 1);
+}
+
+#[test]
+fn an_updater_knows_its_peer_and_id() {
+    let ids = Ids::default();
+    let keep = ids.clone();
+    let mut simulation = serving(move |req, _| {
+        let (keep, peer) = (keep.clone(), req.peer());
+        Sse::every(secs(1), move |stream| {
+            assert_eq!(stream.peer(), peer);
+            keep.keep(stream.id());
+        })
+    });
+    simulation.get("/");
+    simulation.advance(secs(5));
+    assert_eq!(ids.all(), [ids.last(); 6]);
+    assert_eq!(simulation.stats().panics, 0);
+}
+
+// Context.
+
+/// Streams whose ids are kept.
+fn kept() -> (Simulation, Ids) {
+    let ids = Ids::default();
+    let keep = ids.clone();
+    let simulation = serving(move |_, _| {
+        let keep = keep.clone();
+        Sse::new().on_connect(move |stream| keep.keep(stream.id()))
+    });
+    (simulation, ids)
+}
+
+#[test]
+fn send_reaches_a_stream_in_the_same_turn_and_in_order() {
+    let (mut simulation, ids) = kept();
+    let client = simulation.get("/");
+    let id = ids.last();
+    simulation.queue(move |cx| {
+        for number in 0..100 {
+            assert!(cx.send(id, format_args!("{number}")));
+        }
+    });
+    simulation.turn_once();
+    assert_eq!(numbers(&simulation, client), (0..100).collect::<Vec<_>>());
+    assert_eq!(simulation.writes(client), 2, "the head, and all of these");
+    assert_eq!(simulation.stats().events, 100);
+}
+
+#[test]
+fn close_lets_go_out_what_was_sent_before() {
+    for (ending, end) in [(Ending::Finish, BodyEnd::Complete), (Ending::Drop, BodyEnd::Open)] {
+        let (mut simulation, ids) = kept();
+        let client = simulation.get("/");
+        let id = ids.last();
+        simulation.run(|cx| {
+            assert!(cx.send(id, "last"));
+            assert!(cx.close(id, ending));
+            assert!(!cx.send(id, "never"));
+            assert!(!cx.close(id, ending));
+        });
+        assert_eq!(data(&simulation, client), ["last"]);
+        assert_eq!(simulation.answer(client).end, end);
+    }
+}
+
+#[test]
+fn after_runs_once_and_on_time() {
+    let diary = Diary::default();
+    let mut simulation = Simulation::new(Router::new());
+    for delay in [5_000, 1, 70, 0] {
+        let noted = diary.clone();
+        simulation.run(move |cx| {
+            cx.after(ms(delay), move |cx| noted.note(cx.now().as_millis()));
+        });
+    }
+    simulation.advance(HOUR);
+    assert_eq!(diary.read(), ["1", "1", "70", "5000"]);
+}
+
+#[test]
+fn every_runs_without_drift_until_it_is_done() {
+    let diary = Diary::default();
+    let noted = diary.clone();
+    let mut simulation = Simulation::new(Router::new());
+    simulation.run(move |cx| {
+        let mut left = 4;
+        cx.every(ms(300), move |cx| {
+            noted.note(cx.now().as_millis());
+            left -= 1;
+            match left {
+                2 => Next::After(ms(50)),
+                0 => Next::Close,
+                _ => Next::Again,
+            }
+        })
+        .unwrap();
+    });
+    simulation.advance(HOUR);
+    assert_eq!(diary.read(), ["300", "600", "650", "950"]);
+}
+
+#[test]
+fn every_ends_with_close_drop_or_an_error_and_refuses_to_spin() {
+    let diary = Diary::default();
+    let mut simulation = Simulation::new(Router::new());
+    let ends: [fn() -> Next; 3] = [|| Next::Close, || Next::Drop, || Next::Fail("broken".into())];
+    for end in ends {
+        let noted = diary.clone();
+        simulation.run(move |cx| {
+            cx.every(secs(1), move |_| {
+                noted.note("ran");
+                end()
+            })
+            .unwrap();
+            assert!(cx.every(Duration::ZERO, |_| ()).is_err());
+            assert!(cx.every(Duration::from_micros(999), |_| ()).is_err());
+        });
+    }
+    simulation.advance(HOUR);
+    assert_eq!(diary.len(), 3);
+}
+
+#[test]
+fn a_timer_is_cancelled_once() {
+    let diary = Diary::default();
+    let noted = diary.clone();
+    let mut simulation = Simulation::new(Router::new());
+    simulation.run(|cx| {
+        let (once, every) = (noted.clone(), noted);
+        let once = cx.after(secs(1), move |_| once.note("once"));
+        let every = cx.every(secs(1), move |_| every.note("every")).unwrap();
+        for timer in [once, every] {
+            assert!(cx.cancel(timer));
+            assert!(!cx.cancel(timer), "twice");
+        }
+    });
+    simulation.advance(HOUR);
+    assert_eq!(diary.len(), 0);
+}
+
+#[test]
+fn a_timer_may_cancel_itself() {
+    let diary = Diary::default();
+    let noted = diary.clone();
+    let own = Rc::new(Cell::new(None::<TimerId>));
+    let known = Rc::clone(&own);
+    let mut simulation = Simulation::new(Router::new());
+    simulation.run(|cx| {
+        let timer = cx.every(secs(1), move |cx| {
+            noted.note("ran");
+            assert!(cx.cancel(known.get().unwrap()));
+            Next::After(ms(1)) // Cancelled is cancelled.
+        });
+        own.set(Some(timer.unwrap()));
+    });
+    simulation.advance(HOUR);
+    assert_eq!(diary.read(), ["ran"]);
+    assert_eq!(simulation.stats().panics, 0);
+}
+
+#[test]
+fn the_id_of_a_timer_that_is_gone_never_means_a_later_one() {
+    let diary = Diary::default();
+    let mut simulation = Simulation::new(Router::new());
+    let stale = Rc::new(Cell::new(None::<TimerId>));
+    let keep = Rc::clone(&stale);
+    simulation.run(move |cx| keep.set(Some(cx.after(ms(1), |_| ()))));
+    simulation.advance(ms(1));
+    let noted = diary.clone();
+    simulation.run(move |cx| {
+        let young = cx.after(ms(1), move |_| noted.note("ran")); // in the slot of the old one
+        assert_ne!(Some(young), stale.get());
+        assert!(!cx.cancel(stale.get().unwrap()));
+    });
+    simulation.advance(ms(1));
+    assert_eq!(diary.read(), ["ran"]);
+}
+
+#[test]
+fn a_timer_armed_by_a_timer_may_take_its_place() {
+    fn step(cx: &mut Context<'_>, diary: Diary, left: u32) {
+        diary.note(left);
+        if left > 0 {
+            cx.after(secs(1), move |cx| step(cx, diary, left - 1));
+        }
+    }
+    let diary = Diary::default();
+    let mut simulation = Simulation::new(Router::new());
+    let noted = diary.clone();
+    simulation.run(|cx| step(cx, noted, 3));
+    simulation.advance(secs(10));
+    assert_eq!(diary.read(), ["3", "2", "1", "0"]);
+}
+
+#[test]
+fn stats_are_those_of_now() {
+    let router = Router::new().get("/stream", |_, _| Sse::new()).get("/stats", |_, cx| {
+        let stats = cx.stats();
+        Reply::text(format!("{} {} {}", stats.streams, stats.connections, stats.requests))
+    });
+    let mut simulation = Simulation::new(router);
+    let streams = [(); 3].map(|()| simulation.get("/stream"));
+    simulation.half_close(streams[0]);
+    simulation.turn();
+    let client = simulation.get("/stats");
+    assert_eq!(simulation.answer(client).text(), "2 3 4");
+}
+
+#[test]
+fn shutdown_from_within_ends_everything_in_the_same_turn() {
+    let diary = Diary::default();
+    let noted = diary.clone();
+    let router = Router::new()
+        .get("/stream", move |_, _| {
+            let noted = noted.clone();
+            clock(secs(1)).on_disconnect(move |_, _, reason| noted.note(format_args!("{reason:?}")))
+        })
+        .get("/stop", |_, cx| {
+            cx.shutdown();
+            Reply::text("good night")
+        });
+    let mut simulation = Simulation::new(router);
+    let (stream, idle) = (simulation.get("/stream"), simulation.connect());
+    let stop = simulation.get("/stop");
+    assert_eq!(simulation.answer(stop).text(), "good night");
+    assert_eq!(simulation.answer(stop).header("connection"), Some("close"));
+    assert_eq!(diary.read(), ["Shutdown"]);
+    assert_eq!(simulation.answer(stream).end, BodyEnd::Open, "it may come back elsewhere");
+    assert!(simulation.is_stopped());
+    for client in [stream, idle, stop] {
+        assert!(!simulation.is_open(client));
+    }
+}
+
+#[test]
+fn a_hook_may_arm_timers_and_send_to_others() {
+    let ids = Ids::default();
+    let (keep, others) = (ids.clone(), ids.clone());
+    let mut simulation = serving(move |_, _| {
+        let (keep, others) = (keep.clone(), others.clone());
+        Sse::new().on_connect(move |stream| keep.keep(stream.id())).on_disconnect(
+            move |cx, gone, _| {
+                assert!(!cx.send(gone, "to the dead"));
+                cx.after(secs(1), move |cx| {
+                    for id in others.all() {
+                        cx.send(id, "somebody left");
+                    }
+                });
+            },
+        )
+    });
+    let (staying, leaving) = (simulation.get("/"), simulation.get("/"));
+    simulation.reset(leaving);
+    simulation.advance(secs(2));
+    assert_eq!(data(&simulation, staying), ["somebody left"]);
+    assert_eq!(simulation.stats().panics, 0);
+}
+
+#[test]
+fn ten_thousand_streams_tick_for_a_simulated_minute() {
+    let mut config = Config::default();
+    config.expected_connections = 10_000;
+    let mut simulation = serving_with(config, |_, _| clock(secs(10)));
+    for _ in 0..10_000 {
+        simulation.get("/");
+    }
+    simulation.advance(secs(60));
+    assert_eq!(simulation.stats().ticks, 70_000);
+    assert_eq!(simulation.stats().tick_lateness_ms.sum(), 0);
+}
