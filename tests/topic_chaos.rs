@@ -34,6 +34,15 @@ struct Chaos {
     outbox_bytes: usize,
 }
 
+/// What a client says that comes back.
+struct Resuming {
+    id: String,
+    /// The number of the event that bore the id.
+    bearer: u64,
+    /// Those of its last visit.
+    rooms: Vec<(usize, JoinsAt)>,
+}
+
 /// What a scenario came to, so that the test can tell that the scenarios are worth something.
 #[derive(Debug, Default)]
 struct Harvest {
@@ -107,17 +116,15 @@ impl Chaos {
         });
     }
 
-    /// A client comes, for some of the rooms; `resuming` with an id, the event that bore it, and
-    /// the rooms of its last visit.
-    fn visit(&mut self, resuming: Option<(String, u64, Vec<(usize, JoinsAt)>)>) {
+    /// A client comes for the first time, or comes back.
+    fn visit(&mut self, resuming: Option<Resuming>) {
         let mut world = self.world.borrow_mut();
         let number = world.visits.len();
         let (mut query, mut visit) = (format!("visit={number}"), Visit::default());
         let all = world.rooms.len();
         match resuming {
-            Some((id, bearer, rooms)) => {
-                let id = id.replace(' ', "+");
-                query += &format!("&last_event_id={id}");
+            Some(Resuming { id, bearer, rooms }) => {
+                query += &format!("&last_event_id={}", id.replace(' ', "+"));
                 visit.resumes_behind = Some(bearer);
                 visit.rooms = rooms;
             }
@@ -146,7 +153,7 @@ impl Chaos {
         let resuming = last_with_id(&self.events(number));
         let rooms = self.world.borrow().visits[number].rooms.clone();
         if let Some((id, bearer)) = resuming {
-            self.visit(Some((id, bearer, rooms)));
+            self.visit(Some(Resuming { id, bearer, rooms }));
         }
     }
 
