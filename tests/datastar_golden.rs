@@ -17,6 +17,8 @@ use starwheel::{
     testing::{Answer, BodyEnd, Simulation},
 };
 
+#[path = "../examples/testbed/query.rs"]
+mod query;
 #[path = "../examples/testbed/datastar/mod.rs"]
 mod testbed;
 

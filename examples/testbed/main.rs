@@ -3,6 +3,7 @@
 //! at `/` explains the routes.
 
 mod datastar;
+mod query;
 mod topics;
 
 use std::{
@@ -14,9 +15,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use query::{compress, number};
 use starwheel::{
-    Compress, Config, Context, Encoding, KeepAlive, Next, Reactor, Reply, Request, ReusePort,
-    Router, Sse, Stream,
+    Config, Context, Encoding, KeepAlive, Next, Reactor, Reply, Request, ReusePort, Router, Sse,
+    Stream,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -94,20 +96,6 @@ fn tick(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Reply> {
         Ok(())
     });
     Ok(ticks.compress(compress(request)?))
-}
-
-/// Whether a stream may be compressed: yes, or `?encoding=identity`.
-fn compress(request: &Request) -> Result<Compress, Reply> {
-    match request.query_value("encoding").as_deref() {
-        None => Ok(Compress::Negotiated),
-        Some("identity") => Ok(Compress::Off),
-        Some(_) => Err(Reply::error(400, "encoding may be identity")),
-    }
-}
-
-fn number(request: &Request, name: &str, default: u64) -> Result<u64, Reply> {
-    let Some(text) = request.query_value(name) else { return Ok(default) };
-    text.parse().map_err(|_| Reply::error(400, format!("{name} must be a whole number")))
 }
 
 #[derive(Clone)]

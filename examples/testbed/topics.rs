@@ -8,7 +8,7 @@ use std::{
 
 use starwheel::{Context, Handle, PatchElements, Reactor, Reply, Request, Router, Sse, Topic};
 
-use super::{compress, number};
+use super::query::{compress, number};
 
 /// The reactors of this process: a publish on one is passed on to the others.
 pub(crate) type Peers = Arc<Mutex<Vec<Handle>>>;

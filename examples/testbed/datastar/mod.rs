@@ -11,7 +11,7 @@ use starwheel::{
     Router, Signals, Sse,
 };
 
-use super::compress;
+use super::query::compress;
 use described::{Described, Listed};
 
 /// Adds `/test`, `/reply`, `/event`, `/inject`, `/script`, `/form` and `/echo`.
