@@ -8,9 +8,10 @@ import { caddy, haproxy, has, nginx } from './clients/servers.mjs'
 import { curl, curlUndecoded } from './clients/readers.mjs'
 import { CODINGS, publish, readsItsOwn, readsThePage, sameBytes, stepByStep } from './clients/story.mjs'
 
-const KEEP_ALIVE_MS = 250
-const testbed = await start('testbed', ['--keep-alive-ms', `${KEEP_ALIVE_MS}`])
+const testbed = await start('testbed')
+const lively = await start('testbed', ['--keep-alive-ms', '250'])
 const upstream = new URL(testbed.url).host
+const livelyUpstream = new URL(lively.url).host
 const HTTP_1_1 = 'proxy_http_version 1.1; proxy_set_header Connection "";'
 
 /** What stands in front, by the name of the recipe; `downgrades` speak HTTP/1.0 to us, and
@@ -21,7 +22,7 @@ const PROXIES = {
       'as it comes': `proxy_pass http://${upstream};`,
       'with HTTP/1.1': `proxy_pass http://${upstream}; ${HTTP_1_1}`,
       'with gzip on': `proxy_pass http://${upstream}; ${HTTP_1_1} gzip on; gzip_min_length 0; gzip_types text/event-stream;`,
-      impatient: `proxy_pass http://${upstream}; ${HTTP_1_1} proxy_read_timeout 2s;`,
+      impatient: `proxy_pass http://${livelyUpstream}; ${HTTP_1_1} proxy_read_timeout 2s;`,
     }),
     downgrades: ['as it comes'],
     compresses: ['with gzip on'],
@@ -37,7 +38,7 @@ const PROXIES = {
       'as it comes': `server testbed ${upstream}`,
       'with http-no-delay': `option http-no-delay\nserver testbed ${upstream}`,
       'with compression': `option http-no-delay\ncompression algo gzip\ncompression type text/event-stream\nserver testbed ${upstream}`,
-      impatient: `option http-no-delay\ntimeout server 2s\nserver testbed ${upstream}`,
+      impatient: `option http-no-delay\ntimeout server 2s\nserver testbed ${livelyUpstream}`,
     }),
   },
 }
@@ -55,6 +56,7 @@ for (const [name, { run, downgrades = [], compresses = [] }] of Object.entries(P
   await proxy.stop()
 }
 await testbed.stop()
+await lively.stop()
 
 async function everythingPasses(name, url, { downgrades, compresses }, recipe) {
   const codings = ['identity', ...CODINGS]
@@ -101,7 +103,7 @@ async function cutsIdleStreams(name, url) {
       const [silent, quiet] = [await curl(url, coding)('/idle'), await curl(url, coding)(`/topic?${new URLSearchParams({ name: topic })}`)]
       await silent.ends()
       await new Promise((resolve) => setTimeout(resolve, 2_000))
-      await publish(testbed.url, topic, 'still here')
+      await publish(lively.url, topic, 'still here')
       await quiet.sees(1)
       assert.deepEqual(quiet.data(), ['still here'])
       await quiet.close()
