@@ -8,7 +8,7 @@ import { caddy, haproxy, has, nginx } from './clients/servers.mjs'
 import { curl, curlUndecoded } from './clients/readers.mjs'
 import { CODINGS, publish, readsItsOwn, readsThePage, sameBytes, stepByStep } from './clients/story.mjs'
 
-const testbed = await start('testbed')
+const testbed = await start('testbed', ['--keep-alive-ms', '4000'])
 const lively = await start('testbed', ['--keep-alive-ms', '250'])
 const upstream = new URL(testbed.url).host
 const livelyUpstream = new URL(lively.url).host
