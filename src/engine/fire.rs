@@ -185,6 +185,9 @@ impl<T: Transport> Engine<T> {
             // Behind its last frames, if it has topics; see `give_last_frames`.
             Some(Ending::Finish) if streaming.subscriptions.as_slice().is_empty() => {
                 streaming.ending = Some(Ending::Finished);
+                if let Some(codec) = self.core.codecs.get(conn.codec as usize) {
+                    output.push_encoded(codec.end());
+                }
                 output.seal_last(conn.framing)
             }
             _ => output.seal(conn.framing),

@@ -142,6 +142,7 @@ impl<T: Transport> Engine<T> {
             log::warn!("{id} of {}: {}", self.core.peer(index), reason.escape_debug());
         }
         self.core.leave_topics(index);
+        self.core.end_codec(index);
         self.core.close_codec(index);
         let mut calls = std::mem::take(&mut self.calls[index as usize]);
         let hook = calls.hooks.as_mut().and_then(|hooks| hooks.on_disconnect.take());
