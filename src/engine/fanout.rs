@@ -32,6 +32,11 @@ impl<T: Transport> Engine<T> {
         {
             self.go_on_with_pass(index, &mut budget);
         }
+        let topics = &self.core.topics;
+        debug_assert!(
+            !topics.fan_out.is_empty() || topics.unoffered_bytes == 0,
+            "what no pass is to offer holds publishers up for ever"
+        );
     }
 
     fn go_on_with_pass(&mut self, index: u32, budget: &mut u32) {
