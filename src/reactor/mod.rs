@@ -44,6 +44,9 @@ use crate::{
 /// `Send`, so the closures it owns may hold whatever they like; other threads get in through a
 /// [`Handle`].
 ///
+/// Dropped before a shutdown or drain is complete, it resets its connections and drops the closures
+/// without calling them: `on_disconnect` belongs to the end of a stream, not to that of the reactor.
+///
 /// ```no_run
 /// use starwheel::{Reactor, Router, Sse};
 /// use std::time::Duration;
