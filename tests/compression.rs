@@ -1,10 +1,15 @@
 //! Compressed streams end to end: negotiated, joined at any time, decoded by other people's code.
 
+#[path = "support/decoders.rs"]
+mod decoders;
+
 use std::{fmt::Write, io::Read, time::Duration};
+
+use decoders::decoded;
 
 use starwheel::{
     Compress, Config, Encoding, Ending, Next, Request, Router, Sse, Topic,
-    testing::{Answer, Client, EventParser, Simulation},
+    testing::{Client, EventParser, Simulation},
 };
 
 /// A page of about 10 KB of which a few numbers change.
@@ -36,42 +41,6 @@ fn noise(seed: u64) -> String {
         char::from(b'0' + (state % 64) as u8)
     };
     (0..4000).map(|_| letter()).collect()
-}
-
-fn zstd_decoded(bytes: &[u8]) -> Vec<u8> {
-    let mut context = zstd_safe::DCtx::create();
-    let mut decoded = vec![0; 64 << 20];
-    let mut output = zstd_safe::OutBuffer::around(&mut decoded[..]);
-    let mut input = zstd_safe::InBuffer::around(bytes);
-    while input.pos() < bytes.len() {
-        context.decompress_stream(&mut output, &mut input).expect("a zstd stream");
-    }
-    let length = output.pos();
-    decoded.truncate(length);
-    decoded
-}
-
-fn gzip_decoded(bytes: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::new();
-    // The stream has no end, so the reader's last word is that something is missing.
-    let _unexpected_eof = flate2::read::GzDecoder::new(bytes).read_to_end(&mut decoded);
-    decoded
-}
-
-fn brotli_decoded(bytes: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::new();
-    let _unexpected_eof = brotlic::DecompressorReader::new(bytes).read_to_end(&mut decoded);
-    decoded
-}
-
-fn decoded(answer: &Answer) -> Vec<u8> {
-    match answer.header("content-encoding") {
-        Some("zstd") => zstd_decoded(&answer.body),
-        Some("gzip") => gzip_decoded(&answer.body),
-        Some("br") => brotli_decoded(&answer.body),
-        Some(other) => panic!("unknown coding {other}"),
-        None => answer.body.clone(),
-    }
 }
 
 fn data(simulation: &Simulation, client: Client) -> Vec<String> {

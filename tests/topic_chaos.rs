@@ -4,6 +4,8 @@
 //! A scenario follows from its seed. One that fails prints it; `STARWHEEL_SEED=n cargo test --test
 //! topic_chaos` lives through that one alone. `STARWHEEL_SEEDS=n` sets how many are tried.
 
+#[path = "support/decoders.rs"]
+mod decoders;
 #[path = "topic_chaos/model.rs"]
 mod model;
 #[path = "topics/random.rs"]
@@ -142,9 +144,13 @@ impl Chaos {
         world.visits.push(visit);
         drop(world);
         let version = if self.random.percent(15) { "1.0" } else { "1.1\r\nHost: test" };
+        let coding = *self.random.pick(&["identity", "identity", "zstd", "br", "gzip"]);
         let client = self.simulation.connect();
         self.clients.push(client);
-        self.simulation.send(client, format!("GET /?{query} HTTP/{version}\r\n\r\n").as_bytes());
+        self.simulation.send(
+            client,
+            format!("GET /?{query} HTTP/{version}\r\nAccept-Encoding: {coding}\r\n\r\n").as_bytes(),
+        );
     }
 
     /// Somebody comes back, perhaps while he is still here.
@@ -255,7 +261,9 @@ impl Chaos {
 
     fn answer(&self, visit: usize) -> Option<Answer> {
         let received = self.simulation.received(self.clients[visit]);
-        Answer::parse(&received, starwheel::Method::Get)
+        let mut answer = Answer::parse(&received, starwheel::Method::Get)?;
+        answer.body = decoders::decoded(&answer);
+        Some(answer)
     }
 
     fn events(&self, visit: usize) -> Vec<ParsedEvent> {

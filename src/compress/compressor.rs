@@ -133,6 +133,16 @@ impl Compressor {
         self.codec_ref(encoding).map_or(&[], Codec::idle)
     }
 
+    /// What ends a stream that is finished, for decoders that take one without it for broken. Gzip
+    /// has no such end here: its checksum would be a figure of all that this one reader was sent.
+    pub(crate) const fn end(encoding: Encoding) -> &'static [u8] {
+        match encoding {
+            Encoding::Zstd => ZSTD_EMPTY_LAST_BLOCK,
+            Encoding::Brotli => BROTLI_EMPTY_LAST_BLOCK,
+            Encoding::Gzip | Encoding::Identity => &[],
+        }
+    }
+
     /// A complete body, for replies. An empty body becomes a body of the coding as well.
     pub(crate) fn whole(&mut self, encoding: Encoding, body: &[u8], out: &mut Vec<u8>) {
         let start = out.len();
@@ -216,5 +226,9 @@ fn remember(history: &mut Vec<u8>, comment: &[u8], message: &[u8], bytes_max: us
     history.shrink_to(bytes_max);
 }
 
+/// RFC 8878, section 3.1.1.2: last, raw, no bytes.
+const ZSTD_EMPTY_LAST_BLOCK: &[u8] = &[1, 0, 0];
+/// RFC 7932, section 9.2: ISLAST and ISLASTEMPTY; every piece ends on a full byte.
+const BROTLI_EMPTY_LAST_BLOCK: &[u8] = &[0b11];
 /// Half the largest window.
 const HISTORY_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -89,16 +89,6 @@ impl Codec {
         }
     }
 
-    /// What ends the coded bytes, for decoders that take a stream without it for a broken one. A
-    /// gzip stream has no end: its checksum would be a figure of every byte of every stream.
-    pub(super) const fn end(&self) -> &'static [u8] {
-        match self.encoding {
-            Encoding::Zstd => ZSTD_EMPTY_LAST_BLOCK,
-            Encoding::Brotli => BROTLI_EMPTY_LAST_BLOCK,
-            Encoding::Gzip | Encoding::Identity => &[],
-        }
-    }
-
     /// This topic's event has been given to the stream.
     pub(super) fn synced(&mut self, topic: u32, frame: u64) {
         self.state = State::Shared { synced: Some((topic, frame)), tail: Vec::new() };
@@ -150,7 +140,7 @@ impl Core {
         };
         if let Some(codec) = self.codecs.get(conn.codec as usize) {
             self.coded.begin();
-            self.coded.push_encoded(codec.end());
+            self.coded.push_encoded(Compressor::end(codec.encoding));
             conn.outbox.push(self.coded.seal(conn.framing), &mut self.pool);
         }
     }
@@ -220,7 +210,3 @@ impl Core {
 
 /// Above this, the next shared event is sent as a key instead of as a delta of the stream's own.
 const TAIL_BYTES_MAX: usize = 4 * 1024;
-/// RFC 8878, section 3.1.1.2: last, raw, no bytes.
-const ZSTD_EMPTY_LAST_BLOCK: &[u8] = &[1, 0, 0];
-/// RFC 7932, section 9.2: ISLAST and ISLASTEMPTY; every event ends on a full byte.
-const BROTLI_EMPTY_LAST_BLOCK: &[u8] = &[0b11];

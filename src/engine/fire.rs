@@ -15,6 +15,7 @@ use super::{
     stream::{Stream, StreamId},
 };
 use crate::{
+    compress::Compressor,
     conn::{Conn, Ending, NO_CODEC, Output, Phase, millis},
     error::CloseReason,
     http::{Refusal, Stage},
@@ -186,7 +187,7 @@ impl<T: Transport> Engine<T> {
             Some(Ending::Finish) if streaming.subscriptions.as_slice().is_empty() => {
                 streaming.ending = Some(Ending::Finished);
                 if let Some(codec) = self.core.codecs.get(conn.codec as usize) {
-                    output.push_encoded(codec.end());
+                    output.push_encoded(Compressor::end(codec.encoding));
                 }
                 output.seal_last(conn.framing)
             }

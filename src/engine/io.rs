@@ -399,7 +399,7 @@ fn last_event_id(request: &Request) -> Option<Box<str>> {
         return Some(id.into());
     }
     let in_query = |name| request.query_value(name).filter(|id| !id.is_empty());
-    let id = in_query("last_event_id").or_else(|| in_query("lastEventID"));
+    let id = ["last_event_id", "lastEventID", "lastEventId"].into_iter().find_map(in_query);
     id.map(|id| id.as_ref().into())
 }
 

@@ -143,7 +143,7 @@ impl Topic {
     }
 
     /// Keeps up to `events` events and `bytes` bytes, gives each event an id, and honours
-    /// `Last-Event-ID` (or the query parameters `last_event_id` and `lastEventID`, for clients that
+    /// `Last-Event-ID` (or the query parameters `last_event_id`, `lastEventID` and `lastEventId`, for clients that
     /// cannot set the header): a client that comes back gets exactly what it has missed, or a
     /// [gap event](Self::gap_event) if that is no longer known. It is kept in memory, so an id of
     /// an earlier process is never known.
