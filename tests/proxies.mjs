@@ -43,20 +43,24 @@ const PROXIES = {
   },
 }
 
-for (const [name, { run, downgrades = [], compresses = [] }] of Object.entries(PROXIES)) {
-  if (!has(name)) {
-    console.log(`SKIP   ${name}: not installed`)
-    continue
-  }
-  const proxy = await run()
-  for (const [recipe, url] of Object.entries(proxy.urls)) {
-    if (recipe === 'impatient') await cutsIdleStreams(name, url)
-    else await everythingPasses(`${name} ${recipe}`, url, { downgrades, compresses }, recipe)
-  }
-  await proxy.stop()
+for (const [name, recipes] of Object.entries(PROXIES)) {
+  if (has(name)) await check(`${name} starts and stops`, () => everyRecipe(name, recipes))
+  else console.log(`SKIP   ${name}: not installed`)
 }
 await testbed.stop()
 await lively.stop()
+
+async function everyRecipe(name, { run, downgrades = [], compresses = [] }) {
+  const proxy = await run()
+  try {
+    for (const [recipe, url] of Object.entries(proxy.urls)) {
+      if (recipe === 'impatient') await cutsIdleStreams(name, url)
+      else await everythingPasses(`${name} ${recipe}`, url, { downgrades, compresses }, recipe)
+    }
+  } finally {
+    await proxy.stop()
+  }
+}
 
 async function everythingPasses(name, url, { downgrades, compresses }, recipe) {
   const codings = ['identity', ...CODINGS]

@@ -30,7 +30,7 @@ export const caddy = (sites) => proxy('caddy', sites, (ports) => ({
   admin off
   auto_https off
 }
-${ports.map(([lines, port]) => `http://127.0.0.1:${port} {\n${lines}\n}`).join('\n')}
+${ports.map(([lines, port]) => `http://127.0.0.1:${port} {\nbind 127.0.0.1\n${lines}\n}`).join('\n')}
 `,
 }), ['run', '--adapter', 'caddyfile', '--config'])
 
@@ -52,7 +52,18 @@ backend back${n}
 }), ['-db', '-f'])
 
 /** Starts a proxy with one listener for each entry of `kinds`; the addresses go by the same names. */
-async function proxy(program, kinds, configuration, options) {
+async function proxy(...recipe) {
+  // These programs cannot be told to take any free port, so somebody else may be faster.
+  for (let attempts = 1; ; attempts++) {
+    try {
+      return await startProxy(...recipe)
+    } catch (error) {
+      if (attempts === 5) throw error
+    }
+  }
+}
+
+async function startProxy(program, kinds, configuration, options) {
   const folder = await mkdtemp(path.join(tmpdir(), `starwheel-${program}-`))
   const ports = await Promise.all(Object.values(kinds).map(async (lines) => [lines, await freePort()]))
   const [[name, text]] = Object.entries(configuration(ports, folder))
@@ -82,7 +93,7 @@ async function proxy(program, kinds, configuration, options) {
   return { urls: Object.fromEntries(urls), stop }
 }
 
-/** A port that was free a moment ago: these programs cannot say which one they were given. */
+/** A port that was free a moment ago. */
 async function freePort() {
   const server = createServer()
   await once(server.listen(0, '127.0.0.1'), 'listening')
