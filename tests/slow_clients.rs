@@ -69,13 +69,14 @@ fn those_who_never_read_cost_a_bounded_amount_and_nobody_else_anything() {
     }
     progress.wait_for_blocks(EVENTS / EVENTS_PER_BLOCK, &reading);
 
+    // The last pass may still be on its way to those who have nothing to get.
+    server.wait_for("the log is let go of", |stats| stats.log_bytes == 0);
     let stats = server.stats();
     assert_eq!(cut.load(Ordering::Relaxed), STUCK, "told that they were slow");
     assert_eq!((stats.closed.slow, stats.closed.total()), (STUCK as u64, STUCK as u64));
     assert_eq!(stats.passed_by, STUCK as u64);
     assert_eq!(stats.streams, (SUBSCRIBERS - STUCK) as u64);
     assert_eq!(stats.published, EVENTS as u64);
-    assert_eq!(stats.log_bytes, 0, "everybody who is left has seen everything");
     server.handle.shutdown();
     reading.join().unwrap();
     for stuck in &mut stuck {
