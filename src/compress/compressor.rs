@@ -21,6 +21,8 @@ pub(crate) struct Compressor {
     window_log_max: u32,
     history_bytes: usize,
     counts: CompressionCounts,
+    /// Nanoseconds since some moment. This floor has no clock; who has one may lend it.
+    stopwatch: fn() -> u64,
 }
 
 /// What was compressed. A piece that many streams share counts once.
@@ -43,6 +45,8 @@ pub struct CompressionCounts {
     pub deltas: u64,
     /// Bodies of replies.
     pub wholes: u64,
+    /// Time spent on all that, in nanoseconds; zero where there is no clock, as in a simulation.
+    pub nanos: u64,
 }
 
 impl Compressor {
@@ -59,7 +63,13 @@ impl Compressor {
             window_log_max,
             history_bytes: settings.history_bytes.min(HISTORY_BYTES_MAX),
             counts: CompressionCounts::default(),
+            stopwatch: || 0,
         }
+    }
+
+    /// Counts the time spent, by a clock that tells nanoseconds. Two readings for each piece made.
+    pub(crate) fn set_stopwatch(&mut self, stopwatch: fn() -> u64) {
+        self.stopwatch = stopwatch;
     }
 
     /// What a response starts with: a header that declares a window of at least `window_bytes`,
@@ -79,14 +89,14 @@ impl Compressor {
     /// `message` without reference to anything before: to be decoded right behind
     /// [`open`](Self::open), or behind [`reset`](Self::reset) anywhere.
     pub(crate) fn key(&mut self, encoding: Encoding, message: &[u8], out: &mut Vec<u8>) {
-        let start = out.len();
+        let (start, began) = (out.len(), (self.stopwatch)());
         match self.codec(encoding) {
             Some(_) if message.is_empty() => return,
             Some(codec) => codec.key(message, out),
             None => return out.extend_from_slice(message),
         }
         self.counts.keys += 1;
-        self.count_bytes(message.len(), out.len() - start);
+        self.count(message.len(), out.len() - start, began);
     }
 
     /// `message` for everybody whose decoder has put out `history` last: the message before, or
@@ -145,13 +155,13 @@ impl Compressor {
 
     /// A complete body, for replies. An empty body becomes a body of the coding as well.
     pub(crate) fn whole(&mut self, encoding: Encoding, body: &[u8], out: &mut Vec<u8>) {
-        let start = out.len();
+        let (start, began) = (out.len(), (self.stopwatch)());
         match self.codec(encoding) {
             Some(codec) => codec.whole(body, out),
             None => return out.extend_from_slice(body),
         }
         self.counts.wholes += 1;
-        self.count_bytes(body.len(), out.len() - start);
+        self.count(body.len(), out.len() - start, began);
     }
 
     /// Counted since the beginning.
@@ -167,7 +177,7 @@ impl Compressor {
         message: &[u8],
         out: &mut Vec<u8>,
     ) -> &'static [u8] {
-        let start = out.len();
+        let (start, began) = (out.len(), (self.stopwatch)());
         let comment = match self.codec(encoding) {
             Some(_) if message.is_empty() => return &[],
             Some(codec) => codec.delta(history, message, out),
@@ -177,13 +187,14 @@ impl Compressor {
             }
         };
         self.counts.deltas += 1;
-        self.count_bytes(message.len(), out.len() - start);
+        self.count(message.len(), out.len() - start, began);
         comment
     }
 
-    fn count_bytes(&mut self, bytes_in: usize, bytes_out: usize) {
+    fn count(&mut self, bytes_in: usize, bytes_out: usize, began: u64) {
         self.counts.bytes_in += bytes_in as u64;
         self.counts.bytes_out += bytes_out as u64;
+        self.counts.nanos += (self.stopwatch)().saturating_sub(began);
     }
 
     fn codec(&mut self, encoding: Encoding) -> Option<&mut dyn Codec> {

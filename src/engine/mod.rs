@@ -114,6 +114,11 @@ impl<T: Transport> Engine<T> {
         }
     }
 
+    /// Lends a clock of nanoseconds, by which the time spent compressing is counted.
+    pub(crate) fn set_stopwatch(&mut self, stopwatch: fn() -> u64) {
+        self.core.compressor.set_stopwatch(stopwatch);
+    }
+
     /// Tells the time: milliseconds since the start, never going back, and Unix seconds for the
     /// `Date` header. A closure sees one and the same time for the whole turn.
     pub(crate) fn begin_turn(&mut self, now: u64, unix_seconds: u64) {

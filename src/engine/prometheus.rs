@@ -52,6 +52,7 @@ impl Stats {
             ("compression_bytes_out", self.compression.bytes_out, "Bytes after compression"),
             ("compression_keys", self.compression.keys, "Events compressed on their own"),
             ("compression_deltas", self.compression.deltas, "Events compressed as changes"),
+            ("compression_nanos", self.compression.nanos, "Nanoseconds spent compressing"),
             ("keep_alives", self.keep_alives, "Keep-alive comments sent"),
             ("bytes_in", self.bytes_in, "Bytes read from clients"),
             ("bytes_out", self.bytes_out, "Bytes taken by sockets"),

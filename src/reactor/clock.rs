@@ -1,5 +1,6 @@
 //! The only reader of clocks.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the start of the reactor, from the monotonic clock. The wall clock is used
@@ -38,6 +39,12 @@ impl Clock {
         }
         self.unix_seconds
     }
+}
+
+/// Nanoseconds since the first call, for measuring how long something took.
+pub(super) fn nanos() -> u64 {
+    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(FIRST.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What makes the event ids of this process differ from those of its predecessors: the time at

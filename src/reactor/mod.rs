@@ -97,13 +97,15 @@ impl Reactor {
     /// # Errors
     /// As [`Reactor::new`].
     pub fn with_config(config: Config, handler: impl Handler + 'static) -> io::Result<Self> {
+        let mut engine = Engine::new(config, clock::epoch(), Box::new(handler));
+        engine.set_stopwatch(clock::nanos);
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         let alarm = Alarm::new(poll.registry(), ALARM)?;
         let shared = Arc::new(Shared::new(waker));
         shared.fall_asleep();
         Ok(Self {
-            engine: Engine::new(config, clock::epoch(), Box::new(handler)),
+            engine,
             poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
             acceptors: Vec::new(),
