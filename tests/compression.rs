@@ -176,6 +176,8 @@ fn a_private_stream_refers_to_what_it_has_sent() {
         simulation.advance(Duration::from_secs(5));
         let expected: Vec<String> = (0..6).map(page).collect();
         assert_eq!(data(&simulation, client), expected, "{coding}");
+        let decoded = decoded(&simulation.answer(client));
+        assert!(decoded.starts_with(b"data: <table>"), "{coding}: nothing goes before the first");
         if coding != "identity" {
             let all: usize = expected.iter().map(String::len).sum();
             assert!(simulation.answer(client).body.len() < all / 4, "{coding}");

@@ -123,7 +123,13 @@ impl Compressor {
         message: &[u8],
         out: &mut Vec<u8>,
     ) {
-        let comment = self.splice(encoding, history, message, out);
+        let is_first = history.is_empty() && self.history_bytes > 0;
+        let comment: &[u8] = if is_first {
+            self.key(encoding, message, out); // Right behind `open`: nothing has to be reset.
+            &[]
+        } else {
+            self.splice(encoding, history, message, out)
+        };
         if self.codec_ref(encoding).is_some() {
             remember(history, comment, message, self.history_bytes);
         }
