@@ -43,7 +43,7 @@ for (const coding of CODINGS) {
       const [reader, expected] = [await open(route), await plain(route)]
       assert.equal(await reader.ends(), 0)
       assert.equal(await expected.ends(), 0)
-      assert.equal(visible(reader), visible(expected))
+      assert.ok(reader.bytes.equals(expected.bytes), 'other bytes than uncompressed')
     })
     await check(`${name}, ${coding}: not compressed on demand`, async () => {
       const reader = await connect('/private?ms=200&encoding=identity')
@@ -55,9 +55,4 @@ for (const coding of CODINGS) {
   await check(`${coding}: all get the same bytes`, () =>
     sameBytes(testbed.url, 'same', curlUndecoded(testbed.url, coding), curlUndecoded(testbed.url, coding)))
   await testbed.stop()
-}
-
-/** The text of a stream without its comments, which may differ between codings. */
-function visible(reader) {
-  return reader.bytes.toString().replace(/^:.*\n/gm, '')
 }
