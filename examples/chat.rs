@@ -13,7 +13,8 @@ use starwheel::{
 
 fn main() -> Result<(), Box<dyn Error>> {
     // A page that lost its connection goes on behind the last message it has seen. If that is not
-    // known any more, it gets a gap event, here under a name that Datastar hands to the page.
+    // known any more, it gets a gap event, here under a name that Datastar hands to the page, and
+    // then what is kept: it empties its log and fills it anew.
     let chat = Topic::new("chat").history(200, 256 * 1024).gap_event("datastar-gap")?;
     let heard = chat.clone();
     let router = Router::new()
