@@ -104,7 +104,7 @@
 //! | log of a topic: [`Topic::log`], [`Topic::history`] | events, bytes of encoded events | 1,024, 1 MiB |
 //! | history of a topic without subscribers and clones | time since its last use | 1 minute |
 //! | [`Config::keep_alive`] | quiet time before a comment | 15 s |
-//! | memory | bytes per idle stream, without closures | about 150 |
+//! | memory | bytes per idle stream, without closures | about 160 |
 //! | commands waiting in a [`Handle`] | count; bytes of their events | 65,536; 16 MiB |
 //!
 //! # Features
