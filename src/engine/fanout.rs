@@ -443,7 +443,7 @@ impl Core {
     }
 }
 
-/// Deliveries in one turn: about a millisecond of system calls, so that ticks stay on time.
-const DELIVERIES_PER_TURN: u32 = 256;
+/// Deliveries in one turn: less than a millisecond of system calls, so that ticks stay on time.
+const DELIVERIES_PER_TURN: u32 = 128;
 /// Frames that leave in one vectored write; what one costs does not depend on their number.
 pub(super) const FRAMES_PER_WRITE: usize = 16;
