@@ -63,12 +63,12 @@ impl<T: Transport> Engine<T> {
             }
             left = left.saturating_sub(bytes.len());
             codec.synced(subscription.topic, *sequence);
-            given.add(*subscription, *sequence);
+            given.add(*sequence);
         }
-        let is_all = given.length == batch.length
-            && given.length < FRAMES_PER_WRITE
+        let is_all = given.frames == batch.length
+            && given.frames < FRAMES_PER_WRITE
             && conn.outbox.is_empty();
-        core.note_given(&given);
+        core.note_given(index, given);
         if is_all { Written::Nothing } else { Written::Some }
     }
 }
@@ -86,10 +86,10 @@ impl Core {
         for CodedFrame { subscription, sequence, bytes } in batch.frames.iter().flatten() {
             conn.outbox.push(bytes, &mut self.pool);
             codec.synced(subscription.topic, *sequence);
-            given.add(*subscription, *sequence);
+            given.add(*sequence);
         }
-        self.note_given(&given);
-        given.length > 0
+        self.note_given(index, given);
+        given.frames > 0
     }
 }
 

@@ -84,21 +84,25 @@ impl<T: Transport> Engine<T> {
     /// Writes what the stream has not been given of its topics, as much as fits one vectored
     /// write. Called with an empty outbox.
     pub(super) fn write_frames(&mut self, index: u32, frames: Frames) -> Written {
-        if !self.core.skip_what_is_lost(index, frames) {
-            return Written::Nothing;
-        }
         let Some(Slot::Conn(conn)) = self.core.slots.get_mut(index as usize) else {
             return Written::Nothing;
         };
-        if !conn.outbox.is_empty() {
-            return Written::Some; // A gap event goes first.
+        let Phase::Streaming(streaming) = &mut conn.phase else { return Written::Nothing };
+        if !frames.are_for(streaming) {
+            return Written::Nothing;
+        }
+        let topics = &self.core.topics;
+        let subscriptions = streaming.subscriptions.as_slice();
+        if subscriptions.iter().any(|&subscription| topics.has_passed_by(subscription)) {
+            return match self.core.skip_what_is_lost(index, frames) {
+                true => Written::Some,
+                false => Written::Nothing,
+            };
         }
         if conn.codec != NO_CODEC {
             return self.write_coded_frames(index, frames);
         }
-        let Phase::Streaming(streaming) = &mut conn.phase else { return Written::Nothing };
-        let topics = &mut self.core.topics;
-        let batch = Batch::gather(topics, streaming.subscriptions.as_slice(), frames);
+        let batch = Batch::gather(topics, subscriptions, frames);
         let frames = &batch.frames[..batch.length];
         let Some(Some((first, _))) = frames.first() else { return Written::Nothing };
         let Some(transport) = &mut self.transports[index as usize] else { return Written::Nothing };
@@ -125,7 +129,7 @@ impl<T: Transport> Engine<T> {
         // alive for this stream even if the log lets it go.
         let mut left = written;
         let mut given = Given::default();
-        for (frame, subscription) in frames.iter().flatten() {
+        for (frame, _) in frames.iter().flatten() {
             let bytes = frame.framed(conn.framing);
             if left == 0 {
                 break;
@@ -141,13 +145,13 @@ impl<T: Transport> Engine<T> {
                 }
             }
             left = left.saturating_sub(bytes.len());
-            given.add(*subscription, frame.sequence);
+            given.add(frame.sequence);
         }
         // Mostly so: it spares a second look at the logs.
-        let is_all = given.length == batch.length
-            && given.length < FRAMES_PER_WRITE
+        let is_all = given.frames == batch.length
+            && given.frames < FRAMES_PER_WRITE
             && conn.outbox.is_empty();
-        self.core.note_given(&given);
+        self.core.note_given(index, given);
         if is_all { Written::Nothing } else { Written::Some }
     }
 }
@@ -235,6 +239,15 @@ pub(super) enum Frames {
 }
 
 impl Frames {
+    /// True if the stream takes these frames, going by how it ends.
+    fn are_for(self, streaming: &Streaming) -> bool {
+        match streaming.ending {
+            None => true,
+            Some(Ending::Finish | Ending::Drop) => self != Self::All,
+            Some(Ending::Finished | Ending::Abort) => false,
+        }
+    }
+
     fn last(self) -> u64 {
         match self {
             Self::All => u64::MAX,
@@ -319,28 +332,29 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// What a stream has been given of its topics in one go.
-#[derive(Debug, Default)]
+/// What a stream has been given of its topics in one go: so many frames, up to this sequence.
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Given {
-    frames: [(Subscription, u64); FRAMES_PER_WRITE],
-    pub(super) length: usize,
+    pub(super) frames: usize,
+    last_sequence: u64,
 }
 
 impl Given {
-    pub(super) fn add(&mut self, subscription: Subscription, sequence: u64) {
-        self.frames[self.length] = (subscription, sequence);
-        self.length += 1;
+    pub(super) fn add(&mut self, sequence: u64) {
+        self.frames += 1;
+        self.last_sequence = sequence;
     }
 }
 
 impl Core {
-    pub(super) fn note_given(&mut self, given: &Given) {
-        self.stats.delivered += given.length as u64;
-        for (subscription, sequence) in &given.frames[..given.length] {
-            let Some(state) = self.topics.state(subscription.topic) else { continue };
-            let cursor = &mut state.subscribers[subscription.place as usize].cursor;
-            let moved_from = mem::replace(cursor, *sequence);
-            self.topics.moved_on_from(subscription.topic, moved_from, self.now);
+    /// Moves the stream's cursors. Frames are given in the order of their sequences, whatever their
+    /// topic, so the last one says how far all of them have come.
+    pub(super) fn note_given(&mut self, index: u32, given: Given) {
+        self.stats.delivered += given.frames as u64;
+        let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };
+        let Phase::Streaming(streaming) = &conn.phase else { return };
+        for &subscription in streaming.subscriptions.as_slice() {
+            self.topics.advance(subscription, given.last_sequence, self.now);
         }
     }
 
@@ -370,14 +384,14 @@ impl Core {
                 continue;
             }
             let mut given = Given::default();
-            for (frame, subscription) in batch.frames.iter().flatten() {
+            for (frame, _) in batch.frames.iter().flatten() {
                 conn.outbox.push(frame.framed(conn.framing), &mut self.pool);
-                given.add(*subscription, frame.sequence);
+                given.add(frame.sequence);
             }
-            if given.length == 0 {
+            if given.frames == 0 {
                 return LastFrames::Given;
             }
-            self.note_given(&given);
+            self.note_given(index, given);
         }
     }
 
@@ -403,12 +417,7 @@ impl Core {
     fn skip_what_is_lost(&mut self, index: u32, frames: Frames) -> bool {
         let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return false };
         let Phase::Streaming(streaming) = &mut conn.phase else { return false };
-        let takes_frames = match streaming.ending {
-            None => true,
-            Some(Ending::Finish | Ending::Drop) => frames != Frames::All,
-            Some(Ending::Finished | Ending::Abort) => false,
-        };
-        if !takes_frames {
+        if !frames.are_for(streaming) {
             return false;
         }
         let mut gaps = Vec::new();

@@ -113,6 +113,23 @@ impl Topics {
         Some((&state.log, state.subscribers.get(subscription.place as usize)?.cursor))
     }
 
+    /// True when frames that this subscription has not been given are gone.
+    pub(super) fn has_passed_by(&self, subscription: Subscription) -> bool {
+        self.position(subscription).is_some_and(|(log, cursor)| log.has_passed_by(cursor))
+    }
+
+    /// Moves a subscriber's cursor: it has been given everything up to this sequence.
+    pub(super) fn advance(&mut self, subscription: Subscription, sequence: u64, now: u64) {
+        let Some(state) = self.states.get_mut(subscription.topic as usize) else { return };
+        let Some(subscriber) = state.subscribers.get_mut(subscription.place as usize) else {
+            return;
+        };
+        if subscriber.cursor < sequence && subscriber.cursor < state.log.last_sequence() {
+            let moved_from = mem::replace(&mut subscriber.cursor, sequence);
+            self.moved_on_from(subscription.topic, moved_from, now);
+        }
+    }
+
     pub(super) fn find(&self, topic: &Topic) -> Option<u32> {
         self.by_name.get(topic.shared_name()).copied()
     }

@@ -269,7 +269,8 @@ impl Log {
     pub(crate) fn after(&self, cursor: u64) -> impl Iterator<Item = &Frame> {
         // Nearly all cursors are at the end, or one before it.
         let seen = match self.frames.len() {
-            length if length > 1 && self.frames[length - 2].sequence <= cursor => length - 1,
+            0 | 1 => 0,
+            length if self.frames[length - 2].sequence <= cursor => length - 1,
             _ => self.frames.partition_point(|frame| frame.sequence <= cursor),
         };
         self.frames.range(seen..).filter(move |frame| frame.sequence > cursor)
