@@ -120,7 +120,7 @@ impl CodedBatch {
         let mut coded = Self::default();
         let mut after = None;
         let batch = Batch::gather(topics, subscriptions, frames);
-        for (frame, subscription) in batch.frames[..batch.length].iter().flatten() {
+        for (frame, subscription) in batch.as_slice() {
             let bytes = codec.shared(compressor, frame, after, subscription.topic);
             let (subscription, sequence) = (*subscription, frame.sequence);
             after = Some((subscription.topic, sequence));

@@ -2,7 +2,7 @@
 
 use std::{
     io::{ErrorKind, IoSlice},
-    mem,
+    iter, mem, slice,
 };
 
 use super::{
@@ -103,12 +103,17 @@ impl<T: Transport> Engine<T> {
             return self.write_coded_frames(index, frames);
         }
         let batch = Batch::gather(topics, subscriptions, frames);
-        let frames = &batch.frames[..batch.length];
-        let Some(Some((first, _))) = frames.first() else { return Written::Nothing };
         let Some(transport) = &mut self.transports[index as usize] else { return Written::Nothing };
-        let result = match frames.len() {
-            1 => transport.write(first.framed(conn.framing)),
-            _ => transport.write_vectored(&batch.slices(conn.framing)[..batch.length]),
+        let result = match batch.as_slice() {
+            [] => return Written::Nothing,
+            [(only, _)] => transport.write(only.framed(conn.framing)),
+            frames => {
+                let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE];
+                for (slice, (frame, _)) in slices.iter_mut().zip(frames) {
+                    *slice = IoSlice::new(frame.framed(conn.framing));
+                }
+                transport.write_vectored(&slices[..frames.len()])
+            }
         };
         let written = match result {
             Ok(written) => written,
@@ -129,7 +134,7 @@ impl<T: Transport> Engine<T> {
         // alive for this stream even if the log lets it go.
         let mut left = written;
         let mut given = Given::default();
-        for (frame, _) in frames.iter().flatten() {
+        for (frame, _) in batch.as_slice() {
             let bytes = frame.framed(conn.framing);
             if left == 0 {
                 break;
@@ -148,7 +153,7 @@ impl<T: Transport> Engine<T> {
             given.add(frame.sequence);
         }
         // Mostly so: it spares a second look at the logs.
-        let is_all = given.frames == batch.length
+        let is_all = given.frames == batch.as_slice().len()
             && given.frames < FRAMES_PER_WRITE
             && conn.outbox.is_empty();
         self.core.note_given(index, given);
@@ -275,10 +280,20 @@ pub(super) enum Written {
     Blocked,
 }
 
-/// Frames for one stream in the order in which they were published, whatever their topic.
-pub(super) struct Batch<'a> {
-    pub(super) frames: [Option<(&'a Frame, Subscription)>; FRAMES_PER_WRITE],
-    pub(super) length: usize,
+/// A frame that a stream has not been given, and the subscription it is due to.
+pub(super) type Due<'a> = (&'a Frame, Subscription);
+
+/// Frames for one stream in the order in which they were published, whatever their topic; as many
+/// as fit one write.
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack, for one write")]
+pub(super) enum Batch<'a> {
+    None,
+    /// By far the most frequent; no array is filled for it.
+    One(Due<'a>),
+    Many {
+        frames: [Due<'a>; FRAMES_PER_WRITE],
+        length: usize,
+    },
 }
 
 impl<'a> Batch<'a> {
@@ -287,48 +302,47 @@ impl<'a> Batch<'a> {
         subscriptions: &[Subscription],
         frames: Frames,
     ) -> Self {
-        let mut batch = Self { frames: [None; FRAMES_PER_WRITE], length: 0 };
         let last = frames.last();
         if let [only] = subscriptions {
-            if let Some((log, cursor)) = topics.position(*only) {
-                let frames = log.after(cursor).take_while(|frame| frame.sequence <= last);
-                for frame in frames.take(FRAMES_PER_WRITE) {
-                    batch.push(frame, *only);
-                }
-            }
-            return batch;
+            let Some((log, cursor)) = topics.position(*only) else { return Self::None };
+            let frames = log.after(cursor).take_while(|frame| frame.sequence <= last);
+            return Self::collect(frames.map(|frame| (frame, *only)));
         }
         // A merge by sequence: what was taken last is a lower bound for all topics alike.
         let mut taken = 0;
-        while batch.length < FRAMES_PER_WRITE {
+        Self::collect(iter::from_fn(|| {
             let next = subscriptions.iter().filter_map(|&subscription| {
                 let (log, cursor) = topics.position(subscription)?;
                 Some((log.after(cursor.max(taken)).next()?, subscription))
             });
             let next = next.min_by_key(|(frame, _)| frame.sequence);
-            let Some((frame, subscription)) = next.filter(|(frame, _)| frame.sequence <= last)
-            else {
-                break;
-            };
-            taken = frame.sequence;
-            batch.push(frame, subscription);
-        }
-        batch
+            let due = next.filter(|(frame, _)| frame.sequence <= last)?;
+            taken = due.0.sequence;
+            Some(due)
+        }))
     }
 
-    fn push(&mut self, frame: &'a Frame, subscription: Subscription) {
-        self.frames[self.length] = Some((frame, subscription));
-        self.length += 1;
+    fn collect(mut due: impl Iterator<Item = Due<'a>>) -> Self {
+        let Some(first) = due.next() else { return Self::None };
+        let Some(second) = due.next() else { return Self::One(first) };
+        let (mut frames, mut length) = ([first; FRAMES_PER_WRITE], 1);
+        for next in iter::once(second).chain(due.take(FRAMES_PER_WRITE - 2)) {
+            frames[length] = next;
+            length += 1;
+        }
+        Self::Many { frames, length }
+    }
+
+    pub(super) fn as_slice(&self) -> &[Due<'a>] {
+        match self {
+            Self::None => &[],
+            Self::One(due) => slice::from_ref(due),
+            Self::Many { frames, length } => &frames[..*length],
+        }
     }
 
     fn bytes(&self, framing: StreamFraming) -> usize {
-        self.frames.iter().flatten().map(|(frame, _)| frame.framed(framing).len()).sum()
-    }
-
-    fn slices(&self, framing: StreamFraming) -> [IoSlice<'a>; FRAMES_PER_WRITE] {
-        self.frames.map(|frame| {
-            IoSlice::new(frame.map_or(&[], |(frame, _): (&'a Frame, _)| frame.framed(framing)))
-        })
+        self.as_slice().iter().map(|(frame, _)| frame.framed(framing).len()).sum()
     }
 }
 
@@ -384,7 +398,7 @@ impl Core {
                 continue;
             }
             let mut given = Given::default();
-            for (frame, _) in batch.frames.iter().flatten() {
+            for (frame, _) in batch.as_slice() {
                 conn.outbox.push(frame.framed(conn.framing), &mut self.pool);
                 given.add(frame.sequence);
             }
