@@ -92,7 +92,8 @@ fn tick(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Reply> {
         .ok_or_else(|| Reply::error(400, format!("bytes may be {} at most", PADDING.len())))?;
     let ticks = Sse::every(interval, move |stream: &mut Stream<'_>| {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH)?;
-        stream.send(format_args!("{:019} {padding}", since_1970.as_nanos()));
+        let stamp_ns = u64::try_from(since_1970.as_nanos())?; // 19 digits, until the year 2286
+        stream.send(format_args!("{stamp_ns} {padding}"));
         Ok(())
     });
     Ok(ticks.compress(compress(request)?))
