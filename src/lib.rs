@@ -134,7 +134,8 @@ pub use datastar::{
 };
 pub use engine::{
     Alignment, Closed, Compress, Config, Context, Ending, Feed, FirstTick, Handler, Histogram,
-    IntervalTooShort, IntoNext, KeepAlive, Next, Response, Sse, Stats, Stream, StreamId, TimerId,
+    IntervalTooShort, IntoNext, KeepAlive, Next, Refused, Response, Sse, Stats, Stream, StreamId,
+    TimerId,
 };
 pub use error::{BoxError, CloseReason};
 pub use http::{Body, Method, Peer, Refusal, Reply, Request, Version};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// What one connection may cost at most. All fields have defaults; change single ones:
+/// How many connections there may be, and what each may cost. All fields have defaults; change
+/// single ones:
 ///
 /// ```
 /// use starwheel::Limits;
@@ -22,6 +23,9 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Chunk extensions and trailer fields of one chunked body together; beyond it 400. 8 KiB.
     pub chunk_overhead_bytes: usize,
+    /// Bytes of answers queued for a client that pipelines requests; beyond it, further requests
+    /// wait in its socket until it has read some. 64 KiB.
+    pub pipelined_bytes: usize,
     /// Bytes queued for one client that does not read fast enough. A stream to which more is sent
     /// ends with [`CloseReason::Slow`](crate::CloseReason::Slow). 256 KiB. What one tick or one
     /// reply leaves over is kept whole even if it is larger, provided that nothing was queued before.
@@ -35,6 +39,28 @@ pub struct Limits {
     /// How long a reply may take to be read by the client once it has been written in part, and
     /// how long a refused client may take to read the refusal. 30 s.
     pub linger_timeout: Duration,
+    /// Open connections, adopted ones included; beyond it, newcomers are turned away with 503 in
+    /// the way of [`Reply::retry_after`](crate::Reply::retry_after). `None`, the default, leaves the bound to the system:
+    /// without descriptors, newcomers wait in the kernel's queue until others leave. That is no
+    /// good where the program needs descriptors for other things (files, a database): then set it
+    /// some 500 below what `ulimit -n` says, divided
+    /// by the number of reactors.
+    ///
+    /// To be told so, up to 256 connections beyond the limits have a head's time each; more are
+    /// reset at once.
+    pub connections: Option<usize>,
+    /// Open connections of one IPv4 address or one IPv6 network of 64 bits; beyond it, newcomers
+    /// from there are turned away with 429. `None` by default, because behind a proxy everybody
+    /// has the proxy's address; set it (100, say) where clients connect themselves. Unix sockets
+    /// have no address and are not counted. Costs a hash look-up per connection, and some 50 bytes
+    /// per address.
+    pub connections_per_ip: Option<usize>,
+    /// Open streams of one [tag](crate::Sse::tag); beyond it, a stream is refused with 429 instead
+    /// of being born. `None` by default.
+    pub streams_per_tag: Option<usize>,
+    /// What those who are turned away by one of these three limits are told to wait, at least;
+    /// each is told another time between this and twice as much. 5 s.
+    pub retry_after: Duration,
 }
 
 impl Default for Limits {
@@ -44,11 +70,16 @@ impl Default for Limits {
             header_fields: 100,
             body_bytes: 1024 * 1024,
             chunk_overhead_bytes: 8 * 1024,
+            pipelined_bytes: 64 * 1024,
             outbox_bytes: 256 * 1024,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
             linger_timeout: Duration::from_secs(30),
+            connections: None,
+            connections_per_ip: None,
+            streams_per_tag: None,
+            retry_after: Duration::from_secs(5),
         }
     }
 }

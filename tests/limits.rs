@@ -1,5 +1,9 @@
 //! Limits of size and time, and how a client is told.
 
+#[path = "limits/connections.rs"]
+mod connections;
+#[path = "limits/retrying.rs"]
+mod retrying;
 #[path = "support/story.rs"]
 mod story;
 
@@ -41,7 +45,8 @@ fn refusals_are_answered_and_then_the_connection_closes() {
         let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
         assert_eq!(statuses, [200, status], "{:.60}", request);
         assert_closed(&simulation, client);
-        assert_eq!((simulation.stats().requests, simulation.stats().refused), (1, 1));
+        assert_eq!((simulation.stats().requests, simulation.stats().refused.total()), (1, 1));
+        assert_eq!(simulation.stats().refused.with(status), 1);
         simulation.half_close(client);
         simulation.turn();
         assert!(!simulation.is_open(client));

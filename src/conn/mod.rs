@@ -53,6 +53,7 @@ pub(crate) struct Conn {
     pub(crate) framing: StreamFraming,
     /// What follows when the current answer is out.
     pub(crate) afterwards: Afterwards,
+    pub(crate) admission: Admission,
     /// Where the engine keeps what it must remember of a compressed stream, or [`NO_CODEC`].
     pub(crate) codec: u32,
 }
@@ -86,8 +87,19 @@ pub(crate) enum Afterwards {
     Close,
 }
 
+/// Whether there was room for the connection when it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It is served.
+    Admitted,
+    /// It gets one short answer, because there are as many connections as may be.
+    NoRoom,
+    /// The same, because its address has as many as one may have.
+    NoRoomForAddress,
+}
+
 impl Conn {
-    pub(crate) fn new(peer: Peer, generation: u32, now: u64) -> Self {
+    pub(crate) fn new(peer: Peer, generation: u32, now: u64, admission: Admission) -> Self {
         Self {
             outbox: Outbox::new(),
             phase: Phase::reading(now),
@@ -98,6 +110,7 @@ impl Conn {
             output: Output::Quiet,
             framing: StreamFraming::Chunked,
             afterwards: Afterwards::ReadOn,
+            admission,
             codec: NO_CODEC,
         }
     }
@@ -124,7 +137,13 @@ impl Conn {
     /// stored per reason, and a deadline that has moved away meanwhile merely re-arms.
     pub(crate) fn deadline(&self, limits: &Limits) -> Option<u64> {
         let waits_for_client = !self.outbox.is_empty();
-        self.phase.deadline(limits, waits_for_client)
+        match self.phase {
+            // Who is not admitted has the time of one head, counted from the beginning.
+            Phase::Reading { since, .. } if self.admission != Admission::Admitted => {
+                Some(since.saturating_add(millis(limits.head_timeout)))
+            }
+            _ => self.phase.deadline(limits, waits_for_client),
+        }
     }
 }
 

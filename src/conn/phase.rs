@@ -32,6 +32,9 @@ pub(crate) enum Goodbye {
     /// A reset: the only way to tell a client of HTTP/1.0, whose streams end with the
     /// connection, that the stream was cut and not finished.
     Reset,
+    /// A cut, but not before the deadline: until then the client can read what is queued, which a
+    /// cut may take away from it.
+    Later,
     /// The FIN is sent.
     Said,
 }

@@ -10,6 +10,8 @@ use std::{collections::VecDeque, fmt, mem, time::Duration};
 use slab::Slab;
 
 use super::{
+    admission::Crowd,
+    asker::Asker,
     codec::{Codec, Source},
     config::Config,
     context::{Context, TimerId},
@@ -24,7 +26,7 @@ use super::{
 };
 use crate::{
     compress::{Compressor, Encoding},
-    conn::{Afterwards, Conn, Ending, NO_CODEC, Output, Phase, Pool},
+    conn::{Admission, Afterwards, Conn, Ending, NO_CODEC, Output, Phase, Pool},
     error::CloseReason,
     http::{Date, Peer},
     sse::{Encode, EventBuffer},
@@ -64,6 +66,9 @@ pub(crate) struct Core {
     /// Where events to be published are encoded.
     pub(super) publish_buffer: EventBuffer,
     pub(super) tags: Tags,
+    pub(super) crowd: Crowd,
+    /// How many were told to come back later; each is given another delay.
+    pub(super) told_to_wait: u64,
     pub(super) stopping: Stopping,
     generations: u32,
 }
@@ -97,6 +102,8 @@ pub(super) type TopicUpdater = Box<dyn FnMut(&mut Feed<'_>) -> Next>;
 pub(super) struct Remembered {
     pub(super) last_event_id: Option<Box<str>>,
     pub(super) encoding: Encoding,
+    /// For a stream that may be one too many of its tag.
+    pub(super) asker: Option<Asker>,
 }
 
 /// Closures on their way in.
@@ -168,6 +175,8 @@ impl Core {
             topics: Topics::new(epoch),
             publish_buffer: EventBuffer::new(),
             tags: Tags::default(),
+            crowd: Crowd::default(),
+            told_to_wait: 0,
             stopping: Stopping::No,
             generations: 0,
         }
@@ -187,13 +196,12 @@ impl Core {
         }
     }
 
-    pub(super) fn add_conn(&mut self, peer: Peer) -> u32 {
-        let mut conn = Conn::new(peer, self.next_generation(), self.now);
+    pub(super) fn add_conn(&mut self, peer: Peer, admission: Admission) -> u32 {
+        let mut conn = Conn::new(peer, self.next_generation(), self.now, admission);
         if self.stopping != Stopping::No {
             conn.afterwards = Afterwards::Close;
         }
         let index = self.add_slot(Slot::Conn(conn));
-        self.stats.accepted += 1;
         self.stats.connections += 1;
         self.rearm(index);
         index

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     compress::Compressor,
-    conn::{Conn, Ending, NO_CODEC, Output, Phase, millis},
+    conn::{Conn, Ending, Goodbye, NO_CODEC, Output, Phase, millis},
     error::CloseReason,
     http::{Refusal, Stage},
 };
@@ -41,6 +41,10 @@ impl<T: Transport> Engine<T> {
 
     /// A client took longer than its limit. One that is in the middle of a request is told.
     fn time_out(&mut self, index: u32) {
+        let Some(conn) = self.core.conn(index) else { return };
+        if matches!(conn.phase, Phase::Draining { goodbye: Goodbye::Later, .. }) {
+            return self.core.cut(index);
+        }
         self.core.stats.timed_out += 1;
         let Some(conn) = self.core.conn(index) else { return };
         match &conn.phase {

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     Engine, Transport,
+    asker::{Asker, Head},
     calls::guard,
     context::Context,
     core::{Birth, Core, Remembered, Slot, Stopping},
@@ -15,10 +16,10 @@ use super::{
     sse::Sse,
 };
 use crate::{
-    conn::{Afterwards, Conn, Ending, Goodbye, Input, Output, Phase, millis},
+    conn::{Admission, Afterwards, Conn, Ending, Goodbye, Input, Output, Phase, millis},
     error::CloseReason,
     http::{
-        Connection, Method, Progress, Refusal, Reply, Request, StreamFraming, Version,
+        Connection, Method, Progress, Refusal, Reply, Request, Stage, StreamFraming,
         encode_stream_head,
     },
 };
@@ -28,8 +29,9 @@ impl<T: Transport> Engine<T> {
     pub(super) fn readable(&mut self, index: u32, read_closed: bool) {
         let mut budget_bytes = READ_BYTES_PER_TURN;
         loop {
+            let pipelined_bytes = self.core.config.limits.pipelined_bytes;
             let Some(conn) = self.core.conn(index) else { return };
-            if !conn.takes_input() {
+            if !conn.takes_input(pipelined_bytes) {
                 conn.input = Input::Waiting;
                 return;
             }
@@ -103,7 +105,8 @@ impl<T: Transport> Engine<T> {
                 }
                 return;
             };
-            if conn.outbox.len() > PIPELINED_OUTBOX_BYTES || requests_left == 0 {
+            let limits = &self.core.config.limits;
+            if conn.outbox.len() > limits.pipelined_bytes || requests_left == 0 {
                 reader.keep(input);
                 if requests_left == 0 {
                     self.core.put_off(index);
@@ -111,11 +114,21 @@ impl<T: Transport> Engine<T> {
                 return;
             }
             let stage = reader.stage();
-            let progress = reader.advance(&mut input, &self.core.config.limits, &mut self.request);
+            let progress = reader.advance(&mut input, limits, &mut self.request);
             taken = count - input.len();
+            let turned_away = conn.admission != Admission::Admitted;
             match progress {
+                // The body will not be waited for.
+                Ok(Progress::NeedMore | Progress::ExpectContinue)
+                    if turned_away && reader.stage() == Stage::Body =>
+                {
+                    return self.turn_away(index, Asker::UNKNOWN);
+                }
+                Ok(Progress::Complete) if turned_away => {
+                    return self.turn_away(index, Asker::of(&self.request));
+                }
                 Ok(Progress::NeedMore) => {
-                    if reader.stage() != stage {
+                    if reader.stage() != stage && !turned_away {
                         *since = self.core.now;
                         self.core.rearm(index);
                     }
@@ -143,6 +156,9 @@ impl<T: Transport> Engine<T> {
         let (handler, request, core) = (&mut self.handler, &mut self.request, &mut self.core);
         let response = guard("a handler", || handler.handle(request, &mut Context::new(core)));
         match response {
+            Ok(Response::Reply(reply)) if reply.wait_ms().is_some() => {
+                self.core.answer_busy(index, reply, Asker::of(&self.request));
+            }
             Ok(Response::Reply(reply)) => {
                 let reply = self.core.compress_reply(reply, &self.request);
                 self.core.answer(index, reply, head);
@@ -171,7 +187,10 @@ impl<T: Transport> Engine<T> {
                             false => last_event_id(&self.request),
                         };
                         let encoding = self.core.encoding_of(&self.request, &sse);
-                        let request = Remembered { last_event_id, encoding };
+                        let counts =
+                            sse.tag.is_some() && self.core.config.limits.streams_per_tag.is_some();
+                        let asker = counts.then(|| Asker::of(&self.request));
+                        let request = Remembered { last_event_id, encoding, asker };
                         self.core.births.push_back(Birth::Stream { index, sse, request });
                     }
                 }
@@ -199,10 +218,16 @@ impl<T: Transport> Engine<T> {
     }
 
     pub(super) fn refuse(&mut self, index: u32, refusal: Refusal) {
-        self.core.stats.refused += 1;
+        self.core.stats.refused.count(refusal.status());
         log::debug!("{}: refused with {refusal}", self.core.peer(index));
-        let head = Head { method: Method::Get, version: Version::Http11, keep_alive: false };
-        self.core.answer(index, Reply::from(refusal), head);
+        self.core.answer(index, Reply::from(refusal), Head::UNKNOWN);
+    }
+
+    /// Tells a connection that was not admitted to come back later.
+    fn turn_away(&mut self, index: u32, asker: Asker) {
+        if let Some(reply) = self.core.no_room_for(index) {
+            self.core.answer_busy(index, reply, asker);
+        }
     }
 
     /// The peer has sent its FIN. Answers that are under way still reach it; streams end.
@@ -216,6 +241,9 @@ impl<T: Transport> Engine<T> {
             // Born and finished in this turn, it still reaches the client; otherwise it ends then.
             Phase::Answering | Phase::Closed => {}
             Phase::Draining { goodbye: Goodbye::Said, .. } => self.core.release(index),
+            Phase::Draining { goodbye: Goodbye::Later, .. } if nothing_queued => {
+                self.core.release(index);
+            }
             Phase::Draining { .. } => {}
             Phase::Reading { .. } if nothing_queued => self.core.release(index),
             Phase::Reading { .. } => self.core.start_draining(index, Goodbye::Fin),
@@ -311,12 +339,13 @@ impl<T: Transport> Engine<T> {
                 }
                 self.core.rearm(index);
             }
+            Phase::Draining { goodbye: Goodbye::Later, .. } => {}
             Phase::Draining { goodbye, .. } => {
                 let said = mem::replace(goodbye, Goodbye::Said);
                 let input = conn.input;
                 let Some(transport) = &mut self.transports[index as usize] else { return };
                 match said {
-                    Goodbye::Said => {}
+                    Goodbye::Said | Goodbye::Later => {}
                     Goodbye::Reset => {
                         transport.reset_on_close();
                         self.core.release(index);
@@ -366,6 +395,10 @@ impl Core {
     /// From here on the connection only says what is queued, and goodbye.
     pub(super) fn start_draining(&mut self, index: u32, goodbye: Goodbye) {
         let until = self.now.saturating_add(millis(self.config.limits.linger_timeout));
+        self.drain_until(index, until, goodbye);
+    }
+
+    pub(super) fn drain_until(&mut self, index: u32, until: u64, goodbye: Goodbye) {
         if let Some(conn) = self.conn(index)
             && !matches!(conn.phase, Phase::Closed)
         {
@@ -379,12 +412,12 @@ impl Core {
 impl Conn {
     /// False while answers must go out first; bytes then stay in the socket, which is the
     /// backpressure a pipelining client gets.
-    fn takes_input(&self) -> bool {
+    fn takes_input(&self, pipelined_bytes: usize) -> bool {
         match &self.phase {
             // What is kept must be answered first, or a flood of small requests piles up, and a FIN
             // behind them would be seen too early.
             Phase::Reading { reader, .. } => {
-                !reader.has_kept() && self.outbox.len() <= PIPELINED_OUTBOX_BYTES
+                !reader.has_kept() && self.outbox.len() <= pipelined_bytes
             }
             Phase::Draining { .. } | Phase::Streaming(_) => true,
             Phase::Answering | Phase::Closed => false,
@@ -403,38 +436,7 @@ fn last_event_id(request: &Request) -> Option<Box<str>> {
     id.map(|id| id.as_ref().into())
 }
 
-/// What an answer needs to know of its request.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Head {
-    method: Method,
-    version: Version,
-    keep_alive: bool,
-}
-
-impl Head {
-    fn of(request: &Request) -> Self {
-        Self {
-            method: request.method(),
-            version: request.version(),
-            keep_alive: request.keep_alive(),
-        }
-    }
-
-    fn connection(self) -> Connection {
-        if self.keep_alive { Connection::KeepAlive } else { Connection::Close }
-    }
-
-    fn framing(self) -> StreamFraming {
-        match self.version {
-            Version::Http11 => StreamFraming::Chunked,
-            Version::Http10 => StreamFraming::UntilClose,
-        }
-    }
-}
-
 /// One turn's share of a client that sends without end.
 const READ_BYTES_PER_TURN: usize = 256 * 1024;
 /// One turn's share of a client that pipelines.
 const REQUESTS_PER_TURN: u32 = 64;
-/// Answers queued before a pipelining client has to read some.
-const PIPELINED_OUTBOX_BYTES: usize = 64 * 1024;

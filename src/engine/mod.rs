@@ -22,6 +22,9 @@
 //! An updater's own output does not wait for step 7: it is written as soon as the updater
 //! returns, while its bytes are in the cache and its tick is on time.
 
+mod admission;
+mod asker;
+mod busy;
 mod calls;
 mod codec;
 mod coded;
@@ -36,6 +39,7 @@ mod io;
 mod next;
 mod output;
 mod prometheus;
+mod refused;
 mod settle;
 mod sse;
 mod stats;
@@ -51,6 +55,7 @@ pub use self::{
     feed::Feed,
     handler::{Handler, Response},
     next::{Ending, IntoNext, Next},
+    refused::Refused,
     sse::{Alignment, Compress, FirstTick, KeepAlive, Sse},
     stats::{Closed, Histogram, Stats},
     stream::{Stream, StreamId},
@@ -128,16 +133,28 @@ impl<T: Transport> Engine<T> {
         self.put_off_earlier = self.core.runnable.len();
     }
 
-    /// Takes over an accepted connection. The index stays its name until it is released.
-    pub(crate) fn accept(&mut self, transport: T, peer: Peer) -> u32 {
-        let index = self.core.add_conn(peer);
+    /// Takes over an accepted connection. The index stays its name until it is released. `None` if
+    /// it was reset at once, because there are far too many.
+    pub(crate) fn accept(&mut self, mut transport: T, peer: Peer) -> Option<u32> {
+        self.core.stats.accepted += 1;
+        let Some(admission) = self.core.admit(peer) else {
+            // An orderly end would be kept in the kernel's memory for a minute.
+            transport.reset_on_close();
+            return None;
+        };
+        let index = self.core.add_conn(peer, admission);
         let needed = index as usize + 1;
         if self.transports.len() < needed {
             self.transports.resize_with(needed, || None);
             self.calls.resize_with(needed, Calls::default);
         }
         self.transports[index as usize] = Some(transport);
-        index
+        Some(index)
+    }
+
+    /// The system had no descriptor or memory for a newcomer.
+    pub(crate) fn count_accept_failure(&mut self) {
+        self.core.stats.accept_failures += 1;
     }
 
     /// Gives up a connection that cannot be served.
@@ -296,7 +313,9 @@ impl<T: Transport> Engine<T> {
             self.core.wheel.cancel(index);
             self.core.stats.connections -= 1;
             let transport = self.transports[index as usize].take();
-            if let (Slot::Conn(mut conn), Some(mut transport)) = (slot, transport)
+            let Slot::Conn(mut conn) = slot else { continue };
+            self.core.forget(&conn);
+            if let Some(mut transport) = transport
                 && !conn.outbox.is_empty()
             {
                 // An orderly end would pass half an answer off as a whole one wherever the end of

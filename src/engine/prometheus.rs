@@ -37,7 +37,8 @@ impl Stats {
             ("streams_opened", self.opened, "Streams opened"),
             ("connections_accepted", self.accepted, "Connections accepted"),
             ("requests", self.requests, "Requests given to the handler"),
-            ("requests_refused", self.refused, "Requests refused before a handler saw them"),
+            ("connections_reset", self.resets, "Newcomers reset at once beyond all limits"),
+            ("accept_failures", self.accept_failures, "Failed attempts to accept"),
             ("timed_out", self.timed_out, "Connections closed by a time limit"),
             ("ticks", self.ticks, "Runs of updaters"),
             ("ticks_skipped", self.ticks_skipped, "Ticks skipped because the client lagged"),
@@ -67,6 +68,13 @@ impl Stats {
         for (reason, count) in self.closed.by_reason() {
             writeln!(out, "starwheel_streams_closed_total{{reason=\"{reason}\"}} {count}")?;
         }
+        writeln!(out, "# HELP starwheel_refused_total Requests refused, by status")?;
+        writeln!(out, "# TYPE starwheel_refused_total counter")?;
+        for (status, count) in self.refused.by_status() {
+            writeln!(out, "starwheel_refused_total{{status=\"{status}\"}} {count}")?;
+        }
+        let other = self.refused.other();
+        writeln!(out, "starwheel_refused_total{{status=\"other\"}} {other}")?;
         let lateness = "How late ticks ran, in milliseconds";
         self.tick_lateness_ms.write_prometheus(out, "tick_lateness_ms", lateness)?;
         let fan_out = "Until an event had been offered to all subscribers, in milliseconds";
@@ -107,6 +115,7 @@ mod tests {
         }
         assert!(text.contains("\nstarwheel_streams 3\n"));
         assert!(text.contains("\nstarwheel_streams_closed_total{reason=\"slow\"} 0\n"));
+        assert!(text.contains("\nstarwheel_refused_total{status=\"431\"} 0\n"));
         assert!(text.contains("tick_lateness_ms_bucket{le=\"4\"} 3\n"));
         assert!(text.contains("tick_lateness_ms_bucket{le=\"+Inf\"} 4\n"));
         assert!(text.contains("tick_lateness_ms_sum 5004\n"));

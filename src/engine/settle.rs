@@ -63,6 +63,14 @@ impl<T: Transport> Engine<T> {
             // Lost between its request and now: never a stream, so no hooks.
             return core.drop_guarded(sse);
         }
+        if let Some(asker) = request.asker
+            && core.is_one_too_many(&sse)
+        {
+            let reply = core.no_room_for_tag();
+            core.answer_busy(index, reply, asker);
+            return core.drop_guarded(sse);
+        }
+        let Some(Slot::Conn(conn)) = core.slots.get_mut(index as usize) else { return };
         conn.generation = generation;
         conn.phase = Phase::Streaming(sse.state(now, keep_alive, stopping));
         core.stats.streams += 1;
@@ -162,6 +170,12 @@ impl<T: Transport> Engine<T> {
 }
 
 impl Core {
+    /// True when there are as many streams of this one's tag as there may be.
+    fn is_one_too_many(&self, sse: &Sse) -> bool {
+        let max = self.config.limits.streams_per_tag.unwrap_or(usize::MAX);
+        sse.tag.as_deref().is_some_and(|tag| self.tags.with(tag).len() >= max)
+    }
+
     /// Ends the bytes of a stream whose hooks have run, and moves its connection on.
     fn leave_stream(&mut self, index: u32) {
         let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };

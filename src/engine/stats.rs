@@ -1,5 +1,6 @@
 //! What the engine counts. Plain integers, bumped where things happen; nothing is sampled.
 
+use super::refused::Refused;
 use crate::{compress::CompressionCounts, error::CloseReason};
 
 /// Figures of one reactor since its start.
@@ -23,12 +24,19 @@ pub struct Stats {
     pub opened: u64,
     /// Streams ended, by reason.
     pub closed: Closed,
-    /// Connections accepted.
+    /// Connections accepted, and sockets adopted.
     pub accepted: u64,
     /// Requests read completely and given to the handler.
     pub requests: u64,
-    /// Requests refused before a handler saw them: malformed, too large, too slow.
-    pub refused: u64,
+    /// Requests refused, by status: those that no handler saw because they were malformed, too
+    /// large or too slow; those turned away by the limits of connections and streams; and those
+    /// that a handler sent away with [`Reply::retry_after`](crate::Reply::retry_after).
+    pub refused: Refused,
+    /// Connections reset at once, because there were far more than the limits allow.
+    pub resets: u64,
+    /// Attempts to accept that failed, most often for want of descriptors. While it lasts, there
+    /// are ten a second for each listener.
+    pub accept_failures: u64,
     /// Connections closed because a time limit of [`Limits`](crate::Limits) ran out.
     pub timed_out: u64,
     /// Runs of updaters.

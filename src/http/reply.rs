@@ -2,7 +2,7 @@
 //!
 //! It knows no request and no connection; whether there is a next request comes as an argument.
 
-use std::{borrow::Cow, error::Error, io};
+use std::{borrow::Cow, error::Error, io, num::NonZeroU32, time::Duration};
 
 use super::{
     Body, Connection, Date, HeaderLines, Refusal, Version,
@@ -33,6 +33,8 @@ pub struct Reply {
     content_type: Option<Cow<'static, str>>,
     lines: HeaderLines,
     body: Body,
+    /// Of [`Reply::retry_after`].
+    wait_ms: Option<NonZeroU32>,
 }
 
 impl Reply {
@@ -108,8 +110,13 @@ impl Reply {
     /// ```
     #[must_use]
     pub fn status(status: u16) -> Self {
-        let reply =
-            Self { status: 200, content_type: None, lines: HeaderLines::new(), body: Body::EMPTY };
+        let reply = Self {
+            status: 200,
+            content_type: None,
+            lines: HeaderLines::new(),
+            body: Body::EMPTY,
+            wait_ms: None,
+        };
         reply.with_status(status)
     }
 
@@ -133,6 +140,53 @@ impl Reply {
     #[must_use]
     pub fn not_found() -> Self {
         Self::text_error(404, Body::from("there is nothing at this path"))
+    }
+
+    /// 503, to come back later: load shedding in one line. See [`retry_after`](Self::retry_after).
+    ///
+    /// ```
+    /// use starwheel::{Reply, Response, Router, Sse};
+    /// use std::time::Duration;
+    /// let router = Router::new().get("/ticks", |_req, cx| -> Result<Sse, Reply> {
+    ///     if cx.stats().streams > 10_000 {
+    ///         return Err(Reply::busy(Duration::from_secs(10)));
+    ///     }
+    ///     Ok(Sse::every(Duration::from_secs(1), |stream| stream.send("tick")))
+    /// });
+    /// # let _ = router;
+    /// ```
+    #[must_use]
+    pub fn busy(retry_after: Duration) -> Self {
+        let reply = Self::text_error(503, Body::from("the server is busy; come back later"));
+        reply.retry_after(retry_after)
+    }
+
+    /// Makes this error one that passes: clients come back, and not all at once. Each is told
+    /// another delay between `delay` and twice as much, in the form that it understands, and its
+    /// connection is closed:
+    ///
+    /// | request | answer |
+    /// |---|---|
+    /// | `GET` with `Accept: text/event-stream` (`EventSource`) | 200, `retry:`, the end. An `EventSource` gives up for good on any other status |
+    /// | the same with `Datastar-Request: true` | 200, `retry:`, and a cut a second later. Datastar comes back from that, but not from an end, nor from an error unless told so |
+    /// | all others, commands included | this reply, with `Retry-After` |
+    ///
+    /// The unit is the millisecond; from 1 ms to 49 days.
+    ///
+    /// In the first two, the body stands in a comment; header fields are the same. Counted in
+    /// [`Stats::refused`](crate::Stats::refused). Without effect if the status is below 400.
+    ///
+    /// ```
+    /// use starwheel::Reply;
+    /// use std::time::Duration;
+    /// let reply = Reply::error(429, "one search a second").retry_after(Duration::from_secs(1));
+    /// assert_eq!(reply.status_code(), 429);
+    /// ```
+    #[must_use]
+    pub fn retry_after(mut self, delay: Duration) -> Self {
+        let delay_ms = u32::try_from(delay.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX);
+        self.wait_ms = Some(NonZeroU32::new(delay_ms).unwrap_or(NonZeroU32::MIN));
+        self
     }
 
     /// The same reply with another status; 200 to 599, anything else becomes a 500.
@@ -266,6 +320,16 @@ impl Reply {
         out.extend_from_slice(b"\r\n");
     }
 
+    /// What [`retry_after`](Self::retry_after) was told, if this is an error.
+    pub(crate) fn wait_ms(&self) -> Option<u32> {
+        self.wait_ms.filter(|_| self.status >= 400).map(NonZeroU32::get)
+    }
+
+    /// Its header fields as whole lines; those of the library's own are not among them.
+    pub(crate) fn header_lines(&self) -> &[u8] {
+        self.lines.as_bytes()
+    }
+
     pub(crate) fn into_body(self) -> Body {
         if self.may_have_body() { self.body } else { Body::EMPTY }
     }
@@ -326,6 +390,7 @@ impl Reply {
             content_type: Some(Cow::Borrowed(TEXT)),
             lines: HeaderLines::with_fault(fault),
             body: Body::from("the server could not build its answer; its log says why"),
+            wait_ms: None,
         }
     }
 }

@@ -326,8 +326,9 @@ impl Reactor {
         match prepared {
             Ok(peer) => {
                 let socket = Socket::Tcp(mio::net::TcpStream::from_std(stream));
-                let index = take(&mut self.engine, &self.poll, socket, Peer::Ip(peer));
-                self.engine.feed(index, read_already);
+                if let Some(index) = take(&mut self.engine, &self.poll, socket, Peer::Ip(peer)) {
+                    self.engine.feed(index, read_already);
+                }
             }
             Err(error) => log::debug!("an adopted connection was lost: {error}"),
         }
@@ -371,6 +372,7 @@ impl Reactor {
             });
             if let Err(error) = accepted {
                 self.accept_again_ms = Some(now_ms + ACCEPT_PAUSE_MS);
+                self.engine.count_accept_failure();
                 // Once, and not ten times a second for as long as it lasts.
                 if !mem::replace(&mut self.starved, true) {
                     log::warn!("no connection can be accepted for now: {error}");
@@ -422,14 +424,14 @@ impl Drop for Reactor {
 }
 
 /// Gives a new socket to the engine and to the poller.
-fn take(engine: &mut Engine<Socket>, poll: &Poll, socket: Socket, peer: Peer) -> u32 {
-    let index = engine.accept(socket, peer);
+fn take(engine: &mut Engine<Socket>, poll: &Poll, socket: Socket, peer: Peer) -> Option<u32> {
+    let index = engine.accept(socket, peer)?;
     if let Some(socket) = engine.transport(index)
         && let Err(error) = socket.register(poll.registry(), Token(index as usize))
     {
         engine.abandon(index, &error);
     }
-    index
+    Some(index)
 }
 
 fn readiness(event: &Event) -> Readiness {

@@ -144,9 +144,26 @@ impl Simulation {
 
     /// A new client connects.
     pub fn connect(&mut self) -> Client {
+        let port = 1024 + (self.connections.len() % 60_000) as u16;
+        self.connect_from(Peer::Ip(SocketAddr::from(([192, 0, 2, 1], port))))
+    }
+
+    /// A new client connects from an address of its own. It may be reset at once, see
+    /// [`Limits::connections`](crate::Limits::connections).
+    ///
+    /// ```
+    /// use starwheel::{Peer, Reply, Router, testing::Simulation};
+    /// let router = Router::new().get("/", |req, _cx| Reply::text(req.peer().to_string()));
+    /// let mut simulation = Simulation::new(router);
+    /// let client = simulation.connect_from(Peer::Ip("[2001:db8::7]:4711".parse().unwrap()));
+    /// simulation.send(client, b"GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    /// simulation.turn();
+    /// assert_eq!(simulation.answer(client).text(), "[2001:db8::7]:4711");
+    /// ```
+    pub fn connect_from(&mut self, peer: Peer) -> Client {
         let (wire, socket) = self.network.connect();
-        let address = SocketAddr::from(([192, 0, 2, 1], 1024 + (wire % 60_000) as u16));
-        self.connections.push(self.engine.accept(socket, Peer::Ip(address)));
+        // No events are reported of one that was not taken: its wire is closed.
+        self.connections.push(self.engine.accept(socket, peer).unwrap_or(u32::MAX));
         self.methods.push(Vec::new());
         Client(wire)
     }

@@ -370,7 +370,7 @@ fn invariant_9_nothing_that_a_peer_sends_ends_more_than_its_connection() {
     }
     simulation.turn();
     assert_eq!(simulation.stats().connections, 1);
-    assert!(simulation.stats().refused > 1000);
+    assert!(simulation.stats().refused.total() > 1000);
     simulation.request(neighbour, Method::Get, "/", &[], b"");
     simulation.turn();
     assert_eq!(simulation.answer(neighbour).status, 200);
