@@ -135,12 +135,12 @@ pub use datastar::{
 pub use engine::{
     Alignment, Closed, Compress, Config, Context, Ending, Feed, FirstTick, Handler, Histogram,
     IntervalTooShort, IntoNext, KeepAlive, Next, Refused, Response, Sse, Stats, Stream, StreamId,
-    TimerId,
+    Tcp, TimerId,
 };
 pub use error::{BoxError, CloseReason};
 pub use http::{Body, Method, Peer, Refusal, Reply, Request, Version};
 pub use limits::Limits;
-pub use reactor::{Full, Handle, Listener, Reactor, ReusePort};
+pub use reactor::{Full, Handle, Listener, Reactor, ReusePort, raise_descriptor_limit};
 pub use router::Router;
 pub use sse::{DataWriter, Encode, Event, EventBuffer, EventError, EventId, EventName};
 pub use topic::{Backpressure, JoinAt, Topic};

@@ -40,14 +40,16 @@ pub struct Limits {
     /// how long a refused client may take to read the refusal. 30 s.
     pub linger_timeout: Duration,
     /// Open connections, adopted ones included; beyond it, newcomers are turned away with 503 in
-    /// the way of [`Reply::retry_after`](crate::Reply::retry_after). `None`, the default, leaves the bound to the system:
-    /// without descriptors, newcomers wait in the kernel's queue until others leave. That is no
-    /// good where the program needs descriptors for other things (files, a database): then set it
-    /// some 500 below what `ulimit -n` says, divided
-    /// by the number of reactors.
+    /// the way of [`Reply::retry_after`](crate::Reply::retry_after), and no handler is called.
     ///
-    /// To be told so, up to 256 connections beyond the limits have a head's time each; more are
-    /// reset at once.
+    /// `None`, the default, leaves the bound to the system: without descriptors, newcomers wait in
+    /// the kernel's queue until others leave. Where the program needs descriptors for other things
+    /// (files, a database), set it some 500 below what
+    /// [`raise_descriptor_limit`](crate::raise_descriptor_limit) says, divided by the number of
+    /// reactors.
+    ///
+    /// To be told so, up to 256 connections beyond the limits have `head_timeout` for their request
+    /// and 3 s for the answer; more are reset at once.
     pub connections: Option<usize>,
     /// Open connections of one IPv4 address or one IPv6 network of 64 bits; beyond it, newcomers
     /// from there are turned away with 429. `None` by default, because behind a proxy everybody

@@ -7,6 +7,8 @@ mod client;
 #[path = "support/testbed.rs"]
 mod testbed;
 
+#[path = "attack/caps.rs"]
+mod caps;
 #[path = "attack/crowds.rs"]
 mod crowds;
 #[path = "attack/floods.rs"]

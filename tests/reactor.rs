@@ -15,6 +15,8 @@ mod ending;
 mod handles;
 #[path = "reactor/listening.rs"]
 mod listening;
+#[path = "reactor/silence.rs"]
+mod silence;
 #[path = "reactor/turning.rs"]
 mod turning;
 

@@ -23,6 +23,8 @@ use starwheel::{
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read()?;
+    // One descriptor for each connection, and most systems start programs with 1,024.
+    starwheel::raise_descriptor_limit()?;
     let peers = topics::Peers::default();
     let first = Worker::listen(&options, ([127, 0, 0, 1], options.port).into(), &peers)?;
     println!("listening on http://{}", first.address);
@@ -76,7 +78,7 @@ fn router(peers: &topics::Peers) -> Router {
 
 fn idle(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Reply> {
     let half_a_minute = KeepAlive::Every(Duration::from_secs(30));
-    Ok(Sse::new().keep_alive(half_a_minute).compress(compress(request)?))
+    Ok(tagged(request, Sse::new().keep_alive(half_a_minute).compress(compress(request)?)))
 }
 
 /// An event at once and then every `ms` milliseconds, padded to about `bytes` bytes.
@@ -96,7 +98,15 @@ fn tick(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Reply> {
         stream.send(format_args!("{stamp_ns} {padding}"));
         Ok(())
     });
-    Ok(ticks.compress(compress(request)?))
+    Ok(tagged(request, ticks.compress(compress(request)?)))
+}
+
+/// The stream under the tag that `?tag=T` gives it.
+fn tagged(request: &Request, stream: Sse) -> Sse {
+    match request.query_value("tag") {
+        Some(tag) => stream.tag(&*tag),
+        None => stream,
+    }
 }
 
 #[derive(Clone)]
@@ -123,7 +133,7 @@ impl Options {
             }
             let value =
                 arguments.next().ok_or_else(|| format!("{flag} needs a value; see --help"))?;
-            let limits = &mut options.config.limits;
+            let (limits, tcp) = (&mut options.config.limits, &mut options.config.tcp);
             match flag.as_str() {
                 "--port" => options.port = value.parse()?,
                 "--drain-ms" => options.drain_window = Duration::from_millis(value.parse()?),
@@ -137,11 +147,22 @@ impl Options {
                 "--head-timeout-ms" => limits.head_timeout = Duration::from_millis(value.parse()?),
                 "--body-timeout-ms" => limits.body_timeout = Duration::from_millis(value.parse()?),
                 "--idle-timeout-ms" => limits.idle_timeout = Duration::from_millis(value.parse()?),
+                "--connections" => limits.connections = Some(value.parse()?),
+                "--connections-per-ip" => limits.connections_per_ip = Some(value.parse()?),
+                "--streams-per-tag" => limits.streams_per_tag = Some(value.parse()?),
+                "--retry-after-ms" => limits.retry_after = Duration::from_millis(value.parse()?),
+                "--user-timeout-ms" => tcp.user_timeout = unless_zero(value.parse()?),
+                "--tcp-keep-alive-ms" => tcp.keep_alive_idle = unless_zero(value.parse()?),
                 _ => return Err(format!("{flag} is not known; see --help").into()),
             }
         }
         Ok(options)
     }
+}
+
+/// A time that 0 switches off.
+fn unless_zero(millis: u64) -> Option<Duration> {
+    (millis > 0).then(|| Duration::from_millis(millis))
 }
 
 /// Names of codings, best first; what is not named is not used.
@@ -178,6 +199,12 @@ testbed [--port N] [flags]: every feature of starwheel on a route of its own
   --head-timeout-ms N    for a request head to arrive                      [10000]
   --body-timeout-ms N    for a request body to arrive                      [30000]
   --idle-timeout-ms N    for a connection without a request                [60000]
+  --connections N        open at one time                                  [no limit]
+  --connections-per-ip N of one address or IPv6 network                    [no limit]
+  --streams-per-tag N    of /idle?tag=T and /tick?tag=T                    [no limit]
+  --retry-after-ms N     what those beyond these limits are told to wait   [5000]
+  --user-timeout-ms N    for a client to acknowledge (Linux); 0 is off     [20000]
+  --tcp-keep-alive-ms N  of silence before the first probe; 0 is off       [20000]
 ";
 
 const INDEX: &str = include_str!("index.html");

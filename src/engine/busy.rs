@@ -98,7 +98,7 @@ impl Core {
 fn spread(least_ms: u32, nth: u64) -> u64 {
     let fraction = nth.wrapping_mul(GOLDEN_RATIO) >> 32;
     let least_ms = u64::from(least_ms);
-    least_ms + (least_ms * fraction >> 32)
+    least_ms + ((least_ms * fraction) >> 32)
 }
 
 /// Its fraction, in units of 2^-64.

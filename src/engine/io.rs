@@ -394,8 +394,12 @@ impl Core {
 
     /// From here on the connection only says what is queued, and goodbye.
     pub(super) fn start_draining(&mut self, index: u32, goodbye: Goodbye) {
-        let until = self.now.saturating_add(millis(self.config.limits.linger_timeout));
-        self.drain_until(index, until, goodbye);
+        let mut linger_ms = millis(self.config.limits.linger_timeout);
+        // One who was not admitted is in the way of others who want to be told the same.
+        if self.conn(index).is_some_and(|conn| conn.admission != Admission::Admitted) {
+            linger_ms = linger_ms.min(TURNED_AWAY_LINGER_MS);
+        }
+        self.drain_until(index, self.now.saturating_add(linger_ms), goodbye);
     }
 
     pub(super) fn drain_until(&mut self, index: u32, until: u64, goodbye: Goodbye) {
@@ -438,5 +442,7 @@ fn last_event_id(request: &Request) -> Option<Box<str>> {
 
 /// One turn's share of a client that sends without end.
 const READ_BYTES_PER_TURN: usize = 256 * 1024;
+/// What a few hundred bytes need on the slowest of ways.
+const TURNED_AWAY_LINGER_MS: u64 = 3_000;
 /// One turn's share of a client that pipelines.
 const REQUESTS_PER_TURN: u32 = 64;

@@ -50,7 +50,7 @@ mod transport;
 
 pub(crate) use self::transport::Transport;
 pub use self::{
-    config::Config,
+    config::{Config, Tcp},
     context::{Context, IntervalTooShort, TimerId},
     feed::Feed,
     handler::{Handler, Response},

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, ErrorKind},
+    mem,
     net::{self, SocketAddr},
     os::unix::net as unix,
 };
@@ -13,8 +14,8 @@ use mio::{
 };
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 
-use super::socket::Socket;
-use crate::http::Peer;
+use super::socket::{Socket, set_tcp_options};
+use crate::{engine::Tcp, http::Peer};
 
 /// A bound socket that somebody else opened, for [`Reactor::listen_on`](crate::Reactor::listen_on):
 /// a descriptor from systemd, say, or a Unix socket.
@@ -69,6 +70,10 @@ pub(super) struct Acceptor {
     listener: Kind,
     /// Edge-triggered: until `accept` has said `WouldBlock` no new event will come.
     pub(super) more: bool,
+    /// Accepting has failed; when to try again.
+    pub(super) again_ms: Option<u64>,
+    /// It has failed since the last time that it did not.
+    starved: bool,
 }
 
 #[derive(Debug)]
@@ -90,12 +95,17 @@ impl Acceptor {
         Ok(socket.into())
     }
 
-    pub(super) fn new(listener: Listener, registry: &Registry, token: Token) -> io::Result<Self> {
+    pub(super) fn new(
+        listener: Listener,
+        tcp: &Tcp,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
         let mut listener = match listener {
             Listener::Tcp(listener) => {
                 listener.set_nonblocking(true)?;
-                // Accepted sockets inherit it: one system call less for each connection.
-                SockRef::from(&listener).set_tcp_nodelay(true)?;
+                // Accepted sockets inherit them: no system call for each connection.
+                set_tcp_options(&SockRef::from(&listener), tcp)?;
                 Kind::Tcp(TcpListener::from_std(listener))
             }
             Listener::Unix(listener) => {
@@ -107,7 +117,7 @@ impl Acceptor {
             Kind::Tcp(listener) => listener.register(registry, token, Interest::READABLE)?,
             Kind::Unix(listener) => listener.register(registry, token, Interest::READABLE)?,
         }
-        Ok(Self { listener, more: true })
+        Ok(Self { listener, more: true, again_ms: None, starved: false })
     }
 
     /// Ends the watch. Closing would not, while a parent or child process holds the listener too:
@@ -122,11 +132,41 @@ impl Acceptor {
         }
     }
 
-    /// Accepts up to a slice of connections.
-    ///
-    /// # Errors
-    /// When the system has no descriptor or memory to give; to be tried again when it may.
-    pub(super) fn accept(&mut self, mut take: impl FnMut(Socket, Peer)) -> io::Result<()> {
+    /// True if there may be a connection to accept, and no pause to wait for.
+    pub(super) fn is_due(&self, now_ms: u64) -> bool {
+        self.more && self.again_ms.is_none_or(|again_ms| again_ms <= now_ms)
+    }
+
+    /// Accepts up to a slice of connections. If the system has no descriptor or memory to give,
+    /// this listener, which will not be reported again, makes a pause; others may fare better.
+    pub(super) fn accept(
+        &mut self,
+        now_ms: u64,
+        take: impl FnMut(Socket, Peer),
+    ) -> Result<(), Paused> {
+        self.again_ms = None;
+        match self.accept_some(take) {
+            Ok(()) => {
+                self.starved = false;
+                Ok(())
+            }
+            Err(error) => {
+                self.again_ms = Some(now_ms + PAUSE_MS);
+                // Once, and not ten times a second for as long as it lasts.
+                if !mem::replace(&mut self.starved, true) {
+                    log::warn!("no connection can be accepted for now: {error}");
+                }
+                Err(Paused)
+            }
+        }
+    }
+
+    /// A descriptor has become free.
+    pub(super) fn end_pause(&mut self, now_ms: u64) {
+        self.again_ms = self.again_ms.map(|_| now_ms);
+    }
+
+    fn accept_some(&mut self, mut take: impl FnMut(Socket, Peer)) -> io::Result<()> {
         for _ in 0..ACCEPTS_PER_TURN {
             match self.accept_one() {
                 Ok((socket, peer)) => take(socket, peer),
@@ -158,10 +198,16 @@ impl Acceptor {
     }
 }
 
+/// Accepting has failed for now.
+#[derive(Debug)]
+pub(super) struct Paused;
+
 /// Connections that wait for us in the kernel; it cuts this to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 /// Accepts in one turn, so that a rush of newcomers does not make ticks late.
 const ACCEPTS_PER_TURN: u32 = 128;
+/// Between two attempts to accept when the system has no more descriptors.
+const PAUSE_MS: u64 = 100;
 
 #[cfg(test)]
 mod tests {
@@ -172,16 +218,26 @@ mod tests {
     use mio::{Events, Poll};
 
     #[test]
-    fn accepted_sockets_send_small_events_at_once() {
+    fn accepted_sockets_inherit_what_the_listener_was_told() {
         let mut poll = Poll::new().unwrap();
         let listener = Acceptor::bind(([127, 0, 0, 1], 0).into(), ReusePort::Exclusive).unwrap();
         let address = listener.local_addr().unwrap();
-        let mut acceptor = Acceptor::new(listener.into(), poll.registry(), Token(0)).unwrap();
+        let mut acceptor =
+            Acceptor::new(listener.into(), &Tcp::default(), poll.registry(), Token(0)).unwrap();
         let _client = TcpStream::connect(address).unwrap();
         poll.poll(&mut Events::with_capacity(1), Some(Duration::from_secs(20))).unwrap();
         let mut accepted = Vec::new();
-        acceptor.accept(|socket, _peer| accepted.push(socket)).unwrap();
+        acceptor.accept(0, |socket, _peer| accepted.push(socket)).unwrap();
         let [Socket::Tcp(socket)] = &accepted[..] else { panic!("{accepted:?}") };
-        assert!(socket.nodelay().unwrap());
+        assert!(socket.nodelay().unwrap(), "small events leave at once");
+        let (socket, tcp) = (SockRef::from(socket), Tcp::default());
+        assert!(socket.keepalive().unwrap());
+        #[cfg(target_os = "linux")]
+        {
+            assert_eq!(socket.tcp_user_timeout().unwrap(), tcp.user_timeout);
+            assert_eq!(Some(socket.tcp_keepalive_time().unwrap()), tcp.keep_alive_idle);
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), tcp.keep_alive_interval);
+            assert_eq!(socket.tcp_keepalive_retries().unwrap(), tcp.keep_alive_probes);
+        }
     }
 }

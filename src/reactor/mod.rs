@@ -5,6 +5,7 @@
 
 mod alarm;
 mod clock;
+mod descriptors;
 mod handle;
 mod listener;
 #[cfg(feature = "signals")]
@@ -12,12 +13,13 @@ mod signals;
 mod socket;
 
 pub use self::{
+    descriptors::raise_descriptor_limit,
     handle::{Full, Handle},
     listener::{Listener, ReusePort},
 };
 
 use std::{
-    io, mem,
+    io,
     net::{SocketAddr, TcpStream, ToSocketAddrs},
     os::fd::{AsFd, BorrowedFd},
     sync::Arc,
@@ -25,16 +27,17 @@ use std::{
 };
 
 use mio::{Events, Poll, Token, Waker, event::Event};
+use socket2::SockRef;
 
 use self::{
     alarm::Alarm,
     clock::Clock,
     handle::{Command, Shared},
-    listener::Acceptor,
-    socket::Socket,
+    listener::{Acceptor, Paused},
+    socket::{Socket, set_tcp_options},
 };
 use crate::{
-    engine::{Config, Context, Engine, Handler, Readiness, Stats},
+    engine::{Config, Context, Engine, Handler, Readiness, Stats, Tcp},
     http::Peer,
 };
 
@@ -69,10 +72,8 @@ pub struct Reactor {
     poll: Poll,
     events: Events,
     acceptors: Vec<Acceptor>,
-    /// Accepting failed for want of descriptors; when to try again.
-    accept_again_ms: Option<u64>,
-    /// It has failed since the last time that it did not.
-    starved: bool,
+    tcp: Tcp,
+    expected_connections: usize,
     clock: Clock,
     alarm: Alarm,
     shared: Arc<Shared>,
@@ -97,6 +98,7 @@ impl Reactor {
     /// # Errors
     /// As [`Reactor::new`].
     pub fn with_config(config: Config, handler: impl Handler + 'static) -> io::Result<Self> {
+        let (tcp, expected_connections) = (config.tcp, config.expected_connections);
         let mut engine = Engine::new(config, clock::epoch(), Box::new(handler));
         engine.set_stopwatch(clock::nanos);
         let poll = Poll::new()?;
@@ -109,8 +111,8 @@ impl Reactor {
             poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
             acceptors: Vec::new(),
-            accept_again_ms: None,
-            starved: false,
+            tcp,
+            expected_connections,
             clock: Clock::start(),
             alarm,
             shared,
@@ -161,8 +163,10 @@ impl Reactor {
     /// # Errors
     /// When it cannot be made non-blocking or be watched.
     pub fn listen_on(&mut self, listener: impl Into<Listener>) -> io::Result<()> {
+        descriptors::warn_once_if_few(self.expected_connections);
         let token = Token(FIRST_LISTENER + self.acceptors.len());
-        self.acceptors.push(Acceptor::new(listener.into(), self.poll.registry(), token)?);
+        let registry = self.poll.registry();
+        self.acceptors.push(Acceptor::new(listener.into(), &self.tcp, registry, token)?);
         Ok(())
     }
 
@@ -245,8 +249,8 @@ impl Reactor {
         self.accept(now_ms);
         let connections = self.engine.stats().connections;
         self.engine.end_turn();
-        if self.engine.stats().connections < connections && self.accept_again_ms.is_some() {
-            self.accept_again_ms = Some(now_ms); // A descriptor has become free.
+        if self.engine.stats().connections < connections {
+            self.acceptors.iter_mut().for_each(|acceptor| acceptor.end_pause(now_ms));
         }
         if self.engine.is_stopping() {
             self.stop_listening();
@@ -269,17 +273,16 @@ impl Reactor {
         if self.is_stopped() {
             return None;
         }
-        if self.busy || (self.accept_again_ms.is_none() && self.acceptors.iter().any(|a| a.more)) {
+        let accepts_more = |acceptor: &Acceptor| acceptor.more && acceptor.again_ms.is_none();
+        if self.busy || self.acceptors.iter().any(accepts_more) {
             return Some(Duration::ZERO);
         }
         self.next_deadline_ms().map(|deadline_ms| self.clock.until(deadline_ms))
     }
 
     fn next_deadline_ms(&self) -> Option<u64> {
-        match (self.engine.next_deadline(), self.accept_again_ms) {
-            (Some(engine), Some(accept)) => Some(engine.min(accept)),
-            (engine, accept) => engine.or(accept),
-        }
+        let pauses = self.acceptors.iter().filter_map(|acceptor| acceptor.again_ms);
+        pauses.chain(self.engine.next_deadline()).min()
     }
 
     /// The commands that wait now, in slices, and none while fan-out lags behind: the queue then
@@ -315,13 +318,12 @@ impl Reactor {
         for mut acceptor in self.acceptors.drain(..) {
             acceptor.deregister(self.poll.registry());
         }
-        self.accept_again_ms = None;
     }
 
     fn adopt(&mut self, stream: TcpStream, read_already: &[u8]) {
         let prepared = stream
             .set_nonblocking(true)
-            .and_then(|()| stream.set_nodelay(true))
+            .and_then(|()| set_tcp_options(&SockRef::from(&stream), &self.tcp))
             .and_then(|()| stream.peer_addr());
         match prepared {
             Ok(peer) => {
@@ -361,26 +363,17 @@ impl Reactor {
     }
 
     fn accept(&mut self, now_ms: u64) {
-        let pauses = self.accept_again_ms.is_some_and(|again_ms| now_ms < again_ms);
-        if pauses || self.engine.is_stopping() {
+        if self.engine.is_stopping() {
             return;
         }
-        self.accept_again_ms = None;
-        for acceptor in self.acceptors.iter_mut().filter(|acceptor| acceptor.more) {
-            let accepted = acceptor.accept(|socket, peer| {
+        for acceptor in self.acceptors.iter_mut().filter(|acceptor| acceptor.is_due(now_ms)) {
+            let accepted = acceptor.accept(now_ms, |socket, peer| {
                 take(&mut self.engine, &self.poll, socket, peer);
             });
-            if let Err(error) = accepted {
-                self.accept_again_ms = Some(now_ms + ACCEPT_PAUSE_MS);
+            if let Err(Paused) = accepted {
                 self.engine.count_accept_failure();
-                // Once, and not ten times a second for as long as it lasts.
-                if !mem::replace(&mut self.starved, true) {
-                    log::warn!("no connection can be accepted for now: {error}");
-                }
-                return;
             }
         }
-        self.starved = false;
     }
 
     /// Copies the figures for other threads, now and then while busy, and before a long sleep.
@@ -464,5 +457,3 @@ const COMMANDS_PER_SLICE: usize = 256;
 const EVENTS_PER_TURN: usize = 1024;
 /// How old the figures of `Handle::stats` may be while the reactor is busy.
 const STATS_AGE_MS: u64 = 100;
-/// Between two attempts to accept when the system has no more descriptors.
-const ACCEPT_PAUSE_MS: u64 = 100;

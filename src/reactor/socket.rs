@@ -11,9 +11,9 @@ use mio::{
     event::Source,
     net::{TcpStream, UnixStream},
 };
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 
-use crate::engine::Transport;
+use crate::engine::{Tcp, Transport};
 
 /// A connected socket: eight bytes.
 #[derive(Debug)]
@@ -79,6 +79,32 @@ impl Socket {
             Self::Unix(stream) => stream.register(registry, token, interest),
         }
     }
+}
+
+/// What a TCP socket needs that carries events: a listener hands all of it on to the connections it
+/// accepts.
+pub(super) fn set_tcp_options(socket: &SockRef<'_>, tcp: &Tcp) -> io::Result<()> {
+    // Small events must not wait for the acknowledgement of the one before.
+    socket.set_tcp_nodelay(true)?;
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    socket.set_tcp_user_timeout(tcp.user_timeout)?;
+    let Some(idle) = tcp.keep_alive_idle else { return socket.set_keepalive(false) };
+    let keep_alive = TcpKeepalive::new().with_time(at_least_a_second(idle));
+    #[cfg(not(any(
+        target_os = "haiku",
+        target_os = "openbsd",
+        target_os = "redox",
+        target_os = "solaris"
+    )))]
+    let keep_alive = keep_alive
+        .with_interval(at_least_a_second(tcp.keep_alive_interval))
+        .with_retries(tcp.keep_alive_probes.max(1));
+    socket.set_tcp_keepalive(&keep_alive)
+}
+
+/// The unit of keep-alive; zero is refused.
+fn at_least_a_second(time: Duration) -> Duration {
+    time.max(Duration::from_secs(1))
 }
 
 #[cfg(not(target_vendor = "apple"))]

@@ -143,6 +143,19 @@ fn one_too_many_has_the_time_of_one_head_and_no_more() {
 }
 
 #[test]
+fn one_too_many_that_stays_behind_its_answer_is_left_after_3_seconds() {
+    let (mut simulation, _) = at_most(1);
+    let (inside, newcomer) = (simulation.connect(), simulation.connect());
+    assert_eq!(ask(&mut simulation, newcomer), 503);
+    simulation.send(inside, b"GET / HTTP/1.1\r\n\r\n");
+    simulation.advance(ms(2_999));
+    assert!(simulation.is_open(newcomer));
+    simulation.advance(ms(1));
+    assert!(!simulation.is_open(newcomer));
+    assert!(simulation.is_open(inside), "one who was admitted has half a minute");
+}
+
+#[test]
 fn far_too_many_are_reset_at_once() {
     let (mut simulation, diary) = at_most(1);
     let inside = simulation.connect();

@@ -80,7 +80,7 @@ fn a_refused_adoption_gives_socket_and_bytes_back() {
 }
 
 /// A client, and the socket of its connection at the other end.
-fn pair() -> (Client, TcpStream) {
+pub(crate) fn pair() -> (Client, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = Client::connect(listener.local_addr().unwrap());
     (client, listener.accept().unwrap().0)

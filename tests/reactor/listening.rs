@@ -95,6 +95,27 @@ fn connections_that_were_waiting_before_the_reactor_existed_are_served() {
     }
 }
 
+/// A listener that fails for good, here because its other holder has shut it down, is one thing;
+/// those beside it are another. Its failures come at once, so a pause of all would be for ever.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_listener_that_cannot_accept_does_not_hold_up_the_others() {
+    let broken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other_holder = broken.try_clone().unwrap();
+    let server = Server::start(move || {
+        let mut reactor = Reactor::new(routes()).unwrap();
+        reactor.listen_on(broken).unwrap();
+        let address = reactor.listen("127.0.0.1:0").unwrap();
+        (reactor, address)
+    });
+    socket2::SockRef::from(&other_holder).shutdown(std::net::Shutdown::Both).unwrap();
+    let failing = server.wait_for("it fails", |stats| stats.accept_failures > 0);
+    for _ in 0..10 {
+        assert_eq!(Client::connect(server.address).get("/hello").body, "hello");
+    }
+    server.wait_for("it is tried again", |stats| stats.accept_failures > failing.accept_failures);
+}
+
 /// A name for a Unix socket; the file goes with it.
 struct SocketPath(PathBuf);
 

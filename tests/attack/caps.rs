@@ -1,0 +1,57 @@
+//! More connections than the server takes, and it says so.
+
+use crate::{
+    client::Client,
+    testbed::{Neighbour, Testbed},
+};
+
+#[test]
+fn beyond_the_limit_everybody_is_told_and_nobody_inside_notices() {
+    let testbed = Testbed::start(&["--connections", "100"]);
+    let mut neighbour = Neighbour::of(&testbed);
+    let mut inside: Vec<_> = (1..100).map(|_| Client::connect(testbed.address)).collect();
+    inside.iter_mut().for_each(|client| assert_eq!(client.get("/hello").status, 200));
+    for _ in 0..1_000 {
+        let answer = Client::connect(testbed.address).get("/hello");
+        assert_eq!(answer.status, 503);
+        assert!(answer.head.to_lowercase().contains("\r\nretry-after: "), "{}", answer.head);
+    }
+    // An `EventSource` that got anything but this would never come back.
+    let mut event_source = Client::connect(testbed.address);
+    event_source.send("GET /tick HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n");
+    event_source.stream_head();
+    let told = event_source.event().expect("a delay");
+    assert!(told.contains("\nretry: "), "{told}");
+    assert_eq!(event_source.event(), None);
+    neighbour.ticks_on();
+    inside.iter_mut().for_each(|client| assert_eq!(client.get("/hello").status, 200));
+}
+
+#[test]
+fn slow_requests_beyond_the_limit_hold_few_descriptors_and_leave_them() {
+    let testbed = Testbed::start(&["--connections", "10", "--head-timeout-ms", "1000"]);
+    let mut neighbour = Neighbour::of(&testbed);
+    let before = testbed.descriptors();
+    let mut crowd: Vec<_> = (0..1_000).map(|_| Client::connect(testbed.address)).collect();
+    for client in &mut crowd {
+        // Those that were reset may notice now.
+        let _ = client.try_send(b"GET / HTTP/1.1\r\nHost:");
+    }
+    neighbour.ticks_on();
+    let most = before + 9 + 256;
+    assert!(testbed.descriptors() <= most, "{}", testbed.descriptors());
+    crate::client::wait_for("they are gone", || {
+        (testbed.descriptors() <= before + 9).then_some(())
+    });
+    neighbour.ticks_on();
+}
+
+#[test]
+fn an_address_beyond_its_limit_is_told_so() {
+    let testbed = Testbed::start(&["--connections-per-ip", "2"]);
+    let mut inside = [(); 2].map(|()| Client::connect(testbed.address));
+    inside.iter_mut().for_each(|client| assert_eq!(client.get("/hello").status, 200));
+    let answer = Client::connect(testbed.address).get("/hello");
+    assert_eq!(answer.status, 429);
+    assert!(answer.body.contains("your address"), "{}", answer.body);
+}

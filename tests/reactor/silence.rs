@@ -1,0 +1,86 @@
+//! Clients that say nothing any more, and what the system's TCP is told about them.
+#![cfg(target_os = "linux")]
+
+use std::time::Duration;
+
+use socket2::SockRef;
+use starwheel::{Config, Reactor, Router, Sse};
+
+use crate::{
+    adopting::pair,
+    client::{Client, wait_for},
+    routes,
+    server::Server,
+};
+
+fn serving(set: impl FnOnce(&mut Config) + Send + 'static) -> Server {
+    Server::start(move || {
+        let mut config = Config::default();
+        set(&mut config);
+        let flood = "x".repeat(100_000);
+        let router = Router::new().get("/flood", move |_req, _cx| {
+            let flood = flood.clone();
+            Sse::every(Duration::from_millis(1), move |stream| stream.send(&*flood))
+        });
+        let mut reactor = Reactor::with_config(config, router).unwrap();
+        let address = reactor.listen("127.0.0.1:0").unwrap();
+        (reactor, address)
+    })
+}
+
+/// As a browser that is stopped, or whose tab is frozen: the window is full, and its system answers
+/// the probes of ours.
+#[test]
+fn the_user_timeout_ends_a_client_that_is_there_but_does_not_read() {
+    let patient = serving(|config| config.tcp.user_timeout = None);
+    let hasty = serving(|config| config.tcp.user_timeout = Some(Duration::from_millis(500)));
+    let _clients = [&patient, &hasty].map(|server| Client::streaming(server.address, "/flood"));
+    patient.wait_for("the window is full", |stats| stats.ticks_skipped > 0);
+    let stats = hasty.wait_for("it is given up", |stats| stats.streams == 0);
+    assert_eq!((stats.closed.io, stats.closed.total()), (1, 1));
+    assert_eq!(patient.stats().streams, 1);
+}
+
+#[test]
+fn adopted_sockets_are_told_the_same_as_accepted_ones() {
+    let server = Server::start(|| {
+        let mut config = Config::default();
+        config.tcp.user_timeout = Some(Duration::from_millis(12_345));
+        config.tcp.keep_alive_idle = Some(Duration::from_secs(7));
+        config.tcp.keep_alive_interval = Duration::ZERO; // As short as can be.
+        config.tcp.keep_alive_probes = 2;
+        let mut reactor = Reactor::with_config(config, routes()).unwrap();
+        let address = reactor.listen("127.0.0.1:0").unwrap();
+        (reactor, address)
+    });
+    let (_client, accepted) = pair();
+    let seen = accepted.try_clone().unwrap();
+    server.handle.adopt(accepted, Vec::new()).unwrap();
+    server.wait_for("it is adopted", |stats| stats.connections == 1);
+    let socket = SockRef::from(&seen);
+    assert!(seen.nodelay().unwrap() && socket.keepalive().unwrap());
+    assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_millis(12_345)));
+    assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(7));
+    assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(1));
+    assert_eq!(socket.tcp_keepalive_retries().unwrap(), 2);
+}
+
+#[test]
+fn the_system_s_own_patience_can_be_had_back() {
+    let server = serving(|config| {
+        config.tcp.user_timeout = None;
+        config.tcp.keep_alive_idle = None;
+    });
+    let (_client, accepted) = pair();
+    let socket = SockRef::from(&accepted);
+    // As a parent process may have left it.
+    socket.set_keepalive(true).unwrap();
+    socket.set_tcp_user_timeout(Some(Duration::from_secs(1))).unwrap();
+    let seen = accepted.try_clone().unwrap();
+    server.handle.adopt(accepted, Vec::new()).unwrap();
+    wait_for("it is told", || {
+        let socket = SockRef::from(&seen);
+        let told = !socket.keepalive().unwrap() && socket.tcp_user_timeout().unwrap().is_none();
+        told.then_some(())
+    });
+}
