@@ -99,13 +99,45 @@
 //! |---|---|---|
 //! | intervals, delays | milliseconds; 1 ms to 49 days | |
 //! | lateness of a tick | some 10 us on Linux; up to 1 ms elsewhere | |
-//! | [`Limits`]: head, fields, body | bytes, count | 16 KiB, 100, 1 MiB |
-//! | [`Limits::outbox_bytes`] | bytes queued for a slow client | 256 KiB |
+//! | memory | bytes per idle stream, without closures | about 160 |
+//! | **requests** | | |
+//! | [`Limits::head_bytes`] | bytes, else 431, or 414 for the request line | 16 KiB |
+//! | [`Limits::header_fields`] | count, else 431 | 100 |
+//! | [`Limits::body_bytes`] | bytes, else 413 | 1 MiB |
+//! | [`Limits::chunk_overhead_bytes`] | bytes beside the body's own, else 400 | 8 KiB |
+//! | [`Limits::head_timeout`], [`body_timeout`](Limits::body_timeout) | time in total, else 408 | 10 s, 30 s |
+//! | [`Limits::idle_timeout`] | time between requests, then a close | 60 s |
+//! | [`Limits::linger_timeout`] | time to read an answer, then a reset | 30 s |
+//! | [`Limits::pipelined_bytes`] | bytes of answers before requests wait | 64 KiB |
+//! | **connections** | | |
+//! | [`Limits::connections`], [`connections_per_ip`](Limits::connections_per_ip) | open ones, else 503, 429 | no limit |
+//! | connections beyond these that are told so | open ones, else a reset | 256 |
+//! | [`Limits::retry_after`] | least delay of those who are told so | 5 s |
+//! | [`Tcp::user_timeout`] | time without acknowledgement or window | 20 s |
+//! | [`Tcp::keep_alive_idle`], [`interval`](Tcp::keep_alive_interval), [`probes`](Tcp::keep_alive_probes) | time, time, count | 20 s, 5 s, 3 |
+//! | descriptors | a warning below 4,096; [`raise_descriptor_limit`] | the system's |
+//! | **streams** | | |
+//! | [`Limits::outbox_bytes`] | bytes queued for a slow client, else [`CloseReason::Slow`] | 256 KiB |
+//! | [`Limits::streams_per_tag`] | open ones, else 429 | no limit |
+//! | [`Config::keep_alive`] | quiet time before a comment | 15 s |
+//! | [`Sse::max_lifetime`] | age, then a drop | no limit |
+//! | [`Sse::slack`] | time a tick may be late | 0, at most 65 s |
+//! | [`Event::retry`] | milliseconds; 1 ms to 24 days | |
+//! | [`Compression`] | window, level, history of private streams | see there |
+//! | **topics and handles** | | |
 //! | log of a topic: [`Topic::log`], [`Topic::history`] | events, bytes of encoded events | 1,024, 1 MiB |
 //! | history of a topic without subscribers and clones | time since its last use | 1 minute |
-//! | [`Config::keep_alive`] | quiet time before a comment | 15 s |
-//! | memory | bytes per idle stream, without closures | about 160 |
 //! | commands waiting in a [`Handle`] | count; bytes of their events | 65,536; 16 MiB |
+//! | events of handles not yet offered to subscribers | bytes, then commands wait | 1 MiB |
+//!
+//! One turn does a bounded share of everything, so that a rush here does not make ticks late there:
+//! 128 accepts per listener, 256 KiB read and 64 requests answered per connection, 128 deliveries,
+//! 16,384 commands of handles. What is left is the next turn's, which does not wait.
+//!
+//! A request that is refused is answered with its status and the reason, counted in
+//! [`Stats::refused`], and its connection is closed. Refusals that pass (429, 503) say when to come
+//! back, in a form that `EventSource` and Datastar survive; [`Reply::busy`] does the same for load
+//! that a handler sheds.
 //!
 //! # Features
 //! * `gzip`, `brotli`: further content codings beside zstd ([`Encoding`]).
