@@ -232,7 +232,7 @@ test('replies that are no streams run scripts, which remove themselves', async (
 })
 
 /** A page with the Datastar client, this body, and words of its own. */
-async function openPage(open, body) {
+export async function openPage(open, body) {
   const page = await open('/fixture', async (page) => {
     await page.route('**/datastar.js', (route) => route.fulfill({ path: datastar, contentType: 'text/javascript' }))
     await page.route('**/fixture', (route) => route.fulfill({ contentType: 'text/html; charset=utf-8', body: html(body) }))

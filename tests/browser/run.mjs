@@ -9,6 +9,7 @@ import './examples.test.mjs'
 import './testbed.test.mjs'
 import './compression.test.mjs'
 import './datastar.test.mjs'
+import './limits.test.mjs'
 
 await mkdir(screenshots, { recursive: true })
 const browser = await chromium.launch({

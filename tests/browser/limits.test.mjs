@@ -1,0 +1,46 @@
+// Those who are one too many come back by themselves, when they were told to.
+
+import assert from 'node:assert/strict'
+import { openPage } from './datastar.test.mjs'
+import { test } from './harness.mjs'
+
+const RETRY_MS = 4000
+/** Longer than what browsers and the Datastar client wait unasked (3 s, 1 s), by more than clocks differ. */
+const flags = ['--streams-per-tag', '1', '--retry-after-ms', `${RETRY_MS}`]
+const route = '/tick?ms=100&tag=one'
+
+test('limits: an EventSource that is one too many comes back when it was told to', 'testbed', async ({ open, url }) => {
+  const page = await open('/')
+  const waited = await comesBack(page, url, () => page.evaluate((route) => {
+    new EventSource(route).onmessage = ({ data }) => { document.title = data }
+  }, route))
+  assert.ok(waited >= RETRY_MS - 200, `after ${waited} ms`)
+  await page.waitForFunction(() => /^\d{19}/.test(document.title))
+}, { flags })
+
+test('limits: a Datastar page that is one too many comes back when it was told to', 'testbed', async ({ open, url }) => {
+  const page = await openPage(open, '<main></main>')
+  const waited = await comesBack(page, url, () => page.act('get', route, {}, 'started'))
+  // It is cut a second later; without the `retry:` that came before it would be back after another.
+  assert.ok(waited >= RETRY_MS + 700, `after ${waited} ms`)
+}, { flags, needs: 'datastar', expects: /network error|ERR_INCOMPLETE_CHUNKED_ENCODING|Datastar failed to reach .* retrying in \d+ms/ })
+
+/** Holds the only place until a page has asked for it; how long that waited before it asked again. */
+async function comesBack(page, url, ask) {
+  const holder = new AbortController()
+  await fetch(url + route, { signal: holder.signal })
+  const asks = []
+  page.on('request', (request) => { if (request.url().includes('tag=one')) asks.push(Date.now()) })
+  const answered = page.waitForResponse((response) => response.url().includes('tag=one'))
+  await ask()
+  await answered
+  assert.match(await metrics(url), /\nstarwheel_refused_total\{status="429"\} 1\n/)
+  holder.abort()
+  while (asks.length < 2) await page.waitForRequest((request) => request.url().includes('tag=one'))
+  let text
+  do { text = await metrics(url) } while (!text.includes('\nstarwheel_streams_opened_total 2\n'))
+  assert.match(text, /\nstarwheel_refused_total\{status="429"\} 1\n/)
+  return asks[1] - asks[0]
+}
+
+const metrics = async (url) => (await fetch(`${url}/metrics`)).text()
