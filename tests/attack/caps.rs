@@ -1,7 +1,7 @@
 //! More connections than the server takes, and it says so.
 
 use crate::{
-    client::Client,
+    client::{Client, wait_for},
     testbed::{Neighbour, Testbed},
 };
 
@@ -40,9 +40,7 @@ fn slow_requests_beyond_the_limit_hold_few_descriptors_and_leave_them() {
     neighbour.ticks_on();
     let most = before + 9 + 256;
     assert!(testbed.descriptors() <= most, "{}", testbed.descriptors());
-    crate::client::wait_for("they are gone", || {
-        (testbed.descriptors() <= before + 9).then_some(())
-    });
+    wait_for("they are gone", || (testbed.descriptors() <= before + 9).then_some(()));
     neighbour.ticks_on();
 }
 
@@ -54,4 +52,19 @@ fn an_address_beyond_its_limit_is_told_so() {
     let answer = Client::connect(testbed.address).get("/hello");
     assert_eq!(answer.status, 429);
     assert!(answer.body.contains("your address"), "{}", answer.body);
+}
+
+#[test]
+fn accepts_that_fail_for_want_of_descriptors_are_counted() {
+    let testbed = Testbed::with_descriptors(64, &[]);
+    let mut scraper = Client::connect(testbed.address);
+    let failures = |scraper: &mut Client| {
+        let text = scraper.get("/metrics").body;
+        let (_, rest) = text.split_once("\nstarwheel_accept_failures_total ").expect("a count");
+        rest.lines().next().unwrap().parse::<u64>().unwrap()
+    };
+    assert_eq!(failures(&mut scraper), 0);
+    let _crowd: Vec<_> = (0..100).map(|_| Client::connect(testbed.address)).collect();
+    testbed.uses_all_descriptors(64);
+    wait_for("failures", || (failures(&mut scraper) > 1).then_some(()));
 }
