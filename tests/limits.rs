@@ -2,13 +2,17 @@
 
 #[path = "limits/connections.rs"]
 mod connections;
+#[path = "limits/crowd.rs"]
+mod crowd;
+#[path = "chaos/random.rs"]
+mod random;
 #[path = "limits/retrying.rs"]
 mod retrying;
 #[path = "support/story.rs"]
 mod story;
 
 use starwheel::{Config, Method, Reply, testing::ServerEnd};
-use story::{assert_closed, echo, ms, secs, serving, serving_with, texts};
+use story::{assert_closed, echo, faults, ms, secs, serving, serving_with, texts};
 
 // Refusals.
 
@@ -174,6 +178,28 @@ fn a_client_that_does_not_read_its_answer_is_left_after_30_seconds() {
     simulation.advance(ms(1));
     assert!(!simulation.is_open(client));
     assert_eq!(simulation.server_end(client), Some(ServerEnd::Reset), "it was cut");
+}
+
+#[test]
+fn a_pipelining_client_has_to_read_before_more_is_answered() {
+    for (pipelined_bytes, most) in [(2_000, 40), (20_000, 400)] {
+        let mut config = Config::default();
+        config.limits.pipelined_bytes = pipelined_bytes;
+        let mut simulation = serving_with(config, |_, _| Reply::text("x"));
+        let client = simulation.connect();
+        simulation.set_faults(faults(|faults| faults.socket_buffer_bytes = 100));
+        simulation.stall(client);
+        for _ in 0..1_000 {
+            simulation.request(client, Method::Get, "/", &[], b"");
+        }
+        simulation.turn();
+        let answered = simulation.stats().requests;
+        // Each answer has some hundred bytes.
+        assert!((most / 4..most).contains(&answered), "{answered} with {pipelined_bytes} bytes");
+        simulation.resume(client);
+        simulation.turn();
+        assert_eq!(simulation.answers(client).len(), 1_000);
+    }
 }
 
 #[test]
