@@ -238,6 +238,8 @@ fn read_everything(sockets: Vec<std::net::TcpStream>, reference: &Reference, pro
         for event in &events {
             let reader = &mut readers[event.token().0];
             if reader.read(&mut buffer, reference, progress) == Took::End {
+                // A FIN that came while the bytes before it were read has an event of its own.
+                poll.registry().deregister(&mut reader.socket).unwrap();
                 open -= 1;
             }
         }

@@ -184,6 +184,9 @@ impl Reply {
     /// ```
     #[must_use]
     pub fn retry_after(mut self, delay: Duration) -> Self {
+        if self.is_broken() {
+            return self;
+        }
         let delay_ms = u32::try_from(delay.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX);
         self.wait_ms = Some(NonZeroU32::new(delay_ms).unwrap_or(NonZeroU32::MIN));
         self
