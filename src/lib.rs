@@ -147,6 +147,7 @@
 
 mod compress;
 mod conn;
+mod cross_site;
 mod datastar;
 mod engine;
 mod error;
@@ -160,6 +161,7 @@ mod topic;
 mod wheel;
 
 pub use compress::{Compression, CompressionCounts, Encoding};
+pub use cross_site::{Cors, OriginCheck, OriginError};
 pub use datastar::{
     AttributeNameError, ById, BySelector, DATASTAR_VERSION, EscapeHtml, ExecuteScript, Namespace,
     PatchElements, PatchMode, PatchSignals, PatchSignalsError, ScriptTag, Signals, SignalsError,
@@ -170,7 +172,7 @@ pub use engine::{
     Tcp, TimerId,
 };
 pub use error::{BoxError, CloseReason};
-pub use http::{Body, Method, Peer, Refusal, Reply, Request, Version};
+pub use http::{Body, HostPatternError, Hosts, Method, Peer, Refusal, Reply, Request, Version};
 pub use limits::Limits;
 pub use reactor::{Full, Handle, Listener, Reactor, ReusePort, raise_descriptor_limit};
 pub use router::Router;

@@ -32,6 +32,7 @@ const FLOORS: &[Module] = &[
     module("reactor", REACTOR_FLOOR, &[]),
     module("testing", 4, &[]),
     module("router", 5, &[]),
+    module("cross_site", 5, &[]),
     module("workers", 5, &[]),
     module("backplane", 5, &[]),
 ];

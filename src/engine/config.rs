@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{compress::Compression, limits::Limits};
+use crate::{compress::Compression, http::Hosts, limits::Limits};
 
 /// Settings of a reactor; each field has a default.
 ///
@@ -27,6 +27,8 @@ pub struct Config {
     /// Connections to make room for at the start, so that no table is moved while it grows. Costs
     /// about 150 bytes of address space each, and memory only once they come. None by default.
     pub expected_connections: usize,
+    /// For which hosts requests are answered; all by default. Others get 421, see [`Hosts`].
+    pub hosts: Hosts,
     /// Which content codings are offered, and what they may cost.
     pub compression: Compression,
     /// How soon the system gives up a TCP client that has vanished.
@@ -86,6 +88,7 @@ impl Default for Config {
             limits: Limits::default(),
             keep_alive: Some(Duration::from_secs(15)),
             expected_connections: 0,
+            hosts: Hosts::any(),
             compression: Compression::default(),
             tcp: Tcp::default(),
         }

@@ -63,6 +63,36 @@ pub enum Response {
     Sse(Box<Sse>),
 }
 
+impl Response {
+    /// Adds a header field, whichever answer it is; see [`Reply::header`] and [`Sse::header`]. For
+    /// layers around other handlers.
+    ///
+    /// ```
+    /// use starwheel::{Response, Sse};
+    /// let response = Response::from(Sse::new()).header("X-Frame-Options", "DENY");
+    /// assert_eq!(response.header_value("x-frame-options"), Some("DENY"));
+    /// ```
+    #[must_use]
+    pub fn header(self, name: &str, value: &str) -> Self {
+        match self {
+            Self::Reply(reply) => Self::Reply(reply.header(name, value)),
+            Self::Sse(mut sse) => {
+                sse.header_lines.push(name, value);
+                Self::Sse(sse)
+            }
+        }
+    }
+
+    /// The first value of a header field that was set so far, in any case of its name.
+    #[must_use]
+    pub fn header_value(&self, name: &str) -> Option<&str> {
+        match self {
+            Self::Reply(reply) => reply.header_value(name),
+            Self::Sse(sse) => sse.header_lines.value(name),
+        }
+    }
+}
+
 impl From<Reply> for Response {
     fn from(reply: Reply) -> Self {
         Self::Reply(reply)

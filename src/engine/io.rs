@@ -149,10 +149,13 @@ impl<T: Transport> Engine<T> {
     }
 
     fn answer_request(&mut self, index: u32) {
+        let head = Head::of(&self.request);
+        if !self.core.config.hosts.include(self.request.host()) {
+            return self.refuse_as(index, Refusal::MISDIRECTED, head.closing());
+        }
         self.core.stats.requests += 1;
         let peer = self.core.peer(index);
         self.request.set_peer(peer);
-        let head = Head::of(&self.request);
         let (handler, request, core) = (&mut self.handler, &mut self.request, &mut self.core);
         let response = guard("a handler", || handler.handle(request, &mut Context::new(core)));
         match response {
@@ -217,10 +220,15 @@ impl<T: Transport> Engine<T> {
         self.core.finish_answer(index, connection);
     }
 
+    /// Refuses what is not known to be a request.
     pub(super) fn refuse(&mut self, index: u32, refusal: Refusal) {
+        self.refuse_as(index, refusal, Head::UNKNOWN);
+    }
+
+    fn refuse_as(&mut self, index: u32, refusal: Refusal, head: Head) {
         self.core.stats.refused.count(refusal.status());
         log::debug!("{}: refused with {refusal}", self.core.peer(index));
-        self.core.answer(index, Reply::from(refusal), Head::UNKNOWN);
+        self.core.answer(index, Reply::from(refusal), head);
     }
 
     /// Tells a connection that was not admitted to come back later.

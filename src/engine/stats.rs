@@ -29,7 +29,7 @@ pub struct Stats {
     /// Requests read completely and given to the handler.
     pub requests: u64,
     /// Requests refused, by status: those that no handler saw because they were malformed, too
-    /// large or too slow; those turned away by the limits of connections and streams; and those
+    /// large, too slow, or for a host not on the [list](crate::Config::hosts); those turned away by the limits of connections and streams; and those
     /// that a handler sent away with [`Reply::retry_after`](crate::Reply::retry_after).
     pub refused: Refused,
     /// Connections reset at once, because there were far more than the limits allow.

@@ -27,7 +27,9 @@ mod date;
 mod encode;
 mod fields;
 mod head;
+mod hosts;
 mod method;
+mod origin;
 mod payload;
 mod reader;
 mod refusal;
@@ -38,6 +40,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+pub use hosts::{HostPatternError, Hosts};
 pub use method::{Method, Version};
 pub use payload::Body;
 pub use refusal::Refusal;

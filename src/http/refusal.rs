@@ -108,6 +108,9 @@ impl Refusal {
     pub(super) const HOST_INVALID: Self =
         Self::new(400, "the host is not a name or an address with an optional port");
 
+    pub(crate) const MISDIRECTED: Self =
+        Self::new(421, "this server does not answer for that host; check the name in the URL");
+
     pub(super) const LENGTH_AND_CODING: Self =
         Self::new(400, "Content-Length and Transfer-Encoding exclude each other; send one of them");
     pub(super) const LENGTH_REPEATED: Self =

@@ -1,0 +1,208 @@
+//! [`Cors`]: what pages of other origins may read and send (WHATWG Fetch, section 3.3).
+
+use std::time::Duration;
+
+use super::origins::{OriginError, Origins};
+use crate::{
+    engine::{Context, Handler, Response},
+    http::{Method, Reply, Request},
+};
+
+/// Lets pages of other origins read answers and streams, and send what forms cannot.
+///
+/// Without it no answer has a CORS field. It is a permission to browsers, not a check: a request
+/// of an origin that is not allowed reaches the handler as ever, only its page is not shown the
+/// answer. [`OriginCheck`](crate::OriginCheck) refuses commands.
+///
+/// Preflights (Fetch section 3.3.2: `OPTIONS` with `Access-Control-Request-Method`) are answered here:
+/// 204 with what is allowed, or 403 with the reason. Replies and streams get
+/// `Access-Control-Allow-Origin`, those with a list `Vary: Origin` too; a handler that sets
+/// `Access-Control-Allow-Origin` itself is left alone. What is refused before a handler sees it
+/// (400, 421) says nothing of CORS.
+///
+/// Datastar works across origins as it is: unless told otherwise all methods are allowed, the
+/// request fields that its client and JSON need (`Content-Type`, `Datastar-Request`,
+/// `Last-Event-ID`), and the response fields that its client reads.
+///
+/// ```
+/// use starwheel::{Cors, OriginCheck, Reply, Router, Sse, testing::Simulation};
+/// let pages = ["https://app.example", "http://localhost:5173"];
+/// let router = Router::new()
+///     .get("/news", |_req, _cx| Sse::new().send("hello"))
+///     .post("/say", |_req, _cx| Reply::no_content());
+/// let handler = Cors::with_credentials(pages)?.around(OriginCheck::new().trust(pages)?.around(router));
+///
+/// let mut simulation = Simulation::new(handler);
+/// let client = simulation.connect();
+/// simulation.send(client, b"GET /news HTTP/1.1\r\nHost: api\r\nOrigin: https://app.example\r\n\r\n");
+/// simulation.turn();
+/// let answer = simulation.answer(client);
+/// assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"));
+/// # Ok::<(), starwheel::OriginError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Cors {
+    allowed: Allowed,
+    methods: String,
+    headers: String,
+    exposed: String,
+    max_age: Duration,
+}
+
+/// Any origin with credentials cannot be said: it would hand every visitor's data to every page.
+#[derive(Debug, Clone)]
+enum Allowed {
+    Any,
+    Only(Origins),
+    WithCredentials(Origins),
+}
+
+impl Cors {
+    /// Every page may read, but nothing that depends on cookies (`Access-Control-Allow-Origin: *`).
+    /// Do not use it where being able to reach the server is a right in itself, as on an intranet.
+    #[must_use]
+    pub fn any() -> Self {
+        Self::new(Allowed::Any)
+    }
+
+    /// Pages of these origins may read, without cookies. Origins are compared exactly, scheme and
+    /// port included (`https://app.example`, `http://localhost:5173`); there is no wildcard.
+    ///
+    /// # Errors
+    /// [`OriginError`] for the first one that no browser would send.
+    pub fn only<O: AsRef<str>>(origins: impl IntoIterator<Item = O>) -> Result<Self, OriginError> {
+        let mut list = Origins::default();
+        list.add(origins)?;
+        Ok(Self::new(Allowed::Only(list)))
+    }
+
+    /// Pages of these origins may read, also with cookies (`credentials: 'include'`, `EventSource`
+    /// with `withCredentials`): they can do whatever the visitor can.
+    ///
+    /// # Errors
+    /// As [`only`](Self::only).
+    pub fn with_credentials<O: AsRef<str>>(
+        origins: impl IntoIterator<Item = O>,
+    ) -> Result<Self, OriginError> {
+        let mut list = Origins::default();
+        list.add(origins)?;
+        Ok(Self::new(Allowed::WithCredentials(list)))
+    }
+
+    /// The methods that may be used, in place of all. GET, HEAD and POST always may (Fetch section
+    /// 2.2.1).
+    #[must_use]
+    pub fn methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
+        let names: Vec<_> = methods.into_iter().map(Method::as_str).collect();
+        self.methods = names.join(", ");
+        self
+    }
+
+    /// Request fields that may be sent besides those of Datastar and JSON.
+    #[must_use]
+    pub fn header(mut self, name: &str) -> Self {
+        self.headers.push_str(", ");
+        self.headers.push_str(name);
+        self
+    }
+
+    /// A response field that pages may read besides those that Datastar reads.
+    #[must_use]
+    pub fn expose(mut self, name: &str) -> Self {
+        self.exposed.push_str(", ");
+        self.exposed.push_str(name);
+        self
+    }
+
+    /// How long a browser may remember the answer to a preflight, in whole seconds; 10 minutes
+    /// unless changed. Browsers have bounds of their own (Chromium 2 hours).
+    #[must_use]
+    pub fn max_age(mut self, max_age: Duration) -> Self {
+        self.max_age = max_age;
+        self
+    }
+
+    /// A handler that answers preflights and says on the answers of `handler` who may read them.
+    pub fn around(self, handler: impl Handler + 'static) -> impl Handler + 'static {
+        Permitted { cors: self, handler }
+    }
+
+    fn new(allowed: Allowed) -> Self {
+        Self {
+            allowed,
+            methods: "GET, HEAD, POST, PUT, PATCH, DELETE, QUERY".into(),
+            headers: "Content-Type, Datastar-Request, Last-Event-ID".into(),
+            exposed: DATASTAR_RESPONSE_FIELDS.into(),
+            max_age: Duration::from_secs(600),
+        }
+    }
+
+    /// What `Access-Control-Allow-Origin` has to say to this request, if anything. It comes from
+    /// the list, never from the request.
+    fn permission(&self, request: &Request) -> Option<String> {
+        let origin = request.header_bytes("origin");
+        match &self.allowed {
+            Allowed::Any => Some("*".to_owned()),
+            Allowed::Only(list) | Allowed::WithCredentials(list) => {
+                Some(list.find(origin?)?.to_owned())
+            }
+        }
+    }
+
+    fn answer_preflight(&self, permission: Option<&str>) -> Response {
+        let Some(origin) = permission else {
+            let reason = "pages of this origin may not use this server";
+            return self.sign(Reply::error(403, reason).into(), None);
+        };
+        let reply = Reply::no_content()
+            .header("Access-Control-Allow-Methods", &self.methods)
+            .header("Access-Control-Allow-Headers", &self.headers)
+            .header("Access-Control-Max-Age", self.max_age.as_secs().to_string());
+        self.sign(reply.into(), Some(origin))
+    }
+
+    /// Adds to an answer who may read it.
+    fn sign(&self, mut response: Response, permission: Option<&str>) -> Response {
+        if !matches!(self.allowed, Allowed::Any) {
+            // Also where nothing is allowed: a cache must not give that answer to others.
+            response = response.header("Vary", "Origin");
+        }
+        match permission {
+            Some(origin) if response.header_value(ALLOW_ORIGIN).is_none() => {
+                response = response.header(ALLOW_ORIGIN, origin);
+            }
+            _ => return response,
+        }
+        if matches!(self.allowed, Allowed::WithCredentials(_)) {
+            response = response.header("Access-Control-Allow-Credentials", "true");
+        }
+        response.header("Access-Control-Expose-Headers", &self.exposed)
+    }
+}
+
+struct Permitted<H> {
+    cors: Cors,
+    handler: H,
+}
+
+impl<H: Handler> Handler for Permitted<H> {
+    fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Response {
+        let permission = self.cors.permission(request);
+        if is_preflight(request) {
+            return self.cors.answer_preflight(permission.as_deref());
+        }
+        let response = self.handler.handle(request, cx);
+        self.cors.sign(response, permission.as_deref())
+    }
+}
+
+fn is_preflight(request: &Request) -> bool {
+    request.method() == Method::Options
+        && request.header_bytes("origin").is_some()
+        && request.header_bytes("access-control-request-method").is_some()
+}
+
+const ALLOW_ORIGIN: &str = "Access-Control-Allow-Origin";
+/// What its client looks for in answers that are no streams.
+const DATASTAR_RESPONSE_FIELDS: &str = "Datastar-Selector, Datastar-Mode, Datastar-Namespace, \
+     Datastar-Use-View-Transition, Datastar-Only-If-Missing, Datastar-Script-Attributes";

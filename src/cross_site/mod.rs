@@ -1,0 +1,13 @@
+//! What pages of other origins may do: layers around a [`Handler`](crate::Handler).
+//!
+//! Nothing here knows streams or sockets. By default a page of another origin can send what forms
+//! and links can send, and reads nothing. [`OriginCheck`] refuses its commands; [`Cors`] lets it
+//! read, and send what forms cannot.
+
+mod cors;
+mod origin_check;
+mod origins;
+
+pub use cors::Cors;
+pub use origin_check::OriginCheck;
+pub use origins::OriginError;

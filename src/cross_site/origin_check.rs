@@ -1,0 +1,111 @@
+//! [`OriginCheck`]: no commands from pages of other origins.
+
+use super::origins::{OriginError, Origins};
+use crate::{
+    engine::{Context, Handler, Response},
+    http::{Method, Reply, Request},
+};
+
+/// Refuses commands that a page of another origin makes its visitor's browser send (cross-site
+/// request forgery), with 403 and the reason.
+///
+/// Commands are requests of every method but GET, HEAD and OPTIONS; those three must not change
+/// anything (RFC 9110 section 9.2.1). What is cross-origin is told by
+/// [`Request::is_cross_origin`], without tokens and without state, as Go's `CrossOriginProtection`
+/// does it. Clients that are no browsers pass.
+///
+/// It does not stop pages of other origins from opening streams: they cannot read them without
+/// [`Cors`](crate::Cors), but each is a connection.
+///
+/// ```
+/// use starwheel::{Method, OriginCheck, Reply, Router, testing::Simulation};
+/// let router = Router::new().post("/pay", |_req, _cx| Reply::no_content());
+/// let mut simulation = Simulation::new(OriginCheck::new().around(router));
+/// let client = simulation.connect();
+/// let foreign = [("Origin", "https://attacker.example")];
+/// simulation.request(client, Method::Post, "/pay", &foreign, b"");
+/// simulation.turn();
+/// assert_eq!(simulation.answer(client).status, 403);
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct OriginCheck {
+    trusted: Origins,
+}
+
+impl OriginCheck {
+    /// Trusts no other origin.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes commands of these origins too. Those that [`Cors`](crate::Cors) allows to send
+    /// commands have to be given here as well.
+    ///
+    /// Also needed for the origin of your own pages where a proxy hides it: one that replaces `Host`
+    /// (nginx does unless told otherwise), for browsers that send no `Sec-Fetch-Site`, as all do on
+    /// plain http.
+    ///
+    /// # Errors
+    /// [`OriginError`] for the first one that no browser would send.
+    pub fn trust<O: AsRef<str>>(
+        mut self,
+        origins: impl IntoIterator<Item = O>,
+    ) -> Result<Self, OriginError> {
+        self.trusted.add(origins)?;
+        Ok(self)
+    }
+
+    /// Checks one request; for single routes. In a handler, `?` answers with the refusal.
+    ///
+    /// ```
+    /// use starwheel::{OriginCheck, Reply, Router};
+    /// let origins = OriginCheck::new();
+    /// let router = Router::new()
+    ///     .post("/pay", move |req, _cx| {
+    ///         origins.check(req)?;
+    ///         Ok(Reply::no_content())
+    ///     })
+    ///     .post("/hook", |_req, _cx| Reply::no_content());
+    /// # let _ = router;
+    /// ```
+    ///
+    /// # Errors
+    /// The 403 to answer with.
+    pub fn check(&self, request: &Request) -> Result<(), Reply> {
+        let is_safe = matches!(request.method(), Method::Get | Method::Head | Method::Options);
+        if is_safe || !request.is_cross_origin() {
+            return Ok(());
+        }
+        let origin = request.header_bytes("origin").unwrap_or_default();
+        if self.trusted.find(origin).is_some() {
+            return Ok(());
+        }
+        log::debug!(
+            "{}: {} from a page of {} is refused",
+            request.peer(),
+            request.method(),
+            origin.escape_ascii()
+        );
+        Err(Reply::error(403, "a page of another origin may not give commands here"))
+    }
+
+    /// A handler that checks every request, and gives to `handler` what passes.
+    pub fn around(self, handler: impl Handler + 'static) -> impl Handler + 'static {
+        Checked { check: self, handler }
+    }
+}
+
+struct Checked<H> {
+    check: OriginCheck,
+    handler: H,
+}
+
+impl<H: Handler> Handler for Checked<H> {
+    fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Response {
+        match self.check.check(request) {
+            Ok(()) => self.handler.handle(request, cx),
+            Err(refusal) => refusal.into(),
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! For which hosts a server answers.
+//!
+//! It knows no request; it judges the authority that one asked for.
+
+use std::{error::Error, fmt, net::Ipv6Addr};
+
+/// The names under which a server may be asked, against DNS rebinding and cache poisoning.
+///
+/// A page of an attacker's can make its own name point to your address, `127.0.0.1` included; the
+/// browser then takes your answers for the attacker's own, and no rule about origins applies. What
+/// remains to tell is the `Host` field, which still has the attacker's name. With a list, a request
+/// for any other host is answered with 421 (RFC 9110 sections 7.4 and 15.5.20) before a handler is
+/// called, and the connection is closed; it counts as refused.
+///
+/// What is compared: the authority of an absolute target, else the Host field (RFC 9112 section
+/// 3.2.2), as [`Request::host`](crate::Request::host) gives it. Ports do not matter, because they
+/// change on the way (port mappings, proxies) and an attacker's name is foreign with any port; nor
+/// do case and one final dot. A request without a host, as HTTP/1.0 permits, is on no list.
+///
+/// Costs a walk over the list per request; without a list, nothing.
+///
+/// ```
+/// use starwheel::{Config, Hosts};
+/// let mut config = Config::default();
+/// config.hosts = Hosts::only(["example.com", "*.example.com", "192.0.2.7", "[2001:db8::7]"])?;
+/// assert!(config.hosts.include("Example.com:8080"));
+/// assert!(config.hosts.include("a.b.example.com"));
+/// assert!(!config.hosts.include("example.com.attacker.net"));
+/// assert!(!config.hosts.include(""));
+/// # Ok::<(), starwheel::HostPatternError>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Hosts {
+    /// `None` is everybody.
+    patterns: Option<Vec<Pattern>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Pattern {
+    /// A name, or an IPv4 address.
+    Name(Box<str>),
+    /// `.example.com`, for what ends with it.
+    Below(Box<str>),
+    Ipv6(Ipv6Addr),
+}
+
+/// Not a host: `pattern` must be a name, `*.` and a name, an IPv4 address or an IPv6 address in
+/// brackets; without scheme, port or path.
+///
+/// ```
+/// let error = starwheel::Hosts::only(["https://example.com"]).unwrap_err();
+/// assert_eq!(error.pattern, "https://example.com");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPatternError {
+    /// What was given.
+    pub pattern: String,
+}
+
+impl Hosts {
+    /// All hosts; the default. Right where a proxy in front checks the name, or where nothing but
+    /// public pages is served.
+    #[must_use]
+    pub fn any() -> Self {
+        Self::default()
+    }
+
+    /// This machine by its usual names: `localhost`, names below it, `127.0.0.1`, `[::1]`. For
+    /// tools that listen on loopback, which every web page can send requests to.
+    ///
+    /// ```
+    /// let hosts = starwheel::Hosts::loopback();
+    /// assert!(hosts.include("localhost:3000") && hosts.include("[::1]"));
+    /// assert!(!hosts.include("attacker.net:3000"));
+    /// ```
+    #[must_use]
+    pub fn loopback() -> Self {
+        let name = |name: &str| Pattern::Name(name.into());
+        Self {
+            patterns: Some(vec![
+                name("localhost"),
+                Pattern::Below(".localhost".into()),
+                name("127.0.0.1"),
+                Pattern::Ipv6(Ipv6Addr::LOCALHOST),
+            ]),
+        }
+    }
+
+    /// These and no others. `*.example.com` stands for every name below `example.com`, however deep,
+    /// and not for `example.com` itself. Names in other scripts are given as browsers send them
+    /// (`xn--`). An empty list refuses everybody.
+    ///
+    /// # Errors
+    /// [`HostPatternError`] for the first pattern that no host could match.
+    pub fn only<P: AsRef<str>>(
+        patterns: impl IntoIterator<Item = P>,
+    ) -> Result<Self, HostPatternError> {
+        let patterns: Result<_, _> = patterns
+            .into_iter()
+            .map(|pattern| {
+                let pattern = pattern.as_ref();
+                Pattern::parse(pattern).ok_or_else(|| HostPatternError { pattern: pattern.into() })
+            })
+            .collect();
+        Ok(Self { patterns: Some(patterns?) })
+    }
+
+    /// Whether a request for this authority (a host, perhaps with a port) is answered.
+    #[must_use]
+    pub fn include(&self, authority: &str) -> bool {
+        let Some(patterns) = &self.patterns else { return true };
+        if let Some(rest) = authority.strip_prefix('[') {
+            let address = rest.split_once(']').and_then(|(address, _)| address.parse().ok());
+            return address.is_some_and(|address| patterns.contains(&Pattern::Ipv6(address)));
+        }
+        let name = authority.split_once(':').map_or(authority, |(name, _port)| name);
+        let name = name.strip_suffix('.').unwrap_or(name);
+        patterns.iter().any(|pattern| pattern.matches(name))
+    }
+}
+
+impl Pattern {
+    fn parse(pattern: &str) -> Option<Self> {
+        if let Some(rest) = pattern.strip_prefix('[') {
+            return rest.strip_suffix(']')?.parse().ok().map(Self::Ipv6);
+        }
+        let name = pattern.strip_prefix("*.").unwrap_or(pattern);
+        let is_label = |label: &str| {
+            let mut bytes = label.bytes();
+            !label.is_empty()
+                && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        };
+        if !name.split('.').all(is_label) {
+            return None;
+        }
+        Some(match pattern.strip_prefix('*') {
+            Some(ending) => Self::Below(ending.into()),
+            None => Self::Name(name.into()),
+        })
+    }
+
+    fn matches(&self, host: &str) -> bool {
+        match self {
+            Self::Name(name) => host.eq_ignore_ascii_case(name),
+            Self::Below(ending) => {
+                let (host, ending) = (host.as_bytes(), ending.as_bytes());
+                // Something must stand before the ending, and it is no dot.
+                host.len()
+                    .checked_sub(ending.len())
+                    .filter(|&start| start > 0 && host[start - 1] != b'.')
+                    .is_some_and(|start| host[start..].eq_ignore_ascii_case(ending))
+            }
+            Self::Ipv6(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for HostPatternError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?} is no host: give a name, *. and a name, or an address, without scheme and port",
+            self.pattern
+        )
+    }
+}
+
+impl Error for HostPatternError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_includes_its_hosts_and_no_others() {
+        let hosts = Hosts::only(["a.example", "*.b.example", "192.0.2.7", "[2001:DB8::7]"]);
+        let hosts = hosts.expect("four patterns");
+        for host in [
+            "a.example",
+            "A.EXAMPLE:80",
+            "a.example.",
+            "a.example.:8080",
+            "a.example:",
+            "x.b.example",
+            "x.y.B.example",
+            "192.0.2.7:1",
+            "[2001:db8:0::7]",
+            "[2001:db8::7]:443",
+        ] {
+            assert!(hosts.include(host), "{host}");
+        }
+        for host in [
+            "",
+            ":80",
+            ".",
+            "a.example..",
+            "x.a.example",
+            "xa.example",
+            "a.example.net",
+            "b.example",
+            ".b.example",
+            "x..b.example",
+            "xb.example",
+            "192.0.2.70",
+            "[2001:db8::8]",
+            "[2001:db8::7",
+            "%61.example",
+            "*.b.example.net",
+        ] {
+            assert!(!hosts.include(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn everybody_is_welcome_without_a_list_and_nobody_with_an_empty_one() {
+        let nobody = Hosts::only([""; 0]).expect("no patterns");
+        for host in ["", "a", "a:80", "[::1]"] {
+            assert!(Hosts::any().include(host));
+            assert!(!nobody.include(host));
+        }
+    }
+
+    #[test]
+    fn what_no_host_could_match_is_no_pattern() {
+        for pattern in [
+            "", "*", "*.", ".a", "a.", "a..b", "a:80", "a/b", "http://a", "*a", "a.*", "*.*.a",
+            "ä", "a b", "::1", "[::1", "[::1]:80", "[x]", "me@a",
+        ] {
+            let error = Hosts::only([pattern]).expect_err(pattern);
+            assert_eq!(error.pattern, pattern);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Whether a request comes from a page of another origin.
+//!
+//! It knows no policy: what follows from the answer is for others to say.
+
+use super::Request;
+
+impl Request {
+    /// Whether a browser sent this for a page of another origin, which may act with the cookies and
+    /// the network of its victim.
+    ///
+    /// `Sec-Fetch-Site` says so where browsers send it (to https and localhost, all of them since
+    /// 2023): anything but `same-origin` and `none` is cross-origin, another subdomain included.
+    /// Without it, `Origin` is compared with [`host`](Self::host). Without both it is no browser, or
+    /// a plain GET of an old one, and the answer is no. Pages can set neither field (Fetch
+    /// Metadata section 2, Fetch sections 2.2.2 and 3.2); programs that are no browsers can, but
+    /// nobody's cookies are in them. The scheme is not compared: behind a proxy it is not known here.
+    ///
+    /// ```
+    /// use starwheel::Request;
+    /// let foreign = Request::parse(b"POST /pay HTTP/1.1\r\nHost: a\r\nOrigin: https://b\r\n\r\n")?;
+    /// assert!(foreign.is_cross_origin());
+    /// assert!(!Request::get("/").is_cross_origin());
+    /// # Ok::<(), starwheel::Refusal>(())
+    /// ```
+    #[must_use]
+    pub fn is_cross_origin(&self) -> bool {
+        match (self.header_bytes("sec-fetch-site"), self.header_bytes("origin")) {
+            (Some(site), _) => !matches!(site, b"same-origin" | b"none"),
+            (None, Some(origin)) => !is_origin_of(origin, self.host()),
+            (None, None) => false,
+        }
+    }
+}
+
+/// Origins leave out the default port of their scheme (RFC 6454 section 6.2); some proxies write it
+/// into Host. `null`, the origin of sandboxed pages, is that of no host.
+fn is_origin_of(origin: &[u8], host: &str) -> bool {
+    let (Some(authority), port) = (match origin {
+        [b'h', b't', b't', b'p', b':', b'/', b'/', authority @ ..] => (Some(authority), ":80"),
+        [b'h', b't', b't', b'p', b's', b':', b'/', b'/', authority @ ..] => {
+            (Some(authority), ":443")
+        }
+        _ => (None, ""),
+    }) else {
+        return false;
+    };
+    let host = host.strip_suffix(port).unwrap_or(host);
+    !host.is_empty() && authority.eq_ignore_ascii_case(host.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_cross_origin(fields: &str) -> bool {
+        let head = format!("POST / HTTP/1.1\r\n{fields}\r\n\r\n");
+        Request::parse(head.as_bytes()).expect(fields).is_cross_origin()
+    }
+
+    #[test]
+    fn browsers_say_where_a_request_comes_from() {
+        for fields in [
+            "Host: a",
+            "Host: a\r\nSec-Fetch-Site: same-origin",
+            "Host: a\r\nSec-Fetch-Site: none",
+            "Host: a\r\nSec-Fetch-Site: same-origin\r\nOrigin: https://b",
+            "Host: a\r\nOrigin: http://a",
+            "Host: a\r\nOrigin: https://a",
+            "Host: A.example:8080\r\nOrigin: http://a.example:8080",
+            "Host: a:80\r\nOrigin: http://a",
+            "Host: a:443\r\nOrigin: https://a",
+            "Host: [::1]:80\r\nOrigin: http://[::1]",
+        ] {
+            assert!(!is_cross_origin(fields), "{fields}");
+        }
+        for fields in [
+            "Host: a\r\nSec-Fetch-Site: cross-site",
+            "Host: a\r\nSec-Fetch-Site: same-site\r\nOrigin: http://a",
+            "Host: a\r\nSec-Fetch-Site: Same-Origin",
+            "Host: a\r\nSec-Fetch-Site:",
+            "Host: a\r\nOrigin: http://b",
+            "Host: a\r\nOrigin: null",
+            "Host: a\r\nOrigin:",
+            "Host: a\r\nOrigin: a",
+            "Host: a\r\nOrigin: ftp://a",
+            "Host: a\r\nOrigin: http://a:8080",
+            "Host: a:8080\r\nOrigin: http://a",
+            "Host: a:443\r\nOrigin: http://a",
+            "Host: a\r\nOrigin: http://a.b",
+            "Host: a\r\nOrigin: http://b.a",
+            "Host: a\r\nOrigin: http://a/",
+            "Host: a\r\nOrigin: \u{ff}",
+            "Host:\r\nOrigin: http://",
+            "Host: :80\r\nOrigin: http://",
+        ] {
+            assert!(is_cross_origin(fields), "{fields}");
+        }
+    }
+}
