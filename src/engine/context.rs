@@ -1,6 +1,11 @@
 //! [`Context`]: the view of the reactor that handlers, hooks and timers are given.
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use super::{
     core::{Core, TimerCall},
@@ -72,6 +77,21 @@ impl<'a> Context<'a> {
     #[must_use]
     pub fn now(&self) -> Duration {
         Duration::from_millis(self.core.now)
+    }
+
+    /// The time of day, in whole seconds; read once per turn. It follows the system's clock where
+    /// that is set, so use [`now`](Self::now) to measure time with.
+    ///
+    /// ```
+    /// use starwheel::{Router, testing::Simulation};
+    /// use std::time::{Duration, SystemTime};
+    /// let mut simulation = Simulation::new(Router::new());
+    /// let new_year_2026 = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+    /// simulation.run(|cx| assert_eq!(cx.system_time(), new_year_2026));
+    /// ```
+    #[must_use]
+    pub fn system_time(&self) -> SystemTime {
+        self.core.system_time()
     }
 
     /// Sends an event to a stream. False when the stream has ended, or ends now because it is

@@ -5,7 +5,11 @@
 //! [`Engine`](super::Engine) settles when no user code is on the stack. So nothing here can be
 //! entered twice, and no cell and no reference count is needed.
 
-use std::{collections::VecDeque, fmt, mem, time::Duration};
+use std::{
+    collections::VecDeque,
+    fmt, mem,
+    time::{Duration, SystemTime},
+};
 
 use slab::Slab;
 
@@ -180,6 +184,10 @@ impl Core {
             stopping: Stopping::No,
             generations: 0,
         }
+    }
+
+    pub(super) fn system_time(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.date.unix_seconds())
     }
 
     pub(super) fn conn(&mut self, index: u32) -> Option<&mut Conn> {

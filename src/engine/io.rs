@@ -5,6 +5,8 @@ use std::{
     mem,
 };
 
+use log::Level;
+
 use super::{
     Engine, Transport,
     asker::{Asker, Head},
@@ -166,10 +168,12 @@ impl<T: Transport> Engine<T> {
                 let reply = self.core.compress_reply(reply, &self.request);
                 self.core.answer(index, reply, head);
             }
-            Ok(Response::Sse(sse)) => match sse.refusal() {
-                Some(reason) => {
-                    log::error!("{} {}: {reason}", head.method, self.request.path().escape_debug());
-                    self.core.answer(index, Reply::error(500, reason), head);
+            Ok(Response::Sse(sse)) => match sse.refusal(self.core.system_time()) {
+                Some((status, reason)) => {
+                    let level = if status == 500 { Level::Error } else { Level::Debug };
+                    let path = self.request.path().escape_debug();
+                    log::log!(level, "{} {path}: {reason}", head.method);
+                    self.core.answer(index, Reply::error(status, reason), head);
                     self.core.drop_guarded(sse);
                 }
                 None if head.method == Method::Head => {

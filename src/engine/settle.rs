@@ -1,6 +1,9 @@
 //! Births and deaths: the moments at which closures move in and out, with no user code running.
 
-use std::fmt::Display;
+use std::{
+    fmt::Display,
+    time::{Duration, SystemTime},
+};
 
 use super::{
     Engine, Transport,
@@ -57,7 +60,7 @@ impl<T: Transport> Engine<T> {
         let core = &mut self.core;
         let generation = core.next_generation();
         let (now, stopping) = (core.now, core.stopping);
-        let keep_alive = core.config.keep_alive;
+        let (keep_alive, time) = (core.config.keep_alive, core.system_time());
         let Some(Slot::Conn(conn)) = core.slots.get_mut(index as usize) else { return };
         if !matches!(conn.phase, Phase::Answering) {
             // Lost between its request and now: never a stream, so no hooks.
@@ -72,7 +75,7 @@ impl<T: Transport> Engine<T> {
         }
         let Some(Slot::Conn(conn)) = core.slots.get_mut(index as usize) else { return };
         conn.generation = generation;
-        conn.phase = Phase::Streaming(sse.state(now, keep_alive, stopping));
+        conn.phase = Phase::Streaming(sse.state(now, time, keep_alive, stopping));
         core.stats.streams += 1;
         core.stats.opened += 1;
 
@@ -221,7 +224,8 @@ impl Sse {
     fn state(
         &self,
         now: u64,
-        default: Option<std::time::Duration>,
+        time: SystemTime,
+        default: Option<Duration>,
         stopping: Stopping,
     ) -> Streaming {
         let interval_ms = self.interval_ms();
@@ -230,7 +234,7 @@ impl Sse {
             KeepAlive::Every(quiet) => Some(quiet),
             KeepAlive::Off => None,
         };
-        let lifetime = self.max_lifetime.map_or(NEVER, |age| now.saturating_add(millis(age)));
+        let lifetime = self.lifetime(time).map_or(NEVER, |age| now.saturating_add(millis(age)));
         let next_tick = match (self.updater.is_some(), self.alignment) {
             (false, _) => NEVER,
             (true, Alignment::Own) => now + u64::from(interval_ms),

@@ -1,6 +1,10 @@
 //! [`Sse`]: what a handler answers to open a stream.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use super::{
     calls::{Hooks, Updater},
@@ -48,6 +52,7 @@ pub struct Sse {
     pub(super) alignment: Alignment,
     pub(super) slack: Duration,
     pub(super) max_lifetime: Option<Duration>,
+    pub(super) expires_at: Option<SystemTime>,
     pub(super) ending: Option<Ending>,
     pub(super) subscriptions: Vec<(Topic, JoinAt)>,
     pub(super) tag: Option<Arc<str>>,
@@ -143,6 +148,7 @@ impl Sse {
             alignment: Alignment::Own,
             slack: Duration::ZERO,
             max_lifetime: None,
+            expires_at: None,
             ending: None,
             subscriptions: Vec::new(),
             tag: None,
@@ -257,11 +263,40 @@ impl Sse {
         self
     }
 
-    /// Drops the stream at this age, so that the client reconnects: the bound for a login that
-    /// expires. The reason is [`CloseReason::Lifetime`].
+    /// Drops the stream at this age, so that the client reconnects. The reason is
+    /// [`CloseReason::Lifetime`].
     #[must_use]
     pub fn max_lifetime(mut self, age: Duration) -> Self {
         self.max_lifetime = Some(age);
+        self
+    }
+
+    /// Drops the stream at this time, when the login or token that opened it expires; the reason is
+    /// [`CloseReason::Lifetime`]. The client reconnects, and the handler answers 401: there is
+    /// nothing more to do.
+    ///
+    /// A stream whose time has come before it is born is answered with 403 instead. The
+    /// whole seconds that are left are counted once, at birth: a clock that is set later moves
+    /// nothing. With [`max_lifetime`](Self::max_lifetime) too, what comes first counts.
+    ///
+    /// ```
+    /// use starwheel::{Context, Reply, Request, Sse};
+    /// use std::time::{Duration, SystemTime};
+    /// # struct Token { user: String, expires_s: u64 }
+    /// # fn verify(_: Option<&str>) -> Option<Token> { None }
+    /// fn news(req: &Request, cx: &mut Context<'_>) -> Result<Sse, Reply> {
+    ///     let token = verify(req.cookie("token")).ok_or_else(|| Reply::error(401, "log in first"))?;
+    ///     // The `exp` of a JSON Web Token (RFC 7519 section 4.1.4) is such a number.
+    ///     let expires = SystemTime::UNIX_EPOCH + Duration::from_secs(token.expires_s);
+    ///     if expires <= cx.system_time() {
+    ///         return Err(Reply::error(401, "your login has expired"));
+    ///     }
+    ///     Ok(Sse::new().tag(token.user).expires_at(expires))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn expires_at(mut self, time: SystemTime) -> Self {
+        self.expires_at = Some(time);
         self
     }
 
@@ -290,12 +325,26 @@ impl Sse {
         self
     }
 
-    /// Why this stream cannot be opened, if so.
-    pub(super) fn refusal(&self) -> Option<&'static str> {
+    /// Why this stream cannot be opened at this time, if so: the status and the reason.
+    pub(super) fn refusal(&self, time: SystemTime) -> Option<(u16, &'static str)> {
         if self.interval.is_some_and(|interval| interval < SHORTEST_INTERVAL) {
-            return Some("the interval of an updater must be at least 1 ms");
+            return Some((500, "the interval of an updater must be at least 1 ms"));
         }
-        self.header_lines.fault().map(|_| "a header of this stream cannot be sent")
+        if self.header_lines.fault().is_some() {
+            return Some((500, "a header of this stream cannot be sent"));
+        }
+        // Not 401, which has to name a way to log in (RFC 9110 section 15.5.2).
+        let has_expired = self.expires_at.is_some_and(|expiry| expiry <= time);
+        has_expired.then_some((403, "the permission to open this stream has expired"))
+    }
+
+    /// How old the stream may become if it is born at this time.
+    pub(super) fn lifetime(&self, time: SystemTime) -> Option<Duration> {
+        let left = self.expires_at.map(|expiry| expiry.duration_since(time).unwrap_or_default());
+        match (self.max_lifetime, left) {
+            (Some(age), Some(left)) => Some(age.min(left)),
+            (age, left) => age.or(left),
+        }
     }
 
     pub(super) fn interval_ms(&self) -> u32 {

@@ -23,6 +23,11 @@ impl Date {
         }
     }
 
+    /// Seconds since 1970, as told last.
+    pub(crate) const fn unix_seconds(&self) -> u64 {
+        self.unix_seconds
+    }
+
     /// As in `Sun, 06 Nov 1994 08:49:37 GMT`.
     pub(crate) const fn as_bytes(&self) -> &[u8; LENGTH] {
         &self.text

@@ -1,0 +1,137 @@
+//! A login: a form sets a session cookie, the stream needs it, and ends when the session does.
+//!
+//! `cargo run --example auth`, then open <http://127.0.0.1:8080>; the password is `sesame`.
+//!
+//! Nobody gets a stream without a session: the handler answers 401 before there is one. When a
+//! session expires, its streams are dropped, their clients come back, and get the same 401, after
+//! which `EventSource` stays away and Datastar reports an error. A 204 would end both without an
+//! error.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    env,
+    error::Error,
+    fs::File,
+    io::{self, Read},
+    rc::Rc,
+    time::{Duration, SystemTime},
+};
+
+use starwheel::{Context, Ending, Handler, OriginCheck, Reactor, Reply, Request, Router, Sse};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut reactor = Reactor::new(site(random_id))?;
+    let port = env::var("PORT").unwrap_or_else(|_| "8080".into());
+    println!("listening on http://{}", reactor.listen(format!("127.0.0.1:{port}"))?);
+    Ok(reactor.run()?)
+}
+
+/// The whole site. Where session ids come from is an argument, so that tests can tell them.
+pub(crate) fn site(mut new_id: impl FnMut() -> io::Result<String> + 'static) -> impl Handler {
+    let sessions = Sessions::default();
+    let (opened, asked, closed) = (sessions.clone(), sessions.clone(), sessions);
+    let router = Router::new()
+        .get("/", |_req, _cx| Reply::html(PAGE))
+        .post("/login", move |req, cx| {
+            let form = |name| field_of_form(req, name);
+            let (user, password) = (form("user"), form("password"));
+            // In earnest: a slow hash of the password, compared on another thread.
+            if user.is_empty() || password != "sesame" {
+                return Err(unauthorized("wrong name or password"));
+            }
+            let id = new_id()?;
+            opened.open(&id, user, cx.system_time() + SESSION);
+            // Scripts do not see it, and pages of other sites do not send it. Behind TLS add `Secure`
+            // and name it `__Host-session`.
+            let max_age_s = SESSION.as_secs();
+            let cookie =
+                format!("session={id}; Path=/; HttpOnly; SameSite=Strict; Max-Age={max_age_s}");
+            Ok(Reply::redirect("/").header("Set-Cookie", cookie))
+        })
+        .post("/logout", move |req, cx| {
+            let id = req.cookie("session").unwrap_or_default();
+            closed.close(id);
+            // The streams of this session carry its id as their tag.
+            for stream in cx.tagged(id) {
+                cx.close(stream, Ending::Drop);
+            }
+            Reply::redirect("/").header("Set-Cookie", "session=; Path=/; Max-Age=0")
+        })
+        .get("/news", move |req, cx| {
+            let id = req.cookie("session").unwrap_or_default();
+            let session = asked.find(id, cx).ok_or_else(|| unauthorized("log in first"))?;
+            let user = session.user;
+            Ok(Sse::every(Duration::from_secs(1), move |stream| {
+                stream.send(format_args!("something new for {user}"));
+            })
+            .tag(id)
+            .expires_at(session.expires))
+        });
+    // Nobody logs anybody in or out from another site.
+    OriginCheck::new().around(router)
+}
+
+const SESSION: Duration = Duration::from_secs(60);
+
+/// 401 has to name a way to log in (RFC 9110 section 15.5.2); a scheme that browsers do not know
+/// makes them show no dialogue of their own.
+fn unauthorized(reason: &str) -> Reply {
+    Reply::error(401, reason).header("WWW-Authenticate", "Cookie realm=\"example\"")
+}
+
+#[derive(Clone)]
+struct Session {
+    user: String,
+    expires: SystemTime,
+}
+
+/// Who is logged in, by session id.
+#[derive(Clone, Default)]
+struct Sessions(Rc<RefCell<HashMap<String, Session>>>);
+
+impl Sessions {
+    fn open(&self, id: &str, user: String, expires: SystemTime) {
+        self.0.borrow_mut().insert(id.to_owned(), Session { user, expires });
+    }
+
+    fn find(&self, id: &str, cx: &Context<'_>) -> Option<Session> {
+        // Sessions are many, and nobody comes to log out: throw away what has expired.
+        self.0.borrow_mut().retain(|_, session| session.expires > cx.system_time());
+        self.0.borrow().get(id).cloned()
+    }
+
+    fn close(&self, id: &str) {
+        self.0.borrow_mut().remove(id);
+    }
+}
+
+fn field_of_form(req: &Request, name: &str) -> String {
+    let mut fields = form_urlencoded::parse(req.body());
+    fields.find(|(sent, _)| sent == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
+}
+
+/// 128 bits that nobody can guess.
+fn random_id() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
+}
+
+const PAGE: &str = r#"<!doctype html>
+<title>Login</title>
+<form method="post" action="/login">
+  <input name="user" placeholder="name" required> <input name="password" type="password">
+  <button>Log in</button>
+</form>
+<form method="post" action="/logout"><button>Log out</button></form>
+<p id="news">not connected</p>
+<script>
+  const news = new EventSource('/news'), text = document.getElementById('news');
+  news.onmessage = event => text.textContent = event.data;
+  // After a lost connection it tries again by itself; after 401 or 204 it is closed for good.
+  news.onerror = () => {
+    if (news.readyState === EventSource.CLOSED) text.textContent = 'log in to see the news';
+  };
+</script>
+"#;
