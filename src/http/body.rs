@@ -86,9 +86,21 @@ enum ChunkState {
     Size {
         digits: u8,
     },
-    /// White space behind the size: only an extension may follow.
+    /// White space behind the size or a value: only an extension may follow.
     BeforeExtension,
-    Extension,
+    /// A name is due behind a semicolon, perhaps behind white space.
+    NameDue,
+    Name,
+    /// White space behind a name.
+    NameEnd,
+    /// A token or a quoted string is due behind an equals sign.
+    ValueDue,
+    Value,
+    Quoted,
+    /// Behind a backslash in a quoted string.
+    Escaped,
+    /// Behind the quote that ends one.
+    QuotedEnd,
     /// LF is due behind a size line.
     SizeEnd,
     Data,
@@ -161,12 +173,7 @@ impl ChunkedReader {
                 S::Size { digits: digits + 1 }
             }
             (S::Size { digits: 0 }, _) => return Err(Refusal::CHUNK_SIZE),
-            (S::Size { .. } | S::Extension, b'\r') => S::SizeEnd,
-            (S::Size { .. } | S::BeforeExtension, b';') => self.overhead(S::Extension, limits)?,
-            (S::Size { .. } | S::BeforeExtension, b' ' | b'\t') => {
-                self.overhead(S::BeforeExtension, limits)?
-            }
-            (S::Extension, _) if is_value_byte(byte) => self.overhead(S::Extension, limits)?,
+            (S::Size { .. } | S::Name | S::Value | S::QuotedEnd, b'\r') => S::SizeEnd,
             (S::SizeEnd, b'\n') if self.remaining == 0 => S::Trailer,
             (S::SizeEnd, b'\n') => {
                 let room_bytes = limits.body_bytes.saturating_sub(body_bytes);
@@ -189,10 +196,13 @@ impl ChunkedReader {
             (S::TrailerEnd, b'\n') => self.overhead(S::Trailer, limits)?,
             (S::LastLf, b'\n') => S::Complete,
             (S::DataEnd | S::DataEndLf, _) => return Err(Refusal::CHUNK_DATA),
-            (S::Size { .. } | S::BeforeExtension | S::Extension | S::SizeEnd, _) => {
-                return Err(Refusal::CHUNK_LINE);
+            (S::Trailer | S::TrailerName | S::TrailerValue | S::TrailerEnd | S::LastLf, _) => {
+                return Err(Refusal::TRAILER);
             }
-            _ => return Err(Refusal::TRAILER),
+            (extension, _) => {
+                let next = after_extension_byte(extension, byte).ok_or(Refusal::CHUNK_LINE)?;
+                self.overhead(next, limits)?
+            }
         })
     }
 
@@ -204,6 +214,28 @@ impl ChunkedReader {
         }
         Ok(next)
     }
+}
+
+/// Extensions are of no use here, but a line that is none by the grammar of RFC 9112 section 7.1.1
+/// is one that another parser may end elsewhere.
+fn after_extension_byte(state: ChunkState, byte: u8) -> Option<ChunkState> {
+    use ChunkState as S;
+    Some(match (state, byte) {
+        (S::Size { .. } | S::BeforeExtension | S::Value | S::QuotedEnd, b' ' | b'\t') => {
+            S::BeforeExtension
+        }
+        (S::Size { .. } | S::BeforeExtension | S::Value | S::QuotedEnd, b';') => S::NameDue,
+        (S::Name | S::NameEnd, b';') | (S::NameDue, b' ' | b'\t') => S::NameDue,
+        (S::Name | S::NameEnd, b' ' | b'\t') => S::NameEnd,
+        (S::Name | S::NameEnd, b'=') | (S::ValueDue, b' ' | b'\t') => S::ValueDue,
+        (S::ValueDue, b'"') => S::Quoted,
+        (S::Quoted, b'"') => S::QuotedEnd,
+        (S::Quoted, b'\\') => S::Escaped,
+        (S::Quoted | S::Escaped, _) if is_value_byte(byte) => S::Quoted,
+        (S::NameDue | S::Name, _) if is_token_byte(byte) => S::Name,
+        (S::ValueDue | S::Value, _) if is_token_byte(byte) => S::Value,
+        _ => return None,
+    })
 }
 
 const SIZE_DIGITS_MAX: u8 = 16;

@@ -134,7 +134,7 @@ impl Refusal {
     pub(super) const CHUNK_SIZE: Self =
         Self::new(400, "a chunk does not start with a size of 1 to 16 hexadecimal digits");
     pub(super) const CHUNK_LINE: Self =
-        Self::new(400, "a chunk size line is malformed; end it with CRLF");
+        Self::new(400, "a chunk size line is malformed; send the size and CRLF alone");
     pub(super) const CHUNK_DATA: Self =
         Self::new(400, "the data of a chunk is not followed by CRLF; check its size");
     pub(super) const CHUNK_OVERHEAD: Self =

@@ -191,9 +191,9 @@ fn is_registered_name(mut name: &[u8]) -> bool {
         name = match (first, rest) {
             (b'%', [high, low, behind @ ..]) if hex_byte(*high, *low).is_some() => behind,
             (b'-' | b'.' | b'_' | b'~', _) => rest,
-            (b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=', _) => {
-                rest
-            }
+            // A comma could stand here too, but in no name of the DNS; where it does, somebody has
+            // joined two Host fields into one.
+            (b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'=', _) => rest,
             _ if first.is_ascii_alphanumeric() => rest,
             _ => return false,
         };
