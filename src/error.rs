@@ -18,6 +18,27 @@ use std::{error::Error, fmt, io, sync::Arc};
 /// ```
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
+/// Text that somebody else has a say in, as it may stand in a log: one line, no control characters
+/// (a terminal would obey them), no characters that turn the direction of text, and not without end.
+#[derive(Debug)]
+pub(crate) struct Logged<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Logged<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown_end = self.0.len().min(LOGGED_BYTES_MAX);
+        while !self.0.is_char_boundary(shown_end) {
+            shown_end -= 1;
+        }
+        write!(f, "{}", self.0[..shown_end].escape_debug())?;
+        match self.0.len() - shown_end {
+            0 => Ok(()),
+            left_bytes => write!(f, "... ({left_bytes} more bytes)"),
+        }
+    }
+}
+
+const LOGGED_BYTES_MAX: usize = 1000;
+
 /// Why a stream ended.
 ///
 /// Every stream ends for exactly one reason; it is handed to the stream's `on_disconnect` hook

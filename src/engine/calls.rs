@@ -11,7 +11,7 @@ use super::{
     next::Next,
     stream::{Stream, StreamId},
 };
-use crate::error::CloseReason;
+use crate::error::{CloseReason, Logged};
 
 pub(super) type Updater = Box<dyn FnMut(&mut Stream<'_>) -> Next>;
 pub(super) type OnConnect = Box<dyn FnOnce(&mut Stream<'_>)>;
@@ -57,7 +57,7 @@ pub(super) struct Panicked;
 /// `Core`, whose methods never call user code and so are never left half-way by a panic.
 pub(super) fn guard<R>(what: &str, call: impl FnOnce() -> R) -> Result<R, Panicked> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
-        log::error!("{what} panicked: {}", message_of(&*payload).escape_debug());
+        log::error!("{what} panicked: {}", Logged(message_of(&*payload)));
         // The payload's own destructor is user code too.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
         Panicked

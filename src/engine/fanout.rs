@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     conn::{Conn, Ending, NO_CODEC, Output, Phase, Streaming, Subscription, millis},
-    error::CloseReason,
+    error::{CloseReason, Logged},
     http::StreamFraming,
     topic::{Allowed, Backpressure, Frame, Retain},
 };
@@ -208,7 +208,7 @@ impl<T: Transport> Engine<T> {
             Ok(Next::Again) => core.publish_render(topic, timer),
             Ok(Next::Fail(error)) => {
                 let reason = core.text_of(&error);
-                log::warn!("the updater of a topic failed: {}", reason.escape_debug());
+                log::warn!("the updater of a topic failed: {}", Logged(&reason));
                 core.drop_guarded(error);
             }
             Err(Panicked) => core.stats.panics += 1,

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     compress::Compressor,
     conn::{Conn, Ending, Goodbye, NO_CODEC, Output, Phase, millis},
-    error::CloseReason,
+    error::{CloseReason, Logged},
     http::{Refusal, Stage},
 };
 
@@ -260,7 +260,7 @@ impl<T: Transport> Engine<T> {
             Ok(Next::Close | Next::Drop) => self.core.end_timer(index),
             Ok(Next::Fail(error)) => {
                 let reason = self.core.text_of(&error);
-                log::warn!("a timer failed and is stopped: {}", reason.escape_debug());
+                log::warn!("a timer failed and is stopped: {}", Logged(&reason));
                 self.core.drop_guarded(error);
                 self.core.end_timer(index);
             }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     conn::{Admission, Afterwards, Conn, Ending, Goodbye, Input, Output, Phase, millis},
-    error::CloseReason,
+    error::{CloseReason, Logged},
     http::{
         Connection, Method, Progress, Refusal, Reply, Request, Stage, StreamFraming,
         encode_stream_head,
@@ -171,7 +171,7 @@ impl<T: Transport> Engine<T> {
             Ok(Response::Sse(sse)) => match sse.refusal(self.core.system_time()) {
                 Some((status, reason)) => {
                     let level = if status == 500 { Level::Error } else { Level::Debug };
-                    let path = self.request.path().escape_debug();
+                    let path = Logged(self.request.path());
                     log::log!(level, "{} {path}: {reason}", head.method);
                     self.core.answer(index, Reply::error(status, reason), head);
                     self.core.drop_guarded(sse);

@@ -19,7 +19,7 @@ use crate::{
     conn::{
         Afterwards, Ending, Goodbye, Input, NEVER, OFF, Phase, Streaming, Subscriptions, millis,
     },
-    error::CloseReason,
+    error::{CloseReason, Logged},
     http::{Connection, LAST_CHUNK, StreamFraming, encode_stream_head},
 };
 
@@ -150,7 +150,7 @@ impl<T: Transport> Engine<T> {
             log::debug!("{id} of {}: {reason}", self.core.peer(index));
         } else {
             let reason = self.core.text_of(&reason);
-            log::warn!("{id} of {}: {}", self.core.peer(index), reason.escape_debug());
+            log::warn!("{id} of {}: {}", self.core.peer(index), Logged(&reason));
         }
         self.core.leave_topics(index);
         self.core.end_codec(index);

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::error::Logged;
+
 /// Encoded header lines of a response, each validated, each ended by CRLF.
 ///
 /// Shared by replies and streams. A line that must not be sent is not added; it is logged and
@@ -40,7 +42,7 @@ impl HeaderLines {
 
     /// Remembers that `name` cannot be sent.
     pub(super) fn refuse(&mut self, name: &str, fault: HeaderFault) {
-        log::error!("the response header {name:?} is not sent: {fault}");
+        log::error!("the response header {} is not sent: {fault}", Logged(name));
         self.fault.get_or_insert(fault);
     }
 

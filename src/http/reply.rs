@@ -9,6 +9,7 @@ use super::{
     encode::{CLOSE, KEEP_ALIVE, encode_date, encode_status_line},
     fields::{HeaderFault, is_value_byte},
 };
+use crate::error::Logged;
 
 /// An answer that is not a stream.
 ///
@@ -339,7 +340,7 @@ impl Reply {
 
     /// 500 for an error of the server's own, which is logged and not told.
     pub(crate) fn failed(error: &dyn Error) -> Self {
-        log::error!("a handler failed: {:?}", error.to_string());
+        log::error!("a handler failed: {}", Logged(&error.to_string()));
         Self::text_error(500, Body::from("the server failed to answer; its log says why"))
     }
 

@@ -1,0 +1,335 @@
+//! What reaches the log: nothing of a peer's that a terminal would obey or a line would split, and
+//! everyday ends only for those who ask for them.
+
+#[path = "support/story.rs"]
+mod story;
+
+use std::{
+    cell::RefCell,
+    fmt::Write,
+    io,
+    sync::Once,
+    time::{Duration, SystemTime},
+};
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use starwheel::{
+    BoxError, CloseReason, Config, Ending, Event, Hosts, Method, Next, OriginCheck, Reply, Router,
+    Sse, Topic, testing::Simulation,
+};
+use story::{echo, ms, secs, serving, serving_with};
+
+/// Keeps the records of each test's own thread: everything in a simulation runs on it.
+struct Collector;
+
+thread_local! {
+    static RECORDS: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Log for Collector {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let entry = (record.level(), record.args().to_string());
+        RECORDS.with_borrow_mut(|records| records.push(entry));
+    }
+
+    fn flush(&self) {}
+}
+
+fn listen() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Collector).expect("no other logger");
+        log::set_max_level(LevelFilter::Trace);
+    });
+    RECORDS.take();
+}
+
+/// What was logged since, checked line by line.
+#[track_caller]
+fn logged() -> Vec<(Level, String)> {
+    let records = RECORDS.take();
+    for (_, text) in &records {
+        assert!(!text.chars().any(is_dangerous), "{text:?}");
+        assert!(text.len() < 6_500, "{} bytes in a line", text.len());
+    }
+    records
+}
+
+/// Control characters (line ends and terminal escapes, of 7 and 8 bits), and those that turn or hide
+/// text.
+fn is_dangerous(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0001}'..='\u{e007f}')
+}
+
+#[track_caller]
+fn assert_one(level: Level, part: &str) {
+    let records = logged();
+    let found: Vec<_> = records.iter().filter(|(_, text)| text.contains(part)).collect();
+    assert_eq!(found.len(), 1, "{part:?} in {records:#?}");
+    assert_eq!(found[0].0, level, "{}", found[0].1);
+}
+
+/// Colours, a line of the attacker's own, a direction mark, an 8-bit escape, NUL, and a title.
+const HOSTILE: &str = "MARK\u{1b}[31m\r\n2026-11-21 ERROR all is lost\n\u{202e}\u{2028}\u{85}\u{9b}1m\0\u{7f}\
+     \u{1b}]0;title\u{7}\u{feff}\u{200b}\u{e0041}";
+
+/// What a closure answers that quotes its client.
+fn failing(text: &'static str) -> Result<(), BoxError> {
+    Err(text.into())
+}
+
+fn escaped(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut path, byte| {
+        write!(path, "%{byte:02x}").expect("memory");
+        path
+    })
+}
+
+// Peers' bytes.
+
+#[test]
+fn a_path_is_escaped() {
+    listen();
+    let router = Router::new().fallback(|_, _| Sse::every(Duration::ZERO, |_| {}));
+    let mut simulation = Simulation::new(router);
+    let path = HOSTILE.replace('\0', "");
+    let client = simulation.get(&format!("/{}", escaped(&path)));
+    assert_eq!(simulation.answer(client).status, 500);
+    assert_one(Level::Error, r"/MARK\u{1b}[31m\r\n2026");
+}
+
+#[test]
+fn an_error_of_a_closure_that_quotes_a_peer_is_escaped() {
+    listen();
+    let mut simulation = serving(|_, _| Sse::every(secs(1), |_| failing(HOSTILE)));
+    simulation.get("/");
+    assert_one(Level::Warn, r"MARK\u{1b}[31m");
+
+    simulation.run(|cx| {
+        cx.every(secs(1), |_| failing(HOSTILE)).expect("a timer");
+    });
+    simulation.advance(secs(1));
+    assert_one(Level::Warn, r"MARK\u{1b}[31m");
+
+    let topic = Topic::new("hostile");
+    let watched = topic.clone();
+    let mut simulation = serving(move |_, _| Sse::new().subscribe(&watched));
+    simulation.run(|cx| cx.drive(&topic, secs(1), |_| failing(HOSTILE)).expect("1 s"));
+    simulation.get("/");
+    assert_one(Level::Warn, r"MARK\u{1b}[31m");
+}
+
+#[test]
+fn an_error_of_a_handler_that_quotes_a_peer_is_escaped() {
+    listen();
+    let mut simulation =
+        serving(|_, _| -> Result<Reply, Reply> { Err(io::Error::other(HOSTILE))? });
+    simulation.get("/");
+    assert_one(Level::Error, r"MARK\u{1b}[31m");
+
+    let mut simulation = serving(|req, _| -> Result<Sse, Reply> {
+        let id = req.query_value("id").unwrap_or_default().into_owned();
+        Ok(Sse::new().send(Event::new("x").id(&id)?))
+    });
+    let client = simulation.get(&format!("/?id={}", escaped(HOSTILE)));
+    assert_eq!(simulation.answer(client).status, 500);
+    let records = logged();
+    assert_eq!(records.len(), 1, "{records:#?}");
+}
+
+#[test]
+fn a_panic_that_quotes_a_peer_is_escaped() {
+    listen();
+    let mut simulation = serving(|_, _| -> Reply { panic!("{HOSTILE}") });
+    simulation.get("/");
+    assert_one(Level::Error, r"MARK\u{1b}[31m");
+
+    let mut simulation = serving(|_, _| Sse::every(secs(1), |_| -> Next { panic!("{HOSTILE}") }));
+    simulation.get("/");
+    assert_one(Level::Error, r"MARK\u{1b}[31m");
+}
+
+#[test]
+fn a_response_header_that_quotes_a_peer_is_escaped() {
+    listen();
+    let mut simulation = serving(|_, _| Reply::text("x").header(HOSTILE, "y"));
+    simulation.get("/");
+    assert_one(Level::Error, r"MARK\u{1b}[31m");
+    let mut simulation = serving(|_, _| Sse::new().header(HOSTILE, "y"));
+    simulation.get("/");
+    assert_one(Level::Error, r"MARK\u{1b}[31m");
+    let mut simulation = serving(|_, _| Reply::text("x").header("X", HOSTILE));
+    simulation.get("/");
+    assert!(logged().iter().all(|(_, text)| !text.contains("MARK")), "values may be secrets");
+}
+
+#[test]
+fn a_foreign_origin_is_escaped() {
+    listen();
+    let router = Router::new().post("/", |_, _| Reply::no_content());
+    let mut simulation = Simulation::new(OriginCheck::new().around(router));
+    let client = simulation.connect();
+    simulation
+        .send(client, b"POST / HTTP/1.1\r\nHost: a\r\nOrigin: MARK\x9b31m\xe2\x80\xae\r\n\r\n");
+    simulation.turn();
+    assert_eq!(simulation.answer(client).status, 403);
+    assert_one(Level::Debug, r"MARK\x9b31m\xe2\x80\xae");
+}
+
+#[test]
+fn a_long_text_is_cut() {
+    listen();
+    for text in ["\u{1b}".repeat(100_000), "ä".repeat(100_000), format!("x{}", "€".repeat(9_999))]
+    {
+        let length = text.len();
+        let mut simulation =
+            serving(move |_, _| -> Result<Reply, Reply> { Err(io::Error::other(text.clone()))? });
+        simulation.get("/");
+        let records = logged();
+        let left = length - 1000;
+        let is_cut = |(_, text): &(Level, String)| {
+            (left..left + 3).any(|left| text.ends_with(&format!("... ({left} more bytes)")))
+        };
+        assert!(records.iter().any(is_cut), "{records:?}");
+    }
+}
+
+#[test]
+fn what_is_refused_is_not_quoted() {
+    listen();
+    let mut config = Config::default();
+    config.hosts = Hosts::only(["a.example"]).expect("a host");
+    let mut simulation = serving_with(config, |_, _| Reply::text("hi"));
+    let sent: Vec<u8> = HOSTILE.bytes().collect();
+    let good = b"Host: a.example\r\n";
+    for bytes in [
+        sent.clone(),
+        [b"GET /", &sent[..], b" HTTP/1.1\r\n", good, b"\r\n"].concat(),
+        [b"GET / HTTP/1.1\r\nHost: ", &sent[..], b"\r\n\r\n"].concat(),
+        [b"GET / HTTP/1.1\r\n", &good[..], &sent, b": a\r\n\r\n"].concat(),
+        [b"GET / HTTP/1.1\r\n", &good[..], b"A: ", &sent, b"\r\n\r\n"].concat(),
+        [b"POST / HTTP/1.1\r\n", &good[..], b"Content-Length: MARK\r\n\r\n"].concat(),
+        [b"POST / HTTP/1.1\r\n", &good[..], b"Transfer-Encoding: MARK\r\n\r\n"].concat(),
+        [b"POST / HTTP/1.1\r\n", &good[..], b"Transfer-Encoding: chunked\r\n\r\n", &sent].concat(),
+        b"GET / HTTP/1.1\r\nHost: MARK.example\r\n\r\n".to_vec(),
+    ] {
+        let client = simulation.connect();
+        simulation.send(client, &bytes);
+        simulation.turn();
+        assert!((400..502).contains(&simulation.answer(client).status));
+        let records = logged();
+        assert_eq!(records.len(), 1, "{records:#?}");
+        let (level, text) = &records[0];
+        assert_eq!(*level, Level::Debug, "{text}");
+        assert!(text.contains("refused with") && !text.contains("MARK"), "{text}");
+    }
+}
+
+#[test]
+fn ids_and_queries_of_peers_are_not_logged() {
+    listen();
+    let topic = Topic::new("news").history(10, 10_000);
+    let mut simulation = serving(move |_, _| Sse::new().subscribe(&topic));
+    let client = simulation.connect();
+    let fields =
+        b"GET /?lastEventId=MARK HTTP/1.1\r\nHost: a\r\nLast-Event-ID: MARK\x9b31m\r\n\r\n";
+    simulation.send(client, fields);
+    simulation.turn();
+    simulation.half_close(client);
+    simulation.turn();
+    let records = logged();
+    assert!(!records.is_empty() && records.iter().all(|(_, text)| !text.contains("MARK")));
+}
+
+// Levels.
+
+#[track_caller]
+fn assert_nothing_above_debug(what: &str) {
+    let records = logged();
+    let loud: Vec<_> = records.iter().filter(|(level, _)| *level < Level::Debug).collect();
+    assert!(loud.is_empty(), "{what}: {loud:?}");
+}
+
+#[test]
+fn everyday_ends_are_for_debugging() {
+    listen();
+    let streams = || {
+        serving(|_, _| Sse::every(secs(1), |stream| stream.send("tick")).max_lifetime(secs(3600)))
+    };
+    let mut simulation = streams();
+    let client = simulation.get("/");
+    simulation.half_close(client);
+    simulation.turn();
+    assert_one(Level::Debug, "the client disconnected");
+
+    let client = simulation.get("/");
+    simulation.reset(client);
+    simulation.advance(secs(2));
+    assert_nothing_above_debug("a reset stream");
+
+    let client = simulation.connect();
+    simulation.send(client, b"GET / HT");
+    simulation.turn();
+    simulation.reset(client);
+    simulation.turn();
+    assert_nothing_above_debug("a reset request");
+
+    simulation.get("/");
+    simulation.advance(secs(3600));
+    assert_one(Level::Debug, "longest lifetime");
+
+    simulation.get("/");
+    simulation.drain(secs(1));
+    simulation.advance(secs(2));
+    assert_one(Level::Debug, "the server shuts down");
+
+    for ending in [Ending::Finish, Ending::Drop] {
+        serving(move |_, _| Sse::new().send("one").ending(ending)).get("/");
+        assert_nothing_above_debug("a one-shot stream");
+    }
+    let mut simulation = echo();
+    let (idle, slow) = (simulation.connect(), simulation.connect());
+    simulation.send(slow, b"GET / HT");
+    simulation.get("/nothing");
+    simulation.advance(secs(120));
+    assert!(!simulation.is_open(idle) && !simulation.is_open(slow));
+    assert_nothing_above_debug("time limits and a wrong path");
+
+    let mut simulation = serving(|_, _| Sse::new().expires_at(SystemTime::UNIX_EPOCH));
+    let client = simulation.connect();
+    simulation.request(client, Method::Get, "/", &[], b"");
+    simulation.turn();
+    assert_nothing_above_debug("an expired login");
+}
+
+#[test]
+fn surprises_are_warnings() {
+    listen();
+    let mut config = Config::default();
+    config.limits.outbox_bytes = 1000;
+    let mut simulation = serving_with(config, |_, _| Sse::new());
+    let client = simulation.get("/");
+    simulation.stall(client);
+    for _ in 0..100 {
+        simulation.run(|cx| {
+            for id in cx.streams().collect::<Vec<_>>() {
+                cx.send(id, "x".repeat(10_000));
+            }
+        });
+        simulation.advance(ms(1));
+    }
+    assert_one(Level::Warn, &CloseReason::Slow.to_string());
+
+    serving(|_, _| Sse::every(secs(1), |_| failing("no sensor"))).get("/");
+    assert_one(Level::Warn, "no sensor");
+
+    serving(|_, _| Sse::every(secs(1), |_| -> Next { panic!("ouch") })).get("/");
+    let levels: Vec<_> = logged().into_iter().map(|(level, _)| level).collect();
+    assert_eq!(levels, [Level::Error, Level::Warn], "the panic and the end of its stream");
+}
