@@ -94,6 +94,11 @@
 //! stream, [`Context::publish_uncompressed`] for an event. Small events (a hundred bytes) gain
 //! little.
 //!
+//! # On a public address
+//! [`Config::hosts`] says for which names the server answers, [`OriginCheck`] refuses commands of
+//! foreign pages, [`Cors`] lets listed ones read, [`Sse::expires_at`] ends a stream with its login.
+//! `docs/security.md` says what else to decide.
+//!
 //! # Units and limits
 //! | what | unit, range | default |
 //! |---|---|---|
@@ -182,3 +187,7 @@ pub use topic::{Backpressure, JoinAt, Topic};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/security.md")]
+struct Security;

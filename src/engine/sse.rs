@@ -275,9 +275,10 @@ impl Sse {
     /// [`CloseReason::Lifetime`]. The client reconnects, and the handler answers 401: there is
     /// nothing more to do.
     ///
-    /// A stream whose time has come before it is born is answered with 403 instead. The
-    /// whole seconds that are left are counted once, at birth: a clock that is set later moves
-    /// nothing. With [`max_lifetime`](Self::max_lifetime) too, what comes first counts.
+    /// A stream whose time has come before it is born is answered with 403 instead. What is left is
+    /// counted once, at birth, from [`Context::system_time`] in whole seconds: the stream may end up
+    /// to a second late, and a clock that is set afterwards moves nothing. With
+    /// [`max_lifetime`](Self::max_lifetime) too, what comes first counts.
     ///
     /// ```
     /// use starwheel::{Context, Reply, Request, Sse};
