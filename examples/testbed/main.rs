@@ -17,8 +17,8 @@ use std::{
 
 use query::{compress, number};
 use starwheel::{
-    Config, Context, Encoding, KeepAlive, Next, Reactor, Reply, Request, ReusePort, Router, Sse,
-    Stream,
+    Config, Context, Cors, Encoding, Hosts, KeepAlive, Next, OriginCheck, Reactor, Reply, Request,
+    ReusePort, Router, Sse, Stream,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -53,7 +53,14 @@ struct Worker {
 
 impl Worker {
     fn listen(options: &Options, address: SocketAddr, peers: &topics::Peers) -> io::Result<Self> {
-        let mut reactor = Reactor::with_config(options.config.clone(), router(peers))?;
+        let (config, router) = (options.config.clone(), router(peers));
+        let mut reactor = match &options.origins {
+            Some((cors, check)) => {
+                let checked = check.clone().around(router);
+                Reactor::with_config(config, cors.clone().around(checked))?
+            }
+            None => Reactor::with_config(config, router)?,
+        };
         topics::join(peers, &reactor);
         let reuse = if options.workers > 1 { ReusePort::Shared } else { ReusePort::Exclusive };
         let address = reactor.listen_with(address, reuse)?;
@@ -115,6 +122,8 @@ struct Options {
     workers: usize,
     drain_window: Duration,
     config: Config,
+    /// What pages of other origins may do, if there are any.
+    origins: Option<(Cors, OriginCheck)>,
 }
 
 impl Options {
@@ -124,6 +133,7 @@ impl Options {
             workers: from_environment("WORKERS")?.unwrap_or(1),
             drain_window: Duration::from_secs(1),
             config: Config::default(),
+            origins: None,
         };
         let mut arguments = env::args().skip(1);
         while let Some(flag) = arguments.next() {
@@ -139,6 +149,12 @@ impl Options {
                 "--drain-ms" => options.drain_window = Duration::from_millis(value.parse()?),
                 "--keep-alive-ms" => {
                     options.config.keep_alive = Some(Duration::from_millis(value.parse()?));
+                }
+                "--hosts" => options.config.hosts = Hosts::only(value.split(','))?,
+                "--origins" => {
+                    let origins = || value.split(',');
+                    let check = OriginCheck::new().trust(origins())?;
+                    options.origins = Some((Cors::with_credentials(origins())?, check));
                 }
                 "--encodings" => options.config.compression.preference = encodings(&value)?,
                 "--head-bytes" => limits.head_bytes = value.parse()?,
@@ -192,6 +208,8 @@ testbed [--port N] [flags]: every feature of starwheel on a route of its own
   WORKERS=N              reactors, one thread each, sharing the port       [1]
   --drain-ms N           how long SIGTERM lets streams leave               [1000]
   --keep-alive-ms N      quiet time before a comment                       [15000]
+  --hosts NAMES          answer for these alone, *.a.example included      [all]
+  --origins ORIGINS      whose pages may use this server, with credentials [no others]
   --encodings NAMES      content codings, best first                       [zstd,br,gzip,identity]
   --head-bytes N         longest request head                              [16384]
   --body-bytes N         longest request body                              [1048576]

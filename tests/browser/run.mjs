@@ -10,6 +10,7 @@ import './testbed.test.mjs'
 import './compression.test.mjs'
 import './datastar.test.mjs'
 import './limits.test.mjs'
+import './security.test.mjs'
 
 await mkdir(screenshots, { recursive: true })
 const browser = await chromium.launch({
