@@ -49,7 +49,7 @@ fn a_server_with_a_list_answers_for_its_hosts_alone() {
     ] {
         assert_eq!(answer_to(&mut simulation, request).status, status, "{request:?}");
     }
-    assert_eq!((simulation.stats().requests, simulation.stats().refused.total()), (5, 8));
+    assert_eq!((simulation.stats().requests, simulation.stats().refused.with(421)), (5, 8));
 }
 
 #[test]
@@ -150,8 +150,13 @@ fn commands_of_foreign_pages_are_refused_and_nothing_else() {
     ] {
         assert_eq!(ask(checked(), method, target, &foreign).status, status, "{method} {target}");
     }
-    let refused = ask(checked(), Method::Post, "/say", &foreign);
-    assert_eq!(refused.text(), "a page of another origin may not give commands here");
+    let mut simulation = Simulation::new(checked());
+    let client = simulation.connect();
+    simulation.request(client, Method::Post, "/say", &foreign, b"");
+    simulation.turn();
+    let reason = "a page of another origin may not give commands here";
+    assert_eq!(simulation.answer(client).text(), reason);
+    assert_eq!((simulation.stats().refused.with(403), simulation.stats().requests), (1, 1));
 }
 
 #[test]
@@ -246,6 +251,26 @@ fn replies_streams_and_errors_say_which_page_may_read_them() {
             assert!(varies_by_origin(&answer), "{target}");
         }
     }
+}
+
+#[test]
+fn a_foreign_page_with_one_stream_too_many_is_told_where_it_can_read_it() {
+    let mut config = Config::default();
+    config.limits.streams_per_tag = Some(1);
+    let router = Router::new().get("/stream", |_, _| Sse::new().tag("ann"));
+    let layered = Cors::with_credentials([PAGE]).expect("an origin").around(router);
+    let mut simulation = Simulation::with_config(config, 0, layered);
+    let fields = [("Origin", PAGE), ("Accept", "text/event-stream")];
+    for opened in [1, 1] {
+        let client = simulation.connect();
+        simulation.request(client, Method::Get, "/stream", &fields, b"");
+        simulation.turn();
+        let answer = simulation.answer(client);
+        assert_eq!((answer.status, simulation.stats().opened), (200, opened));
+        assert_eq!(answer.header("access-control-allow-origin"), Some(PAGE));
+        assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
+    }
+    assert_eq!(simulation.stats().refused.with(429), 1);
 }
 
 #[test]

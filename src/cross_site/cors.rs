@@ -18,7 +18,8 @@ use crate::{
 /// 204 with what is allowed, or 403 with the reason. Replies and streams get
 /// `Access-Control-Allow-Origin`, those with a list `Vary: Origin` too; a handler that sets
 /// `Access-Control-Allow-Origin` itself is left alone. What is refused before a handler sees it
-/// (400, 421) says nothing of CORS.
+/// (400, 421, [`Limits::connections`](crate::Limits)) says nothing of CORS: a foreign `EventSource`
+/// does not come back from it.
 ///
 /// Datastar works across origins as it is: unless told otherwise all methods are allowed, the
 /// request fields that its client and JSON need (`Content-Type`, `Datastar-Request`,

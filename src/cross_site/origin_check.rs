@@ -105,7 +105,10 @@ impl<H: Handler> Handler for Checked<H> {
     fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Response {
         match self.check.check(request) {
             Ok(()) => self.handler.handle(request, cx),
-            Err(refusal) => refusal.into(),
+            Err(refusal) => {
+                cx.count_refusal(refusal.status_code());
+                refusal.into()
+            }
         }
     }
 }

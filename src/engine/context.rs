@@ -248,6 +248,11 @@ impl<'a> Context<'a> {
         self.core.begin_shutdown();
     }
 
+    /// Counts a request that a layer has refused.
+    pub(crate) fn count_refusal(&mut self, status: u16) {
+        self.core.stats.refused.count(status);
+    }
+
     pub(super) fn review_topic(&mut self, name: &Arc<str>) {
         self.core.review_topic(name);
     }

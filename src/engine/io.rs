@@ -5,8 +5,6 @@ use std::{
     mem,
 };
 
-use log::Level;
-
 use super::{
     Engine, Transport,
     asker::{Asker, Head},
@@ -170,9 +168,13 @@ impl<T: Transport> Engine<T> {
             }
             Ok(Response::Sse(sse)) => match sse.refusal(self.core.system_time()) {
                 Some((status, reason)) => {
-                    let level = if status == 500 { Level::Error } else { Level::Debug };
                     let path = Logged(self.request.path());
-                    log::log!(level, "{} {path}: {reason}", head.method);
+                    if status == 500 {
+                        log::error!("{} {path}: {reason}", head.method);
+                    } else {
+                        self.core.stats.refused.count(status);
+                        log::debug!("{} {path}: {reason}", head.method);
+                    }
                     self.core.answer(index, Reply::error(status, reason), head);
                     self.core.drop_guarded(sse);
                 }

@@ -69,7 +69,7 @@ impl<T: Transport> Engine<T> {
         if let Some(asker) = request.asker
             && core.is_one_too_many(&sse)
         {
-            let reply = core.no_room_for_tag();
+            let reply = core.no_room_for_tag().with_lines(&sse.header_lines);
             core.answer_busy(index, reply, asker);
             return core.drop_guarded(sse);
         }

@@ -29,8 +29,11 @@ pub struct Stats {
     /// Requests read completely and given to the handler.
     pub requests: u64,
     /// Requests refused, by status: those that no handler saw because they were malformed, too
-    /// large, too slow, or for a host not on the [list](crate::Config::hosts); those turned away by the limits of connections and streams; and those
-    /// that a handler sent away with [`Reply::retry_after`](crate::Reply::retry_after).
+    /// large, too slow, for a host not on the [list](crate::Config::hosts), or a command that
+    /// [`OriginCheck`](crate::OriginCheck) stopped; streams that had
+    /// [expired](crate::Sse::expires_at) before their birth; those turned away by the limits of
+    /// connections and streams; and those that a handler sent away with
+    /// [`Reply::retry_after`](crate::Reply::retry_after).
     pub refused: Refused,
     /// Connections reset at once, because there were far more than the limits allow.
     pub resets: u64,

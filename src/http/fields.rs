@@ -40,6 +40,11 @@ impl HeaderLines {
         self.lines.extend_from_slice(b"\r\n");
     }
 
+    /// Adds lines that were validated before.
+    pub(super) fn append(&mut self, other: &Self) {
+        self.lines.extend_from_slice(&other.lines);
+    }
+
     /// Remembers that `name` cannot be sent.
     pub(super) fn refuse(&mut self, name: &str, fault: HeaderFault) {
         log::error!("the response header {} is not sent: {fault}", Logged(name));

@@ -330,6 +330,12 @@ impl Reply {
     }
 
     /// Its header fields as whole lines; those of the library's own are not among them.
+    /// Adds what a stream would have said that is not opened: a permission to read, a cookie.
+    pub(crate) fn with_lines(mut self, lines: &HeaderLines) -> Self {
+        self.lines.append(lines);
+        self
+    }
+
     pub(crate) fn header_lines(&self) -> &[u8] {
         self.lines.as_bytes()
     }
