@@ -104,6 +104,7 @@
 //! |---|---|---|
 //! | intervals, delays | milliseconds; 1 ms to 49 days | |
 //! | lateness of a tick | some 10 us on Linux; up to 1 ms elsewhere | |
+//! | [`Config::slow_call`] | run of a closure before it is counted and named | 100 ms |
 //! | memory | bytes per idle stream, without closures | about 160 |
 //! | **requests** | | |
 //! | [`Limits::head_bytes`] | bytes, else 431, or 414 for the request line | 16 KiB |
@@ -130,6 +131,7 @@
 //! | [`Event::retry`] | milliseconds; 1 ms to 24 days | |
 //! | [`Compression`] | window, level, history of private streams | see there |
 //! | **topics and handles** | | |
+//! | [`Limits::stall_timeout`] | time in which a slow client takes nothing of it | 60 s |
 //! | log of a topic: [`Topic::log`], [`Topic::history`] | events, bytes of encoded events | 1,024, 1 MiB |
 //! | history of a topic without subscribers and clones | time since its last use | 1 minute |
 //! | commands waiting in a [`Handle`] | count; bytes of their events | 65,536; 16 MiB |

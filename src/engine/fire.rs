@@ -22,6 +22,20 @@ use crate::{
 };
 
 impl<T: Transport> Engine<T> {
+    /// Fires what is due, up to a turn's share. What is left stays in the wheel, and so goes first
+    /// in the next turn, whose clock is read anew: a hundred thousand ticks that are due together
+    /// hold up neither sockets nor publishers, and count how late they really are.
+    pub(super) fn fire_due(&mut self) {
+        for _ in 0..TIMERS_PER_TURN {
+            let Some((index, deadline)) = self.core.wheel.pop_due(self.core.now) else {
+                self.timers_wait = false;
+                return;
+            };
+            self.fire(index, deadline);
+        }
+        self.timers_wait = true;
+    }
+
     /// The one timer of a slot has run out; what it stood for is worked out only now.
     pub(super) fn fire(&mut self, index: u32, deadline: u64) {
         match self.core.slots.get_mut(index as usize) {
@@ -307,3 +321,7 @@ impl Timer {
         self.deadline.saturating_add((missed + 1).saturating_mul(interval))
     }
 }
+
+/// Timers fired in one turn: some milliseconds of ticks. Four times the share of deliveries, because
+/// ticks have a time to keep and what waits behind them has not.
+const TIMERS_PER_TURN: u32 = 512;

@@ -13,7 +13,8 @@
 //! 2. commands of other threads: [`Engine::run`];
 //! 3. what sockets report: [`Engine::ready`], [`Engine::accept`]; reads become requests, requests
 //!    become answers, streams to be opened become births;
-//! 4. [`Engine::end_turn`]: input put off earlier; due timers, one at a time, in deadline order;
+//! 4. [`Engine::end_turn`]: input put off earlier; due timers, one at a time, in deadline order,
+//!    a turn's share of them;
 //! 5. fan-out: what was published goes to subscribers, a turn's share of them at a time;
 //! 6. births, then deaths with their hooks, until there are none of either;
 //! 7. flush: one write for each connection that has something queued;
@@ -91,6 +92,8 @@ pub(crate) struct Engine<T> {
     /// How many of the connections in `Core::runnable` were put off in earlier turns. The others
     /// have had their share of this one.
     put_off_earlier: usize,
+    /// More timers are due than one turn may fire.
+    timers_wait: bool,
 }
 
 /// What a poller says of a connection.
@@ -116,6 +119,7 @@ impl<T: Transport> Engine<T> {
             read_buffer: vec![0; READ_BUFFER_BYTES].into(),
             head_buffer: Vec::new(),
             put_off_earlier: 0,
+            timers_wait: false,
         }
     }
 
@@ -215,9 +219,7 @@ impl<T: Transport> Engine<T> {
     /// Steps 4 to 8 of the turn.
     pub(crate) fn end_turn(&mut self) {
         self.run_put_off_input();
-        while let Some((index, deadline)) = self.core.wheel.pop_due(self.core.now) {
-            self.fire(index, deadline);
-        }
+        self.fire_due();
         self.fan_out();
         self.settle();
         if self.core.stopping == Stopping::Now {
@@ -240,7 +242,8 @@ impl<T: Transport> Engine<T> {
 
     /// Work was put off for fairness: the next turn must not wait.
     pub(crate) fn has_pending(&self) -> bool {
-        !self.core.runnable.is_empty()
+        self.timers_wait
+            || !self.core.runnable.is_empty()
             || !self.core.deaths.is_empty()
             || !self.core.births.is_empty()
             || !self.core.topics.fan_out.is_empty()

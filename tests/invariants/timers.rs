@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::story::{Diary, HOUR, Ids, data, ms, secs, serving};
 use crate::{assert_counts_from_zero, counter};
 use starwheel::testing::Simulation;
-use starwheel::{Context, Ending, FirstTick, Method, Next, Router, Sse};
+use starwheel::{Context, Ending, FirstTick, Method, Next, Reply, Router, Sse};
 
 #[test]
 fn invariant_4_time_is_read_once_per_turn() {
@@ -195,4 +195,45 @@ fn invariant_4_what_an_earlier_timer_cancels_or_closes_does_not_run() {
     });
     simulation.pause(ms(30));
     assert_eq!(diary.read(), ["first"]);
+}
+
+#[test]
+fn invariant_7_a_crowd_of_due_timers_is_fired_in_slices_and_in_order() {
+    const TIMERS: u64 = 2_000;
+    let (diary, answered) = (Diary::default(), Diary::default());
+    let (in_handler, fired) = (answered.clone(), diary.clone());
+    let mut simulation = serving(move |_, _| {
+        in_handler.note(fired.len());
+        Reply::no_content()
+    });
+    for number in 0..TIMERS {
+        let noted = diary.clone();
+        // Two deadlines, so that the order within each is seen too.
+        let delay = ms(100 + number % 2);
+        simulation.run(move |cx| {
+            cx.after(delay, move |cx| {
+                noted.note(number);
+                if number == 0 {
+                    cx.after(ms(0), move |_| noted.note("armed meanwhile"));
+                }
+            });
+        });
+    }
+    let client = simulation.connect();
+    // The first slice; what is asked during it is answered before the second.
+    simulation.jump(ms(101));
+    assert!(simulation.turn_once(), "the rest is due already");
+    let slice = diary.len();
+    assert!((100..=1_000).contains(&slice), "{slice} timers in one turn");
+    simulation.request(client, Method::Get, "/", &[], b"");
+    simulation.turn();
+    assert_eq!(answered.read(), [slice.to_string()], "nobody waited for the whole crowd");
+
+    // The one that was armed is due one millisecond later than the turn that armed it.
+    simulation.advance(ms(1));
+    let evens = (0..TIMERS).step_by(2);
+    let mut expected: Vec<String> =
+        evens.clone().chain(evens.map(|even| even + 1)).map(|n| n.to_string()).collect();
+    expected.push("armed meanwhile".to_owned());
+    assert_eq!(diary.read(), expected);
 }
