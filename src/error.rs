@@ -67,7 +67,9 @@ pub enum CloseReason {
     Disconnected,
     /// Reading or writing failed; most often the client vanished without a goodbye.
     Io(io::ErrorKind),
-    /// The client read too slowly: its outbox outgrew [`Limits::outbox_bytes`](crate::Limits).
+    /// The client read too slowly: its outbox outgrew
+    /// [`Limits::outbox_bytes`](crate::Limits::outbox_bytes), a topic's log passed it by, or its
+    /// socket took nothing for [`Limits::stall_timeout`](crate::Limits::stall_timeout).
     Slow,
     /// The updater or hook returned this error.
     Failed(Arc<dyn Error + Send + Sync>),

@@ -36,8 +36,15 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// How long a kept-alive connection may stay without a request before it is closed. 60 s.
     pub idle_timeout: Duration,
-    /// How long a reply may take to be read by the client once it has been written in part, and
-    /// how long a refused client may take to read the refusal. 30 s.
+    /// How long a client's socket may refuse what waits for it, without taking a byte: a stream then
+    /// ends with [`CloseReason::Slow`](crate::CloseReason::Slow), any other answer is cut. Each byte
+    /// taken begins it anew, so a large answer may take as long as it needs. A kernel asks for more
+    /// only when a good part of its send buffer is free (Linux: a third), so a client that reads
+    /// steadily but very slowly looks like one that does not. 60 s, as nginx's `send_timeout`;
+    /// [`Duration::MAX`] is never.
+    pub stall_timeout: Duration,
+    /// How long the server waits, behind the last byte of an answer or refusal that ends the
+    /// connection, for the client to read it and close its side. 30 s.
     pub linger_timeout: Duration,
     /// Open connections, adopted ones included; beyond it, newcomers are turned away with 503 in
     /// the way of [`Reply::retry_after`](crate::Reply::retry_after), and no handler is called.
@@ -77,6 +84,7 @@ impl Default for Limits {
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(60),
             linger_timeout: Duration::from_secs(30),
             connections: None,
             connections_per_ip: None,

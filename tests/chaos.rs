@@ -20,7 +20,7 @@ use std::{
     rc::Rc,
 };
 
-use clients::{Asked, Excuses, Version, Visitor};
+use clients::{Asked, Excuses, Stall, Version, Visitor};
 use random::Random;
 use starwheel::{
     Config, Ending, TimerId,
@@ -39,6 +39,7 @@ struct Chaos {
     excuses: Excuses,
     faults: Faults,
     outbox_bytes: usize,
+    stall_ms: u64,
     slow_expected: Rc<Cell<u64>>,
     paused: bool,
     in_streams: Census,
@@ -57,6 +58,8 @@ impl Chaos {
         let mut random = Random::new(seed);
         let mut config = Config::default();
         config.limits.outbox_bytes = random.pick(&[1_000, 5_000, 20_000, 256 * 1024]);
+        let stall_ms = random.pick(&[1, 1_000, 60_000, 60_000]);
+        config.limits.stall_timeout = ms(stall_ms);
         let mut faults = Faults::default();
         faults.socket_buffer_bytes = random.pick(&[50, 300, 4_000, 64 * 1024]);
         let (world, in_streams) = (Shared::default(), Census::default());
@@ -72,6 +75,7 @@ impl Chaos {
             excuses: Excuses::default(),
             faults,
             outbox_bytes,
+            stall_ms,
             slow_expected: Rc::default(),
             paused: false,
             in_streams,
@@ -181,7 +185,7 @@ impl Chaos {
                     return self.ask(visitor, |n, bytes| Asked::Behind { n, bytes });
                 }
                 // The connection is of use only if the stream was finished on it, in time.
-                if one.asked.len() == 1 && !one.was_stalled {
+                if one.asked.len() == 1 && one.stalls.is_empty() {
                     let kept = self.simulation.server_end(one.client).is_none();
                     if kept {
                         self.ask_stream(visitor);
@@ -276,14 +280,16 @@ impl Chaos {
 
     fn stall(&mut self) {
         let Some(visitor) = self.somebody() else { return };
-        let visitor = &mut self.visitors[visitor];
+        let (now_ms, visitor) = (self.now_ms(), &mut self.visitors[visitor]);
         self.simulation.stall(visitor.client);
-        (visitor.is_stalled, visitor.was_stalled) = (true, true);
+        if !visitor.is_stalled() {
+            visitor.stalls.push(Stall { from_ms: now_ms, to_ms: None, waits_since_ms: None });
+        }
     }
 
     fn resume(&mut self) {
         let stalled: Vec<usize> =
-            (0..self.visitors.len()).filter(|&v| self.visitors[v].is_stalled).collect();
+            (0..self.visitors.len()).filter(|&v| self.visitors[v].is_stalled()).collect();
         if !stalled.is_empty() {
             let visitor = self.random.pick(&stalled);
             self.resume_one(visitor);
@@ -292,9 +298,9 @@ impl Chaos {
 
     /// What a stalled client finds when it is back is what was kept for it, and that is bounded.
     fn resume_one(&mut self, visitor: usize) {
-        let visitor = &mut self.visitors[visitor];
+        let (now_ms, visitor) = (self.now_ms(), &mut self.visitors[visitor]);
         let before = self.simulation.take_received(visitor.client);
-        let was_stalled = std::mem::replace(&mut visitor.is_stalled, false);
+        let was_stalled = visitor.end_stall(now_ms);
         visitor.received.extend(before);
         self.simulation.resume(visitor.client);
         self.simulation.turn();
@@ -380,8 +386,13 @@ impl Chaos {
         (count > 0).then(|| self.random.below(count))
     }
 
+    fn now_ms(&self) -> u64 {
+        self.simulation.now().as_millis() as u64
+    }
+
     /// The engine's figures fit what the closures saw. Nothing is under way.
-    fn check(&self) {
+    fn check(&mut self) {
+        self.check_stalls();
         let (world, stats) = (self.world.borrow(), self.simulation.stats());
         let (mut live, mut opened, mut ended) = (0, 0, 0);
         for story in &world.stories {
@@ -396,8 +407,34 @@ impl Chaos {
         assert_eq!(stats.connections, open as u64);
         assert_eq!(stats.accepted, self.visitors.len() as u64);
         assert_eq!((stats.ticks, stats.panics), (world.ticks, world.panics));
-        assert_eq!(stats.closed.slow, self.slow_expected.get());
+        let stalled_out = world.stories.iter().filter(|story| story.has_stalled_out()).count();
+        assert_eq!(stats.closed.slow, self.slow_expected.get() + stalled_out as u64);
         self.check_ticks(&world);
+    }
+
+    /// Nobody for whom something waits has taken nothing for longer than the limit.
+    fn check_stalls(&mut self) {
+        let now_ms = self.now_ms();
+        let stalled = self.visitors.iter_mut().filter(|visitor| visitor.is_stalled());
+        let mut streams = Vec::new();
+        for visitor in stalled {
+            let id = visitor.last_stream().and_then(|key| self.world.borrow().stories[key].id);
+            streams.push((visitor, id));
+        }
+        let mut queued = Vec::new();
+        self.simulation.run(|cx| {
+            let bytes = |id| cx.queued_bytes(id).unwrap_or(0);
+            queued.extend(streams.iter().map(|(_, id)| id.map_or(0, bytes)));
+        });
+        for ((visitor, _), queued) in streams.into_iter().zip(queued) {
+            let stall = visitor.stalls.last_mut().expect("it is stalled");
+            if queued == 0 {
+                stall.waits_since_ms = None;
+                continue;
+            }
+            let since_ms = *stall.waits_since_ms.get_or_insert(now_ms);
+            assert!(now_ms < since_ms + self.stall_ms, "{queued} bytes wait since {since_ms}");
+        }
     }
 
     /// Every tick that was due was run, skipped or missed, and counted as that.
@@ -431,7 +468,10 @@ impl Chaos {
             for asked in &visitor.asked {
                 if let Asked::Stream { key } = *asked {
                     let story = &world.stories[key];
-                    assert!(visitor.explains(story, self.excuses), "{story:?} of {visitor:?}");
+                    assert!(
+                        visitor.explains(story, self.excuses, self.stall_ms),
+                        "{story:?} of {visitor:?}"
+                    );
                 }
             }
         }
@@ -444,7 +484,8 @@ impl Chaos {
         self.simulation.set_faults(self.faults.clone());
         for visitor in 0..self.visitors.len() {
             self.simulation.resume(self.visitors[visitor].client);
-            self.visitors[visitor].is_stalled = false;
+            let now_ms = self.now_ms();
+            self.visitors[visitor].end_stall(now_ms);
         }
         self.simulation.turn();
         self.check();

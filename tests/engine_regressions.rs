@@ -211,7 +211,7 @@ fn what_http_1_0_has_not_got_in_full_ends_with_a_reset() {
     let dropped = stalled(&mut simulation);
     let id = ids.last();
     simulation.run(|cx| assert!(cx.close(id, Ending::Drop)));
-    simulation.advance(secs(31));
+    simulation.advance(secs(61));
     assert_eq!(simulation.server_end(finished), Some(ServerEnd::Reset), "finished, but not read");
     assert_eq!(simulation.server_end(dropped), Some(ServerEnd::Reset), "dropped and not read");
 

@@ -193,7 +193,7 @@ fn nothing_is_added_to_what_a_stalled_client_has_not_read() {
     let client = simulation.connect();
     simulation.stall(client);
     simulation.send(client, &get("/"));
-    simulation.advance(HOUR);
+    simulation.advance(secs(59));
     simulation.resume(client);
     simulation.turn();
     assert_eq!(comments(&simulation, client), 0);

@@ -61,6 +61,8 @@ impl Chaos {
         let mut random = Random(seed);
         let mut config = Config::default();
         config.limits.outbox_bytes = *random.pick(&[1_000, 5_000, 256 * 1024]);
+        config.limits.stall_timeout =
+            Duration::from_millis(*random.pick(&[1, 5_000, 60_000, 60_000]));
         let outbox_bytes = config.limits.outbox_bytes;
         let mut faults = Faults::default();
         faults.socket_buffer_bytes = *random.pick(&[50, 300, 2_000, 64 * 1024]);

@@ -14,6 +14,8 @@
 //!               └── all written, then end of input or the linger timeout ──► released
 //! ```
 //!
+//! Whatever the phase, a connection whose socket refuses bytes lives under the stall timeout.
+//!
 //! This floor knows neither sockets nor clocks nor user closures: bytes and `now` come in as
 //! arguments, and what is to be done comes out as values. A connection that waits, between
 //! requests or as a quiet stream, owns no heap memory.
@@ -23,7 +25,9 @@ mod phase;
 mod subscriptions;
 
 pub(crate) use outbox::{Outbox, Pool};
-pub(crate) use phase::{Ending, Goodbye, NEVER, OFF, Phase, Streaming, millis};
+pub(crate) use phase::{
+    Ending, Goodbye, NEVER, OFF, Phase, Streaming, linger_due, millis, stall_due,
+};
 pub(crate) use subscriptions::{Subscription, Subscriptions};
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -76,7 +80,8 @@ pub(crate) enum Output {
     Quiet,
     /// Queued since the last flush, and listed for the next.
     Dirty,
-    /// The socket refused the rest; the poller will tell when it takes more.
+    /// The socket refused the rest, and has taken nothing since; the poller will tell when it
+    /// takes more.
     Blocked,
 }
 
@@ -136,13 +141,46 @@ impl Conn {
     /// Which of the possible reasons it is gets worked out when the timer fires: nothing is
     /// stored per reason, and a deadline that has moved away meanwhile merely re-arms.
     pub(crate) fn deadline(&self, limits: &Limits) -> Option<u64> {
-        let waits_for_client = !self.outbox.is_empty();
         match self.phase {
             // Who is not admitted has the time of one head, counted from the beginning.
             Phase::Reading { since, .. } if self.admission != Admission::Admitted => {
                 Some(since.saturating_add(millis(limits.head_timeout)))
             }
-            _ => self.phase.deadline(limits, waits_for_client),
+            _ => self.phase.deadline(limits, self.output),
+        }
+    }
+
+    /// When a stream whose socket takes nothing has been blocked for too long.
+    pub(crate) fn stall_due(&self, limits: &Limits) -> Option<u64> {
+        match (&self.phase, self.output) {
+            (Phase::Streaming(streaming), Output::Blocked) => Some(streaming.stall_due(limits)),
+            _ => None,
+        }
+    }
+
+    /// The socket refuses more from now on, behind the last that it took: the time in which the
+    /// client has to read some of it begins. Who is not admitted has a time of his own.
+    pub(crate) fn begin_stall(&mut self, now: u64, limits: &Limits) {
+        if self.admission != Admission::Admitted {
+            return;
+        }
+        match &mut self.phase {
+            Phase::Streaming(streaming) => streaming.last_write = now,
+            Phase::Reading { since, .. } => *since = now,
+            Phase::Draining { goodbye: Goodbye::Later, .. } => {}
+            Phase::Draining { until, .. } => *until = stall_due(now, limits),
+            Phase::Answering | Phase::Closed { .. } => {}
+        }
+    }
+
+    /// The socket has taken all that a blocked connection had for it.
+    pub(crate) fn end_stall(&mut self, now: u64, limits: &Limits) {
+        match &mut self.phase {
+            Phase::Draining { goodbye: Goodbye::Later, .. } => {}
+            Phase::Draining { until, .. } if self.admission == Admission::Admitted => {
+                *until = linger_due(now, limits);
+            }
+            _ => {}
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The phases of a connection, and the deadline each of them lives under.
 
-use super::Subscriptions;
+use super::{Output, Subscriptions};
 use crate::{
     http::{Reader, Stage},
     limits::Limits,
@@ -10,7 +10,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Phase {
     /// Waiting for a request, or in the middle of one. `since` is when the present stage of the
-    /// reader (idle, head, body) began.
+    /// reader (idle, head, body) began; while output is blocked, when the socket last took some.
     Reading { reader: Reader, since: u64 },
     /// The handler asked for a stream that has not been born yet; lasts until the turn settles.
     Answering,
@@ -20,8 +20,8 @@ pub(crate) enum Phase {
     /// for the peer's. Closing at once would send a reset for unread input, and a reset may take
     /// the answer away from a client that has not read it yet.
     Draining { until: u64, goodbye: Goodbye },
-    /// To be released at the end of this turn.
-    Closed,
+    /// To be released at the end of this turn; `goodbye` is what a draining one still had to say.
+    Closed { goodbye: Goodbye },
 }
 
 /// How a draining connection takes leave once everything queued is out.
@@ -44,7 +44,7 @@ pub(crate) enum Goodbye {
 pub(crate) struct Streaming {
     /// Nominal time of the next tick; [`NEVER`] without an updater.
     pub(crate) next_tick: u64,
-    /// When bytes were last given to the socket.
+    /// When bytes were last given to the socket, or since when it refuses them.
     pub(crate) last_write: u64,
     /// When the stream ends by age; [`NEVER`] if it does not.
     pub(crate) expires: u64,
@@ -83,27 +83,35 @@ impl Phase {
         Self::Reading { reader: Reader::new(), since: now }
     }
 
-    pub(super) fn deadline(&self, limits: &Limits, waits_for_client: bool) -> Option<u64> {
+    pub(super) fn deadline(&self, limits: &Limits, output: Output) -> Option<u64> {
         let at = match self {
-            Self::Reading { since, .. } if waits_for_client => {
-                since.saturating_add(millis(limits.linger_timeout))
-            }
+            Self::Reading { since, .. } if output == Output::Blocked => stall_due(*since, limits),
             Self::Reading { reader, since } => since.saturating_add(millis(match reader.stage() {
                 Stage::Idle => limits.idle_timeout,
                 Stage::Head => limits.head_timeout,
                 Stage::Body => limits.body_timeout,
             })),
-            Self::Streaming(streaming) => streaming.deadline(),
+            Self::Streaming(streaming) => streaming.deadline(limits, output),
             Self::Draining { until, .. } => *until,
-            Self::Answering | Self::Closed => NEVER,
+            Self::Answering | Self::Closed { .. } => NEVER,
         };
         (at != NEVER).then_some(at)
     }
 }
 
 impl Streaming {
-    pub(crate) fn deadline(&self) -> u64 {
-        self.tick_due().min(self.keep_alive_due()).min(self.expires)
+    fn deadline(&self, limits: &Limits, output: Output) -> u64 {
+        // While output waits for the client, a comment behind it would prove nothing.
+        let quiet_until = match output {
+            Output::Blocked => self.stall_due(limits),
+            Output::Quiet | Output::Dirty => self.keep_alive_due(),
+        };
+        self.tick_due().min(quiet_until).min(self.expires)
+    }
+
+    /// When a stream that is blocked has been so for too long.
+    pub(super) fn stall_due(&self, limits: &Limits) -> u64 {
+        stall_due(self.last_write, limits)
     }
 
     /// When the next tick runs: its nominal time, rounded up by the slack that it was given.
@@ -132,6 +140,16 @@ impl Streaming {
         self.next_tick = self.next_tick.saturating_add((missed + 1).saturating_mul(interval));
         missed
     }
+}
+
+/// When a client that has taken nothing since then is given up.
+pub(crate) fn stall_due(since: u64, limits: &Limits) -> u64 {
+    since.saturating_add(millis(limits.stall_timeout))
+}
+
+/// When a client that has been told everything then, and goodbye, is waited for no longer.
+pub(crate) fn linger_due(since: u64, limits: &Limits) -> u64 {
+    since.saturating_add(millis(limits.linger_timeout))
 }
 
 /// A duration in ticks of the wheel, rounded up: nothing ever fires early.

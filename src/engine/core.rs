@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     compress::{Compressor, Encoding},
-    conn::{Admission, Afterwards, Conn, Ending, NO_CODEC, Output, Phase, Pool},
+    conn::{Admission, Afterwards, Conn, Ending, Goodbye, NO_CODEC, Output, Phase, Pool},
     error::CloseReason,
     http::{Date, Peer},
     sse::{Encode, EventBuffer},
@@ -382,9 +382,13 @@ impl Core {
     /// Gives the connection up at the end of this turn.
     pub(super) fn release(&mut self, index: u32) {
         if let Some(conn) = self.conn(index)
-            && !matches!(conn.phase, Phase::Closed)
+            && !matches!(conn.phase, Phase::Closed { .. })
         {
-            conn.phase = Phase::Closed;
+            let goodbye = match conn.phase {
+                Phase::Draining { goodbye, .. } => goodbye,
+                _ => Goodbye::Fin,
+            };
+            conn.phase = Phase::Closed { goodbye };
             self.released.push(index);
         }
     }

@@ -74,7 +74,9 @@ impl<T: Transport> Engine<T> {
     fn fire_stream(&mut self, index: u32) {
         let now = self.core.now;
         let stopping = self.core.stopping;
-        let Some(streaming) = self.core.conn(index).and_then(Conn::streaming) else { return };
+        let Some(Slot::Conn(conn)) = self.core.slots.get_mut(index as usize) else { return };
+        let stall_due = conn.stall_due(&self.core.config.limits);
+        let Some(streaming) = conn.streaming() else { return };
         if streaming.ending.is_some() {
             return;
         }
@@ -84,6 +86,9 @@ impl<T: Transport> Engine<T> {
                 _ => CloseReason::Shutdown,
             };
             return self.core.end_stream_at(index, reason);
+        }
+        if stall_due.is_some_and(|due| due <= now) {
+            return self.core.end_stream_at(index, CloseReason::Slow);
         }
         if streaming.tick_due() <= now {
             self.fire_tick(index);
@@ -117,14 +122,11 @@ impl<T: Transport> Engine<T> {
         let Some(conn) = self.core.conn(index).filter(|conn| conn.is_live_stream()) else { return };
         let (blocked, codec) = (conn.output == Output::Blocked, conn.codec);
         let Some(streaming) = conn.streaming() else { return };
-        if streaming.keep_alive_due() <= now {
-            // While output waits for the client, a comment behind it would prove nothing.
+        if !blocked && streaming.keep_alive_due() <= now {
             streaming.last_write = now;
-            if !blocked {
-                self.core.stats.keep_alives += 1;
-                self.core.prepare_keep_alive(codec);
-                self.write_output(index, &[]);
-            }
+            self.core.stats.keep_alives += 1;
+            self.core.prepare_keep_alive(codec);
+            self.write_output(index, &[]);
         }
         self.core.rearm(index);
     }

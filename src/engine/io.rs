@@ -16,7 +16,10 @@ use super::{
     sse::Sse,
 };
 use crate::{
-    conn::{Admission, Afterwards, Conn, Ending, Goodbye, Input, Output, Phase, millis},
+    conn::{
+        Admission, Afterwards, Conn, Ending, Goodbye, Input, Output, Phase, linger_due, millis,
+        stall_due,
+    },
     error::{CloseReason, Logged},
     http::{
         Connection, Method, Progress, Refusal, Reply, Request, Stage, StreamFraming,
@@ -128,7 +131,9 @@ impl<T: Transport> Engine<T> {
                     return self.turn_away(index, Asker::of(&self.request));
                 }
                 Ok(Progress::NeedMore) => {
-                    if reader.stage() != stage && !turned_away {
+                    // A client that does not read its answers buys no time by asking for more.
+                    let waits = turned_away || conn.output == Output::Blocked;
+                    if reader.stage() != stage && !waits {
                         *since = self.core.now;
                         self.core.rearm(index);
                     }
@@ -139,7 +144,9 @@ impl<T: Transport> Engine<T> {
                     self.core.mark_dirty(index);
                 }
                 Ok(Progress::Complete) => {
-                    *since = self.core.now;
+                    if conn.output != Output::Blocked {
+                        *since = self.core.now;
+                    }
                     requests_left -= 1;
                     self.answer_request(index);
                 }
@@ -253,7 +260,7 @@ impl<T: Transport> Engine<T> {
         match &mut conn.phase {
             Phase::Streaming(_) => self.core.end_stream_at(index, CloseReason::Disconnected),
             // Born and finished in this turn, it still reaches the client; otherwise it ends then.
-            Phase::Answering | Phase::Closed => {}
+            Phase::Answering | Phase::Closed { .. } => {}
             Phase::Draining { goodbye: Goodbye::Said, .. } => self.core.release(index),
             Phase::Draining { goodbye: Goodbye::Later, .. } if nothing_queued => {
                 self.core.release(index);
@@ -303,17 +310,25 @@ impl<T: Transport> Engine<T> {
 
     /// Writes what is queued, and of the stream's topics what `frames` says.
     pub(super) fn flush_frames(&mut self, index: u32, frames: Frames) {
+        let bytes_out = self.core.stats.bytes_out;
+        let was_blocked = self.core.conn(index).is_some_and(|conn| conn.output == Output::Blocked);
         loop {
             let Some(Slot::Conn(conn)) = self.core.slots.get_mut(index as usize) else { return };
-            if matches!(conn.phase, Phase::Closed) {
+            if matches!(conn.phase, Phase::Closed { .. }) {
                 return;
             }
             conn.output = Output::Quiet;
             if conn.outbox.is_empty() {
                 match self.write_frames(index, frames) {
                     Written::Some => continue,
-                    Written::Nothing => return self.flushed(index),
-                    Written::Blocked => return,
+                    Written::Nothing => {
+                        self.flushed(index);
+                        if was_blocked {
+                            self.core.end_stall(index);
+                        }
+                        return;
+                    }
+                    Written::Blocked => break,
                 }
             }
             let Some(transport) = &mut self.transports[index as usize] else { return };
@@ -330,13 +345,16 @@ impl<T: Transport> Engine<T> {
                         streaming.last_write = self.core.now;
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    conn.output = Output::Blocked;
-                    return self.core.rearm(index);
-                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return self.lose(index, &error),
             }
+        }
+        let Some(conn) = self.core.conn(index) else { return };
+        conn.output = Output::Blocked;
+        // A blocked socket that was tried in vain has been blocked all the time.
+        if !was_blocked || self.core.stats.bytes_out > bytes_out {
+            self.core.begin_stall(index);
         }
     }
 
@@ -372,12 +390,28 @@ impl<T: Transport> Engine<T> {
                     },
                 }
             }
-            Phase::Answering | Phase::Streaming(_) | Phase::Closed => {}
+            Phase::Answering | Phase::Streaming(_) | Phase::Closed { .. } => {}
         }
     }
 }
 
 impl Core {
+    /// The socket takes nothing any more, for now.
+    fn begin_stall(&mut self, index: u32) {
+        if let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) {
+            conn.begin_stall(self.now, &self.config.limits);
+            self.rearm(index);
+        }
+    }
+
+    /// The socket has taken everything at last.
+    fn end_stall(&mut self, index: u32) {
+        if let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) {
+            conn.end_stall(self.now, &self.config.limits);
+            self.rearm(index);
+        }
+    }
+
     /// Queues a reply and decides what becomes of the connection.
     pub(super) fn answer(&mut self, index: u32, reply: Reply, head: Head) {
         let connection = self.connection_behind(index, head);
@@ -408,17 +442,20 @@ impl Core {
 
     /// From here on the connection only says what is queued, and goodbye.
     pub(super) fn start_draining(&mut self, index: u32, goodbye: Goodbye) {
-        let mut linger_ms = millis(self.config.limits.linger_timeout);
-        // One who was not admitted is in the way of others who want to be told the same.
-        if self.conn(index).is_some_and(|conn| conn.admission != Admission::Admitted) {
-            linger_ms = linger_ms.min(TURNED_AWAY_LINGER_MS);
-        }
-        self.drain_until(index, self.now.saturating_add(linger_ms), goodbye);
+        let Some(Slot::Conn(conn)) = self.slots.get(index as usize) else { return };
+        let (now, limits) = (self.now, &self.config.limits);
+        let until = match (conn.admission, conn.output) {
+            (Admission::Admitted, Output::Blocked) => stall_due(now, limits),
+            (Admission::Admitted, Output::Quiet | Output::Dirty) => linger_due(now, limits),
+            // One who was not admitted is in the way of others who want to be told the same.
+            _ => now + millis(limits.linger_timeout).min(TURNED_AWAY_LINGER_MS),
+        };
+        self.drain_until(index, until, goodbye);
     }
 
     pub(super) fn drain_until(&mut self, index: u32, until: u64, goodbye: Goodbye) {
         if let Some(conn) = self.conn(index)
-            && !matches!(conn.phase, Phase::Closed)
+            && !matches!(conn.phase, Phase::Closed { .. })
         {
             conn.phase = Phase::Draining { until, goodbye };
             self.rearm(index);
@@ -438,7 +475,7 @@ impl Conn {
                 !reader.has_kept() && self.outbox.len() <= pipelined_bytes
             }
             Phase::Draining { .. } | Phase::Streaming(_) => true,
-            Phase::Answering | Phase::Closed => false,
+            Phase::Answering | Phase::Closed { .. } => false,
         }
     }
 }

@@ -318,12 +318,13 @@ impl<T: Transport> Engine<T> {
             let transport = self.transports[index as usize].take();
             let Slot::Conn(mut conn) = slot else { continue };
             self.core.forget(&conn);
-            if let Some(mut transport) = transport
-                && !conn.outbox.is_empty()
-            {
+            if let Some(mut transport) = transport {
+                let is_cut = matches!(conn.phase, Phase::Closed { goodbye: Goodbye::Reset });
                 // An orderly end would pass half an answer off as a whole one wherever the end of
                 // the connection is the end of the answer; and it would leave the kernel sending.
-                transport.reset_on_close();
+                if is_cut || !conn.outbox.is_empty() {
+                    transport.reset_on_close();
+                }
                 conn.outbox.clear(&mut self.core.pool);
             }
         }

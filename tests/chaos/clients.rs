@@ -15,13 +15,22 @@ pub(crate) struct Visitor {
     /// The rest of a request, still to be sent.
     pub(crate) unsent: Vec<u8>,
     pub(crate) version: Version,
-    pub(crate) is_stalled: bool,
-    pub(crate) was_stalled: bool,
+    /// The times in which it did not read.
+    pub(crate) stalls: Vec<Stall>,
     pub(crate) was_reset: bool,
     pub(crate) was_half_closed: bool,
     /// It has sent a part of a request, or nonsense: a refusal may be its last answer.
     pub(crate) may_be_refused: bool,
     pub(crate) received: Vec<u8>,
+}
+
+/// A time in which a client does not read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stall {
+    pub(crate) from_ms: u64,
+    pub(crate) to_ms: Option<u64>,
+    /// When something was first seen to wait for it.
+    pub(crate) waits_since_ms: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,13 +73,22 @@ impl Visitor {
             asked: Vec::new(),
             unsent: Vec::new(),
             version,
-            is_stalled: false,
-            was_stalled: false,
+            stalls: Vec::new(),
             was_reset: false,
             was_half_closed: false,
             may_be_refused: false,
             received: Vec::new(),
         }
+    }
+
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stalls.last().is_some_and(|stall| stall.to_ms.is_none())
+    }
+
+    /// It reads on; true if it did not before.
+    pub(crate) fn end_stall(&mut self, now_ms: u64) -> bool {
+        let stall = self.stalls.last_mut().filter(|stall| stall.to_ms.is_none());
+        stall.map(|stall| stall.to_ms = Some(now_ms)).is_some()
     }
 
     pub(crate) fn last_stream(&self) -> Option<usize> {
@@ -92,7 +110,7 @@ impl Visitor {
         let undisturbed = settled
             && !(self.was_reset || self.was_half_closed || self.may_be_refused || excuses.resets)
             && self.unsent.is_empty()
-            && !self.is_stalled;
+            && !self.is_stalled();
         let open = simulation.is_open(self.client);
         assert!(!(settled && self.was_half_closed && open), "a FIN was overlooked: {self:?}");
         let mut asked = self.asked.iter().peekable();
@@ -163,14 +181,14 @@ impl Visitor {
 
         let end = story.ends.first().map(|end| &end.reason);
         let lasts = match end {
-            None => !self.is_stalled,
+            None => !self.is_stalled(),
             Some(
                 CloseReason::Finished
                 | CloseReason::Dropped
                 | CloseReason::Lifetime
                 | CloseReason::Failed(_)
                 | CloseReason::Panicked,
-            ) => !self.was_stalled,
+            ) => self.stalls.is_empty(),
             Some(_) => false,
         };
         if complete && lasts {
@@ -195,8 +213,16 @@ impl Visitor {
         }
     }
 
+    /// Whether it had not read for so long at this time.
+    fn has_stalled_for(&self, length_ms: u64, at_ms: u64) -> bool {
+        self.stalls.iter().any(|stall| {
+            let until_ms = stall.to_ms.unwrap_or(u64::MAX).min(at_ms);
+            stall.from_ms + length_ms <= until_ms
+        })
+    }
+
     /// Whether `reason` can have happened to a stream of this client.
-    pub(crate) fn explains(&self, story: &Story, excuses: Excuses) -> bool {
+    pub(crate) fn explains(&self, story: &Story, excuses: Excuses, stall_ms: u64) -> bool {
         let Some(end) = story.ends.first() else { return true };
         let plan = format!("{:?}", story.plan);
         match end.reason {
@@ -208,7 +234,12 @@ impl Visitor {
             CloseReason::Shutdown => excuses.stopping,
             CloseReason::Disconnected => self.was_half_closed,
             CloseReason::Io(_) => self.was_reset || excuses.resets,
-            CloseReason::Slow => self.was_stalled || excuses.refused_writes,
+            // What a network refuses by chance waits only while nobody looks at it.
+            CloseReason::Slow if story.has_stalled_out() => {
+                self.has_stalled_for(stall_ms, end.at_ms)
+                    || (excuses.refused_writes && end.jumped_from_ms.is_some())
+            }
+            CloseReason::Slow => !self.stalls.is_empty() || excuses.refused_writes,
             CloseReason::Failed(_) => plan.contains("Fail"),
             CloseReason::Panicked => plan.contains("Panic") || plan.contains("birth: true"),
             _ => false,

@@ -109,6 +109,12 @@ impl Story {
         !self.born_ms.is_empty() && self.ends.is_empty() && !self.is_decided
     }
 
+    /// It ended as slow, and not because more was sent than is queued for anybody.
+    pub(crate) fn has_stalled_out(&self) -> bool {
+        let is_slow = matches!(self.ends.first(), Some(End { reason: CloseReason::Slow, .. }));
+        is_slow && !self.is_decided
+    }
+
     /// Which ticks must have been run, skipped or missed in its life, and which may have been.
     pub(crate) fn ticks_due(&self, now_ms: u64) -> (u64, u64) {
         let (Some(&born), Some(interval)) = (self.born_ms.first(), self.plan.interval_ms) else {

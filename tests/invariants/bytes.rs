@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::story::{Diary, Ids, bad_network, data, get, ms, secs, serving, serving_with};
 use starwheel::testing::Simulation;
@@ -99,7 +100,9 @@ const KERNEL_BYTES: usize = 64 * 1024;
 
 #[test]
 fn invariant_6_a_stalled_clients_ticks_are_skipped_and_counted_and_its_neighbours_tick_on() {
-    let mut simulation = serving(|_, _| {
+    let mut config = Config::default();
+    config.limits.stall_timeout = Duration::MAX;
+    let mut simulation = serving_with(config, |_, _| {
         let mut count = 0_u64;
         Sse::every(ms(100), move |stream| {
             stream.send(format_args!("{count}{:2000}", ""));

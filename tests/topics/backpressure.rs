@@ -8,7 +8,7 @@ use starwheel::{
 };
 
 use crate::{
-    story::{HOUR, data, faults, get_1_0, secs},
+    story::{data, faults, get_1_0, secs},
     words::{named, publish, serving, serving_all, streams},
 };
 
@@ -281,7 +281,7 @@ fn a_stream_that_waits_for_its_client_gets_no_keep_alives_in_between() {
     let slow = simulation.get("/");
     simulation.stall(slow);
     publish(&mut simulation, &topic, [long(1), long(2)]);
-    simulation.advance(HOUR);
+    simulation.advance(secs(59));
     assert_eq!(simulation.stats().keep_alives, 0);
     simulation.resume(slow);
     simulation.turn();
