@@ -169,6 +169,9 @@ impl Options {
                 "--retry-after-ms" => limits.retry_after = Duration::from_millis(value.parse()?),
                 "--user-timeout-ms" => tcp.user_timeout = unless_zero(value.parse()?),
                 "--tcp-keep-alive-ms" => tcp.keep_alive_idle = unless_zero(value.parse()?),
+                "--stall-timeout-ms" => {
+                    limits.stall_timeout = Duration::from_millis(value.parse()?);
+                }
                 _ => return Err(format!("{flag} is not known; see --help").into()),
             }
         }
@@ -223,6 +226,7 @@ testbed [--port N] [flags]: every feature of starwheel on a route of its own
   --retry-after-ms N     what those beyond these limits are told to wait   [5000]
   --user-timeout-ms N    for a client to acknowledge (Linux); 0 is off     [20000]
   --tcp-keep-alive-ms N  of silence before the first probe; 0 is off       [20000]
+  --stall-timeout-ms N   for a client to take some of what waits for it    [60000]
 ";
 
 const INDEX: &str = include_str!("index.html");

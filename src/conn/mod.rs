@@ -26,7 +26,8 @@ mod subscriptions;
 
 pub(crate) use outbox::{Outbox, Pool};
 pub(crate) use phase::{
-    Ending, Goodbye, NEVER, OFF, Phase, Streaming, linger_due, millis, stall_due,
+    Ending, FAREWELL_MS, Farewell, Goodbye, NEVER, OFF, Phase, Streaming, linger_due, millis,
+    stall_due,
 };
 pub(crate) use subscriptions::{Subscription, Subscriptions};
 

@@ -58,6 +58,17 @@ pub(crate) struct Streaming {
     pub(crate) slack_ms: u16,
     /// Set once the stream's end is decided; nothing is sent to it any more.
     pub(crate) ending: Option<Ending>,
+    /// What is said ahead of the drop when the server leaves.
+    pub(crate) farewell: Farewell,
+}
+
+/// Whether a stream is told that it will be dropped, and when to come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    NotDue,
+    /// [`FAREWELL_MS`] before it expires.
+    Due,
+    Said,
 }
 
 /// How the bytes of a stream end.
@@ -75,6 +86,9 @@ pub(crate) enum Ending {
 
 /// No deadline.
 pub(crate) const NEVER: u64 = u64::MAX;
+/// How long before its drop a stream is told of it: enough for a browser to hand the last bytes to
+/// the page, across any network.
+pub(crate) const FAREWELL_MS: u64 = 500;
 /// No keep-alive.
 pub(crate) const OFF: u32 = u32::MAX;
 
@@ -106,7 +120,19 @@ impl Streaming {
             Output::Blocked => self.stall_due(limits),
             Output::Quiet | Output::Dirty => self.keep_alive_due(),
         };
-        self.tick_due().min(quiet_until).min(self.expires)
+        self.tick_due().min(quiet_until).min(self.leave_due())
+    }
+
+    /// When the stream ends by age, or is told that it will.
+    fn leave_due(&self) -> u64 {
+        match self.farewell {
+            Farewell::Due => self.expires.saturating_sub(FAREWELL_MS),
+            Farewell::NotDue | Farewell::Said => self.expires,
+        }
+    }
+
+    pub(crate) fn is_farewell_due(&self, now: u64) -> bool {
+        self.farewell == Farewell::Due && self.leave_due() <= now
     }
 
     /// When a stream that is blocked has been so for too long.
@@ -172,6 +198,7 @@ mod tests {
             subscriptions: Subscriptions::None,
             slack_ms: 0,
             ending: None,
+            farewell: Farewell::NotDue,
         }
     }
 

@@ -147,6 +147,7 @@ pub(super) enum Stopping {
     /// Streams leave until this tick.
     Draining {
         until: u64,
+        window_ms: u64,
     },
     /// Everything is given up at the end of this turn.
     Now,

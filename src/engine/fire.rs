@@ -72,15 +72,18 @@ impl<T: Transport> Engine<T> {
     }
 
     fn fire_stream(&mut self, index: u32) {
-        let now = self.core.now;
-        let stopping = self.core.stopping;
+        let (now, stopping) = (self.core.now, self.core.stopping);
         let Some(Slot::Conn(conn)) = self.core.slots.get_mut(index as usize) else { return };
         let stall_due = conn.stall_due(&self.core.config.limits);
         let Some(streaming) = conn.streaming() else { return };
         if streaming.ending.is_some() {
             return;
         }
-        if streaming.expires <= now {
+        let (expires, tick_due) = (streaming.expires, streaming.tick_due());
+        if streaming.is_farewell_due(now) {
+            self.core.say_farewell(index);
+        }
+        if expires <= now {
             let reason = match stopping {
                 Stopping::No => CloseReason::Lifetime,
                 _ => CloseReason::Shutdown,
@@ -90,7 +93,7 @@ impl<T: Transport> Engine<T> {
         if stall_due.is_some_and(|due| due <= now) {
             return self.core.end_stream_at(index, CloseReason::Slow);
         }
-        if streaming.tick_due() <= now {
+        if tick_due <= now {
             self.fire_tick(index);
         }
         // Also behind a tick: one that sent nothing proves nothing.

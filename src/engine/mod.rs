@@ -32,6 +32,7 @@ mod coded;
 mod config;
 mod context;
 mod core;
+mod drain;
 mod fanout;
 mod feed;
 mod fire;
@@ -62,16 +63,15 @@ pub use self::{
     stream::{Stream, StreamId},
 };
 
-use std::{collections::HashMap, fmt, io::Error as IoError, time::Duration};
+use std::{collections::HashMap, fmt, io::Error as IoError};
 
 use self::{
     calls::{Calls, guard},
     core::{Core, Slot, Stopping, TimerCall},
 };
 use crate::{
-    conn::{Afterwards, Goodbye, Phase, millis},
-    error::CloseReason,
-    http::{Peer, Request, Stage},
+    conn::{Goodbye, Phase},
+    http::{Peer, Request},
     topic::Topic,
 };
 
@@ -265,49 +265,6 @@ impl<T: Transport> Engine<T> {
     /// True when a shutdown, or a drain, has nothing left to end.
     pub(crate) fn is_stopped(&self) -> bool {
         self.is_stopping() && self.core.stats.connections == 0
-    }
-
-    /// Ends all streams, spread evenly over `window`, and everything else at its end.
-    ///
-    /// The one walk over all connections of this crate; it happens once in a process's life.
-    pub(crate) fn drain(&mut self, window: Duration) {
-        if self.is_stopping() {
-            return;
-        }
-        let now = self.core.now;
-        let window_ms = millis(window);
-        self.core.stopping = Stopping::Draining { until: now.saturating_add(window_ms) };
-        let streams = self.core.stats.streams.max(1);
-        let mut leaving = 0_u64;
-        for index in 0..self.transports.len() as u32 {
-            let Some(conn) = self.core.conn(index) else { continue };
-            if let Phase::Streaming(streaming) = &mut conn.phase {
-                let share = u128::from(window_ms) * u128::from(leaving) / u128::from(streams);
-                streaming.expires = streaming.expires.min(now + share as u64);
-                leaving += 1;
-            }
-            conn.afterwards = Afterwards::Close;
-            let idle = matches!(&conn.phase, Phase::Reading { reader, .. } if reader.stage() == Stage::Idle);
-            match conn.outbox.is_empty() {
-                true if idle => self.core.release(index),
-                // The answer on its way promised to keep the connection, but nothing was asked since.
-                false if idle => self.core.start_draining(index, Goodbye::Fin),
-                _ => self.core.rearm(index),
-            }
-        }
-        let goodbye = TimerCall::Once(Box::new(|cx| cx.shutdown()));
-        self.core.add_timer(window_ms, 0, goodbye);
-    }
-
-    fn end_everything(&mut self) {
-        for index in 0..self.transports.len() as u32 {
-            self.core.end_stream_at(index, CloseReason::Shutdown);
-        }
-        self.settle();
-        self.flush();
-        for index in 0..self.transports.len() as u32 {
-            self.core.release(index);
-        }
     }
 
     fn release(&mut self) {

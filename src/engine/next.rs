@@ -103,7 +103,7 @@ impl<N: IntoNext> IntoNext for Result<N, BoxError> {
 /// 204 is final too.
 ///
 /// Draining, shutdown and [`Sse::max_lifetime`](crate::Sse::max_lifetime) drop, so that clients find
-/// the next server. A crash looks like a drop as well, because HTTP/1.1 streams are chunked. An
+/// the next server; a [drain](crate::Handle::drain) tells each client ahead when to come back. A crash looks like a drop as well, because HTTP/1.1 streams are chunked. An
 /// HTTP/1.0 client gets no chunks and cannot tell the two endings apart: Datastar behind such a
 /// proxy takes every end for a finish.
 ///

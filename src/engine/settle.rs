@@ -9,7 +9,7 @@ use super::{
     Engine, Transport,
     calls::{Calls, Panicked, guard},
     context::Context,
-    core::{Birth, Core, Death, Remembered, Slot, Stopping},
+    core::{Birth, Core, Death, Remembered, Slot},
     fanout::LastFrames,
     next::Ending as AskedEnding,
     sse::{Alignment, FirstTick, KeepAlive, Sse},
@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{
     conn::{
-        Afterwards, Ending, Goodbye, Input, NEVER, OFF, Phase, Streaming, Subscriptions, millis,
+        Afterwards, Ending, Farewell, Goodbye, Input, NEVER, OFF, Phase, Streaming, Subscriptions,
+        millis,
     },
     error::{CloseReason, Logged},
     http::{Connection, LAST_CHUNK, StreamFraming, encode_stream_head},
@@ -75,7 +76,8 @@ impl<T: Transport> Engine<T> {
         }
         let Some(Slot::Conn(conn)) = core.slots.get_mut(index as usize) else { return };
         conn.generation = generation;
-        conn.phase = Phase::Streaming(sse.state(now, time, keep_alive, stopping));
+        let leaves = stopping.departure(now, generation);
+        conn.phase = Phase::Streaming(sse.state(now, time, keep_alive, leaves));
         core.stats.streams += 1;
         core.stats.opened += 1;
 
@@ -226,7 +228,7 @@ impl Sse {
         now: u64,
         time: SystemTime,
         default: Option<Duration>,
-        stopping: Stopping,
+        leaves: Option<u64>,
     ) -> Streaming {
         let interval_ms = self.interval_ms();
         let keep_alive = match self.keep_alive {
@@ -243,10 +245,8 @@ impl Sse {
         Streaming {
             next_tick,
             last_write: now,
-            expires: match stopping {
-                Stopping::Draining { until } => lifetime.min(until),
-                _ => lifetime,
-            },
+            expires: leaves.map_or(lifetime, |departure| lifetime.min(departure)),
+            farewell: if leaves.is_some() { Farewell::Due } else { Farewell::NotDue },
             interval_ms,
             born_s: (now / 1000) as u32,
             subscriptions: Subscriptions::None,

@@ -223,10 +223,22 @@ impl Handle {
             .push_with((socket, read_already), |(socket, bytes)| Command::Adopt(socket, bytes))
     }
 
-    /// Lets everybody leave politely: no connection is accepted any more, each stream is dropped
-    /// at its own moment within `window` so that clients do not come back all at once, answers
-    /// under way are completed. `run` returns when all have left, at the end of the window at the
-    /// latest.
+    /// Lets everybody leave politely. `run` returns when all have left, at the end of `window` at the
+    /// latest: what is left then is given up, clients that do not read included.
+    ///
+    /// - The listeners are closed. What is on its way through an accepted connection is answered, with
+    ///   `Connection: close`; idle connections are closed.
+    /// - Each stream is dropped with [`CloseReason::Shutdown`](crate::CloseReason::Shutdown) at a
+    ///   moment of its own in the window, so that its client comes back. Half a second earlier it is
+    ///   told when, by a `retry:` of its own: a second or more behind the end of the window, and
+    ///   spread as widely as the drops. So nobody asks a server that refuses, and the next one is not
+    ///   stormed; a client is without a server for about the length of the window. The wait is never
+    ///   longer than 31 s, because an `EventSource` keeps it for good, until another
+    ///   [`retry`](crate::Event::retry).
+    /// - A stream that is opened meanwhile leaves in the same manner.
+    ///
+    /// Ten seconds serve a restart. The process must not be killed earlier: give the service manager
+    /// more time than the window (systemd's `TimeoutStopSec`).
     ///
     /// Never fails: a full queue takes it nevertheless; a reactor that is gone needs no drain.
     pub fn drain(&self, window: Duration) {

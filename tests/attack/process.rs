@@ -71,6 +71,42 @@ fn a_second_sigterm_forces_the_end() {
 }
 
 #[test]
+fn sigterm_tells_each_stream_ahead_when_to_come_back() {
+    let mut testbed = Testbed::start(&["--drain-ms", "1000"]);
+    let targets = ["/idle", "/tick?ms=50", "/topic"];
+    let streams = targets.iter().cycle().take(12);
+    let mut streams: Vec<_> =
+        streams.map(|target| Client::streaming(testbed.address, target)).collect();
+    testbed.signal(Signal::Term);
+    let mut retries_ms: Vec<u64> = Vec::new();
+    for client in &mut streams {
+        let rest = client.rest();
+        let told: Vec<&str> = rest.lines().filter_map(|it| it.strip_prefix("retry: ")).collect();
+        assert_eq!(told.len(), 1, "{rest}");
+        retries_ms.push(told[0].parse().unwrap());
+    }
+    assert_eq!(testbed.exit_code(), Some(0));
+    assert!(retries_ms.iter().all(|retry| (1_000..=4_000).contains(retry)), "{retries_ms:?}");
+    retries_ms.sort_unstable();
+    retries_ms.dedup();
+    assert_eq!(retries_ms.len(), streams.len(), "each has a time of its own: {retries_ms:?}");
+}
+
+#[test]
+fn a_second_sigterm_does_not_wait_for_stuck_readers() {
+    let mut testbed = Testbed::start(&["--drain-ms", "3600000"]);
+    let stuck: Vec<_> =
+        (0..10).map(|_| Client::streaming(testbed.address, "/tick?ms=1&bytes=100000")).collect();
+    Neighbour::of(&testbed).ticks_on();
+    testbed.signal(Signal::Term);
+    wait_for("nobody listens", || TcpStream::connect(testbed.address).err());
+    assert!(testbed.is_running());
+    testbed.signal(Signal::Term);
+    assert_eq!(testbed.exit_code(), Some(0));
+    drop(stuck);
+}
+
+#[test]
 fn two_workers_share_the_port_and_drain_together() {
     let mut testbed = Testbed::with_workers(2, &["--drain-ms", "300"]);
     wait_for("both listen", || (testbed.listeners() == 2).then_some(()));

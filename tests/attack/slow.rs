@@ -3,7 +3,7 @@
 use std::{io::ErrorKind, time::Duration, time::Instant};
 
 use crate::{
-    client::{Client, PATIENCE, field},
+    client::{Client, PATIENCE, field, wait_for},
     testbed::{Neighbour, Testbed},
 };
 
@@ -46,6 +46,20 @@ fn a_connection_without_a_request_is_closed_and_streams_are_not() {
     quiet.socket().set_nonblocking(true).unwrap();
     let still_open = quiet.socket().peek(&mut [0]).unwrap_err();
     assert_eq!(still_open.kind(), ErrorKind::WouldBlock);
+}
+
+#[test]
+fn clients_that_never_read_are_left_and_a_neighbour_ticks_on() {
+    let testbed = Testbed::start(&["--stall-timeout-ms", "1000"]);
+    let mut neighbour = Neighbour::of(&testbed);
+    let stuck: Vec<_> =
+        (0..5).map(|_| Client::streaming(testbed.address, "/tick?ms=10&bytes=1000000")).collect();
+    let metrics = || Client::connect(testbed.address).get("/metrics").body;
+    wait_for("all are left", || {
+        metrics().contains("closed_total{reason=\"slow\"} 5\n").then_some(())
+    });
+    neighbour.ticks_on();
+    drop(stuck);
 }
 
 #[test]

@@ -118,8 +118,9 @@ export async function runTest(browser, { example, run, expects, flags }) {
 }
 
 /** Starts an example with these flags on a free port and resolves to its address and a way to stop it. */
-export async function start(example, flags = []) {
-  const child = spawn(path.join(examples, example), flags, { env: { ...process.env, PORT: '0' }, stdio: ['ignore', 'pipe', 'inherit'] })
+export async function start(example, flags = [], environment = {}) {
+  const env = { ...process.env, PORT: '0', ...environment }
+  const child = spawn(path.join(examples, example), flags, { env, stdio: ['ignore', 'pipe', 'inherit'] })
   const exited = new Promise((resolve) => child.once('exit', resolve).once('error', resolve))
   const stop = async () => {
     child.kill('SIGTERM')

@@ -11,6 +11,7 @@ import './compression.test.mjs'
 import './datastar.test.mjs'
 import './limits.test.mjs'
 import './security.test.mjs'
+import './drain.test.mjs'
 
 await mkdir(screenshots, { recursive: true })
 const browser = await chromium.launch({

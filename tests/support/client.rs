@@ -127,8 +127,11 @@ impl<S: Read + Write> Client<S> {
     /// The next event without its blank line; `None` behind the last one, however the stream ended.
     pub(crate) fn event(&mut self) -> Option<String> {
         loop {
-            if self.events.starts_with(b":\n") {
-                self.events.drain(..2);
+            // What is no part of an event: a comment, and the farewell of a server that drains.
+            if let Some(end) = find(&self.events, b"\n")
+                && (self.events.starts_with(b":") || self.events.starts_with(b"retry: "))
+            {
+                self.events.drain(..=end);
                 continue;
             }
             if let Some(end) = find(&self.events, b"\n\n") {
