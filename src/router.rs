@@ -39,8 +39,8 @@ pub struct Router {
 }
 
 /// The closures of one pattern.
-#[derive(Default)]
 struct Route {
+    pattern: String,
     by_method: Vec<(Method, Box<dyn Handler>)>,
 }
 
@@ -146,7 +146,7 @@ impl Router {
             if let Err(error) = self.patterns.insert(pattern, index) {
                 panic!("the route {pattern} cannot be added: {error}");
             }
-            self.routes.push(Route::default());
+            self.routes.push(Route { pattern: pattern.to_owned(), by_method: Vec::new() });
         }
         &mut self.routes[index]
     }
@@ -162,7 +162,10 @@ impl Handler for Router {
         });
         request.put_route_path(path);
         match found {
-            Some(index) => self.routes[index].handle(request, cx),
+            Some(index) => {
+                request.set_route(&self.routes[index].pattern);
+                self.routes[index].handle(request, cx)
+            }
             None => match &mut self.fallback {
                 Some(fallback) => fallback.handle(request, cx),
                 None if request.target() == "*" => Reply::no_content().into(),

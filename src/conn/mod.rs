@@ -61,6 +61,8 @@ pub(crate) struct Conn {
     pub(crate) admission: Admission,
     /// Where the engine keeps what it must remember of a compressed stream, or [`NO_CODEC`].
     pub(crate) codec: u32,
+    /// The number of the route that opened the stream, or [`NO_ROUTE`].
+    pub(crate) route: u16,
 }
 
 /// What is known about bytes that wait in the socket.
@@ -118,6 +120,7 @@ impl Conn {
             afterwards: Afterwards::ReadOn,
             admission,
             codec: NO_CODEC,
+            route: NO_ROUTE,
         }
     }
 
@@ -188,6 +191,8 @@ impl Conn {
 
 /// The stream is not compressed.
 pub(crate) const NO_CODEC: u32 = u32::MAX;
+/// No router has matched the request.
+pub(crate) const NO_ROUTE: u16 = u16::MAX;
 
 /// A [`Peer`] in 20 bytes instead of 36: flow label and scope of IPv6 are not kept.
 #[derive(Debug, Clone, Copy)]

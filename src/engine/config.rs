@@ -33,6 +33,11 @@ pub struct Config {
     pub compression: Compression,
     /// How soon the system gives up a TCP client that has vanished.
     pub tcp: Tcp,
+    /// How long a handler, updater, hook, timer or [`Handle::run`](crate::Handle::run) closure may
+    /// run before it is counted ([`Stats::slow_calls`](crate::Stats::slow_calls)) and named in a
+    /// warning, with its route and client; `None` is never. 100 ms, as Python's asyncio has it. Right
+    /// to within the tick of the kernel's clock, 1 to 10 ms; costs some 20 ns per call.
+    pub slow_call: Option<Duration>,
 }
 
 /// What is asked of the system's TCP for listeners, whose connections inherit it, and for adopted
@@ -59,7 +64,8 @@ pub struct Tcp {
     /// Linux ends by it also a connection whose client is there and acknowledges, but whose receive
     /// window has been full for so long, because it reads nothing (a stopped process, a frozen tab)
     /// or very little: measured, the window of a client with the usual buffer of 6 MB opens again
-    /// when it has read a sixteenth of that. `None` leaves such a client connected for ever.
+    /// when it has read a sixteenth of that. `None` leaves such a client to
+    /// [`Limits::stall_timeout`](crate::Limits::stall_timeout).
     pub user_timeout: Option<Duration>,
     /// Quiet time before the first probe (`SO_KEEPALIVE`, `TCP_KEEPIDLE`); `None` for no probes,
     /// then a vanished client to whom nothing is sent is never noticed. Whole seconds. 20 s.
@@ -91,6 +97,7 @@ impl Default for Config {
             hosts: Hosts::any(),
             compression: Compression::default(),
             tcp: Tcp::default(),
+            slow_call: Some(Duration::from_millis(100)),
         }
     }
 }

@@ -27,6 +27,7 @@ use super::{
     stream::StreamId,
     tags::Tags,
     topics::Topics,
+    watchdog::{Routes, Watchdog},
 };
 use crate::{
     compress::{Compressor, Encoding},
@@ -73,6 +74,8 @@ pub(crate) struct Core {
     pub(super) crowd: Crowd,
     /// How many were told to come back later; each is given another delay.
     pub(super) told_to_wait: u64,
+    pub(super) watchdog: Watchdog,
+    pub(super) routes: Routes,
     pub(super) stopping: Stopping,
     generations: u32,
 }
@@ -108,6 +111,7 @@ pub(super) struct Remembered {
     pub(super) encoding: Encoding,
     /// For a stream that may be one too many of its tag.
     pub(super) asker: Option<Asker>,
+    pub(super) route: u16,
 }
 
 /// Closures on their way in.
@@ -156,6 +160,7 @@ pub(super) enum Stopping {
 impl Core {
     pub(super) fn new(config: Config, epoch: String) -> Self {
         let mut wheel = Wheel::new();
+        let watchdog = Watchdog::new(config.slow_call);
         let compressor = Compressor::new(&config.compression);
         wheel.reserve(config.expected_connections);
         Self {
@@ -182,6 +187,8 @@ impl Core {
             tags: Tags::default(),
             crowd: Crowd::default(),
             told_to_wait: 0,
+            watchdog,
+            routes: Routes::default(),
             stopping: Stopping::No,
             generations: 0,
         }

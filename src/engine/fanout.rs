@@ -7,12 +7,13 @@ use std::{
 
 use super::{
     Engine, Transport,
-    calls::{Panicked, guard},
+    calls::Panicked,
     core::{Core, Slot, TimerCall, TopicUpdater},
     feed::Feed,
     next::Next,
     output::Output as Scratch,
     topics::Topics,
+    watchdog::Call,
 };
 use crate::{
     conn::{Conn, Ending, NO_CODEC, Output, Phase, Streaming, Subscription, millis},
@@ -189,8 +190,7 @@ impl<T: Transport> Engine<T> {
     pub(super) fn render(&mut self, topic: u32, timer: u32, mut updater: TopicUpdater) {
         self.core.stats.ticks += 1;
         self.core.scratch.begin();
-        let core = &mut self.core;
-        let next = guard("the updater of a topic", || updater(&mut Feed::new(core, topic)));
+        let next = self.core.call(Call::Topic(topic), |core| updater(&mut Feed::new(core, topic)));
         self.timers.insert(timer, TimerCall::Drive(topic, updater));
         let core = &mut self.core;
         match next {
@@ -211,7 +211,7 @@ impl<T: Transport> Engine<T> {
                 log::warn!("the updater of a topic failed: {}", Logged(&reason));
                 core.drop_guarded(error);
             }
-            Err(Panicked) => core.stats.panics += 1,
+            Err(Panicked) => {}
         }
     }
 

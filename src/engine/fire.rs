@@ -7,12 +7,13 @@ use std::{
 
 use super::{
     Engine, Transport,
-    calls::{Panicked, guard},
+    calls::Panicked,
     codec::Source,
     context::Context,
     core::{Core, Death, Slot, Stopping, Timer, TimerCall},
     next::Next,
     stream::{Stream, StreamId},
+    watchdog::Call,
 };
 use crate::{
     compress::Compressor,
@@ -254,7 +255,7 @@ impl<T: Transport> Engine<T> {
         let next = match self.timers.remove(&index) {
             Some(TimerCall::Once(call)) => {
                 core.slots.remove(index as usize);
-                guard("a timer", || call(&mut Context::new(core))).map(|()| Next::Again)
+                core.call(A_TIMER, |core| call(&mut Context::new(core))).map(|()| Next::Again)
             }
             Some(TimerCall::Drive(topic, updater)) => {
                 core.rearm_timer(index, next_deadline);
@@ -262,7 +263,7 @@ impl<T: Transport> Engine<T> {
             }
             Some(TimerCall::Repeating(mut call)) => {
                 core.rearm_timer(index, next_deadline);
-                let next = guard("a timer", || call(&mut Context::new(core)));
+                let next = core.call(A_TIMER, |core| call(&mut Context::new(core)));
                 self.timers.insert(index, TimerCall::Repeating(call));
                 next
             }
@@ -283,10 +284,7 @@ impl<T: Transport> Engine<T> {
                 self.core.drop_guarded(error);
                 self.core.end_timer(index);
             }
-            Err(Panicked) => {
-                self.core.stats.panics += 1;
-                self.core.end_timer(index);
-            }
+            Err(Panicked) => self.core.end_timer(index),
         }
     }
 }
@@ -296,17 +294,15 @@ impl Core {
     pub(super) fn lend<R>(
         &mut self,
         index: u32,
-        what: &str,
-        call: impl FnOnce(&mut Stream<'_>) -> R,
+        what: &'static str,
+        closure: impl FnOnce(&mut Stream<'_>) -> R,
     ) -> Result<R, Panicked> {
         let Some(conn) = self.conn(index) else { return Err(Panicked) };
         let id = StreamId { index, generation: conn.generation };
         self.lent = Some(index);
-        let result = guard(what, || call(&mut Stream::new(self, id)));
+        let call = Call::Stream(what, index);
+        let result = self.call(call, |core| closure(&mut Stream::new(core, id)));
         self.lent = None;
-        if result.is_err() {
-            self.stats.panics += 1;
-        }
         result
     }
 
@@ -327,6 +323,7 @@ impl Timer {
     }
 }
 
+const A_TIMER: Call = Call::Free("a timer");
 /// Timers fired in one turn: some milliseconds of ticks. Four times the share of deliveries, because
 /// ticks have a time to keep and what waits behind them has not.
 const TIMERS_PER_TURN: u32 = 512;

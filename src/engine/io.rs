@@ -14,6 +14,7 @@ use super::{
     fanout::{Frames, Written},
     handler::Response,
     sse::Sse,
+    watchdog::handler_of,
 };
 use crate::{
     conn::{
@@ -164,7 +165,11 @@ impl<T: Transport> Engine<T> {
         let peer = self.core.peer(index);
         self.request.set_peer(peer);
         let (handler, request, core) = (&mut self.handler, &mut self.request, &mut self.core);
+        let began_ms = core.watchdog.begin();
         let response = guard("a handler", || handler.handle(request, &mut Context::new(core)));
+        if let Some(took_ms) = core.watchdog.slow_since(began_ms) {
+            core.report_slow_call(handler_of(request), took_ms);
+        }
         match response {
             Ok(Response::Reply(reply)) if reply.wait_ms().is_some() => {
                 self.core.answer_busy(index, reply, Asker::of(&self.request));
@@ -206,7 +211,8 @@ impl<T: Transport> Engine<T> {
                         let counts =
                             sse.tag.is_some() && self.core.config.limits.streams_per_tag.is_some();
                         let asker = counts.then(|| Asker::of(&self.request));
-                        let request = Remembered { last_event_id, encoding, asker };
+                        let route = self.core.routes.number(self.request.route());
+                        let request = Remembered { last_event_id, encoding, asker, route };
                         self.core.births.push_back(Birth::Stream { index, sse, request });
                     }
                 }

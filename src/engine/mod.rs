@@ -49,6 +49,7 @@ mod stream;
 mod tags;
 mod topics;
 mod transport;
+mod watchdog;
 
 pub(crate) use self::transport::Transport;
 pub use self::{
@@ -66,8 +67,9 @@ pub use self::{
 use std::{collections::HashMap, fmt, io::Error as IoError};
 
 use self::{
-    calls::{Calls, guard},
+    calls::Calls,
     core::{Core, Slot, Stopping, TimerCall},
+    watchdog::Call,
 };
 use crate::{
     conn::{Goodbye, Phase},
@@ -128,6 +130,11 @@ impl<T: Transport> Engine<T> {
         self.core.compressor.set_stopwatch(stopwatch);
     }
 
+    /// Lends a clock of milliseconds, by which users' closures are timed. It is read twice per call.
+    pub(crate) fn set_call_clock(&mut self, clock_ms: fn() -> u64) {
+        self.core.watchdog.set_clock(clock_ms);
+    }
+
     /// Tells the time: milliseconds since the start, never going back, and Unix seconds for the
     /// `Date` header. A closure sees one and the same time for the whole turn.
     pub(crate) fn begin_turn(&mut self, now: u64, unix_seconds: u64) {
@@ -181,10 +188,9 @@ impl<T: Transport> Engine<T> {
 
     /// Runs a closure that came from another thread.
     pub(crate) fn run(&mut self, call: impl FnOnce(&mut Context<'_>)) {
-        let core = &mut self.core;
-        if guard("a closure given to Handle::run", || call(&mut Context::new(core))).is_err() {
-            self.core.stats.panics += 1;
-        }
+        let what = Call::Free("a closure given to Handle::run");
+        // A panic is logged and counted, and costs nothing else.
+        let _panicked = self.core.call(what, |core| call(&mut Context::new(core)));
     }
 
     /// Publishes events that another thread has encoded.

@@ -29,6 +29,7 @@ impl Stats {
             ("connections", self.connections, "Open connections"),
             ("log_bytes", self.log_bytes, "Bytes in the logs of all topics"),
             ("queue_depth", self.queue_depth, "Commands of other threads that waited"),
+            ("slowest_call_ms", self.slowest_call_ms, "The longest run of a slow closure"),
         ] {
             writeln!(out, "# HELP starwheel_{name} {help}\n# TYPE starwheel_{name} gauge")?;
             writeln!(out, "starwheel_{name} {value}")?;
@@ -58,6 +59,7 @@ impl Stats {
             ("bytes_in", self.bytes_in, "Bytes read from clients"),
             ("bytes_out", self.bytes_out, "Bytes taken by sockets"),
             ("panics", self.panics, "Panics of closures"),
+            ("slow_calls", self.slow_calls, "Runs of closures that held everybody up"),
         ] {
             writeln!(out, "# HELP starwheel_{name}_total {help}")?;
             writeln!(out, "# TYPE starwheel_{name}_total counter")?;

@@ -14,6 +14,7 @@ use super::{
     next::Ending as AskedEnding,
     sse::{Alignment, FirstTick, KeepAlive, Sse},
     stream::StreamId,
+    watchdog::Call,
 };
 use crate::{
     conn::{
@@ -76,6 +77,7 @@ impl<T: Transport> Engine<T> {
         }
         let Some(Slot::Conn(conn)) = core.slots.get_mut(index as usize) else { return };
         conn.generation = generation;
+        conn.route = request.route;
         let leaves = stopping.departure(now, generation);
         conn.phase = Phase::Streaming(sse.state(now, time, keep_alive, leaves));
         core.stats.streams += 1;
@@ -162,9 +164,8 @@ impl<T: Transport> Engine<T> {
         let core = &mut self.core;
         match hook {
             Some(hook) => {
-                if guard("on_disconnect", || hook(&mut Context::new(core), id, reason)).is_err() {
-                    core.stats.panics += 1;
-                }
+                let what = Call::Stream("on_disconnect", index);
+                let _panicked = core.call(what, |core| hook(&mut Context::new(core), id, reason));
             }
             None => core.drop_guarded(reason),
         }

@@ -78,6 +78,10 @@ pub struct Stats {
     pub bytes_out: u64,
     /// Panics of users' closures that were caught.
     pub panics: u64,
+    /// Calls of users' closures that took longer than [`Config::slow_call`](crate::Config::slow_call).
+    pub slow_calls: u64,
+    /// Gauge: how long the slowest of them took, in milliseconds.
+    pub slowest_call_ms: u64,
 }
 
 /// Counts by powers of two: [`Histogram::BOUNDS`] are the upper bounds, the last has none.

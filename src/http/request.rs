@@ -66,6 +66,8 @@ pub struct Request {
     path: Path,
     body: Vec<u8>,
     params: Params,
+    /// Empty if none has matched.
+    route: String,
     peer: Peer,
 }
 
@@ -77,6 +79,7 @@ impl Request {
             path: Path::new(),
             body: Vec::new(),
             params: Params { text: String::new(), ends: Vec::new() },
+            route: String::new(),
             peer: Peer::Unix,
         }
     }
@@ -348,6 +351,23 @@ impl Request {
         }
     }
 
+    /// The pattern of the [`Router`](crate::Router)'s route that the request has matched, such as
+    /// `/users/{id}`: a name for figures and logs that has few values, which the path has not. `None`
+    /// where no pattern was matched, as in a fallback. A layer around a router sees it after the call.
+    ///
+    /// ```
+    /// use starwheel::{Reply, Router, testing::Simulation};
+    /// let router = Router::new()
+    ///     .get("/users/{id}", |req, _cx| Reply::text(req.route().unwrap_or("none").to_owned()));
+    /// let mut simulation = Simulation::new(router);
+    /// let client = simulation.get("/users/7");
+    /// assert_eq!(simulation.answer(client).text(), "/users/{id}");
+    /// ```
+    #[must_use]
+    pub fn route(&self) -> Option<&str> {
+        (!self.route.is_empty()).then_some(&self.route)
+    }
+
     /// The path as routes are matched with: every escape decoded but `%2F` and `%25`, which stay
     /// (in upper case), so that a segment may contain a slash.
     #[cfg(test)]
@@ -373,6 +393,12 @@ impl Request {
         }
     }
 
+    /// The pattern that a router has matched.
+    pub(crate) fn set_route(&mut self, pattern: &str) {
+        self.route.clear();
+        self.route.push_str(pattern);
+    }
+
     /// A request that was just read has [`Peer::Unix`]: set it after each one.
     pub(crate) fn set_peer(&mut self, peer: Peer) {
         self.peer = peer;
@@ -385,6 +411,7 @@ impl Request {
         self.body.clear();
         self.body.shrink_to(CAPACITY_BYTES_MAX);
         self.params.clear();
+        self.route.clear();
         self.peer = Peer::Unix;
     }
 

@@ -101,6 +101,7 @@ impl Reactor {
         let (tcp, expected_connections) = (config.tcp, config.expected_connections);
         let mut engine = Engine::new(config, clock::epoch(), Box::new(handler));
         engine.set_stopwatch(clock::nanos);
+        engine.set_call_clock(clock::coarse_ms);
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         let alarm = Alarm::new(poll.registry(), ALARM)?;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use starwheel::{CloseReason, Router, Sse, StreamId};
+use starwheel::{CloseReason, Reply, Router, Sse, StreamId};
 
 use crate::{
     client::{Client, PATIENCE, get},
@@ -214,4 +214,20 @@ fn reporting(told: mpsc::Sender<CloseReason>) -> Router {
 
 fn next(reasons: &mpsc::Receiver<CloseReason>) -> CloseReason {
     reasons.recv_timeout(PATIENCE).expect("a stream ends")
+}
+
+#[test]
+fn a_closure_that_blocks_the_thread_is_counted_by_the_reactors_own_clock() {
+    let server = Server::serving(|| {
+        Router::new().get("/slow", |_req, _cx| {
+            thread::sleep(Duration::from_millis(250));
+            Reply::no_content()
+        })
+    });
+    assert_eq!(Client::connect(server.address).get("/slow").status, 204);
+    server.handle.shutdown();
+    let stats = server.ended();
+    assert_eq!(stats.slow_calls, 1);
+    // The clock is as coarse as the kernel's tick, 10 ms at most.
+    assert!(stats.slowest_call_ms >= 240, "{} ms", stats.slowest_call_ms);
 }
