@@ -268,12 +268,19 @@ fn who_is_sent_the_last_of_an_answer_late_has_the_whole_linger_time_to_read_it()
 
 #[test]
 fn a_client_that_does_not_read_buys_no_time_by_asking_for_more() {
-    let (mut simulation, client) = large_reply(&[]);
-    for _ in 0..59 {
-        simulation.advance(secs(1));
-        simulation.request(client, Method::Get, "/", &[], b"");
+    let mut simulation = serving(|_, _| Reply::text("small enough to be queued"));
+    fill_the_kernel(&mut simulation);
+    let client = simulation.connect();
+    simulation.stall(client);
+    simulation.request(client, Method::Get, "/", &[], b"");
+    simulation.turn();
+    for _ in 0..60 {
+        simulation.send(client, b"GET / HTTP/1.1\r\n");
+        simulation.advance(ms(500));
+        simulation.send(client, b"Host: a\r\n\r\n");
+        simulation.advance(ms(if simulation.stats().requests < 60 { 500 } else { 499 }));
     }
-    simulation.advance(secs(1) - ms(1));
+    assert_eq!(simulation.stats().requests, 61, "all were taken");
     assert!(simulation.is_open(client));
     simulation.advance(ms(1));
     assert!(!simulation.is_open(client));
@@ -295,6 +302,21 @@ fn a_blocked_stream_of_http_1_0_that_is_dropped_and_not_read_is_reset() {
     simulation.advance(STALL);
     assert!(!simulation.is_open(client));
     assert_eq!(simulation.server_end(client), Some(ServerEnd::Reset), "a FIN says: this was all");
+}
+
+#[test]
+fn a_blocked_stream_that_is_dropped_has_the_stall_time_for_what_is_queued() {
+    let (mut simulation, _, diary, ids) = streams();
+    let client = simulation.get("/ticks");
+    simulation.stall(client);
+    simulation.advance(secs(10));
+    simulation.run(|cx| assert!(cx.close(ids.last(), Ending::Drop)));
+    simulation.advance(STALL - ms(1));
+    simulation.resume(client);
+    simulation.turn();
+    assert_eq!(data(&simulation, client).len(), 8, "also the tick that was taken in part");
+    assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
+    assert_eq!(diary.read(), ["Dropped"]);
 }
 
 #[test]
