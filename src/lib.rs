@@ -113,7 +113,7 @@
 //! | [`Limits::chunk_overhead_bytes`] | bytes beside the body's own, else 400 | 8 KiB |
 //! | [`Limits::head_timeout`], [`body_timeout`](Limits::body_timeout) | time in total, else 408 | 10 s, 30 s |
 //! | [`Limits::idle_timeout`] | time between requests, then a close | 60 s |
-//! | [`Limits::linger_timeout`] | time to read an answer, then a reset | 30 s |
+//! | [`Limits::linger_timeout`] | time to read the last answer and close, then a reset | 30 s |
 //! | [`Limits::pipelined_bytes`] | bytes of answers before requests wait | 64 KiB |
 //! | **connections** | | |
 //! | [`Limits::connections`], [`connections_per_ip`](Limits::connections_per_ip) | open ones, else 503, 429 | no limit |
@@ -124,6 +124,7 @@
 //! | descriptors | a warning below 4,096; [`raise_descriptor_limit`] | the system's |
 //! | **streams** | | |
 //! | [`Limits::outbox_bytes`] | bytes queued for a slow client, else [`CloseReason::Slow`] | 256 KiB |
+//! | [`Limits::stall_timeout`] | time in which its socket takes no byte, for answers too, else the same | 60 s |
 //! | [`Limits::streams_per_tag`] | open ones, else 429 | no limit |
 //! | [`Config::keep_alive`] | quiet time before a comment | 15 s |
 //! | [`Sse::max_lifetime`] | age, then a drop | no limit |
@@ -131,7 +132,6 @@
 //! | [`Event::retry`] | milliseconds; 1 ms to 24 days | |
 //! | [`Compression`] | window, level, history of private streams | see there |
 //! | **topics and handles** | | |
-//! | [`Limits::stall_timeout`] | time in which a slow client takes nothing of it | 60 s |
 //! | log of a topic: [`Topic::log`], [`Topic::history`] | events, bytes of encoded events | 1,024, 1 MiB |
 //! | history of a topic without subscribers and clones | time since its last use | 1 minute |
 //! | commands waiting in a [`Handle`] | count; bytes of their events | 65,536; 16 MiB |

@@ -135,7 +135,7 @@ impl Core {
 /// A request as the culprit of a slow handler: its route, or else its path.
 #[cold]
 pub(super) fn handler_of(request: &Request) -> String {
-    let route = request.route().unwrap_or(request.path());
+    let route = request.route().unwrap_or_else(|| request.path());
     format!("the handler of {} {} for {}", request.method(), Logged(route), request.peer())
 }
 

@@ -127,9 +127,11 @@ impl<S: Read + Write> Client<S> {
     /// The next event without its blank line; `None` behind the last one, however the stream ended.
     pub(crate) fn event(&mut self) -> Option<String> {
         loop {
-            // What is no part of an event: a comment, and the farewell of a server that drains.
+            // What is no part of an event: a comment, a time to come back, and the blank line that
+            // may stand behind them.
+            let is_no_event = [&b":"[..], b"retry: ", b"\n"];
             if let Some(end) = find(&self.events, b"\n")
-                && (self.events.starts_with(b":") || self.events.starts_with(b"retry: "))
+                && is_no_event.iter().any(|beginning| self.events.starts_with(beginning))
             {
                 self.events.drain(..=end);
                 continue;
