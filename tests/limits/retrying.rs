@@ -84,7 +84,7 @@ fn one_who_does_not_read_what_comes_before_the_cut_is_left_in_the_end() {
     let client = simulation.connect();
     simulation.stall(client);
     simulation.request(client, Method::Get, "/", DATASTAR, b"");
-    simulation.advance(secs(30));
+    simulation.advance(secs(60));
     assert!(simulation.is_open(client));
     simulation.advance(secs(1));
     assert!(!simulation.is_open(client));
