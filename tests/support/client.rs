@@ -127,11 +127,14 @@ impl<S: Read + Write> Client<S> {
     /// The next event without its blank line; `None` behind the last one, however the stream ended.
     pub(crate) fn event(&mut self) -> Option<String> {
         loop {
-            // What is no part of an event: a comment, a time to come back, and the blank line that
-            // may stand behind them.
-            let is_no_event = [&b":"[..], b"retry: ", b"\n"];
+            if self.events.starts_with(b":\n") {
+                self.events.drain(..2);
+                continue;
+            }
+            // The farewell of a server that drains is a line by itself, maybe in front of an event.
             if let Some(end) = find(&self.events, b"\n")
-                && is_no_event.iter().any(|beginning| self.events.starts_with(beginning))
+                && self.events.starts_with(b"retry: ")
+                && self.events.get(end + 1) != Some(&b'\n')
             {
                 self.events.drain(..=end);
                 continue;
