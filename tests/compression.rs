@@ -304,7 +304,9 @@ fn an_event_sent_uncompressed_is_referred_to_by_none() {
         assert_eq!(other, [&page(0), OTHER, &page(1), OTHER, &page(2), SECRET, SECRET], "{coding}");
         let [one, other] = clients.map(|client| simulation.received(client));
         assert_eq!(one[before[0]..], other[before[1]..], "{coding}: secrets make no difference");
-        clients.map(|client| simulation.reset(client));
+        for client in clients {
+            simulation.reset(client);
+        }
         simulation.turn();
     }
 }

@@ -62,6 +62,11 @@ impl Experiment for Compressed {
         }
         let server = setting.server.as_ref().ok_or("--server is missing")?;
         let ways = Way::all(server)?;
+        let names = ways.each_ref().map(|way| way.name).join(" | ");
+        setting.output.print(
+            &format!("| event | subscribers | {names} |\n|---|---|---|---|---|"),
+            || json!({ "command": "compressed", "ways": names }),
+        )?;
         for &workload in &self.workloads {
             for &subscribers in &self.subscribers {
                 self.compare(&ways, workload, subscribers, setting)?;
@@ -98,10 +103,7 @@ impl Compressed {
             }
             rounds.push(results);
         }
-        for (place, way) in ways.iter().enumerate() {
-            report(way, place, workload, subscribers, &rounds, setting.output)?;
-        }
-        Ok(())
+        report(ways, workload, subscribers, &rounds, setting.output)
     }
 
     fn measure(&self, crowds: &mut [Crowd]) -> Result<Vec<Measured>> {
@@ -262,37 +264,40 @@ impl Measured {
     }
 }
 
-/// One way's figures over all rounds; the first way is what the others are compared with.
+/// One row of a Markdown table: the figures of each way over all rounds.
 fn report(
-    way: &Way,
-    place: usize,
+    ways: &[Way],
     workload: Workload,
     subscribers: usize,
     rounds: &[Vec<Measured>],
     output: Output,
 ) -> Result<()> {
-    let first = &rounds[0][place];
-    let publishes = first.cpu.len() as f64;
-    let (event_bytes, wire_bytes) =
-        (first.event_bytes as f64 / publishes, first.wire_bytes as f64 / publishes);
     let range = |of: &dyn Fn(&[Measured]) -> f64| Range::of(rounds.iter().map(|round| of(round)));
-    let cpu_us = range(&|round| round[place].cpu_us());
-    let ratio = range(&|round| round[place].cpu_us() / round[0].cpu_us());
-    let memory = first.bytes_per_stream;
-    let text = format!(
-        "{:<18} of {event_bytes:>6.0} bytes, {subscribers:>6} subscribers, {:<15} \
-         {wire_bytes:>8.0} bytes, {cpu_us} us per delivery, {ratio} of the first, {} bytes per stream",
-        workload.name(),
-        way.name,
-        memory.map_or("?".into(), |bytes| format!("{bytes:.0}")),
-    );
-    output.print(&text, || {
+    let mut row = format!("| {} | {subscribers} |", workload.name());
+    let mut json_ways = Vec::new();
+    for (place, way) in ways.iter().enumerate() {
+        let first = &rounds[0][place];
+        let wire_bytes = first.wire_bytes as f64 / first.cpu.len() as f64;
+        let cpu_us = range(&|round| round[place].cpu_us());
+        let ratio = range(&|round| round[place].cpu_us() / round[0].cpu_us());
+        row += &format!(" {wire_bytes:.0} B, {cpu_us} us");
+        match first.bytes_per_stream {
+            Some(bytes) if bytes >= 10_000.0 => row += &format!(", {:.0} KB", bytes / 1e3),
+            Some(bytes) => row += &format!(", {bytes:.0} B"),
+            None => {}
+        }
+        row += &if place == 0 { " |".into() } else { format!("; x {ratio:.2} |") };
+        json_ways.push(json!({
+            "way": way.name, "server": way.program.name, "wire_bytes_per_event": wire_bytes,
+            "cpu_us_per_delivery": cpu_us.json(), "cpu_ratio_to_first": ratio.json(),
+            "private_dirty_bytes_per_stream": first.bytes_per_stream,
+        }));
+    }
+    let event_bytes = rounds[0][0].event_bytes as f64 / rounds[0][0].cpu.len() as f64;
+    output.print(&row, || {
         json!({
             "command": "compressed", "workload": workload.name(), "subscribers": subscribers,
-            "way": way.name, "server": way.program.name, "event_bytes": event_bytes,
-            "wire_bytes_per_event": wire_bytes, "rounds": rounds.len(),
-            "cpu_us_per_delivery": cpu_us.json(), "cpu_ratio": ratio.json(),
-            "private_dirty_bytes_per_stream": memory,
+            "event_bytes": event_bytes, "rounds": rounds.len(), "ways": json_ways,
         })
     })
 }
@@ -322,7 +327,8 @@ impl Range {
 impl std::fmt::Display for Range {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let [min, median, max] = self.bounds();
-        write!(f, "{median:.2} ({min:.2} to {max:.2})")
+        let digits = f.precision().unwrap_or(1);
+        write!(f, "{median:.digits$} ({min:.digits$}-{max:.digits$})")
     }
 }
 
