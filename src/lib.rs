@@ -91,8 +91,8 @@
 //!
 //! Do not compress where a secret and text that an attacker may choose share a stream, because
 //! the length of the bytes gives the secret away (BREACH): [`Sse::compress`] switches it off for a
-//! stream, [`Context::publish_uncompressed`] for an event. Small events (a hundred bytes) gain
-//! little.
+//! stream, [`Stream::send_uncompressed`] and [`Context::publish_uncompressed`] for an event. Small
+//! events (a hundred bytes) gain little.
 //!
 //! # On a public address
 //! [`Config::hosts`] says for which names the server answers, [`OriginCheck`] refuses commands of

@@ -3,7 +3,6 @@
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import zlib from 'node:zlib'
 import { start } from './browser/harness.mjs'
 import { CODINGS, readsItsOwn, readsThePage, sameBytes, stepByStep } from './clients/story.mjs'
 import { check } from './clients/check.mjs'
@@ -11,9 +10,11 @@ import { curl, curlUndecoded, httpx, nodeFetch } from './clients/readers.mjs'
 
 const python = process.env.HTTPX_PYTHON
 const canCurl = execFileSync('curl', ['--version']).toString().match(/^Features:.*$/m)[0]
+const [undiciMajor, undiciMinor] = process.versions.undici.split('.').map(Number)
+const fetchKnowsZstd = undiciMajor > 7 || (undiciMajor === 7 && undiciMinor >= 11)
 const lacks = {
   curl: (coding) => !new RegExp({ zstd: 'zstd', br: 'brotli', gzip: 'libz' }[coding]).test(canCurl) && 'this curl cannot decode it',
-  fetch: (coding) => coding === 'zstd' && !zlib.createZstdDecompress && `Node ${process.version} cannot decode it`,
+  fetch: (coding) => coding === 'zstd' && !fetchKnowsZstd && `the fetch of Node ${process.version} cannot decode it; that of Node 24.4 can`,
   httpx: () => !python && 'HTTPX_PYTHON names no Python',
 }
 for (const coding of CODINGS) {

@@ -8,7 +8,7 @@ use std::{fmt::Write, io::Read, time::Duration};
 use decoders::decoded;
 
 use starwheel::{
-    Compress, Config, Encoding, Ending, Next, Request, Router, Sse, Topic,
+    Compress, Config, Context, Encoding, Ending, Next, Request, Router, Sse, StreamId, Topic,
     testing::{Client, EventParser, Simulation},
 };
 
@@ -236,10 +236,93 @@ fn an_uncompressed_event_is_in_nobodys_history() {
         let expected =
             [page(0), secret.into(), secret.into(), page(1), secret.into(), secret.into()];
         assert_eq!(data(&simulation, client), expected, "{coding}");
-        let body = simulation.answer(client).body;
-        let plain = body.windows(secret.len()).filter(|part| *part == secret.as_bytes()).count();
-        assert!(plain >= 2, "{coding}: it leaves as it is");
+        assert!(plain_copies(&simulation, client, secret) >= 2, "{coding}: it leaves as it is");
     }
+}
+
+/// On streams of their own and on those with topics, from updaters and from elsewhere.
+#[test]
+fn an_event_sent_uncompressed_is_referred_to_by_none() {
+    const SECRET: &str = "a token that nobody may guess from lengths";
+    const OTHER: &str = "another one, of the same number of letters";
+    let topic = Topic::new("t");
+    let subscribed = topic.clone();
+    let router = Router::new()
+        .get("/private", |_req, _cx| {
+            let mut version = 0;
+            Sse::every(SECOND, move |stream| {
+                version += 1;
+                stream.send(page(version));
+                stream.send_uncompressed(SECRET);
+                stream.send(page(version + 1));
+            })
+        })
+        .get("/shared", move |_req, _cx| Sse::new().subscribe(&subscribed));
+    let mut simulation = Simulation::new(router);
+    for coding in CODINGS {
+        let client = get(&mut simulation, "/private", coding);
+        simulation.advance(SECOND);
+        for_all_streams(&mut simulation, |cx, id| {
+            cx.send_uncompressed(id, SECRET);
+            cx.send(id, page(4));
+        });
+        let expected = [page(1), SECRET.into(), page(2), page(2), SECRET.into(), page(3)];
+        let expected = [&expected[..], &[SECRET.into(), page(4)]].concat();
+        assert_eq!(data(&simulation, client), expected, "{coding}");
+        assert_eq!(plain_copies(&simulation, client, SECRET), 3, "{coding}: all leave as they are");
+        if coding != "identity" {
+            let bytes = simulation.received(client).len();
+            assert!(bytes < page(1).len() / 2, "{coding}: {bytes} bytes, so pages are deltas");
+        }
+        simulation.reset(client);
+        simulation.turn();
+    }
+    for coding in CODINGS {
+        let clients = [(); 2].map(|()| get(&mut simulation, "/shared", coding));
+        for (version, secrets) in [(0, [SECRET, OTHER]), (1, [SECRET, OTHER]), (2, [OTHER, SECRET])]
+        {
+            simulation.run(|cx| {
+                cx.publish(&topic, page(version));
+            });
+            simulation.run(|cx| {
+                let ids: Vec<StreamId> = cx.streams().collect();
+                for (id, secret) in ids.into_iter().zip(secrets) {
+                    cx.send_uncompressed(id, secret);
+                }
+            });
+        }
+        let before = clients.map(|client| simulation.received(client).len());
+        simulation.run(|cx| {
+            cx.publish(&topic, SECRET);
+        });
+        let [one, other] = clients.map(|client| data(&simulation, client));
+        assert_eq!(
+            one,
+            [&page(0)[..], SECRET, &page(1), SECRET, &page(2), OTHER, SECRET],
+            "{coding}"
+        );
+        assert_eq!(other, [&page(0), OTHER, &page(1), OTHER, &page(2), SECRET, SECRET], "{coding}");
+        let [one, other] = clients.map(|client| simulation.received(client));
+        assert_eq!(one[before[0]..], other[before[1]..], "{coding}: secrets make no difference");
+        for client in clients {
+            simulation.reset(client);
+        }
+        simulation.turn();
+    }
+}
+
+fn for_all_streams(simulation: &mut Simulation, act: impl Fn(&mut Context<'_>, StreamId)) {
+    simulation.run(|cx| {
+        for id in cx.streams().collect::<Vec<_>>() {
+            act(cx, id);
+        }
+    });
+}
+
+/// How often a text stands in the coded bytes as it is.
+fn plain_copies(simulation: &Simulation, client: Client, text: &str) -> usize {
+    let body = simulation.answer(client).body;
+    body.windows(text.len()).filter(|part| *part == text.as_bytes()).count()
 }
 
 #[test]

@@ -204,7 +204,10 @@ impl Chaos {
         let (world, random) = (Rc::clone(&self.world), self.random.next() as usize);
         self.simulation.queue(move |cx| {
             if let Some((id, _)) = some_stream(&world.borrow(), random) {
-                cx.send(id, "private");
+                match random >> 32 & 1 {
+                    0 => cx.send(id, "private"),
+                    _ => cx.send_uncompressed(id, "private"),
+                };
             }
         });
     }

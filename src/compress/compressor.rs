@@ -144,6 +144,20 @@ impl Compressor {
         }
     }
 
+    /// Text stored on a stream with a history of its own, such that no later piece refers to it.
+    pub(crate) fn secret_private(
+        &mut self,
+        encoding: Encoding,
+        history: &mut Vec<u8>,
+        text: &[u8],
+        out: &mut Vec<u8>,
+    ) {
+        self.raw(encoding, text, out);
+        if self.codec_ref(encoding).is_some() {
+            remember(history, &[], &concealed(text), self.history_bytes);
+        }
+    }
+
     /// Bytes that decode to nothing: the keep-alive. Empty where there are none.
     pub(crate) fn idle(&self, encoding: Encoding) -> &'static [u8] {
         self.codec_ref(encoding).map_or(&[], Codec::idle)
@@ -226,6 +240,16 @@ impl Compressor {
     }
 }
 
+/// What stands for a text in the histories of later pieces, which must be texts themselves and then
+/// have nothing in common with it. The last bytes stay, because the format of brotli lets literals
+/// depend on them (our qualities make no use of that);
+/// of an event, they are line ends.
+pub(crate) fn concealed(text: &[u8]) -> Vec<u8> {
+    let mut concealed = vec![IN_NO_TEXT; text.len().saturating_sub(CONTEXT_BYTES)];
+    concealed.extend_from_slice(tail(text, CONTEXT_BYTES));
+    concealed
+}
+
 /// Appends to a history and cuts off its beginning.
 fn remember(history: &mut Vec<u8>, comment: &[u8], message: &[u8], bytes_max: usize) {
     let message = tail(message, bytes_max);
@@ -243,6 +267,10 @@ fn remember(history: &mut Vec<u8>, comment: &[u8], message: &[u8], bytes_max: us
     history.shrink_to(bytes_max);
 }
 
+/// RFC 3629, section 1: this octet never appears in UTF-8, which all events are.
+const IN_NO_TEXT: u8 = 0xff;
+/// RFC 7932, section 7.1.
+const CONTEXT_BYTES: usize = 2;
 /// RFC 8878, section 3.1.1.2: last, raw, no bytes.
 const ZSTD_EMPTY_LAST_BLOCK: &[u8] = &[1, 0, 0];
 /// RFC 7932, section 9.2: ISLAST and ISLASTEMPTY; every piece ends on a full byte.

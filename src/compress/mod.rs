@@ -17,6 +17,8 @@
 //! * A *delta* refers to the last bytes that its reader has decoded, its *history*, and to nothing
 //!   else of the reader's past. That is why one delta serves everybody who has the same history.
 //! * *raw* carries bytes without touching any other state; *idle* carries nothing.
+//! * A *secret* is raw, and in the history that deltas are made with, bytes stand for it that no
+//!   text has. So nothing refers to it, and what follows is compressed as if it were not there.
 //!
 //! Each piece ends at a byte boundary and is decoded as soon as it has arrived.
 //!
@@ -54,7 +56,7 @@ pub use compressor::CompressionCounts;
 pub use encoding::Encoding;
 pub use settings::Compression;
 
-pub(crate) use compressor::Compressor;
+pub(crate) use compressor::{Compressor, concealed};
 pub(crate) use negotiate::negotiate;
 
 /// The window that a decoder needs for a delta of these sizes, or a key (`history_bytes` is 0).

@@ -18,7 +18,8 @@ use super::Encoding;
 /// # Secrets
 /// Whoever can put text of his choice into a stream, and sees how long the compressed bytes are,
 /// can guess what else is in its history (BREACH). Keep one user's secrets out of topics, and
-/// secrets and foreign text out of the same stream, or do not compress it.
+/// secrets and foreign text out of the same stream, or do not compress it, or the secret
+/// ([`Stream::send_uncompressed`](crate::Stream::send_uncompressed)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Compression {

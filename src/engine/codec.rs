@@ -12,10 +12,10 @@ use super::{
     sse::{Compress, Sse},
 };
 use crate::{
-    compress::{Compressor, Encoding, negotiate},
+    compress::{Compressor, Encoding, concealed, negotiate},
     conn::{Ending, NO_CODEC, Phase, Streaming},
     http::{Reply, Request, Version},
-    topic::Frame,
+    topic::{Allowed, Frame},
 };
 
 /// What is remembered of a compressed stream.
@@ -50,16 +50,26 @@ impl Codec {
         }
     }
 
-    /// Compresses events of this stream alone.
-    fn private(&mut self, compressor: &mut Compressor, events: &[u8], out: &mut Vec<u8>) {
+    /// Codes events of this stream alone.
+    fn private(
+        &mut self,
+        compressor: &mut Compressor,
+        events: &[u8],
+        compression: Allowed,
+        out: &mut Vec<u8>,
+    ) {
         match &mut self.state {
-            State::Private { history } => {
-                compressor.delta_private(self.encoding, history, events, out);
-            }
+            State::Private { history } => match compression {
+                Allowed::Yes => compressor.delta_private(self.encoding, history, events, out),
+                Allowed::No => compressor.secret_private(self.encoding, history, events, out),
+            },
             State::Shared { synced, tail } => {
                 compressor.raw(self.encoding, events, out);
                 if synced.is_some() && tail.len() + events.len() <= TAIL_BYTES_MAX {
-                    tail.extend_from_slice(events);
+                    match compression {
+                        Allowed::Yes => tail.extend_from_slice(events),
+                        Allowed::No => tail.extend_from_slice(&concealed(events)),
+                    }
                 } else {
                     *synced = None;
                     *tail = Vec::new();
@@ -196,14 +206,15 @@ impl Core {
     /// Compresses the events in `source` behind what `coded` holds already.
     pub(super) fn code(&mut self, codec: u32, source: Source) {
         let Some(codec) = self.codecs.get_mut(codec as usize) else { return };
-        let events = match source {
-            Source::Scratch => self.scratch.events(),
-            Source::Aside => self.aside.events(),
+        let source = match source {
+            Source::Scratch => &self.scratch,
+            Source::Aside => &self.aside,
         };
-        if events.is_empty() {
-            return;
+        for (compression, events) in source.parts() {
+            if !events.is_empty() {
+                codec.private(&mut self.compressor, events, compression, self.coded.bytes_mut());
+            }
         }
-        codec.private(&mut self.compressor, events, self.coded.bytes_mut());
         self.coded.mark_whole();
     }
 }

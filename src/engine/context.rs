@@ -97,7 +97,13 @@ impl<'a> Context<'a> {
     /// Sends an event to a stream. False when the stream has ended, or ends now because it is
     /// [too slow](CloseReason::Slow).
     pub fn send(&mut self, id: StreamId, event: impl Encode) -> bool {
-        self.core.send(id, &event)
+        self.core.send(id, &event, Allowed::Yes)
+    }
+
+    /// The same, but the event leaves as it is also in a compressed stream, and no later event
+    /// refers to it; see [`Stream::send_uncompressed`](crate::Stream::send_uncompressed).
+    pub fn send_uncompressed(&mut self, id: StreamId, event: impl Encode) -> bool {
+        self.core.send(id, &event, Allowed::No)
     }
 
     /// Ends a stream behind what was sent to it and published on its topics so far; its

@@ -35,6 +35,7 @@ use crate::{
     error::CloseReason,
     http::{Date, Peer},
     sse::{Encode, EventBuffer},
+    topic::Allowed,
     wheel::Wheel,
 };
 
@@ -268,17 +269,17 @@ impl Core {
     }
 
     /// Encodes an event for a stream; false when the stream has ended.
-    pub(super) fn send(&mut self, id: StreamId, event: &impl Encode) -> bool {
+    pub(super) fn send(&mut self, id: StreamId, event: &impl Encode, compression: Allowed) -> bool {
         if !self.is_live(id) {
             return false;
         }
         self.stats.events += 1;
         if self.lent == Some(id.index) {
-            self.scratch.push(event);
+            self.scratch.push_with(event, compression);
             return true;
         }
         self.aside.begin();
-        self.aside.push(event);
+        self.aside.push_with(event, compression);
         let bytes_max = self.config.limits.outbox_bytes;
         let event_bytes = self.aside.events().len();
         // Only a socket that has refused bytes makes a client slow; within a turn everybody is.

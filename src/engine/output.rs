@@ -1,10 +1,14 @@
 //! The reactor's scratch buffer: events of one tick, framed in place.
 
-use std::hash::{DefaultHasher, Hasher};
+use std::{
+    hash::{DefaultHasher, Hasher},
+    ops::Range,
+};
 
 use crate::{
     http::{CHUNK_END, LAST_CHUNK, StreamFraming, chunk_header},
     sse::{Encode, EventBuffer},
+    topic::Allowed,
 };
 
 /// Events that will leave as one chunk.
@@ -17,11 +21,13 @@ pub(super) struct Output {
     buffer: EventBuffer,
     /// Where the last whole event ends. What lies behind was left by a panic half-way.
     whole_bytes: usize,
+    /// Where events are that compression must leave alone, in order; nearly always none.
+    uncompressed: Vec<Range<usize>>,
 }
 
 impl Output {
     pub(super) fn new() -> Self {
-        Self { buffer: EventBuffer::new(), whole_bytes: 0 }
+        Self { buffer: EventBuffer::new(), whole_bytes: 0, uncompressed: Vec::new() }
     }
 
     pub(super) fn begin(&mut self) {
@@ -33,13 +39,23 @@ impl Output {
         }
         bytes.extend_from_slice(&[0; GAP_BYTES]);
         self.whole_bytes = GAP_BYTES;
+        self.uncompressed.clear();
     }
 
     pub(super) fn push(&mut self, event: &impl Encode) {
+        self.push_with(event, Allowed::Yes);
+    }
+
+    /// The same for an event that may have to stay as it is.
+    pub(super) fn push_with(&mut self, event: &impl Encode, compression: Allowed) {
         // Half an event may be left of a panic that its sender has caught.
         self.buffer.truncate(self.whole_bytes);
+        let start = self.whole_bytes;
         self.buffer.push(event);
         self.whole_bytes = self.buffer.len();
+        if compression == Allowed::No {
+            self.uncompressed.push(start..self.whole_bytes);
+        }
     }
 
     /// Appends events that were encoded elsewhere.
@@ -74,6 +90,18 @@ impl Output {
         &self.buffer.as_bytes()[GAP_BYTES..self.whole_bytes]
     }
 
+    /// The same in parts, each with whether it may be compressed.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (Allowed, &[u8])> {
+        let mut at = GAP_BYTES;
+        let end = self.whole_bytes..self.whole_bytes;
+        self.uncompressed.iter().cloned().chain([end]).flat_map(move |uncompressed| {
+            let before = at..uncompressed.start;
+            at = uncompressed.end;
+            [(Allowed::Yes, before), (Allowed::No, uncompressed)]
+                .map(|(compression, range)| (compression, &self.buffer.as_bytes()[range]))
+        })
+    }
+
     /// A hash of the events behind the first `start` bytes of [`events`](Self::events), to compare
     /// one tick's output with another's.
     pub(super) fn hash_from(&self, start: usize) -> u64 {
@@ -85,6 +113,7 @@ impl Output {
     /// Forgets all events behind the first `events_bytes` bytes of [`events`](Self::events).
     pub(super) fn cut(&mut self, events_bytes: usize) {
         self.whole_bytes = self.whole_bytes.min(GAP_BYTES + events_bytes);
+        self.uncompressed.retain(|range| range.end <= self.whole_bytes);
     }
 
     /// The bytes to write: nothing when there are no events, because an empty chunk is the last.
@@ -151,9 +180,32 @@ mod tests {
         let mut output = Output::new();
         output.begin();
         output.push(&"whole");
-        let broken = std::panic::AssertUnwindSafe(|| output.push(&Broken));
+        let broken = std::panic::AssertUnwindSafe(|| output.push_with(&Broken, Allowed::No));
         assert!(std::panic::catch_unwind(broken).is_err());
+        assert_eq!(output.parts().filter(|(_, events)| !events.is_empty()).count(), 1);
         assert_eq!(output.seal(StreamFraming::UntilClose), b"data: whole\n\n");
+    }
+
+    #[test]
+    fn what_must_not_be_compressed_is_told_apart() {
+        let mut output = Output::new();
+        output.begin();
+        for (event, compression) in [("a", Allowed::Yes), ("b", Allowed::No), ("c", Allowed::No)] {
+            output.push_with(&event, compression);
+        }
+        let parts = |output: &Output| -> Vec<(Allowed, String)> {
+            let parts = output.parts().filter(|(_, events)| !events.is_empty());
+            parts
+                .map(|(compression, events)| (compression, String::from_utf8_lossy(events).into()))
+                .collect()
+        };
+        let [a, b, c] = ["a", "b", "c"].map(|text| format!("data: {text}\n\n"));
+        let all = [(Allowed::Yes, a), (Allowed::No, b), (Allowed::No, c)];
+        assert_eq!(parts(&output), all);
+        output.cut("data: a\n\ndata: b\n\n".len());
+        assert_eq!(parts(&output), all[..2]);
+        output.push(&"a");
+        assert_eq!(parts(&output)[2], all[0]);
     }
 
     #[test]

@@ -82,7 +82,8 @@ pub enum KeepAlive {
 ///
 /// A compressed stream whose history holds a secret (a token, another user's data) together with
 /// text that an attacker can choose gives the secret away by the length of its bytes (BREACH).
-/// Such streams must not be compressed.
+/// Such streams must not be compressed, or send the secret with
+/// [`Stream::send_uncompressed`](crate::Stream::send_uncompressed).
 ///
 /// ```
 /// use starwheel::{Compress, Sse};

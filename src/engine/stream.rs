@@ -7,7 +7,7 @@ use crate::{
     error::CloseReason,
     http::Peer,
     sse::Encode,
-    topic::{JoinAt, Topic},
+    topic::{Allowed, JoinAt, Topic},
 };
 
 /// Names one stream for as long as it lives, and nothing afterwards.
@@ -79,7 +79,25 @@ impl<'a> Stream<'a> {
     /// Sends an event. It is encoded at once, without allocation, and leaves together with
     /// everything else this call of the closure sends. Nothing is sent after [`Stream::close`].
     pub fn send(&mut self, event: impl Encode) {
-        self.core.send(self.id, &event);
+        self.core.send(self.id, &event, Allowed::Yes);
+    }
+
+    /// The same, but the event leaves as it is also in a compressed stream, and no later event
+    /// refers to it: for a secret on a stream that also carries text of others. The events after it
+    /// are compressed as if it had not been sent; it takes its place in the stream's
+    /// [history](crate::Compression::history_bytes), so a large one costs them some of that.
+    ///
+    /// ```
+    /// use starwheel::Sse;
+    /// use std::time::Duration;
+    /// let stream = Sse::every(Duration::from_secs(1), |stream| {
+    ///     stream.send("<article>what others wrote</article>");
+    ///     stream.send_uncompressed("<input type=hidden name=token value=0d7e95>");
+    /// });
+    /// # let _ = stream;
+    /// ```
+    pub fn send_uncompressed(&mut self, event: impl Encode) {
+        self.core.send(self.id, &event, Allowed::No);
     }
 
     /// Subscribes this stream to a topic. What has been sent to it before, such as a snapshot,

@@ -1,27 +1,60 @@
-// Compressed streams as EventSource and fetch read them, in every coding.
+// Compressed streams as EventSource and fetch read them, in every coding and every browser.
 
 import assert from 'node:assert/strict'
-import { CODINGS, readsItsOwn, readsThePage, stepByStep } from '../clients/story.mjs'
+import { CODINGS, publish, readsItsOwn, readsThePage, stepByStep } from '../clients/story.mjs'
 import { test } from './harness.mjs'
+
+const browsers = ['chromium', 'firefox']
 
 for (const coding of CODINGS) {
   for (const client of ['EventSource', 'fetch']) {
-    const story = (name, run) => test(`compression: ${client}, ${coding}: ${name}`, 'testbed', async ({ open, url }) => {
+    const story = (name, run, expects) => test(`compression: ${client}, ${coding}: ${name}`, 'testbed', async ({ open, url, answerTo, stop }) => {
       const page = await open('/')
-      await run(url, readerIn(page, client, coding), readerIn(page, client, 'identity'))
-    }, { flags: ['--encodings', coding] })
+      const reader = (coding) => readerIn(page, client, async (route) => assert.equal((await answerTo(url + route)).coding, coding))
+      await run(url, reader(coding), reader('identity'), stop)
+    }, { flags: ['--encodings', coding], browsers, expects })
     story('events arrive one by one, for late ones too', (url, open) => stepByStep(url, 'steps', open))
     story('a page joined late', (url, open, plain) => readsThePage(plain, open))
     story('a stream of its own', (url, open, plain) => readsItsOwn(plain, open))
+    story('a stream that ends', async (url, open) => {
+      const data = 'a line ü\nof many\n'.repeat(50)
+      const reader = await open(`/inject?${new URLSearchParams({ data })}`)
+      await reader.sees(1)
+      assert.equal(await reader.ends(), client === 'fetch' ? 'ended' : 'reconnects')
+      assert.equal((await reader.data())[0], data)
+      await reader.close()
+    })
+    story('a stream that is cut', async (url, open, _plain, stop) => {
+      const reader = await open('/topic?name=cut')
+      await publish(url, 'cut', 'the last words')
+      await reader.sees(1)
+      await stop()
+      assert.equal(await reader.ends(), client === 'fetch' ? 'failed' : 'reconnects')
+      assert.deepEqual(await reader.data(), ['the last words'])
+      await reader.close()
+    }, /ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_/)
   }
 }
 
-/** Opens streams in a page; each resolves once the response is there and in the coding expected. */
-const readerIn = (page, client, coding) => async (route) => {
-  const answered = page.waitForResponse((response) => response.url().endsWith(route))
-  const opened = page.evaluate(client === 'fetch' ? fetchIn : eventSourceIn, route)
-  assert.equal((await answered).headers()['content-encoding'] ?? 'identity', coding)
-  const id = await opened
+const choosing = (name, expected, options, prepare = () => {}) => test(`compression: ${name}`, 'testbed', async ({ open, url, answerTo, setPreference }) => {
+  await prepare(setPreference)
+  const page = await open('/')
+  for (const client of ['EventSource', 'fetch']) {
+    const reader = await readerIn(page, client, async (route) => assert.equal((await answerTo(url + route)).coding, expected))('/topic')
+    await publish(url, 'topic', 'hello')
+    await reader.sees(1)
+    await reader.close()
+  }
+}, options)
+choosing('a browser gets the best that it offers', 'zstd', { browsers })
+// Loopback is as good as https to Firefox; elsewhere, plain http gets nothing better than gzip from it.
+choosing('Firefox without https gets gzip', 'gzip', { browsers: ['firefox'] },
+  (setPreference) => setPreference('network.http.encoding.trustworthy_is_https', false))
+
+/** Opens streams in a page; each resolves once the response is there and `check(route)` agrees with it. */
+const readerIn = (page, client, check) => async (route) => {
+  const id = await page.evaluate(client === 'fetch' ? fetchIn : eventSourceIn, route)
+  await check(route)
   return {
     data: () => page.evaluate((id) => window.streams[id].data(), id),
     sees: (count) => page.waitForFunction(([id, count]) => window.streams[id].data().length >= count, [id, count])
@@ -29,6 +62,7 @@ const readerIn = (page, client, coding) => async (route) => {
         const seen = await page.evaluate((id) => window.streams[id].data().length, id)
         throw new Error(`${seen} of ${count} events`, { cause: error })
       }),
+    ends: () => page.evaluate((id) => window.streams[id].end, id),
     close: () => page.evaluate((id) => window.streams[id].close(), id),
   }
 }
@@ -37,15 +71,20 @@ function eventSourceIn(route) {
   return new Promise((resolve, reject) => {
     const [source, data, streams] = [new EventSource(route), [], window.streams ??= []]
     for (const type of ['message', 'datastar-patch-elements']) source.addEventListener(type, (event) => data.push(event.data))
-    const id = streams.push({ data: () => data, close: () => source.close() }) - 1
-    source.onopen = () => resolve(id)
     source.onerror = () => reject(new Error('the EventSource failed'))
+    source.onopen = () => {
+      const end = new Promise((resolve) => {
+        source.onerror = () => resolve(source.readyState === EventSource.CONNECTING ? 'reconnects' : 'gives up')
+      })
+      resolve(streams.push({ data: () => data, end, close: () => source.close() }) - 1)
+    }
   })
 }
 
 async function fetchIn(route) {
   const stop = new AbortController()
-  const response = await fetch(route, { signal: stop.signal })
+  // Without `no-store`, Firefox lets a second fetch of an address wait 20 s for the first.
+  const response = await fetch(route, { signal: stop.signal, cache: 'no-store' })
   const [data, streams] = [[], window.streams ??= []]
   const read = async () => {
     let text = ''
@@ -58,6 +97,6 @@ async function fetchIn(route) {
       }
     }
   }
-  read().catch((error) => { if (error.name !== 'AbortError') console.error(error) })
-  return streams.push({ data: () => data, close: () => stop.abort() }) - 1
+  const end = read().then(() => 'ended', () => 'failed')
+  return streams.push({ data: () => data, end, close: () => stop.abort() }) - 1
 }

@@ -20,10 +20,10 @@ export const tests = []
 /**
  * Declares a test that runs against one example.
  * `needs: 'datastar'` leaves it out where there is no Datastar client; `expects` is what its pages
- * may write to their console as an error; `flags` go to the example.
+ * may write to their console as an error; `flags` go to the example; `browsers` are those it runs in.
  */
-export const test = (name, example, run, { needs, expects, flags } = {}) =>
-  tests.push({ name, example, run, needs, expects, flags })
+export const test = (name, example, run, { needs, expects, flags, browsers = ['chromium'] } = {}) =>
+  tests.push({ name, example, run, needs, expects, flags, browsers })
 
 /** The different texts that an element shows, one after the other, until there are `count`. */
 export async function textsOf(page, selector, count) {
@@ -108,7 +108,8 @@ export async function runTest(browser, { example, run, expects, flags }) {
     }
   }
   try {
-    const outcome = await Promise.race([run({ open, shot, url: server.url }), after(TEST_TIMEOUT_MS)])
+    const { answerTo, setPreference } = context
+    const outcome = await Promise.race([run({ open, shot, answerTo, setPreference, ...server }), after(TEST_TIMEOUT_MS)])
     assert.equal(outcome, undefined)
     assert.deepEqual(complaints, [])
   } finally {

@@ -1,9 +1,9 @@
-// Drives the examples with a real browser: node run.mjs [NAME...]
-// Environment: CHROMIUM (the browser), EXAMPLES_DIR (the built examples), SCREENSHOTS_DIR,
+// Drives the examples with a real browser: node run.mjs [chromium|firefox] [NAME...]
+// Environment: CHROMIUM, FIREFOX (the browsers), EXAMPLES_DIR (the built examples), SCREENSHOTS_DIR,
 // DATASTAR_JS (the Datastar client; without it the tests that need it are skipped).
 
 import { mkdir } from 'node:fs/promises'
-import { chromium } from 'playwright-core'
+import { browsers } from './browsers.mjs'
 import { datastar, runTest, screenshots, tests } from './harness.mjs'
 import './examples.test.mjs'
 import './testbed.test.mjs'
@@ -14,14 +14,12 @@ import './security.test.mjs'
 import './drain.test.mjs'
 
 await mkdir(screenshots, { recursive: true })
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-    '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-})
 const wanted = process.argv.slice(2)
+const name = browsers[wanted[0]] ? wanted.shift() : 'chromium'
+const browser = await browsers[name]()
 let failed = 0
-for (const test of tests.filter(({ name }) => wanted.length === 0 || wanted.some((word) => name.includes(word)))) {
+const isWanted = (test) => test.browsers.includes(name) && (wanted.length === 0 || wanted.some((word) => test.name.includes(word)))
+for (const test of tests.filter(isWanted)) {
   if (test.needs === 'datastar' && !datastar) {
     console.log(`SKIP   ${test.name}: DATASTAR_JS names no Datastar client`)
     continue

@@ -19,6 +19,17 @@ pub(crate) struct Clients {
     opening: usize,
     lost: usize,
     buffer: Vec<u8>,
+    accept: Accept,
+    received_bytes: u64,
+}
+
+/// What the clients ask for, and what they see of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accept {
+    /// Streams as they are, of stamped events.
+    Stamps,
+    /// Streams in this coding, of events that are counted; the first client keeps its own.
+    Coding(&'static str),
 }
 
 /// One event as a client saw it; both times are Unix time.
@@ -53,7 +64,23 @@ impl Clients {
             opening: 0,
             lost: 0,
             buffer: vec![0; 64 * 1024],
+            accept: Accept::Stamps,
+            received_bytes: 0,
         })
+    }
+
+    pub(crate) fn accepting(self, accept: Accept) -> Self {
+        Self { accept, ..self }
+    }
+
+    /// Bytes of all responses, framing included.
+    pub(crate) fn received_bytes(&self) -> u64 {
+        self.received_bytes
+    }
+
+    /// What the first client was sent; see [`Accept::Coding`].
+    pub(crate) fn first_body(&self) -> &[u8] {
+        self.clients.first().map_or(&[], |client| client.response.body())
     }
 
     /// Streams that ended although nobody wanted it.
@@ -72,8 +99,12 @@ impl Clients {
         spacing: Duration,
         mut on_arrival: impl FnMut(Arrival),
     ) -> Result<()> {
+        let accept = match self.accept {
+            Accept::Stamps => String::new(),
+            Accept::Coding(coding) => format!("Accept-Encoding: {coding}\r\n"),
+        };
         let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n\r\n",
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n{accept}\r\n",
             self.server
         );
         let start = Instant::now();
@@ -151,7 +182,12 @@ impl Clients {
             Token(index),
             Interest::READABLE | Interest::WRITABLE,
         )?;
-        self.clients.push(Client { socket, response: Response::new(), phase: Phase::Connecting });
+        let response = match self.accept {
+            Accept::Stamps => Response::new(),
+            Accept::Coding(_) if index == 0 => Response::of_kept_chunks(),
+            Accept::Coding(_) => Response::of_chunks(),
+        };
+        self.clients.push(Client { socket, response, phase: Phase::Connecting });
         self.opening += 1;
         Ok(())
     }
@@ -176,7 +212,7 @@ impl Clients {
                 }
                 client.send(request).map_err(|error| format!("stream {index}: {error}"))?;
             }
-            client
+            self.received_bytes += client
                 .read(index, &mut self.buffer, on_arrival)
                 .map_err(|error| format!("stream {index}: {error}"))?;
             let opens = matches!(before, Phase::Connecting | Phase::Waiting);
@@ -204,12 +240,14 @@ impl Client {
         Ok(())
     }
 
+    /// Returns how many bytes there were.
     fn read(
         &mut self,
         stream: usize,
         buffer: &mut [u8],
         on_arrival: &mut impl FnMut(Arrival),
-    ) -> Result<()> {
+    ) -> Result<u64> {
+        let mut received_bytes = 0;
         while self.phase != Phase::Lost {
             match self.socket.read(buffer) {
                 Ok(0) if self.phase == Phase::Waiting => {
@@ -217,6 +255,7 @@ impl Client {
                 }
                 Ok(0) => self.phase = Phase::Lost,
                 Ok(length) => {
+                    received_bytes += length as u64;
                     let arrived_ns = unix_ns();
                     self.response
                         .feed(&buffer[..length], |sent_ns| {
@@ -230,15 +269,15 @@ impl Client {
                     };
                     // epoll raises a new edge for bytes that come after a short read.
                     if length < buffer.len() {
-                        return Ok(());
+                        break;
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => self.phase = Phase::Lost,
             }
         }
-        Ok(())
+        Ok(received_bytes)
     }
 }
 

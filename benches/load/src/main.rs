@@ -4,10 +4,12 @@
 mod audience;
 mod broadcast;
 mod clients;
+mod compressed;
 mod figures;
 mod floor;
 mod idle;
 mod options;
+mod peer;
 mod proc;
 mod publisher;
 mod pump;
@@ -17,6 +19,7 @@ mod server;
 mod tick;
 mod ticks_under_broadcast;
 mod wire;
+mod workload;
 
 use std::{io::Write, process::ExitCode};
 

@@ -7,8 +7,10 @@ use lexopt::prelude::{Long, Short, Value, ValueExt};
 use crate::{
     Experiment, Output, Result, Setting,
     broadcast::Broadcast,
+    compressed::Compressed,
     floor,
     idle::Idle,
+    peer,
     pump::Pump,
     server::{self, Cores, Program},
     tick::Tick,
@@ -26,6 +28,8 @@ pub(crate) struct Options {
 enum Command {
     Measure(Box<dyn Experiment>),
     Floor,
+    /// Serve as what compressed streams are compared with.
+    Peer,
     Help,
 }
 
@@ -78,6 +82,7 @@ impl Options {
                 println!("{}", floor::build()?.path().display());
                 return Ok(());
             }
+            Command::Peer => return peer::serve(),
             Command::Measure(experiment) => experiment,
         };
         let server = self.server.map(Program::new);
@@ -113,7 +118,9 @@ impl Command {
             "broadcast" => Self::Measure(Box::new(Broadcast::default())),
             "pump" => Self::Measure(Box::new(Pump::default())),
             "ticks-under-broadcast" => Self::Measure(Box::new(TicksUnderBroadcast::default())),
+            "compressed" => Self::Measure(Box::new(Compressed::default())),
             "floor" => Self::Floor,
+            peer::COMMAND => Self::Peer,
             "help" => Self::Help,
             other => return Err(format!("no command {other:?}; see --help").into()),
         })
@@ -131,9 +138,11 @@ Drives a server of event streams over loopback and measures it.
   starwheel-load ticks-under-broadcast
                             [--subscribers 10000] [--tickers 100] [--interval-ms 100] [--bytes 100]
                             [--seconds 10]
+  starwheel-load compressed [--subscribers 1,100,1000,10000] [--publishes 30] [--workload NAME]
   starwheel-load floor      compile the floor and print its path
+  starwheel-load peer       serve with a zstd context for each stream, on PORT
 
-All but the last also take
+All but the last two also take
   --server PATH   a program that honours PORT=0, prints `listening on http://127.0.0.1:PORT` as its
                   first line, and answers /tick?ms=..&bytes=.., /idle, /topic and POST /publish
   --floor         measure the bare epoll loop too, or alone

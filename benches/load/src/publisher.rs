@@ -33,16 +33,24 @@ impl Publisher {
         let mut requests = String::with_capacity(count * (self.padding.len() + 150));
         for _ in 0..count {
             self.last_stamp_ns = unix_ns().max(self.last_stamp_ns + 1);
-            let body = format!("{:019} {}", self.last_stamp_ns, self.padding);
-            requests += &format!(
-                "POST /publish HTTP/1.1\r\nHost: {}\r\nContent-Type: text/plain\r\n\
-                 Content-Length: {}\r\n\r\n{body}",
-                self.server,
-                body.len()
-            );
+            requests += &self.request(&format!("{:019} {}", self.last_stamp_ns, self.padding));
             receipts.expect(self.last_stamp_ns);
         }
         Ok(self.socket.write_all(requests.as_bytes())?)
+    }
+
+    /// Publishes one event with this text, which has no stamp.
+    pub(crate) fn publish_text(&mut self, text: &str) -> Result<()> {
+        Ok(self.socket.write_all(self.request(text).as_bytes())?)
+    }
+
+    fn request(&self, body: &str) -> String {
+        format!(
+            "POST /publish HTTP/1.1\r\nHost: {}\r\nContent-Type: text/plain\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            self.server,
+            body.len()
+        )
     }
 
     /// Waits for `count` answers, all of which must be good.

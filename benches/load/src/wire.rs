@@ -1,12 +1,21 @@
 //! One response of a server as it arrives in pieces: head, chunks, lines, stamped events.
 //!
-//! It knows no socket and no clock, keeps no bytes of the body, and understands of an event only
-//! what the measurements need: the send time that `data:` begins with.
+//! It knows no socket and no clock, and understands of an event only what the measurements need: the
+//! send time that `data:` begins with. Compressed events it counts by their chunks. It keeps no
+//! bytes of the body unless it is told to.
 
 /// A response that is being read. Feed it whatever arrives, in any pieces.
 pub(crate) struct Response {
     state: State,
-    events: Events,
+    body: Body,
+}
+
+/// What is looked for in the body.
+enum Body {
+    Stamps(Events),
+    Chunks,
+    /// Chunks, and all their bytes are kept.
+    Copy(Vec<u8>),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -30,7 +39,24 @@ enum State {
 
 impl Response {
     pub(crate) fn new() -> Self {
-        Self { state: State::Head(Vec::new()), events: Events::default() }
+        Self { state: State::Head(Vec::new()), body: Body::Stamps(Events::default()) }
+    }
+
+    /// A response of which each chunk is an event, with 0 as its stamp.
+    pub(crate) fn of_chunks() -> Self {
+        Self { state: State::Head(Vec::new()), body: Body::Chunks }
+    }
+
+    /// The same, and [`body`](Self::body) is all that the chunks held.
+    pub(crate) fn of_kept_chunks() -> Self {
+        Self { state: State::Head(Vec::new()), body: Body::Copy(Vec::new()) }
+    }
+
+    pub(crate) fn body(&self) -> &[u8] {
+        match &self.body {
+            Body::Copy(bytes) => bytes,
+            Body::Stamps(_) | Body::Chunks => &[],
+        }
     }
 
     /// True once the head was complete.
@@ -75,7 +101,7 @@ impl Response {
                 }
                 State::ChunkData { left } => {
                     let here = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
-                    self.events.feed(&bytes[..here], &mut on_event);
+                    self.body.feed(&bytes[..here], &mut on_event);
                     bytes = &bytes[here..];
                     *left -= here as u64;
                     if *left == 0 {
@@ -86,18 +112,37 @@ impl Response {
                     bytes = rest;
                     match first {
                         b'\r' => {}
-                        b'\n' => self.state = State::ChunkSize { size: 0, digits_over: false },
+                        b'\n' => {
+                            self.state = State::ChunkSize { size: 0, digits_over: false };
+                            self.body.end_chunk(&mut on_event);
+                        }
                         _ => return Err(WireError::Chunk),
                     }
                 }
                 State::UntilClose => {
-                    self.events.feed(bytes, &mut on_event);
+                    self.body.feed(bytes, &mut on_event);
                     return Ok(());
                 }
                 State::Ended => return Ok(()),
             }
         }
         Ok(())
+    }
+}
+
+impl Body {
+    fn feed(&mut self, bytes: &[u8], on_event: &mut impl FnMut(u64)) {
+        match self {
+            Self::Stamps(events) => events.feed(bytes, on_event),
+            Self::Chunks => {}
+            Self::Copy(kept) => kept.extend_from_slice(bytes),
+        }
+    }
+
+    fn end_chunk(&mut self, on_event: &mut impl FnMut(u64)) {
+        if !matches!(self, Self::Stamps(_)) {
+            on_event(0);
+        }
     }
 }
 
@@ -229,6 +274,21 @@ mod tests {
         let mut response = Response::new();
         response.feed(format!("{HEAD}0\r\n").as_bytes(), |_| {}).unwrap();
         assert!(response.has_ended());
+    }
+
+    #[test]
+    fn chunks_count_whatever_they_hold_and_may_be_kept() {
+        let text = [HEAD, &chunk("one"), "00000003\r\ntwo\r\n"].concat();
+        for size in 1..=text.len() {
+            let (mut response, mut events) = (Response::of_kept_chunks(), 0);
+            for piece in text.as_bytes().chunks(size) {
+                response.feed(piece, |_| events += 1).unwrap();
+            }
+            assert_eq!((events, response.body()), (2, &b"onetwo"[..]), "pieces of {size}");
+        }
+        let mut response = Response::of_chunks();
+        response.feed(text.as_bytes(), |_| {}).unwrap();
+        assert_eq!(response.body(), b"");
     }
 
     #[test]

@@ -73,13 +73,52 @@ fn private_streams_decode_to_what_was_sent() {
     told.unwrap_or_else(|error| panic!("{error}"));
 }
 
+/// Two streams that differ in nothing but their secrets differ in nothing else on the wire.
+#[test]
+fn nothing_refers_to_a_secret() {
+    let events = vec((message(), prop::option::weighted(0.4, part())), 1..10);
+    let history_bytes = prop_oneof![0_usize..60, 0_usize..40_000];
+    let mut runner = TestRunner::new(config(cases(120)));
+    let plan = (-3_i32..=19, history_bytes, events);
+    let told = runner.run(&plan, |(level, history_bytes, events)| {
+        for encoding in codings() {
+            let (texts, secrets): (Vec<Message>, Vec<_>) = events.iter().cloned().unzip();
+            let open = || PrivateStream::open(level, encoding, history_bytes);
+            let [mut one, mut other] = [open(), open()];
+            for (message, secret) in messages(&texts).iter().zip(secrets) {
+                let text = as_text(message);
+                if let Some(part) = secret {
+                    // It resembles the event behind it, so that there is something to refer to.
+                    let mut secret = as_text(&appended(|out| part.append_to(out, &text)));
+                    secret.extend_from_slice(b"\n\n");
+                    one.send_secret(&secret).map_err(TestCaseError::fail)?;
+                    let length = secret.len() - 2;
+                    secret[..length].fill(b'?');
+                    other.send_secret(&secret).map_err(TestCaseError::fail)?;
+                }
+                let sent = one.send(&text).map_err(TestCaseError::fail)?;
+                prop_assert_eq!(sent, other.send(&text).map_err(TestCaseError::fail)?);
+            }
+            one.tab.close().map_err(TestCaseError::fail)?;
+            other.tab.close().map_err(TestCaseError::fail)?;
+        }
+        Ok(())
+    });
+    told.unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Events are UTF-8; noise is not.
+fn as_text(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().map(|byte| byte & 0x7f).collect()
+}
+
 struct PrivateStream {
     topic: Topic,
     tab: Tab,
     history: Vec<u8>,
     history_bytes: usize,
-    /// Everything that was decoded.
-    output: Vec<u8>,
+    /// Everything that was decoded, as far as later events may know of it.
+    known: Vec<u8>,
 }
 
 impl PrivateStream {
@@ -87,15 +126,28 @@ impl PrivateStream {
         let settings = Compression { history_bytes, ..settings(level) };
         let mut topic = Topic::with(&settings, encoding);
         let tab = Tab::open(&mut topic, usize::MAX);
-        Self { topic, tab, history: Vec::new(), history_bytes, output: Vec::new() }
+        Self { topic, tab, history: Vec::new(), history_bytes, known: Vec::new() }
     }
 
-    fn send(&mut self, message: &[u8]) -> Result<(), String> {
+    /// Returns what went over the wire.
+    fn send(&mut self, message: &[u8]) -> Result<Vec<u8>, String> {
         let piece = self.topic.delta_private(&mut self.history, message);
-        self.output.extend_from_slice(&piece.decoded);
+        self.known.extend_from_slice(&piece.decoded);
         self.tab.take(&piece)?;
         self.tab.take(&self.topic.idle())?;
-        let expected = tail(&self.output, self.history_bytes);
+        self.check_history()?;
+        Ok(piece.bytes)
+    }
+
+    fn send_secret(&mut self, text: &[u8]) -> Result<(), String> {
+        let piece = self.topic.secret_private(&mut self.history, text);
+        self.known.extend_from_slice(&concealed(text));
+        self.tab.take(&piece)?;
+        self.check_history()
+    }
+
+    fn check_history(&self) -> Result<(), String> {
+        let expected = tail(&self.known, self.history_bytes);
         if self.history != expected || self.history.capacity() > self.history_bytes.max(8) {
             return Err("the history is not the end of the output, or too large".into());
         }
@@ -104,8 +156,8 @@ impl PrivateStream {
 
     fn send_raw(&mut self, bytes: &[u8]) -> Result<(), TestCaseError> {
         let piece: Piece = self.topic.raw(bytes);
-        self.output.extend_from_slice(bytes);
-        self.history = tail(&self.output, self.history_bytes).to_vec();
+        self.known.extend_from_slice(bytes);
+        self.history = tail(&self.known, self.history_bytes).to_vec();
         self.tab.take(&piece).map_err(TestCaseError::fail)
     }
 }

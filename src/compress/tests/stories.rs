@@ -289,6 +289,13 @@ impl Topic {
         Piece { bytes, decoded: [comment, message].concat() }
     }
 
+    pub(super) fn secret_private(&mut self, history: &mut Vec<u8>, text: &[u8]) -> Piece {
+        let bytes = appended(|out| {
+            self.compressor.secret_private(self.encoding, history, text, out);
+        });
+        Piece { bytes, decoded: text.to_vec() }
+    }
+
     pub(super) fn raw(&mut self, bytes: &[u8]) -> Piece {
         let decoded = bytes.to_vec();
         Piece { bytes: appended(|out| self.compressor.raw(self.encoding, bytes, out)), decoded }

@@ -153,7 +153,7 @@ impl Core {
         topics.hold(index, cursor);
         if let Some(topic) = gap {
             self.stats.gaps += 1;
-            self.send(id, &topic.gap());
+            self.send(id, &topic.gap(), Allowed::Yes);
         }
         if behind {
             self.mark_dirty(id.index);
