@@ -3,6 +3,7 @@
 
 mod audience;
 mod broadcast;
+mod churn;
 mod clients;
 mod figures;
 mod floor;
@@ -14,6 +15,7 @@ mod pump;
 mod receipts;
 mod schedule;
 mod server;
+mod soak;
 mod tick;
 mod ticks_under_broadcast;
 mod wire;

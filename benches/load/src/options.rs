@@ -11,6 +11,7 @@ use crate::{
     idle::Idle,
     pump::Pump,
     server::{self, Cores, Program},
+    soak::Soak,
     tick::Tick,
     ticks_under_broadcast::TicksUnderBroadcast,
 };
@@ -113,6 +114,7 @@ impl Command {
             "broadcast" => Self::Measure(Box::new(Broadcast::default())),
             "pump" => Self::Measure(Box::new(Pump::default())),
             "ticks-under-broadcast" => Self::Measure(Box::new(TicksUnderBroadcast::default())),
+            "soak" => Self::Measure(Box::new(Soak::default())),
             "floor" => Self::Floor,
             "help" => Self::Help,
             other => return Err(format!("no command {other:?}; see --help").into()),
@@ -131,6 +133,9 @@ Drives a server of event streams over loopback and measures it.
   starwheel-load ticks-under-broadcast
                             [--subscribers 10000] [--tickers 100] [--interval-ms 100] [--bytes 100]
                             [--seconds 10]
+  starwheel-load soak       [--minutes 10] [--streams 200] [--churn 200]
+                            fails when memory grows, a descriptor or an event is lost, or a stream
+                            is not closed exactly once
   starwheel-load floor      compile the floor and print its path
 
 All but the last also take
