@@ -1,5 +1,8 @@
 //! Attacks on a real server process. Each test starts its own; while one client misbehaves, a
 //! neighbour's stream has to tick on.
+//!
+//! Those that wait for the system's own time limits are ignored; `tests/run` runs them apart, all
+//! at a time: `cargo test --all-features --test attack -- --ignored --test-threads 16`.
 #![cfg(target_os = "linux")]
 
 #[path = "support/client.rs"]
@@ -7,10 +10,16 @@ mod client;
 #[path = "support/testbed.rs"]
 mod testbed;
 
+#[path = "attack/cables.rs"]
+mod cables;
 #[path = "attack/caps.rs"]
 mod caps;
 #[path = "attack/crowds.rs"]
 mod crowds;
+#[path = "attack/descriptors.rs"]
+mod descriptors;
+#[path = "attack/endings.rs"]
+mod endings;
 #[path = "attack/floods.rs"]
 mod floods;
 #[path = "attack/process.rs"]

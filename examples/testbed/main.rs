@@ -160,6 +160,9 @@ impl Options {
                 "--head-bytes" => limits.head_bytes = value.parse()?,
                 "--body-bytes" => limits.body_bytes = value.parse()?,
                 "--outbox-bytes" => limits.outbox_bytes = value.parse()?,
+                "--linger-timeout-ms" => {
+                    limits.linger_timeout = Duration::from_millis(value.parse()?);
+                }
                 "--head-timeout-ms" => limits.head_timeout = Duration::from_millis(value.parse()?),
                 "--body-timeout-ms" => limits.body_timeout = Duration::from_millis(value.parse()?),
                 "--idle-timeout-ms" => limits.idle_timeout = Duration::from_millis(value.parse()?),
@@ -217,6 +220,7 @@ testbed [--port N] [flags]: every feature of starwheel on a route of its own
   --head-bytes N         longest request head                              [16384]
   --body-bytes N         longest request body                              [1048576]
   --outbox-bytes N       most that waits for a slow client                 [262144]
+  --linger-timeout-ms N  for a reply to be read, and a refused one to go   [30000]
   --head-timeout-ms N    for a request head to arrive                      [10000]
   --body-timeout-ms N    for a request body to arrive                      [30000]
   --idle-timeout-ms N    for a connection without a request                [60000]

@@ -1,97 +1,107 @@
-//! Very many connections, and more than there are descriptors for.
+//! Very many connections, each short, broken off, or never complete.
 
-use std::{io::ErrorKind, thread, time::Duration};
+use std::thread;
+
+use socket2::{Domain, Socket, Type};
 
 use crate::{
-    client::{Client, get, wait_for},
-    testbed::{Neighbour, Signal, Testbed},
+    client::{Client, get},
+    testbed::{ALLOCATOR_BYTES, Neighbour, Testbed},
 };
 
 #[test]
-fn thousands_of_short_connections_leave_nothing_behind() {
+fn twenty_thousand_short_connections_leave_nothing_behind() {
     let testbed = Testbed::start(&[]);
     let mut neighbour = Neighbour::of(&testbed);
-    let (descriptors, bytes) = (testbed.descriptors(), testbed.resident_bytes());
-    for number in 0..3_000 {
-        let mut client = Client::connect(testbed.address);
-        match number % 3 {
-            0 => assert_eq!(client.get("/hello").status, 200),
-            1 => client.open_stream("/tick?ms=1000"),
-            _ => drop(client),
-        }
-    }
+    let visits = |count: usize| {
+        from_four_sides(count, |number| {
+            let mut client = Client::connect(testbed.address);
+            match number % 4 {
+                0 => assert_eq!(client.get("/hello").status, 200),
+                1 => client.open_stream("/tick?ms=1000"),
+                2 => client.open_stream("/topic"),
+                _ => drop(client),
+            }
+        });
+    };
+    let before = testbed.footprint();
+    visits(1_000); // Tables and pools get their size.
+    let before = testbed.warmed_up(before);
+    visits(20_000);
     neighbour.ticks_on();
-    wait_for("the descriptors are back", || (testbed.descriptors() == descriptors).then_some(()));
-    let grown = testbed.resident_bytes().saturating_sub(bytes);
-    assert!(grown < 16 << 20, "{grown} bytes");
+    testbed.is_back_at(before);
+    // Not 40 bytes for each.
+    testbed.has_grown_at_most(768 << 10, before);
 }
 
 #[test]
-fn thousands_of_aborted_connections_leave_nothing_behind() {
+fn five_thousand_aborted_connections_leave_nothing_behind() {
     let testbed = Testbed::start(&[]);
     let mut neighbour = Neighbour::of(&testbed);
-    let (descriptors, bytes) = (testbed.descriptors(), testbed.resident_bytes());
     let request = get("/tick?ms=1&bytes=10000");
-    for number in 0..3_000 {
-        let mut client = Client::connect(testbed.address);
-        // Before, in the middle of, and behind the request.
-        client.send(&request[..number % (request.len() + 1)]);
-        client.reset();
-    }
+    let visits = |count: usize| {
+        from_four_sides(count, |number| {
+            let mut client = Client::connect(testbed.address);
+            // Before, in the middle of, and behind the request.
+            client.send(&request[..number % (request.len() + 1)]);
+            client.reset();
+        });
+    };
+    let before = testbed.footprint();
+    visits(500);
+    let before = testbed.warmed_up(before);
+    visits(5_000);
     neighbour.ticks_on();
-    wait_for("the descriptors are back", || (testbed.descriptors() == descriptors).then_some(()));
-    let grown = testbed.resident_bytes().saturating_sub(bytes);
-    assert!(grown < 16 << 20, "{grown} bytes");
+    testbed.is_back_at(before);
+    testbed.has_grown_at_most(768 << 10, before);
 }
 
 #[test]
-fn without_descriptors_streams_tick_on_nothing_spins_and_accepting_comes_back() {
-    let testbed = Testbed::with_descriptors(64, &[]);
+fn half_open_connections_keep_nobody_out() {
+    let testbed = Testbed::start(&[]);
     let mut neighbour = Neighbour::of(&testbed);
-    let crowd: Vec<_> = (0..150).map(|_| Client::connect(testbed.address)).collect();
-    testbed.uses_all_descriptors(64);
-    neighbour.ticks_on();
-    assert_little_cpu(&testbed);
-    neighbour.ticks_on();
-
-    // Those that are closed make room, one by one, for those that wait.
-    let (mut waiting, mut served) = (Vec::new(), 0);
-    for mut client in crowd {
-        client.request("/hello");
-        waiting.push(client);
+    let before = testbed.footprint();
+    let half_open: Vec<Socket> = (0..2_000)
+        .map(|_| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None).unwrap();
+            let client = Client::over(socket.try_clone().unwrap().into());
+            client.cut_cable(); // The answer to the first packet is never acknowledged.
+            socket.connect(&testbed.address.into()).unwrap_err();
+            socket
+        })
+        .collect();
+    for _ in 0..10 {
+        assert_eq!(Client::connect(testbed.address).get("/hello").status, 200);
+        neighbour.ticks_on();
     }
-    for mut client in waiting.drain(..) {
-        assert_eq!(client.answer().body, "Hello, World!");
-        served += 1;
-    }
-    assert_eq!(served, 150);
-    assert_eq!(Client::connect(testbed.address).get("/hello").status, 200);
-    neighbour.ticks_on();
+    drop(half_open);
+    testbed.is_back_at(before);
 }
 
 #[test]
-fn a_drain_without_descriptors_does_not_spin() {
-    let mut testbed = Testbed::with_descriptors(32, &["--drain-ms", "60000"]);
-    let mut streams: Vec<_> =
-        (0..3).map(|_| Client::streaming(testbed.address, "/tick?ms=50")).collect();
-    let crowd: Vec<_> = (0..60).map(|_| Client::connect(testbed.address)).collect();
-    testbed.uses_all_descriptors(32);
-    testbed.signal(Signal::Term);
-    wait_for("nobody listens", || {
-        let error = std::net::TcpStream::connect(testbed.address).err()?;
-        (error.kind() == ErrorKind::ConnectionRefused).then_some(())
-    });
-    assert_little_cpu(&testbed);
-    streams[2].data();
-    testbed.signal(Signal::Term);
-    assert_eq!(testbed.exit_code(), Some(0));
-    drop(crowd);
+fn silent_connections_whose_clients_are_gone_are_given_up() {
+    let testbed = Testbed::start(&["--idle-timeout-ms", "500", "--linger-timeout-ms", "500"]);
+    let mut neighbour = Neighbour::of(&testbed);
+    let before = testbed.footprint();
+    let silent: Vec<_> = (0..500)
+        .map(|_| {
+            let client = Client::connect(testbed.address);
+            client.cut_cable(); // It will not see the FIN, and never send one.
+            client
+        })
+        .collect();
+    neighbour.ticks_on();
+    testbed.is_back_at(before);
+    testbed.has_grown_at_most(ALLOCATOR_BYTES, before);
+    drop(silent);
 }
 
-/// A ratio, so that the speed of the machine does not matter: one that spins would use 100 %.
-fn assert_little_cpu(testbed: &Testbed) {
-    let before = testbed.cpu_time();
-    thread::sleep(Duration::from_secs(2));
-    let used = testbed.cpu_time() - before;
-    assert!(used < Duration::from_millis(600), "{used:?} of 2 s");
+/// Calls `visit` with all numbers below `count`, on four threads.
+fn from_four_sides(count: usize, visit: impl Fn(usize) + Sync) {
+    thread::scope(|scope| {
+        for side in 0..4 {
+            let visit = &visit;
+            scope.spawn(move || (side..count).step_by(4).for_each(visit));
+        }
+    });
 }

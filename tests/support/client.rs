@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// One connection, and the bytes that came but were not asked for yet.
 #[derive(Debug)]
@@ -43,6 +43,14 @@ impl Client<TcpStream> {
         Self::of(socket)
     }
 
+    /// One that takes little more than `bytes` while nobody reads.
+    pub(crate) fn connect_with_buffer(address: SocketAddr, bytes: usize) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(bytes).unwrap();
+        socket.connect(&address.into()).expect("a connection");
+        Self::over(socket.into())
+    }
+
     /// A connection with an open stream on `path`.
     pub(crate) fn streaming(address: SocketAddr, path: &str) -> Self {
         let mut client = Self::connect(address);
@@ -62,6 +70,15 @@ impl Client<TcpStream> {
     /// The same, if the server has not ended the connection already.
     pub(crate) fn half_close_if_open(&mut self) {
         let _ = self.socket.shutdown(Shutdown::Write);
+    }
+
+    /// Falls silent: nothing that comes reaches the socket any more, so it acknowledges nothing,
+    /// answers no probe, and does not know that the connection has ended.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn cut_cable(&self) {
+        let drop_everything =
+            socket2::SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0);
+        SockRef::from(&self.socket).attach_filter(&[drop_everything]).unwrap();
     }
 
     /// Goes away with a reset instead of a FIN.

@@ -6,8 +6,10 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+
+use rustix::process::{self, Pid, Resource, Rlimit, getrlimit, kill_process, prlimit};
 
 use crate::client::{Client, wait_for};
 
@@ -25,6 +27,15 @@ pub(crate) enum Signal {
     Continue,
 }
 
+/// What a process holds on to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Footprint {
+    pub(crate) descriptors: usize,
+    resident_bytes: u64,
+    streams: u64,
+    connections: u64,
+}
+
 impl Testbed {
     pub(crate) fn start(flags: &[&str]) -> Self {
         Self::spawn(Command::new(program()).args(flags))
@@ -34,7 +45,7 @@ impl Testbed {
         Self::spawn(Command::new(program()).args(flags).env("WORKERS", workers.to_string()))
     }
 
-    /// One that may have no more than so many descriptors.
+    /// One that may have no more than so many descriptors from the start.
     pub(crate) fn with_descriptors(most: u32, flags: &[&str]) -> Self {
         let script = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
         Self::spawn(Command::new("sh").args(["-c", &script]).arg(program()).args(flags))
@@ -43,6 +54,8 @@ impl Testbed {
     fn spawn(command: &mut Command) -> Self {
         let process = command
             .env("PORT", "0")
+            // Printing one for each panic would take most of the time.
+            .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -58,13 +71,19 @@ impl Testbed {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let name = match signal {
-            Signal::Term => "-TERM",
-            Signal::Stop => "-STOP",
-            Signal::Continue => "-CONT",
+        let signal = match signal {
+            Signal::Term => process::Signal::TERM,
+            Signal::Stop => process::Signal::STOP,
+            Signal::Continue => process::Signal::CONT,
         };
-        let pid = self.process.id().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Limits the descriptors of the live process; what it has, it keeps.
+    pub(crate) fn may_have_descriptors(&self, most: u64) {
+        let maximum = getrlimit(Resource::Nofile).maximum; // It was inherited.
+        let limit = Rlimit { current: Some(most), maximum };
+        prlimit(Some(self.pid()), Resource::Nofile, limit).unwrap();
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
@@ -80,15 +99,18 @@ impl Testbed {
         fs::read_dir(self.proc("fd")).unwrap().count()
     }
 
-    /// Waits until it can accept no more. What it inherited may have numbers beyond the limit.
+    /// Waits until it can accept no more: all numbers below the limit are used.
     pub(crate) fn uses_all_descriptors(&self, most: usize) {
-        wait_for("all descriptors are used", || (self.descriptors() >= most).then_some(()));
+        wait_for("all descriptors are used", || {
+            let entries = fs::read_dir(self.proc("fd")).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            (names.filter(|name| name.parse::<usize>().unwrap() < most).count() == most)
+                .then_some(())
+        });
     }
 
-    pub(crate) fn resident_bytes(&self) -> u64 {
-        let status = fs::read_to_string(self.proc("status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    fn resident_bytes(&self) -> u64 {
+        self.status("VmRSS:").strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
     }
 
     /// How many sockets listen on its port.
@@ -98,13 +120,83 @@ impl Testbed {
         table.matches(&listening).count()
     }
 
+    /// A counter or gauge of `/metrics`.
+    pub(crate) fn figure(&self, name: &str) -> u64 {
+        self.figures().get(name)
+    }
+
+    fn figures(&self) -> Figures {
+        Figures(Client::connect(self.address).get("/metrics").body)
+    }
+
+    /// What it holds on to at the moment. To be asked for while nobody is just leaving.
+    pub(crate) fn footprint(&self) -> Footprint {
+        let (descriptors, resident_bytes) = (self.descriptors(), self.resident_bytes());
+        let figures = self.figures();
+        let (streams, connections) = (figures.get("streams"), figures.get("connections"));
+        Footprint { descriptors, resident_bytes, streams, connections }
+    }
+
+    /// Waits until everything but memory is as it was, and every stream that ended was closed once.
+    pub(crate) fn is_back_at(&self, before: Footprint) {
+        wait_for("the descriptors are back", || {
+            (self.descriptors() == before.descriptors).then_some(())
+        });
+        let figures = wait_for("the connections are back", || {
+            Some(self.figures()).filter(|figures| figures.get("connections") == before.connections)
+        });
+        assert_eq!(figures.get("streams"), before.streams);
+        let opened = figures.get("streams_opened_total");
+        let closed = figures.get("streams_closed_total");
+        assert_eq!(opened, closed + before.streams, "exactly one close for each stream");
+    }
+
+    /// What it holds on to once what came meanwhile is gone, for a look at its memory from here on.
+    pub(crate) fn warmed_up(&self, before: Footprint) -> Footprint {
+        self.is_back_at(before);
+        Footprint { resident_bytes: self.resident_bytes(), ..before }
+    }
+
+    pub(crate) fn has_grown_at_most(&self, bytes: u64, before: Footprint) {
+        let grown = self.resident_bytes().saturating_sub(before.resident_bytes);
+        assert!(grown <= bytes, "it has grown by {grown} bytes, and may by {bytes}");
+    }
+
+    /// It sleeps between the ticks of the neighbour, and uses little time. A machine that is busy
+    /// with other things makes neither untrue.
+    pub(crate) fn does_not_spin(&self, neighbour: &mut Neighbour) {
+        let ticks = 100;
+        neighbour.ticks_on(); // Ticks from before now would tell nothing.
+        let (sleeps_before, cpu_before, start) = (self.sleeps(), self.cpu_time(), Instant::now());
+        for _ in 0..ticks {
+            neighbour.tick();
+        }
+        let (sleeps, cpu) = (self.sleeps() - sleeps_before, self.cpu_time() - cpu_before);
+        let wall = start.elapsed();
+        // One that spins never waits, even if the machine runs it for moments only.
+        assert!(sleeps >= ticks / 10, "it slept {sleeps} times in {ticks} ticks");
+        assert!(cpu * 100 < wall * 15, "it used {cpu:?} of {wall:?}");
+    }
+
+    /// How often its thread has waited for something.
+    fn sleeps(&self) -> u64 {
+        self.status("voluntary_ctxt_switches:").parse().unwrap()
+    }
+
     /// User and system time so far.
-    pub(crate) fn cpu_time(&self) -> Duration {
-        let stat = fs::read_to_string(self.proc("stat")).unwrap();
-        // Behind the name, which may contain anything but ends with the last parenthesis.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        let ticks = |at: usize| fields[at].parse::<u64>().unwrap();
-        Duration::from_millis((ticks(11) + ticks(12)) * 1000 / CLOCK_TICKS_PER_SECOND)
+    fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(self.proc("schedstat")).unwrap();
+        Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
+    }
+
+    fn status(&self, name: &str) -> String {
+        let status = fs::read_to_string(self.proc("status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().trim().to_owned()
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.process)
     }
 
     fn proc(&self, file: &str) -> PathBuf {
@@ -116,6 +208,19 @@ impl Drop for Testbed {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// The text of `/metrics`.
+struct Figures(String);
+
+impl Figures {
+    /// One with labels is summed up over them, unless `name` has its label.
+    fn get(&self, name: &str) -> u64 {
+        let figures = self.0.lines().filter_map(|line| line.strip_prefix("starwheel_"));
+        let values = figures.filter_map(|figure| figure.strip_prefix(name));
+        let values = values.filter(|rest| rest.starts_with(['{', ' ']));
+        values.map(|rest| rest.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
 }
 
@@ -159,5 +264,5 @@ fn program() -> PathBuf {
     path
 }
 
-/// As Linux tells it to programs, whatever it uses inside.
-const CLOCK_TICKS_PER_SECOND: u64 = 100;
+/// What an allocator may keep for itself, and first uses of code and tables may cost.
+pub(crate) const ALLOCATOR_BYTES: u64 = 4 << 20;

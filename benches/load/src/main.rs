@@ -3,6 +3,7 @@
 
 mod audience;
 mod broadcast;
+mod churn;
 mod clients;
 mod compressed;
 mod figures;
@@ -16,6 +17,7 @@ mod pump;
 mod receipts;
 mod schedule;
 mod server;
+mod soak;
 mod tick;
 mod ticks_under_broadcast;
 mod wire;

@@ -13,6 +13,7 @@ use crate::{
     peer,
     pump::Pump,
     server::{self, Cores, Program},
+    soak::Soak,
     tick::Tick,
     ticks_under_broadcast::TicksUnderBroadcast,
 };
@@ -119,6 +120,7 @@ impl Command {
             "pump" => Self::Measure(Box::new(Pump::default())),
             "ticks-under-broadcast" => Self::Measure(Box::new(TicksUnderBroadcast::default())),
             "compressed" => Self::Measure(Box::new(Compressed::default())),
+            "soak" => Self::Measure(Box::new(Soak::default())),
             "floor" => Self::Floor,
             peer::COMMAND => Self::Peer,
             "help" => Self::Help,
@@ -139,6 +141,9 @@ Drives a server of event streams over loopback and measures it.
                             [--subscribers 10000] [--tickers 100] [--interval-ms 100] [--bytes 100]
                             [--seconds 10]
   starwheel-load compressed [--subscribers 1,100,1000,10000] [--publishes 30] [--workload NAME]
+  starwheel-load soak       [--minutes 10] [--streams 200] [--churn 200]
+                            fails when memory grows, a descriptor or an event is lost, or a stream
+                            is not closed exactly once
   starwheel-load floor      compile the floor and print its path
   starwheel-load peer       serve with a zstd context for each stream, on PORT
 

@@ -17,6 +17,11 @@ pub(crate) fn cpu_ns(pid: u32) -> Result<u64> {
     Ok(sum)
 }
 
+/// How many descriptors the process has open.
+pub(crate) fn descriptors(pid: u32) -> Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
 /// Bytes of a process's memory, from `smaps_rollup`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Memory {

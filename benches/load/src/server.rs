@@ -68,6 +68,10 @@ impl Server {
         proc::Memory::of(self.child.id()).map_err(|error| self.explain(error))
     }
 
+    pub(crate) fn descriptors(&self) -> Result<usize> {
+        proc::descriptors(self.child.id()).map_err(|error| self.explain(error))
+    }
+
     fn explain(&self, error: Box<dyn Error>) -> Box<dyn Error> {
         format!("the server (process {}) is gone: {error}", self.child.id()).into()
     }
