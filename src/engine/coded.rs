@@ -8,9 +8,10 @@ use std::{
 
 use super::{
     Engine, Transport,
+    batch::{Batch, FRAMES_PER_WRITE, Frames, Given},
     codec::Codec,
     core::{Core, Slot},
-    fanout::{Batch, FRAMES_PER_WRITE, Frames, Given, Written},
+    fanout::Written,
     topics::Topics,
 };
 use crate::{

@@ -25,6 +25,7 @@
 
 mod admission;
 mod asker;
+mod batch;
 mod busy;
 mod calls;
 mod codec;
@@ -36,6 +37,7 @@ mod drain;
 mod fanout;
 mod feed;
 mod fire;
+mod flush;
 mod handler;
 mod io;
 mod next;
