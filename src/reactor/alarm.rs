@@ -64,8 +64,11 @@ mod linux {
             self.set_to_ms = None;
         }
 
-        /// The timeout that the poll itself needs in order to keep the alarm: none.
-        pub(in super::super) fn poll_timeout(_left: Duration) -> Option<Duration> {
+        /// The timeout that the poll itself needs in order to keep the alarm: none, and no look at
+        /// the clock to find one.
+        pub(in super::super) fn poll_timeout(
+            _left: impl FnOnce() -> Option<Duration>,
+        ) -> Option<Duration> {
             None
         }
     }
@@ -94,8 +97,10 @@ mod portable {
 
         pub(in super::super) fn rang(&mut self) {}
 
-        pub(in super::super) fn poll_timeout(left: Duration) -> Option<Duration> {
-            Some(left)
+        pub(in super::super) fn poll_timeout(
+            left: impl FnOnce() -> Option<Duration>,
+        ) -> Option<Duration> {
+            left()
         }
     }
 }

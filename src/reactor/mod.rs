@@ -231,11 +231,9 @@ impl Reactor {
         if self.is_stopped() {
             return Ok(());
         }
-        let left = self.next_deadline();
-        let timeout = match left {
-            Some(Duration::ZERO) => Some(Duration::ZERO),
-            Some(left) => shorter(timeout, Alarm::poll_timeout(left)),
-            None => timeout,
+        let timeout = match self.has_work() {
+            true => Some(Duration::ZERO),
+            false => shorter(timeout, Alarm::poll_timeout(|| self.next_deadline())),
         };
         if let Err(error) = self.poll.poll(&mut self.events, timeout)
             && error.kind() != io::ErrorKind::Interrupted
@@ -261,7 +259,7 @@ impl Reactor {
             self.shared.close();
             return Ok(());
         }
-        self.prepare_sleep()
+        self.prepare_sleep(now_ms)
     }
 
     /// How long the next turn may wait at most: zero if it has work to do already, `None` if only
@@ -274,11 +272,16 @@ impl Reactor {
         if self.is_stopped() {
             return None;
         }
-        let accepts_more = |acceptor: &Acceptor| acceptor.more && acceptor.again_ms.is_none();
-        if self.busy || self.acceptors.iter().any(accepts_more) {
+        if self.has_work() {
             return Some(Duration::ZERO);
         }
         self.next_deadline_ms().map(|deadline_ms| self.clock.until(deadline_ms))
+    }
+
+    /// True if there is something to do already, whatever the time.
+    fn has_work(&self) -> bool {
+        let accepts_more = |acceptor: &Acceptor| acceptor.more && acceptor.again_ms.is_none();
+        self.busy || self.engine.has_pending() || self.acceptors.iter().any(accepts_more)
     }
 
     fn next_deadline_ms(&self) -> Option<u64> {
@@ -378,8 +381,7 @@ impl Reactor {
     }
 
     /// Copies the figures for other threads, now and then while busy, and before a long sleep.
-    fn publish_stats(&mut self) {
-        let now_ms = self.clock.now_ms();
+    fn publish_stats(&mut self, now_ms: u64) {
         let sleeps = self.engine.next_deadline().is_none_or(|next| next > now_ms + STATS_AGE_MS);
         if sleeps || now_ms >= self.stats_copied_ms + STATS_AGE_MS {
             self.stats_copied_ms = now_ms;
@@ -389,8 +391,8 @@ impl Reactor {
 
     /// Sets the alarm and tells other threads that they have to wake us from now on. Done at the
     /// end of a turn, not at the start of the next, so that somebody else may watch `as_fd`.
-    fn prepare_sleep(&mut self) -> io::Result<()> {
-        self.publish_stats();
+    fn prepare_sleep(&mut self, now_ms: u64) -> io::Result<()> {
+        self.publish_stats(now_ms);
         if self.shared.fall_asleep() {
             self.busy = true;
         }
