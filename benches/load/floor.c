@@ -6,6 +6,7 @@
  *   GET /idle                  the head, then silence
  *   GET /topic                 the head, then what is published
  *   POST /publish              the body becomes an event for everybody on /topic
+ *   GET /hello                 13 bytes, and the connection is kept
  * and nothing else. It is no server to use: a GET must arrive in one piece, while a publish
  * is on its way nobody else may send, a client that does not read is dropped, nothing has a time limit.
  *
@@ -40,20 +41,20 @@ enum {
     STAMP_DIGITS = 19,
 };
 
-enum { FREE, IDLE, TICKING, DOOMED, SUBSCRIBED };
+enum { FREE, IDLE, TICKING, SUBSCRIBED };
 
 struct stream {              /* 16 bytes, indexed by descriptor */
-    uint64_t deadline_ns;    /* of a subscriber: its place among them */
-    int32_t next;
-    uint8_t kind;
-    uint8_t state;
+    uint64_t deadline_ns : 56;   /* two years; of a subscriber: its place among them */
+    uint64_t kind : 4;
+    uint64_t state : 4;
+    int32_t previous, next;
 };
 
 struct kind {
     uint64_t interval_ns;
     unsigned bytes;
     int32_t head, tail;
-    char *chunk;             /* one whole chunk with room for the stamp */
+    char *chunk;             /* one whole chunk with room for the stamp; the head stands before it */
     size_t chunk_length;
     char *stamp;
 };
@@ -99,13 +100,18 @@ static int send_all(int fd, const char *bytes, size_t length) {
     return send(fd, bytes, length, MSG_NOSIGNAL) == (ssize_t)length;
 }
 
-/* A descriptor that still stands in a queue may not be reused: it is closed when its turn comes. */
+static void take_out(int fd) {
+    struct stream *stream = &streams[fd];
+    struct kind *kind = &kinds[stream->kind];
+    if (stream->previous == NOBODY) kind->head = stream->next;
+    else streams[stream->previous].next = stream->next;
+    if (stream->next == NOBODY) kind->tail = stream->previous;
+    else streams[stream->next].previous = stream->previous;
+}
+
 static void drop_stream(int fd) {
     struct stream *stream = &streams[fd];
-    if (stream->state == TICKING || stream->state == DOOMED) {
-        stream->state = DOOMED;
-        return;
-    }
+    if (stream->state == TICKING) take_out(fd);
     if (stream->state == SUBSCRIBED) {
         int last = subscribers[--subscribers_length];
         subscribers[stream->deadline_ns] = last;
@@ -117,6 +123,7 @@ static void drop_stream(int fd) {
 
 static void enqueue(struct kind *kind, int fd, uint64_t deadline_ns) {
     streams[fd].deadline_ns = deadline_ns;
+    streams[fd].previous = kind->tail;
     streams[fd].next = NOBODY;
     if (kind->head == NOBODY) kind->head = fd;
     else streams[kind->tail].next = fd;
@@ -133,8 +140,10 @@ static struct kind *find_kind(unsigned ms, unsigned bytes) {
     if (kinds_length == KINDS_MAX) return NULL;
 
     struct kind *kind = &kinds[kinds_length];
-    kind->chunk = malloc(bytes + 32);
-    if (!kind->chunk) return NULL;
+    char *head = malloc(sizeof HEAD + bytes + 32);
+    if (!head) return NULL;
+    memcpy(head, HEAD, sizeof HEAD - 1);
+    kind->chunk = head + sizeof HEAD - 1;
     kinds_length++;
     kind->interval_ns = ms * 1000000ull;
     kind->bytes = bytes;
@@ -157,6 +166,11 @@ static unsigned parameter(const char *name, unsigned otherwise) {
 }
 
 static void start_stream(int fd) {
+    if (strncmp(request, "GET /hello", 10) == 0) {
+        static const char hello[] = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, World!";
+        if (!send_all(fd, hello, sizeof hello - 1)) drop_stream(fd);
+        return;
+    }
     if (strncmp(request, "GET /idle", 9) == 0) {
         streams[fd].state = IDLE;
         if (!send_all(fd, HEAD, sizeof HEAD - 1)) drop_stream(fd);
@@ -179,12 +193,13 @@ static void start_stream(int fd) {
         return;
     }
     stamp_event(kind);
-    if (!send_all(fd, HEAD, sizeof HEAD - 1) || !send_all(fd, kind->chunk, kind->chunk_length)) {
+    const size_t head_length = sizeof HEAD - 1;
+    if (!send_all(fd, kind->chunk - head_length, head_length + kind->chunk_length)) {
         drop_stream(fd);
         return;
     }
     streams[fd].state = TICKING;
-    streams[fd].kind = (uint8_t)(kind - kinds);
+    streams[fd].kind = (uint64_t)(kind - kinds);
     enqueue(kind, fd, now_ns() + kind->interval_ns);
 }
 
@@ -266,19 +281,15 @@ static void read_from(int fd) {
 static void fire(struct kind *kind, uint64_t now) {
     while (kind->head != NOBODY && streams[kind->head].deadline_ns <= now) {
         int fd = kind->head;
-        struct stream *stream = &streams[fd];
-        kind->head = stream->next;
-        if (stream->state == TICKING) {
-            stamp_event(kind);
-            if (send_all(fd, kind->chunk, kind->chunk_length)) {
-                /* Never due again in this turn: after a pause come two events, not a storm. */
-                uint64_t next = stream->deadline_ns + kind->interval_ns;
-                enqueue(kind, fd, next <= now ? now + 1 : next);
-                continue;
-            }
+        stamp_event(kind);
+        if (!send_all(fd, kind->chunk, kind->chunk_length)) {
+            drop_stream(fd);
+            continue;
         }
-        stream->state = FREE;
-        close(fd);
+        /* Never due again in this turn: after a pause come two events, not a storm. */
+        uint64_t next = streams[fd].deadline_ns + kind->interval_ns;
+        take_out(fd);
+        enqueue(kind, fd, next <= now ? now + 1 : next);
     }
 }
 

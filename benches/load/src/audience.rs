@@ -10,7 +10,7 @@ use crate::{
     server::{Cores, Program, Server},
 };
 
-pub(crate) struct Audience {
+pub struct Audience {
     server: Server,
     clients: Clients,
     publisher: Publisher,
@@ -19,12 +19,7 @@ pub(crate) struct Audience {
 
 impl Audience {
     /// Starts the server and opens `streams` streams on `/topic`.
-    pub(crate) fn gather(
-        program: &Program,
-        cores: Cores,
-        streams: usize,
-        bytes: usize,
-    ) -> Result<Self> {
+    pub fn gather(program: &Program, cores: Cores, streams: usize, bytes: usize) -> Result<Self> {
         let server = Server::start(program, cores)?;
         let mut clients = Clients::new(server.address())?;
         clients.open(streams, "/topic", Duration::ZERO, |_| {})?;
@@ -39,7 +34,7 @@ impl Audience {
 
     /// Publishes `count` events in one write, waits until everybody has got them, and tells how
     /// long each delivery took, in nanoseconds.
-    pub(crate) fn publish(&mut self, count: usize) -> Result<Vec<u64>> {
+    pub fn publish(&mut self, count: usize) -> Result<Vec<u64>> {
         self.publisher.publish(count, &mut self.receipts)?;
         let mut delays_ns = Vec::with_capacity(self.receipts.missing());
         self.clients.run_while(Instant::now() + DELIVERY_TIMEOUT, |arrival| {
@@ -53,7 +48,7 @@ impl Audience {
 
     /// The server's time on a CPU, once it has gone to sleep: the kernel does not count the
     /// present slice of a thread that runs. Whatever arrives meanwhile has not been published.
-    pub(crate) fn cpu_ns(&mut self) -> Result<u64> {
+    pub fn cpu_ns(&mut self) -> Result<u64> {
         self.clients.run_until(Instant::now() + FALL_ASLEEP, |arrival| {
             self.receipts.enter(arrival);
         })?;
@@ -66,4 +61,4 @@ const WARM_UP_PUBLISHES: usize = 3;
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(20);
 const FALL_ASLEEP: Duration = Duration::from_millis(3);
 /// What the floor takes.
-pub(crate) const EVENT_BYTES_MAX: usize = 100_000;
+pub const EVENT_BYTES_MAX: usize = 100_000;

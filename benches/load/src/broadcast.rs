@@ -9,15 +9,15 @@ use serde_json::json;
 use crate::{
     Experiment, Result, Setting,
     audience::{Audience, EVENT_BYTES_MAX},
-    figures::{Ratios, new_histogram, quantiles_head, quantiles_json, quantiles_row},
-    server::Program,
+    figures::{Figures, Ratios, new_histogram, quantiles_head, quantiles_json, quantiles_row},
+    server::{Cores, Program},
 };
 
 #[derive(Debug, Clone)]
-pub(crate) struct Broadcast {
-    streams: usize,
-    bytes: usize,
-    publishes: usize,
+pub struct Broadcast {
+    pub streams: usize,
+    pub bytes: usize,
+    pub publishes: usize,
 }
 
 impl Default for Broadcast {
@@ -39,6 +39,18 @@ impl Experiment for Broadcast {
 
     fn streams(&self) -> usize {
         self.streams
+    }
+
+    fn figures(&self, program: &Program, cores: Cores) -> Result<Figures> {
+        let mut audience = Audience::gather(program, cores, self.streams, self.bytes)?;
+        let results = self.measure(std::slice::from_mut(&mut audience))?;
+        Ok(results[0].figures(self))
+    }
+
+    fn figures_beside(&self, floor: &Program, program: &Program, cores: Cores) -> Result<Figures> {
+        let gather = |program| Audience::gather(program, cores, self.streams, self.bytes);
+        let results = self.measure(&mut [gather(floor)?, gather(program)?])?;
+        Ok(results[1].figures(self).beside(results[0].cpu.mean()))
     }
 
     /// Programs whose streams can all be open at a time take turns event by event, the others
@@ -70,7 +82,7 @@ impl Experiment for Broadcast {
                 }
             }
             for (program, measured) in programs.iter().zip(&results) {
-                measured.report(self, round, program, setting)?;
+                measured.figures(self).report(round, program, setting.output)?;
             }
             if let [floor, server] = &results[..] {
                 let of_medians = |of: fn(&Measured) -> &Histogram<u64>| {
@@ -133,17 +145,10 @@ impl Measured {
         })
     }
 
-    fn report(
-        &self,
-        broadcast: &Broadcast,
-        round: usize,
-        program: &Program,
-        setting: &Setting,
-    ) -> Result<()> {
+    fn figures(&self, broadcast: &Broadcast) -> Figures {
         let mut text = format!(
-            "round {round}, {}: {broadcast}\n  every stream got every event once and in order\n  \
+            "{broadcast}\n  every stream got every event once and in order\n  \
              CPU       {:.2} us per delivery\n  us        {}\n",
-            program.name,
             self.cpu.mean() / 1e3,
             quantiles_head(),
         );
@@ -152,17 +157,14 @@ impl Measured {
         {
             text += &format!("  {name:<10}{}\n", quantiles_row(of_publishes));
         }
-        setting.output.print(&text, || {
-            json!({
-                "command": "broadcast", "server": program.name, "round": round,
-                "streams": broadcast.streams, "bytes": broadcast.bytes,
-                "publishes": broadcast.publishes,
-                "server_cpu_ns_per_delivery": self.cpu.mean(),
-                "server_cpu_us_per_delivery": quantiles_json(&self.cpu),
-                "first_us": quantiles_json(&self.first),
-                "half_us": quantiles_json(&self.half),
-                "last_us": quantiles_json(&self.last),
-            })
-        })
+        let json = json!({
+            "streams": broadcast.streams, "bytes": broadcast.bytes,
+            "publishes": broadcast.publishes,
+            "cpu_us": quantiles_json(&self.cpu),
+            "first_us": quantiles_json(&self.first),
+            "half_us": quantiles_json(&self.half),
+            "last_us": quantiles_json(&self.last),
+        });
+        Figures { command: "broadcast", cpu_ns: self.cpu.mean(), text, json }
     }
 }

@@ -11,27 +11,27 @@ use crate::{Result, server::Program};
 
 /// The kinds of floor, of one executable.
 #[derive(Debug, Clone)]
-pub(crate) struct Floor {
+pub struct Floor {
     path: PathBuf,
 }
 
 impl Floor {
     /// A send per event, and deadlines to the nanosecond.
-    pub(crate) fn plain(&self) -> Program {
+    pub fn plain(&self) -> Program {
         self.program("floor", None)
     }
 
     /// Deadlines are whole milliseconds.
-    pub(crate) fn whole_ms(&self) -> Program {
+    pub fn whole_ms(&self) -> Program {
         self.program("floor --ms", Some("--ms"))
     }
 
     /// What is published in one turn leaves in one send per subscriber.
-    pub(crate) fn batch(&self) -> Program {
+    pub fn batch(&self) -> Program {
         self.program("floor --batch", Some("--batch"))
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
@@ -41,7 +41,7 @@ impl Floor {
 }
 
 /// Compiles `floor.c` with the C compiler (`CC`, else `cc`) next to this program.
-pub(crate) fn build() -> Result<Floor> {
+pub fn build() -> Result<Floor> {
     let path = env::current_exe()?.with_file_name("starwheel-floor");
     let compiler = env::var("CC").unwrap_or_else(|_| "cc".into());
     let mut child = Command::new(&compiler)

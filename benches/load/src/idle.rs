@@ -6,21 +6,24 @@ use lexopt::prelude::ValueExt;
 use serde_json::json;
 
 use crate::{
-    Experiment, Output, Result, Setting,
+    Experiment, Result, Setting,
     clients::Clients,
+    figures::Figures,
     proc::{KernelMemory, Memory},
     server::{Cores, Program, Server},
 };
 
 #[derive(Debug, Clone)]
-pub(crate) struct Idle {
-    streams: usize,
-    warm_up: usize,
+pub struct Idle {
+    pub streams: usize,
+    pub warm_up: usize,
+    /// `/idle`, or a stream with an updater that has nothing to do: `/tick?ms=86400000`.
+    pub path: String,
 }
 
 impl Default for Idle {
     fn default() -> Self {
-        Self { streams: 10_000, warm_up: 1000 }
+        Self { streams: 10_000, warm_up: 1000, path: "/idle".into() }
     }
 }
 
@@ -29,6 +32,7 @@ impl Experiment for Idle {
         match option {
             "streams" => self.streams = parser.value()?.parse()?,
             "warm-up" => self.warm_up = parser.value()?.parse()?,
+            "path" => self.path = parser.value()?.string()?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -38,34 +42,22 @@ impl Experiment for Idle {
         self.streams.saturating_add(self.warm_up)
     }
 
-    fn run(&self, setting: &Setting) -> Result<()> {
+    /// Opens a first batch and keeps it, so that pages touched once (code, tables, the first
+    /// buffers) are paid; then measures what the streams after it add.
+    fn figures(&self, program: &Program, cores: Cores) -> Result<Figures> {
         if self.streams == 0 {
             return Err("streams must not be 0".into());
         }
-        let floor = setting.floor.as_ref().map(|floor| floor.plain());
-        for _ in 0..setting.rounds {
-            for program in floor.iter().chain(&setting.server) {
-                self.measure(program, setting.cores, setting.output)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Idle {
-    /// Opens a first batch and keeps it, so that pages touched once (code, tables, the first
-    /// buffers) are paid; then measures what the streams after it add.
-    fn measure(&self, program: &Program, cores: Cores, output: Output) -> Result<()> {
         let server = Server::start(program, cores)?;
         let mut clients = Clients::new(server.address())?;
 
         eprintln!("{}: {} streams to warm up", program.name, self.warm_up);
-        clients.open(self.warm_up, PATH, Duration::ZERO, |_| {})?;
+        clients.open(self.warm_up, &self.path, Duration::ZERO, |_| {})?;
         wait_until_quiet(&server, &mut clients)?;
         let (before, kernel_before) = (server.memory()?, KernelMemory::read());
 
         eprintln!("{}: {} streams to measure", program.name, self.streams);
-        clients.open(self.streams, PATH, Duration::ZERO, |_| {})?;
+        clients.open(self.streams, &self.path, Duration::ZERO, |_| {})?;
         wait_until_quiet(&server, &mut clients)?;
         let (after, kernel_after) = (server.memory()?, KernelMemory::read());
 
@@ -74,16 +66,26 @@ impl Idle {
                 format!("{} streams ended before the measurement did", clients.lost()).into()
             );
         }
-        self.report(program, (before, after), kernel_before.zip(kernel_after), output)
+        Ok(self.judge((before, after), kernel_before.zip(kernel_after)))
     }
 
-    fn report(
+    fn run(&self, setting: &Setting) -> Result<()> {
+        let floor = setting.floor.as_ref().map(|floor| floor.plain());
+        for round in 1..=setting.rounds {
+            for program in floor.iter().chain(&setting.server) {
+                self.figures(program, setting.cores)?.report(round, program, setting.output)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Idle {
+    fn judge(
         &self,
-        program: &Program,
         (before, after): (Memory, Memory),
         kernel: Option<(KernelMemory, KernelMemory)>,
-        output: Output,
-    ) -> Result<()> {
+    ) -> Figures {
         let per_stream =
             |before: u64, after: u64| (after as f64 - before as f64) / self.streams as f64;
         let private_dirty = per_stream(before.private_dirty, after.private_dirty);
@@ -94,12 +96,11 @@ impl Idle {
         let buffers =
             kernel.map(|(before, after)| per_stream(before.tcp_buffers, after.tcp_buffers));
 
-        let Self { streams, warm_up } = self;
+        let Self { streams, warm_up, path } = self;
         let mut text = format!(
-            "{}: {streams} silent streams, on top of {warm_up} others\n  bytes per stream in the server\n    \
+            "{streams} silent streams on {path}, on top of {warm_up} others\n  bytes per stream in the server\n    \
              private dirty {private_dirty:>10.1}\n    anonymous     {anonymous:>10.1}\n    \
              Rss           {rss:>10.1}\n    Pss           {pss:>10.1}\n",
-            program.name,
         );
         if let (Some(slab), Some(buffers)) = (slab, buffers) {
             text += &format!(
@@ -107,15 +108,14 @@ impl Idle {
                  slab          {slab:>10.1}\n    TCP buffers   {buffers:>10.1}\n"
             );
         }
-        output.print(&text, || {
-            json!({
-                "command": "idle", "server": program.name, "streams": streams, "warm_up": warm_up,
-                "private_dirty_bytes_per_stream": private_dirty, "anonymous_bytes_per_stream": anonymous,
-                "rss_bytes_per_stream": rss, "pss_bytes_per_stream": pss,
-                "server_rss_bytes": after.rss,
-                "kernel_slab_bytes_per_pair": slab, "kernel_tcp_buffer_bytes_per_pair": buffers,
-            })
-        })
+        let json = json!({
+            "streams": streams, "warm_up": warm_up, "path": path,
+            "private_dirty_bytes_per_stream": private_dirty, "anonymous_bytes_per_stream": anonymous,
+            "rss_bytes_per_stream": rss, "pss_bytes_per_stream": pss,
+            "server_rss_bytes": after.rss,
+            "kernel_slab_bytes_per_pair": slab, "kernel_tcp_buffer_bytes_per_pair": buffers,
+        });
+        Figures { command: "idle", cpu_ns: 0.0, text, json }
     }
 }
 
@@ -133,5 +133,4 @@ fn wait_until_quiet(server: &Server, clients: &mut Clients) -> Result<()> {
     Err("the server does not come to rest".into())
 }
 
-const PATH: &str = "/idle";
 const QUIET_TIMEOUT: Duration = Duration::from_secs(60);

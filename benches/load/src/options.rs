@@ -8,17 +8,21 @@ use crate::{
     Experiment, Output, Result, Setting,
     broadcast::Broadcast,
     compressed::Compressed,
+    connect::Connect,
     floor,
     idle::Idle,
+    pages::Pages,
     peer,
+    plain::Plain,
     pump::Pump,
     server::{self, Cores, Program},
     soak::Soak,
     tick::Tick,
     ticks_under_broadcast::TicksUnderBroadcast,
+    visits::Visits,
 };
 
-pub(crate) struct Options {
+pub struct Options {
     command: Command,
     server: Option<PathBuf>,
     with_floor: bool,
@@ -35,7 +39,7 @@ enum Command {
 }
 
 impl Options {
-    pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Self> {
+    pub fn parse(mut parser: lexopt::Parser) -> Result<Self> {
         let mut options = Self {
             command: Command::Help,
             server: None,
@@ -73,7 +77,7 @@ impl Options {
         Ok(options)
     }
 
-    pub(crate) fn run(self) -> Result<()> {
+    pub fn run(self) -> Result<()> {
         let experiment = match self.command {
             Command::Help => {
                 print!("{HELP}");
@@ -117,6 +121,10 @@ impl Command {
             "tick" => Self::Measure(Box::new(Tick::default())),
             "idle" => Self::Measure(Box::new(Idle::default())),
             "broadcast" => Self::Measure(Box::new(Broadcast::default())),
+            "pages" => Self::Measure(Box::new(Pages::default())),
+            "connect" => Self::Measure(Box::new(Connect::default())),
+            "churn" => Self::Measure(Box::new(Visits::default())),
+            "plain" => Self::Measure(Box::new(Plain::default())),
             "pump" => Self::Measure(Box::new(Pump::default())),
             "ticks-under-broadcast" => Self::Measure(Box::new(TicksUnderBroadcast::default())),
             "compressed" => Self::Measure(Box::new(Compressed::default())),
@@ -134,9 +142,13 @@ Drives a server of event streams over loopback and measures it.
 
   starwheel-load tick       [--streams 1000] [--interval-ms 100] [--bytes 100] [--seconds 10]
                             [--phases even|burst]
-  starwheel-load idle       [--streams 10000] [--warm-up 1000]
+  starwheel-load idle       [--streams 10000] [--warm-up 1000] [--path /idle]
   starwheel-load broadcast  [--streams 10000] [--bytes 100] [--publishes 50]
   starwheel-load pump       [--streams 1000] [--bytes 100] [--publishes 80] [--in-flight 8]
+  starwheel-load pages      [--streams 1000] [--path /page?ms=100] [--seconds 5]
+  starwheel-load connect    [--streams 8000] [--warm-up 1000]
+  starwheel-load churn      [--connections 20000] [--at-a-time 32]
+  starwheel-load plain      [--connections 64] [--replies 100000]
   starwheel-load ticks-under-broadcast
                             [--subscribers 10000] [--tickers 100] [--interval-ms 100] [--bytes 100]
                             [--seconds 10]
@@ -149,7 +161,8 @@ Drives a server of event streams over loopback and measures it.
 
 All but the last two also take
   --server PATH   a program that honours PORT=0, prints `listening on http://127.0.0.1:PORT` as its
-                  first line, and answers /tick?ms=..&bytes=.., /idle, /topic and POST /publish
+                  first line, and answers /tick?ms=..&bytes=.., /idle, /topic and POST /publish,
+                  for pages /page?ms=.. and /private?ms=.., for plain /hello
   --floor         measure the bare epoll loop too, or alone
   --rounds N      how often; by default 3 for a comparison, else 1
   --json          results as one JSON object per line

@@ -5,7 +5,7 @@ use std::fs;
 use crate::Result;
 
 /// Time on a CPU, user and system together, summed over the threads that live now.
-pub(crate) fn cpu_ns(pid: u32) -> Result<u64> {
+pub fn cpu_ns(pid: u32) -> Result<u64> {
     let mut sum = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         // A thread may end between the listing and the reading.
@@ -24,15 +24,15 @@ pub(crate) fn descriptors(pid: u32) -> Result<usize> {
 
 /// Bytes of a process's memory, from `smaps_rollup`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Memory {
-    pub(crate) rss: u64,
-    pub(crate) pss: u64,
-    pub(crate) private_dirty: u64,
-    pub(crate) anonymous: u64,
+pub struct Memory {
+    pub rss: u64,
+    pub pss: u64,
+    pub private_dirty: u64,
+    pub anonymous: u64,
 }
 
 impl Memory {
-    pub(crate) fn of(pid: u32) -> Result<Self> {
+    pub fn of(pid: u32) -> Result<Self> {
         let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
         let field =
             |name| field_bytes(&text, name).ok_or_else(|| format!("smaps_rollup has no {name}"));
@@ -47,14 +47,14 @@ impl Memory {
 
 /// Bytes that the kernel holds for everybody: slab objects, and buffers of TCP sockets.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct KernelMemory {
-    pub(crate) slab: u64,
-    pub(crate) tcp_buffers: u64,
+pub struct KernelMemory {
+    pub slab: u64,
+    pub tcp_buffers: u64,
 }
 
 impl KernelMemory {
     /// `None` where the kernel does not tell.
-    pub(crate) fn read() -> Option<Self> {
+    pub fn read() -> Option<Self> {
         let slab = field_bytes(&fs::read_to_string("/proc/meminfo").ok()?, "Slab:")?;
         let sockets = fs::read_to_string("/proc/net/sockstat").ok()?;
         let tcp = sockets.lines().find(|line| line.starts_with("TCP:"))?;

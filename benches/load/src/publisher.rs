@@ -8,7 +8,7 @@ use std::{
 
 use crate::{Result, clients::unix_ns, receipts::Receipts};
 
-pub(crate) struct Publisher {
+pub struct Publisher {
     socket: TcpStream,
     server: SocketAddr,
     padding: String,
@@ -19,7 +19,7 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     /// Its events will have `bytes` bytes, or the fewest that a stamp needs.
-    pub(crate) fn connect(server: SocketAddr, bytes: usize) -> Result<Self> {
+    pub fn connect(server: SocketAddr, bytes: usize) -> Result<Self> {
         let socket = TcpStream::connect(server)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
@@ -29,7 +29,7 @@ impl Publisher {
 
     /// Publishes `count` events in one write. The stamp in each of them is the Unix time right
     /// before that write, made different for each.
-    pub(crate) fn publish(&mut self, count: usize, receipts: &mut Receipts) -> Result<()> {
+    pub fn publish(&mut self, count: usize, receipts: &mut Receipts) -> Result<()> {
         let mut requests = String::with_capacity(count * (self.padding.len() + 150));
         for _ in 0..count {
             self.last_stamp_ns = unix_ns().max(self.last_stamp_ns + 1);
@@ -54,7 +54,7 @@ impl Publisher {
     }
 
     /// Waits for `count` answers, all of which must be good.
-    pub(crate) fn take_answers(&mut self, count: usize) -> Result<()> {
+    pub fn take_answers(&mut self, count: usize) -> Result<()> {
         let mut left = count;
         let mut buffer = [0; 4096];
         while left > 0 {
@@ -74,7 +74,7 @@ impl Publisher {
 }
 
 /// The length of the complete answer that `bytes` begin with.
-fn answer_length(bytes: &[u8]) -> Result<Option<usize>> {
+pub(crate) fn answer_length(bytes: &[u8]) -> Result<Option<usize>> {
     let mut fields = [httparse::EMPTY_HEADER; 32];
     let mut head = httparse::Response::new(&mut fields);
     let httparse::Status::Complete(head_length) = head.parse(bytes)? else { return Ok(None) };

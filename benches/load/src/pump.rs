@@ -8,16 +8,16 @@ use serde_json::json;
 use crate::{
     Experiment, Result, Setting,
     audience::{Audience, EVENT_BYTES_MAX},
-    figures::Ratios,
-    server::Program,
+    figures::{Figures, Ratios},
+    server::{Cores, Program},
 };
 
 #[derive(Debug, Clone)]
-pub(crate) struct Pump {
-    streams: usize,
-    bytes: usize,
-    publishes: usize,
-    in_flight: usize,
+pub struct Pump {
+    pub streams: usize,
+    pub bytes: usize,
+    pub publishes: usize,
+    pub in_flight: usize,
 }
 
 impl Default for Pump {
@@ -40,6 +40,19 @@ impl Experiment for Pump {
 
     fn streams(&self) -> usize {
         self.streams
+    }
+
+    fn figures(&self, program: &Program, cores: Cores) -> Result<Figures> {
+        let mut audience = Audience::gather(program, cores, self.streams, self.bytes)?;
+        Ok(self.measure(&mut audience)?.figures(self))
+    }
+
+    /// The floor is the plain one with one publish at a time.
+    fn figures_beside(&self, floor: &Program, program: &Program, cores: Cores) -> Result<Figures> {
+        let gather = |program| Audience::gather(program, cores, self.streams, self.bytes);
+        let (mut beside, mut audience) = (gather(floor)?, gather(program)?);
+        let floor_ns = self.measure(&mut beside)?.single_ns;
+        Ok(self.measure(&mut audience)?.figures(self).beside(floor_ns))
     }
 
     /// The programs, and the two ways of each, take turns round by round.
@@ -67,7 +80,7 @@ impl Experiment for Pump {
             for (program, audience) in programs.iter().zip(&mut audiences) {
                 eprintln!("round {round} of {}, {}: {self}", setting.rounds, program.name);
                 let measured = self.measure(audience)?;
-                measured.report(self, round, program, setting)?;
+                measured.figures(self).report(round, program, setting.output)?;
                 results.push(measured);
             }
             if let [floor, floor_batch, ..] = &results[..] {
@@ -127,30 +140,19 @@ struct Measured {
 }
 
 impl Measured {
-    fn report(
-        &self,
-        pump: &Pump,
-        round: usize,
-        program: &Program,
-        setting: &Setting,
-    ) -> Result<()> {
-        let Self { single_ns, in_flight_ns } = self;
+    fn figures(&self, pump: &Pump) -> Figures {
+        let Self { single_ns, in_flight_ns } = *self;
         let text = format!(
-            "round {round}, {}: {pump}\n  every stream got every event once and in order\n  \
+            "{pump}\n  every stream got every event once and in order\n  \
              CPU       {:.2} us per delivery singly, {:.2} us in flight: {:.3}\n",
-            program.name,
             single_ns / 1e3,
             in_flight_ns / 1e3,
             in_flight_ns / single_ns,
         );
-        setting.output.print(&text, || {
-            json!({
-                "command": "pump", "server": program.name, "round": round,
-                "streams": pump.streams, "bytes": pump.bytes, "publishes": pump.publishes,
-                "in_flight": pump.in_flight,
-                "server_cpu_ns_per_delivery_single": single_ns,
-                "server_cpu_ns_per_delivery_in_flight": in_flight_ns,
-            })
-        })
+        let json = json!({
+            "streams": pump.streams, "bytes": pump.bytes, "publishes": pump.publishes,
+            "in_flight": pump.in_flight, "single_cpu_ns": single_ns,
+        });
+        Figures { command: "pump", cpu_ns: in_flight_ns, text, json }
     }
 }

@@ -4,7 +4,7 @@ use crate::{Result, clients::Arrival};
 
 /// The books of one run, by the stamps of events. Streams count from 0.
 #[derive(Debug)]
-pub(crate) struct Receipts {
+pub struct Receipts {
     stamps_ns: Vec<u64>,
     /// How many events each stream has received.
     received: Vec<usize>,
@@ -15,23 +15,23 @@ pub(crate) struct Receipts {
 }
 
 impl Receipts {
-    pub(crate) fn new(streams: usize) -> Self {
+    pub fn new(streams: usize) -> Self {
         Self { stamps_ns: Vec::new(), received: vec![0; streams], missing: 0, fault: None }
     }
 
     /// An event with this stamp is on its way to everybody.
-    pub(crate) fn expect(&mut self, stamp_ns: u64) {
+    pub fn expect(&mut self, stamp_ns: u64) {
         self.stamps_ns.push(stamp_ns);
         self.missing += self.received.len();
     }
 
     /// Events still to come, of all streams.
-    pub(crate) fn missing(&self) -> usize {
+    pub fn missing(&self) -> usize {
         self.missing
     }
 
     /// Enters an arrival. True while more is expected.
-    pub(crate) fn enter(&mut self, arrival: Arrival) -> bool {
+    pub fn enter(&mut self, arrival: Arrival) -> bool {
         let received = &mut self.received[arrival.stream];
         let expected = self.stamps_ns.get(*received);
         if expected == Some(&arrival.sent_ns) {
@@ -47,7 +47,7 @@ impl Receipts {
     }
 
     /// Fails unless everybody has received everything, each event once and in order.
-    pub(crate) fn check(&self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         match &self.fault {
             Some(fault) => Err(fault.clone().into()),
             None if self.missing > 0 => {

@@ -5,22 +5,17 @@
 
 /// The arrivals of one stream against its schedule.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Regularity {
+pub struct Regularity {
     /// For each event how long after its place in the schedule it came.
-    pub(crate) lateness_ns: Vec<u64>,
+    pub lateness_ns: Vec<u64>,
     /// For each pair of neighbours how far their distance was from the interval.
-    pub(crate) jitter_ns: Vec<u64>,
+    pub jitter_ns: Vec<u64>,
     /// Places in the schedule that no event came for.
-    pub(crate) missed: u64,
+    pub missed: u64,
 }
 
 /// Judges the arrivals between `begin_ns` and `end_ns`, in the order they came.
-pub(crate) fn judge(
-    arrivals_ns: &[u64],
-    interval_ns: u64,
-    begin_ns: u64,
-    end_ns: u64,
-) -> Regularity {
+pub fn judge(arrivals_ns: &[u64], interval_ns: u64, begin_ns: u64, end_ns: u64) -> Regularity {
     if arrivals_ns.is_empty() {
         return Regularity { missed: (end_ns - begin_ns) / interval_ns, ..Regularity::default() };
     }

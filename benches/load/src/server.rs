@@ -18,21 +18,21 @@ use rustix::{
 
 use crate::{Result, proc};
 
-pub(crate) struct Server {
+pub struct Server {
     child: Child,
     address: SocketAddr,
 }
 
 /// A program to measure and what to call it in reports.
 #[derive(Debug, Clone)]
-pub(crate) struct Program {
-    pub(crate) name: String,
-    pub(crate) path: PathBuf,
-    pub(crate) argument: Option<&'static str>,
+pub struct Program {
+    pub name: String,
+    pub path: PathBuf,
+    pub argument: Option<&'static str>,
 }
 
 impl Program {
-    pub(crate) fn new(path: PathBuf) -> Self {
+    pub fn new(path: PathBuf) -> Self {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         Self { name, path, argument: None }
     }
@@ -41,7 +41,7 @@ impl Program {
 impl Server {
     /// Starts the program on its core, moves this thread to the other one, and reads the address
     /// from the program's first line.
-    pub(crate) fn start(program: &Program, cores: Cores) -> Result<Self> {
+    pub fn start(program: &Program, cores: Cores) -> Result<Self> {
         pin_to(cores.server)?;
         let spawned = Command::new(&program.path)
             .args(program.argument)
@@ -56,15 +56,15 @@ impl Server {
         Ok(server)
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub(crate) fn cpu_ns(&self) -> Result<u64> {
+    pub fn cpu_ns(&self) -> Result<u64> {
         proc::cpu_ns(self.child.id()).map_err(|error| self.explain(error))
     }
 
-    pub(crate) fn memory(&self) -> Result<proc::Memory> {
+    pub fn memory(&self) -> Result<proc::Memory> {
         proc::Memory::of(self.child.id()).map_err(|error| self.explain(error))
     }
 
@@ -121,7 +121,7 @@ impl Drop for Server {
 
 /// Raises the number of descriptors to the hard limit, for this process and its children, and
 /// returns it.
-pub(crate) fn raise_descriptor_limit() -> Result<u64> {
+pub fn raise_descriptor_limit() -> Result<u64> {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     rustix::process::setrlimit(
         Resource::Nofile,
@@ -132,14 +132,14 @@ pub(crate) fn raise_descriptor_limit() -> Result<u64> {
 
 /// Where the two sides run: the first two cores that this process may use.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Cores {
+pub struct Cores {
     server: usize,
     generator: usize,
 }
 
 impl Cores {
     /// Call it before anything is pinned.
-    pub(crate) fn find() -> Result<Self> {
+    pub fn find() -> Result<Self> {
         let set = rustix::thread::sched_getaffinity(None)?;
         let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect();
         match cores[..] {

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::{
     Experiment, Result, Setting,
     clients::{Arrival, Clients, unix_ns},
-    figures::{new_histogram, quantiles_head, quantiles_json, quantiles_row},
+    figures::{Figures, new_histogram, quantiles_head, quantiles_json, quantiles_row},
     publisher::Publisher,
     receipts::Receipts,
     schedule,
@@ -20,12 +20,12 @@ use crate::{
 };
 
 #[derive(Debug, Clone)]
-pub(crate) struct TicksUnderBroadcast {
-    subscribers: usize,
-    tickers: usize,
-    interval_ms: u64,
-    bytes: usize,
-    seconds: u64,
+pub struct TicksUnderBroadcast {
+    pub subscribers: usize,
+    pub tickers: usize,
+    pub interval_ms: u64,
+    pub bytes: usize,
+    pub seconds: u64,
 }
 
 impl Default for TicksUnderBroadcast {
@@ -51,17 +51,21 @@ impl Experiment for TicksUnderBroadcast {
         self.subscribers.saturating_add(self.tickers)
     }
 
-    fn run(&self, setting: &Setting) -> Result<()> {
+    fn figures(&self, program: &Program, cores: Cores) -> Result<Figures> {
         let interval_fits = self.interval_ms > 0 && self.seconds * 1000 >= self.interval_ms;
         if self.tickers == 0 || self.subscribers == 0 || !interval_fits || self.seconds > 600 {
             return Err("tickers, subscribers, and 1 interval to 600 seconds are needed".into());
         }
+        let [quiet, busy] = self.measure(program, cores)?;
+        Ok(self.judge(&quiet, &busy))
+    }
+
+    fn run(&self, setting: &Setting) -> Result<()> {
         let floor = setting.floor.as_ref().map(|floor| floor.plain());
         for round in 1..=setting.rounds {
             for program in floor.iter().chain(&setting.server) {
                 eprintln!("round {round} of {}, {}: {self}", setting.rounds, program.name);
-                let [quiet, busy] = self.measure(program, setting.cores)?;
-                self.report(round, program, &quiet, &busy, setting)?;
+                self.figures(program, setting.cores)?.report(round, program, setting.output)?;
             }
         }
         Ok(())
@@ -147,19 +151,8 @@ impl TicksUnderBroadcast {
         Ok(measured)
     }
 
-    fn report(
-        &self,
-        round: usize,
-        program: &Program,
-        quiet: &Measured,
-        busy: &Measured,
-        setting: &Setting,
-    ) -> Result<()> {
-        let mut text = format!(
-            "round {round}, {}: {self}\n  lateness, us           {}\n",
-            program.name,
-            quantiles_head()
-        );
+    fn judge(&self, quiet: &Measured, busy: &Measured) -> Figures {
+        let mut text = format!("{self}\n  lateness, us           {}\n", quantiles_head());
         for (when, measured) in [("quiet", quiet), ("broadcasts", busy)] {
             for (what, histogram) in [("sent", &measured.sent), ("arrived", &measured.arrived)] {
                 text += &format!("  {when:<12}{what:<11}{}\n", quantiles_row(histogram));
@@ -177,14 +170,12 @@ impl TicksUnderBroadcast {
                 "lateness_arrived_us": quantiles_json(&measured.arrived),
             })
         };
-        setting.output.print(&text, || {
-            json!({
-                "command": "ticks-under-broadcast", "server": program.name, "round": round,
-                "subscribers": self.subscribers, "tickers": self.tickers,
-                "interval_ms": self.interval_ms, "bytes": self.bytes, "seconds": self.seconds,
-                "quiet": json_of(quiet), "under_broadcasts": json_of(busy),
-            })
-        })
+        let json = json!({
+            "subscribers": self.subscribers, "tickers": self.tickers,
+            "interval_ms": self.interval_ms, "bytes": self.bytes, "seconds": self.seconds,
+            "quiet": json_of(quiet), "under_broadcasts": json_of(busy),
+        });
+        Figures { command: "ticks-under-broadcast", cpu_ns: 0.0, text, json }
     }
 }
 

@@ -5,7 +5,7 @@
 //! bytes of the body unless it is told to.
 
 /// A response that is being read. Feed it whatever arrives, in any pieces.
-pub(crate) struct Response {
+pub struct Response {
     state: State,
     body: Body,
 }
@@ -19,7 +19,7 @@ enum Body {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum WireError {
+pub enum WireError {
     /// The head is malformed or longer than any head that a server of streams would send.
     Head,
     /// The status is not 200.
@@ -37,22 +37,24 @@ enum State {
     Ended,
 }
 
-impl Response {
-    pub(crate) fn new() -> Self {
+impl Default for Response {
+    fn default() -> Self {
         Self { state: State::Head(Vec::new()), body: Body::Stamps(Events::default()) }
     }
+}
 
+impl Response {
     /// A response of which each chunk is an event, with 0 as its stamp.
-    pub(crate) fn of_chunks() -> Self {
+    pub fn of_chunks() -> Self {
         Self { state: State::Head(Vec::new()), body: Body::Chunks }
     }
 
     /// The same, and [`body`](Self::body) is all that the chunks held.
-    pub(crate) fn of_kept_chunks() -> Self {
+    pub fn of_kept_chunks() -> Self {
         Self { state: State::Head(Vec::new()), body: Body::Copy(Vec::new()) }
     }
 
-    pub(crate) fn body(&self) -> &[u8] {
+    pub fn body(&self) -> &[u8] {
         match &self.body {
             Body::Copy(bytes) => bytes,
             Body::Stamps(_) | Body::Chunks => &[],
@@ -60,17 +62,17 @@ impl Response {
     }
 
     /// True once the head was complete.
-    pub(crate) fn has_head(&self) -> bool {
+    pub fn has_head(&self) -> bool {
         !matches!(self.state, State::Head(_))
     }
 
     /// True once the last chunk arrived.
-    pub(crate) fn has_ended(&self) -> bool {
+    pub fn has_ended(&self) -> bool {
         matches!(self.state, State::Ended)
     }
 
     /// Takes the next bytes and calls `on_event` with the stamp of each event that they complete.
-    pub(crate) fn feed(
+    pub fn feed(
         &mut self,
         mut bytes: &[u8],
         mut on_event: impl FnMut(u64),
@@ -169,11 +171,16 @@ fn parse_head(head: &[u8]) -> Result<Option<(usize, State)>, WireError> {
 }
 
 /// The lines of the body. Only the beginning of a line is kept, and only as much as a stamp needs.
-#[derive(Default)]
 struct Events {
     start: [u8; STAMP_END],
     line_length: usize,
     stamp: Option<u64>,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self { start: [0; STAMP_END], line_length: 0, stamp: None }
+    }
 }
 
 impl Events {
@@ -200,11 +207,18 @@ impl Events {
             if let Some(stamp) = self.stamp.take() {
                 on_event(stamp);
             }
-        } else if let Some(digits) = line.strip_prefix(DATA) {
+        } else if let Some(digits) = stamped(line) {
             self.stamp = self.stamp.or_else(|| parse_stamp(digits));
         }
         self.line_length = 0;
     }
+}
+
+/// What follows the beginning of a line of data, plain or of Datastar.
+fn stamped(line: &[u8]) -> Option<&[u8]> {
+    let data = line.strip_prefix(DATA)?;
+    let digits = data.strip_prefix(ELEMENTS).unwrap_or(data);
+    Some(&digits[..digits.len().min(STAMP_DIGITS)])
 }
 
 fn parse_stamp(digits: &[u8]) -> Option<u64> {
@@ -218,9 +232,10 @@ fn parse_stamp(digits: &[u8]) -> Option<u64> {
 }
 
 const DATA: &[u8] = b"data: ";
+const ELEMENTS: &[u8] = b"elements ";
 /// Unix nanoseconds have 19 digits from 2001 to 2286, and then still fit in 64 bits.
 const STAMP_DIGITS: usize = 19;
-const STAMP_END: usize = DATA.len() + STAMP_DIGITS;
+const STAMP_END: usize = DATA.len() + ELEMENTS.len() + STAMP_DIGITS;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 #[cfg(test)]
@@ -236,7 +251,7 @@ mod tests {
 
     /// Feeds `text` in pieces of `size` bytes.
     fn stamps_in_pieces(text: &str, size: usize) -> Result<Vec<u64>, WireError> {
-        let (mut response, mut stamps) = (Response::new(), Vec::new());
+        let (mut response, mut stamps) = (Response::default(), Vec::new());
         for piece in text.as_bytes().chunks(size) {
             response.feed(piece, |stamp| stamps.push(stamp))?;
         }
@@ -262,6 +277,14 @@ mod tests {
     }
 
     #[test]
+    fn stamps_of_datastar_events_count_too() {
+        let text = format!(
+            "HTTP/1.1 200 OK\r\n\r\nevent: datastar-patch-elements\ndata: elements {STAMP} x\n\n"
+        );
+        assert_eq!(stamps_in_pieces(&text, 5), Ok(vec![STAMP]));
+    }
+
+    #[test]
     fn only_complete_stamps_at_the_start_of_data_count() {
         let text = format!(
             "HTTP/1.1 200 OK\r\n\r\ndata: 12\n\ndata: x{STAMP}\n\nid: {STAMP}\n\ndata: {STAMP}\n"
@@ -271,7 +294,7 @@ mod tests {
 
     #[test]
     fn the_last_chunk_ends_the_response() {
-        let mut response = Response::new();
+        let mut response = Response::default();
         response.feed(format!("{HEAD}0\r\n").as_bytes(), |_| {}).unwrap();
         assert!(response.has_ended());
     }
