@@ -25,6 +25,7 @@
 //! ```
 
 mod answer;
+mod crowd;
 mod network;
 mod parser;
 
@@ -36,7 +37,10 @@ pub use self::{
 
 use std::{cell::Cell, fmt, net::SocketAddr, time::Duration};
 
-use self::network::{Network, SimulatedSocket};
+use self::{
+    crowd::Crowd,
+    network::{Network, SimulatedSocket},
+};
 use crate::{
     engine::{Config, Context, Engine, Handler, Readiness, Stats},
     http::{Method, Peer},
@@ -49,6 +53,9 @@ use crate::{
 pub struct Simulation {
     engine: Engine<SimulatedSocket>,
     network: Network,
+    crowd: Crowd,
+    /// How many have ever been in it.
+    crowd_size: u32,
     /// Of each client, its connection in the engine.
     connections: Vec<u32>,
     /// Of each client, what it asked through [`Simulation::request`].
@@ -130,6 +137,8 @@ impl Simulation {
         Self {
             engine,
             network: Network::new(seed),
+            crowd: Crowd::default(),
+            crowd_size: 0,
             connections: Vec::new(),
             methods: Vec::new(),
             commands: Vec::new(),

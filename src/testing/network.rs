@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::Faults;
+use super::{
+    Faults,
+    crowd::{Crowd, Received},
+};
 use crate::engine::Transport;
 
 /// All wires of a simulation, shared between it and the sockets that the engine owns.
@@ -74,11 +77,15 @@ pub(super) struct WireEvent {
     pub(super) read_closed: bool,
 }
 
-/// The server's end of a wire.
+/// The server's end of a connection.
 #[derive(Debug)]
-pub(super) struct SimulatedSocket {
-    network: Network,
-    wire: usize,
+pub(super) enum SimulatedSocket {
+    Wire {
+        network: Network,
+        wire: usize,
+    },
+    /// A client that takes everything and keeps nothing.
+    Crowd(Crowd),
 }
 
 impl Network {
@@ -100,7 +107,7 @@ impl Network {
         inner.wires.push(Wire::default());
         let wire = inner.wires.len() - 1;
         drop(inner);
-        (wire, SimulatedSocket { network: self.clone(), wire })
+        (wire, SimulatedSocket::Wire { network: self.clone(), wire })
     }
 }
 
@@ -258,33 +265,48 @@ impl Inner {
 
 impl Transport for SimulatedSocket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.network.lock().read(self.wire, buffer)
+        match self {
+            Self::Wire { network, wire } => network.lock().read(*wire, buffer),
+            Self::Crowd(_) => Err(Received::nothing_to_read()),
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.network.lock().write(self.wire, &[IoSlice::new(bytes)])
+        match self {
+            Self::Wire { network, wire } => network.lock().write(*wire, &[IoSlice::new(bytes)]),
+            Self::Crowd(received) => Ok(received.take(bytes.len())),
+        }
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.network.lock().write(self.wire, slices)
+        match self {
+            Self::Wire { network, wire } => network.lock().write(*wire, slices),
+            Self::Crowd(received) => {
+                Ok(received.take(slices.iter().map(|slice| slice.len()).sum()))
+            }
+        }
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
-        let mut inner = self.network.lock();
-        let state = &mut inner.wires[self.wire];
+        let Self::Wire { network, wire } = self else { return Ok(()) };
+        let mut inner = network.lock();
+        let state = &mut inner.wires[*wire];
         state.server_end.get_or_insert(ServerEnd::Fin);
         if state.reset { Err(ErrorKind::NotConnected.into()) } else { Ok(()) }
     }
 
     fn reset_on_close(&mut self) {
-        self.network.lock().wires[self.wire].resets_on_close = true;
+        if let Self::Wire { network, wire } = self {
+            network.lock().wires[*wire].resets_on_close = true;
+        }
     }
 }
 
 impl Drop for SimulatedSocket {
     fn drop(&mut self) {
-        let mut inner = self.network.lock();
-        let state = &mut inner.wires[self.wire];
+        let Self::Wire { network, wire } = self else { return };
+        let mut inner = network.lock();
+        let state = &mut inner.wires[*wire];
         state.closed = true;
         let unread = !state.to_server.is_empty();
         let reset = state.resets_on_close || state.reset || unread;

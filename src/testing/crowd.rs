@@ -1,0 +1,91 @@
+//! Clients that are only there to be many.
+
+use std::{
+    cell::Cell,
+    io::{self, ErrorKind},
+    net::Ipv4Addr,
+    rc::Rc,
+};
+
+use super::{Simulation, network::SimulatedSocket};
+use crate::http::Peer;
+
+/// What all crowds of a simulation have been sent.
+#[derive(Debug, Default)]
+pub(super) struct Received {
+    writes: Cell<u64>,
+    bytes: Cell<u64>,
+}
+
+impl Received {
+    pub(super) fn take(&self, bytes: usize) -> usize {
+        self.writes.set(self.writes.get() + 1);
+        self.bytes.set(self.bytes.get() + bytes as u64);
+        bytes
+    }
+
+    /// Nobody in a crowd says anything after the request.
+    pub(super) fn nothing_to_read() -> io::Error {
+        ErrorKind::WouldBlock.into()
+    }
+}
+
+impl Simulation {
+    /// Opens `count` connections that send one request each and from then on take and forget
+    /// whatever comes: no fault strikes them, and nothing is kept of them but two counts. So a
+    /// million of them cost what the engine needs, and 24 bytes each.
+    ///
+    /// Each comes from an address of its own. `head` is the request's head without the line
+    /// of `Host` and the empty line.
+    ///
+    /// ```
+    /// use starwheel::{Router, Sse, testing::Simulation};
+    /// use std::time::Duration;
+    ///
+    /// let router = Router::new().get("/clock", |_req, _cx| {
+    ///     Sse::every(Duration::from_secs(1), |stream| stream.send("tick"))
+    /// });
+    /// let mut simulation = Simulation::new(router);
+    /// simulation.crowd(10_000, "GET /clock HTTP/1.1\r\nAccept-Encoding: identity");
+    /// assert_eq!(simulation.stats().streams, 10_000);
+    ///
+    /// let before = simulation.crowd_writes();
+    /// simulation.advance(Duration::from_secs(3));
+    /// assert_eq!(simulation.crowd_writes() - before, 30_000);
+    /// ```
+    pub fn crowd(&mut self, count: usize, head: &str) {
+        let request = format!("{head}\r\nHost: test\r\n\r\n");
+        for nth in 0..count {
+            let socket = SimulatedSocket::Crowd(self.crowd.clone());
+            let ip = Ipv4Addr::from_bits(CROWD_NETWORK | self.crowd_size & 0x00ff_ffff);
+            self.crowd_size += 1;
+            // Who is one too many is reset and not served.
+            if let Some(index) = self.engine.accept(socket, Peer::Ip((ip, 1024).into())) {
+                self.engine.feed(index, request.as_bytes());
+            }
+            if (nth + 1) % ACCEPTED_PER_TURN == 0 {
+                self.turn();
+            }
+        }
+        self.turn();
+    }
+
+    /// How many writes of the server the crowds have taken.
+    #[must_use]
+    pub fn crowd_writes(&self) -> u64 {
+        self.crowd.writes.get()
+    }
+
+    /// How many bytes the crowds have taken.
+    #[must_use]
+    pub fn crowd_bytes(&self) -> u64 {
+        self.crowd.bytes.get()
+    }
+}
+
+pub(super) type Crowd = Rc<Received>;
+
+/// 10.0.0.0/8.
+const CROWD_NETWORK: u32 = 10 << 24;
+/// As the reactor does.
+const ACCEPTED_PER_TURN: usize = 128;
