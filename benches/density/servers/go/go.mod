@@ -1,0 +1,3 @@
+module starwheel-peer
+
+go 1.19

@@ -1,0 +1,143 @@
+//! Compares servers of event streams with each other and with bare loops. README.md tells what is
+//! measured and how to read it.
+
+mod machine;
+mod matrix;
+mod million;
+mod plots;
+mod results;
+mod servers;
+mod svg;
+mod table;
+mod workloads;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use lexopt::prelude::{Long, Short, Value, ValueExt};
+
+use crate::{matrix::Matrix, million::Million, results::Results, workloads::Length};
+
+type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+
+fn main() -> ExitCode {
+    match Command::parse(lexopt::Parser::from_env()).and_then(Command::run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("density: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+enum Command {
+    Matrix(Matrix),
+    Million(Million),
+    /// What `million` starts for each size.
+    Engine {
+        kind: String,
+        streams: usize,
+    },
+    Table {
+        results: PathBuf,
+    },
+    Plot {
+        results: PathBuf,
+        folder: PathBuf,
+    },
+    Compare {
+        before: PathBuf,
+        after: PathBuf,
+    },
+    Help,
+}
+
+impl Command {
+    fn parse(mut parser: lexopt::Parser) -> Result<Self> {
+        let mut words = Vec::new();
+        let mut matrix = Matrix::default();
+        let mut million = Million::default();
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Short('h') | Long("help") => return Ok(Self::Help),
+                Value(word) => words.push(word.string()?),
+                Long("quick") => {
+                    matrix.length = Length::Quick;
+                    million.streams_max = 100_000;
+                }
+                Long("rounds") => matrix.rounds = Some(parser.value()?.parse()?),
+                Long("only") => matrix.workloads = names(&parser.value()?.string()?),
+                Long("servers") => matrix.servers = names(&parser.value()?.string()?),
+                Long("streams-max") => million.streams_max = parser.value()?.parse()?,
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        let mut words = words.into_iter();
+        let command = words.next().unwrap_or_default();
+        let mut word = |what: &str| words.next().ok_or_else(|| format!("{command} needs {what}"));
+        Ok(match command.as_str() {
+            "run" => {
+                matrix.results = word("a file for the results")?.into();
+                Self::Matrix(matrix)
+            }
+            "million" => {
+                million.results = word("a file for the results")?.into();
+                Self::Million(million)
+            }
+            "engine" => Self::Engine {
+                kind: word("a kind")?,
+                streams: word("a number of streams")?.parse()?,
+            },
+            "table" => Self::Table { results: word("a file of results")?.into() },
+            "compare" => Self::Compare {
+                before: word("two files of results")?.into(),
+                after: word("two files of results")?.into(),
+            },
+            "plot" => Self::Plot {
+                results: word("a file of results")?.into(),
+                folder: word("a folder for the pictures")?.into(),
+            },
+            "" | "help" => Self::Help,
+            other => return Err(format!("no command {other:?}; see --help").into()),
+        })
+    }
+
+    fn run(self) -> Result<()> {
+        match self {
+            Self::Matrix(matrix) => matrix.run(),
+            Self::Million(million) => million.run(),
+            Self::Engine { kind, streams } => million::measure(&kind, streams),
+            Self::Table { results } => {
+                print!("{}", table::markdown(&Results::read(&results)?));
+                Ok(())
+            }
+            Self::Compare { before, after } => {
+                print!("{}", table::compare(&Results::read(&before)?, &Results::read(&after)?));
+                Ok(())
+            }
+            Self::Plot { results, folder } => plots::write(&Results::read(&results)?, &folder),
+            Self::Help => {
+                print!("{HELP}");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn names(list: &str) -> Option<Vec<String>> {
+    Some(list.split(',').map(str::to_owned).collect())
+}
+
+const HELP: &str = "\
+Compares servers of event streams. benches/density/run does all of it.
+
+  density run FILE       measures the matrix; appends JSON lines, and leaves out what is there already
+      --quick              a tenth of the time, with fewer servers
+      --rounds N           how often everything is measured  [3, quick: 1]
+      --only A,B           these workloads
+      --servers A,B        these servers; without `floor` there are no ratios
+  density million FILE   one engine without sockets, from 1,000 to 1,000,000 streams
+      --streams-max N      up to so many
+  density table FILE     the results as Markdown
+  density compare A B    two runs beside each other
+  density plot FILE DIR  the results as SVG pictures
+";

@@ -1,0 +1,175 @@
+//! The hot paths of the engine, each as a program of its own over a network in memory.
+//!
+//! A path is prepared once and then run any number of times; what a run costs is what is
+//! measured: instructions by `benches/density/instructions`, time by `cargo bench`, both by
+//! `density million` as the number of streams grows.
+
+use std::{hint::black_box, time::Duration};
+
+use starwheel::{
+    Config, EventBuffer, Method, PatchElements, Reply, Router, Sse, Topic, testing::Simulation,
+};
+
+/// One hot path, ready to run.
+pub struct Path {
+    run: Box<dyn FnMut()>,
+    /// How many of what is counted one run does.
+    pub operations: u64,
+}
+
+impl Path {
+    pub fn run(&mut self) {
+        (self.run)();
+    }
+}
+
+/// Name, what one operation is, and how to prepare it for so many streams.
+pub type Named = (&'static str, &'static str, fn(usize) -> Path);
+
+pub const PATHS: [Named; 7] = [
+    ("tick", "tick of 100 bytes", tick),
+    ("delivery", "delivery of 100 bytes", delivery),
+    ("delivery-zstd", "delivery of a compressed page of 20 KB", delivery_zstd),
+    ("request", "plain request and its reply", request),
+    ("birth", "connection accepted, stream begun, head sent", birth),
+    ("encode", "event of 100 bytes, in a buffer of its own", encode),
+    ("encode-page", "patch-elements event of 20 KB, in a buffer of its own", encode_page),
+];
+
+/// A simulation with room for its streams, as a server would have that knows its size.
+pub fn simulation(streams: usize, router: Router) -> Simulation {
+    let mut config = Config::default();
+    config.expected_connections = streams;
+    config.keep_alive = None;
+    Simulation::with_config(config, 0, router)
+}
+
+/// Each stream has an updater of its own, once a second; their phases are spread over [`PHASES`]
+/// instants, as those of clients that came one after the other.
+pub fn ticking(streams: usize) -> Simulation {
+    let router = Router::new().get("/tick", |_req, _cx| {
+        // As many digits as a time in nanoseconds has.
+        let mut count = 10_u64.pow(18);
+        Sse::every(SECOND, move |stream| {
+            count += 1;
+            stream.send(format_args!("{count} {PADDING}"));
+        })
+    });
+    let mut simulation = simulation(streams, router);
+    for phase in 0..PHASES {
+        let share = streams * (phase + 1) / PHASES - streams * phase / PHASES;
+        simulation.crowd(share, "GET /tick HTTP/1.1");
+        simulation.advance(SECOND / PHASES as u32);
+    }
+    simulation
+}
+
+pub fn subscribed(streams: usize, topic: &Topic, head: &str) -> Simulation {
+    let watched = topic.clone();
+    let router = Router::new().get("/topic", move |_req, _cx| Sse::new().subscribe(&watched));
+    let mut simulation = simulation(streams, router);
+    simulation.crowd(streams, head);
+    simulation
+}
+
+fn tick(streams: usize) -> Path {
+    let mut simulation = ticking(streams);
+    let run = move || {
+        let before = simulation.crowd_writes();
+        simulation.advance(SECOND);
+        assert_eq!(simulation.crowd_writes() - before, streams as u64);
+    };
+    Path { run: Box::new(run), operations: streams as u64 }
+}
+
+fn delivery(streams: usize) -> Path {
+    let topic = Topic::new("news");
+    let mut simulation = subscribed(streams, &topic, "GET /topic HTTP/1.1");
+    let run = move || {
+        let before = simulation.crowd_writes();
+        simulation.run(|cx| {
+            cx.publish(&topic, PADDING);
+        });
+        assert_eq!(simulation.crowd_writes() - before, streams as u64);
+    };
+    Path { run: Box::new(run), operations: streams as u64 }
+}
+
+/// The page is compressed once for all of them; what that costs is part of each one's share.
+fn delivery_zstd(streams: usize) -> Path {
+    let topic = Topic::new("page");
+    let head = "GET /topic HTTP/1.1\r\nAccept-Encoding: zstd";
+    let mut simulation = subscribed(streams, &topic, head);
+    let mut version = 0;
+    let run = move || {
+        version += 1;
+        let before = simulation.crowd_writes();
+        let page = page(version);
+        simulation.run(|cx| {
+            cx.publish(&topic, PatchElements::new(&page));
+        });
+        assert!(simulation.crowd_writes() - before >= streams as u64);
+    };
+    Path { run: Box::new(run), operations: streams as u64 }
+}
+
+/// One connection asks again and again.
+fn request(_streams: usize) -> Path {
+    let router = Router::new().get("/hello", |_req, _cx| Reply::text("Hello, World!"));
+    let mut simulation = simulation(1, router);
+    let client = simulation.connect();
+    let run = move || {
+        simulation.request(client, Method::Get, "/hello", &[("Accept", "*/*")], b"");
+        simulation.turn();
+        assert!(simulation.writes(client) > 0);
+        simulation.forget_received(client);
+    };
+    Path { run: Box::new(run), operations: 1 }
+}
+
+/// Streams that come; those of earlier runs stay.
+fn birth(_streams: usize) -> Path {
+    let router = Router::new().get("/idle", |_req, _cx| Sse::new());
+    let mut simulation = simulation(BIRTHS_ROOM, router);
+    let run = move || simulation.crowd(BIRTHS, "GET /idle HTTP/1.1\r\nAccept: text/event-stream");
+    Path { run: Box::new(run), operations: BIRTHS as u64 }
+}
+
+fn encode(_streams: usize) -> Path {
+    let run = || {
+        let mut buffer = EventBuffer::new();
+        buffer.push(black_box(PADDING));
+        black_box(buffer.as_bytes());
+    };
+    Path { run: Box::new(run), operations: 1 }
+}
+
+fn encode_page(_streams: usize) -> Path {
+    let page = page(1);
+    let run = move || {
+        let mut buffer = EventBuffer::new();
+        buffer.push(&PatchElements::new(black_box(&page)));
+        black_box(buffer.as_bytes());
+    };
+    Path { run: Box::new(run), operations: 1 }
+}
+
+/// A table of 200 rows, ten of which differ from one version to the next.
+fn page(version: usize) -> String {
+    let rows = (0..200).map(|row| {
+        let changes = (version + row) / 20;
+        format!(
+            "<tr id=\"row-{row}\"><td class=\"name\">instrument {row:03}</td>\
+             <td class=\"value\">{}</td><td class=\"unit\">units</td></tr>\n",
+            (row * 7919 + changes * 104_729) % 10_000
+        )
+    });
+    format!("<table id=\"dashboard\">\n{}</table>", rows.collect::<String>())
+}
+
+pub const PHASES: usize = 100;
+const SECOND: Duration = Duration::from_secs(1);
+const BIRTHS: usize = 1000;
+const BIRTHS_ROOM: usize = 100_000;
+/// With the digits of a tick's count and the framing, an event of 100 bytes.
+const PADDING: &str = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
