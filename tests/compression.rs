@@ -8,7 +8,8 @@ use std::{fmt::Write, io::Read, time::Duration};
 use decoders::decoded;
 
 use starwheel::{
-    Compress, Config, Context, Encoding, Ending, Next, Request, Router, Sse, StreamId, Topic,
+    Compress, Config, Context, Encoding, Ending, Method, Next, Reply, Request, Router, Sse,
+    StreamId, Topic,
     testing::{Client, EventParser, Simulation},
 };
 
@@ -347,6 +348,23 @@ fn the_client_decides_and_the_stream_may_refuse() {
     }
 }
 
+/// Found by fuzzing: only the first field was read (RFC 9110, section 5.3).
+#[test]
+fn several_fields_of_accept_encoding_are_one_list() {
+    let router = Router::new()
+        .get("/", |_req: &Request, _cx| Sse::new().send("x"))
+        .get("/reply", |_req: &Request, _cx| Reply::text("x".repeat(2000)));
+    let mut simulation = Simulation::new(router);
+    for target in ["/", "/reply"] {
+        let client = simulation.connect();
+        let fields = [("Accept-Encoding", "zstd;q=0"), ("Accept-Encoding", "br;q=0.5, gzip")];
+        simulation.request(client, Method::Get, target, &fields, b"");
+        simulation.turn();
+        let answer = simulation.answer(client);
+        assert_eq!(answer.header("content-encoding"), Some("gzip"), "{target}");
+    }
+}
+
 #[test]
 fn compression_can_be_switched_off() {
     let mut config = Config::default();
@@ -361,9 +379,9 @@ fn compression_can_be_switched_off() {
 #[test]
 fn replies_are_compressed_from_a_kilobyte_on() {
     let router = Router::new()
-        .get("/large", |_req: &Request, _cx| starwheel::Reply::html(page(1)))
-        .get("/small", |_req: &Request, _cx| starwheel::Reply::html("<p>small</p>"))
-        .get("/image", |_req: &Request, _cx| starwheel::Reply::bytes("image/png", vec![0; 5000]));
+        .get("/large", |_req: &Request, _cx| Reply::html(page(1)))
+        .get("/small", |_req: &Request, _cx| Reply::html("<p>small</p>"))
+        .get("/image", |_req: &Request, _cx| Reply::bytes("image/png", vec![0; 5000]));
     let mut simulation = Simulation::new(router);
     for coding in ["zstd", "br", "gzip"] {
         let client = get(&mut simulation, "/large", coding);

@@ -4,7 +4,7 @@
 mod connections;
 #[path = "limits/crowd.rs"]
 mod crowd;
-#[path = "chaos/random.rs"]
+#[path = "support/random.rs"]
 mod random;
 #[path = "limits/retrying.rs"]
 mod retrying;

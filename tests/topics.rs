@@ -4,7 +4,7 @@
 mod backpressure;
 #[path = "topics/closures.rs"]
 mod closures;
-#[path = "topics/random.rs"]
+#[path = "support/random.rs"]
 mod random;
 #[path = "topics/regressions.rs"]
 mod regressions;

@@ -5,7 +5,7 @@
 //! the event before; a stream only remembers which event that was. Events of a stream's own
 //! updater refer to the last bytes of that stream, which are kept as they are.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use super::{
     core::{Core, Slot},
@@ -171,7 +171,7 @@ impl Core {
         if sse.compress == Compress::Off || request.version() == Version::Http10 {
             return Encoding::Identity;
         }
-        negotiate(request.header("accept-encoding"), &self.config.compression.preference)
+        negotiate(accept_encoding(request).as_deref(), &self.config.compression.preference)
     }
 
     /// Compresses the body of a reply if that pays and the client accepts it.
@@ -180,7 +180,7 @@ impl Core {
         if !settings.is_on() || !reply.is_worth_compressing(settings.reply_bytes_min) {
             return reply;
         }
-        let encoding = negotiate(request.header("accept-encoding"), &settings.preference);
+        let encoding = negotiate(accept_encoding(request).as_deref(), &settings.preference);
         if encoding == Encoding::Identity {
             return reply.coded(None);
         }
@@ -217,6 +217,13 @@ impl Core {
         }
         self.coded.mark_whole();
     }
+}
+
+/// The field's value; several fields of the name are one list (RFC 9110 section 5.3).
+fn accept_encoding(request: &Request) -> Option<Cow<'_, str>> {
+    let named = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("accept-encoding"));
+    let texts = named.filter_map(|(_, value)| std::str::from_utf8(value).ok());
+    texts.map(Cow::Borrowed).reduce(|list, field| Cow::Owned(format!("{list},{field}")))
 }
 
 /// Above this, the next shared event is sent as a key instead of as a delta of the stream's own.

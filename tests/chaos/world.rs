@@ -64,6 +64,7 @@ impl Plan {
     }
 
     /// One that only ticks, for ever.
+    #[allow(dead_code, reason = "not every program that shares the scenarios needs it")]
     pub(crate) fn ticking(interval_ms: u64) -> Self {
         Self {
             interval_ms: Some(interval_ms),

@@ -1,0 +1,416 @@
+//! One random scenario: what clients, network and closures do around topics, step by step.
+
+use std::{rc::Rc, time::Duration};
+
+use starwheel::{
+    Backpressure, Config, Ending, Request, Router, Sse, StreamId, Topic,
+    testing::{Answer, BodyEnd, Client, Faults, ParsedEvent, Simulation},
+};
+
+use crate::{
+    decoders,
+    model::{Begins, Complete, JoinsAt, Room, Shared, Stay, Visit, World, last_with_id},
+    random::Random,
+};
+
+/// What a scenario came to, so that the test can tell that the scenarios are worth something.
+#[derive(Debug, Default)]
+pub(crate) struct Harvest {
+    pub(crate) delivered: u64,
+    pub(crate) passed_by: u64,
+    pub(crate) gaps: u64,
+    pub(crate) slow: u64,
+    pub(crate) resumed: u64,
+    pub(crate) skips: u64,
+}
+
+/// A scenario of some 70 steps. `seed` is that of the network's faults.
+pub(crate) fn live_through(random: Random, seed: u64) -> Harvest {
+    let mut chaos = Chaos::new(random, seed);
+    for _ in 0..20 + chaos.random.below(100) {
+        if chaos.random.is_exhausted() {
+            break;
+        }
+        chaos.step();
+    }
+    chaos.harvest()
+}
+
+/// One scenario under way.
+struct Chaos {
+    random: Random,
+    simulation: Simulation,
+    world: Shared,
+    /// The client of each visit.
+    clients: Vec<Client>,
+    faults: Faults,
+    outbox_bytes: usize,
+}
+
+/// What a client says that comes back.
+struct Resuming {
+    id: String,
+    /// The number of the event that bore the id.
+    bearer: u64,
+    /// Those of its last visit.
+    rooms: Vec<(usize, JoinsAt)>,
+}
+
+impl Chaos {
+    fn new(mut random: Random, seed: u64) -> Self {
+        let mut config = Config::default();
+        config.limits.outbox_bytes = random.pick(&[1_000, 5_000, 256 * 1024]);
+        config.limits.stall_timeout =
+            Duration::from_millis(random.pick(&[1, 5_000, 60_000, 60_000]));
+        let outbox_bytes = config.limits.outbox_bytes;
+        let mut faults = Faults::default();
+        faults.socket_buffer_bytes = random.pick(&[50, 300, 2_000, 64 * 1024]);
+        let world = Shared::default();
+        let rooms = (0..=random.below(5)).map(|number| random_room(number, &mut random)).collect();
+        world.borrow_mut().rooms = rooms;
+        let mut simulation = Simulation::with_config(config, seed, server(&world));
+        simulation.set_faults(faults.clone());
+        Self { random, simulation, world, clients: Vec::new(), faults, outbox_bytes }
+    }
+
+    /// One thing happens.
+    fn step(&mut self) {
+        match self.random.below(100) {
+            0..40 => self.publish(),
+            40..52 => self.visit(None),
+            52..62 => self.visit_again(),
+            62..70 => self.stall(),
+            70..80 => self.read_on(),
+            80..84 => self.go_away(),
+            84..87 => self.close(),
+            87..90 => self.send_privately(),
+            90..93 => self.subscribe(),
+            93..95 => self.unsubscribe(),
+            95..98 => self.change_the_network(),
+            _ => {
+                let by = Duration::from_millis(1 + self.random.below(20_000) as u64);
+                self.simulation.advance(by);
+            }
+        }
+        match self.random.below(10) {
+            0..3 => {}
+            3..5 => drop(self.simulation.turn_once()),
+            _ => {
+                self.simulation.turn();
+                self.check();
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        let room = self.random.below(self.world.borrow().rooms.len());
+        let count = self.random.pick(&[1, 1, 1, 1, 2, 5, 20]);
+        let events: Vec<_> = (0..count)
+            .map(|_| {
+                let bytes = self.random.pick(&[0, 10, 10, 10, 10, 100, 1_000, 4_000]);
+                (self.random.below(bytes + 1), self.random.percent(10))
+            })
+            .collect();
+        let world = Rc::clone(&self.world);
+        self.simulation.queue(move |cx| {
+            for (bytes, own_id) in events {
+                World::publish(&world, cx, room, bytes, own_id);
+            }
+        });
+    }
+
+    /// A client comes for the first time, or comes back.
+    fn visit(&mut self, resuming: Option<Resuming>) {
+        let mut world = self.world.borrow_mut();
+        let number = world.visits.len();
+        let (mut query, mut visit) = (format!("visit={number}"), Visit::default());
+        let all = world.rooms.len();
+        match resuming {
+            Some(Resuming { id, bearer, rooms }) => {
+                query += &format!("&last_event_id={}", id.replace(' ', "+"));
+                visit.resumes_behind = Some(bearer);
+                visit.rooms = rooms;
+            }
+            None => {
+                for room in 0..all {
+                    let oldest = self.random.percent(30);
+                    if self.random.percent(60) {
+                        let joins_at = if oldest { JoinsAt::Oldest } else { JoinsAt::Live };
+                        visit.rooms.push((room, joins_at));
+                    }
+                }
+            }
+        }
+        visit.announces = self.random.percent(20).then(|| self.random.below(all));
+        world.visits.push(visit);
+        drop(world);
+        let version = if self.random.percent(15) { "1.0" } else { "1.1\r\nHost: test" };
+        let coding = self.random.pick(&["identity", "identity", "zstd", "br", "gzip"]);
+        let client = self.simulation.connect();
+        self.clients.push(client);
+        self.simulation.send(
+            client,
+            format!("GET /?{query} HTTP/{version}\r\nAccept-Encoding: {coding}\r\n\r\n").as_bytes(),
+        );
+    }
+
+    /// Somebody comes back, perhaps while he is still here.
+    fn visit_again(&mut self) {
+        let Some(number) = self.some_visit() else { return };
+        let resuming = last_with_id(&self.events(number));
+        let rooms = self.world.borrow().visits[number].rooms.clone();
+        if let Some((id, bearer)) = resuming {
+            self.visit(Some(Resuming { id, bearer, rooms }));
+        }
+    }
+
+    fn stall(&mut self) {
+        if let Some(number) = self.some_visit() {
+            self.simulation.stall(self.clients[number]);
+        }
+    }
+
+    fn read_on(&mut self) {
+        let Some(number) = self.some_visit() else { return };
+        if self.random.percent(50) {
+            self.simulation.resume(self.clients[number]);
+        } else {
+            self.simulation.read_some(self.clients[number], 1 + self.random.below(500));
+        }
+    }
+
+    fn go_away(&mut self) {
+        let Some(number) = self.some_visit() else { return };
+        match self.random.percent(50) {
+            true => self.simulation.reset(self.clients[number]),
+            false => self.simulation.half_close(self.clients[number]),
+        }
+    }
+
+    fn close(&mut self) {
+        let ending = if self.random.percent(50) { Ending::Finish } else { Ending::Drop };
+        let (world, random) = (Rc::clone(&self.world), self.random.next() as usize);
+        self.simulation.queue(move |cx| {
+            let mut world = world.borrow_mut();
+            let Some((id, visit)) = some_stream(&world, random) else { return };
+            if cx.close(id, ending) {
+                world.visits[visit].closed_at = Some(world.published);
+            }
+        });
+    }
+
+    fn send_privately(&mut self) {
+        let (world, random) = (Rc::clone(&self.world), self.random.next() as usize);
+        self.simulation.queue(move |cx| {
+            if let Some((id, _)) = some_stream(&world.borrow(), random) {
+                match random >> 32 & 1 {
+                    0 => cx.send(id, "private"),
+                    _ => cx.send_uncompressed(id, "private"),
+                };
+            }
+        });
+    }
+
+    fn subscribe(&mut self) {
+        let room = self.random.below(self.world.borrow().rooms.len());
+        let (world, random) = (Rc::clone(&self.world), self.random.next() as usize);
+        self.simulation.queue(move |cx| {
+            let mut world = world.borrow_mut();
+            let Some((id, visit)) = some_stream(&world, random) else { return };
+            // What is known of a stream's topics is one stay in each of them. And a retained event
+            // with an id would take the id of the stream back.
+            let room_state = &world.rooms[room];
+            let goes_back = room_state.has_history && room_state.retains;
+            if goes_back || world.visits[visit].stays.contains_key(&room) {
+                return;
+            }
+            if cx.subscribe(id, &room_state.topic) {
+                let stay = Stay { from: world.published, to: None, begins: Begins::Later };
+                world.visits[visit].stays.insert(room, stay);
+            }
+        });
+    }
+
+    fn unsubscribe(&mut self) {
+        let room = self.random.below(self.world.borrow().rooms.len());
+        let (world, random) = (Rc::clone(&self.world), self.random.next() as usize);
+        self.simulation.queue(move |cx| {
+            let mut world = world.borrow_mut();
+            let Some((id, visit)) = some_stream(&world, random) else { return };
+            let published = world.published;
+            let left = cx.unsubscribe(id, &world.rooms[room].topic);
+            if left {
+                let stay = world.visits[visit].stays.get_mut(&room).expect("a stay");
+                assert_eq!(stay.to.replace(published), None);
+            }
+        });
+    }
+
+    fn change_the_network(&mut self) {
+        let random = &mut self.random;
+        let faults = &mut self.faults;
+        faults.short_writes_percent = random.pick(&[0, 0, 30, 90]);
+        faults.short_reads_percent = random.pick(&[0, 30]);
+        faults.would_block_percent = random.pick(&[0, 0, 20, 60]);
+        faults.interrupts_percent = random.pick(&[0, 20]);
+        faults.spurious_readiness_percent = random.pick(&[0, 30]);
+        faults.resets_percent = random.pick(&[0, 0, 0, 1, 4]);
+        self.simulation.set_faults(faults.clone());
+    }
+
+    fn some_visit(&mut self) -> Option<usize> {
+        let count = self.clients.len();
+        (count > 0).then(|| self.random.below(count))
+    }
+
+    fn answer(&self, visit: usize) -> Option<Answer> {
+        let received = self.simulation.received(self.clients[visit]);
+        let mut answer = Answer::parse(&received, starwheel::Method::Get)?;
+        answer.body = decoders::decoded(&answer);
+        Some(answer)
+    }
+
+    fn events(&self, visit: usize) -> Vec<ParsedEvent> {
+        self.answer(visit).map(|answer| answer.events()).unwrap_or_default()
+    }
+
+    /// What has to be true between turns.
+    fn check(&mut self) {
+        let world = Rc::clone(&self.world);
+        let outbox_bytes_max = {
+            let world = world.borrow();
+            let largest = world.rooms.iter().map(|room| room.largest_frame_bytes).max();
+            // One event of a topic, the gaps and the private event behind it; or the head.
+            self.outbox_bytes.max(largest.unwrap_or(0)) + 40 * world.rooms.len() + 500
+        };
+        let stats = self.simulation.stats();
+        assert!(stats.log_bytes <= world.borrow().log_bytes_max() as u64, "{}", stats.log_bytes);
+        assert_eq!(stats.streams, world.borrow().live.len() as u64);
+        assert_eq!(stats.closed.total(), world.borrow().ended);
+        assert_eq!(stats.panics, 0);
+        self.simulation.run(move |cx| {
+            let world = world.borrow();
+            for (number, room) in world.rooms.iter().enumerate() {
+                assert_eq!(cx.subscribers(&room.topic), world.subscribers(number), "of {number}");
+            }
+            for &id in world.live.keys() {
+                let queued = cx.queued_bytes(id).unwrap_or(0);
+                assert!(queued <= outbox_bytes_max, "{queued} bytes queued for {id}");
+            }
+        });
+    }
+
+    /// Everything is well again, and everybody reads to the end.
+    fn heal(&mut self) {
+        let buffer = self.faults.socket_buffer_bytes;
+        self.faults = Faults::default();
+        self.faults.socket_buffer_bytes = buffer;
+        self.simulation.set_faults(self.faults.clone());
+        for client in &self.clients {
+            self.simulation.resume(*client);
+        }
+        self.simulation.turn();
+        self.check();
+    }
+
+    fn harvest(&mut self) -> Harvest {
+        self.heal();
+        let mut harvest = Harvest::default();
+        let world = self.world.borrow();
+        for (number, visit) in world.visits.iter().enumerate() {
+            let Some(answer) = self.answer(number) else { continue };
+            let is_open = visit.id.is_some_and(|id| world.live.contains_key(&id));
+            let complete = match (is_open, answer.end) {
+                (true, _) => Complete::UpTo(world.published),
+                (false, BodyEnd::Complete) => {
+                    Complete::UpTo(visit.closed_at.expect("somebody closed it"))
+                }
+                (false, BodyEnd::Open) => Complete::UpToSomewhere,
+            };
+            harvest.skips += visit.check(&world.rooms, &answer.events(), complete);
+            harvest.resumed += u64::from(visit.resumes_behind.is_some());
+        }
+        let stats = self.simulation.stats();
+        assert!(harvest.skips <= stats.passed_by, "skipped, but not passed by");
+        // What is left is history and what is retained.
+        let kept = world.rooms.iter().filter(|room| room.has_history || room.retains);
+        let kept: usize = kept.map(|room| room.log_bytes.max(room.largest_frame_bytes)).sum();
+        assert!(stats.log_bytes <= kept as u64, "{} of {kept}", stats.log_bytes);
+        harvest.delivered = stats.delivered;
+        harvest.passed_by = stats.passed_by;
+        harvest.gaps = stats.gaps;
+        harvest.slow = stats.closed.slow;
+        drop(world);
+        self.everybody_leaves();
+        harvest
+    }
+
+    fn everybody_leaves(&mut self) {
+        for client in &self.clients {
+            self.simulation.reset(*client);
+        }
+        self.simulation.turn();
+        let world = self.world.borrow();
+        assert_eq!((self.simulation.stats().streams, world.live.len()), (0, 0));
+        self.simulation.run(|cx| {
+            assert!(world.rooms.iter().all(|room| cx.subscribers(&room.topic) == 0));
+        });
+    }
+}
+
+fn random_room(number: usize, random: &mut Random) -> Room {
+    let log_events = random.pick(&[1, 2, 5, 30, 1_000]);
+    let log_bytes = random.pick(&[0, 500, 3_000, 30_000, 1_000_000]);
+    let [has_history, retains] = [50, 40].map(|chance| random.percent(chance));
+    let policies = [Backpressure::Disconnect, Backpressure::Latest, Backpressure::DropOldest];
+    let backpressure = random.pick(&policies);
+    let topic = Topic::new(format!("room-{number}"));
+    let topic = match has_history {
+        true => topic.history(log_events, log_bytes),
+        false => topic.log(log_events, log_bytes),
+    };
+    let topic = if retains { topic.retain() } else { topic };
+    Room {
+        topic: topic.backpressure(backpressure),
+        log_bytes,
+        has_history,
+        retains,
+        backpressure,
+        published: Vec::new(),
+        largest_frame_bytes: 0,
+    }
+}
+
+fn some_stream(world: &World, random: usize) -> Option<(StreamId, usize)> {
+    let count = world.live.len();
+    if count == 0 {
+        return None;
+    }
+    world.live.iter().nth(random % count).map(|(id, visit)| (*id, *visit))
+}
+
+fn server(world: &Shared) -> Router {
+    let world = Rc::clone(world);
+    Router::new().get("/", move |req: &Request, _| {
+        let visit: usize = req.query_value("visit").unwrap().parse().unwrap();
+        let (joined, left) = (Rc::clone(&world), Rc::clone(&world));
+        let world = world.borrow();
+        let asked = &world.visits[visit];
+        let announces = asked.announces;
+        let sse = asked.rooms.iter().fold(Sse::new(), |sse, &(room, joins_at)| {
+            sse.subscribe_at(&world.rooms[room].topic, joins_at.into())
+        });
+        sse.on_connect(move |stream| {
+            joined.borrow_mut().join(visit, stream.id());
+            if let Some(room) = announces {
+                World::publish(&joined, &mut stream.context(), room, 10, false);
+            }
+        })
+        .on_disconnect(move |cx, id, _| {
+            left.borrow_mut().leave(id);
+            if let Some(room) = announces {
+                World::publish(&left, cx, room, 10, false);
+            }
+        })
+    })
+}
