@@ -262,6 +262,20 @@ impl fmt::Write for DataWriter<'_> {
         self.push_str(piece);
         Ok(())
     }
+
+    /// Padding and escapes come one by one: nothing has to be searched for a line end.
+    fn write_char(&mut self, c: char) -> fmt::Result {
+        let mut bytes = [0; 4];
+        let piece = c.encode_utf8(&mut bytes);
+        match c {
+            '\n' | '\r' => self.push_str(piece),
+            _ => {
+                self.ended_with_cr = false;
+                self.bytes.extend_from_slice(piece.as_bytes());
+            }
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Debug for DataWriter<'_> {
@@ -298,6 +312,13 @@ mod tests {
                     }
                 });
                 assert_eq!(text(&out), text(&expected), "split at {first} and {second}");
+                let mut out = EventBuffer::new();
+                out.data_with(None, |data| {
+                    data.write_str(&whole[..first]).unwrap();
+                    whole[first..second].chars().for_each(|c| data.write_char(c).unwrap());
+                    data.write_str(&whole[second..]).unwrap();
+                });
+                assert_eq!(text(&out), text(&expected), "characters from {first} to {second}");
             }
         }
     }
