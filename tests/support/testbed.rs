@@ -159,7 +159,10 @@ impl Testbed {
 
     pub(crate) fn has_grown_at_most(&self, bytes: u64, before: Footprint) {
         let grown = self.resident_bytes().saturating_sub(before.resident_bytes);
-        assert!(grown <= bytes, "it has grown by {grown} bytes, and may by {bytes}");
+        assert!(
+            is_sanitized() || grown <= bytes,
+            "it has grown by {grown} bytes, and may by {bytes}"
+        );
     }
 
     /// It sleeps between the ticks of the neighbour, and uses little time. A machine that is busy
@@ -175,7 +178,7 @@ impl Testbed {
         let wall = start.elapsed();
         // One that spins never waits, even if the machine runs it for moments only.
         assert!(sleeps >= ticks / 10, "it slept {sleeps} times in {ticks} ticks");
-        assert!(cpu * 100 < wall * 15, "it used {cpu:?} of {wall:?}");
+        assert!(is_sanitized() || cpu * 100 < wall * 15, "it used {cpu:?} of {wall:?}");
     }
 
     /// How often its thread has waited for something.
@@ -252,6 +255,12 @@ pub(crate) fn tick_time(data: &str) -> Duration {
 
 pub(crate) fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
+}
+
+/// Under the address sanitizer freed memory is kept and everything takes longer: its figures tell
+/// nothing.
+fn is_sanitized() -> bool {
+    env::var_os("ASAN_OPTIONS").is_some()
 }
 
 /// `cargo test` builds the examples beside the tests.
