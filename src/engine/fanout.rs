@@ -54,7 +54,7 @@ impl<T: Transport> Engine<T> {
             if *budget == 0 {
                 return self.core.topics.fan_out.push_back(index);
             }
-            let place = pass.next_place;
+            let (place, is_outdated) = (pass.next_place, pass.is_outdated);
             pass.next_place += 1;
             if subscriber.cursor < state.log.last_sequence() {
                 *budget -= 1;
@@ -71,6 +71,8 @@ impl<T: Transport> Engine<T> {
                 && let (Some(pass), Some(seen)) = (&mut state.pass, state.subscribers.get(place))
             {
                 pass.seen_by_all = pass.seen_by_all.min(seen.cursor);
+                // That this one has moved on is what the pass is for.
+                pass.is_outdated = is_outdated;
             }
         }
     }

@@ -83,7 +83,7 @@ pub(super) struct Pass {
     /// The least cursor met so far.
     pub(super) seen_by_all: u64,
     /// A slow subscriber has moved on meanwhile.
-    is_outdated: bool,
+    pub(super) is_outdated: bool,
     /// Bytes that count as offered when it ends.
     pub(super) bytes: usize,
 }
@@ -206,8 +206,8 @@ impl Topics {
     pub(super) fn moved_on_from(&mut self, index: u32, cursor: u64, now: u64) {
         let Some(state) = self.states.get_mut(index as usize) else { return };
         if let Some(pass) = &mut state.pass {
-            // It may have met him before he moved.
-            pass.is_outdated |= cursor < state.offered;
+            // It may have met him before he moved, and nobody with less.
+            pass.is_outdated |= cursor <= pass.seen_by_all;
         } else if cursor <= state.kept_behind && state.waits_for_somebody() {
             self.begin_pass(index, now);
         }

@@ -440,3 +440,26 @@ fn a_log_is_let_go_when_the_slowest_catches_up_during_a_pass() {
     assert_eq!(simulation.events(clients[0]).len(), 4);
     assert_eq!(simulation.stats().log_bytes, 0);
 }
+
+#[test]
+fn a_subscriber_that_reads_on_while_a_pass_is_behind_it_holds_nothing_back() {
+    let topic = Topic::new("t");
+    let mut simulation = serving(&topic);
+    let slow = simulation.get("/");
+    let others: Vec<_> = (1..THREE_TURNS).map(|_| simulation.get("/")).collect();
+    simulation.set_faults(faults(|faults| faults.socket_buffer_bytes = 100));
+    simulation.stall(slow);
+    // It is given the first event, and has read some of it when the second is on its way.
+    let long = "x".repeat(200);
+    publish(&mut simulation, &topic, [&long]);
+    simulation.queue({
+        let topic = topic.clone();
+        move |cx| assert_eq!(cx.publish(&topic, "2"), THREE_TURNS)
+    });
+    simulation.turn_once();
+    assert!(data(&simulation, *others.last().unwrap()).len() < 2, "the pass is not over");
+    simulation.resume(slow);
+    simulation.turn();
+    assert_eq!(data(&simulation, slow), [long, "2".to_owned()]);
+    assert_eq!(simulation.stats().log_bytes, 0);
+}
