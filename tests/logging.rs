@@ -333,3 +333,19 @@ fn surprises_are_warnings() {
     let levels: Vec<_> = logged().into_iter().map(|(level, _)| level).collect();
     assert_eq!(levels, [Level::Error, Level::Warn], "the panic and the end of its stream");
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_listener_that_cannot_accept_says_so_once() {
+    use std::net::{Shutdown, TcpListener};
+    listen();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // From here on Linux answers each attempt with EINVAL, which takes as long to pass as EMFILE.
+    socket2::SockRef::from(&listener).shutdown(Shutdown::Both).unwrap();
+    let mut reactor = starwheel::Reactor::new(Router::new()).unwrap();
+    reactor.listen_on(listener).unwrap();
+    while reactor.stats().accept_failures < 3 {
+        reactor.turn(None).unwrap();
+    }
+    assert_one(Level::Warn, "no connection can be accepted");
+}

@@ -86,7 +86,9 @@ fn those_who_never_read_cost_a_bounded_amount_and_nobody_else_anything() {
     let growth = memory_bytes.iter().max().unwrap() - memory_bytes[0];
     let bound = LOG_BYTES + STUCK * OUTBOX_BYTES;
     eprintln!("memory grew by {} KiB of {} KiB", growth / 1024, bound / 1024);
-    assert!(growth <= bound, "{growth} of {bound} bytes");
+    // The address sanitizer keeps freed memory.
+    let is_sanitized = std::env::var_os("ASAN_OPTIONS").is_some();
+    assert!(is_sanitized || growth <= bound, "{growth} of {bound} bytes");
 }
 
 /// Every stream has the topic; `cut` counts those that are told to be too slow.
