@@ -494,7 +494,7 @@ fn an_updater_knows_its_peer_and_id() {
 #[test]
 fn ten_thousand_streams_tick_for_a_simulated_minute() {
     let mut config = Config::default();
-    config.expected_connections = 10_000;
+    config.expected_connections = Some(10_000);
     let mut simulation = serving_with(config, |_, _| clock(secs(10)));
     for _ in 0..10_000 {
         simulation.get("/");

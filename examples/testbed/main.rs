@@ -156,7 +156,9 @@ impl Options {
                     let check = OriginCheck::new().trust(origins())?;
                     options.origins = Some((Cors::with_credentials(origins())?, check));
                 }
-                "--expected-connections" => options.config.expected_connections = value.parse()?,
+                "--expected-connections" => {
+                    options.config.expected_connections = Some(value.parse()?)
+                }
                 "--encodings" => options.config.compression.preference = encodings(&value)?,
                 "--head-bytes" => limits.head_bytes = value.parse()?,
                 "--body-bytes" => limits.body_bytes = value.parse()?,
@@ -217,7 +219,7 @@ testbed [--port N] [flags]: every feature of starwheel on a route of its own
   --keep-alive-ms N      quiet time before a comment                       [15000]
   --hosts NAMES          answer for these alone, *.a.example included      [all]
   --origins ORIGINS      whose pages may use this server, with credentials [no others]
-  --expected-connections N  streams to make room for at the start          [0]
+  --expected-connections N  streams to make room for at the start          [descriptors]
   --encodings NAMES      content codings, best first                       [zstd,br,gzip,identity]
   --head-bytes N         longest request head                              [16384]
   --body-bytes N         longest request body                              [1048576]

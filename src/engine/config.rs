@@ -24,9 +24,11 @@ pub struct Config {
     /// How long a stream may be quiet before a comment proves it alive; `None` is never. 15 s,
     /// which is below the idle limits of the usual proxies (60 s) and NAT boxes.
     pub keep_alive: Option<Duration>,
-    /// Connections to make room for at the start, so that no table is moved while it grows. Costs
-    /// about 150 bytes of address space each, and memory only once they come. None by default.
-    pub expected_connections: usize,
+    /// Connections to make room for at the start, so that no table is moved while it grows, and what
+    /// moving leaves behind costs no memory. That room is about 150 bytes of address space each, and
+    /// becomes memory only when they come. `None`: for as many as the process may have descriptors
+    /// when the reactor is made, at most 65,536 (10 MB of address space). More may come in any case.
+    pub expected_connections: Option<usize>,
     /// For which hosts requests are answered; all by default. Others get 421, see [`Hosts`].
     pub hosts: Hosts,
     /// Which content codings are offered, and what they may cost.
@@ -94,7 +96,7 @@ impl Default for Config {
         Self {
             limits: Limits::default(),
             keep_alive: Some(Duration::from_secs(15)),
-            expected_connections: 0,
+            expected_connections: None,
             hosts: Hosts::any(),
             compression: Compression::default(),
             tcp: Tcp::default(),

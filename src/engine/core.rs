@@ -163,9 +163,10 @@ impl Core {
         let mut wheel = Wheel::new();
         let watchdog = Watchdog::new(config.slow_call);
         let compressor = Compressor::new(&config.compression);
-        wheel.reserve(config.expected_connections);
+        let connections = config.expected_connections.unwrap_or(0);
+        wheel.reserve(connections);
         Self {
-            slots: Slab::with_capacity(config.expected_connections),
+            slots: Slab::with_capacity(connections),
             wheel,
             now: 0,
             date: Date::new(),

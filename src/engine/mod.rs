@@ -112,7 +112,7 @@ pub(crate) struct Readiness {
 impl<T: Transport> Engine<T> {
     /// `epoch` makes the event ids of this engine differ from those of any other.
     pub(crate) fn new(config: Config, epoch: String, handler: Box<dyn Handler>) -> Self {
-        let connections = config.expected_connections;
+        let connections = config.expected_connections.unwrap_or(0);
         Self {
             core: Core::new(config, epoch),
             calls: Vec::with_capacity(connections),

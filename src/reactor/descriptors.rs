@@ -23,11 +23,17 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     system::raise()
 }
 
+/// For how many connections a reactor makes room that was not told how many will come.
+pub(super) fn connections_to_expect() -> Option<usize> {
+    let soft = system::limits()?.soft;
+    Some(usize::try_from(soft).map_or(EXPECTED_MAX, |soft| soft.min(EXPECTED_MAX)))
+}
+
 /// Warns, once in the life of the process, if the soft limit is low.
-pub(super) fn warn_once_if_few(expected_connections: usize) {
+pub(super) fn warn_once_if_few(expected_connections: Option<usize>) {
     static WARNED: Once = Once::new();
     if let Some(limits) = system::limits()
-        && let Some(advice) = advice(limits, expected_connections)
+        && let Some(advice) = advice(limits, expected_connections.unwrap_or(0))
     {
         WARNED.call_once(|| log::warn!("{advice}"));
     }
@@ -92,6 +98,8 @@ mod system {
     }
 }
 
+/// 10 MB of address space: no matter, even where a system counts all of it as used.
+const EXPECTED_MAX: usize = 65_536;
 /// Descriptors that are not connections: listeners, the poller, files of the program's own.
 const RESERVE: u64 = 100;
 /// Below this, a limit is warned of whatever is expected.

@@ -73,7 +73,7 @@ pub struct Reactor {
     events: Events,
     acceptors: Vec<Acceptor>,
     tcp: Tcp,
-    expected_connections: usize,
+    expected_connections: Option<usize>,
     clock: Clock,
     alarm: Alarm,
     shared: Arc<Shared>,
@@ -97,8 +97,10 @@ impl Reactor {
     ///
     /// # Errors
     /// As [`Reactor::new`].
-    pub fn with_config(config: Config, handler: impl Handler + 'static) -> io::Result<Self> {
+    pub fn with_config(mut config: Config, handler: impl Handler + 'static) -> io::Result<Self> {
         let (tcp, expected_connections) = (config.tcp, config.expected_connections);
+        config.expected_connections =
+            expected_connections.or_else(descriptors::connections_to_expect);
         let mut engine = Engine::new(config, clock::epoch(), Box::new(handler));
         engine.set_stopwatch(clock::nanos);
         engine.set_call_clock(clock::coarse_ms);

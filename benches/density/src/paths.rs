@@ -39,7 +39,7 @@ pub const PATHS: [Named; 7] = [
 /// A simulation with room for its streams, as a server would have that knows its size.
 pub fn simulation(streams: usize, router: Router) -> Simulation {
     let mut config = Config::default();
-    config.expected_connections = streams;
+    config.expected_connections = Some(streams);
     config.keep_alive = None;
     Simulation::with_config(config, 0, router)
 }

@@ -28,12 +28,11 @@ pub(crate) struct Server {
 /// In the order of the tables: ourselves, bounds, peers.
 pub(crate) const KNOWN: [Known; 13] = [
     Known { name: "starwheel", kind: Kind::Ours, routes: ALL },
-    // A second form of ourselves, for the one figure in which it differs.
-    Known { name: "starwheel-expect", kind: Kind::Variant, routes: &[] },
     Known { name: "floor", kind: Kind::Floor, routes: EVENTS },
     Known { name: "floor-ms", kind: Kind::Variant, routes: &[] },
     Known { name: "floor-batch", kind: Kind::Variant, routes: &[] },
     Known { name: "libev", kind: Kind::Peer, routes: EVENTS },
+    Known { name: "uwebsockets", kind: Kind::Peer, routes: EVENTS },
     Known { name: "hyper", kind: Kind::RustPeer, routes: EVENTS },
     Known { name: "actix", kind: Kind::RustPeer, routes: EVENTS },
     Known { name: "axum", kind: Kind::RustPeer, routes: ALL },

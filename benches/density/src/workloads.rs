@@ -90,13 +90,11 @@ pub(crate) fn all(length: Length) -> Vec<Workload> {
     let measured = seconds as f64;
     let mut all = vec![
         Workload {
-            variants: &["starwheel-expect"],
             rounds: Rounds::One,
             ..work("idle", "idle stream", Route::Idle, idle("/idle"), 5.0)
         },
         Workload {
             rounds: Rounds::One,
-            variants: &["starwheel-expect"],
             ..work(
                 "idle-updater",
                 "idle stream with an updater",

@@ -1,0 +1,1 @@
+//! Nothing: the server is `main.cpp`.
