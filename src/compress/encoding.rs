@@ -47,6 +47,16 @@ impl Encoding {
         }
     }
 
+    /// What a response in this coding says of it.
+    pub(crate) const fn header_line(self) -> &'static [u8] {
+        match self {
+            Self::Identity => b"",
+            Self::Zstd => b"Content-Encoding: zstd\r\n",
+            Self::Brotli => b"Content-Encoding: br\r\n",
+            Self::Gzip => b"Content-Encoding: gzip\r\n",
+        }
+    }
+
     /// Whether this build can use it.
     #[must_use]
     pub fn is_built_in(self) -> bool {

@@ -70,7 +70,7 @@ impl Core {
         let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };
         let out = conn.outbox.bytes(&mut self.pool);
         let lines = reply.header_lines();
-        encode_stream_head(out, &self.date, framing, Connection::Close, lines);
+        encode_stream_head(out, &self.date, framing, Connection::Close, [lines]);
         out.extend_from_slice(match returns {
             Returns::BehindACut => self.aside.seal(framing),
             _ => self.aside.seal_last(framing),

@@ -189,18 +189,13 @@ impl Core {
         reply.coded(Some((encoding.as_str(), coded)))
     }
 
-    /// Header lines of a response in this coding, behind those that it has already.
-    pub(super) fn coding_lines(&self, lines: &[u8], encoding: Encoding) -> Vec<u8> {
-        let mut lines = lines.to_vec();
-        if self.config.compression.is_on() {
-            lines.extend_from_slice(b"Vary: Accept-Encoding\r\n");
-        }
-        if encoding != Encoding::Identity {
-            lines.extend_from_slice(b"Content-Encoding: ");
-            lines.extend_from_slice(encoding.as_str().as_bytes());
-            lines.extend_from_slice(b"\r\n");
-        }
-        lines
+    /// The header lines that tell of the coding: that there may be several, and which one it is.
+    pub(super) fn coding_lines(&self, encoding: Encoding) -> [&'static [u8]; 2] {
+        let vary: &[u8] = match self.config.compression.is_on() {
+            true => b"Vary: Accept-Encoding\r\n",
+            false => b"",
+        };
+        [vary, encoding.header_line()]
     }
 
     /// Compresses the events in `source` behind what `coded` holds already.

@@ -35,10 +35,9 @@ impl<T: Transport> Engine<T> {
             return Written::Nothing;
         }
         let Some(transport) = &mut self.transports[index as usize] else { return Written::Nothing };
-        let slices = batch.slices();
-        let result = match batch.length {
-            1 => transport.write(&slices[0]),
-            length => transport.write_vectored(&slices[..length]),
+        let result = match &batch.frames {
+            [Some(only), None, ..] => transport.write(&only.bytes),
+            _ => transport.write_vectored(&batch.slices()[..batch.length]),
         };
         let mut left = match result {
             Ok(written) => written,

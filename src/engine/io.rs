@@ -231,10 +231,11 @@ impl<T: Transport> Engine<T> {
             StreamFraming::UntilClose => Connection::Close,
         };
         let encoding = self.core.encoding_of(&self.request, sse);
-        let lines = self.core.coding_lines(sse.header_lines.as_bytes(), encoding);
+        let [vary, coding] = self.core.coding_lines(encoding);
+        let lines = [sse.header_lines.as_bytes(), vary, coding];
         let Some(Slot::Conn(conn)) = self.core.slots.get_mut(index as usize) else { return };
         let out = conn.outbox.bytes(&mut self.core.pool);
-        encode_stream_head(out, &self.core.date, head.framing(), connection, &lines);
+        encode_stream_head(out, &self.core.date, head.framing(), connection, lines);
         self.core.finish_answer(index, connection);
     }
 

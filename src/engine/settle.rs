@@ -89,8 +89,9 @@ impl<T: Transport> Engine<T> {
             _ => Connection::Close,
         };
         self.head_buffer.clear();
-        let lines = core.coding_lines(sse.header_lines.as_bytes(), request.encoding);
-        encode_stream_head(&mut self.head_buffer, &core.date, framing, connection, &lines);
+        let [vary, coding] = core.coding_lines(request.encoding);
+        let lines = [sse.header_lines.as_bytes(), vary, coding];
+        encode_stream_head(&mut self.head_buffer, &core.date, framing, connection, lines);
 
         core.coded.begin();
         core.open_codec(index, request.encoding);

@@ -20,19 +20,18 @@ pub(crate) enum StreamFraming {
     UntilClose,
 }
 
-/// Appends the head of an event stream. `extra_header_lines` are whole lines as
-/// [`HeaderLines`](super::HeaderLines)
-/// encodes them.
+/// Appends the head of an event stream. `extra_header_lines` are any number of whole lines each, as
+/// [`HeaderLines`](super::HeaderLines) encodes them.
 ///
 /// The fields are those of Datastar's SDK specification, `Connection: keep-alive` included, which
 /// HTTP/1.1 itself does not need; `no-transform` and `X-Accel-Buffering` keep proxies from
 /// compressing and from buffering.
-pub(crate) fn encode_stream_head(
+pub(crate) fn encode_stream_head<const N: usize>(
     out: &mut Vec<u8>,
     date: &Date,
     framing: StreamFraming,
     connection: Connection,
-    extra_header_lines: &[u8],
+    extra_header_lines: [&[u8]; N],
 ) {
     encode_status_line(out, 200);
     out.extend_from_slice(
@@ -49,7 +48,9 @@ pub(crate) fn encode_stream_head(
         // Without chunks only the close ends the stream, whatever was asked for.
         _ => CLOSE,
     });
-    out.extend_from_slice(extra_header_lines);
+    for lines in extra_header_lines {
+        out.extend_from_slice(lines);
+    }
     out.extend_from_slice(b"\r\n");
 }
 
@@ -148,7 +149,7 @@ mod tests {
 
     fn stream_head(framing: StreamFraming, connection: Connection) -> String {
         let (mut out, date) = (Vec::new(), Date::new());
-        encode_stream_head(&mut out, &date, framing, connection, b"X-One: 1\r\n");
+        encode_stream_head(&mut out, &date, framing, connection, [b"X-One: 1\r\n"]);
         String::from_utf8(out).expect("heads of streams are text")
     }
 

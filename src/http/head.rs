@@ -3,7 +3,9 @@
 //! It knows no body bytes. The syntax is httparse's; the rules that keep two parsers on one
 //! connection from disagreeing (RFC 9112 section 11.2, request smuggling) are here.
 
-use httparse::{EMPTY_HEADER, Status};
+use std::mem::MaybeUninit;
+
+use httparse::Status;
 
 use super::{
     Method, Refusal, Version,
@@ -74,16 +76,17 @@ impl Head {
         self.bytes.extend_from_slice(bytes);
         let bytes = &self.bytes[..];
 
-        let mut few = [EMPTY_HEADER; FIELDS_ON_STACK];
+        // Not filled first: 4 KB for each request.
+        let mut few = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
         let mut many = Vec::new();
         let room = if let Some(few) = few.get_mut(..field_count) {
             few
         } else {
-            many.resize(field_count, EMPTY_HEADER);
+            many.resize(field_count, MaybeUninit::uninit());
             &mut many[..]
         };
-        let mut parsed = httparse::Request::new(room);
-        match parsed.parse(bytes) {
+        let mut parsed = httparse::Request::new(&mut []);
+        match parsed.parse_with_uninit_headers(bytes, room) {
             Ok(Status::Complete(end)) if end == bytes.len() => {}
             Ok(_) => return Err(Refusal::REQUEST_LINE),
             Err(error) => return Err(why(error, bytes)),
@@ -133,9 +136,9 @@ impl Head {
 
     /// All values of one field, in any case of its name.
     pub(super) fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        self.fields()
-            .filter(move |(sent, _)| sent.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        let is_named =
+            move |field: &&Field| self.slice(field.name).eq_ignore_ascii_case(name.as_bytes());
+        self.fields.iter().filter(is_named).map(|field| self.slice(field.value))
     }
 
     /// Whether the Connection field, a list of tokens, contains `option`.

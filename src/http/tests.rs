@@ -339,7 +339,7 @@ fn chunks_we_write_are_chunks_we_read() {
 fn the_head_of_a_stream_is_read_back() {
     let mut out = Vec::new();
     let (framing, connection) = (StreamFraming::Chunked, Connection::KeepAlive);
-    encode_stream_head(&mut out, &Date::new(), framing, connection, b"");
+    encode_stream_head(&mut out, &Date::new(), framing, connection, []);
     let mut fields = [httparse::EMPTY_HEADER; 16];
     let end = httparse::Response::new(&mut fields).parse(&out);
     assert_eq!(end, Ok(httparse::Status::Complete(out.len())));

@@ -98,7 +98,7 @@ async fn private(RawQuery(query): RawQuery) -> Sse<impl Stream<Item = Result<Eve
 
 fn patch(dashboard: &mut Dashboard) -> Event {
     dashboard.change();
-    PatchElements::new(dashboard.to_string()).into()
+    PatchElements::new(dashboard.render()).into()
 }
 
 fn received(events: &Events) -> impl Stream<Item = Result<Event, Infallible>> + use<> {
