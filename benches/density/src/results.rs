@@ -116,6 +116,11 @@ impl Results {
         self.lines.iter().filter_map(|line| line.get("timer"))
     }
 
+    /// What was found with as many sockets as possible.
+    pub(crate) fn sockets(&self) -> impl DoubleEndedIterator<Item = &Value> {
+        self.lines.iter().filter_map(|line| line.get("sockets"))
+    }
+
     #[cfg(test)]
     pub(crate) fn of_lines(lines: Vec<Value>) -> Self {
         Self { lines, file: None }

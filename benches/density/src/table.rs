@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     results::{Results, Spread},
     servers::{KNOWN, Kind, Known},
-    timers,
+    sockets, timers,
     workloads::{self, Length},
 };
 
@@ -72,6 +72,7 @@ pub(crate) fn markdown(results: &Results) -> String {
     }
     write_engine(&mut out, results);
     timers::write_table(&mut out, results);
+    sockets::write_table(&mut out, results);
     out
 }
 
