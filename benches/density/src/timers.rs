@@ -34,7 +34,10 @@ impl Default for Timers {
 impl Timers {
     pub(crate) fn run(self) -> Result<()> {
         let mut results = Results::append_to(&self.results)?;
-        results.add(machine::describe(&env::args().collect::<Vec<_>>().join(" ")))?;
+        // After other measurements the load average would be theirs.
+        if results.machine().is_none() {
+            results.add(machine::describe(&env::args().collect::<Vec<_>>().join(" ")))?;
+        }
         // Beside this program, as cargo builds both.
         let ours = env::current_exe()?.with_file_name("timers-starwheel");
         for size in SIZES.into_iter().filter(|&size| size <= self.timers_max) {
