@@ -25,7 +25,7 @@ fn cpu_model() -> String {
     format!("{model}{virtual_machine}")
 }
 
-fn field_kb(file: &str, name: &str) -> Option<u64> {
+pub(crate) fn field_kb(file: &str, name: &str) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     let value = text.lines().find_map(|line| line.strip_prefix(name))?;
     value.split_whitespace().next()?.parse().ok()

@@ -7,15 +7,20 @@ mod million;
 mod plots;
 mod results;
 mod servers;
+mod sockets;
 mod svg;
 mod table;
+mod timers;
 mod workloads;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
-use crate::{matrix::Matrix, million::Million, results::Results, workloads::Length};
+use crate::{
+    matrix::Matrix, million::Million, results::Results, sockets::Sockets, timers::Timers,
+    workloads::Length,
+};
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
@@ -37,6 +42,13 @@ enum Command {
         kind: String,
         streams: usize,
     },
+    Timers(Timers),
+    Sockets(Sockets),
+    /// What `sockets` starts for each server.
+    Crowd {
+        server: SocketAddr,
+        first_address: usize,
+    },
     Table {
         results: PathBuf,
     },
@@ -56,6 +68,8 @@ impl Command {
         let mut words = Vec::new();
         let mut matrix = Matrix::default();
         let mut million = Million::default();
+        let mut timers = Timers::default();
+        let mut sockets = Sockets::default();
         while let Some(argument) = parser.next()? {
             match argument {
                 Short('h') | Long("help") => return Ok(Self::Help),
@@ -63,11 +77,16 @@ impl Command {
                 Long("quick") => {
                     matrix.length = Length::Quick;
                     million.streams_max = 100_000;
+                    timers.timers_max = 100_000;
+                    sockets.pairs_max = Some(2);
                 }
                 Long("rounds") => matrix.rounds = Some(parser.value()?.parse()?),
                 Long("only") => matrix.workloads = names(&parser.value()?.string()?),
                 Long("servers") => matrix.servers = names(&parser.value()?.string()?),
                 Long("streams-max") => million.streams_max = parser.value()?.parse()?,
+                Long("server") => sockets.server = parser.value()?.string()?,
+                Long("pairs") => sockets.pairs_max = Some(parser.value()?.parse()?),
+                Long("timers-max") => timers.timers_max = parser.value()?.parse()?,
                 other => return Err(other.unexpected().into()),
             }
         }
@@ -86,6 +105,18 @@ impl Command {
             "engine" => Self::Engine {
                 kind: word("a kind")?,
                 streams: word("a number of streams")?.parse()?,
+            },
+            "timers" => {
+                timers.results = word("a file for the results")?.into();
+                Self::Timers(timers)
+            }
+            "sockets" => {
+                sockets.results = word("a file for the results")?.into();
+                Self::Sockets(sockets)
+            }
+            sockets::CROWD => Self::Crowd {
+                server: word("a server")?.parse()?,
+                first_address: word("a number")?.parse()?,
             },
             "table" => Self::Table { results: word("a file of results")?.into() },
             "compare" => Self::Compare {
@@ -106,6 +137,9 @@ impl Command {
             Self::Matrix(matrix) => matrix.run(),
             Self::Million(million) => million.run(),
             Self::Engine { kind, streams } => million::measure(&kind, streams),
+            Self::Timers(timers) => timers.run(),
+            Self::Sockets(sockets) => sockets.run(),
+            Self::Crowd { server, first_address } => sockets::serve_as_crowd(server, first_address),
             Self::Table { results } => {
                 print!("{}", table::markdown(&Results::read(&results)?));
                 Ok(())
@@ -137,6 +171,11 @@ Compares servers of event streams. benches/density/run does all of it.
       --servers A,B        these servers; without `floor` there are no ratios
   density million FILE   one engine without sockets, from 1,000 to 1,000,000 streams
       --streams-max N      up to so many
+  density timers FILE    a timer of starwheel, of libev and of tokio, among 1,000 to 1,000,000
+      --timers-max N       up to so many
+  density sockets FILE   as many streams on real sockets as the machine has room for
+      --pairs N            servers, each with a process of clients, at most
+      --server NAME        [starwheel]
   density table FILE     the results as Markdown
   density compare A B    two runs beside each other
   density plot FILE DIR  the results as SVG pictures

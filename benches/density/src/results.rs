@@ -110,6 +110,21 @@ impl Results {
     pub(crate) fn engine(&self) -> impl Iterator<Item = &Value> {
         self.lines.iter().filter_map(|line| line.get("engine"))
     }
+
+    /// What timers cost.
+    pub(crate) fn timers(&self) -> impl DoubleEndedIterator<Item = &Value> {
+        self.lines.iter().filter_map(|line| line.get("timer"))
+    }
+
+    /// What was found with as many sockets as possible.
+    pub(crate) fn sockets(&self) -> impl DoubleEndedIterator<Item = &Value> {
+        self.lines.iter().filter_map(|line| line.get("sockets"))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of_lines(lines: Vec<Value>) -> Self {
+        Self { lines, file: None }
+    }
 }
 
 impl Spread {
@@ -133,7 +148,7 @@ mod tests {
     use super::*;
 
     fn results(lines: &[Value]) -> Results {
-        Results { lines: lines.to_vec(), file: None }
+        Results::of_lines(lines.to_vec())
     }
 
     fn line(server: &str, round: usize, cpu_ns: f64) -> Value {

@@ -79,6 +79,11 @@ pub(crate) fn built() -> Result<Vec<Server>> {
     }
 }
 
+/// A program that `build` has made ready, whether it is a server or not.
+pub(crate) fn find_built(name: &str) -> Result<Option<Server>> {
+    Ok(find(&folder()?, name))
+}
+
 fn find(folder: &Path, name: &str) -> Option<Server> {
     let version = fs::read_to_string(folder.join(name).with_extension("version")).ok()?;
     let program = Program::new(folder.join(name));

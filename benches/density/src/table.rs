@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::{
     results::{Results, Spread},
     servers::{KNOWN, Kind, Known},
+    sockets, timers,
     workloads::{self, Length},
 };
 
@@ -70,6 +71,8 @@ pub(crate) fn markdown(results: &Results) -> String {
         write_workload(&mut out, results, workload.id, workload.title);
     }
     write_engine(&mut out, results);
+    timers::write_table(&mut out, results);
+    sockets::write_table(&mut out, results);
     out
 }
 
@@ -284,24 +287,22 @@ impl Figure {
 }
 
 /// Three digits are more than the noise leaves.
-fn rounded(value: f64) -> String {
+pub(crate) fn rounded(value: f64) -> String {
     match value.abs() {
         0.0 => "0".into(),
-        size if size >= 1000.0 => {
-            let digits = format!("{value:.0}");
-            let (sign, digits) = digits.split_at(usize::from(digits.starts_with('-')));
-            let groups: Vec<&str> = digits
-                .as_bytes()
-                .rchunks(3)
-                .rev()
-                .filter_map(|it| str::from_utf8(it).ok())
-                .collect();
-            format!("{sign}{}", groups.join(","))
-        }
+        size if size >= 1000.0 => thousands(value),
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
         _ => format!("{value:.2}"),
     }
+}
+
+/// To a whole number, its digits in groups of three.
+pub(crate) fn thousands(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let (sign, digits) = digits.split_at(usize::from(digits.starts_with('-')));
+    let groups = digits.as_bytes().rchunks(3).rev().filter_map(|it| str::from_utf8(it).ok());
+    format!("{sign}{}", groups.collect::<Vec<_>>().join(","))
 }
 
 fn write_engine(out: &mut String, results: &Results) {

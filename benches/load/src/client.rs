@@ -29,15 +29,15 @@ pub(crate) enum Phase {
 }
 
 impl Client {
-    /// Begins to connect, from the source address of stream `index`.
+    /// Begins to connect, from the source address with this number.
     pub(crate) fn connect(
-        index: usize,
+        address: usize,
         server: SocketAddr,
         registry: &Registry,
         token: Token,
         response: Response,
     ) -> Result<Self> {
-        let mut socket = connect_from(index, server)?;
+        let mut socket = connect_from(address, server)?;
         registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
         Ok(Self { socket, response, phase: Phase::Connecting })
     }

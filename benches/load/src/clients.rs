@@ -18,6 +18,7 @@ pub struct Clients {
     poll: Poll,
     events: Events,
     server: SocketAddr,
+    first_address: usize,
     clients: Vec<Client>,
     opening: usize,
     lost: usize,
@@ -49,6 +50,7 @@ impl Clients {
             poll: Poll::new()?,
             events: Events::with_capacity(1024),
             server,
+            first_address: 0,
             clients: Vec::new(),
             opening: 0,
             lost: 0,
@@ -61,6 +63,12 @@ impl Clients {
     #[must_use]
     pub fn accepting(self, accept: Accept) -> Self {
         Self { accept, ..self }
+    }
+
+    /// Leaves out the first so many source addresses: other processes come from those.
+    #[must_use]
+    pub fn from_address(self, first_address: usize) -> Self {
+        Self { first_address, ..self }
     }
 
     /// What the first client was sent; see [`Accept::Coding`].
@@ -158,7 +166,8 @@ impl Clients {
             Accept::Coding(_) => Response::of_chunks(),
         };
         let registry = self.poll.registry();
-        let client = Client::connect(index, self.server, registry, Token(index), response)?;
+        let address = self.first_address + index;
+        let client = Client::connect(address, self.server, registry, Token(index), response)?;
         self.clients.push(client);
         self.opening += 1;
         Ok(())

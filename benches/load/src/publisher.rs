@@ -39,8 +39,8 @@ impl Publisher {
         Ok(self.socket.write_all(requests.as_bytes())?)
     }
 
-    /// Publishes one event with this text, which has no stamp.
-    pub(crate) fn publish_text(&mut self, text: &str) -> Result<()> {
+    /// Publishes one event with this text, which has no stamp of this connection's.
+    pub fn publish_text(&mut self, text: &str) -> Result<()> {
         Ok(self.socket.write_all(self.request(text).as_bytes())?)
     }
 
