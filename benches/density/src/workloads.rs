@@ -75,7 +75,7 @@ pub(crate) fn all(length: Length) -> Vec<Workload> {
         Box::new(Idle { streams: 10_000, warm_up: 1000, path: path.into() })
     };
     let pages = |path: &str| -> Box<dyn Experiment> {
-        Box::new(Pages { streams: 1000, path: path.into(), seconds })
+        Box::new(Pages { streams: 1000, path: path.into(), seconds, ..Pages::default() })
     };
     let work = |id, title, route, experiment, seconds| Workload {
         id,

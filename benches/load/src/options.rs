@@ -146,6 +146,7 @@ Drives a server of event streams over loopback and measures it.
   starwheel-load broadcast  [--streams 10000] [--bytes 100] [--publishes 50]
   starwheel-load pump       [--streams 1000] [--bytes 100] [--publishes 80] [--in-flight 8]
   starwheel-load pages      [--streams 1000] [--path /page?ms=100] [--seconds 5]
+                            [--coding zstd|identity]
   starwheel-load connect    [--streams 8000] [--warm-up 1000]
   starwheel-load churn      [--connections 20000] [--at-a-time 32]
   starwheel-load plain      [--connections 64] [--replies 100000]

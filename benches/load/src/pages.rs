@@ -1,6 +1,9 @@
-//! `pages`: a dashboard that is compressed on its way; what it costs a server, per event and stream.
+//! `pages`: a dashboard, compressed on its way or not; what it costs a server, per event and stream.
 
-use std::time::{Duration, Instant};
+use std::{
+    str::FromStr,
+    time::{Duration, Instant},
+};
 
 use lexopt::prelude::ValueExt;
 use serde_json::json;
@@ -19,11 +22,37 @@ pub struct Pages {
     /// `/page?ms=..`, rendered once for all, or `/private?ms=..`, rendered for each.
     pub path: String,
     pub seconds: u64,
+    pub coding: Coding,
+}
+
+/// What the streams ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coding {
+    Zstd,
+    Identity,
+}
+
+impl Coding {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Identity => "identity",
+        }
+    }
+}
+
+impl FromStr for Coding {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = [Self::Zstd, Self::Identity].into_iter().find(|coding| coding.name() == name);
+        known.ok_or_else(|| format!("{name:?} is neither zstd nor identity"))
+    }
 }
 
 impl Default for Pages {
     fn default() -> Self {
-        Self { streams: 1000, path: "/page?ms=100".into(), seconds: 5 }
+        Self { streams: 1000, path: "/page?ms=100".into(), seconds: 5, coding: Coding::Zstd }
     }
 }
 
@@ -33,6 +62,7 @@ impl Experiment for Pages {
             "streams" => self.streams = parser.value()?.parse()?,
             "path" => self.path = parser.value()?.string()?,
             "seconds" => self.seconds = parser.value()?.parse()?,
+            "coding" => self.coding = parser.value()?.parse()?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -46,8 +76,9 @@ impl Experiment for Pages {
     /// others may have got less, and bytes per event show it.
     fn figures(&self, program: &Program, cores: Cores) -> Result<Figures> {
         let server = Server::start(program, cores)?;
-        let mut clients = Clients::new(server.address())?.accepting(Accept::Coding("zstd"));
-        let mut witness = Witness::connect(server.address(), &self.path)?;
+        let mut clients =
+            Clients::new(server.address())?.accepting(Accept::Coding(self.coding.name()));
+        let mut witness = Witness::connect(server.address(), &self.path, self.coding)?;
         // What the first streams cost once is not counted.
         clients.open(self.streams / WARM_UP_SHARE, &self.path, Duration::ZERO, |_| {})?;
         watch(&mut clients, &mut witness, SETTLE)?;
@@ -73,15 +104,16 @@ impl Experiment for Pages {
             / self.streams as f64;
         let event_bytes = decoded as f64 / events as f64;
         let text = format!(
-            "{} streams of {}, zstd, {events} events\n  CPU       {:.2} us per delivery\n  \
+            "{} streams of {}, {}, {events} events\n  CPU       {:.2} us per delivery\n  \
              wire      {wire_bytes:.0} bytes per event of {event_bytes:.0}\n  \
              memory    {memory_bytes:.0} bytes per stream",
             self.streams(),
             self.path,
+            self.coding.name(),
             cpu_ns / 1e3,
         );
         let json = json!({
-            "streams": self.streams, "path": self.path, "seconds": self.seconds, "events": events,
+            "streams": self.streams, "path": self.path, "coding": self.coding.name(), "seconds": self.seconds, "events": events,
             "wire_bytes_per_event": wire_bytes, "event_bytes": event_bytes,
             "private_dirty_bytes_per_stream": memory_bytes,
         });

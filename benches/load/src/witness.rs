@@ -8,15 +8,20 @@ use std::{
 
 use zstd::stream::write::Decoder;
 
-use crate::{Result, wire::Response};
+use crate::{Result, pages::Coding, wire::Response};
 
 pub(crate) struct Witness {
     socket: TcpStream,
     response: Response,
     /// How much of the body was decoded.
     decoded: usize,
-    decoder: Decoder<'static, Lines>,
+    decoder: Decoding,
     buffer: Vec<u8>,
+}
+
+enum Decoding {
+    Zstd(Decoder<'static, Lines>),
+    Identity(Lines),
 }
 
 /// Counts events: an empty line ends one, and one that is nothing but a comment is none.
@@ -30,11 +35,12 @@ struct Lines {
 }
 
 impl Witness {
-    pub(crate) fn connect(server: SocketAddr, path: &str) -> Result<Self> {
+    pub(crate) fn connect(server: SocketAddr, path: &str, coding: Coding) -> Result<Self> {
         let mut socket = TcpStream::connect(server)?;
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {server}\r\nAccept: text/event-stream\r\n\
-             Accept-Encoding: zstd\r\n\r\n"
+             Accept-Encoding: {}\r\n\r\n",
+            coding.name()
         );
         socket.write_all(request.as_bytes())?;
         socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
@@ -42,7 +48,10 @@ impl Witness {
             socket,
             response: Response::of_kept_chunks(),
             decoded: 0,
-            decoder: Decoder::new(Lines::default())?,
+            decoder: match coding {
+                Coding::Zstd => Decoding::Zstd(Decoder::new(Lines::default())?),
+                Coding::Identity => Decoding::Identity(Lines::default()),
+            },
             buffer: vec![0; 64 * 1024],
         };
         // One read that waits, so that a server that does not answer is found out.
@@ -54,7 +63,10 @@ impl Witness {
     /// Events, and their bytes before compression, so far.
     pub(crate) fn count(&mut self) -> Result<(u64, u64)> {
         while self.read_once()? {}
-        let lines = self.decoder.get_ref();
+        let lines = match &self.decoder {
+            Decoding::Zstd(decoder) => decoder.get_ref(),
+            Decoding::Identity(lines) => lines,
+        };
         Ok((lines.events, lines.bytes))
     }
 
@@ -70,10 +82,14 @@ impl Witness {
             .feed(&self.buffer[..length], |_| {})
             .map_err(|error| format!("unexpected answer: {error:?}"))?;
         let body = self.response.body();
-        self.decoder
-            .write_all(&body[self.decoded..])
-            .and_then(|()| self.decoder.flush())
-            .map_err(|error| format!("the stream is not zstd: {error}"))?;
+        let news = &body[self.decoded..];
+        match &mut self.decoder {
+            Decoding::Zstd(decoder) => decoder
+                .write_all(news)
+                .and_then(|()| decoder.flush())
+                .map_err(|error| format!("the stream is not zstd: {error}"))?,
+            Decoding::Identity(lines) => lines.write_all(news)?,
+        }
         self.decoded = body.len();
         Ok(true)
     }

@@ -144,8 +144,9 @@ fn obey(order: Order, clients: &mut Clients, open: &mut usize) -> Result<()> {
                 last_ns = last_ns.max(arrival.arrived_ns);
                 receipts.enter(arrival)
             })?;
-            receipts.check()?;
+            // First, because an event for a stream that was lost did not arrive either.
             check_none_is_lost(clients)?;
+            receipts.check()?;
             say(&Answer::Received { first_ns, last_ns })
         }
     }
