@@ -120,7 +120,7 @@
 //! | connections beyond these that are told so | open ones, else a reset | 256 |
 //! | [`Limits::retry_after`] | least delay of those who are told so | 5 s |
 //! | [`Tcp::user_timeout`] | time without acknowledgement or window | 20 s |
-//! | [`Tcp::keep_alive_idle`], [`interval`](Tcp::keep_alive_interval), [`probes`](Tcp::keep_alive_probes) | time, time, count | 20 s, 5 s, 3 |
+//! | [`Tcp::keep_alive_idle`], [`interval`](Tcp::keep_alive_interval), [`probes`](Tcp::keep_alive_probes) | of streams without comments: time, time, count | 20 s, 5 s, 3 |
 //! | descriptors | a warning below 4,096; [`raise_descriptor_limit`] | the system's |
 //! | **streams** | | |
 //! | [`Limits::outbox_bytes`] | bytes queued for a slow client, else [`CloseReason::Slow`] | 256 KiB |

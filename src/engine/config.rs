@@ -46,8 +46,15 @@ pub struct Config {
 /// sockets. Unix sockets have none of it.
 ///
 /// A client that vanishes without a word (a cut cable, a phone without network) is noticed only by
-/// its silence: [`user_timeout`](Self::user_timeout) after something was sent to it, or one
-/// interval and the probes after the last sign of it when nothing was.
+/// its silence: [`user_timeout`](Self::user_timeout) after something was sent to it. On a quiet
+/// stream that is the next comment ([`Config::keep_alive`]), so it takes 35 s at most by default.
+/// Only streams that get no comments, or none for more than 40 s, have the system send probes.
+/// Requests need neither, they have time limits of their own.
+///
+/// Why not probes for everybody: of a crowd that came together, after a restart say, they leave
+/// together, and what exceeds a queue is lost (1,000 packets for the loopback device and for those of
+/// containers); then `user_timeout` gives up thousands of clients that were there. Comments leave one
+/// by one, and TCP repeats them.
 ///
 /// ```
 /// use starwheel::Config;
@@ -70,13 +77,16 @@ pub struct Tcp {
     /// [`CloseReason::Io`](crate::CloseReason::Io), and not after
     /// [`Limits::stall_timeout`](crate::Limits::stall_timeout), which holds everywhere.
     pub user_timeout: Option<Duration>,
-    /// Quiet time before the first probe (`SO_KEEPALIVE`, `TCP_KEEPIDLE`); `None` for no probes,
-    /// then a vanished client to whom nothing is sent is never noticed. Whole seconds. 20 s.
+    /// Quiet time before the first probe of a stream without comments (`SO_KEEPALIVE`,
+    /// `TCP_KEEPIDLE`), and up to half as long again, so that those of many streams leave apart.
+    /// `None` for no probes: then such a client is never noticed if nothing is sent to it. Whole
+    /// seconds. 20 s. Costs such a stream five system calls at its birth.
     pub keep_alive_idle: Option<Duration>,
     /// Between probes (`TCP_KEEPINTVL`). Whole seconds. 5 s.
     pub keep_alive_interval: Duration,
-    /// Unanswered probes before the connection is given up (`TCP_KEEPCNT`). Linux gives up earlier
-    /// if `user_timeout` has passed since the last sign of life. 3.
+    /// Unanswered probes before the client is given up (`TCP_KEEPCNT`). As Linux would give up after
+    /// the first one if `user_timeout` has passed by then, such a stream's is at least as long as
+    /// all of its probes take. 3.
     pub keep_alive_probes: u32,
 }
 

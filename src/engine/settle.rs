@@ -80,6 +80,8 @@ impl<T: Transport> Engine<T> {
         conn.route = request.route;
         let leaves = stopping.departure(now, generation);
         conn.phase = Phase::Streaming(sse.state(now, time, keep_alive, leaves));
+        let has_comments =
+            conn.streaming().is_some_and(|it| it.keep_alive_ms <= COMMENTS_SUFFICE_MS);
         core.stats.streams += 1;
         core.stats.opened += 1;
 
@@ -129,7 +131,23 @@ impl<T: Transport> Engine<T> {
         let head = std::mem::take(&mut self.head_buffer);
         self.write_scratch(index, &head);
         self.head_buffer = head;
+        if !has_comments {
+            self.send_keep_alive_probes(index);
+        }
         self.after_birth(index);
+    }
+
+    /// Probes of clients that came together must not leave together: the queues of some network
+    /// devices are short. So they begin up to half as late again, in steps of a second.
+    fn send_keep_alive_probes(&mut self, index: u32) {
+        let mut tcp = self.core.config.tcp;
+        tcp.keep_alive_idle = tcp.keep_alive_idle.map(|idle| {
+            let steps = (idle.as_secs() / 2).max(1);
+            idle + Duration::from_secs(self.core.stats.opened % steps)
+        });
+        if let Some(transport) = &mut self.transports[index as usize] {
+            transport.send_keep_alive_probes(&tcp);
+        }
     }
 
     /// Catches up on what happened to the connection while its stream was being born.
@@ -269,5 +287,7 @@ impl From<AskedEnding> for Ending {
     }
 }
 
+/// With a comment this often, the user timeout finds a vanished client within a minute.
+const COMMENTS_SUFFICE_MS: u32 = 40_000;
 /// Hooks that keep opening and closing streams for one another are a mistake of the program.
 const HOOK_ROUNDS_MAX: u32 = 10_000_000;

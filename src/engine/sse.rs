@@ -73,8 +73,8 @@ pub enum KeepAlive {
     Default,
     /// A comment line whenever nothing was sent for this long.
     Every(Duration),
-    /// Never. Proxies and NAT boxes may then cut a quiet stream, and a vanished client is noticed
-    /// only by the next event.
+    /// Never. Proxies and NAT boxes may then cut a quiet stream. A vanished client is noticed by the
+    /// next event, or by the probes of [`Tcp::keep_alive_idle`](crate::Tcp::keep_alive_idle).
     Off,
 }
 

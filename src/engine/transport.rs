@@ -2,6 +2,8 @@
 
 use std::io::{self, IoSlice};
 
+use super::config::Tcp;
+
 /// A non-blocking byte stream to one client.
 ///
 /// The contract is that of a non-blocking socket: [`io::ErrorKind::WouldBlock`] means "not now",
@@ -18,6 +20,10 @@ pub(crate) trait Transport {
 
     /// Sends our FIN behind what was written; reading goes on.
     fn shutdown_write(&mut self) -> io::Result<()>;
+
+    /// Has the system ask the client whether it is there, whenever it was quiet for a while; for a
+    /// stream to which nothing may be sent for very long.
+    fn send_keep_alive_probes(&mut self, tcp: &Tcp);
 
     /// Makes the close that follows a reset instead of an orderly end.
     fn reset_on_close(&mut self);

@@ -50,6 +50,15 @@ impl Transport for Socket {
         }
     }
 
+    fn send_keep_alive_probes(&mut self, tcp: &Tcp) {
+        // Unix sockets have no peers that vanish.
+        if let (Self::Tcp(stream), Some(idle)) = (self, tcp.keep_alive_idle)
+            && let Err(error) = set_keep_alive(&SockRef::from(&*stream), idle, tcp)
+        {
+            log::debug!("no probes can be sent: {error}");
+        }
+    }
+
     fn reset_on_close(&mut self) {
         // Unix sockets know no reset; their peers see an ordinary end.
         if let Self::Tcp(stream) = self
@@ -88,17 +97,27 @@ pub(super) fn set_tcp_options(socket: &SockRef<'_>, tcp: &Tcp) -> io::Result<()>
     socket.set_tcp_nodelay(true)?;
     #[cfg(any(target_os = "android", target_os = "linux"))]
     socket.set_tcp_user_timeout(tcp.user_timeout)?;
-    let Some(idle) = tcp.keep_alive_idle else { return socket.set_keepalive(false) };
-    let keep_alive = TcpKeepalive::new().with_time(at_least_a_second(idle));
+    // Probes are for single streams; see `Tcp`. It may have been inherited.
+    socket.set_keepalive(false)
+}
+
+fn set_keep_alive(socket: &SockRef<'_>, idle: Duration, tcp: &Tcp) -> io::Result<()> {
+    let [idle, interval] = [idle, tcp.keep_alive_interval].map(at_least_a_second);
+    let probes = tcp.keep_alive_probes.max(1);
+    // Linux does not count probes where there is a user timeout: behind it, the first one that is
+    // not answered within an interval is the last.
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    if let Some(user_timeout) = tcp.user_timeout {
+        socket.set_tcp_user_timeout(Some(user_timeout.max(idle + interval * probes)))?;
+    }
+    let keep_alive = TcpKeepalive::new().with_time(idle);
     #[cfg(not(any(
         target_os = "haiku",
         target_os = "openbsd",
         target_os = "redox",
         target_os = "solaris"
     )))]
-    let keep_alive = keep_alive
-        .with_interval(at_least_a_second(tcp.keep_alive_interval))
-        .with_retries(tcp.keep_alive_probes.max(1));
+    let keep_alive = keep_alive.with_interval(interval).with_retries(probes);
     socket.set_tcp_keepalive(&keep_alive)
 }
 

@@ -10,7 +10,7 @@ use super::{
     Faults,
     crowd::{Crowd, Received},
 };
-use crate::engine::Transport;
+use crate::engine::{Tcp, Transport};
 
 /// All wires of a simulation, shared between it and the sockets that the engine owns.
 #[derive(Debug, Clone)]
@@ -294,6 +294,9 @@ impl Transport for SimulatedSocket {
         state.server_end.get_or_insert(ServerEnd::Fin);
         if state.reset { Err(ErrorKind::NotConnected.into()) } else { Ok(()) }
     }
+
+    /// No client vanishes here without the scenario's saying so.
+    fn send_keep_alive_probes(&mut self, _tcp: &Tcp) {}
 
     fn reset_on_close(&mut self) {
         if let Self::Wire { network, wire } = self {

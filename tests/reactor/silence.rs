@@ -4,12 +4,11 @@
 use std::time::Duration;
 
 use socket2::SockRef;
-use starwheel::{Config, Reactor, Router, Sse};
+use starwheel::{Config, Context, KeepAlive, Reactor, Request, Router, Sse};
 
 use crate::{
     adopting::pair,
     client::{Client, wait_for},
-    routes,
     server::Server,
 };
 
@@ -43,34 +42,69 @@ fn the_user_timeout_ends_a_client_that_is_there_but_does_not_read() {
 
 #[test]
 fn adopted_sockets_are_told_the_same_as_accepted_ones() {
-    let server = Server::start(|| {
-        let mut config = Config::default();
+    let server = serving(|config| {
         config.tcp.user_timeout = Some(Duration::from_millis(12_345));
-        config.tcp.keep_alive_idle = Some(Duration::from_secs(7));
-        config.tcp.keep_alive_interval = Duration::ZERO; // As short as can be.
-        config.tcp.keep_alive_probes = 2;
-        let mut reactor = Reactor::with_config(config, routes()).unwrap();
-        let address = reactor.listen("127.0.0.1:0").unwrap();
-        (reactor, address)
     });
     let (_client, accepted) = pair();
     let seen = accepted.try_clone().unwrap();
     server.handle.adopt(accepted, Vec::new()).unwrap();
     server.wait_for("it is adopted", |stats| stats.connections == 1);
     let socket = SockRef::from(&seen);
-    assert!(seen.nodelay().unwrap() && socket.keepalive().unwrap());
+    assert!(seen.nodelay().unwrap() && !socket.keepalive().unwrap());
     assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_millis(12_345)));
-    assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(7));
-    assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(1));
-    assert_eq!(socket.tcp_keepalive_retries().unwrap(), 2);
+}
+
+#[test]
+fn streams_without_comments_are_probed_apart_from_each_other_and_more_than_once() {
+    let server = Server::start(|| {
+        let mut config = Config::default();
+        config.tcp.user_timeout = Some(Duration::from_secs(3));
+        config.tcp.keep_alive_idle = Some(Duration::from_secs(8));
+        config.tcp.keep_alive_interval = Duration::ZERO; // As short as can be.
+        config.tcp.keep_alive_probes = 2;
+        let quiet = |every| move |_: &Request, _: &mut Context<'_>| Sse::new().keep_alive(every);
+        let router = Router::new()
+            .get("/off", quiet(KeepAlive::Off))
+            .get("/rare", quiet(KeepAlive::Every(Duration::from_secs(41))))
+            .get("/often", quiet(KeepAlive::Every(Duration::from_secs(40))))
+            .get("/default", quiet(KeepAlive::Default));
+        let mut reactor = Reactor::with_config(config, router).unwrap();
+        let address = reactor.listen("127.0.0.1:0").unwrap();
+        (reactor, address)
+    });
+    let mut opened = 0;
+    let mut open = |path| {
+        let (mut client, accepted) = pair();
+        let seen = accepted.try_clone().unwrap();
+        server.handle.adopt(accepted, Vec::new()).unwrap();
+        client.open_stream(path);
+        opened += 1;
+        server.wait_for("it is born", |stats| stats.opened == opened);
+        (client, seen)
+    };
+    for path in ["/often", "/default", "/often", "/default"] {
+        let (_client, seen) = open(path);
+        assert!(!SockRef::from(&seen).keepalive().unwrap(), "comments do, on {path}");
+    }
+    let mut idle_times = Vec::new();
+    for path in ["/off", "/rare", "/off", "/rare"] {
+        let (_client, seen) = open(path);
+        let socket = SockRef::from(&seen);
+        assert!(socket.keepalive().unwrap(), "{path}");
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(1));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 2);
+        let idle = socket.tcp_keepalive_time().unwrap();
+        // Linux would give up after one probe otherwise.
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(idle + Duration::from_secs(2)));
+        idle_times.push(idle.as_secs());
+    }
+    idle_times.sort_unstable();
+    assert_eq!(idle_times, [8, 9, 10, 11]);
 }
 
 #[test]
 fn the_system_s_own_patience_can_be_had_back() {
-    let server = serving(|config| {
-        config.tcp.user_timeout = None;
-        config.tcp.keep_alive_idle = None;
-    });
+    let server = serving(|config| config.tcp.user_timeout = None);
     let (_client, accepted) = pair();
     let socket = SockRef::from(&accepted);
     // As a parent process may have left it.
