@@ -382,11 +382,16 @@ impl Core {
     /// A timer armed in a turn is never due in the same turn: a zero delay cannot starve sockets.
     fn arm(&mut self, index: u32, deadline: u64) {
         let is_due = |deadline| deadline <= self.now;
+        let armed = self.wheel.deadline(index);
         // Due already, and about to fire: a socket that is busy in every turn must not put it off.
-        if is_due(deadline) && self.wheel.deadline(index).is_some_and(is_due) {
+        if is_due(deadline) && armed.is_some_and(is_due) {
             return;
         }
-        self.wheel.arm(index, deadline.max(self.now + 1));
+        let deadline = deadline.max(self.now + 1);
+        // Behind a tick it mostly stays where it is.
+        if armed != Some(deadline) {
+            self.wheel.arm(index, deadline);
+        }
     }
 
     /// Gives the connection up at the end of this turn.
