@@ -112,7 +112,7 @@ impl Results {
     }
 
     /// What timers cost.
-    pub(crate) fn timers(&self) -> impl DoubleEndedIterator<Item = &Value> {
+    pub(crate) fn timers(&self) -> impl Iterator<Item = &Value> {
         self.lines.iter().filter_map(|line| line.get("timer"))
     }
 
@@ -128,7 +128,7 @@ impl Results {
 }
 
 impl Spread {
-    fn of(mut values: Vec<f64>) -> Option<Self> {
+    pub(crate) fn of(mut values: Vec<f64>) -> Option<Self> {
         values.retain(|value| value.is_finite());
         values.sort_by(f64::total_cmp);
         let rounds = values.len();
