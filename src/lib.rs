@@ -105,7 +105,7 @@
 //! | intervals, delays | milliseconds; 1 ms to 49 days | |
 //! | lateness of a tick | some 10 us on Linux; up to 1 ms elsewhere | |
 //! | [`Config::slow_call`] | run of a closure before it is counted and named | 100 ms |
-//! | memory | bytes per idle stream, without closures | about 160 |
+//! | memory | bytes per idle stream, without closures | 152 |
 //! | **requests** | | |
 //! | [`Limits::head_bytes`] | bytes, else 431, or 414 for the request line | 16 KiB |
 //! | [`Limits::header_fields`] | count, else 431 | 100 |

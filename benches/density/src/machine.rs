@@ -1,11 +1,22 @@
 //! What the figures were measured on.
 
-use std::{fs, process::Command};
+use std::{env, fs, path::Path, process::Command};
 
 use serde_json::{Value, json};
 
+use crate::{Result, results::Results};
+
+/// Describes this machine in the results, unless that has been done: after other measurements the
+/// load average would be theirs.
+pub(crate) fn describe_once(results: &mut Results) -> Result<()> {
+    match results.machine() {
+        Some(_) => Ok(()),
+        None => results.add(describe()),
+    }
+}
+
 /// One line of results that describes this machine and this moment.
-pub(crate) fn describe(arguments: &str) -> Value {
+pub(crate) fn describe() -> Value {
     let system = rustix::system::uname();
     json!({ "machine": {
         "cpu": cpu_model(), "cores": std::thread::available_parallelism().map_or(0, usize::from),
@@ -13,8 +24,17 @@ pub(crate) fn describe(arguments: &str) -> Value {
         "memory_bytes": field_kb("/proc/meminfo", "MemTotal:").map(|kb| kb * 1024),
         "load_average": fs::read_to_string("/proc/loadavg").unwrap_or_default().trim(),
         "rustc": output("rustc", &["--version"]), "date": output("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
-        "command": arguments,
+        "command": command(),
     }})
+}
+
+/// As it was given, but without folders: where things lie matters to nobody else.
+fn command() -> String {
+    let words = env::args().map(|word| match Path::new(&word).file_name() {
+        Some(name) => name.to_string_lossy().into_owned(),
+        None => word,
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn cpu_model() -> String {

@@ -55,9 +55,11 @@ impl Matrix {
 
         raise_descriptor_limit()?;
         let cores = Cores::find()?;
-        results.add(machine::describe(&std::env::args().collect::<Vec<_>>().join(" ")))?;
-        for server in &servers {
-            results.add(json!({ "server": server.program.name, "version": server.version }))?;
+        if !jobs.is_empty() {
+            results.add(machine::describe())?;
+            for server in &servers {
+                results.add(json!({ "server": server.program.name, "version": server.version }))?;
+            }
         }
 
         let floor = servers.iter().find(|server| server.program.name == "floor");

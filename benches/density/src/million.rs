@@ -31,7 +31,7 @@ impl Default for Million {
 impl Million {
     pub(crate) fn run(self) -> Result<()> {
         let mut results = Results::append_to(&self.results)?;
-        results.add(machine::describe(&env::args().collect::<Vec<_>>().join(" ")))?;
+        machine::describe_once(&mut results)?;
         for streams in SIZES.into_iter().filter(|&streams| streams <= self.streams_max) {
             for kind in KINDS {
                 let output = Command::new(env::current_exe()?)

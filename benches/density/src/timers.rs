@@ -35,10 +35,7 @@ impl Default for Timers {
 impl Timers {
     pub(crate) fn run(self) -> Result<()> {
         let mut results = Results::append_to(&self.results)?;
-        // After other measurements the load average would be theirs.
-        if results.machine().is_none() {
-            results.add(machine::describe(&env::args().collect::<Vec<_>>().join(" ")))?;
-        }
+        machine::describe_once(&mut results)?;
         // Beside this program, as cargo builds both.
         let ours = env::current_exe()?.with_file_name("timers-starwheel");
         let mut programs = vec![(OURS, ours, String::new())];

@@ -10,7 +10,6 @@ mod report;
 mod room;
 
 use std::{
-    env,
     path::PathBuf,
     thread,
     time::{Duration, Instant},
@@ -55,10 +54,7 @@ impl Sockets {
         let server = servers::find_built(&self.server)?
             .ok_or_else(|| format!("no server {:?} was built", self.server))?;
         let mut results = Results::append_to(&self.results)?;
-        // After other measurements the load average would be theirs.
-        if results.machine().is_none() {
-            results.add(machine::describe(&env::args().collect::<Vec<_>>().join(" ")))?;
-        }
+        machine::describe_once(&mut results)?;
         results.add(json!({ "server": server.program.name, "version": server.version }))?;
 
         let descriptors = raise_descriptor_limit()?;
