@@ -180,16 +180,25 @@ fn escape(words: &str) -> String {
 
 /// The same server has the same color in every picture; ours stands out.
 fn color_of(name: &str) -> &'static str {
-    const OTHERS: [&str; 8] =
-        ["#8250df", "#bf8700", "#1a7f37", "#cf222e", "#bf3989", "#1b7c83", "#9a6700", "#57606a"];
     match name {
         _ if name.starts_with("starwheel") => "#0969da",
         "floor" => "#6e7781",
         "floor-ms" => "#afb8c1",
-        _ => {
-            let sum: usize = name.bytes().map(usize::from).sum();
-            OTHERS[sum % OTHERS.len()]
-        }
+        "floor-batch" => "#d0d7de",
+        "libev" => "#1a7f37",
+        "uwebsockets" => "#57606a",
+        "hyper" => "#8250df",
+        "actix" => "#bf8700",
+        "axum" => "#cf222e",
+        "datastar" => "#bf3989",
+        "go" => "#1b7c83",
+        "node" => "#9a6700",
+        "nchan" => "#953800",
+        // Kinds of work, and of streams.
+        "tick" | "with an updater" => "#cf222e",
+        "delivery" | "subscribed" => "#1a7f37",
+        "idle" => "#6e7781",
+        _ => "#8250df",
     }
 }
 
