@@ -143,7 +143,7 @@ impl<T: Transport> Engine<T> {
         let mut tcp = self.core.config.tcp;
         tcp.keep_alive_idle = tcp.keep_alive_idle.map(|idle| {
             let steps = (idle.as_secs() / 2).max(1);
-            idle + Duration::from_secs(self.core.stats.opened % steps)
+            idle.saturating_add(Duration::from_secs(self.core.stats.opened % steps))
         });
         if let Some(transport) = &mut self.transports[index as usize] {
             transport.send_keep_alive_probes(&tcp);

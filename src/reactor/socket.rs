@@ -108,7 +108,8 @@ fn set_keep_alive(socket: &SockRef<'_>, idle: Duration, tcp: &Tcp) -> io::Result
     // not answered within an interval is the last.
     #[cfg(any(target_os = "android", target_os = "linux"))]
     if let Some(user_timeout) = tcp.user_timeout {
-        socket.set_tcp_user_timeout(Some(user_timeout.max(idle + interval * probes)))?;
+        let all_probes = idle.saturating_add(interval.saturating_mul(probes));
+        socket.set_tcp_user_timeout(Some(user_timeout.max(all_probes)))?;
     }
     let keep_alive = TcpKeepalive::new().with_time(idle);
     #[cfg(not(any(

@@ -71,7 +71,7 @@ fn behind_a_cut_cable_streams_without_comments_are_given_up_within_60_s() {
 /// queue of the loopback device (or of a container's) has places for are lost: thousands of clients
 /// that were there, behind a proxy of the same machine, were given up 25 s after they came.
 #[test]
-#[ignore = "takes half a minute"]
+#[ignore = "takes a minute"]
 fn a_crowd_of_silent_streams_that_came_together_is_not_given_up() {
     let descriptors = starwheel::raise_descriptor_limit().unwrap();
     let each = usize::try_from(descriptors.min(9_000)).unwrap() / 3;

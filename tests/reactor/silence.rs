@@ -103,6 +103,22 @@ fn streams_without_comments_are_probed_apart_from_each_other_and_more_than_once(
 }
 
 #[test]
+fn times_that_no_system_takes_cost_the_probes_alone() {
+    let server = Server::start(|| {
+        let mut config = Config::default();
+        config.tcp.keep_alive_idle = Some(Duration::MAX);
+        config.tcp.keep_alive_interval = Duration::MAX;
+        config.tcp.keep_alive_probes = u32::MAX;
+        let router =
+            Router::new().get("/", |_, _| Sse::new().keep_alive(KeepAlive::Off).send("on"));
+        let mut reactor = Reactor::with_config(config, router).unwrap();
+        let address = reactor.listen("127.0.0.1:0").unwrap();
+        (reactor, address)
+    });
+    assert_eq!(Client::streaming(server.address, "/").event().as_deref(), Some("data: on"));
+}
+
+#[test]
 fn the_system_s_own_patience_can_be_had_back() {
     let server = serving(|config| config.tcp.user_timeout = None);
     let (_client, accepted) = pair();
