@@ -233,7 +233,7 @@ testbed [--port N] [flags]: every feature of starwheel on a route of its own
   --streams-per-tag N    of /idle?tag=T and /tick?tag=T                    [no limit]
   --retry-after-ms N     what those beyond these limits are told to wait   [5000]
   --user-timeout-ms N    for a client to acknowledge (Linux); 0 is off     [20000]
-  --tcp-keep-alive-ms N  of silence before the first probe; 0 is off       [20000]
+  --tcp-keep-alive-ms N  before a stream without comments is probed; 0: off [20000]
   --stall-timeout-ms N   for a client to take some of what waits for it    [60000]
 ";
 

@@ -52,9 +52,9 @@ pub struct Config {
 /// Requests need neither, they have time limits of their own.
 ///
 /// Why not probes for everybody: of a crowd that came together, after a restart say, they leave
-/// together, and what exceeds a queue is lost (1,000 packets for the loopback device and for those of
-/// containers); then `user_timeout` gives up thousands of clients that were there. Comments leave one
-/// by one, and TCP repeats them.
+/// together, and what exceeds a queue is lost (on the loopback device 1,000 packets for each core,
+/// `net.core.netdev_max_backlog`); then `user_timeout` gives up thousands of clients that were there.
+/// Comments leave one by one, and TCP repeats them.
 ///
 /// ```
 /// use starwheel::Config;

@@ -68,8 +68,8 @@ fn behind_a_cut_cable_streams_without_comments_are_given_up_within_60_s() {
 }
 
 /// The probes of streams that were opened at one time leave at one time, and more of them than the
-/// queue of the loopback device (or of a container's) has places for are lost: thousands of clients
-/// that were there, behind a proxy of the same machine, were given up 25 s after they came.
+/// queue of the loopback device has places for are lost: thousands of clients that were there, behind
+/// a proxy of the same machine, say, were given up 25 s after they came.
 #[test]
 #[ignore = "takes a minute"]
 fn a_crowd_of_silent_streams_that_came_together_is_not_given_up() {
