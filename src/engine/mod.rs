@@ -24,54 +24,31 @@
 //! returns, while its bytes are in the cache and its tick is on time.
 
 mod admission;
-mod asker;
-mod batch;
-mod busy;
+mod api;
 mod calls;
-mod codec;
-mod coded;
-mod config;
-mod context;
+mod coding;
 mod core;
-mod drain;
-mod fanout;
-mod feed;
-mod fire;
-mod flush;
-mod handler;
-mod io;
-mod next;
-mod output;
-mod prometheus;
-mod refused;
-mod settle;
-mod sse;
+mod scratch;
 mod stats;
-mod stream;
 mod tags;
 mod topics;
 mod transport;
-mod watchdog;
+mod turn;
 
 pub(crate) use self::transport::Transport;
 pub use self::{
-    config::{Config, Tcp},
-    context::{Context, IntervalTooShort, TimerId},
-    feed::Feed,
-    handler::{Handler, Response},
-    next::{Ending, IntoNext, Next},
-    refused::Refused,
-    sse::{Alignment, Compress, FirstTick, KeepAlive, Sse},
-    stats::{Closed, Histogram, Stats},
-    stream::{Stream, StreamId},
+    api::{
+        Alignment, Compress, Config, Context, Ending, Feed, FirstTick, Handler, IntervalTooShort,
+        IntoNext, KeepAlive, Next, Response, Sse, Stream, StreamId, Tcp, TimerId,
+    },
+    stats::{Closed, Histogram, Refused, Stats},
 };
 
 use std::{collections::HashMap, fmt, io::Error as IoError};
 
 use self::{
-    calls::Calls,
+    calls::{Calls, watchdog::Call},
     core::{Core, Slot, Stopping, TimerCall},
-    watchdog::Call,
 };
 use crate::{
     conn::{Goodbye, Phase},

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::stream::StreamId;
+use super::api::stream::StreamId;
 
 #[derive(Debug, Default)]
 pub(super) struct Tags {

@@ -6,9 +6,9 @@ use super::{Driver, FORGET_AFTER_MS, Subscriber};
 use crate::{
     conn::{Conn, NO_CODEC, Subscription},
     engine::{
+        api::sse::interval_ms,
+        api::stream::StreamId,
         core::{Birth, Core, Death, Slot, TimerCall, TopicUpdater},
-        sse::interval_ms,
-        stream::StreamId,
     },
     sse::Encode,
     topic::{Allowed, Frame, History, JoinAt, LastSeen, Resume, Retain, Topic},

@@ -6,13 +6,13 @@ use std::{
     sync::Arc,
 };
 
-use super::{
+use crate::engine::{
     Engine, Transport,
-    batch::{Batch, FRAMES_PER_WRITE, Frames, Given},
-    codec::Codec,
+    coding::Codec,
     core::{Core, Slot},
-    fanout::Written,
     topics::Topics,
+    topics::due::{Batch, FRAMES_PER_WRITE, Frames, Given},
+    turn::fan_out::Written,
 };
 use crate::{
     compress::Compressor,
@@ -21,7 +21,7 @@ use crate::{
 
 impl<T: Transport> Engine<T> {
     /// [`write_frames`](Self::write_frames) for a compressed stream.
-    pub(super) fn write_coded_frames(&mut self, index: u32, frames: Frames) -> Written {
+    pub(in crate::engine) fn write_coded_frames(&mut self, index: u32, frames: Frames) -> Written {
         let core = &mut self.core;
         let Some(Slot::Conn(conn)) = core.slots.get_mut(index as usize) else {
             return Written::Nothing;
@@ -75,7 +75,7 @@ impl<T: Transport> Engine<T> {
 
 impl Core {
     /// Queues frames of a compressed stream instead of writing them; true if there were any.
-    pub(super) fn queue_coded_frames(&mut self, index: u32, frames: Frames) -> bool {
+    pub(in crate::engine) fn queue_coded_frames(&mut self, index: u32, frames: Frames) -> bool {
         let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return false };
         let Phase::Streaming(streaming) = &mut conn.phase else { return false };
         let Some(codec) = self.codecs.get_mut(conn.codec as usize) else { return false };

@@ -1,6 +1,6 @@
 //! [`Handler`]: what answers requests, and [`Response`]: what it answers.
 
-use super::{context::Context, sse::Sse};
+use crate::engine::{api::context::Context, api::sse::Sse};
 use crate::{
     http::{Reply, Request},
     sse::EventError,

@@ -2,7 +2,7 @@
 
 use std::{iter, slice};
 
-use super::topics::Topics;
+use crate::engine::topics::Topics;
 use crate::{
     conn::{Ending, Streaming, Subscription},
     http::StreamFraming,
@@ -11,7 +11,7 @@ use crate::{
 
 /// Which frames a stream is to be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Frames {
+pub(in crate::engine) enum Frames {
     /// Everything, unless its end is decided.
     All,
     /// One that ends in order gets everything up to this sequence.
@@ -20,7 +20,7 @@ pub(super) enum Frames {
 
 impl Frames {
     /// True if the stream takes these frames, going by how it ends.
-    pub(super) fn are_for(self, streaming: &Streaming) -> bool {
+    pub(in crate::engine) fn are_for(self, streaming: &Streaming) -> bool {
         match streaming.ending {
             None => true,
             Some(Ending::Finish | Ending::Drop) => self != Self::All,
@@ -28,7 +28,7 @@ impl Frames {
         }
     }
 
-    pub(super) fn last(self) -> u64 {
+    pub(in crate::engine) fn last(self) -> u64 {
         match self {
             Self::All => u64::MAX,
             Self::UpTo(last) => last,
@@ -37,12 +37,12 @@ impl Frames {
 }
 
 /// A frame that a stream has not been given, and the subscription it is due to.
-pub(super) type Due<'a> = (&'a Frame, Subscription);
+pub(in crate::engine) type Due<'a> = (&'a Frame, Subscription);
 
 /// Frames for one stream in the order in which they were published, whatever their topic; as many
 /// as fit one write.
 #[expect(clippy::large_enum_variant, reason = "it lives on the stack, for one write")]
-pub(super) enum Batch<'a> {
+pub(in crate::engine) enum Batch<'a> {
     None,
     /// By far the most frequent; no array is filled for it.
     One(Due<'a>),
@@ -53,7 +53,7 @@ pub(super) enum Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn gather(
+    pub(in crate::engine) fn gather(
         topics: &'a Topics,
         subscriptions: &[Subscription],
         frames: Frames,
@@ -89,7 +89,7 @@ impl<'a> Batch<'a> {
         Self::Many { frames, length }
     }
 
-    pub(super) fn as_slice(&self) -> &[Due<'a>] {
+    pub(in crate::engine) fn as_slice(&self) -> &[Due<'a>] {
         match self {
             Self::None => &[],
             Self::One(due) => slice::from_ref(due),
@@ -97,24 +97,24 @@ impl<'a> Batch<'a> {
         }
     }
 
-    pub(super) fn bytes(&self, framing: StreamFraming) -> usize {
+    pub(in crate::engine) fn bytes(&self, framing: StreamFraming) -> usize {
         self.as_slice().iter().map(|(frame, _)| frame.framed(framing).len()).sum()
     }
 }
 
 /// What a stream has been given of its topics in one go: so many frames, up to this sequence.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Given {
-    pub(super) frames: usize,
-    pub(super) last_sequence: u64,
+pub(in crate::engine) struct Given {
+    pub(in crate::engine) frames: usize,
+    pub(in crate::engine) last_sequence: u64,
 }
 
 impl Given {
-    pub(super) fn add(&mut self, sequence: u64) {
+    pub(in crate::engine) fn add(&mut self, sequence: u64) {
         self.frames += 1;
         self.last_sequence = sequence;
     }
 }
 
 /// Frames that leave in one vectored write; what one costs does not depend on their number.
-pub(super) const FRAMES_PER_WRITE: usize = 16;
+pub(in crate::engine) const FRAMES_PER_WRITE: usize = 16;

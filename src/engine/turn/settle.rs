@@ -5,16 +5,16 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{
+use crate::engine::{
     Engine, Transport,
+    api::context::Context,
+    api::next::Ending as AskedEnding,
+    api::sse::{Alignment, FirstTick, KeepAlive, Sse},
+    api::stream::StreamId,
+    calls::watchdog::Call,
     calls::{Calls, Panicked, guard},
-    context::Context,
     core::{Birth, Core, Death, Remembered, Slot},
-    fanout::LastFrames,
-    next::Ending as AskedEnding,
-    sse::{Alignment, FirstTick, KeepAlive, Sse},
-    stream::StreamId,
-    watchdog::Call,
+    turn::fan_out::LastFrames,
 };
 use crate::{
     conn::{
@@ -28,7 +28,7 @@ use crate::{
 impl<T: Transport> Engine<T> {
     /// Births before deaths, so that a stream that is opened and closed in one turn gets its
     /// hooks; until there are none of either, because hooks may cause more.
-    pub(super) fn settle(&mut self) {
+    pub(in crate::engine) fn settle(&mut self) {
         let mut rounds_left = HOOK_ROUNDS_MAX;
         loop {
             while let Some(birth) = self.core.births.pop_front() {
@@ -226,7 +226,7 @@ impl Core {
     }
 
     /// What an error of the user's says, unless it panics instead.
-    pub(super) fn text_of(&mut self, error: &dyn Display) -> String {
+    pub(in crate::engine) fn text_of(&mut self, error: &dyn Display) -> String {
         guard("the Display of an error", || error.to_string()).unwrap_or_else(|Panicked| {
             self.stats.panics += 1;
             "(an error that cannot be shown)".to_owned()
@@ -234,7 +234,7 @@ impl Core {
     }
 
     /// Drops closures, whose captured values may have destructors that panic.
-    pub(super) fn drop_guarded<V>(&mut self, value: V) {
+    pub(in crate::engine) fn drop_guarded<V>(&mut self, value: V) {
         if guard("a destructor", || drop(value)).is_err() {
             self.stats.panics += 1;
         }

@@ -5,15 +5,15 @@ use std::{
     mem,
 };
 
-use super::{
+use crate::engine::{
     Engine, Transport,
-    asker::{Asker, Head},
+    api::context::Context,
+    api::handler::Response,
+    api::sse::Sse,
     calls::guard,
-    context::Context,
+    calls::watchdog::handler_of,
     core::{Birth, Core, Remembered, Slot, Stopping},
-    handler::Response,
-    sse::Sse,
-    watchdog::handler_of,
+    turn::asker::{Asker, Head},
 };
 use crate::{
     conn::{
@@ -29,7 +29,7 @@ use crate::{
 
 impl<T: Transport> Engine<T> {
     /// Reads what there is, in slices: a client that never stops sending gets its turn, not ours.
-    pub(super) fn readable(&mut self, index: u32, read_closed: bool) {
+    pub(in crate::engine) fn readable(&mut self, index: u32, read_closed: bool) {
         let mut budget_bytes = READ_BYTES_PER_TURN;
         loop {
             let pipelined_bytes = self.core.config.limits.pipelined_bytes;
@@ -79,7 +79,7 @@ impl<T: Transport> Engine<T> {
     }
 
     /// Goes on with connections that had more to say than an earlier turn allowed.
-    pub(super) fn run_put_off_input(&mut self) {
+    pub(in crate::engine) fn run_put_off_input(&mut self) {
         for _ in 0..mem::take(&mut self.put_off_earlier) {
             let Some(index) = self.core.runnable.pop_front() else { return };
             if let Some(conn) = self.core.conn(index) {
@@ -94,7 +94,7 @@ impl<T: Transport> Engine<T> {
     }
 
     /// Makes requests of the first `count` bytes of the read buffer and of what was kept.
-    pub(super) fn receive(&mut self, index: u32, count: usize) {
+    pub(in crate::engine) fn receive(&mut self, index: u32, count: usize) {
         let mut taken = 0;
         let mut requests_left = REQUESTS_PER_TURN;
         loop {
@@ -240,7 +240,7 @@ impl<T: Transport> Engine<T> {
     }
 
     /// Refuses what is not known to be a request.
-    pub(super) fn refuse(&mut self, index: u32, refusal: Refusal) {
+    pub(in crate::engine) fn refuse(&mut self, index: u32, refusal: Refusal) {
         self.refuse_as(index, refusal, Head::UNKNOWN);
     }
 
@@ -278,7 +278,7 @@ impl<T: Transport> Engine<T> {
     }
 
     /// Reading or writing failed for good.
-    pub(super) fn lose(&mut self, index: u32, error: &io::Error) {
+    pub(in crate::engine) fn lose(&mut self, index: u32, error: &io::Error) {
         let peer = self.core.peer(index);
         log::debug!("{peer}: {error}");
         let Some(conn) = self.core.conn(index) else { return };
@@ -297,7 +297,7 @@ impl<T: Transport> Engine<T> {
 
 impl Core {
     /// Queues a reply and decides what becomes of the connection.
-    pub(super) fn answer(&mut self, index: u32, reply: Reply, head: Head) {
+    pub(in crate::engine) fn answer(&mut self, index: u32, reply: Reply, head: Head) {
         let connection = self.connection_behind(index, head);
         let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };
         let out = conn.outbox.bytes(&mut self.pool);
@@ -325,7 +325,7 @@ impl Core {
     }
 
     /// From here on the connection only says what is queued, and goodbye.
-    pub(super) fn start_draining(&mut self, index: u32, goodbye: Goodbye) {
+    pub(in crate::engine) fn start_draining(&mut self, index: u32, goodbye: Goodbye) {
         let Some(Slot::Conn(conn)) = self.slots.get(index as usize) else { return };
         let (now, limits) = (self.now, &self.config.limits);
         let until = match (conn.admission, conn.output) {
@@ -337,7 +337,7 @@ impl Core {
         self.drain_until(index, until, goodbye);
     }
 
-    pub(super) fn drain_until(&mut self, index: u32, until: u64, goodbye: Goodbye) {
+    pub(in crate::engine) fn drain_until(&mut self, index: u32, until: u64, goodbye: Goodbye) {
         if let Some(conn) = self.conn(index)
             && !matches!(conn.phase, Phase::Closed { .. })
         {

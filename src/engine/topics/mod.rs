@@ -2,6 +2,7 @@
 //!
 //! What is published and who comes and goes is the child module's; no user code is called here.
 
+pub(super) mod due;
 mod pubsub;
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
 
 use slab::Slab;
 
-use super::context::TimerId;
+use crate::engine::api::context::TimerId;
 use crate::{
     conn::Subscription,
     topic::{History, JoinAt, LastSeen, Log, Previous, Retain, Topic, sequence_of},
@@ -20,19 +21,19 @@ use crate::{
 
 /// All topics that are in use.
 #[derive(Debug, Default)]
-pub(super) struct Topics {
+pub(in crate::engine) struct Topics {
     by_name: HashMap<Arc<str>, u32>,
     states: Slab<TopicState>,
     /// Topics with a pass to make or to finish, in turn; each once.
-    pub(super) fan_out: VecDeque<u32>,
+    pub(in crate::engine) fan_out: VecDeque<u32>,
     /// Bytes published that some pass has not yet offered to everybody.
-    pub(super) unoffered_bytes: usize,
+    pub(in crate::engine) unoffered_bytes: usize,
     /// Bytes of all logs.
-    pub(super) log_bytes: usize,
+    pub(in crate::engine) log_bytes: usize,
     /// The last sequence given; one series for all topics.
     sequence: u64,
     /// Makes ids of this process differ from those of any other.
-    pub(super) epoch: String,
+    pub(in crate::engine) epoch: String,
     /// Topics of which something is held back for somebody until this turn ends.
     held: Vec<u32>,
     frame_scratch: Vec<u8>,
@@ -40,21 +41,21 @@ pub(super) struct Topics {
 
 /// One topic: its log, its subscribers, and how far the present pass over them has come.
 #[derive(Debug)]
-pub(super) struct TopicState {
-    pub(super) topic: Topic,
-    pub(super) log: Log,
-    pub(super) subscribers: Vec<Subscriber>,
-    pub(super) pass: Option<Pass>,
+pub(in crate::engine) struct TopicState {
+    pub(in crate::engine) topic: Topic,
+    pub(in crate::engine) log: Log,
+    pub(in crate::engine) subscribers: Vec<Subscriber>,
+    pub(in crate::engine) pass: Option<Pass>,
     /// Everything up to here has been offered to every subscriber.
-    pub(super) offered: u64,
+    pub(in crate::engine) offered: u64,
     /// The least cursor that the last pass met; what lies behind it is kept for its owner.
     kept_behind: u64,
     /// The least cursor of those who are to be served in this turn whatever else is published in
     /// it: who has joined behind, by the flush; who ends in order, when the turn settles.
     held_behind: Option<u64>,
     /// Published since the present pass began.
-    pub(super) unoffered_bytes: usize,
-    pub(super) driver: Option<Driver>,
+    pub(in crate::engine) unoffered_bytes: usize,
+    pub(in crate::engine) driver: Option<Driver>,
     /// How many subscribers are compressed.
     coded_subscribers: u32,
     /// The last event, for the delta of the next; kept only while somebody needs it.
@@ -66,60 +67,65 @@ pub(super) struct TopicState {
 
 /// A stream's cursor on a topic's log: sixteen bytes, walked in memory order.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Subscriber {
-    pub(super) conn: u32,
+pub(in crate::engine) struct Subscriber {
+    pub(in crate::engine) conn: u32,
     /// The sequence of the last frame that the stream has been given.
-    pub(super) cursor: u64,
+    pub(in crate::engine) cursor: u64,
 }
 
 /// One walk over the subscribers, made in slices.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pass {
-    pub(super) next_place: usize,
+pub(in crate::engine) struct Pass {
+    pub(in crate::engine) next_place: usize,
     /// When, in milliseconds.
-    pub(super) began: u64,
+    pub(in crate::engine) began: u64,
     /// What has been published when it began; more may come while it lasts.
-    pub(super) up_to: u64,
+    pub(in crate::engine) up_to: u64,
     /// The least cursor met so far.
-    pub(super) seen_by_all: u64,
+    pub(in crate::engine) seen_by_all: u64,
     /// A slow subscriber has moved on meanwhile.
-    pub(super) is_outdated: bool,
+    pub(in crate::engine) is_outdated: bool,
     /// Bytes that count as offered when it ends.
-    pub(super) bytes: usize,
+    pub(in crate::engine) bytes: usize,
 }
 
 /// The timer of a topic's updater; its closure waits in the engine.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Driver {
-    pub(super) timer: TimerId,
+pub(in crate::engine) struct Driver {
+    pub(in crate::engine) timer: TimerId,
     /// A render for the first subscriber is on its way.
-    pub(super) renders_at_once: bool,
+    pub(in crate::engine) renders_at_once: bool,
     /// Hash of what it published last.
-    pub(super) last_output: Option<u64>,
+    pub(in crate::engine) last_output: Option<u64>,
 }
 
 impl Topics {
-    pub(super) fn new(epoch: String) -> Self {
+    pub(in crate::engine) fn new(epoch: String) -> Self {
         Self { epoch, ..Self::default() }
     }
 
-    pub(super) fn state(&mut self, index: u32) -> Option<&mut TopicState> {
+    pub(in crate::engine) fn state(&mut self, index: u32) -> Option<&mut TopicState> {
         self.states.get_mut(index as usize)
     }
 
     /// The log of a subscription, and its cursor on it.
-    pub(super) fn position(&self, subscription: Subscription) -> Option<(&Log, u64)> {
+    pub(in crate::engine) fn position(&self, subscription: Subscription) -> Option<(&Log, u64)> {
         let state = self.states.get(subscription.topic as usize)?;
         Some((&state.log, state.subscribers.get(subscription.place as usize)?.cursor))
     }
 
     /// True when frames that this subscription has not been given are gone.
-    pub(super) fn has_passed_by(&self, subscription: Subscription) -> bool {
+    pub(in crate::engine) fn has_passed_by(&self, subscription: Subscription) -> bool {
         self.position(subscription).is_some_and(|(log, cursor)| log.has_passed_by(cursor))
     }
 
     /// Moves a subscriber's cursor: it has been given everything up to this sequence.
-    pub(super) fn advance(&mut self, subscription: Subscription, sequence: u64, now: u64) {
+    pub(in crate::engine) fn advance(
+        &mut self,
+        subscription: Subscription,
+        sequence: u64,
+        now: u64,
+    ) {
         let Some(state) = self.states.get_mut(subscription.topic as usize) else { return };
         let Some(subscriber) = state.subscribers.get_mut(subscription.place as usize) else {
             return;
@@ -130,12 +136,12 @@ impl Topics {
         }
     }
 
-    pub(super) fn find(&self, topic: &Topic) -> Option<u32> {
+    pub(in crate::engine) fn find(&self, topic: &Topic) -> Option<u32> {
         self.by_name.get(topic.shared_name()).copied()
     }
 
     /// The topic's state, begun now if it is not in use.
-    pub(super) fn open(&mut self, topic: &Topic, now: u64) -> u32 {
+    pub(in crate::engine) fn open(&mut self, topic: &Topic, now: u64) -> u32 {
         if let Some(index) = self.find(topic) {
             return index;
         }
@@ -160,13 +166,17 @@ impl Topics {
     }
 
     /// The sequence of the last event published on any topic.
-    pub(super) fn last_sequence(&self) -> u64 {
+    pub(in crate::engine) fn last_sequence(&self) -> u64 {
         self.sequence
     }
 
     /// What the client of a stream with these topics has seen. An id that its publisher chose is
     /// looked for in all of them; if two know it, it says nothing about either.
-    pub(super) fn last_seen(&self, topics: &[(Topic, JoinAt)], last_event_id: &str) -> LastSeen {
+    pub(in crate::engine) fn last_seen(
+        &self,
+        topics: &[(Topic, JoinAt)],
+        last_event_id: &str,
+    ) -> LastSeen {
         if let Some(sequence) = sequence_of(last_event_id, &self.epoch) {
             return match sequence <= self.sequence {
                 true => LastSeen::Sequence(sequence),
@@ -203,7 +213,7 @@ impl Topics {
 
     /// A subscriber has moved on from this cursor, or left. If the log was kept for him, one more
     /// pass finds out how much of it can go.
-    pub(super) fn moved_on_from(&mut self, index: u32, cursor: u64, now: u64) {
+    pub(in crate::engine) fn moved_on_from(&mut self, index: u32, cursor: u64, now: u64) {
         let Some(state) = self.states.get_mut(index as usize) else { return };
         if let Some(pass) = &mut state.pass {
             // It may have met him before he moved, and nobody with less.
@@ -214,7 +224,7 @@ impl Topics {
     }
 
     /// A pass has reached the last subscriber.
-    pub(super) fn end_pass(&mut self, index: u32, now: u64) {
+    pub(in crate::engine) fn end_pass(&mut self, index: u32, now: u64) {
         let Some(state) = self.states.get_mut(index as usize) else { return };
         let Some(pass) = state.pass.take() else { return };
         self.unoffered_bytes -= pass.bytes;
@@ -231,7 +241,7 @@ impl Topics {
     }
 
     /// Keeps what lies behind this cursor until the turn ends.
-    pub(super) fn hold(&mut self, index: u32, cursor: u64) {
+    pub(in crate::engine) fn hold(&mut self, index: u32, cursor: u64) {
         let Some(state) = self.states.get_mut(index as usize) else { return };
         if cursor < state.log.last_sequence() {
             match &mut state.held_behind {
@@ -245,7 +255,7 @@ impl Topics {
     }
 
     /// The turn has served everybody for whom something was held.
-    pub(super) fn end_holds(&mut self) {
+    pub(in crate::engine) fn end_holds(&mut self) {
         while let Some(index) = self.held.pop() {
             if let Some(state) = self.states.get_mut(index as usize) {
                 state.held_behind = None;

@@ -2,23 +2,23 @@
 
 use std::{io::ErrorKind, mem};
 
-use super::{
-    Engine, Transport,
-    batch::Frames,
-    core::{Core, Slot},
-    fanout::Written,
-};
 use crate::conn::{Goodbye, Input, Output, Phase};
+use crate::engine::{
+    Engine, Transport,
+    core::{Core, Slot},
+    topics::due::Frames,
+    turn::fan_out::Written,
+};
 
 impl<T: Transport> Engine<T> {
-    pub(super) fn writable(&mut self, index: u32) {
+    pub(in crate::engine) fn writable(&mut self, index: u32) {
         if self.core.conn(index).is_some_and(|conn| conn.output == Output::Blocked) {
             self.flush_one(index);
         }
     }
 
     /// One write for every connection that has something queued.
-    pub(super) fn flush(&mut self) {
+    pub(in crate::engine) fn flush(&mut self) {
         let mut dirty = mem::take(&mut self.core.dirty);
         for index in dirty.drain(..) {
             self.flush_one(index);
@@ -27,12 +27,12 @@ impl<T: Transport> Engine<T> {
         self.core.dirty = dirty;
     }
 
-    pub(super) fn flush_one(&mut self, index: u32) {
+    pub(in crate::engine) fn flush_one(&mut self, index: u32) {
         self.flush_frames(index, Frames::All);
     }
 
     /// Writes what is queued, and of the stream's topics what `frames` says.
-    pub(super) fn flush_frames(&mut self, index: u32, frames: Frames) {
+    pub(in crate::engine) fn flush_frames(&mut self, index: u32, frames: Frames) {
         let bytes_out = self.core.stats.bytes_out;
         let was_blocked = self.core.conn(index).is_some_and(|conn| conn.output == Output::Blocked);
         loop {

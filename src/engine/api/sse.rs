@@ -6,11 +6,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{
+use crate::engine::{
+    api::context::Context,
+    api::next::{Ending, IntoNext},
+    api::stream::{Stream, StreamId},
     calls::{Hooks, Updater},
-    context::Context,
-    next::{Ending, IntoNext},
-    stream::{Stream, StreamId},
 };
 use crate::{
     conn::millis,
@@ -42,21 +42,21 @@ use crate::{
 /// # let _ = (forever, one_shot);
 /// ```
 pub struct Sse {
-    pub(super) interval: Option<Duration>,
-    pub(super) updater: Option<Updater>,
-    pub(super) hooks: Hooks,
-    pub(super) first_events: EventBuffer,
-    pub(super) header_lines: HeaderLines,
-    pub(super) keep_alive: KeepAlive,
-    pub(super) first_tick: FirstTick,
-    pub(super) alignment: Alignment,
-    pub(super) slack: Duration,
-    pub(super) max_lifetime: Option<Duration>,
-    pub(super) expires_at: Option<SystemTime>,
-    pub(super) ending: Option<Ending>,
-    pub(super) subscriptions: Vec<(Topic, JoinAt)>,
-    pub(super) tag: Option<Arc<str>>,
-    pub(super) compress: Compress,
+    pub(in crate::engine) interval: Option<Duration>,
+    pub(in crate::engine) updater: Option<Updater>,
+    pub(in crate::engine) hooks: Hooks,
+    pub(in crate::engine) first_events: EventBuffer,
+    pub(in crate::engine) header_lines: HeaderLines,
+    pub(in crate::engine) keep_alive: KeepAlive,
+    pub(in crate::engine) first_tick: FirstTick,
+    pub(in crate::engine) alignment: Alignment,
+    pub(in crate::engine) slack: Duration,
+    pub(in crate::engine) max_lifetime: Option<Duration>,
+    pub(in crate::engine) expires_at: Option<SystemTime>,
+    pub(in crate::engine) ending: Option<Ending>,
+    pub(in crate::engine) subscriptions: Vec<(Topic, JoinAt)>,
+    pub(in crate::engine) tag: Option<Arc<str>>,
+    pub(in crate::engine) compress: Compress,
 }
 
 /// How a quiet stream is proven alive.
@@ -328,7 +328,7 @@ impl Sse {
     }
 
     /// Why this stream cannot be opened at this time, if so: the status and the reason.
-    pub(super) fn refusal(&self, time: SystemTime) -> Option<(u16, &'static str)> {
+    pub(in crate::engine) fn refusal(&self, time: SystemTime) -> Option<(u16, &'static str)> {
         if self.interval.is_some_and(|interval| interval < SHORTEST_INTERVAL) {
             return Some((500, "the interval of an updater must be at least 1 ms"));
         }
@@ -341,7 +341,7 @@ impl Sse {
     }
 
     /// How old the stream may become if it is born at this time.
-    pub(super) fn lifetime(&self, time: SystemTime) -> Option<Duration> {
+    pub(in crate::engine) fn lifetime(&self, time: SystemTime) -> Option<Duration> {
         let left = self.expires_at.map(|expiry| expiry.duration_since(time).unwrap_or_default());
         match (self.max_lifetime, left) {
             (Some(age), Some(left)) => Some(age.min(left)),
@@ -349,17 +349,17 @@ impl Sse {
         }
     }
 
-    pub(super) fn interval_ms(&self) -> u32 {
+    pub(in crate::engine) fn interval_ms(&self) -> u32 {
         self.interval.map_or(0, interval_ms)
     }
 }
 
 /// An interval in the unit and range of the wheel.
-pub(super) fn interval_ms(interval: Duration) -> u32 {
+pub(in crate::engine) fn interval_ms(interval: Duration) -> u32 {
     u32::try_from(millis(interval)).unwrap_or(u32::MAX - 1)
 }
 
-pub(super) const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
+pub(in crate::engine) const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 
 impl Default for Sse {
     fn default() -> Self {

@@ -4,18 +4,18 @@ use crate::http::{Connection, Method, Request, StreamFraming, Version};
 
 /// What an answer needs to know of its request.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Head {
-    pub(super) method: Method,
-    pub(super) version: Version,
+pub(in crate::engine) struct Head {
+    pub(in crate::engine) method: Method,
+    pub(in crate::engine) version: Version,
     keep_alive: bool,
 }
 
 impl Head {
     /// For an answer to what could not be read.
-    pub(super) const UNKNOWN: Self =
+    pub(in crate::engine) const UNKNOWN: Self =
         Self { method: Method::Get, version: Version::Http11, keep_alive: false };
 
-    pub(super) fn of(request: &Request) -> Self {
+    pub(in crate::engine) fn of(request: &Request) -> Self {
         Self {
             method: request.method(),
             version: request.version(),
@@ -23,16 +23,16 @@ impl Head {
         }
     }
 
-    pub(super) fn connection(self) -> Connection {
+    pub(in crate::engine) fn connection(self) -> Connection {
         if self.keep_alive { Connection::KeepAlive } else { Connection::Close }
     }
 
     /// The same of one that is not to ask again on this connection.
-    pub(super) fn closing(self) -> Self {
+    pub(in crate::engine) fn closing(self) -> Self {
         Self { keep_alive: false, ..self }
     }
 
-    pub(super) fn framing(self) -> StreamFraming {
+    pub(in crate::engine) fn framing(self) -> StreamFraming {
         match self.version {
             Version::Http11 => StreamFraming::Chunked,
             Version::Http10 => StreamFraming::UntilClose,
@@ -42,14 +42,14 @@ impl Head {
 
 /// Who is to come back.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asker {
-    pub(super) head: Head,
-    pub(super) returns: Returns,
+pub(in crate::engine) struct Asker {
+    pub(in crate::engine) head: Head,
+    pub(in crate::engine) returns: Returns,
 }
 
 /// What makes the client come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Returns {
+pub(in crate::engine) enum Returns {
     /// Nothing but itself: it is told by status.
     ByItself,
     /// Any end of a stream.
@@ -59,7 +59,7 @@ pub(super) enum Returns {
 }
 
 impl Asker {
-    pub(super) fn of(request: &Request) -> Self {
+    pub(in crate::engine) fn of(request: &Request) -> Self {
         // Commands are told by status: nobody expects one to be carried out a while later.
         let returns = match request.method() == Method::Get && accepts_events(request) {
             false => Returns::ByItself,
@@ -70,7 +70,8 @@ impl Asker {
     }
 
     /// One whose request was not read to its end.
-    pub(super) const UNKNOWN: Self = Self { head: Head::UNKNOWN, returns: Returns::ByItself };
+    pub(in crate::engine) const UNKNOWN: Self =
+        Self { head: Head::UNKNOWN, returns: Returns::ByItself };
 }
 
 fn accepts_events(request: &Request) -> bool {

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{context::Context, core::Core, next::Ending};
+use crate::engine::{api::context::Context, api::next::Ending, core::Core};
 use crate::{
     error::CloseReason,
     http::Peer,
@@ -25,8 +25,8 @@ use crate::{
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId {
-    pub(super) index: u32,
-    pub(super) generation: u32,
+    pub(in crate::engine) index: u32,
+    pub(in crate::engine) generation: u32,
 }
 
 impl fmt::Display for StreamId {
@@ -54,7 +54,7 @@ pub struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    pub(super) fn new(core: &'a mut Core, id: StreamId) -> Self {
+    pub(in crate::engine) fn new(core: &'a mut Core, id: StreamId) -> Self {
         Self { core, id }
     }
 

@@ -9,7 +9,7 @@
 
 use std::{collections::HashMap, fmt::Display, sync::Arc, time::Duration};
 
-use super::{
+use crate::engine::{
     calls::{Panicked, guard},
     core::{Core, Slot},
 };
@@ -20,7 +20,7 @@ use crate::{
 };
 
 #[derive(Debug)]
-pub(super) struct Watchdog {
+pub(in crate::engine) struct Watchdog {
     clock_ms: fn() -> u64,
     slow_call_ms: u64,
     /// Until then, slow calls are only counted.
@@ -30,7 +30,7 @@ pub(super) struct Watchdog {
 
 /// User code, and what is known of where it belongs.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Call {
+pub(in crate::engine) enum Call {
     /// A closure of the stream on this connection.
     Stream(&'static str, u32),
     /// The updater of this topic.
@@ -40,7 +40,7 @@ pub(super) enum Call {
 }
 
 impl Watchdog {
-    pub(super) fn new(slow_call: Option<Duration>) -> Self {
+    pub(in crate::engine) fn new(slow_call: Option<Duration>) -> Self {
         Self {
             clock_ms: || 0,
             slow_call_ms: slow_call.map_or(NEVER, |length| millis(length).max(1)),
@@ -49,7 +49,7 @@ impl Watchdog {
         }
     }
 
-    pub(super) fn set_clock(&mut self, clock_ms: fn() -> u64) {
+    pub(in crate::engine) fn set_clock(&mut self, clock_ms: fn() -> u64) {
         // Switched off, it does not even look at the clock.
         if self.slow_call_ms != NEVER {
             self.clock_ms = clock_ms;
@@ -57,12 +57,12 @@ impl Watchdog {
     }
 
     /// Begins to time a call.
-    pub(super) fn begin(&self) -> u64 {
+    pub(in crate::engine) fn begin(&self) -> u64 {
         (self.clock_ms)()
     }
 
     /// How long a call took that began then, if that was too long.
-    pub(super) fn slow_since(&self, began_ms: u64) -> Option<u64> {
+    pub(in crate::engine) fn slow_since(&self, began_ms: u64) -> Option<u64> {
         let took_ms = (self.clock_ms)().saturating_sub(began_ms);
         (took_ms >= self.slow_call_ms).then_some(took_ms)
     }
@@ -79,7 +79,7 @@ impl Call {
 
 impl Core {
     /// Calls user code, which is lent the core: guarded, and timed.
-    pub(super) fn call<R>(
+    pub(in crate::engine) fn call<R>(
         &mut self,
         call: Call,
         closure: impl FnOnce(&mut Self) -> R,
@@ -96,7 +96,7 @@ impl Core {
 
     /// Counts a slow call, and warns of it unless there was a warning a moment ago.
     #[cold]
-    pub(super) fn report_slow_call(&mut self, culprit: impl Display, took_ms: u64) {
+    pub(in crate::engine) fn report_slow_call(&mut self, culprit: impl Display, took_ms: u64) {
         self.stats.slow_calls += 1;
         self.stats.slowest_call_ms = self.stats.slowest_call_ms.max(took_ms);
         if self.now < self.watchdog.silent_until {
@@ -134,14 +134,14 @@ impl Core {
 
 /// A request as the culprit of a slow handler: its route, or else its path.
 #[cold]
-pub(super) fn handler_of(request: &Request) -> String {
+pub(in crate::engine) fn handler_of(request: &Request) -> String {
     let route = request.route().unwrap_or_else(|| request.path());
     format!("the handler of {} {} for {}", request.method(), Logged(route), request.peer())
 }
 
 /// The patterns of routes that have streams, as numbers that fit into a gap of each connection.
 #[derive(Debug, Default)]
-pub(super) struct Routes {
+pub(in crate::engine) struct Routes {
     names: Vec<Arc<str>>,
     numbers: HashMap<Arc<str>, u16>,
 }
@@ -149,7 +149,7 @@ pub(super) struct Routes {
 impl Routes {
     /// The number of a pattern. A program that makes up patterns as it goes runs out of them, and
     /// its streams have none.
-    pub(super) fn number(&mut self, route: Option<&str>) -> u16 {
+    pub(in crate::engine) fn number(&mut self, route: Option<&str>) -> u16 {
         let Some(route) = route else { return NO_ROUTE };
         if let Some(&number) = self.numbers.get(route) {
             return number;

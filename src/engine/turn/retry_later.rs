@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
-use super::{
-    asker::{Asker, Head, Returns},
+use crate::engine::{
     core::{Core, Slot},
+    turn::asker::{Asker, Head, Returns},
 };
 use crate::{
     conn::{Admission, Goodbye},
@@ -18,7 +18,7 @@ use crate::{
 
 impl Core {
     /// What a connection without admission is told; `None` for all others.
-    pub(super) fn no_room_for(&mut self, index: u32) -> Option<Reply> {
+    pub(in crate::engine) fn no_room_for(&mut self, index: u32) -> Option<Reply> {
         let reply = match self.conn(index)?.admission {
             Admission::Admitted => return None,
             Admission::NoRoom => Reply::error(503, NO_ROOM),
@@ -28,12 +28,12 @@ impl Core {
     }
 
     /// What the stream that is one too many of its tag is told.
-    pub(super) fn no_room_for_tag(&self) -> Reply {
+    pub(in crate::engine) fn no_room_for_tag(&self) -> Reply {
         Reply::error(429, NO_ROOM_FOR_TAG).retry_after(self.config.limits.retry_after)
     }
 
     /// Answers with a reply that has a [`Reply::retry_after`], and closes the connection.
-    pub(super) fn answer_busy(&mut self, index: u32, reply: Reply, asker: Asker) {
+    pub(in crate::engine) fn answer_busy(&mut self, index: u32, reply: Reply, asker: Asker) {
         self.stats.refused.count(reply.status_code());
         let delay_ms = spread(reply.wait_ms().unwrap_or(1), self.told_to_wait);
         self.told_to_wait = self.told_to_wait.wrapping_add(1);
@@ -83,7 +83,7 @@ impl Core {
     }
 
     /// The time to read what came before a cut is over.
-    pub(super) fn cut(&mut self, index: u32) {
+    pub(in crate::engine) fn cut(&mut self, index: u32) {
         let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };
         match conn.framing {
             StreamFraming::Chunked => self.start_draining(index, Goodbye::Fin),

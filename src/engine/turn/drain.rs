@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-use super::{
+use crate::engine::{
     Engine, Transport,
     core::{Core, Slot, Stopping, TimerCall},
 };
@@ -60,7 +60,7 @@ impl<T: Transport> Engine<T> {
         self.core.add_timer(window_ms, 0, goodbye);
     }
 
-    pub(super) fn end_everything(&mut self) {
+    pub(in crate::engine) fn end_everything(&mut self) {
         for index in 0..self.transports.len() as u32 {
             self.core.end_stream_at(index, CloseReason::Shutdown);
         }
@@ -75,7 +75,7 @@ impl<T: Transport> Engine<T> {
 impl Core {
     /// Tells a stream that will be dropped when to come back. No blank line follows: every client
     /// obeys the line by itself, and some would take the blank line for an event.
-    pub(super) fn say_farewell(&mut self, index: u32) {
+    pub(in crate::engine) fn say_farewell(&mut self, index: u32) {
         let Stopping::Draining { until, window_ms } = self.stopping else { return };
         let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };
         let generation = conn.generation;
@@ -91,7 +91,7 @@ impl Core {
 
 impl Stopping {
     /// When a stream that is born now has to leave, if so.
-    pub(super) fn departure(self, now: u64, generation: u32) -> Option<u64> {
+    pub(in crate::engine) fn departure(self, now: u64, generation: u32) -> Option<u64> {
         match self {
             Self::Draining { until, .. } => Some(departure(now, until, scattered(generation))),
             Self::No | Self::Now => None,

@@ -1,6 +1,10 @@
 //! What the engine counts. Plain integers, bumped where things happen; nothing is sampled.
 
-use super::refused::Refused;
+mod prometheus;
+mod refused;
+
+pub use self::refused::Refused;
+
 use crate::{compress::CompressionCounts, error::CloseReason};
 
 /// Figures of one reactor since its start.
@@ -120,7 +124,7 @@ impl Histogram {
         self.sum
     }
 
-    pub(super) fn add(&mut self, value: u64) {
+    pub(in crate::engine) fn add(&mut self, value: u64) {
         self.sum = self.sum.saturating_add(value);
         self.counts[Self::BOUNDS.partition_point(|bound| *bound < value)] += 1;
     }
@@ -183,7 +187,7 @@ impl Closed {
         self.by_reason().iter().map(|(_, count)| count).sum()
     }
 
-    pub(super) fn count(&mut self, reason: &CloseReason) {
+    pub(in crate::engine) fn count(&mut self, reason: &CloseReason) {
         *match reason {
             CloseReason::Finished => &mut self.finished,
             CloseReason::Dropped => &mut self.dropped,

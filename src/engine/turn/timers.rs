@@ -5,15 +5,15 @@ use std::{
     sync::Arc,
 };
 
-use super::{
+use crate::engine::{
     Engine, Transport,
+    api::context::Context,
+    api::next::Next,
+    api::stream::{Stream, StreamId},
     calls::Panicked,
-    codec::Source,
-    context::Context,
+    calls::watchdog::Call,
+    coding::Source,
     core::{Core, Death, Slot, Stopping, Timer, TimerCall},
-    next::Next,
-    stream::{Stream, StreamId},
-    watchdog::Call,
 };
 use crate::{
     compress::Compressor,
@@ -26,7 +26,7 @@ impl<T: Transport> Engine<T> {
     /// Fires what is due, up to a turn's share. What is left stays in the wheel, and so goes first
     /// in the next turn, whose clock is read anew: a hundred thousand ticks that are due together
     /// hold up neither sockets nor publishers, and count how late they really are.
-    pub(super) fn fire_due(&mut self) {
+    pub(in crate::engine) fn fire_due(&mut self) {
         for _ in 0..TIMERS_PER_TURN {
             let Some((index, deadline)) = self.core.wheel.pop_due(self.core.now) else {
                 self.timers_wait = false;
@@ -38,7 +38,7 @@ impl<T: Transport> Engine<T> {
     }
 
     /// The one timer of a slot has run out; what it stood for is worked out only now.
-    pub(super) fn fire(&mut self, index: u32, deadline: u64) {
+    pub(in crate::engine) fn fire(&mut self, index: u32, deadline: u64) {
         match self.core.slots.get_mut(index as usize) {
             Some(Slot::Timer(_)) => self.fire_timer(index, deadline),
             Some(Slot::Conn(Conn { phase: Phase::Streaming(_), .. })) => self.fire_stream(index),
@@ -136,7 +136,7 @@ impl<T: Transport> Engine<T> {
     }
 
     /// Calls the updater; its events are in the scratch buffer afterwards.
-    pub(super) fn tick(&mut self, index: u32) {
+    pub(in crate::engine) fn tick(&mut self, index: u32) {
         let Some(updater) = &mut self.calls[index as usize].updater else { return };
         self.core.stats.ticks += 1;
         let sent_at_birth_bytes = self.core.scratch.events().len();
@@ -183,7 +183,7 @@ impl<T: Transport> Engine<T> {
     }
 
     /// Writes the scratch buffer, compressed if the stream is, behind `head` if it is just born.
-    pub(super) fn write_scratch(&mut self, index: u32, head: &[u8]) {
+    pub(in crate::engine) fn write_scratch(&mut self, index: u32, head: &[u8]) {
         let Some(conn) = self.core.conn(index) else { return };
         let codec = conn.codec;
         if codec != NO_CODEC {
@@ -295,7 +295,7 @@ impl<T: Transport> Engine<T> {
 
 impl Core {
     /// Lends a stream to one of its closures: what the closure sends goes to the scratch buffer.
-    pub(super) fn lend<R>(
+    pub(in crate::engine) fn lend<R>(
         &mut self,
         index: u32,
         what: &'static str,

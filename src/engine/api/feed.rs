@@ -1,6 +1,6 @@
 //! [`Feed`]: the view of its topic that a topic's updater is given.
 
-use super::{context::Context, core::Core};
+use crate::engine::{api::context::Context, core::Core};
 use crate::sse::Encode;
 
 /// A topic, lent to its updater: what is sent goes to all subscribers.
@@ -26,7 +26,7 @@ pub struct Feed<'a> {
 }
 
 impl<'a> Feed<'a> {
-    pub(super) fn new(core: &'a mut Core, topic: u32) -> Self {
+    pub(in crate::engine) fn new(core: &'a mut Core, topic: u32) -> Self {
         Self { core, topic }
     }
 

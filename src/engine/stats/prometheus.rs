@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::stats::{Histogram, Stats};
+use crate::engine::stats::{Histogram, Stats};
 
 impl Stats {
     /// The figures in Prometheus' text exposition format 0.0.4, each name with the prefix

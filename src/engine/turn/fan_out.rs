@@ -5,15 +5,15 @@ use std::{
     mem,
 };
 
-use super::{
+use crate::engine::{
     Engine, Transport,
-    batch::{Batch, FRAMES_PER_WRITE, Frames, Given},
+    api::feed::Feed,
+    api::next::Next,
     calls::Panicked,
+    calls::watchdog::Call,
     core::{Core, Slot, TimerCall, TopicUpdater},
-    feed::Feed,
-    next::Next,
-    output::Output as Scratch,
-    watchdog::Call,
+    scratch::Output as Scratch,
+    topics::due::{Batch, FRAMES_PER_WRITE, Frames, Given},
 };
 use crate::{
     conn::{Conn, Ending, NO_CODEC, Output, Phase, Streaming, millis},
@@ -26,7 +26,7 @@ impl<T: Transport> Engine<T> {
     /// Offers what was published to the subscribers, up to a turn's share of deliveries. Topics
     /// take turns, and what one pass meets includes all that came since it began: events that
     /// come faster than passes leave together, in one write.
-    pub(super) fn fan_out(&mut self) {
+    pub(in crate::engine) fn fan_out(&mut self) {
         let mut budget = DELIVERIES_PER_TURN;
         while budget > 0
             && let Some(index) = self.core.topics.fan_out.pop_front()
@@ -86,7 +86,7 @@ impl<T: Transport> Engine<T> {
 
     /// Writes what the stream has not been given of its topics, as much as fits one vectored
     /// write. Called with an empty outbox.
-    pub(super) fn write_frames(&mut self, index: u32, frames: Frames) -> Written {
+    pub(in crate::engine) fn write_frames(&mut self, index: u32, frames: Frames) -> Written {
         let Some(Slot::Conn(conn)) = self.core.slots.get_mut(index as usize) else {
             return Written::Nothing;
         };
@@ -166,7 +166,7 @@ impl<T: Transport> Engine<T> {
 
 impl<T: Transport> Engine<T> {
     /// A driven topic has got its first subscriber.
-    pub(super) fn render_now(&mut self, topic: u32, timer: u32) {
+    pub(in crate::engine) fn render_now(&mut self, topic: u32, timer: u32) {
         let Some(state) = self.core.topics.state(topic) else { return };
         let Some(driver) = &mut state.driver else { return };
         if driver.timer.index != timer {
@@ -189,7 +189,7 @@ impl<T: Transport> Engine<T> {
     }
 
     /// Runs a topic's updater and publishes what it sent, unless that is what it sent last time.
-    pub(super) fn render(&mut self, topic: u32, timer: u32, mut updater: TopicUpdater) {
+    pub(in crate::engine) fn render(&mut self, topic: u32, timer: u32, mut updater: TopicUpdater) {
         self.core.stats.ticks += 1;
         self.core.scratch.begin();
         let next = self.core.call(Call::Topic(topic), |core| updater(&mut Feed::new(core, topic)));
@@ -220,7 +220,11 @@ impl<T: Transport> Engine<T> {
     /// A stream that ends in order gets what was published before its end was decided. One that
     /// is cut while it is blocked does not: its client comes back. But an end that says "this was
     /// all" has to be true.
-    pub(super) fn give_last_frames(&mut self, index: u32, last_sequence: u64) -> LastFrames {
+    pub(in crate::engine) fn give_last_frames(
+        &mut self,
+        index: u32,
+        last_sequence: u64,
+    ) -> LastFrames {
         let Some(conn) = self.core.conn(index) else { return LastFrames::Given };
         let blocked = conn.output == Output::Blocked;
         let Some(streaming) = conn.streaming() else { return LastFrames::Given };
@@ -238,7 +242,7 @@ impl<T: Transport> Engine<T> {
 
 /// What [`Engine::give_last_frames`] came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LastFrames {
+pub(in crate::engine) enum LastFrames {
     Given,
     /// A client that should have got all of them lags too far behind.
     TooMany,
@@ -246,7 +250,7 @@ pub(super) enum LastFrames {
 
 /// What [`Engine::write_frames`] came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Written {
+pub(in crate::engine) enum Written {
     /// Nothing is left to write, or nobody to write to.
     Nothing,
     /// Something was; there may be more, also in the outbox.
@@ -258,7 +262,7 @@ pub(super) enum Written {
 impl Core {
     /// Moves the stream's cursors. Frames are given in the order of their sequences, whatever their
     /// topic, so the last one says how far all of them have come.
-    pub(super) fn note_given(&mut self, index: u32, given: Given) {
+    pub(in crate::engine) fn note_given(&mut self, index: u32, given: Given) {
         self.stats.delivered += given.frames as u64;
         let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };
         let Phase::Streaming(streaming) = &conn.phase else { return };

@@ -7,13 +7,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{
+use crate::engine::{
+    api::feed::Feed,
+    api::next::{Ending, IntoNext},
+    api::sse::{SHORTEST_INTERVAL, interval_ms},
+    api::stream::StreamId,
     core::{Core, TimerCall},
-    feed::Feed,
-    next::{Ending, IntoNext},
-    sse::{SHORTEST_INTERVAL, interval_ms},
     stats::Stats,
-    stream::StreamId,
 };
 use crate::{
     conn::millis,
@@ -52,8 +52,8 @@ pub struct Context<'a> {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TimerId {
-    pub(super) index: u32,
-    pub(super) generation: u32,
+    pub(in crate::engine) index: u32,
+    pub(in crate::engine) generation: u32,
 }
 
 /// An interval below one millisecond, which the wheel cannot keep.
@@ -69,7 +69,7 @@ pub struct TimerId {
 pub struct IntervalTooShort;
 
 impl<'a> Context<'a> {
-    pub(super) fn new(core: &'a mut Core) -> Self {
+    pub(in crate::engine) fn new(core: &'a mut Core) -> Self {
         Self { core }
     }
 
@@ -259,7 +259,7 @@ impl<'a> Context<'a> {
         self.core.stats.refused.count(status);
     }
 
-    pub(super) fn review_topic(&mut self, name: &Arc<str>) {
+    pub(in crate::engine) fn review_topic(&mut self, name: &Arc<str>) {
         self.core.review_topic(name);
     }
 }

@@ -7,9 +7,9 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::{
+use crate::engine::{
+    api::sse::{Compress, Sse},
     core::{Core, Slot},
-    sse::{Compress, Sse},
 };
 use crate::{
     compress::{Compressor, Encoding, concealed, negotiate},
@@ -20,8 +20,8 @@ use crate::{
 
 /// What is remembered of a compressed stream.
 #[derive(Debug)]
-pub(super) struct Codec {
-    pub(super) encoding: Encoding,
+pub(in crate::engine) struct Codec {
+    pub(in crate::engine) encoding: Encoding,
     state: State,
 }
 
@@ -39,12 +39,12 @@ enum State {
 }
 
 impl Codec {
-    pub(super) fn new(encoding: Encoding) -> Self {
+    pub(in crate::engine) fn new(encoding: Encoding) -> Self {
         Self { encoding, state: State::Private { history: Vec::new() } }
     }
 
     /// From now on, events come from topics too.
-    pub(super) fn share(&mut self) {
+    pub(in crate::engine) fn share(&mut self) {
         if matches!(self.state, State::Private { .. }) {
             self.state = State::Shared { synced: None, tail: Vec::new() };
         }
@@ -79,7 +79,7 @@ impl Codec {
     }
 
     /// The bytes of a topic's event for this stream, with `after` as the event before it.
-    pub(super) fn shared(
+    pub(in crate::engine) fn shared(
         &self,
         compressor: &mut Compressor,
         frame: &Frame,
@@ -100,21 +100,21 @@ impl Codec {
     }
 
     /// This topic's event has been given to the stream.
-    pub(super) fn synced(&mut self, topic: u32, frame: u64) {
+    pub(in crate::engine) fn synced(&mut self, topic: u32, frame: u64) {
         self.state = State::Shared { synced: Some((topic, frame)), tail: Vec::new() };
     }
 }
 
 /// Which buffer holds the events to be compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
+pub(in crate::engine) enum Source {
     Scratch,
     Aside,
 }
 
 impl Core {
     /// Begins the compressed bytes of a response: what every decoder needs first.
-    pub(super) fn open_codec(&mut self, index: u32, encoding: Encoding) {
+    pub(in crate::engine) fn open_codec(&mut self, index: u32, encoding: Encoding) {
         let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };
         if encoding == Encoding::Identity {
             return;
@@ -128,7 +128,7 @@ impl Core {
 
     /// Puts the sign of life of a quiet stream into the buffer that fits it. In a compressed one it
     /// is a block that decodes to nothing: a comment would move what later deltas refer to.
-    pub(super) fn prepare_keep_alive(&mut self, codec: u32) {
+    pub(in crate::engine) fn prepare_keep_alive(&mut self, codec: u32) {
         match self.codecs.get(codec as usize) {
             None => {
                 self.scratch.begin();
@@ -143,7 +143,7 @@ impl Core {
     }
 
     /// Queues what ends the coded bytes of a stream that has been finished.
-    pub(super) fn end_codec(&mut self, index: u32) {
+    pub(in crate::engine) fn end_codec(&mut self, index: u32) {
         let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };
         let Phase::Streaming(Streaming { ending: Some(Ending::Finish), .. }) = conn.phase else {
             return;
@@ -156,7 +156,7 @@ impl Core {
     }
 
     /// Forgets what was remembered of a compressed stream.
-    pub(super) fn close_codec(&mut self, index: u32) {
+    pub(in crate::engine) fn close_codec(&mut self, index: u32) {
         if let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize)
             && conn.codec != NO_CODEC
         {
@@ -167,7 +167,7 @@ impl Core {
 
     /// What a stream will be compressed with: what the client accepts and the server prefers.
     /// HTTP/1.0 streams, which end with the connection, are left alone.
-    pub(super) fn encoding_of(&self, request: &Request, sse: &Sse) -> Encoding {
+    pub(in crate::engine) fn encoding_of(&self, request: &Request, sse: &Sse) -> Encoding {
         if sse.compress == Compress::Off || request.version() == Version::Http10 {
             return Encoding::Identity;
         }
@@ -175,7 +175,7 @@ impl Core {
     }
 
     /// Compresses the body of a reply if that pays and the client accepts it.
-    pub(super) fn compress_reply(&mut self, reply: Reply, request: &Request) -> Reply {
+    pub(in crate::engine) fn compress_reply(&mut self, reply: Reply, request: &Request) -> Reply {
         let settings = &self.config.compression;
         if !settings.is_on() || !reply.is_worth_compressing(settings.reply_bytes_min) {
             return reply;
@@ -190,7 +190,7 @@ impl Core {
     }
 
     /// The header lines that tell of the coding: that there may be several, and which one it is.
-    pub(super) fn coding_lines(&self, encoding: Encoding) -> [&'static [u8]; 2] {
+    pub(in crate::engine) fn coding_lines(&self, encoding: Encoding) -> [&'static [u8]; 2] {
         let vary: &[u8] = match self.config.compression.is_on() {
             true => b"Vary: Accept-Encoding\r\n",
             false => b"",
@@ -199,7 +199,7 @@ impl Core {
     }
 
     /// Compresses the events in `source` behind what `coded` holds already.
-    pub(super) fn code(&mut self, codec: u32, source: Source) {
+    pub(in crate::engine) fn code(&mut self, codec: u32, source: Source) {
         let Some(codec) = self.codecs.get_mut(codec as usize) else { return };
         let source = match source {
             Source::Scratch => &self.scratch,

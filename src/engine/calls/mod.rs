@@ -1,40 +1,42 @@
 //! The users' closures of one stream, and the only way in which user code is called.
 
+pub(super) mod watchdog;
+
 use std::{
     any::Any,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use super::{
-    context::Context,
-    next::Next,
-    stream::{Stream, StreamId},
+use crate::engine::{
+    api::context::Context,
+    api::next::Next,
+    api::stream::{Stream, StreamId},
 };
 use crate::error::{CloseReason, Logged};
 
-pub(super) type Updater = Box<dyn FnMut(&mut Stream<'_>) -> Next>;
-pub(super) type OnConnect = Box<dyn FnOnce(&mut Stream<'_>)>;
-pub(super) type OnDisconnect = Box<dyn FnOnce(&mut Context<'_>, StreamId, CloseReason)>;
+pub(in crate::engine) type Updater = Box<dyn FnMut(&mut Stream<'_>) -> Next>;
+pub(in crate::engine) type OnConnect = Box<dyn FnOnce(&mut Stream<'_>)>;
+pub(in crate::engine) type OnDisconnect = Box<dyn FnOnce(&mut Context<'_>, StreamId, CloseReason)>;
 
 /// What a stream calls. 24 bytes for a connection that calls nothing.
 #[derive(Default)]
-pub(super) struct Calls {
-    pub(super) updater: Option<Updater>,
+pub(in crate::engine) struct Calls {
+    pub(in crate::engine) updater: Option<Updater>,
     /// Rarely needed, so out of line.
-    pub(super) hooks: Option<Box<Hooks>>,
+    pub(in crate::engine) hooks: Option<Box<Hooks>>,
 }
 
 #[derive(Default)]
-pub(super) struct Hooks {
-    pub(super) on_connect: Option<OnConnect>,
-    pub(super) on_disconnect: Option<OnDisconnect>,
+pub(in crate::engine) struct Hooks {
+    pub(in crate::engine) on_connect: Option<OnConnect>,
+    pub(in crate::engine) on_disconnect: Option<OnDisconnect>,
     /// Hash of the last tick's output, for streams that skip unchanged ones.
-    pub(super) last_output: Option<u64>,
+    pub(in crate::engine) last_output: Option<u64>,
 }
 
 impl Hooks {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::engine) fn is_empty(&self) -> bool {
         self.on_connect.is_none() && self.on_disconnect.is_none() && self.last_output.is_none()
     }
 }
@@ -47,7 +49,7 @@ impl fmt::Debug for Calls {
 
 /// A closure of the user's panicked.
 #[derive(Debug)]
-pub(super) struct Panicked;
+pub(in crate::engine) struct Panicked;
 
 /// Runs user code. A panic ends here: it costs the stream it belongs to, and nobody else.
 ///
@@ -55,7 +57,7 @@ pub(super) struct Panicked;
 ///
 /// `AssertUnwindSafe` holds because of the first invariant: what user code can reach of ours is
 /// `Core`, whose methods never call user code and so are never left half-way by a panic.
-pub(super) fn guard<R>(what: &str, call: impl FnOnce() -> R) -> Result<R, Panicked> {
+pub(in crate::engine) fn guard<R>(what: &str, call: impl FnOnce() -> R) -> Result<R, Panicked> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
         log::error!("{what} panicked: {}", Logged(message_of(&*payload)));
         // The payload's own destructor is user code too.

@@ -49,7 +49,7 @@ impl Refused {
         self.counts.iter().sum::<u64>() + self.other
     }
 
-    pub(super) fn count(&mut self, status: u16) {
+    pub(in crate::engine) fn count(&mut self, status: u16) {
         match STATUSES.binary_search(&status) {
             Ok(at) => self.counts[at] += 1,
             Err(_) => self.other += 1,
