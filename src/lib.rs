@@ -164,6 +164,7 @@ mod reactor;
 mod router;
 mod sse;
 pub mod testing;
+mod time;
 mod topic;
 mod wheel;
 

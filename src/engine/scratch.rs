@@ -16,8 +16,8 @@ use crate::{
 /// The chunk's header has to stand in front of bytes whose number is known only afterwards, so
 /// room is kept for the longest one; the shortest that fits is then written right-aligned, and
 /// the whole chunk is one slice for one `write`.
-#[derive(Debug)]
-pub(super) struct Output {
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
     buffer: EventBuffer,
     /// Where the last whole event ends. What lies behind was left by a panic half-way.
     whole_bytes: usize,
@@ -25,7 +25,7 @@ pub(super) struct Output {
     uncompressed: Vec<Range<usize>>,
 }
 
-impl Output {
+impl Scratch {
     pub(super) fn new() -> Self {
         Self { buffer: EventBuffer::new(), whole_bytes: 0, uncompressed: Vec::new() }
     }
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_tick_is_one_chunk_with_the_shortest_header() {
-        let mut output = Output::new();
+        let mut output = Scratch::new();
         output.begin();
         output.push(&"one");
         output.push(&"two");
@@ -177,7 +177,7 @@ mod tests {
                 panic!("on purpose");
             }
         }
-        let mut output = Output::new();
+        let mut output = Scratch::new();
         output.begin();
         output.push(&"whole");
         let broken = std::panic::AssertUnwindSafe(|| output.push_with(&Broken, Allowed::No));
@@ -188,12 +188,12 @@ mod tests {
 
     #[test]
     fn what_must_not_be_compressed_is_told_apart() {
-        let mut output = Output::new();
+        let mut output = Scratch::new();
         output.begin();
         for (event, compression) in [("a", Allowed::Yes), ("b", Allowed::No), ("c", Allowed::No)] {
             output.push_with(&event, compression);
         }
-        let parts = |output: &Output| -> Vec<(Allowed, String)> {
+        let parts = |output: &Scratch| -> Vec<(Allowed, String)> {
             let parts = output.parts().filter(|(_, events)| !events.is_empty());
             parts
                 .map(|(compression, events)| (compression, String::from_utf8_lossy(events).into()))
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn no_events_are_no_chunk_because_an_empty_chunk_ends_the_stream() {
-        let mut output = Output::new();
+        let mut output = Scratch::new();
         output.begin();
         assert_eq!(output.seal(StreamFraming::Chunked), b"");
         output.begin();
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn http_1_0_gets_the_bare_bytes() {
-        let mut output = Output::new();
+        let mut output = Scratch::new();
         output.begin();
         output.push(&"one");
         assert_eq!(output.seal_last(StreamFraming::UntilClose), b"data: one\n\n");

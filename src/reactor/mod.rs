@@ -37,7 +37,7 @@ use self::{
     socket::{Socket, set_tcp_options},
 };
 use crate::{
-    engine::{Config, Context, Engine, Handler, Readiness, Stats, Tcp},
+    engine::{Config, ConnIndex, Context, Engine, Handler, Readiness, Stats, Tcp},
     http::Peer,
 };
 
@@ -422,11 +422,10 @@ impl Drop for Reactor {
 }
 
 /// Gives a new socket to the engine and to the poller.
-fn take(engine: &mut Engine<Socket>, poll: &Poll, socket: Socket, peer: Peer) -> Option<u32> {
+fn take(engine: &mut Engine<Socket>, poll: &Poll, socket: Socket, peer: Peer) -> Option<ConnIndex> {
     let index = engine.accept(socket, peer)?;
-    if let Some(socket) = engine.transport(index)
-        && let Err(error) = socket.register(poll.registry(), Token(index as usize))
-    {
+    let token = Token(index.token() as usize);
+    if let Err(error) = engine.transport(index).register(poll.registry(), token) {
         engine.abandon(index, &error);
     }
     Some(index)

@@ -42,7 +42,7 @@ use self::{
     network::{Network, SimulatedSocket},
 };
 use crate::{
-    engine::{Config, Context, Engine, Handler, Readiness, Stats},
+    engine::{Config, ConnIndex, Context, Engine, Handler, Readiness, Stats},
     http::{Method, Peer},
 };
 
@@ -173,7 +173,7 @@ impl Simulation {
     pub fn connect_from(&mut self, peer: Peer) -> Client {
         let (wire, socket) = self.network.connect();
         // No events are reported of one that was not taken: its wire is closed.
-        self.connections.push(self.engine.accept(socket, peer).unwrap_or(u32::MAX));
+        self.connections.push(self.engine.accept(socket, peer).map_or(u32::MAX, ConnIndex::token));
         self.methods.push(Vec::new());
         Client(wire)
     }

@@ -12,14 +12,16 @@ use crate::engine::{
     api::next::{Ending, IntoNext},
     api::sse::{SHORTEST_INTERVAL, interval_ms},
     api::stream::StreamId,
-    core::{Core, TimerCall},
+    core::Core,
+    keys::TimerIndex,
+    pending::TimerCall,
     stats::Stats,
 };
 use crate::{
-    conn::millis,
     error::CloseReason,
     http::Peer,
     sse::Encode,
+    time::millis,
     topic::{Allowed, JoinAt, Topic},
 };
 
@@ -52,7 +54,7 @@ pub struct Context<'a> {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TimerId {
-    pub(in crate::engine) index: u32,
+    pub(in crate::engine) index: TimerIndex,
     pub(in crate::engine) generation: u32,
 }
 
@@ -144,7 +146,7 @@ impl<'a> Context<'a> {
     /// How many streams are subscribed to a topic.
     #[must_use]
     pub fn subscribers(&self, topic: &Topic) -> usize {
-        self.core.subscribers(topic)
+        self.core.topics.subscribers(topic)
     }
 
     /// Gives a topic an updater, in place of an earlier one: it renders once per `interval` for
@@ -173,14 +175,14 @@ impl<'a> Context<'a> {
 
     /// All open streams, in no particular order. Walks over every connection.
     pub fn streams(&self) -> impl Iterator<Item = StreamId> + '_ {
-        self.core.live_streams()
+        self.core.conns.live_streams()
     }
 
     /// The open streams that carry a [`tag`](crate::Sse::tag).
     #[must_use]
     pub fn tagged(&self, tag: &str) -> Vec<StreamId> {
         let ids = self.core.tags.with(tag).iter().copied();
-        ids.filter(|id| self.core.is_live(*id)).collect()
+        ids.filter(|id| self.core.conns.live(*id).is_some()).collect()
     }
 
     /// The tag of a stream; in its `on_disconnect` it is still known.
@@ -192,7 +194,7 @@ impl<'a> Context<'a> {
     /// Who is at the other end of a stream; `None` when it has ended.
     #[must_use]
     pub fn peer(&self, id: StreamId) -> Option<Peer> {
-        self.core.is_live(id).then(|| self.core.peer(id.index))
+        self.core.peer_of(id)
     }
 
     /// How long a stream has been open, in whole seconds; `None` when it has ended.

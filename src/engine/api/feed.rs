@@ -1,7 +1,7 @@
 //! [`Feed`]: the view of its topic that a topic's updater is given.
 
 use crate::engine::{api::context::Context, core::Core};
-use crate::sse::Encode;
+use crate::{conn::TopicIndex, sse::Encode};
 
 /// A topic, lent to its updater: what is sent goes to all subscribers.
 ///
@@ -22,11 +22,11 @@ use crate::sse::Encode;
 #[derive(Debug)]
 pub struct Feed<'a> {
     core: &'a mut Core,
-    topic: u32,
+    topic: TopicIndex,
 }
 
 impl<'a> Feed<'a> {
-    pub(in crate::engine) fn new(core: &'a mut Core, topic: u32) -> Self {
+    pub(in crate::engine) fn new(core: &'a mut Core, topic: TopicIndex) -> Self {
         Self { core, topic }
     }
 
@@ -39,7 +39,7 @@ impl<'a> Feed<'a> {
     /// How many streams will get it.
     #[must_use]
     pub fn subscribers(&mut self) -> usize {
-        self.core.topics.state(self.topic).map_or(0, |state| state.subscribers.len())
+        self.core.topics.subscribers_at(self.topic)
     }
 
     /// The reactor at large.

@@ -17,3 +17,5 @@ pub use self::{
     sse::{Alignment, Compress, FirstTick, KeepAlive, Sse},
     stream::{Stream, StreamId},
 };
+
+pub(super) use self::sse::interval_ms;

@@ -13,10 +13,10 @@ use crate::engine::{
     calls::{Hooks, Updater},
 };
 use crate::{
-    conn::millis,
     error::CloseReason,
     http::HeaderLines,
     sse::{Encode, EventBuffer},
+    time::millis,
     topic::{JoinAt, Topic},
 };
 

@@ -2,8 +2,12 @@
 
 use std::{fmt, time::Duration};
 
-use crate::engine::{api::context::Context, api::next::Ending, core::Core};
 use crate::{
+    engine::{
+        api::{context::Context, next::Ending},
+        core::Core,
+        keys::ConnIndex,
+    },
     error::CloseReason,
     http::Peer,
     sse::Encode,
@@ -25,13 +29,13 @@ use crate::{
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId {
-    pub(in crate::engine) index: u32,
+    pub(in crate::engine) conn: ConnIndex,
     pub(in crate::engine) generation: u32,
 }
 
 impl fmt::Display for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "stream {}.{}", self.index, self.generation)
+        write!(f, "stream {}.{}", self.conn.token(), self.generation)
     }
 }
 
@@ -67,7 +71,7 @@ impl<'a> Stream<'a> {
     /// Who is at the other end.
     #[must_use]
     pub fn peer(&self) -> Peer {
-        self.core.peer(self.id.index)
+        self.core.conns[self.id.conn].peer()
     }
 
     /// Time since the reactor started; read once per turn.

@@ -1,5 +1,6 @@
-//! The users' closures of one stream, and the only way in which user code is called.
+//! The closures of one stream, and the only way in which user code is called.
 
+pub(super) mod routes;
 pub(super) mod watchdog;
 
 use std::{
@@ -21,7 +22,7 @@ pub(in crate::engine) type OnDisconnect = Box<dyn FnOnce(&mut Context<'_>, Strea
 
 /// What a stream calls. 24 bytes for a connection that calls nothing.
 #[derive(Default)]
-pub(in crate::engine) struct Calls {
+pub(in crate::engine) struct Closures {
     pub(in crate::engine) updater: Option<Updater>,
     /// Rarely needed, so out of line.
     pub(in crate::engine) hooks: Option<Box<Hooks>>,
@@ -35,15 +36,21 @@ pub(in crate::engine) struct Hooks {
     pub(in crate::engine) last_output: Option<u64>,
 }
 
+impl Closures {
+    pub(in crate::engine) fn new(updater: Option<Updater>, hooks: Hooks) -> Self {
+        Self { updater, hooks: (!hooks.is_empty()).then(|| Box::new(hooks)) }
+    }
+}
+
 impl Hooks {
-    pub(in crate::engine) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.on_connect.is_none() && self.on_disconnect.is_none() && self.last_output.is_none()
     }
 }
 
-impl fmt::Debug for Calls {
+impl fmt::Debug for Closures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Calls").field("updater", &self.updater.is_some()).finish_non_exhaustive()
+        f.debug_struct("Closures").field("updater", &self.updater.is_some()).finish_non_exhaustive()
     }
 }
 

@@ -1,27 +1,127 @@
-//! The compressed side of a stream: what its decoder has seen last, and so what the next bytes
-//! may refer to.
+//! The compressed side of streams: what each decoder has seen last, and so what the next bytes may
+//! refer to. Nothing is written here.
 //!
 //! No stream has a compressor. Events of topics are compressed once, for all, as a delta against
 //! the event before; a stream only remembers which event that was. Events of a stream's own
 //! updater refer to the last bytes of that stream, which are kept as they are.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
-use crate::engine::{
-    api::sse::{Compress, Sse},
-    core::{Core, Slot},
-};
+use slab::Slab;
+
+use super::scratch::Scratch;
 use crate::{
-    compress::{Compressor, Encoding, concealed, negotiate},
-    conn::{Ending, NO_CODEC, Phase, Streaming},
-    http::{Reply, Request, Version},
+    compress::{Compression, CompressionCounts, Compressor, Encoding, concealed},
+    conn::{CodingIndex, TopicIndex},
     topic::{Allowed, Frame},
 };
 
+/// The compressor that all streams share, and what is remembered of each compressed one.
+#[derive(Debug)]
+pub(super) struct Coding {
+    compressor: Compressor,
+    streams: Slab<StreamCoding>,
+    /// Compressed events on their way to a socket or outbox.
+    out: Scratch,
+    window_bytes_max: usize,
+}
+
+impl Coding {
+    pub(super) fn new(settings: &Compression) -> Self {
+        Self {
+            compressor: Compressor::new(settings),
+            streams: Slab::new(),
+            out: Scratch::new(),
+            window_bytes_max: settings.window_bytes_max,
+        }
+    }
+
+    pub(super) fn set_stopwatch(&mut self, stopwatch: fn() -> u64) {
+        self.compressor.set_stopwatch(stopwatch);
+    }
+
+    pub(super) fn stats(&self) -> CompressionCounts {
+        self.compressor.stats()
+    }
+
+    /// Begins the compressed bytes of a response with what every decoder needs first.
+    pub(super) fn open(&mut self, encoding: Encoding) -> CodingIndex {
+        self.compressor.open(encoding, self.window_bytes_max, self.out.begin_bytes());
+        self.out.mark_whole();
+        CodingIndex::new(self.streams.insert(StreamCoding::new(encoding)))
+    }
+
+    /// Forgets a stream.
+    pub(super) fn close(&mut self, index: CodingIndex) {
+        self.streams.remove(index.slot());
+    }
+
+    /// From now on, events come to the stream from topics too.
+    pub(super) fn share(&mut self, index: CodingIndex) {
+        self.streams[index.slot()].share();
+    }
+
+    /// Compresses a whole body.
+    pub(super) fn whole(&mut self, encoding: Encoding, body: &[u8], out: &mut Vec<u8>) {
+        self.compressor.whole(encoding, body, out);
+    }
+
+    /// Empties the buffer of compressed events.
+    pub(super) fn begin(&mut self) {
+        self.out.begin();
+    }
+
+    /// The buffer of compressed events.
+    pub(super) fn out(&mut self) -> &mut Scratch {
+        &mut self.out
+    }
+
+    /// Compresses events of this stream alone, after what the buffer holds already.
+    pub(super) fn add(&mut self, index: CodingIndex, events: &Scratch) -> &mut Scratch {
+        let stream = &mut self.streams[index.slot()];
+        for (compression, events) in events.parts().filter(|(_, events)| !events.is_empty()) {
+            stream.private(&mut self.compressor, events, compression, self.out.bytes_mut());
+        }
+        self.out.mark_whole();
+        &mut self.out
+    }
+
+    /// Puts the sign of life of a quiet stream into the buffer: a block that decodes to nothing,
+    /// because a comment would move what later deltas refer to.
+    pub(super) fn keep_alive(&mut self, index: CodingIndex) {
+        let idle = self.compressor.idle(self.streams[index.slot()].encoding);
+        self.out.begin_bytes().extend_from_slice(idle);
+        self.out.mark_whole();
+    }
+
+    /// Appends what ends the coded bytes of a stream that has finished.
+    pub(super) fn end(&mut self, index: CodingIndex) -> &mut Scratch {
+        self.out.push_encoded(Compressor::end(self.streams[index.slot()].encoding));
+        &mut self.out
+    }
+
+    /// The bytes of a topic's event for this stream, with `after` as the event before it. Nothing
+    /// of the stream's state changes: what the socket then refuses is made again of the same pieces.
+    pub(super) fn shared(
+        &mut self,
+        index: CodingIndex,
+        frame: &Frame,
+        topic: TopicIndex,
+        after: Option<(TopicIndex, u64)>,
+    ) -> Arc<[u8]> {
+        self.streams[index.slot()].shared(&mut self.compressor, frame, after, topic)
+    }
+
+    /// This topic's event has been given to the stream.
+    pub(super) fn synced(&mut self, index: CodingIndex, topic: TopicIndex, sequence: u64) {
+        self.streams[index.slot()].synced(topic, sequence);
+    }
+}
+
 /// What is remembered of a compressed stream.
 #[derive(Debug)]
-pub(in crate::engine) struct Codec {
-    pub(in crate::engine) encoding: Encoding,
+struct StreamCoding {
+    encoding: Encoding,
     state: State,
 }
 
@@ -32,19 +132,19 @@ enum State {
     /// A stream with topics.
     Shared {
         /// Topic and sequence of the last shared event.
-        synced: Option<(u32, u64)>,
+        synced: Option<(TopicIndex, u64)>,
         /// What was sent to this stream alone since then.
         tail: Vec<u8>,
     },
 }
 
-impl Codec {
-    pub(in crate::engine) fn new(encoding: Encoding) -> Self {
+impl StreamCoding {
+    fn new(encoding: Encoding) -> Self {
         Self { encoding, state: State::Private { history: Vec::new() } }
     }
 
     /// From now on, events come from topics too.
-    pub(in crate::engine) fn share(&mut self) {
+    fn share(&mut self) {
         if matches!(self.state, State::Private { .. }) {
             self.state = State::Shared { synced: None, tail: Vec::new() };
         }
@@ -79,12 +179,12 @@ impl Codec {
     }
 
     /// The bytes of a topic's event for this stream, with `after` as the event before it.
-    pub(in crate::engine) fn shared(
+    fn shared(
         &self,
         compressor: &mut Compressor,
         frame: &Frame,
-        after: Option<(u32, u64)>,
-        topic: u32,
+        after: Option<(TopicIndex, u64)>,
+        topic: TopicIndex,
     ) -> Arc<[u8]> {
         let State::Shared { synced, tail } = &self.state else {
             return frame.key(self.encoding, compressor);
@@ -100,125 +200,9 @@ impl Codec {
     }
 
     /// This topic's event has been given to the stream.
-    pub(in crate::engine) fn synced(&mut self, topic: u32, frame: u64) {
+    fn synced(&mut self, topic: TopicIndex, frame: u64) {
         self.state = State::Shared { synced: Some((topic, frame)), tail: Vec::new() };
     }
-}
-
-/// Which buffer holds the events to be compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::engine) enum Source {
-    Scratch,
-    Aside,
-}
-
-impl Core {
-    /// Begins the compressed bytes of a response: what every decoder needs first.
-    pub(in crate::engine) fn open_codec(&mut self, index: u32, encoding: Encoding) {
-        let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };
-        if encoding == Encoding::Identity {
-            return;
-        }
-        let codec = self.codecs.insert(Codec::new(encoding));
-        conn.codec = u32::try_from(codec).unwrap_or(NO_CODEC);
-        let window_bytes = self.config.compression.window_bytes_max;
-        self.compressor.open(encoding, window_bytes, self.coded.begin_bytes());
-        self.coded.mark_whole();
-    }
-
-    /// Puts the sign of life of a quiet stream into the buffer that fits it. In a compressed one it
-    /// is a block that decodes to nothing: a comment would move what later deltas refer to.
-    pub(in crate::engine) fn prepare_keep_alive(&mut self, codec: u32) {
-        match self.codecs.get(codec as usize) {
-            None => {
-                self.scratch.begin();
-                self.scratch.push_keep_alive();
-            }
-            Some(codec) => {
-                let idle = self.compressor.idle(codec.encoding);
-                self.coded.begin_bytes().extend_from_slice(idle);
-                self.coded.mark_whole();
-            }
-        }
-    }
-
-    /// Queues what ends the coded bytes of a stream that has been finished.
-    pub(in crate::engine) fn end_codec(&mut self, index: u32) {
-        let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };
-        let Phase::Streaming(Streaming { ending: Some(Ending::Finish), .. }) = conn.phase else {
-            return;
-        };
-        if let Some(codec) = self.codecs.get(conn.codec as usize) {
-            self.coded.begin();
-            self.coded.push_encoded(Compressor::end(codec.encoding));
-            conn.outbox.push(self.coded.seal(conn.framing), &mut self.pool);
-        }
-    }
-
-    /// Forgets what was remembered of a compressed stream.
-    pub(in crate::engine) fn close_codec(&mut self, index: u32) {
-        if let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize)
-            && conn.codec != NO_CODEC
-        {
-            let codec = std::mem::replace(&mut conn.codec, NO_CODEC);
-            self.codecs.remove(codec as usize);
-        }
-    }
-
-    /// What a stream will be compressed with: what the client accepts and the server prefers.
-    /// HTTP/1.0 streams, which end with the connection, are left alone.
-    pub(in crate::engine) fn encoding_of(&self, request: &Request, sse: &Sse) -> Encoding {
-        if sse.compress == Compress::Off || request.version() == Version::Http10 {
-            return Encoding::Identity;
-        }
-        negotiate(accept_encoding(request).as_deref(), &self.config.compression.preference)
-    }
-
-    /// Compresses the body of a reply if that pays and the client accepts it.
-    pub(in crate::engine) fn compress_reply(&mut self, reply: Reply, request: &Request) -> Reply {
-        let settings = &self.config.compression;
-        if !settings.is_on() || !reply.is_worth_compressing(settings.reply_bytes_min) {
-            return reply;
-        }
-        let encoding = negotiate(accept_encoding(request).as_deref(), &settings.preference);
-        if encoding == Encoding::Identity {
-            return reply.coded(None);
-        }
-        let mut coded = Vec::new();
-        self.compressor.whole(encoding, reply.body(), &mut coded);
-        reply.coded(Some((encoding.as_str(), coded)))
-    }
-
-    /// The header lines that tell of the coding: that there may be several, and which one it is.
-    pub(in crate::engine) fn coding_lines(&self, encoding: Encoding) -> [&'static [u8]; 2] {
-        let vary: &[u8] = match self.config.compression.is_on() {
-            true => b"Vary: Accept-Encoding\r\n",
-            false => b"",
-        };
-        [vary, encoding.header_line()]
-    }
-
-    /// Compresses the events in `source` behind what `coded` holds already.
-    pub(in crate::engine) fn code(&mut self, codec: u32, source: Source) {
-        let Some(codec) = self.codecs.get_mut(codec as usize) else { return };
-        let source = match source {
-            Source::Scratch => &self.scratch,
-            Source::Aside => &self.aside,
-        };
-        for (compression, events) in source.parts() {
-            if !events.is_empty() {
-                codec.private(&mut self.compressor, events, compression, self.coded.bytes_mut());
-            }
-        }
-        self.coded.mark_whole();
-    }
-}
-
-/// The field's value; several fields of the name are one list (RFC 9110 section 5.3).
-fn accept_encoding(request: &Request) -> Option<Cow<'_, str>> {
-    let named = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("accept-encoding"));
-    let texts = named.filter_map(|(_, value)| std::str::from_utf8(value).ok());
-    texts.map(Cow::Borrowed).reduce(|list, field| Cow::Owned(format!("{list},{field}")))
 }
 
 /// Above this, the next shared event is sent as a key instead of as a delta of the stream's own.

@@ -1,311 +1,152 @@
 //! The topics of a reactor: their logs, who subscribes, and how far the passes over them have come.
 //!
-//! What is published and who comes and goes is the child module's; no user code is called here.
+//! | file | what it does |
+//! |---|---|
+//! | `state.rs` | one topic, and what it may let go of |
+//! | `pass.rs` | the walk over a topic's subscribers, in slices |
+//! | `publish.rs` | events into logs |
+//! | `subscribe.rs` | streams join, leave, and go on after what they have seen |
+//! | `driven.rs` | topics with an updater |
+//! | `due.rs` | what a stream has not been given yet, over all of its topics |
+//!
+//! No user code is called here, and nothing is written.
 
-pub(super) mod due;
-mod pubsub;
+mod driven;
+mod due;
+mod pass;
+mod publish;
+mod state;
+mod subscribe;
+
+pub(super) use self::{
+    driven::{Render, Rendered},
+    due::{DueFrames, FRAMES_PER_WRITE, Frames},
+    pass::News,
+    state::FORGET_AFTER_MS,
+    subscribe::Loss,
+};
 
 use std::{
     collections::{HashMap, VecDeque},
-    mem,
+    ops::{Index, IndexMut},
     sync::Arc,
 };
 
 use slab::Slab;
 
-use crate::engine::api::context::TimerId;
+use self::state::TopicState;
 use crate::{
-    conn::Subscription,
-    topic::{History, JoinAt, LastSeen, Log, Previous, Retain, Topic, sequence_of},
+    conn::{Subscription, TopicIndex},
+    topic::{Log, Topic},
 };
 
 /// All topics that are in use.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Topics {
-    by_name: HashMap<Arc<str>, u32>,
+pub(super) struct Topics {
+    by_name: HashMap<Arc<str>, TopicIndex>,
     states: Slab<TopicState>,
     /// Topics with a pass to make or to finish, in turn; each once.
-    pub(in crate::engine) fan_out: VecDeque<u32>,
+    passes: VecDeque<TopicIndex>,
     /// Bytes published that some pass has not yet offered to everybody.
-    pub(in crate::engine) unoffered_bytes: usize,
+    unoffered_bytes: usize,
     /// Bytes of all logs.
-    pub(in crate::engine) log_bytes: usize,
+    log_bytes: usize,
     /// The last sequence given; one series for all topics.
     sequence: u64,
     /// Makes ids of this process differ from those of any other.
-    pub(in crate::engine) epoch: String,
+    epoch: String,
     /// Topics of which something is held back for somebody until this turn ends.
-    held: Vec<u32>,
+    held: Vec<TopicIndex>,
     frame_scratch: Vec<u8>,
 }
 
-/// One topic: its log, its subscribers, and how far the present pass over them has come.
-#[derive(Debug)]
-pub(in crate::engine) struct TopicState {
-    pub(in crate::engine) topic: Topic,
-    pub(in crate::engine) log: Log,
-    pub(in crate::engine) subscribers: Vec<Subscriber>,
-    pub(in crate::engine) pass: Option<Pass>,
-    /// Everything up to here has been offered to every subscriber.
-    pub(in crate::engine) offered: u64,
-    /// The least cursor that the last pass met; what lies behind it is kept for its owner.
-    kept_behind: u64,
-    /// The least cursor of those who are to be served in this turn whatever else is published in
-    /// it: who has joined behind, by the flush; who ends in order, when the turn settles.
-    held_behind: Option<u64>,
-    /// Published since the present pass began.
-    pub(in crate::engine) unoffered_bytes: usize,
-    pub(in crate::engine) driver: Option<Driver>,
-    /// How many subscribers are compressed.
-    coded_subscribers: u32,
-    /// The last event, for the delta of the next; kept only while somebody needs it.
-    last: Option<Previous>,
-    /// A timer looks once in a while whether an unused topic can be forgotten.
-    watched: bool,
-    last_use: u64,
-}
-
-/// A stream's cursor on a topic's log: sixteen bytes, walked in memory order.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::engine) struct Subscriber {
-    pub(in crate::engine) conn: u32,
-    /// The sequence of the last frame that the stream has been given.
-    pub(in crate::engine) cursor: u64,
-}
-
-/// One walk over the subscribers, made in slices.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::engine) struct Pass {
-    pub(in crate::engine) next_place: usize,
-    /// When, in milliseconds.
-    pub(in crate::engine) began: u64,
-    /// What has been published when it began; more may come while it lasts.
-    pub(in crate::engine) up_to: u64,
-    /// The least cursor met so far.
-    pub(in crate::engine) seen_by_all: u64,
-    /// A slow subscriber has moved on meanwhile.
-    pub(in crate::engine) is_outdated: bool,
-    /// Bytes that count as offered when it ends.
-    pub(in crate::engine) bytes: usize,
-}
-
-/// The timer of a topic's updater; its closure waits in the engine.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::engine) struct Driver {
-    pub(in crate::engine) timer: TimerId,
-    /// A render for the first subscriber is on its way.
-    pub(in crate::engine) renders_at_once: bool,
-    /// Hash of what it published last.
-    pub(in crate::engine) last_output: Option<u64>,
-}
-
 impl Topics {
-    pub(in crate::engine) fn new(epoch: String) -> Self {
+    pub(super) fn new(epoch: String) -> Self {
         Self { epoch, ..Self::default() }
     }
 
-    pub(in crate::engine) fn state(&mut self, index: u32) -> Option<&mut TopicState> {
-        self.states.get_mut(index as usize)
-    }
-
-    /// The log of a subscription, and its cursor on it.
-    pub(in crate::engine) fn position(&self, subscription: Subscription) -> Option<(&Log, u64)> {
-        let state = self.states.get(subscription.topic as usize)?;
-        Some((&state.log, state.subscribers.get(subscription.place as usize)?.cursor))
-    }
-
-    /// True when frames that this subscription has not been given are gone.
-    pub(in crate::engine) fn has_passed_by(&self, subscription: Subscription) -> bool {
-        self.position(subscription).is_some_and(|(log, cursor)| log.has_passed_by(cursor))
-    }
-
-    /// Moves a subscriber's cursor: it has been given everything up to this sequence.
-    pub(in crate::engine) fn advance(
-        &mut self,
-        subscription: Subscription,
-        sequence: u64,
-        now: u64,
-    ) {
-        let Some(state) = self.states.get_mut(subscription.topic as usize) else { return };
-        let Some(subscriber) = state.subscribers.get_mut(subscription.place as usize) else {
-            return;
-        };
-        if subscriber.cursor < sequence && subscriber.cursor < state.log.last_sequence() {
-            let moved_from = mem::replace(&mut subscriber.cursor, sequence);
-            self.moved_on_from(subscription.topic, moved_from, now);
-        }
-    }
-
-    pub(in crate::engine) fn find(&self, topic: &Topic) -> Option<u32> {
+    pub(super) fn find(&self, topic: &Topic) -> Option<TopicIndex> {
         self.by_name.get(topic.shared_name()).copied()
     }
 
     /// The topic's state, begun now if it is not in use.
-    pub(in crate::engine) fn open(&mut self, topic: &Topic, now: u64) -> u32 {
+    pub(super) fn open(&mut self, topic: &Topic, now: u64) -> TopicIndex {
         if let Some(index) = self.find(topic) {
             return index;
         }
-        let state = TopicState {
-            topic: topic.clone(),
-            log: Log::new(self.sequence),
-            subscribers: Vec::new(),
-            pass: None,
-            offered: self.sequence,
-            kept_behind: self.sequence,
-            held_behind: None,
-            unoffered_bytes: 0,
-            driver: None,
-            coded_subscribers: 0,
-            last: None,
-            watched: false,
-            last_use: now,
-        };
-        let index = u32::try_from(self.states.insert(state)).expect("fewer than 2^32 topics");
+        let state = TopicState::new(topic.clone(), self.sequence, now);
+        let index = TopicIndex::new(self.states.insert(state));
         self.by_name.insert(Arc::clone(topic.shared_name()), index);
         index
     }
 
+    /// The topic's name, for a message; `None` if it has been forgotten.
+    pub(super) fn name(&self, index: TopicIndex) -> Option<&str> {
+        self.states.get(index.slot()).map(|state| state.topic.name())
+    }
+
+    pub(super) fn subscribers(&self, topic: &Topic) -> usize {
+        self.find(topic).map_or(0, |index| self[index].subscribers.len())
+    }
+
+    /// How many streams will be offered what is published next; none if it has been forgotten.
+    pub(super) fn subscribers_at(&self, index: TopicIndex) -> usize {
+        self.states.get(index.slot()).map_or(0, |state| state.subscribers.len())
+    }
+
     /// The sequence of the last event published on any topic.
-    pub(in crate::engine) fn last_sequence(&self) -> u64 {
+    pub(super) fn last_sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// What the client of a stream with these topics has seen. An id that its publisher chose is
-    /// looked for in all of them; if two know it, it says nothing about either.
-    pub(in crate::engine) fn last_seen(
-        &self,
-        topics: &[(Topic, JoinAt)],
-        last_event_id: &str,
-    ) -> LastSeen {
-        if let Some(sequence) = sequence_of(last_event_id, &self.epoch) {
-            return match sequence <= self.sequence {
-                true => LastSeen::Sequence(sequence),
-                false => LastSeen::Unknown,
-            };
-        }
-        let mut known = topics.iter().filter_map(|(topic, _)| {
-            let state = self.states.get(self.find(topic)? as usize)?;
-            state.log.find_own_id(last_event_id)
-        });
-        match known.next() {
-            Some(first) if known.all(|other| other == first) => LastSeen::Sequence(first),
-            _ => LastSeen::Unknown,
-        }
+    pub(super) fn log_bytes(&self) -> usize {
+        self.log_bytes
     }
 
-    /// Starts a pass over the subscribers, unless one is on its way already.
-    fn begin_pass(&mut self, index: u32, now: u64) {
-        let Some(state) = self.states.get_mut(index as usize) else { return };
-        if state.pass.is_none() {
-            let bytes = mem::take(&mut state.unoffered_bytes);
-            let up_to = state.log.last_sequence();
-            state.pass = Some(Pass {
-                next_place: 0,
-                began: now,
-                up_to,
-                seen_by_all: up_to,
-                is_outdated: false,
-                bytes,
-            });
-            self.fan_out.push_back(index);
-        }
+    /// Bytes published that have not been offered to all subscribers yet.
+    pub(super) fn unoffered_bytes(&self) -> usize {
+        self.unoffered_bytes
     }
 
-    /// A subscriber has moved on from this cursor, or left. If the log was kept for him, one more
-    /// pass finds out how much of it can go.
-    pub(in crate::engine) fn moved_on_from(&mut self, index: u32, cursor: u64, now: u64) {
-        let Some(state) = self.states.get_mut(index as usize) else { return };
-        if let Some(pass) = &mut state.pass {
-            // It may have met him before he moved, and nobody with less.
-            pass.is_outdated |= cursor <= pass.seen_by_all;
-        } else if cursor <= state.kept_behind && state.waits_for_somebody() {
-            self.begin_pass(index, now);
-        }
+    /// The log of a subscription, and its cursor on it.
+    fn position(&self, subscription: Subscription) -> (&Log, u64) {
+        let state = &self[subscription.topic];
+        (&state.log, state.subscribers[subscription.place as usize].cursor)
     }
 
-    /// A pass has reached the last subscriber.
-    pub(in crate::engine) fn end_pass(&mut self, index: u32, now: u64) {
-        let Some(state) = self.states.get_mut(index as usize) else { return };
-        let Some(pass) = state.pass.take() else { return };
-        self.unoffered_bytes -= pass.bytes;
+    /// Changes a topic's state, and keeps count of the bytes of its log.
+    fn change<R>(&mut self, index: TopicIndex, change: impl FnOnce(&mut TopicState) -> R) -> R {
+        let state = &mut self.states[index.slot()];
         self.log_bytes -= state.log.bytes();
-        state.offered = pass.up_to;
-        state.kept_behind = pass.seen_by_all;
-        state.log.trim(pass.seen_by_all, state.topic.options());
-        state.evict();
+        let result = change(state);
         self.log_bytes += state.log.bytes();
-        let has_more = state.log.last_sequence() > pass.up_to;
-        if has_more || (pass.is_outdated && state.waits_for_somebody()) {
-            self.begin_pass(index, now);
-        }
+        result
     }
 
-    /// Keeps what lies behind this cursor until the turn ends.
-    pub(in crate::engine) fn hold(&mut self, index: u32, cursor: u64) {
-        let Some(state) = self.states.get_mut(index as usize) else { return };
-        if cursor < state.log.last_sequence() {
-            match &mut state.held_behind {
-                Some(least) => *least = cursor.min(*least),
-                none => {
-                    *none = Some(cursor);
-                    self.held.push(index);
-                }
-            }
+    /// Removes a topic that nobody uses.
+    pub(super) fn forget(&mut self, index: TopicIndex) {
+        let state = self.states.remove(index.slot());
+        self.by_name.remove(state.topic.shared_name());
+        if state.pass.is_some() {
+            self.passes.retain(|other| *other != index);
         }
-    }
-
-    /// The turn has served everybody for whom something was held.
-    pub(in crate::engine) fn end_holds(&mut self) {
-        while let Some(index) = self.held.pop() {
-            if let Some(state) = self.states.get_mut(index as usize) {
-                state.held_behind = None;
-                self.log_bytes -= state.log.bytes();
-                state.evict();
-                self.log_bytes += state.log.bytes();
-            }
-        }
+        self.log_bytes -= state.log.bytes();
+        self.unoffered_bytes -= state.unoffered_bytes + state.pass.map_or(0, |pass| pass.bytes);
     }
 }
 
-impl TopicState {
-    /// True when the log is kept for slow subscribers alone.
-    fn waits_for_somebody(&self) -> bool {
-        self.log.waits_for_somebody(self.topic.options())
-    }
+/// A topic is in use as long as a stream is subscribed to it, a pass is on its way over it, or an
+/// updater drives it; whatever else holds a [`TopicIndex`] looks it up first.
+impl Index<TopicIndex> for Topics {
+    type Output = TopicState;
 
-    /// Lets go of what exceeds the log's bounds and has been offered to everybody.
-    fn evict(&mut self) {
-        let offered = self.held_behind.map_or(self.offered, |held| held.min(self.offered));
-        self.log.evict(self.topic.options(), offered);
-    }
-
-    /// Takes a subscriber out of the list, and tells who stands where now. Those whom the present
-    /// pass has met stay in front of those whom it has yet to meet.
-    fn take_out(&mut self, place: usize) -> [Option<(Subscriber, usize)>; 2] {
-        let mut hole = place;
-        if let Some(pass) = &mut self.pass
-            && place < pass.next_place
-        {
-            pass.next_place -= 1;
-            hole = pass.next_place;
-            self.subscribers.swap(place, hole);
-        }
-        self.subscribers.swap_remove(hole);
-        [place, hole].map(|place| Some((*self.subscribers.get(place)?, place)))
-    }
-
-    fn keeps_something(&self) -> bool {
-        let options = self.topic.options();
-        options.history == History::On || options.retain == Retain::Last || self.driver.is_some()
-    }
-
-    fn is_unused(&self, now: u64) -> bool {
-        self.subscribers.is_empty()
-            && self.driver.is_none()
-            && (!self.keeps_something()
-                || (self.topic.is_last_clone() && now >= self.last_use + FORGET_AFTER_MS))
+    fn index(&self, index: TopicIndex) -> &TopicState {
+        &self.states[index.slot()]
     }
 }
 
-/// How long the history of a topic that nobody uses and nobody holds is kept.
-const FORGET_AFTER_MS: u64 = 60_000;
+impl IndexMut<TopicIndex> for Topics {
+    fn index_mut(&mut self, index: TopicIndex) -> &mut TopicState {
+        &mut self.states[index.slot()]
+    }
+}

@@ -15,14 +15,17 @@
 
 use std::time::Duration;
 
-use crate::engine::{
-    Engine, Transport,
-    core::{Core, Slot, Stopping, TimerCall},
-};
 use crate::{
-    conn::{Afterwards, FAREWELL_MS, Farewell, Goodbye, Phase, millis},
+    conn::{FAREWELL_MS, Goodbye, Phase},
+    engine::{
+        Engine, Transport,
+        core::{Core, Stopping},
+        keys::ConnIndex,
+        pending::TimerCall,
+    },
     error::CloseReason,
     http::Stage,
+    time::millis,
 };
 
 impl<T: Transport> Engine<T> {
@@ -39,20 +42,19 @@ impl<T: Transport> Engine<T> {
         self.core.stopping = Stopping::Draining { until, window_ms };
         let streams = self.core.stats.streams.max(1);
         let mut leaving = 0_u64;
-        for index in 0..self.transports.len() as u32 {
-            let Some(conn) = self.core.conn(index) else { continue };
-            if let Phase::Streaming(streaming) = &mut conn.phase {
-                let departure = departure(now, until, (leaving, streams));
-                streaming.expires = streaming.expires.min(departure);
-                streaming.farewell = Farewell::Due;
+        for index in self.core.conns.indices() {
+            let conn = &mut self.core.conns[index];
+            conn.close_afterwards();
+            if conn.streaming().is_some() {
+                conn.leave_by(departure(now, until, (leaving, streams)));
                 leaving += 1;
             }
-            conn.afterwards = Afterwards::Close;
-            let idle = matches!(&conn.phase, Phase::Reading { reader, .. } if reader.stage() == Stage::Idle);
+            let is_idle = matches!(conn.phase(),
+                Phase::Reading { reader, .. } if reader.stage() == Stage::Idle);
             match conn.outbox.is_empty() {
-                true if idle => self.core.release(index),
+                true if is_idle => self.core.conns.close(index),
                 // The answer on its way promised to keep the connection, but nothing was asked since.
-                false if idle => self.core.start_draining(index, Goodbye::Fin),
+                false if is_idle => self.core.start_draining(index, Goodbye::Fin),
                 _ => self.core.rearm(index),
             }
         }
@@ -61,13 +63,13 @@ impl<T: Transport> Engine<T> {
     }
 
     pub(in crate::engine) fn end_everything(&mut self) {
-        for index in 0..self.transports.len() as u32 {
-            self.core.end_stream_at(index, CloseReason::Shutdown);
+        for index in self.core.conns.indices() {
+            self.core.end_stream(index, CloseReason::Shutdown);
         }
         self.settle();
         self.flush();
-        for index in 0..self.transports.len() as u32 {
-            self.core.release(index);
+        for index in self.core.conns.indices() {
+            self.core.conns.close(index);
         }
     }
 }
@@ -75,23 +77,23 @@ impl<T: Transport> Engine<T> {
 impl Core {
     /// Tells a stream that will be dropped when to come back. No blank line follows: every client
     /// obeys the line by itself, and some would take the blank line for an event.
-    pub(in crate::engine) fn say_farewell(&mut self, index: u32) {
+    pub(super) fn say_farewell(&mut self, index: ConnIndex) {
         let Stopping::Draining { until, window_ms } = self.stopping else { return };
-        let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };
-        let generation = conn.generation;
+        let conn = &mut self.conns[index];
+        conn.say_farewell();
         let Some(streaming) = conn.streaming() else { return };
-        streaming.farewell = Farewell::Said;
-        let retry_ms = retry_ms(until.saturating_sub(streaming.expires), window_ms, generation);
+        let left_ms = until.saturating_sub(streaming.expires());
+        let retry_ms = retry_ms(left_ms, window_ms, conn.generation());
         self.aside.begin();
         self.aside.push_encoded(format!("retry: {retry_ms}\n").as_bytes());
         self.queue_aside(index);
-        self.mark_dirty(index);
+        self.conns.mark_dirty(index);
     }
 }
 
 impl Stopping {
     /// When a stream that is born now has to leave, if so.
-    pub(in crate::engine) fn departure(self, now: u64, generation: u32) -> Option<u64> {
+    pub(super) fn departure(self, now: u64, generation: u32) -> Option<u64> {
         match self {
             Self::Draining { until, .. } => Some(departure(now, until, scattered(generation))),
             Self::No | Self::Now => None,

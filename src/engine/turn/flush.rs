@@ -1,80 +1,52 @@
 //! Queued bytes to sockets, and what follows when a socket has taken them, or takes no more.
 
-use std::{io::ErrorKind, mem};
-
-use crate::conn::{Goodbye, Input, Output, Phase};
-use crate::engine::{
-    Engine, Transport,
-    core::{Core, Slot},
-    topics::due::Frames,
-    turn::fan_out::Written,
+use crate::{
+    conn::{Goodbye, Input, Phase},
+    engine::{Engine, Transport, core::Core, keys::ConnIndex, topics::Frames, turn::send::Written},
 };
 
 impl<T: Transport> Engine<T> {
-    pub(in crate::engine) fn writable(&mut self, index: u32) {
-        if self.core.conn(index).is_some_and(|conn| conn.output == Output::Blocked) {
-            self.flush_one(index);
+    /// The socket takes bytes again.
+    pub(in crate::engine) fn writable(&mut self, index: ConnIndex) {
+        if self.core.conns[index].is_blocked() {
+            self.flush_one(index, Frames::All);
         }
     }
 
     /// One write for every connection that has something queued.
     pub(in crate::engine) fn flush(&mut self) {
-        let mut dirty = mem::take(&mut self.core.dirty);
-        for index in dirty.drain(..) {
-            self.flush_one(index);
+        let dirty = self.core.conns.take_dirty();
+        for &index in &dirty {
+            self.flush_one(index, Frames::All);
         }
-        debug_assert!(self.core.dirty.is_empty(), "flushing queues nothing");
-        self.core.dirty = dirty;
-    }
-
-    pub(in crate::engine) fn flush_one(&mut self, index: u32) {
-        self.flush_frames(index, Frames::All);
+        self.core.conns.flushed(dirty);
     }
 
     /// Writes what is queued, and of the stream's topics what `frames` says.
-    pub(in crate::engine) fn flush_frames(&mut self, index: u32, frames: Frames) {
+    pub(super) fn flush_one(&mut self, index: ConnIndex, frames: Frames) {
         let bytes_out = self.core.stats.bytes_out;
-        let was_blocked = self.core.conn(index).is_some_and(|conn| conn.output == Output::Blocked);
+        let conn = &mut self.core.conns[index];
+        if conn.is_closed() {
+            return;
+        }
+        let was_blocked = conn.begin_flush();
         loop {
-            let Some(Slot::Conn(conn)) = self.core.slots.get_mut(index as usize) else { return };
-            if matches!(conn.phase, Phase::Closed { .. }) {
-                return;
-            }
-            conn.output = Output::Quiet;
-            if conn.outbox.is_empty() {
-                match self.write_frames(index, frames) {
-                    Written::Some => continue,
-                    Written::Nothing => {
-                        self.flushed(index);
-                        if was_blocked {
-                            self.core.end_stall(index);
-                        }
-                        return;
-                    }
-                    Written::Blocked => break,
-                }
-            }
-            let Some(transport) = &mut self.transports[index as usize] else { return };
-            let [bytes, body] = conn.outbox.slices();
-            let result = match body.is_empty() {
-                true => transport.write(&bytes),
-                false => transport.write_vectored(&[bytes, body]),
+            let written = match self.core.conns[index].outbox.is_empty() {
+                true => self.write_frames(index, frames),
+                false => self.write_queued(index),
             };
-            match result {
-                Ok(count) => {
-                    self.core.stats.bytes_out += count as u64;
-                    conn.outbox.advance(count, &mut self.core.pool);
-                    if let Phase::Streaming(streaming) = &mut conn.phase {
-                        streaming.last_write = self.core.now;
+            match written {
+                Written::Some => {}
+                Written::Blocked => break,
+                Written::Nothing => {
+                    self.flushed(index);
+                    if was_blocked {
+                        self.core.end_stall(index);
                     }
+                    return;
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return self.lose(index, &error),
             }
         }
-        let Some(conn) = self.core.conn(index) else { return };
-        conn.output = Output::Blocked;
         // A blocked socket that was tried in vain has been blocked all the time.
         if !was_blocked || self.core.stats.bytes_out > bytes_out {
             self.core.begin_stall(index);
@@ -82,56 +54,40 @@ impl<T: Transport> Engine<T> {
     }
 
     /// Everything queued has been taken by the socket: on to what waited for that.
-    fn flushed(&mut self, index: u32) {
-        let now = self.core.now;
-        let Some(conn) = self.core.conn(index) else { return };
-        match &mut conn.phase {
-            Phase::Reading { reader, since } => {
-                let more = reader.has_kept() || conn.input == Input::Waiting;
-                *since = now;
-                if more {
-                    self.core.put_off(index);
-                }
-                self.core.rearm(index);
+    fn flushed(&mut self, index: ConnIndex) {
+        let conn = &mut self.core.conns[index];
+        if let Phase::Reading { reader, .. } = conn.phase() {
+            let has_more = reader.has_kept() || conn.input() == Input::Waiting;
+            conn.begin_idle(self.core.now);
+            if has_more {
+                self.core.conns.put_off(index);
             }
-            Phase::Draining { goodbye: Goodbye::Later, .. } => {}
-            Phase::Draining { goodbye, .. } => {
-                let said = mem::replace(goodbye, Goodbye::Said);
-                let input = conn.input;
-                let Some(transport) = &mut self.transports[index as usize] else { return };
-                match said {
-                    Goodbye::Said | Goodbye::Later => {}
-                    Goodbye::Reset => {
-                        transport.reset_on_close();
-                        self.core.release(index);
-                    }
-                    Goodbye::Fin if input == Input::Ended => self.core.release(index),
-                    Goodbye::Fin => match transport.shutdown_write() {
-                        Ok(()) if input == Input::Waiting => self.core.put_off(index),
-                        Ok(()) => {}
-                        Err(error) => self.lose(index, &error),
-                    },
+            return self.core.rearm(index);
+        }
+        match conn.take_goodbye() {
+            None => {}
+            Some(Goodbye::Fin) if conn.input() != Input::Ended => {
+                match self.links.shutdown_write(index) {
+                    Ok(()) if conn.input() == Input::Waiting => self.core.conns.put_off(index),
+                    Ok(()) => {}
+                    Err(error) => self.lose(index, &error),
                 }
             }
-            Phase::Answering | Phase::Streaming(_) | Phase::Closed { .. } => {}
+            Some(_) => self.core.conns.close(index),
         }
     }
 }
 
 impl Core {
     /// The socket takes nothing any more, for now.
-    fn begin_stall(&mut self, index: u32) {
-        if let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) {
-            conn.begin_stall(self.now, &self.config.limits);
-            self.rearm(index);
-        }
+    pub(super) fn begin_stall(&mut self, index: ConnIndex) {
+        self.conns[index].begin_stall(self.now, &self.config.limits);
+        self.rearm(index);
     }
 
     /// The socket has taken everything at last.
-    fn end_stall(&mut self, index: u32) {
-        if let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) {
-            conn.end_stall(self.now, &self.config.limits);
-            self.rearm(index);
-        }
+    fn end_stall(&mut self, index: ConnIndex) {
+        self.conns[index].end_stall(self.now, &self.config.limits);
+        self.rearm(index);
     }
 }

@@ -1,11 +1,14 @@
 //! The steps of a turn, one file each. Their order is in [`Engine`](super::Engine)'s module.
 
-pub(super) mod asker;
-mod coded;
+mod answer;
+mod birth;
+mod death;
 mod drain;
-pub(super) mod fan_out;
+mod fan_out;
 mod flush;
 mod input;
 mod retry_later;
+mod send;
 mod settle;
+mod tick;
 mod timers;

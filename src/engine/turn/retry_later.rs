@@ -6,20 +6,28 @@
 
 use std::time::Duration;
 
-use crate::engine::{
-    core::{Core, Slot},
-    turn::asker::{Asker, Head, Returns},
-};
 use crate::{
     conn::{Admission, Goodbye},
+    engine::{
+        client::{Client, Reconnects, RequestLine},
+        core::Core,
+        keys::ConnIndex,
+    },
     http::{Connection, Reply, StreamFraming, encode_stream_head},
     sse::Event,
 };
 
 impl Core {
+    /// Tells a connection that was not admitted to come back later.
+    pub(super) fn turn_away(&mut self, index: ConnIndex, client: Client) {
+        if let Some(reply) = self.no_room_for(index) {
+            self.answer_busy(index, reply, client);
+        }
+    }
+
     /// What a connection without admission is told; `None` for all others.
-    pub(in crate::engine) fn no_room_for(&mut self, index: u32) -> Option<Reply> {
-        let reply = match self.conn(index)?.admission {
+    fn no_room_for(&self, index: ConnIndex) -> Option<Reply> {
+        let reply = match self.conns[index].admission() {
             Admission::Admitted => return None,
             Admission::NoRoom => Reply::error(503, NO_ROOM),
             Admission::NoRoomForAddress => Reply::error(429, NO_ROOM_FOR_ADDRESS),
@@ -28,29 +36,29 @@ impl Core {
     }
 
     /// What the stream that is one too many of its tag is told.
-    pub(in crate::engine) fn no_room_for_tag(&self) -> Reply {
+    pub(super) fn no_room_for_tag(&self) -> Reply {
         Reply::error(429, NO_ROOM_FOR_TAG).retry_after(self.config.limits.retry_after)
     }
 
     /// Answers with a reply that has a [`Reply::retry_after`], and closes the connection.
-    pub(in crate::engine) fn answer_busy(&mut self, index: u32, reply: Reply, asker: Asker) {
+    pub(super) fn answer_busy(&mut self, index: ConnIndex, reply: Reply, client: Client) {
         self.stats.refused.count(reply.status_code());
         let delay_ms = spread(reply.wait_ms().unwrap_or(1), self.told_to_wait);
         self.told_to_wait = self.told_to_wait.wrapping_add(1);
-        log::debug!("{}: told to come back in {delay_ms} ms", self.peer(index));
-        match asker.returns {
-            Returns::ByItself => {
+        log::debug!("{}: told to come back in {delay_ms} ms", self.conns[index].peer());
+        match client.reconnects {
+            Reconnects::Never => {
                 let seconds = delay_ms.div_ceil(1000).max(1).to_string();
                 let reply = reply.header("Retry-After", seconds);
-                self.answer(index, reply, asker.head.closing());
+                self.answer(index, reply, client.request.closing());
             }
-            returns => {
+            reconnects => {
                 self.stream_busy(
                     index,
                     &reply,
                     Duration::from_millis(delay_ms),
-                    asker.head,
-                    returns,
+                    client.request,
+                    reconnects,
                 );
             }
         }
@@ -58,34 +66,35 @@ impl Core {
 
     fn stream_busy(
         &mut self,
-        index: u32,
+        index: ConnIndex,
         reply: &Reply,
         delay: Duration,
-        head: Head,
-        returns: Returns,
+        line: RequestLine,
+        reconnects: Reconnects,
     ) {
-        let framing = head.framing();
+        let framing = line.framing();
         self.aside.begin();
         self.aside.push(&Event::retry_only(delay).comment(String::from_utf8_lossy(reply.body())));
-        let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };
+        let conn = &mut self.conns[index];
         let out = conn.outbox.bytes(&mut self.pool);
         let lines = reply.header_lines();
         encode_stream_head(out, &self.date, framing, Connection::Close, [lines]);
-        out.extend_from_slice(match returns {
-            Returns::BehindACut => self.aside.seal(framing),
+        out.extend_from_slice(match reconnects {
+            Reconnects::AfterCut => self.aside.seal(framing),
             _ => self.aside.seal_last(framing),
         });
-        conn.framing = framing;
-        match returns {
-            Returns::BehindACut => self.drain_until(index, self.now + CUT_DELAY_MS, Goodbye::Later),
+        conn.answer_with_stub(framing);
+        match reconnects {
+            Reconnects::AfterCut => {
+                self.drain_until(index, self.now + CUT_DELAY_MS, Goodbye::Later)
+            }
             _ => self.start_draining(index, Goodbye::Fin),
         }
     }
 
     /// The time to read what came before a cut is over.
-    pub(in crate::engine) fn cut(&mut self, index: u32) {
-        let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };
-        match conn.framing {
+    pub(super) fn cut(&mut self, index: ConnIndex) {
+        match self.conns[index].framing() {
             StreamFraming::Chunked => self.start_draining(index, Goodbye::Fin),
             StreamFraming::UntilClose => self.start_draining(index, Goodbye::Reset),
         }

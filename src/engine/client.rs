@@ -1,21 +1,22 @@
-//! What an answer needs to know of its request, when that has been used for another.
+//! What is known of the client that asked: enough of its request to answer it after the request's
+//! buffers have been used for another, and what makes it reconnect.
 
 use crate::http::{Connection, Method, Request, StreamFraming, Version};
 
 /// What an answer needs to know of its request.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::engine) struct Head {
-    pub(in crate::engine) method: Method,
-    pub(in crate::engine) version: Version,
+pub(super) struct RequestLine {
+    pub(super) method: Method,
+    pub(super) version: Version,
     keep_alive: bool,
 }
 
-impl Head {
+impl RequestLine {
     /// For an answer to what could not be read.
-    pub(in crate::engine) const UNKNOWN: Self =
+    pub(super) const UNKNOWN: Self =
         Self { method: Method::Get, version: Version::Http11, keep_alive: false };
 
-    pub(in crate::engine) fn of(request: &Request) -> Self {
+    pub(super) fn of(request: &Request) -> Self {
         Self {
             method: request.method(),
             version: request.version(),
@@ -23,16 +24,16 @@ impl Head {
         }
     }
 
-    pub(in crate::engine) fn connection(self) -> Connection {
+    pub(super) fn connection(self) -> Connection {
         if self.keep_alive { Connection::KeepAlive } else { Connection::Close }
     }
 
-    /// The same of one that is not to ask again on this connection.
-    pub(in crate::engine) fn closing(self) -> Self {
+    /// The same for a client that may send no other request on this connection.
+    pub(super) fn closing(self) -> Self {
         Self { keep_alive: false, ..self }
     }
 
-    pub(in crate::engine) fn framing(self) -> StreamFraming {
+    pub(super) fn framing(self) -> StreamFraming {
         match self.version {
             Version::Http11 => StreamFraming::Chunked,
             Version::Http10 => StreamFraming::UntilClose,
@@ -40,38 +41,38 @@ impl Head {
     }
 }
 
-/// Who is to come back.
+/// A client that asked.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::engine) struct Asker {
-    pub(in crate::engine) head: Head,
-    pub(in crate::engine) returns: Returns,
+pub(super) struct Client {
+    pub(super) request: RequestLine,
+    pub(super) reconnects: Reconnects,
 }
 
-/// What makes the client come back.
+/// What makes a client reconnect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::engine) enum Returns {
-    /// Nothing but itself: it is told by status.
-    ByItself,
+pub(super) enum Reconnects {
+    /// Nothing: it learns of a refusal by its status.
+    Never,
     /// Any end of a stream.
-    BehindAnEnd,
-    /// A stream that is cut. Datastar takes an end for the last word.
-    BehindACut,
+    AfterEnd,
+    /// A stream that is cut. Datastar does not reconnect after an end.
+    AfterCut,
 }
 
-impl Asker {
-    pub(in crate::engine) fn of(request: &Request) -> Self {
+impl Client {
+    pub(super) fn of(request: &Request) -> Self {
         // Commands are told by status: nobody expects one to be carried out a while later.
-        let returns = match request.method() == Method::Get && accepts_events(request) {
-            false => Returns::ByItself,
-            true if request.is_datastar() => Returns::BehindACut,
-            true => Returns::BehindAnEnd,
+        let reconnects = match request.method() == Method::Get && accepts_events(request) {
+            false => Reconnects::Never,
+            true if request.is_datastar() => Reconnects::AfterCut,
+            true => Reconnects::AfterEnd,
         };
-        Self { head: Head::of(request), returns }
+        Self { request: RequestLine::of(request), reconnects }
     }
 
     /// One whose request was not read to its end.
-    pub(in crate::engine) const UNKNOWN: Self =
-        Self { head: Head::UNKNOWN, returns: Returns::ByItself };
+    pub(super) const UNKNOWN: Self =
+        Self { request: RequestLine::UNKNOWN, reconnects: Reconnects::Never };
 }
 
 fn accepts_events(request: &Request) -> bool {
