@@ -152,8 +152,9 @@ impl Topic {
     /// virtual machines from one snapshot of a running server.
     ///
     /// One id says what a stream has seen of all its topics. An event that brings an
-    /// [id of its own](crate::Event::id) keeps it; such ids must differ from each other, because
-    /// one that two topics of a stream know is a gap in both.
+    /// [id of its own](crate::Event::id) keeps it, in whatever order an [`Encode`] writes its
+    /// fields; such ids must differ from each other, because one that two topics of a stream know
+    /// is a gap in both.
     ///
     /// ```
     /// use starwheel::Topic;

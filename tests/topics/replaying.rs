@@ -1,7 +1,8 @@
 //! Joining, coming back, and what a client is told that it cannot have any more.
 
 use starwheel::{
-    Config, Event, EventError, JoinAt, Method, Request, Router, Sse, Topic,
+    Config, Encode, Event, EventBuffer, EventError, EventId, EventName, JoinAt, Method, Request,
+    Router, Sse, Topic,
     testing::{Client, Simulation},
 };
 
@@ -340,6 +341,80 @@ fn a_publishers_own_ids_stay_and_resume() {
     assert_eq!(data(&simulation, client), [""; 0]);
     let client = back(&mut simulation, "msg 5");
     assert_eq!(data(&simulation, client), ["chat"]);
+}
+
+/// Writes its fields in the order of their names in `order`, and more than one event for a `/`.
+struct InOrder(&'static str);
+
+impl Encode for InOrder {
+    fn encode(&self, out: &mut EventBuffer) {
+        for field in self.0.split(' ') {
+            match field {
+                "comment" => out.comment("id: 1"),
+                "data" => out.data("id: 1\n\nid: 2"),
+                "event" => out.event(&EventName::from_static("message")),
+                "id" => out.id(&EventId::from(7)),
+                "none" => out.id(&EventId::try_from("").unwrap()),
+                "retry" => out.retry(secs(3)),
+                other => out.push(&Self(&other[1..])),
+            }
+        }
+    }
+}
+
+/// The lines of these fields of all that a client has got.
+fn lines(simulation: &Simulation, client: Client, field: &str) -> Vec<String> {
+    let body = simulation.answer(client).body;
+    let text = String::from_utf8(body).unwrap();
+    text.lines().filter(|line| line.starts_with(field)).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_publishers_own_id_stays_on_whatever_line_it_is() {
+    for order in [
+        "data id",
+        "retry id data",
+        "comment data retry id",
+        "event data data id data",
+        "data event id retry comment",
+        "id data",
+        "none data id",
+        "/data data id",
+        "data id /comment",
+        "id",
+    ] {
+        let chat = chat();
+        let mut simulation = serving(&chat);
+        let first = simulation.get("/");
+        simulation.run(|cx| {
+            cx.publish(&chat, InOrder(order));
+            cx.publish(&chat, "missed");
+        });
+        let ids = lines(&simulation, first, "id:");
+        let own = ids[..ids.len() - 1].iter().filter(|line| *line != "id: ");
+        assert_eq!(own.collect::<Vec<_>>(), ["id: 7"], "{order}");
+        let client = back(&mut simulation, "7");
+        assert_eq!(data(&simulation, client), ["missed"], "{order}");
+    }
+}
+
+#[test]
+fn an_event_keeps_its_id_in_front_of_a_comment_by_itself() {
+    let chat = chat();
+    let mut simulation = serving(&chat);
+    let first = simulation.get("/");
+    simulation.run(|cx| {
+        cx.publish(&chat, InOrder("data /comment"));
+    });
+    let id = last_id(&simulation, first);
+    assert_ne!(id, "", "the event has it, not the comment");
+    publish(&mut simulation, &chat, ["missed"]);
+    let client = back(&mut simulation, &id);
+    assert_eq!(data(&simulation, client), ["missed"]);
+    simulation.run(|cx| {
+        cx.publish(&chat, Event::comment_only("nothing to come back to"));
+    });
+    assert_eq!(lines(&simulation, first, "id:").len(), 2);
 }
 
 #[test]
