@@ -91,7 +91,8 @@ pub(crate) struct Readiness {
 }
 
 impl<T: Transport> Engine<T> {
-    /// `epoch` makes the event ids of this engine differ from those of any other.
+    /// `epoch` makes the event ids of this engine differ from those of any other, so no two
+    /// engines may have the same one. It consists of letters and digits.
     pub(crate) fn new(config: Config, epoch: String, handler: Box<dyn Handler>) -> Self {
         let connections = config.expected_connections.unwrap_or(0);
         Self {

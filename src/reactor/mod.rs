@@ -6,6 +6,7 @@
 mod alarm;
 mod clock;
 mod descriptors;
+mod epoch;
 mod handle;
 mod listener;
 #[cfg(feature = "signals")]
@@ -88,7 +89,8 @@ impl Reactor {
     /// A reactor with default settings that answers through `handler`.
     ///
     /// # Errors
-    /// When the system gives no poller, timer or waker: most often for want of descriptors.
+    /// When the system gives no poller, timer or waker, most often for want of descriptors, or no
+    /// random bits for the [ids of events](crate::Topic::history).
     pub fn new(handler: impl Handler + 'static) -> io::Result<Self> {
         Self::with_config(Config::default(), handler)
     }
@@ -101,7 +103,7 @@ impl Reactor {
         let (tcp, expected_connections) = (config.tcp, config.expected_connections);
         config.expected_connections =
             expected_connections.or_else(descriptors::connections_to_expect);
-        let mut engine = Engine::new(config, clock::epoch(), Box::new(handler));
+        let mut engine = Engine::new(config, epoch::draw()?, Box::new(handler));
         engine.set_stopwatch(clock::nanos);
         engine.set_call_clock(clock::coarse_ms);
         let poll = Poll::new()?;

@@ -146,11 +146,15 @@ impl Topic {
     /// `Last-Event-ID` (or the query parameters `last_event_id`, `lastEventID` and `lastEventId`, for clients that
     /// cannot set the header): a client that comes back gets exactly what it has missed, or a
     /// [gap event](Self::gap_event) if that is no longer known. It is kept in memory, so an id of
-    /// an earlier process is never known.
+    /// an earlier process, or of another reactor of this process, is never known: ids begin with
+    /// 64 random bits that each [`Reactor`](crate::Reactor) draws when it is made. Two copies of
+    /// one running reactor share them, and cannot tell their ids apart: do not resume several
+    /// virtual machines from one snapshot of a running server.
     ///
     /// One id says what a stream has seen of all its topics. An event that brings an
-    /// [id of its own](crate::Event::id) keeps it; such ids must differ from each other, because
-    /// one that two topics of a stream know is a gap in both.
+    /// [id of its own](crate::Event::id) keeps it, in whatever order an [`Encode`] writes its
+    /// fields; such ids must differ from each other, because one that two topics of a stream know
+    /// is a gap in both.
     ///
     /// ```
     /// use starwheel::Topic;
