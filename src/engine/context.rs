@@ -73,14 +73,15 @@ impl<'a> Context<'a> {
         Self { core }
     }
 
-    /// Time since the reactor started; read once per turn.
+    /// Time since the reactor started; read once per turn, and when
+    /// [`Reactor::context`](crate::Reactor::context) lends the context between two turns.
     #[must_use]
     pub fn now(&self) -> Duration {
         Duration::from_millis(self.core.now)
     }
 
-    /// The time of day, in whole seconds; read once per turn. It follows the system's clock where
-    /// that is set, so use [`now`](Self::now) to measure time with.
+    /// The time of day, in whole seconds; read when [`now`](Self::now) is. It follows the system's
+    /// clock where that is set, so use `now` to measure time with.
     ///
     /// ```
     /// use starwheel::{Router, testing::Simulation};
@@ -210,8 +211,8 @@ impl<'a> Context<'a> {
         self.core.queued_bytes(id)
     }
 
-    /// Runs `call` once, `delay` from now and never in this turn. Costs one slot (about 150
-    /// bytes) while armed.
+    /// Runs `call` once, `delay` from [`now`](Self::now) and never in this turn. Costs one slot
+    /// (about 150 bytes) while armed.
     pub fn after(
         &mut self,
         delay: Duration,
@@ -220,7 +221,7 @@ impl<'a> Context<'a> {
         self.core.add_timer(millis(delay), 0, TimerCall::Once(Box::new(call)))
     }
 
-    /// Runs `call` every `interval`, first one interval from now, by the same rules as updaters:
+    /// Runs `call` every `interval`, first one interval from [`now`](Self::now), by the rules of updaters:
     /// no drift, no storm after a pause. [`Next::Close`](crate::Next::Close),
     /// [`Next::Drop`](crate::Next::Drop), an error or a panic end it.
     ///

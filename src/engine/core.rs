@@ -41,7 +41,7 @@ use crate::{
 
 #[derive(Debug)]
 pub(crate) struct Core {
-    /// Milliseconds since the start; set once per turn.
+    /// Milliseconds since the start; set once per turn, and when the context is lent between turns.
     pub(super) now: u64,
     pub(super) date: Date,
     pub(super) config: Config,

@@ -58,6 +58,20 @@ impl<T: Transport> Engine<T> {
         }
     }
 
+    /// Stores the closures of timers that were set between two turns. They cannot wait for step 6,
+    /// because such a timer may be due already.
+    pub(super) fn store_timers(&mut self) {
+        for _ in 0..self.core.births.len() {
+            match self.core.births.pop_front() {
+                Some(Birth::Timer { index, call }) => {
+                    self.timers.insert(index, call);
+                }
+                Some(other) => self.core.births.push_back(other),
+                None => return,
+            }
+        }
+    }
+
     fn open_stream(&mut self, index: u32, sse: Sse, request: &Remembered) {
         let core = &mut self.core;
         let generation = core.next_generation();
