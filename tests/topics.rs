@@ -4,6 +4,8 @@
 mod backpressure;
 #[path = "topics/closures.rs"]
 mod closures;
+#[path = "topics/driving.rs"]
+mod driving;
 #[path = "support/random.rs"]
 mod random;
 #[path = "topics/regressions.rs"]

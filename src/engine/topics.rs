@@ -59,8 +59,8 @@ pub(super) struct TopicState {
     coded_subscribers: u32,
     /// The last event, for the delta of the next; kept only while somebody needs it.
     last: Option<Previous>,
-    /// A timer looks once in a while whether an unused topic can be forgotten.
-    watched: bool,
+    /// The timer that looks whether an unused topic can be forgotten.
+    watch: Option<TimerId>,
     last_use: u64,
 }
 
@@ -89,9 +89,11 @@ pub(super) struct Pass {
 }
 
 /// The timer of a topic's updater; its closure waits in the engine.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Driver {
     pub(super) timer: TimerId,
+    /// The value that it was given for. As long as that is held, the topic is driven.
+    topic: Topic,
     /// A render for the first subscriber is on its way.
     pub(super) renders_at_once: bool,
     /// Hash of what it published last.
@@ -151,7 +153,7 @@ impl Topics {
             driver: None,
             coded_subscribers: 0,
             last: None,
-            watched: false,
+            watch: None,
             last_use: now,
         };
         let index = u32::try_from(self.states.insert(state)).expect("fewer than 2^32 topics");
@@ -291,11 +293,23 @@ impl TopicState {
 
     fn is_unused(&self, now: u64) -> bool {
         self.subscribers.is_empty()
-            && self.driver.is_none()
-            && (!self.keeps_something()
-                || (self.topic.is_last_clone() && now >= self.last_use + FORGET_AFTER_MS))
+            && (!self.keeps_something() || (!self.is_held() && now >= self.forget_at()))
+    }
+
+    /// True while the program has a clone of the value that the topic began with, or of the one
+    /// that it is driven by.
+    fn is_held(&self) -> bool {
+        match &self.driver {
+            Some(driver) if driver.topic.is_clone_of(&self.topic) => self.topic.clones() > 2,
+            Some(driver) => self.topic.clones() > 1 || driver.topic.clones() > 1,
+            None => self.topic.clones() > 1,
+        }
+    }
+
+    fn forget_at(&self) -> u64 {
+        self.last_use + FORGET_AFTER_MS
     }
 }
 
-/// How long the history of a topic that nobody uses and nobody holds is kept.
+/// How long what a topic keeps, its updater included, outlives its last use if nobody holds it.
 const FORGET_AFTER_MS: u64 = 60_000;

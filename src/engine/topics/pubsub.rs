@@ -197,14 +197,15 @@ impl Core {
             state.last = None;
         }
         state.last_use = now;
-        let driver = state.driver.filter(|_| state.subscribers.is_empty());
+        let driver = state.driver.as_ref().filter(|_| state.subscribers.is_empty());
+        let rests = driver.map(|driver| driver.timer.index);
         for (subscriber, place) in moved.into_iter().flatten() {
             if let Some(streaming) = self.conn(subscriber.conn).and_then(Conn::streaming) {
                 streaming.subscriptions.moved(index, place as u32);
             }
         }
-        if let Some(driver) = driver {
-            self.wheel.cancel(driver.timer.index);
+        if let Some(timer) = rests {
+            self.wheel.cancel(timer);
         }
         self.watch_topic(index);
         self.topics.moved_on_from(index, cursor, now);
@@ -223,18 +224,22 @@ impl Core {
         if state.is_unused(now) {
             return self.forget_topic(index);
         }
-        if state.subscribers.is_empty() && state.driver.is_none() && !state.watched {
-            state.watched = true;
+        if state.subscribers.is_empty() && state.watch.is_none() {
+            // Later than that it is held, and looked at once a minute.
+            let left_ms = state.forget_at().checked_sub(now).filter(|left_ms| *left_ms > 0);
             let topic = state.topic.shared_name().clone();
             let call = TimerCall::Once(Box::new(move |cx| cx.review_topic(&topic)));
-            self.add_timer(FORGET_AFTER_MS, 0, call);
+            let watch = self.add_timer(left_ms.unwrap_or(FORGET_AFTER_MS), 0, call);
+            if let Some(state) = self.topics.state(index) {
+                state.watch = Some(watch);
+            }
         }
     }
 
     pub(in crate::engine) fn review_topic(&mut self, name: &Arc<str>) {
         let Some(&index) = self.topics.by_name.get(name) else { return };
         if let Some(state) = self.topics.state(index) {
-            state.watched = false;
+            state.watch = None;
             self.watch_topic(index);
         }
     }
@@ -248,6 +253,12 @@ impl Core {
         }
         topics.log_bytes -= state.log.bytes();
         topics.unoffered_bytes -= state.unoffered_bytes + state.pass.map_or(0, |pass| pass.bytes);
+        if let Some(watch) = state.watch {
+            self.cancel_timer(watch);
+        }
+        if let Some(driver) = state.driver {
+            self.end_driver(&driver);
+        }
     }
 
     /// Gives a topic an updater in place of an earlier one.
@@ -261,27 +272,41 @@ impl Core {
         let interval_ms = interval_ms(interval);
         let call = TimerCall::Drive(index, updater);
         let timer = self.add_timer(interval_ms.into(), interval_ms, call);
+        let now = self.now;
         let Some(state) = self.topics.state(index) else { return };
+        state.last_use = now;
         let renders_at_once = !state.subscribers.is_empty();
-        let former = state.driver.replace(Driver { timer, renders_at_once, last_output: None });
+        let driver = Driver { timer, topic: topic.clone(), renders_at_once, last_output: None };
+        let former = state.driver.replace(driver);
         if renders_at_once {
             self.births.push_back(Birth::Render { topic: index, timer: timer.index });
         }
         if let Some(former) = former {
-            self.end_driver(former);
+            self.end_driver(&former);
         }
+        self.watch_topic(index);
+    }
+
+    /// Takes a topic's updater away; false if there was none.
+    pub(in crate::engine) fn stop_driving(&mut self, topic: &Topic) -> bool {
+        let Some(index) = self.topics.find(topic) else { return false };
+        let Some(state) = self.topics.state(index) else { return false };
+        let Some(driver) = &state.driver else { return false };
+        let timer = driver.timer.index;
+        self.retire_driver(index, timer);
+        true
     }
 
     /// Takes a topic's updater away, unless another one has taken its place.
-    pub(in crate::engine) fn stop_driving(&mut self, index: u32, timer: u32) {
+    pub(in crate::engine) fn retire_driver(&mut self, index: u32, timer: u32) {
         let Some(state) = self.topics.state(index) else { return };
         if let Some(driver) = state.driver.take_if(|driver| driver.timer.index == timer) {
-            self.end_driver(driver);
+            self.end_driver(&driver);
             self.watch_topic(index);
         }
     }
 
-    fn end_driver(&mut self, driver: Driver) {
+    fn end_driver(&mut self, driver: &Driver) {
         self.wheel.cancel(driver.timer.index);
         self.deaths.push_back(Death::Timer(driver.timer.index));
     }
