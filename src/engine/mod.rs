@@ -9,7 +9,8 @@
 //! Whoever drives the engine (the reactor, a simulation) does this, in this order, and the order
 //! is part of the contract:
 //!
-//! 1. wait, then tell the time once: [`Engine::begin_turn`];
+//! 1. wait, then tell the time once: [`Engine::begin_turn`], which also stores the closures of
+//!    timers that were set between two turns;
 //! 2. commands of other threads: [`Engine::run`];
 //! 3. what sockets report: [`Engine::ready`], [`Engine::accept`]; reads become requests, requests
 //!    become answers, streams to be opened become births;
@@ -118,13 +119,20 @@ impl<T: Transport> Engine<T> {
         self.core.watchdog.set_clock(clock_ms);
     }
 
-    /// Tells the time: milliseconds since the start, never going back, and Unix seconds for the
-    /// `Date` header. A closure sees one and the same time for the whole turn.
+    /// Step 1 of the turn. A closure sees one and the same time for the whole turn.
     pub(crate) fn begin_turn(&mut self, now: u64, unix_seconds: u64) {
+        self.tell_time(now, unix_seconds);
+        self.store_timers();
+        self.core.conns.begin_turn();
+    }
+
+    /// Tells the time: milliseconds since the start, never going back, and Unix seconds for the
+    /// `Date` header. Whatever is called between two turns needs it too: the time of the last turn
+    /// may be long ago, and before the first there is none.
+    pub(crate) fn tell_time(&mut self, now: u64, unix_seconds: u64) {
         debug_assert!(now >= self.core.now, "time went back");
         self.core.now = now;
         self.core.date.set(unix_seconds);
-        self.core.conns.begin_turn();
     }
 
     /// Takes over an accepted connection. The number is its name until it is released. `None` if it
@@ -189,8 +197,9 @@ impl<T: Transport> Engine<T> {
         self.core.stats.queue_depth = commands as u64;
     }
 
-    /// Lends the context outside of a turn.
-    pub(crate) fn context(&mut self) -> Context<'_> {
+    /// Lends the context between two turns, at this time.
+    pub(crate) fn context(&mut self, now: u64, unix_seconds: u64) -> Context<'_> {
+        self.tell_time(now, unix_seconds);
         Context::new(&mut self.core)
     }
 

@@ -85,6 +85,19 @@ impl Pending {
         self.births.pop_front()
     }
 
+    /// Takes the births of timers out of turn; the others keep their order.
+    pub(super) fn take_timers(&mut self) -> Vec<(TimerIndex, TimerCall)> {
+        let mut timers = Vec::new();
+        for _ in 0..self.births.len() {
+            match self.births.pop_front() {
+                Some(Birth::Timer { index, call }) => timers.push((index, call)),
+                Some(other) => self.births.push_back(other),
+                None => break,
+            }
+        }
+        timers
+    }
+
     pub(super) fn next_death(&mut self) -> Option<Death> {
         self.deaths.pop_front()
     }

@@ -182,7 +182,11 @@ impl Reactor {
     }
 
     /// Lends the reactor as closures see it: for timers, topic updaters and the like that are
-    /// set up before it runs. What is caused here happens in the next turn.
+    /// set up before it runs. What is caused here happens in the next turn, and
+    /// [`next_deadline`](Self::next_deadline) is zero until then.
+    ///
+    /// The clock is read now, once: delays count from this call, and a timer that is due before the
+    /// next turn runs in it. After long work, lend the context again instead of keeping it.
     ///
     /// ```
     /// # use starwheel::{Reactor, Reply, Request, Context};
@@ -193,7 +197,8 @@ impl Reactor {
     /// ```
     pub fn context(&mut self) -> Context<'_> {
         self.busy = true;
-        self.engine.context()
+        let now_ms = self.clock.now_ms();
+        self.engine.context(now_ms, self.clock.unix_seconds(now_ms))
     }
 
     /// The figures so far.

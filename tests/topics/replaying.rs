@@ -570,6 +570,19 @@ fn the_history_of_a_room_outlives_its_last_use_by_a_minute() {
 }
 
 #[test]
+fn a_topic_begun_between_turns_long_after_the_last_one_is_forgotten_like_others() {
+    let mut simulation = rooms();
+    simulation.turn();
+    simulation.jump(secs(100));
+    simulation.context().publish(&Topic::new("blue").retain(), "said");
+    simulation.jump(secs(59));
+    simulation.turn();
+    assert!(simulation.stats().log_bytes > 0);
+    simulation.advance(secs(1));
+    assert_eq!(simulation.stats().log_bytes, 0);
+}
+
+#[test]
 fn the_history_of_a_room_lives_while_the_value_does_that_it_began_with() {
     let mut simulation = rooms();
     let blue = Topic::new("blue").history(10, 10_000);

@@ -75,14 +75,15 @@ impl<'a> Context<'a> {
         Self { core }
     }
 
-    /// Time since the reactor started; read once per turn.
+    /// Time since the reactor started; read once per turn, and when
+    /// [`Reactor::context`](crate::Reactor::context) lends the context between two turns.
     #[must_use]
     pub fn now(&self) -> Duration {
         Duration::from_millis(self.core.now)
     }
 
-    /// The time of day, in whole seconds; read once per turn. It follows the system's clock where
-    /// that is set, so use [`now`](Self::now) to measure time with.
+    /// The time of day, in whole seconds; read when [`now`](Self::now) is. It follows the system's
+    /// clock where that is set, so use `now` to measure time with.
     ///
     /// ```
     /// use starwheel::{Router, testing::Simulation};
@@ -154,9 +155,41 @@ impl<'a> Context<'a> {
     /// render at once. Output equal to that of the run before is not published.
     ///
     /// Such a topic should [`retain`](Topic::retain) its last event, so that everybody who joins
-    /// later gets something at once too. [`Next::Close`](crate::Next::Close) or
-    /// [`Next::Drop`](crate::Next::Drop) ends the updater; an error or a panic is logged and
-    /// counted, and it runs again at its next time.
+    /// later gets something at once too. An error or a panic is logged and counted, and the updater
+    /// runs again at its next time.
+    ///
+    /// The updater ends, and is dropped, when
+    /// - it returns [`Next::Close`](crate::Next::Close) or [`Next::Drop`](crate::Next::Drop);
+    /// - [`stop_driving`](Self::stop_driving) or another `drive` for the same topic is called;
+    /// - its topic is forgotten: a minute after this call or the last subscriber, unless a clone of
+    ///   `topic` is alive. An updater that is to wait for clients needs one outside, in a handler
+    ///   for example; a clone within the updater itself would keep the topic until it is stopped.
+    ///
+    /// For topics with names of their own, such as one per user, drive where you subscribe:
+    ///
+    /// ```
+    /// use starwheel::{Context, Reply, Request, Router, Sse, Topic, testing::Simulation};
+    /// use std::time::Duration;
+    ///
+    /// fn orders(req: &Request, cx: &mut Context<'_>) -> Result<Sse, Reply> {
+    ///     let user = req.param("user").unwrap_or_default().to_owned();
+    ///     let orders = Topic::new(format!("orders of {user}")).retain();
+    ///     if cx.subscribers(&orders) == 0 {
+    ///         cx.drive(&orders, Duration::from_secs(1), move |feed| feed.send(&user))
+    ///             .map_err(|error| Reply::error(500, error.to_string()))?;
+    ///     }
+    ///     Ok(Sse::new().subscribe(&orders))
+    /// }
+    /// let mut simulation = Simulation::new(Router::new().get("/{user}", orders));
+    /// let (anna, ben) = (simulation.get("/anna"), simulation.get("/ben"));
+    /// assert_eq!(simulation.events(anna)[0].data, "anna");
+    /// assert_eq!(simulation.events(ben)[0].data, "ben");
+    /// // A minute after they have left, topics and updaters are gone.
+    /// simulation.half_close(anna);
+    /// simulation.half_close(ben);
+    /// simulation.advance(Duration::from_secs(60));
+    /// assert_eq!(simulation.stats().log_bytes, 0);
+    /// ```
     ///
     /// # Errors
     /// [`IntervalTooShort`] below 1 ms.
@@ -171,6 +204,27 @@ impl<'a> Context<'a> {
         }
         self.core.drive(topic, interval, Box::new(move |feed| updater(feed).into_next()));
         Ok(())
+    }
+
+    /// Takes the updater of a topic away. False if it had none.
+    ///
+    /// It does not run again, and is dropped in this turn, when no other closure is running; from
+    /// within itself, what this run sends is not published. Subscribers stay, and so does the last
+    /// event of a topic that retains it; the topic can be published on and driven again.
+    ///
+    /// ```
+    /// use starwheel::{Router, Topic, testing::Simulation};
+    /// use std::time::Duration;
+    /// let load = Topic::new("load");
+    /// let mut simulation = Simulation::new(Router::new());
+    /// simulation.run(|cx| {
+    ///     cx.drive(&load, Duration::from_secs(1), |feed| feed.send("0.1")).unwrap();
+    ///     assert!(cx.stop_driving(&load));
+    ///     assert!(!cx.stop_driving(&load));
+    /// });
+    /// ```
+    pub fn stop_driving(&mut self, topic: &Topic) -> bool {
+        self.core.stop_driving(topic)
     }
 
     /// All open streams, in no particular order. Walks over every connection.
@@ -212,8 +266,8 @@ impl<'a> Context<'a> {
         self.core.queued_bytes(id)
     }
 
-    /// Runs `call` once, `delay` from now and never in this turn. Costs one slot (about 150
-    /// bytes) while armed.
+    /// Runs `call` once, `delay` from [`now`](Self::now) and never in this turn. Costs one slot
+    /// (about 150 bytes) while armed.
     pub fn after(
         &mut self,
         delay: Duration,
@@ -222,7 +276,7 @@ impl<'a> Context<'a> {
         self.core.add_timer(millis(delay), 0, TimerCall::Once(Box::new(call)))
     }
 
-    /// Runs `call` every `interval`, first one interval from now, by the same rules as updaters:
+    /// Runs `call` every `interval`, first one interval from [`now`](Self::now), by the rules of updaters:
     /// no drift, no storm after a pause. [`Next::Close`](crate::Next::Close),
     /// [`Next::Drop`](crate::Next::Drop), an error or a panic end it.
     ///

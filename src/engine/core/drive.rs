@@ -26,17 +26,27 @@ impl Core {
         let interval_ms = interval_ms(interval);
         let call = TimerCall::Drive(index, updater);
         let timer = self.add_timer(interval_ms.into(), interval_ms, call);
-        let (render, former) = self.topics.begin_driving(index, timer);
+        let (render, former) = self.topics.begin_driving(index, topic, timer, self.now);
         if render == Render::Now {
             self.pending.add_birth(Birth::Render { topic: index, timer: timer.index });
         }
         if let Some(former) = former {
             self.end_driver(former);
         }
+        self.watch_topic(index);
+    }
+
+    /// Takes a topic's updater away; false if there was none.
+    pub(in crate::engine) fn stop_driving(&mut self, topic: &Topic) -> bool {
+        let driver = self.topics.driver_of(topic);
+        if let Some((index, timer)) = driver {
+            self.retire_driver(index, timer);
+        }
+        driver.is_some()
     }
 
     /// Takes a topic's updater away, unless another one has taken its place.
-    pub(in crate::engine) fn stop_driving(&mut self, index: TopicIndex, timer: TimerIndex) {
+    pub(in crate::engine) fn retire_driver(&mut self, index: TopicIndex, timer: TimerIndex) {
         if self.topics.end_driving(index, timer) {
             self.end_driver(timer);
             self.watch_topic(index);
@@ -59,7 +69,7 @@ impl Core {
         }
     }
 
-    fn end_driver(&mut self, timer: TimerIndex) {
+    pub(super) fn end_driver(&mut self, timer: TimerIndex) {
         self.conns.disarm_timer(timer);
         self.pending.add_death(Death::Timer(timer));
     }

@@ -39,7 +39,7 @@ use crate::{
 
 #[derive(Debug)]
 pub(crate) struct Core {
-    /// Milliseconds since the start; set once per turn.
+    /// Milliseconds since the start; set once per turn, and when the context is lent between turns.
     pub(in crate::engine) now: u64,
     pub(in crate::engine) date: Date,
     pub(in crate::engine) config: Config,

@@ -9,7 +9,6 @@ use crate::{
         api::StreamId,
         keys::ConnIndex,
         pending::{Birth, TimerCall},
-        topics::FORGET_AFTER_MS,
     },
     topic::{Allowed, JoinAt, LastSeen, Topic},
 };
@@ -88,11 +87,18 @@ impl Core {
     /// Forgets the topic if nothing holds it, or has a timer look again later.
     pub(super) fn watch_topic(&mut self, index: TopicIndex) {
         if self.topics[index].is_unused(self.now) {
-            return self.topics.forget(index);
-        }
-        if let Some(name) = self.topics[index].begin_watch() {
+            let forgotten = self.topics.forget(index);
+            if let Some(watch) = forgotten.watch {
+                self.cancel_timer(watch);
+            }
+            if let Some(driver) = forgotten.driver {
+                self.end_driver(driver);
+            }
+        } else if let Some(delay_ms) = self.topics[index].watch_in(self.now) {
+            let name = self.topics[index].topic().shared_name().clone();
             let call = TimerCall::Once(Box::new(move |cx| cx.review_topic(&name)));
-            self.add_timer(FORGET_AFTER_MS, 0, call);
+            let watch = self.add_timer(delay_ms, 0, call);
+            self.topics[index].begin_watch(watch);
         }
     }
 

@@ -8,13 +8,15 @@ use super::Topics;
 use crate::{
     conn::{Subscription, TopicIndex},
     engine::{api::TimerId, keys::TimerIndex},
-    topic::Retain,
+    topic::{Retain, Topic},
 };
 
 /// The timer of a topic's updater; its closure waits in the engine.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(in crate::engine) struct Driver {
     timer: TimerId,
+    /// The value that it was given for. As long as that is held, the topic is driven.
+    pub(super) topic: Topic,
     /// A render for the first subscriber is on its way.
     renders_at_once: bool,
     /// Hash of what it published last.
@@ -103,13 +105,23 @@ impl Topics {
     pub(in crate::engine) fn begin_driving(
         &mut self,
         index: TopicIndex,
+        topic: &Topic,
         timer: TimerId,
+        now: u64,
     ) -> (Render, Option<TimerIndex>) {
         let state = &mut self[index];
         let renders_at_once = !state.subscribers.is_empty();
-        let former = state.driver.replace(Driver { timer, renders_at_once, last_output: None });
+        state.last_use = now;
+        let driver = Driver { timer, topic: topic.clone(), renders_at_once, last_output: None };
+        let former = state.driver.replace(driver);
         let render = if renders_at_once { Render::Now } else { Render::No };
         (render, former.map(|driver| driver.timer()))
+    }
+
+    /// The timer of the topic's updater.
+    pub(in crate::engine) fn driver_of(&self, topic: &Topic) -> Option<(TopicIndex, TimerIndex)> {
+        let index = self.find(topic)?;
+        Some((index, self[index].driver.as_ref()?.timer()))
     }
 
     /// Takes a topic's updater away; false if another one has taken its place.

@@ -22,7 +22,6 @@ pub(super) use self::{
     driven::{Render, Rendered},
     due::{DueFrames, FRAMES_PER_WRITE, Frames},
     pass::News,
-    state::FORGET_AFTER_MS,
     subscribe::Loss,
 };
 
@@ -37,6 +36,7 @@ use slab::Slab;
 use self::state::TopicState;
 use crate::{
     conn::{Subscription, TopicIndex},
+    engine::{api::TimerId, keys::TimerIndex},
     topic::{Log, Topic},
 };
 
@@ -58,6 +58,13 @@ pub(super) struct Topics {
     /// Topics of which something is held back for somebody until this turn ends.
     held: Vec<TopicIndex>,
     frame_scratch: Vec<u8>,
+}
+
+/// What a forgotten topic leaves to be ended: the timer that watched it, and its updater's.
+#[derive(Debug)]
+pub(super) struct Forgotten {
+    pub(super) watch: Option<TimerId>,
+    pub(super) driver: Option<TimerIndex>,
 }
 
 impl Topics {
@@ -123,8 +130,8 @@ impl Topics {
         result
     }
 
-    /// Removes a topic that nobody uses.
-    pub(super) fn forget(&mut self, index: TopicIndex) {
+    /// Removes a topic that nobody uses. Returns the timers that were set for it.
+    pub(super) fn forget(&mut self, index: TopicIndex) -> Forgotten {
         let state = self.states.remove(index.slot());
         self.by_name.remove(state.topic.shared_name());
         if state.pass.is_some() {
@@ -132,6 +139,7 @@ impl Topics {
         }
         self.log_bytes -= state.log.bytes();
         self.unoffered_bytes -= state.unoffered_bytes + state.pass.map_or(0, |pass| pass.bytes);
+        Forgotten { watch: state.watch, driver: state.driver.map(|driver| driver.timer()) }
     }
 }
 

@@ -1,10 +1,11 @@
 //! One topic: its log, its subscribers, and what it may let go of.
 
-use std::{mem, sync::Arc};
-
 use super::{driven::Driver, pass::Pass};
 use crate::{
-    engine::keys::{ConnIndex, TimerIndex},
+    engine::{
+        api::TimerId,
+        keys::{ConnIndex, TimerIndex},
+    },
     topic::{History, Log, Previous, Retain, Topic},
 };
 
@@ -30,8 +31,8 @@ pub(in crate::engine) struct TopicState {
     pub(super) coded_subscribers: u32,
     /// The last event, for the delta of the next; kept only while somebody needs it.
     pub(super) last: Option<Previous>,
-    /// A timer looks once in a while whether an unused topic can be forgotten.
-    pub(super) is_watched: bool,
+    /// The timer that looks whether an unused topic can be forgotten.
+    pub(super) watch: Option<TimerId>,
     pub(super) last_use: u64,
 }
 
@@ -57,7 +58,7 @@ impl TopicState {
             driver: None,
             coded_subscribers: 0,
             last: None,
-            is_watched: false,
+            watch: None,
             last_use: now,
         }
     }
@@ -91,16 +92,34 @@ impl TopicState {
     /// True when nothing holds the topic any more.
     pub(in crate::engine) fn is_unused(&self, now: u64) -> bool {
         self.subscribers.is_empty()
-            && self.driver.is_none()
-            && (!self.keeps_something()
-                || (self.topic.is_last_clone() && now >= self.last_use + FORGET_AFTER_MS))
+            && (!self.keeps_something() || (!self.is_held() && now >= self.forget_at()))
     }
 
-    /// The topic's name, if a timer has to look later whether it is still unused.
-    pub(in crate::engine) fn begin_watch(&mut self) -> Option<Arc<str>> {
-        let is_idle = self.subscribers.is_empty() && self.driver.is_none();
-        let begins = is_idle && !mem::replace(&mut self.is_watched, is_idle);
-        begins.then(|| Arc::clone(self.topic.shared_name()))
+    /// True while the program has a clone of the value that the topic began with, or of the one
+    /// that it is driven by.
+    fn is_held(&self) -> bool {
+        match &self.driver {
+            Some(driver) if driver.topic.is_clone_of(&self.topic) => self.topic.clones() > 2,
+            Some(driver) => self.topic.clones() > 1 || driver.topic.clones() > 1,
+            None => self.topic.clones() > 1,
+        }
+    }
+
+    fn forget_at(&self) -> u64 {
+        self.last_use + FORGET_AFTER_MS
+    }
+
+    /// When a timer has to look whether the topic is still unused, in milliseconds from now; `None`
+    /// if there is no need, or if one will.
+    pub(in crate::engine) fn watch_in(&self, now: u64) -> Option<u64> {
+        let needs_watching = self.subscribers.is_empty() && self.watch.is_none();
+        let left_ms = self.forget_at().saturating_sub(now);
+        // Later than that it is held, and looked at once a minute.
+        needs_watching.then_some(if left_ms > 0 { left_ms } else { FORGET_AFTER_MS })
+    }
+
+    pub(in crate::engine) fn begin_watch(&mut self, watch: TimerId) {
+        self.watch = Some(watch);
     }
 
     /// The timer of an updater that nobody listens to.
@@ -119,5 +138,5 @@ impl TopicState {
     }
 }
 
-/// How long the history of a topic that nobody uses and nobody holds is kept.
-pub(in crate::engine) const FORGET_AFTER_MS: u64 = 60_000;
+/// How long what a topic keeps, its updater included, outlives its last use if nobody holds it.
+const FORGET_AFTER_MS: u64 = 60_000;

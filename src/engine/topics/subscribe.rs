@@ -137,7 +137,7 @@ impl Topics {
     /// The time after which an unused topic is looked at again is over.
     pub(in crate::engine) fn end_watch(&mut self, name: &Arc<str>) -> Option<TopicIndex> {
         let index = *self.by_name.get(name)?;
-        self[index].is_watched = false;
+        self[index].watch = None;
         Some(index)
     }
 }

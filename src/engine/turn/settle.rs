@@ -6,6 +6,14 @@ use crate::engine::{
 };
 
 impl<T: Transport> Engine<T> {
+    /// Stores the closures of timers that were set between two turns. They cannot wait for births
+    /// to be settled, because such a timer may be due already.
+    pub(in crate::engine) fn store_timers(&mut self) {
+        for (index, call) in self.core.pending.take_timers() {
+            self.timers.insert(index, call);
+        }
+    }
+
     /// Births before deaths, so that a stream that is opened and closed in one turn gets its
     /// hooks; until there are none of either, because hooks may cause more.
     pub(in crate::engine) fn settle(&mut self) {

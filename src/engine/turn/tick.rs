@@ -138,7 +138,7 @@ impl<T: Transport> Engine<T> {
         match next {
             Ok(Next::Close | Next::Drop) => {
                 core.publish_render(topic, timer);
-                core.stop_driving(topic, timer);
+                core.retire_driver(topic, timer);
             }
             Ok(Next::After(delay)) => {
                 core.publish_render(topic, timer);

@@ -109,7 +109,10 @@ impl<T: Transport> Engine<T> {
                 self.timers.insert(index, TimerCall::Repeating(call));
                 next
             }
-            None => return,
+            None => {
+                debug_assert!(false, "a timer is due whose closure has not been stored");
+                return;
+            }
         };
         let core = &mut self.core;
         match next {
