@@ -182,7 +182,7 @@ pub use engine::{
 pub use error::{BoxError, CloseReason};
 pub use http::{Body, HostPatternError, Hosts, Method, Peer, Refusal, Reply, Request, Version};
 pub use limits::Limits;
-pub use reactor::{Full, Handle, Listener, Reactor, ReusePort, raise_descriptor_limit};
+pub use reactor::{Handle, Listener, Reactor, ReusePort, TrySendError, raise_descriptor_limit};
 pub use router::Router;
 pub use sse::{DataWriter, Encode, Event, EventBuffer, EventError, EventId, EventName};
 pub use topic::{Backpressure, JoinAt, Topic};

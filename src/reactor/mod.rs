@@ -12,11 +12,13 @@ mod listener;
 #[cfg(feature = "signals")]
 mod signals;
 mod socket;
+mod try_send;
 
 pub use self::{
     descriptors::raise_descriptor_limit,
-    handle::{Full, Handle},
+    handle::Handle,
     listener::{Listener, ReusePort},
+    try_send::TrySendError,
 };
 
 use std::{
