@@ -14,10 +14,7 @@ use std::{
 
 use slab::Slab;
 
-use super::{
-    api::{StreamId, TimerId},
-    keys::{ConnIndex, TimerIndex},
-};
+use super::keys::{ConnIndex, StreamId, TimerId, TimerIndex};
 use crate::{
     conn::{Admission, Conn},
     http::Peer,

@@ -3,7 +3,7 @@
 
 use std::io::{Error, ErrorKind, IoSlice};
 
-use super::{api::Tcp, keys::ConnIndex, transport::Transport};
+use super::{api::config::Tcp, keys::ConnIndex, transport::Transport};
 
 /// Sockets, by connection.
 ///
@@ -49,6 +49,12 @@ impl Outcome {
 impl<T: Transport> Links<T> {
     pub(super) fn with_capacity(connections: usize) -> Self {
         Self(Vec::with_capacity(connections))
+    }
+
+    /// Closes a connection that gets no slot. An orderly end would be kept in the kernel's memory
+    /// for a minute.
+    pub(super) fn refuse(mut transport: T) {
+        transport.reset_on_close();
     }
 
     pub(super) fn open(&mut self, index: ConnIndex, transport: T) {

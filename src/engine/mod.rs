@@ -46,8 +46,9 @@ pub(crate) use self::transport::Transport;
 pub use self::{
     api::{
         Alignment, Compress, Config, Context, Ending, Feed, FirstTick, Handler, IntervalTooShort,
-        IntoNext, KeepAlive, Next, Response, Sse, Stream, StreamId, Tcp, TimerId,
+        IntoNext, KeepAlive, Next, Response, Sse, Stream, Tcp,
     },
+    keys::{StreamId, TimerId},
     stats::{Closed, Histogram, Refused, Stats},
 };
 
@@ -137,11 +138,10 @@ impl<T: Transport> Engine<T> {
 
     /// Takes over an accepted connection. The number is its name until it is released. `None` if it
     /// was reset at once, because there are far too many.
-    pub(crate) fn accept(&mut self, mut transport: T, peer: Peer) -> Option<ConnIndex> {
+    pub(crate) fn accept(&mut self, transport: T, peer: Peer) -> Option<ConnIndex> {
         self.core.stats.accepted += 1;
         let Some(admission) = self.core.admit(peer) else {
-            // An orderly end would be kept in the kernel's memory for a minute.
-            transport.reset_on_close();
+            Links::refuse(transport);
             return None;
         };
         let index = self.core.add_conn(peer, admission);

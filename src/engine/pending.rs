@@ -4,9 +4,9 @@
 use std::{collections::VecDeque, fmt};
 
 use super::{
-    api::{Context, Feed, Next, Sse, StreamId},
+    api::{Context, Feed, Next, Sse},
     client::Client,
-    keys::{ConnIndex, TimerIndex},
+    keys::{ConnIndex, StreamId, TimerIndex},
 };
 use crate::{
     compress::Encoding,

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::api::stream::StreamId;
+use super::keys::StreamId;
 
 #[derive(Debug, Default)]
 pub(super) struct Tags {

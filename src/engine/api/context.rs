@@ -11,9 +11,8 @@ use crate::engine::{
     api::feed::Feed,
     api::next::{Ending, IntoNext},
     api::sse::{SHORTEST_INTERVAL, interval_ms},
-    api::stream::StreamId,
     core::Core,
-    keys::TimerIndex,
+    keys::{StreamId, TimerId},
     pending::TimerCall,
     stats::Stats,
 };
@@ -41,21 +40,6 @@ use crate::{
 #[derive(Debug)]
 pub struct Context<'a> {
     core: &'a mut Core,
-}
-
-/// Names a timer set with [`Context::after`] or [`Context::every`]. Stale ids are inert.
-///
-/// ```
-/// use starwheel::{Context, TimerId};
-/// fn stop(cx: &mut Context<'_>, timer: TimerId) {
-///     assert!(cx.cancel(timer));
-///     assert!(!cx.cancel(timer));
-/// }
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TimerId {
-    pub(in crate::engine) index: TimerIndex,
-    pub(in crate::engine) generation: u32,
 }
 
 /// An interval below one millisecond, which the wheel cannot keep.

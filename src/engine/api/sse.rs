@@ -9,8 +9,9 @@ use std::{
 use crate::engine::{
     api::context::Context,
     api::next::{Ending, IntoNext},
-    api::stream::{Stream, StreamId},
+    api::stream::Stream,
     calls::{Hooks, Updater},
+    keys::StreamId,
 };
 use crate::{
     error::CloseReason,

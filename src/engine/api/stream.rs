@@ -1,43 +1,18 @@
 //! [`Stream`]: the view of its stream that an updater or `on_connect` is given.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use crate::{
     engine::{
         api::{context::Context, next::Ending},
         core::Core,
-        keys::ConnIndex,
+        keys::StreamId,
     },
     error::CloseReason,
     http::Peer,
     sse::Encode,
     topic::{Allowed, JoinAt, Topic},
 };
-
-/// Names one stream for as long as it lives, and nothing afterwards.
-///
-/// An id of a stream that has ended is inert: sending to it does nothing and says so. Eight
-/// bytes; cheap to copy and to use as a key.
-///
-/// ```
-/// use starwheel::{Context, StreamId};
-/// fn nudge(cx: &mut Context<'_>, id: StreamId) {
-///     if !cx.send(id, "hello?") {
-///         log::debug!("{id} is gone");
-///     }
-/// }
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StreamId {
-    pub(in crate::engine) conn: ConnIndex,
-    pub(in crate::engine) generation: u32,
-}
-
-impl fmt::Display for StreamId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "stream {}.{}", self.conn.token(), self.generation)
-    }
-}
 
 /// One open stream, lent to its updater or `on_connect` hook.
 ///

@@ -18,11 +18,11 @@ use std::time::{Duration, SystemTime};
 
 use crate::engine::{
     admission::Crowd,
-    api::{Config, StreamId, TimerId},
+    api::Config,
     calls::{routes::Routes, watchdog::Watchdog},
     coding::Coding,
     conns::{Conns, NewTimer, Starts},
-    keys::ConnIndex,
+    keys::{ConnIndex, StreamId, TimerId},
     pending::{Birth, Death, Pending, TimerCall},
     scratch::Scratch,
     stats::Stats,

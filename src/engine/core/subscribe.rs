@@ -6,8 +6,7 @@ use super::Core;
 use crate::{
     conn::{Subscription, TopicIndex},
     engine::{
-        api::StreamId,
-        keys::ConnIndex,
+        keys::{ConnIndex, StreamId},
         pending::{Birth, TimerCall},
     },
     topic::{Allowed, JoinAt, LastSeen, Topic},

@@ -7,7 +7,7 @@ use std::mem;
 use super::Topics;
 use crate::{
     conn::{Subscription, TopicIndex},
-    engine::{api::TimerId, keys::TimerIndex},
+    engine::keys::{TimerId, TimerIndex},
     topic::{Retain, Topic},
 };
 

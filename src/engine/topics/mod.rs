@@ -36,7 +36,7 @@ use slab::Slab;
 use self::state::TopicState;
 use crate::{
     conn::{Subscription, TopicIndex},
-    engine::{api::TimerId, keys::TimerIndex},
+    engine::keys::{TimerId, TimerIndex},
     topic::{Log, Topic},
 };
 

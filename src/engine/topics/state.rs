@@ -2,10 +2,7 @@
 
 use super::{driven::Driver, pass::Pass};
 use crate::{
-    engine::{
-        api::TimerId,
-        keys::{ConnIndex, TimerIndex},
-    },
+    engine::keys::{ConnIndex, TimerId, TimerIndex},
     topic::{History, Log, Previous, Retain, Topic},
 };
 

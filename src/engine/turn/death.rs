@@ -6,10 +6,10 @@ use crate::{
     conn::{Afterwards, Ending, Goodbye},
     engine::{
         Engine, Transport,
-        api::{Context, StreamId},
+        api::Context,
         calls::watchdog::Call,
         core::Core,
-        keys::ConnIndex,
+        keys::{ConnIndex, StreamId},
         turn::fan_out::LastFrames,
     },
     error::{CloseReason, Logged},
