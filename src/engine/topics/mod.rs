@@ -20,7 +20,7 @@ mod subscribe;
 
 pub(super) use self::{
     driven::{Render, Rendered},
-    due::{DueFrames, FRAMES_PER_WRITE, Frames},
+    due::{DueFrame, DueFrames, FRAMES_PER_WRITE, Frames},
     pass::News,
     subscribe::Loss,
 };
