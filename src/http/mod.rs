@@ -55,3 +55,4 @@ pub(crate) use encode::{
 pub(crate) use fields::HeaderFault;
 pub(crate) use fields::HeaderLines;
 pub(crate) use reader::{Progress, Reader, Stage};
+pub(crate) use request::media_type;

@@ -6,6 +6,7 @@ use std::{borrow::Cow, fmt, net::SocketAddr};
 
 use super::{
     Method, Refusal, Version,
+    fields::{list_members, trim},
     head::Head,
     reader::{Progress, Reader},
     target::{Path, form_decoded, unescape_kept},
@@ -222,6 +223,10 @@ impl Request {
     /// The first value of a header field; names match in any case (RFC 9110 section 5.1). `None`
     /// when it is absent or not UTF-8.
     ///
+    /// A field that is a list may come in several lines (RFC 9110 section 5.3), because proxies add
+    /// lines of their own: use [`header_list`](Self::header_list) for `Accept`, `Cache-Control`,
+    /// `If-None-Match`, `X-Forwarded-For` and the like.
+    ///
     /// ```
     /// assert_eq!(starwheel::Request::get("/").header("host"), Some("localhost"));
     /// ```
@@ -238,6 +243,38 @@ impl Request {
     #[must_use]
     pub fn header_bytes(&self, name: &str) -> Option<&[u8]> {
         self.head.values(name).next()
+    }
+
+    /// The values of all lines of a header field, in the order in which they were sent, each without
+    /// outer white space.
+    ///
+    /// ```
+    /// use starwheel::Request;
+    /// let request = Request::parse(b"GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\nX: 2, 3\r\n\r\n")?;
+    /// assert_eq!(request.header_values("x").collect::<Vec<_>>(), [&b"1"[..], b"2, 3"]);
+    /// # Ok::<(), starwheel::Refusal>(())
+    /// ```
+    pub fn header_values(&self, name: &str) -> impl DoubleEndedIterator<Item = &[u8]> {
+        self.head.values(name)
+    }
+
+    /// The members of a header field that is a comma-separated list, over all of its lines (RFC 9110
+    /// sections 5.3 and 5.6.1).
+    ///
+    /// Members come without outer white space; empty ones are left out. A comma in a quoted string
+    /// separates nothing, and a quoted string ends with its line at the latest.
+    ///
+    /// ```
+    /// use starwheel::Request;
+    /// let request = Request::parse(
+    ///     b"GET / HTTP/1.1\r\nHost: a\r\nIf-None-Match: \"a,b\", \"c\"\r\nIf-None-Match: *\r\n\r\n",
+    /// )?;
+    /// let members: Vec<_> = request.header_list("if-none-match").collect();
+    /// assert_eq!(members, [&b"\"a,b\""[..], b"\"c\"", b"*"]);
+    /// # Ok::<(), starwheel::Refusal>(())
+    /// ```
+    pub fn header_list(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.head.values(name).flat_map(list_members)
     }
 
     /// All header fields in the order in which they were sent, values without outer white space.
@@ -262,6 +299,10 @@ impl Request {
     }
 
     /// The value of a cookie as it was sent (RFC 6265 section 4.2); the first one of that name.
+    /// `None` when it is absent, or when its value is not UTF-8; see [`cookies`](Self::cookies).
+    ///
+    /// Names are compared exactly and are trimmed of space and tab alone (RFC 6265bis section 5.6),
+    /// as browsers do: the prefixes `__Host-` and `__Secure-` mean what they say.
     ///
     /// ```
     /// let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nCookie: theme=dark; id=7\r\n\r\n";
@@ -271,10 +312,26 @@ impl Request {
     /// ```
     #[must_use]
     pub fn cookie(&self, name: &str) -> Option<&str> {
-        let fields = self.head.values("cookie").filter_map(|value| std::str::from_utf8(value).ok());
-        let mut pairs =
-            fields.flat_map(|field| field.split(';')).filter_map(|pair| pair.split_once('='));
-        pairs.find(|(sent, _)| sent.trim() == name).map(|(_, value)| value.trim())
+        let (_, value) = self.cookies().find(|(sent, _)| *sent == name.as_bytes())?;
+        std::str::from_utf8(value).ok()
+    }
+
+    /// Names and values of all cookies as they were sent, over all lines of the field. A piece without
+    /// `=` is no cookie.
+    ///
+    /// ```
+    /// let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nCookie: a=1; b=\xff\r\nCookie: a=2\r\n\r\n";
+    /// let request = starwheel::Request::parse(bytes)?;
+    /// let cookies: Vec<_> = request.cookies().collect();
+    /// assert_eq!(cookies, [(&b"a"[..], &b"1"[..]), (b"b", b"\xff"), (b"a", b"2")]);
+    /// # Ok::<(), starwheel::Refusal>(())
+    /// ```
+    pub fn cookies(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let pieces = self.head.values("cookie").flat_map(|field| field.split(|&byte| byte == b';'));
+        pieces.filter_map(|piece| {
+            let name_end = memchr::memchr(b'=', piece)?;
+            Some((trim(&piece[..name_end]), trim(&piece[name_end + 1..])))
+        })
     }
 
     /// The body, de-chunked; empty when there is none. At most `Limits::body_bytes`.
@@ -287,7 +344,8 @@ impl Request {
         &self.body
     }
 
-    /// The media type of the body, without parameters. Compare it with `eq_ignore_ascii_case`.
+    /// The media type of the body, without parameters; `None` when it is absent or not UTF-8. Compare
+    /// it with `eq_ignore_ascii_case`.
     ///
     /// ```
     /// let bytes = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Type: Text/HTML ;charset=utf-8\r\n\r\n";
@@ -296,8 +354,7 @@ impl Request {
     /// ```
     #[must_use]
     pub fn content_type(&self) -> Option<&str> {
-        let value = self.header("content-type")?;
-        Some(value.split_once(';').map_or(value, |(media_type, _)| media_type).trim())
+        std::str::from_utf8(media_type(self.header_bytes("content-type")?)).ok()
     }
 
     /// The id of the last event that a reconnecting client has seen (WHATWG HTML section 9.2.4).
@@ -433,6 +490,11 @@ impl fmt::Debug for Request {
             .field("peer", &self.peer)
             .finish_non_exhaustive()
     }
+}
+
+/// A member of `Accept`, or the value of `Content-Type`, without its parameters.
+pub(crate) fn media_type(value: &[u8]) -> &[u8] {
+    trim(&value[..memchr::memchr(b';', value).unwrap_or(value.len())])
 }
 
 /// Names and values in one string.
