@@ -97,6 +97,7 @@
 //! # On a public address
 //! [`Config::hosts`] says for which names the server answers, [`OriginCheck`] refuses commands of
 //! foreign pages, [`Cors`] lets listed ones read, [`Sse::expires_at`] ends a stream with its login.
+//! Behind proxies, [`Config::trusted_proxies`] makes [`Request::client_ip`] the client's address.
 //! `docs/security.md` says what else to decide.
 //!
 //! # Units and limits
@@ -179,7 +180,10 @@ pub use engine::{
     Tcp, TimerId,
 };
 pub use error::{BoxError, CloseReason};
-pub use http::{Body, HostPatternError, Hosts, Method, Peer, Refusal, Reply, Request, Version};
+pub use http::{
+    Body, ForwardedField, HostPatternError, Hosts, IpNetwork, IpNetworkError, Method, Peer,
+    Refusal, Reply, Request, TrustedPeers, Version,
+};
 pub use limits::Limits;
 pub use reactor::{Full, Handle, Listener, Reactor, ReusePort, raise_descriptor_limit};
 pub use router::Router;

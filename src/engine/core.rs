@@ -14,7 +14,7 @@ use std::{
 use slab::Slab;
 
 use super::{
-    admission::Crowd,
+    admission::{Crowd, Network},
     asker::Asker,
     codec::{Codec, Source},
     config::Config,
@@ -110,8 +110,10 @@ pub(super) type TopicUpdater = Box<dyn FnMut(&mut Feed<'_>) -> Next>;
 pub(super) struct Remembered {
     pub(super) last_event_id: Option<Box<str>>,
     pub(super) encoding: Encoding,
-    /// For a stream that may be one too many of its tag.
+    /// For a stream that may be one too many of its tag or of its address.
     pub(super) asker: Option<Asker>,
+    /// For a stream that comes through a trusted proxy: what it counts for.
+    pub(super) network: Option<Network>,
     pub(super) route: u16,
 }
 
@@ -343,6 +345,7 @@ impl Core {
                 }
             }
             let last_sequence = self.topics.last_sequence();
+            self.crowd.leave_proxied(id.index);
             self.deaths.push_back(Death::Stream { id, reason, last_sequence });
         }
     }

@@ -162,7 +162,8 @@ impl<T: Transport> Engine<T> {
         }
         self.core.stats.requests += 1;
         let peer = self.core.peer(index);
-        self.request.set_peer(peer);
+        let config = &self.core.config;
+        self.request.set_sender(peer, &config.trusted_proxies, config.forwarded_field);
         let (handler, request, core) = (&mut self.handler, &mut self.request, &mut self.core);
         let began_ms = core.watchdog.begin();
         let response = guard("a handler", || handler.handle(request, &mut Context::new(core)));
@@ -207,11 +208,13 @@ impl<T: Transport> Engine<T> {
                             false => last_event_id(&self.request),
                         };
                         let encoding = self.core.encoding_of(&self.request, &sse);
-                        let counts =
-                            sse.tag.is_some() && self.core.config.limits.streams_per_tag.is_some();
+                        let network = self.core.proxied_network(&self.request);
+                        let counts = network.is_some()
+                            || sse.tag.is_some()
+                                && self.core.config.limits.streams_per_tag.is_some();
                         let asker = counts.then(|| Asker::of(&self.request));
                         let route = self.core.routes.number(self.request.route());
-                        let request = Remembered { last_event_id, encoding, asker, route };
+                        let request = Remembered { last_event_id, encoding, asker, network, route };
                         self.core.births.push_back(Birth::Stream { index, sse, request });
                     }
                 }

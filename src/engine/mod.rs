@@ -150,6 +150,7 @@ impl<T: Transport> Engine<T> {
     /// it was reset at once, because there are far too many.
     pub(crate) fn accept(&mut self, mut transport: T, peer: Peer) -> Option<u32> {
         self.core.stats.accepted += 1;
+        let peer = peer.canonical();
         let Some(admission) = self.core.admit(peer) else {
             // An orderly end would be kept in the kernel's memory for a minute.
             transport.reset_on_close();

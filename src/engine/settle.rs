@@ -22,7 +22,7 @@ use crate::{
         millis,
     },
     error::{CloseReason, Logged},
-    http::{Connection, LAST_CHUNK, StreamFraming, encode_stream_head},
+    http::{Connection, LAST_CHUNK, Reply, StreamFraming, encode_stream_head},
 };
 
 impl<T: Transport> Engine<T> {
@@ -69,10 +69,9 @@ impl<T: Transport> Engine<T> {
             return core.drop_guarded(sse);
         }
         if let Some(asker) = request.asker
-            && core.is_one_too_many(&sse)
+            && let Some(reply) = core.no_room_for_stream(&sse, request)
         {
-            let reply = core.no_room_for_tag().with_lines(&sse.header_lines);
-            core.answer_busy(index, reply, asker);
+            core.answer_busy(index, reply.with_lines(&sse.header_lines), asker);
             return core.drop_guarded(sse);
         }
         let Some(Slot::Conn(conn)) = core.slots.get_mut(index as usize) else { return };
@@ -110,6 +109,9 @@ impl<T: Transport> Engine<T> {
         core.lent = None;
         if let Some(tag) = sse.tag {
             core.tags.add(id, tag);
+        }
+        if let Some(network) = request.network {
+            core.crowd.enter_proxied(index, network);
         }
         core.scratch.push_encoded(sse.first_events.as_bytes());
         let ticks_now = sse.updater.is_some() && sse.first_tick == FirstTick::Now;
@@ -195,6 +197,15 @@ impl<T: Transport> Engine<T> {
 }
 
 impl Core {
+    /// What a stream that is one too many is told.
+    fn no_room_for_stream(&self, sse: &Sse, request: &Remembered) -> Option<Reply> {
+        if self.is_one_too_many(sse) {
+            return Some(self.no_room_for_tag());
+        }
+        let is_too_many = request.network.is_some_and(|network| !self.has_room_for(network));
+        is_too_many.then(|| self.no_room_for_address())
+    }
+
     /// True when there are as many streams of this one's tag as there may be.
     fn is_one_too_many(&self, sse: &Sse) -> bool {
         let max = self.config.limits.streams_per_tag.unwrap_or(usize::MAX);

@@ -2,41 +2,16 @@
 //!
 //! It knows no framing: a [`Request`] is complete, or it is not there.
 
-use std::{borrow::Cow, fmt, net::SocketAddr};
+use std::{borrow::Cow, fmt, net::IpAddr};
 
 use super::{
-    Method, Refusal, Version,
+    Method, Peer, Refusal, Version,
     fields::{list_members, trim},
     head::Head,
     reader::{Progress, Reader},
     target::{Path, form_decoded, unescape_kept},
 };
 use crate::Limits;
-
-/// Who is at the other end of a connection. Behind a proxy that is the proxy.
-///
-/// ```
-/// use starwheel::Peer;
-/// let peer = Peer::Ip("192.0.2.7:4711".parse().unwrap());
-/// assert_eq!(peer.to_string(), "192.0.2.7:4711");
-/// assert_eq!(Peer::Unix.to_string(), "unix");
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peer {
-    /// A TCP client.
-    Ip(SocketAddr),
-    /// A process on this machine, through a Unix socket; also what a request built by hand has.
-    Unix,
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ip(address) => address.fmt(f),
-            Self::Unix => f.write_str("unix"),
-        }
-    }
-}
 
 /// A complete request: line, header fields and body, all of it in memory of its own.
 ///
@@ -69,7 +44,8 @@ pub struct Request {
     params: Params,
     /// Empty if none has matched.
     route: String,
-    peer: Peer,
+    pub(super) peer: Peer,
+    pub(super) client_ip: Option<IpAddr>,
 }
 
 impl Request {
@@ -82,6 +58,7 @@ impl Request {
             params: Params { text: String::new(), ends: Vec::new() },
             route: String::new(),
             peer: Peer::Unix,
+            client_ip: None,
         }
     }
 
@@ -298,42 +275,6 @@ impl Request {
         self.head.host()
     }
 
-    /// The value of a cookie as it was sent (RFC 6265 section 4.2); the first one of that name.
-    /// `None` when it is absent, or when its value is not UTF-8; see [`cookies`](Self::cookies).
-    ///
-    /// Names are compared exactly and are trimmed of space and tab alone (RFC 6265bis section 5.6),
-    /// as browsers do: the prefixes `__Host-` and `__Secure-` mean what they say.
-    ///
-    /// ```
-    /// let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nCookie: theme=dark; id=7\r\n\r\n";
-    /// let request = starwheel::Request::parse(bytes)?;
-    /// assert_eq!(request.cookie("id"), Some("7"));
-    /// # Ok::<(), starwheel::Refusal>(())
-    /// ```
-    #[must_use]
-    pub fn cookie(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.cookies().find(|(sent, _)| *sent == name.as_bytes())?;
-        std::str::from_utf8(value).ok()
-    }
-
-    /// Names and values of all cookies as they were sent, over all lines of the field. A piece without
-    /// `=` is no cookie.
-    ///
-    /// ```
-    /// let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nCookie: a=1; b=\xff\r\nCookie: a=2\r\n\r\n";
-    /// let request = starwheel::Request::parse(bytes)?;
-    /// let cookies: Vec<_> = request.cookies().collect();
-    /// assert_eq!(cookies, [(&b"a"[..], &b"1"[..]), (b"b", b"\xff"), (b"a", b"2")]);
-    /// # Ok::<(), starwheel::Refusal>(())
-    /// ```
-    pub fn cookies(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let pieces = self.head.values("cookie").flat_map(|field| field.split(|&byte| byte == b';'));
-        pieces.filter_map(|piece| {
-            let name_end = memchr::memchr(b'=', piece)?;
-            Some((trim(&piece[..name_end]), trim(&piece[name_end + 1..])))
-        })
-    }
-
     /// The body, de-chunked; empty when there is none. At most `Limits::body_bytes`.
     ///
     /// ```
@@ -367,7 +308,8 @@ impl Request {
         self.header("last-event-id")
     }
 
-    /// Who is at the other end of the connection.
+    /// Who is at the other end of the connection: a proxy, if there is one. See
+    /// [`client_ip`](Self::client_ip) for the client.
     ///
     /// ```
     /// assert_eq!(starwheel::Request::get("/").peer(), starwheel::Peer::Unix);
@@ -456,11 +398,6 @@ impl Request {
         self.route.push_str(pattern);
     }
 
-    /// A request that was just read has [`Peer::Unix`]: set it after each one.
-    pub(crate) fn set_peer(&mut self, peer: Peer) {
-        self.peer = peer;
-    }
-
     /// Empties it and keeps its memory, up to 64 KiB for each part.
     pub(crate) fn clear(&mut self) {
         self.head.clear(CAPACITY_BYTES_MAX);
@@ -470,6 +407,7 @@ impl Request {
         self.params.clear();
         self.route.clear();
         self.peer = Peer::Unix;
+        self.client_ip = None;
     }
 
     /// What a [`Reader`] fills.
