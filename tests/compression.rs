@@ -368,8 +368,7 @@ fn several_fields_of_accept_encoding_are_one_list() {
 /// Neither the rest of its line nor another line.
 #[test]
 fn a_member_of_accept_encoding_that_is_not_text_hides_no_other() {
-    let mut simulation =
-        Simulation::new(|_: &Request, _: &mut Context<'_>| Sse::new().send("x"));
+    let mut simulation = Simulation::new(|_: &Request, _: &mut Context<'_>| Sse::new().send("x"));
     let client = simulation.connect();
     simulation.send(
         client,

@@ -14,6 +14,7 @@
 //!               └── all written, then end of input or the linger timeout ──► released
 //! ```
 //!
+//! Where the listener requires a PROXY protocol header, `ProxyHeader` comes before all of it.
 //! Whatever the phase, a connection whose socket refuses bytes lives under the stall timeout.
 //!
 //! This floor knows neither sockets nor clocks nor user closures: bytes and `now` come in as
@@ -25,9 +26,10 @@ mod phase;
 mod subscriptions;
 
 pub(crate) use outbox::{Outbox, Pool};
+use phase::head_due;
 pub(crate) use phase::{
-    Ending, FAREWELL_MS, Farewell, Goodbye, NEVER, OFF, Phase, Streaming, linger_due, millis,
-    stall_due,
+    Announcer, Ending, FAREWELL_MS, Farewell, Goodbye, NEVER, OFF, Phase, Streaming, linger_due,
+    millis, stall_due,
 };
 pub(crate) use subscriptions::{Subscription, Subscriptions};
 
@@ -100,17 +102,27 @@ pub(crate) enum Afterwards {
 pub(crate) enum Admission {
     /// It is served.
     Admitted,
+    /// It is served and counts for no address: one that begins with a PROXY protocol header, until
+    /// that has announced an address.
+    Unannounced,
     /// It gets one short answer, because there are as many connections as may be.
     NoRoom,
     /// The same, because its address has as many as one may have.
     NoRoomForAddress,
 }
 
+impl Admission {
+    /// False for a connection that is being turned away.
+    pub(crate) fn is_served(self) -> bool {
+        matches!(self, Self::Admitted | Self::Unannounced)
+    }
+}
+
 impl Conn {
-    pub(crate) fn new(peer: Peer, generation: u32, now: u64, admission: Admission) -> Self {
+    pub(crate) fn new(peer: Peer, generation: u32, phase: Phase, admission: Admission) -> Self {
         Self {
             outbox: Outbox::new(),
-            phase: Phase::reading(now),
+            phase,
             generation,
             peer: PackedPeer::from(peer),
             input: Input::Drained,
@@ -126,6 +138,11 @@ impl Conn {
 
     pub(crate) fn peer(&self) -> Peer {
         self.peer.into()
+    }
+
+    /// A PROXY protocol header has announced another.
+    pub(crate) fn set_peer(&mut self, peer: Peer) {
+        self.peer = PackedPeer::from(peer);
     }
 
     pub(crate) fn streaming(&mut self) -> Option<&mut Streaming> {
@@ -147,8 +164,8 @@ impl Conn {
     pub(crate) fn deadline(&self, limits: &Limits) -> Option<u64> {
         match self.phase {
             // Who is not admitted has the time of one head, counted from the beginning.
-            Phase::Reading { since, .. } if self.admission != Admission::Admitted => {
-                Some(since.saturating_add(millis(limits.head_timeout)))
+            Phase::Reading { since, .. } if !self.admission.is_served() => {
+                Some(head_due(since, limits))
             }
             _ => self.phase.deadline(limits, self.output),
         }
@@ -165,7 +182,7 @@ impl Conn {
     /// The socket refuses more from now on, behind the last that it took: the time in which the
     /// client has to read some of it begins. Who is not admitted has a time of his own.
     pub(crate) fn begin_stall(&mut self, now: u64, limits: &Limits) {
-        if self.admission != Admission::Admitted {
+        if !self.admission.is_served() {
             return;
         }
         match &mut self.phase {
@@ -173,7 +190,7 @@ impl Conn {
             Phase::Reading { since, .. } => *since = now,
             Phase::Draining { goodbye: Goodbye::Later, .. } => {}
             Phase::Draining { until, .. } => *until = stall_due(now, limits),
-            Phase::Answering | Phase::Closed { .. } => {}
+            Phase::ProxyHeader { .. } | Phase::Answering | Phase::Closed { .. } => {}
         }
     }
 
@@ -181,7 +198,7 @@ impl Conn {
     pub(crate) fn end_stall(&mut self, now: u64, limits: &Limits) {
         match &mut self.phase {
             Phase::Draining { goodbye: Goodbye::Later, .. } => {}
-            Phase::Draining { until, .. } if self.admission == Admission::Admitted => {
+            Phase::Draining { until, .. } if self.admission.is_served() => {
                 *until = linger_due(now, limits);
             }
             _ => {}

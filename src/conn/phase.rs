@@ -4,11 +4,14 @@ use super::{Output, Subscriptions};
 use crate::{
     http::{Reader, Stage},
     limits::Limits,
+    proxy_protocol::HeaderReader,
 };
 
 /// What a connection is doing. The data of a phase lives in its variant and dies with it.
 #[derive(Debug)]
 pub(crate) enum Phase {
+    /// Waiting for the PROXY protocol header that the listener requires, since the connection came.
+    ProxyHeader { announcer: Announcer, since: u64 },
     /// Waiting for a request, or in the middle of one. `since` is when the present stage of the
     /// reader (idle, head, body) began; while output is blocked, when the socket last took some.
     Reading { reader: Reader, since: u64 },
@@ -22,6 +25,14 @@ pub(crate) enum Phase {
     Draining { until: u64, goodbye: Goodbye },
     /// To be released at the end of this turn; `goodbye` is what a draining one still had to say.
     Closed { goodbye: Goodbye },
+}
+
+/// Who is to announce whose connection this is.
+#[derive(Debug)]
+pub(crate) enum Announcer {
+    Trusted(HeaderReader),
+    /// Not from a network that is trusted to: refused with its first byte, whatever that is.
+    Untrusted,
 }
 
 /// How a draining connection takes leave once everything queued is out.
@@ -99,6 +110,7 @@ impl Phase {
 
     pub(super) fn deadline(&self, limits: &Limits, output: Output) -> Option<u64> {
         let at = match self {
+            Self::ProxyHeader { since, .. } => head_due(*since, limits),
             Self::Reading { since, .. } if output == Output::Blocked => stall_due(*since, limits),
             Self::Reading { reader, since } => since.saturating_add(millis(match reader.stage() {
                 Stage::Idle => limits.idle_timeout,
@@ -166,6 +178,12 @@ impl Streaming {
         self.next_tick = self.next_tick.saturating_add((missed + 1).saturating_mul(interval));
         missed
     }
+}
+
+/// When a head that began then, or a connection that begins with a PROXY protocol header, is waited
+/// for no longer.
+pub(super) fn head_due(since: u64, limits: &Limits) -> u64 {
+    since.saturating_add(millis(limits.head_timeout))
 }
 
 /// When a client that has taken nothing since then is given up.

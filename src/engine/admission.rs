@@ -5,10 +5,11 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use super::core::Core;
+use super::{core::Core, opening::Opening};
 use crate::{
-    conn::{Admission, Conn},
+    conn::{Admission, Conn, Goodbye, Phase},
     http::{Peer, Request},
+    proxy_protocol::Source,
 };
 
 /// Who is here, as far as limits need to know it.
@@ -45,35 +46,90 @@ impl Network {
 
 impl Core {
     /// Decides about a new connection; `None` if it cannot even be told that there is no room.
-    pub(super) fn admit(&mut self, peer: Peer) -> Option<Admission> {
-        let network = self.network_of(peer);
-        let admitted = self.stats.connections as usize - self.crowd.turned_away;
-        let admission = match network {
-            Some(network) if !self.has_room_for(network) => Admission::NoRoomForAddress,
-            _ if self.config.limits.connections.is_some_and(|max| admitted >= max) => {
-                Admission::NoRoom
-            }
-            _ => Admission::Admitted,
-        };
-        match (admission, network) {
-            (Admission::Admitted, Some(network)) => self.crowd.enter(network),
-            (Admission::Admitted, None) => {}
-            _ if self.crowd.turned_away == TURNED_AWAY_MAX => {
-                self.stats.resets += 1;
-                return None;
-            }
-            _ => self.crowd.turned_away += 1,
+    pub(super) fn admit(&mut self, peer: Peer, opening: Opening) -> Option<Admission> {
+        let served = self.stats.connections as usize - self.crowd.turned_away;
+        let is_full = self.config.limits.connections.is_some_and(|max| served >= max);
+        match (opening, is_full) {
+            // Which address it counts for is not known before the header is there.
+            (Opening::ProxyHeader, false) => Some(Admission::Unannounced),
+            (Opening::ProxyHeader, true) => self.turn_away_for(Admission::NoRoom),
+            (_, true) => match self.is_address_full(peer) {
+                true => self.turn_away_for(Admission::NoRoomForAddress),
+                false => self.turn_away_for(Admission::NoRoom),
+            },
+            (_, false) => self.admit_address(peer),
         }
-        Some(admission)
+    }
+
+    /// A PROXY protocol header has said whose connection this is, which came at `since`.
+    pub(super) fn announce(&mut self, index: u32, source: Source, since: u64) {
+        let now = self.now;
+        let Some(conn) = self.conn(index) else { return };
+        let admission = conn.admission;
+        // One that is turned away has the time of one head, counted from the beginning.
+        conn.phase = Phase::reading(if admission.is_served() { now } else { since });
+        if let Source::Address(address) = source {
+            let peer = Peer::Ip(address);
+            conn.set_peer(peer);
+            if admission == Admission::Unannounced {
+                self.count_announced(index, peer, since);
+            }
+        }
+        self.rearm(index);
     }
 
     /// A connection has gone.
     pub(super) fn forget(&mut self, conn: &Conn) {
-        if conn.admission != Admission::Admitted {
-            self.crowd.turned_away -= 1;
-        } else if let Some(network) = self.network_of(conn.peer()) {
-            self.crowd.leave(network);
+        match conn.admission {
+            Admission::Admitted => {
+                if let Some(network) = self.network_of(conn.peer()) {
+                    self.crowd.leave(network);
+                }
+            }
+            Admission::Unannounced => {}
+            Admission::NoRoom | Admission::NoRoomForAddress => self.crowd.turned_away -= 1,
         }
+    }
+
+    fn count_announced(&mut self, index: u32, peer: Peer, since: u64) {
+        let admission = self.admit_address(peer);
+        let Some(conn) = self.conn(index) else { return };
+        match admission {
+            Some(Admission::Admitted) => conn.admission = Admission::Admitted,
+            Some(turned_away) => {
+                conn.admission = turned_away;
+                conn.phase = Phase::reading(since);
+            }
+            None => {
+                self.drain_until(index, since, Goodbye::Reset);
+                self.release(index);
+            }
+        }
+    }
+
+    /// Counts a connection for its address, if that may have one more.
+    fn admit_address(&mut self, peer: Peer) -> Option<Admission> {
+        if self.is_address_full(peer) {
+            return self.turn_away_for(Admission::NoRoomForAddress);
+        }
+        if let Some(network) = self.network_of(peer) {
+            self.crowd.enter(network);
+        }
+        Some(Admission::Admitted)
+    }
+
+    /// `None` if there are too many of those who are turned away.
+    fn turn_away_for(&mut self, admission: Admission) -> Option<Admission> {
+        if self.crowd.turned_away == TURNED_AWAY_MAX {
+            self.stats.resets += 1;
+            return None;
+        }
+        self.crowd.turned_away += 1;
+        Some(admission)
+    }
+
+    fn is_address_full(&self, peer: Peer) -> bool {
+        self.network_of(peer).is_some_and(|network| !self.has_room_for(network))
     }
 
     /// What a connection counts for, if there is a limit. Those of a trusted proxy count for nobody:

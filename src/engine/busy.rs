@@ -20,7 +20,7 @@ impl Core {
     /// What a connection without admission is told; `None` for all others.
     pub(super) fn no_room_for(&mut self, index: u32) -> Option<Reply> {
         match self.conn(index)?.admission {
-            Admission::Admitted => None,
+            Admission::Admitted | Admission::Unannounced => None,
             Admission::NoRoom => {
                 Some(Reply::error(503, NO_ROOM).retry_after(self.config.limits.retry_after))
             }

@@ -216,8 +216,8 @@ impl Core {
         }
     }
 
-    pub(super) fn add_conn(&mut self, peer: Peer, admission: Admission) -> u32 {
-        let mut conn = Conn::new(peer, self.next_generation(), self.now, admission);
+    pub(super) fn add_conn(&mut self, peer: Peer, phase: Phase, admission: Admission) -> u32 {
+        let mut conn = Conn::new(peer, self.next_generation(), phase, admission);
         if self.stopping != Stopping::No {
             conn.afterwards = Afterwards::Close;
         }

@@ -20,7 +20,7 @@ use super::{
     core::{Core, Slot, Stopping, TimerCall},
 };
 use crate::{
-    conn::{Afterwards, FAREWELL_MS, Farewell, Goodbye, Phase, millis},
+    conn::{Afterwards, Announcer, FAREWELL_MS, Farewell, Goodbye, Phase, millis},
     error::CloseReason,
     http::Stage,
 };
@@ -48,7 +48,14 @@ impl<T: Transport> Engine<T> {
                 leaving += 1;
             }
             conn.afterwards = Afterwards::Close;
-            let idle = matches!(&conn.phase, Phase::Reading { reader, .. } if reader.stage() == Stage::Idle);
+            let idle = match &conn.phase {
+                Phase::Reading { reader, .. } => reader.stage() == Stage::Idle,
+                Phase::ProxyHeader { announcer: Announcer::Trusted(reader), .. } => {
+                    !reader.has_begun()
+                }
+                Phase::ProxyHeader { announcer: Announcer::Untrusted, .. } => true,
+                _ => false,
+            };
             match conn.outbox.is_empty() {
                 true if idle => self.core.release(index),
                 // The answer on its way promised to keep the connection, but nothing was asked since.

@@ -113,7 +113,10 @@ impl<T: Transport> Engine<T> {
                     },
                 }
             }
-            Phase::Answering | Phase::Streaming(_) | Phase::Closed { .. } => {}
+            Phase::ProxyHeader { .. }
+            | Phase::Answering
+            | Phase::Streaming(_)
+            | Phase::Closed { .. } => {}
         }
     }
 }

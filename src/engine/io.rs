@@ -17,8 +17,7 @@ use super::{
 };
 use crate::{
     conn::{
-        Admission, Afterwards, Conn, Ending, Goodbye, Input, Output, Phase, linger_due, millis,
-        stall_due,
+        Afterwards, Conn, Ending, Goodbye, Input, Output, Phase, linger_due, millis, stall_due,
     },
     error::{CloseReason, Logged},
     http::{
@@ -101,6 +100,11 @@ impl<T: Transport> Engine<T> {
             let Some(Slot::Conn(conn)) = self.core.slots.get_mut(index as usize) else { return };
             let mut input = &self.read_buffer[taken..count];
             let Phase::Reading { reader, since } = &mut conn.phase else {
+                if matches!(conn.phase, Phase::ProxyHeader { .. }) {
+                    let Some(header_bytes) = self.take_proxy_header(index, count) else { return };
+                    taken = header_bytes;
+                    continue;
+                }
                 // Behind a request that opened a stream, and behind one that was refused, nothing
                 // is answered any more; RFC 9112, 9.6 lets the client expect just that.
                 if !input.is_empty() {
@@ -119,7 +123,7 @@ impl<T: Transport> Engine<T> {
             let stage = reader.stage();
             let progress = reader.advance(&mut input, limits, &mut self.request);
             taken = count - input.len();
-            let turned_away = conn.admission != Admission::Admitted;
+            let turned_away = !conn.admission.is_served();
             match progress {
                 // The body will not be waited for.
                 Ok(Progress::NeedMore | Progress::ExpectContinue)
@@ -268,6 +272,8 @@ impl<T: Transport> Engine<T> {
         let nothing_queued = conn.outbox.is_empty();
         match &mut conn.phase {
             Phase::Streaming(_) => self.core.end_stream_at(index, CloseReason::Disconnected),
+            // A health check, or a balancer that gave up: nobody waits for an answer.
+            Phase::ProxyHeader { .. } => self.core.release(index),
             // Born and finished in this turn, it still reaches the client; otherwise it ends then.
             Phase::Answering | Phase::Closed { .. } => {}
             Phase::Draining { goodbye: Goodbye::Said, .. } => self.core.release(index),
@@ -331,11 +337,11 @@ impl Core {
     pub(super) fn start_draining(&mut self, index: u32, goodbye: Goodbye) {
         let Some(Slot::Conn(conn)) = self.slots.get(index as usize) else { return };
         let (now, limits) = (self.now, &self.config.limits);
-        let until = match (conn.admission, conn.output) {
-            (Admission::Admitted, Output::Blocked) => stall_due(now, limits),
-            (Admission::Admitted, Output::Quiet | Output::Dirty) => linger_due(now, limits),
+        let until = match (conn.admission.is_served(), conn.output) {
+            (true, Output::Blocked) => stall_due(now, limits),
+            (true, Output::Quiet | Output::Dirty) => linger_due(now, limits),
             // One who was not admitted is in the way of others who want to be told the same.
-            _ => now + millis(limits.linger_timeout).min(TURNED_AWAY_LINGER_MS),
+            (false, _) => now + millis(limits.linger_timeout).min(TURNED_AWAY_LINGER_MS),
         };
         self.drain_until(index, until, goodbye);
     }
@@ -361,7 +367,7 @@ impl Conn {
             Phase::Reading { reader, .. } => {
                 !reader.has_kept() && self.outbox.len() <= pipelined_bytes
             }
-            Phase::Draining { .. } | Phase::Streaming(_) => true,
+            Phase::ProxyHeader { .. } | Phase::Draining { .. } | Phase::Streaming(_) => true,
             Phase::Answering | Phase::Closed { .. } => false,
         }
     }

@@ -41,6 +41,7 @@ mod flush;
 mod handler;
 mod io;
 mod next;
+mod opening;
 mod output;
 mod prometheus;
 mod refused;
@@ -53,7 +54,6 @@ mod topics;
 mod transport;
 mod watchdog;
 
-pub(crate) use self::transport::Transport;
 pub use self::{
     config::{Config, Tcp},
     context::{Context, IntervalTooShort, TimerId},
@@ -65,6 +65,7 @@ pub use self::{
     stats::{Closed, Histogram, Stats},
     stream::{Stream, StreamId},
 };
+pub(crate) use self::{opening::Opening, transport::Transport};
 
 use std::{collections::HashMap, fmt, io::Error as IoError};
 
@@ -148,15 +149,15 @@ impl<T: Transport> Engine<T> {
 
     /// Takes over an accepted connection. The index stays its name until it is released. `None` if
     /// it was reset at once, because there are far too many.
-    pub(crate) fn accept(&mut self, mut transport: T, peer: Peer) -> Option<u32> {
+    pub(crate) fn accept(&mut self, mut transport: T, peer: Peer, opening: Opening) -> Option<u32> {
         self.core.stats.accepted += 1;
         let peer = peer.canonical();
-        let Some(admission) = self.core.admit(peer) else {
+        let Some(admission) = self.core.admit(peer, opening) else {
             // An orderly end would be kept in the kernel's memory for a minute.
             transport.reset_on_close();
             return None;
         };
-        let index = self.core.add_conn(peer, admission);
+        let index = self.core.add_conn(peer, opening.phase(self.core.now), admission);
         let needed = index as usize + 1;
         if self.transports.len() < needed {
             self.transports.resize_with(needed, || None);
