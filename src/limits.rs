@@ -30,7 +30,10 @@ pub struct Limits {
     /// ends with [`CloseReason::Slow`](crate::CloseReason::Slow). 256 KiB. What one tick or one
     /// reply leaves over is kept whole even if it is larger, provided that nothing was queued before.
     pub outbox_bytes: usize,
-    /// From the first byte of a request to the end of its head; beyond it 408. 10 s.
+    /// From the first byte of a request to the end of its head; beyond it 408. 10 s. Also from the
+    /// start of a connection to the end of its
+    /// [PROXY protocol header](crate::ListenOptions::proxy_protocol), if one is required; beyond it the
+    /// connection is closed.
     pub head_timeout: Duration,
     /// From the end of the head to the end of the body, in total; beyond it 408. 30 s.
     pub body_timeout: Duration,

@@ -31,7 +31,7 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) enum Announcer {
     Trusted(HeaderReader),
-    /// Not from a network that is trusted to: refused with its first byte, whatever that is.
+    /// The peer is not trusted to send a header: it is refused at its first byte, whatever that is.
     Untrusted,
 }
 

@@ -35,13 +35,13 @@ pub struct Config {
     pub expected_connections: Option<usize>,
     /// For which hosts requests are answered; all by default. Others get 421, see [`Hosts`].
     pub hosts: Hosts,
-    /// Proxies that are believed which client they speak for: see
-    /// [`Request::client_ip`](crate::Request::client_ip). Nobody by default. Their connections are
-    /// not counted by [`Limits::connections_per_ip`], which counts the streams of each of their
-    /// clients instead.
+    /// Proxies that are trusted to report the client's address; see
+    /// [`Request::client_ip`](crate::Request::client_ip). None by default.
+    /// [`Limits::connections_per_ip`] does not count their connections; it counts the streams of each
+    /// of their clients instead.
     pub trusted_proxies: TrustedPeers,
-    /// The field in which they say so; `X-Forwarded-For` by default. Choose the one that your proxies
-    /// write.
+    /// The field in which they report it: the one that your proxies write. `X-Forwarded-For` by
+    /// default.
     pub forwarded_field: ForwardedField,
     /// Which content codings are offered, and what they may cost.
     pub compression: Compression,

@@ -1,7 +1,7 @@
 //! The address of the client, as trusted proxies report it in a header field.
 //!
-//! A proxy appends the address that it was connected from, so a list is read from its end, and only
-//! as far as those who have written it are trusted. What is left of that was sent by the client.
+//! A proxy appends the address of its own peer, so a list is read from its end, and only as far as
+//! the proxies that wrote it are trusted. Everything before that is what the client sent.
 
 use std::{borrow::Cow, net::IpAddr};
 
@@ -62,8 +62,8 @@ impl Request {
         self.client_ip
     }
 
-    /// Who is at the other end, and what trusted proxies there say about the client. A request that
-    /// was just read has [`Peer::Unix`]: call this after each one.
+    /// Sets the peer, and works out the client's address. A request that was just read has
+    /// [`Peer::Unix`]: call this after each one.
     pub(crate) fn set_sender(&mut self, peer: Peer, trusted: &TrustedPeers, field: ForwardedField) {
         self.peer = peer;
         self.client_ip = match trusted.include(peer) {
@@ -105,8 +105,8 @@ impl ForwardedField {
         }
     }
 
-    /// Cuts the last entry off a line. Quotes are paired from the end, where trusted proxies write:
-    /// what a client has put ahead of it cannot open a quotation that takes theirs in.
+    /// Cuts the last entry off a line. Quotes are paired from the end, where trusted proxies write: a
+    /// quote that the client left open before it cannot swallow their entries.
     fn take_last<'a>(self, rest: &mut &'a [u8]) -> Option<&'a [u8]> {
         let line = *rest;
         if line.is_empty() {

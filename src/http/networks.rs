@@ -1,4 +1,4 @@
-//! Networks of addresses, and which peers are trusted because they are in one.
+//! Networks of addresses, and the peers that are trusted because their address is in one.
 //!
 //! It knows no header field and no protocol; it judges addresses.
 
@@ -126,12 +126,12 @@ fn bits_of(address: IpAddr) -> Bits {
     }
 }
 
-/// Peers that are believed what they say about others: your own proxies and load balancers.
+/// Peers that are trusted to report the addresses of clients: your own proxies and load balancers.
 ///
 /// For [`Config::trusted_proxies`](crate::Config::trusted_proxies) and
-/// [`ListenOptions::proxy_protocol`](crate::ListenOptions::proxy_protocol). Whoever is trusted can
-/// pretend to be anybody, so list your proxies and nobody else: not a network that your users are in,
-/// and loopback only if you trust every program of the machine.
+/// [`ListenOptions::proxy_protocol`](crate::ListenOptions::proxy_protocol). A trusted peer can pretend
+/// to be any client, so list your proxies alone: not a network that your users are in, and loopback
+/// only if you trust every program of the machine.
 ///
 /// Costs a walk over the list per request or connection; nothing while it is empty.
 ///
@@ -150,7 +150,7 @@ pub struct TrustedPeers {
 }
 
 impl TrustedPeers {
-    /// Nobody; the default.
+    /// No peer; the default.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
@@ -167,8 +167,7 @@ impl TrustedPeers {
         networks.into_iter().map(|network| network.as_ref().parse::<IpNetwork>()).collect()
     }
 
-    /// Everybody who connects through a Unix socket: who may is decided by the permissions of its
-    /// path.
+    /// All peers that connect through a Unix socket. The permissions of its path decide who can.
     ///
     /// ```
     /// use starwheel::{Peer, TrustedPeers};
@@ -179,7 +178,7 @@ impl TrustedPeers {
         Self::none().and_unix_sockets()
     }
 
-    /// These, and everybody who connects through a Unix socket.
+    /// These, and all peers that connect through a Unix socket.
     #[must_use]
     pub fn and_unix_sockets(mut self) -> Self {
         self.includes_unix = true;

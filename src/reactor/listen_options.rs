@@ -1,10 +1,10 @@
-//! What a listener is asked to do besides listening.
+//! Options of a single listener.
 
 use crate::http::TrustedPeers;
 
 /// Options of one listener, for [`Reactor::listen_with`](crate::Reactor::listen_with) and
-/// [`Reactor::listen_on_with`](crate::Reactor::listen_on_with). By default there is nothing special
-/// about it.
+/// [`Reactor::listen_on_with`](crate::Reactor::listen_on_with). By default the address is not shared,
+/// and connections begin with a request.
 ///
 /// ```no_run
 /// # use starwheel::{Reactor, Reply, Request, Context};
@@ -28,8 +28,8 @@ impl ListenOptions {
         Self::default()
     }
 
-    /// Whether several reactors may listen on the address; [`ReusePort::Exclusive`] by default. Means
-    /// nothing to a socket that was bound elsewhere.
+    /// Whether several reactors may listen on the address; [`ReusePort::Exclusive`] by default. Has no
+    /// effect on a socket that was bound elsewhere.
     pub fn reuse_port(mut self, reuse_port: ReusePort) -> Self {
         self.reuse_port = reuse_port;
         self
@@ -39,23 +39,21 @@ impl ListenOptions {
     /// these balancers announces whose connection it is (HAProxy's `proxy-protocol.txt`). Off by
     /// default.
     ///
-    /// For balancers that pass TCP on without reading it, and so can add no header field: HAProxy in
-    /// `mode tcp`, nginx `stream`, AWS NLB. The announced address then is
-    /// [`Request::peer`](crate::Request::peer), is what
-    /// [`Limits::connections_per_ip`](crate::Limits::connections_per_ip) counts, and stands in logs.
+    /// For balancers that forward TCP without reading it, and so cannot add a header field: HAProxy in
+    /// `mode tcp`, nginx `stream`, AWS NLB. [`Request::peer`](crate::Request::peer) is then the
+    /// announced address. Logs show it, and
+    /// [`Limits::connections_per_ip`](crate::Limits::connections_per_ip) counts by it.
     ///
     /// - The header must arrive within [`Limits::head_timeout`](crate::Limits::head_timeout) from the
     ///   start of the connection.
     /// - With `LOCAL` (health checks), `UNKNOWN` and families other than TCP over IP the connection is
     ///   the balancer's own. It keeps its address and counts for none.
-    /// - What comes from any other address is refused with 400, as is anything else than a header, or
-    ///   one that is malformed or longer than 4,096 bytes. [`Stats::refused`](crate::Stats::refused)
-    ///   counts them.
+    /// - Connections from any other address are refused with 400. So is a missing header, a malformed
+    ///   one, or one longer than 4,096 bytes. [`Stats::refused`](crate::Stats::refused) counts them.
     /// - Extensions of version 2 (TLVs) are skipped.
     ///
-    /// Whoever is trusted can pretend to be anybody: list your balancers and nobody else. A listener
-    /// without this option refuses such a header as the bad request that it is. Adopted connections
-    /// have no header.
+    /// A trusted balancer can pretend to be any client: list your balancers alone. A listener without
+    /// this option refuses such a header as a bad request. Adopted connections have no header.
     pub fn proxy_protocol(mut self, balancers: TrustedPeers) -> Self {
         self.proxy_protocol = Some(balancers);
         self
