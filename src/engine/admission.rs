@@ -5,9 +5,9 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use super::{core::Core, opening::Opening};
+use super::{core::Core, keys::ConnIndex, opening::Opening};
 use crate::{
-    conn::{Admission, Conn, Goodbye, Phase},
+    conn::{Admission, Conn, Goodbye},
     http::{Peer, Request},
     proxy_protocol::Source,
 };
@@ -19,7 +19,7 @@ pub(super) struct Crowd {
     /// limit.
     of_network: HashMap<Network, usize>,
     /// Those streams, by connection.
-    proxied: HashMap<u32, Network>,
+    proxied: HashMap<ConnIndex, Network>,
     /// Connections that are being turned away.
     turned_away: usize,
 }
@@ -61,26 +61,27 @@ impl Core {
         }
     }
 
-    /// A PROXY protocol header has said whose connection this is, which came at `since`.
-    pub(super) fn announce(&mut self, index: u32, source: Source, since: u64) {
-        let now = self.now;
-        let Some(conn) = self.conn(index) else { return };
-        let admission = conn.admission;
-        // One that is turned away has the time of one head, counted from the beginning.
-        conn.phase = Phase::reading(if admission.is_served() { now } else { since });
+    /// A PROXY protocol header has said whose connection this is, and requests follow.
+    pub(super) fn announce(&mut self, index: ConnIndex, source: Source) {
         if let Source::Address(address) = source {
             let peer = Peer::Ip(address);
-            conn.set_peer(peer);
-            if admission == Admission::Unannounced {
-                self.count_announced(index, peer, since);
-            }
+            let admission = match self.conns[index].admission() {
+                Admission::Unannounced => self.admit_address(peer),
+                decided => Some(decided),
+            };
+            let Some(admission) = admission else {
+                self.conns[index].begin_draining(self.now, Goodbye::Reset);
+                return self.conns.close(index);
+            };
+            self.conns[index].announced(peer, admission);
         }
+        self.conns[index].begin_requests(self.now);
         self.rearm(index);
     }
 
     /// A connection has gone.
     pub(super) fn forget(&mut self, conn: &Conn) {
-        match conn.admission {
+        match conn.admission() {
             Admission::Admitted => {
                 if let Some(network) = self.network_of(conn.peer()) {
                     self.crowd.leave(network);
@@ -88,22 +89,6 @@ impl Core {
             }
             Admission::Unannounced => {}
             Admission::NoRoom | Admission::NoRoomForAddress => self.crowd.turned_away -= 1,
-        }
-    }
-
-    fn count_announced(&mut self, index: u32, peer: Peer, since: u64) {
-        let admission = self.admit_address(peer);
-        let Some(conn) = self.conn(index) else { return };
-        match admission {
-            Some(Admission::Admitted) => conn.admission = Admission::Admitted,
-            Some(turned_away) => {
-                conn.admission = turned_away;
-                conn.phase = Phase::reading(since);
-            }
-            None => {
-                self.drain_until(index, since, Goodbye::Reset);
-                self.release(index);
-            }
         }
     }
 
@@ -164,13 +149,13 @@ impl Crowd {
     }
 
     /// A stream of a client behind a trusted proxy is born on this connection.
-    pub(super) fn enter_proxied(&mut self, index: u32, network: Network) {
+    pub(super) fn enter_proxied(&mut self, index: ConnIndex, network: Network) {
         self.enter(network);
         self.proxied.insert(index, network);
     }
 
     /// The end of the stream on this connection is decided: there is room for another.
-    pub(super) fn leave_proxied(&mut self, index: u32) {
+    pub(super) fn leave_proxied(&mut self, index: ConnIndex) {
         // Without a limit, or without proxies, the end of a stream costs no hash.
         if !self.proxied.is_empty()
             && let Some(network) = self.proxied.remove(&index)
@@ -219,10 +204,11 @@ mod tests {
         assert_eq!(crowd.count(one), 1);
         crowd.leave(one);
         assert!(crowd.of_network.is_empty());
-        crowd.enter_proxied(7, one);
+        let index = ConnIndex::new(7);
+        crowd.enter_proxied(index, one);
         assert_eq!(crowd.count(one), 1);
-        crowd.leave_proxied(7);
-        crowd.leave_proxied(7);
+        crowd.leave_proxied(index);
+        crowd.leave_proxied(index);
         assert!(crowd.of_network.is_empty() && crowd.proxied.is_empty());
     }
 }
