@@ -28,7 +28,7 @@ pub(super) struct Codec {
 #[derive(Debug)]
 enum State {
     /// A stream without topics: the last bytes its decoder has put out.
-    Private { history: Vec<u8> },
+    Private { history: Vec<u8>, start: Start },
     /// A stream with topics.
     Shared {
         /// Topic and sequence of the last shared event.
@@ -38,15 +38,35 @@ enum State {
     },
 }
 
+/// Where the first event of a stream without history stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// Right after the opening bytes, or after an earlier event of this kind.
+    Opened,
+    /// After events of topics. What the decoder remembers of them must be reset first.
+    AfterTopics,
+}
+
 impl Codec {
     pub(super) fn new(encoding: Encoding) -> Self {
-        Self { encoding, state: State::Private { history: Vec::new() } }
+        let start = Start::Opened;
+        Self { encoding, state: State::Private { history: Vec::new(), start } }
     }
 
     /// From now on, events come from topics too.
     pub(super) fn share(&mut self) {
         if matches!(self.state, State::Private { .. }) {
             self.state = State::Shared { synced: None, tail: Vec::new() };
+        }
+    }
+
+    /// The stream has left its last topic. From now on its events are compressed against each other
+    /// again. The events sent to it alone since the last shared one are the last output of its
+    /// decoder, so its history starts with them.
+    pub(super) fn unshare(&mut self) {
+        if let State::Shared { tail, .. } = &mut self.state {
+            let history = std::mem::take(tail);
+            self.state = State::Private { history, start: Start::AfterTopics };
         }
     }
 
@@ -59,8 +79,14 @@ impl Codec {
         out: &mut Vec<u8>,
     ) {
         match &mut self.state {
-            State::Private { history } => match compression {
-                Allowed::Yes => compressor.delta_private(self.encoding, history, events, out),
+            State::Private { history, start } => match compression {
+                Allowed::Yes => {
+                    if history.is_empty() && *start == Start::AfterTopics {
+                        out.extend_from_slice(compressor.reset(self.encoding));
+                    }
+                    *start = Start::Opened;
+                    compressor.delta_private(self.encoding, history, events, out);
+                }
                 Allowed::No => compressor.secret_private(self.encoding, history, events, out),
             },
             State::Shared { synced, tail } => {

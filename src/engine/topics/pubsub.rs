@@ -173,6 +173,12 @@ impl Core {
             return false;
         };
         self.leave_topic(id.index, left);
+        if let Some(Slot::Conn(conn)) = self.slots.get_mut(id.index as usize)
+            && let Some(codec) = self.codecs.get_mut(conn.codec as usize)
+            && conn.streaming().is_some_and(|it| it.subscriptions.as_slice().is_empty())
+        {
+            codec.unshare();
+        }
         true
     }
 
