@@ -44,6 +44,7 @@ mod next;
 mod output;
 mod prometheus;
 mod refused;
+mod scratch;
 mod settle;
 mod sse;
 mod stats;
@@ -238,6 +239,7 @@ impl<T: Transport> Engine<T> {
         self.core.stats.log_bytes = self.core.topics.log_bytes as u64;
         self.core.stats.compression = self.core.compressor.stats();
         self.release();
+        self.release_large_buffers();
     }
 
     /// When the next turn is due if nothing else happens; now, if work was put off.

@@ -12,7 +12,7 @@ use std::{
 
 use slab::Slab;
 
-use super::context::TimerId;
+use super::{context::TimerId, scratch::release};
 use crate::{
     conn::Subscription,
     topic::{History, JoinAt, LastSeen, Log, Previous, Retain, Topic, sequence_of},
@@ -244,6 +244,22 @@ impl Topics {
         }
     }
 
+    /// Frees the places of forgotten topics once three quarters of all places are free. Checked only
+    /// when the number of topics has halved, because it may walk over all places.
+    fn shrink_after_a_rush(&mut self) {
+        let topics = self.states.len();
+        let halves = topics == 0 || topics.is_power_of_two();
+        if halves && self.states.capacity() > PLACES_KEPT.max(4 * topics) {
+            self.states.shrink_to_fit();
+            self.by_name.shrink_to(2 * topics);
+        }
+    }
+
+    /// Frees the memory of a large publish.
+    pub(super) fn release_large_buffers(&mut self) {
+        release(&mut self.frame_scratch);
+    }
+
     /// The turn has served everybody for whom something was held.
     pub(super) fn end_holds(&mut self) {
         while let Some(index) = self.held.pop() {
@@ -281,6 +297,9 @@ impl TopicState {
             self.subscribers.swap(place, hole);
         }
         self.subscribers.swap_remove(hole);
+        if self.subscribers.len() < self.subscribers.capacity() / 4 {
+            self.subscribers.shrink_to(2 * self.subscribers.len());
+        }
         [place, hole].map(|place| Some((*self.subscribers.get(place)?, place)))
     }
 
@@ -299,3 +318,5 @@ impl TopicState {
 
 /// How long the history of a topic that nobody uses and nobody holds is kept.
 const FORGET_AFTER_MS: u64 = 60_000;
+/// Places for topics that are always kept.
+const PLACES_KEPT: usize = 64;

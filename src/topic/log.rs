@@ -121,9 +121,11 @@ impl Frame {
         self
     }
 
-    /// This event as the one before the next; `None` if nothing may refer to it.
-    pub(crate) fn as_previous(&self) -> Option<Previous> {
-        (self.compression == Allowed::Yes).then(|| Previous {
+    /// This event as the one before the next; `None` if nothing may refer to it, or if it is too
+    /// large for a delta to refer to.
+    pub(crate) fn as_previous(&self, window_bytes: usize) -> Option<Previous> {
+        let may_be = self.compression == Allowed::Yes && self.bytes.len() < window_bytes;
+        may_be.then(|| Previous {
             sequence: self.sequence,
             bytes: Arc::clone(&self.bytes),
             header_bytes: self.header_bytes,
@@ -239,8 +241,8 @@ impl Log {
     }
 
     /// The newest frame, as the one before the next.
-    pub(crate) fn newest(&self) -> Option<Previous> {
-        self.frames.back().and_then(Frame::as_previous)
+    pub(crate) fn newest(&self, window_bytes: usize) -> Option<Previous> {
+        self.frames.back().and_then(|frame| frame.as_previous(window_bytes))
     }
 
     /// The sequence of the newest frame; of the log's beginning while it is empty.
@@ -285,6 +287,7 @@ impl Log {
         {
             self.pop_front();
         }
+        self.shrink_after_a_burst();
     }
 
     /// True when there are frames that are kept for slow subscribers alone.
@@ -301,8 +304,14 @@ impl Log {
         while self.frames.len() > kept && self.frames[0].sequence <= seen_by_all {
             self.pop_front();
         }
-        if self.frames.is_empty() && self.frames.capacity() > IDLE_FRAMES {
-            self.frames.shrink_to(IDLE_FRAMES);
+        self.shrink_after_a_burst();
+    }
+
+    /// Frees room for frames once three quarters of it are unused. Each frame that comes or goes
+    /// pays for a few moves at most.
+    fn shrink_after_a_burst(&mut self) {
+        if self.frames.capacity() > IDLE_FRAMES.max(4 * self.frames.len()) {
+            self.frames.shrink_to(IDLE_FRAMES.max(2 * self.frames.len()));
         }
     }
 

@@ -71,7 +71,7 @@ impl Core {
             Allowed::No => frame.uncompressed(),
         };
         if state.coded_subscribers > 0 {
-            state.last = frame.as_previous();
+            state.last = frame.as_previous(self.config.compression.window_bytes_max);
         }
         self.stats.published += 1;
         state.last_use = self.now;
@@ -135,7 +135,7 @@ impl Core {
         if codec != NO_CODEC {
             state.coded_subscribers += 1;
             if state.last.is_none() {
-                state.last = state.log.newest();
+                state.last = state.log.newest(self.config.compression.window_bytes_max);
             }
             if let Some(codec) = self.codecs.get_mut(codec as usize) {
                 codec.share();
@@ -254,6 +254,7 @@ impl Core {
         }
         topics.log_bytes -= state.log.bytes();
         topics.unoffered_bytes -= state.unoffered_bytes + state.pass.map_or(0, |pass| pass.bytes);
+        topics.shrink_after_a_rush();
     }
 
     /// Gives a topic an updater in place of an earlier one.
