@@ -1,6 +1,11 @@
 //! What the engine keeps allocated: for a client that lags, and after a peak. A program of its own,
 //! because it counts allocations; each test counts those of its own thread.
 
+#[path = "support/random.rs"]
+mod random;
+
+#[path = "memory/lag.rs"]
+mod lag;
 #[path = "memory/peaks.rs"]
 mod peaks;
 

@@ -24,7 +24,7 @@ mod outbox;
 mod phase;
 mod subscriptions;
 
-pub(crate) use outbox::{Outbox, Pool};
+pub(crate) use outbox::{Outbox, Pool, SLICES_PER_WRITE};
 pub(crate) use phase::{
     Ending, FAREWELL_MS, Farewell, Goodbye, NEVER, OFF, Phase, Streaming, linger_due, millis,
     stall_due,

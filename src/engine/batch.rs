@@ -1,10 +1,10 @@
 //! What a stream is due of its topics: frames in the order of publishing, as many as fit one write.
 
-use std::{iter, slice};
+use std::{io::IoSlice, iter, slice};
 
 use super::topics::Topics;
 use crate::{
-    conn::{Ending, Streaming, Subscription},
+    conn::{Ending, SLICES_PER_WRITE, Streaming, Subscription},
     http::StreamFraming,
     topic::Frame,
 };
@@ -98,8 +98,29 @@ impl<'a> Batch<'a> {
     }
 
     pub(super) fn bytes(&self, framing: StreamFraming) -> usize {
-        self.as_slice().iter().map(|(frame, _)| frame.framed(framing).len()).sum()
+        self.as_slice().iter().map(|(frame, _)| frame.len(framing)).sum()
     }
+
+    /// The bytes, as far as they fit one write, and in how many slices they are.
+    pub(super) fn slices(
+        &self,
+        framing: StreamFraming,
+    ) -> ([IoSlice<'_>; SLICES_PER_WRITE], usize) {
+        io_slices(self.as_slice().iter().flat_map(|(frame, _)| frame.slices(framing, 0)))
+    }
+}
+
+/// As many slices as one write takes, and their number.
+pub(super) fn io_slices<'a>(
+    bytes: impl Iterator<Item = &'a [u8]>,
+) -> ([IoSlice<'a>; SLICES_PER_WRITE], usize) {
+    let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
+    let mut count = 0;
+    for (slice, bytes) in slices.iter_mut().zip(bytes) {
+        *slice = IoSlice::new(bytes);
+        count += 1;
+    }
+    (slices, count)
 }
 
 /// What a stream has been given of its topics in one go: so many frames, up to this sequence.
@@ -116,5 +137,6 @@ impl Given {
     }
 }
 
-/// Frames that leave in one vectored write; what one costs does not depend on their number.
-pub(super) const FRAMES_PER_WRITE: usize = 16;
+/// Frames that leave in one vectored write; what one costs does not depend on their number. Large
+/// frames are of several pieces: those that do not fit leave with the next.
+pub(super) const FRAMES_PER_WRITE: usize = SLICES_PER_WRITE;

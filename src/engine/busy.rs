@@ -68,13 +68,15 @@ impl Core {
         self.aside.begin();
         self.aside.push(&Event::retry_only(delay).comment(String::from_utf8_lossy(reply.body())));
         let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };
-        let out = conn.outbox.bytes(&mut self.pool);
         let lines = reply.header_lines();
-        encode_stream_head(out, &self.date, framing, Connection::Close, [lines]);
-        out.extend_from_slice(match returns {
+        conn.outbox.push_with(&mut self.pool, |out| {
+            encode_stream_head(out, &self.date, framing, Connection::Close, [lines]);
+        });
+        let events = match returns {
             Returns::BehindACut => self.aside.seal(framing),
             _ => self.aside.seal_last(framing),
-        });
+        };
+        conn.outbox.push(events, &mut self.pool);
         conn.framing = framing;
         match returns {
             Returns::BehindACut => self.drain_until(index, self.now + CUT_DELAY_MS, Goodbye::Later),

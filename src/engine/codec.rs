@@ -5,7 +5,7 @@
 //! the event before; a stream only remembers which event that was. Events of a stream's own
 //! updater refer to the last bytes of that stream, which are kept as they are.
 
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
 use super::{
     core::{Core, Slot},
@@ -15,7 +15,7 @@ use crate::{
     compress::{Compressor, Encoding, concealed, negotiate},
     conn::{Ending, NO_CODEC, Phase, Streaming},
     http::{Reply, Request, Version},
-    topic::{Allowed, Frame},
+    topic::{Allowed, Frame, Pieces},
 };
 
 /// What is remembered of a compressed stream.
@@ -111,7 +111,7 @@ impl Codec {
         frame: &Frame,
         after: Option<(u32, u64)>,
         topic: u32,
-    ) -> Arc<[u8]> {
+    ) -> Pieces {
         let State::Shared { synced, tail } = &self.state else {
             return frame.key(self.encoding, compressor);
         };

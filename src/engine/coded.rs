@@ -1,14 +1,11 @@
 //! Fan-out to compressed streams: the same frames in the form that each decoder understands, most
 //! of them shared with all other subscribers.
 
-use std::{
-    io::{ErrorKind, IoSlice},
-    sync::Arc,
-};
+use std::io::ErrorKind;
 
 use super::{
     Engine, Transport,
-    batch::{Batch, FRAMES_PER_WRITE, Frames, Given},
+    batch::{Batch, FRAMES_PER_WRITE, Frames, Given, io_slices},
     codec::Codec,
     core::{Core, Slot},
     fanout::Written,
@@ -17,6 +14,7 @@ use super::{
 use crate::{
     compress::Compressor,
     conn::{Output, Phase, Subscription},
+    topic::Pieces,
 };
 
 impl<T: Transport> Engine<T> {
@@ -35,9 +33,16 @@ impl<T: Transport> Engine<T> {
             return Written::Nothing;
         }
         let Some(transport) = &mut self.transports[index as usize] else { return Written::Nothing };
-        let result = match &batch.frames {
-            [Some(only), None, ..] => transport.write(&only.bytes),
-            _ => transport.write_vectored(&batch.slices()[..batch.length]),
+        let only = match &batch.frames {
+            [Some(only), None, ..] => only.bytes.contiguous(0..only.bytes.len()),
+            _ => None,
+        };
+        let result = match only {
+            Some(bytes) => transport.write(bytes),
+            None => {
+                let (slices, count) = io_slices(batch.pieces());
+                transport.write_vectored(&slices[..count])
+            }
         };
         let mut left = match result {
             Ok(written) => written,
@@ -59,7 +64,7 @@ impl<T: Transport> Engine<T> {
                 break;
             }
             if left < bytes.len() {
-                conn.outbox.push_shared(bytes, left, &mut core.pool);
+                conn.outbox.push_shared(bytes.iter(), left, &mut core.pool);
             }
             left = left.saturating_sub(bytes.len());
             codec.synced(subscription.topic, *sequence);
@@ -84,7 +89,9 @@ impl Core {
             CodedBatch::gather(&self.topics, subscriptions, frames, codec, &mut self.compressor);
         let mut given = Given::default();
         for CodedFrame { subscription, sequence, bytes } in batch.frames.iter().flatten() {
-            conn.outbox.push(bytes, &mut self.pool);
+            for piece in bytes.iter() {
+                conn.outbox.push(piece, &mut self.pool);
+            }
             codec.synced(subscription.topic, *sequence);
             given.add(*sequence);
         }
@@ -97,7 +104,7 @@ impl Core {
 struct CodedFrame {
     subscription: Subscription,
     sequence: u64,
-    bytes: Arc<[u8]>,
+    bytes: Pieces,
 }
 
 /// A [`Batch`] in compressed form.
@@ -130,9 +137,7 @@ impl CodedBatch {
         coded
     }
 
-    fn slices(&self) -> [IoSlice<'_>; FRAMES_PER_WRITE] {
-        self.frames
-            .each_ref()
-            .map(|frame| IoSlice::new(frame.as_ref().map_or(&[], |frame| &frame.bytes)))
+    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        self.frames.iter().flatten().flat_map(|frame| frame.bytes.iter().map(|piece| &**piece))
     }
 }

@@ -1,9 +1,6 @@
 //! Fan-out: from the logs of topics straight to sockets, in slices.
 
-use std::{
-    io::{ErrorKind, IoSlice},
-    mem,
-};
+use std::{io::ErrorKind, mem};
 
 use super::{
     Engine, Transport,
@@ -107,15 +104,16 @@ impl<T: Transport> Engine<T> {
         }
         let batch = Batch::gather(topics, subscriptions, frames);
         let Some(transport) = &mut self.transports[index as usize] else { return Written::Nothing };
-        let result = match batch.as_slice() {
+        let only = match batch.as_slice() {
             [] => return Written::Nothing,
-            [(only, _)] => transport.write(only.framed(conn.framing)),
-            frames => {
-                let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE];
-                for (slice, (frame, _)) in slices.iter_mut().zip(frames) {
-                    *slice = IoSlice::new(frame.framed(conn.framing));
-                }
-                transport.write_vectored(&slices[..frames.len()])
+            [(only, _)] => only.contiguous(conn.framing),
+            _ => None,
+        };
+        let result = match only {
+            Some(bytes) => transport.write(bytes),
+            None => {
+                let (slices, count) = batch.slices(conn.framing);
+                transport.write_vectored(&slices[..count])
             }
         };
         let written = match result {
@@ -138,21 +136,23 @@ impl<T: Transport> Engine<T> {
         let mut left = written;
         let mut given = Given::default();
         for (frame, _) in batch.as_slice() {
-            let bytes = frame.framed(conn.framing);
             if left == 0 {
                 break;
             }
-            if left < bytes.len() {
+            let length = frame.len(conn.framing);
+            if left < length {
+                let pool = &mut self.core.pool;
                 match conn.framing {
                     StreamFraming::Chunked => {
-                        conn.outbox.push_shared(&frame.bytes, left, &mut self.core.pool);
+                        conn.outbox.push_shared(frame.bytes.iter(), left, pool);
                     }
                     StreamFraming::UntilClose => {
-                        conn.outbox.push(&bytes[left..], &mut self.core.pool);
+                        let slices = frame.slices(conn.framing, left);
+                        slices.for_each(|bytes| conn.outbox.push(bytes, pool));
                     }
                 }
             }
-            left = left.saturating_sub(bytes.len());
+            left = left.saturating_sub(length);
             given.add(frame.sequence);
         }
         // Mostly so: it spares a second look at the logs.
@@ -294,7 +294,9 @@ impl Core {
             }
             let mut given = Given::default();
             for (frame, _) in batch.as_slice() {
-                conn.outbox.push(frame.framed(conn.framing), &mut self.pool);
+                for bytes in frame.slices(conn.framing, 0) {
+                    conn.outbox.push(bytes, &mut self.pool);
+                }
                 given.add(frame.sequence);
             }
             if given.frames == 0 {

@@ -55,10 +55,12 @@ impl<T: Transport> Engine<T> {
                 }
             }
             let Some(transport) = &mut self.transports[index as usize] else { return };
-            let [bytes, body] = conn.outbox.slices();
-            let result = match body.is_empty() {
-                true => transport.write(&bytes),
-                false => transport.write_vectored(&[bytes, body]),
+            let result = match conn.outbox.only_slice() {
+                Some(bytes) => transport.write(bytes),
+                None => {
+                    let (slices, count) = conn.outbox.slices();
+                    transport.write_vectored(&slices[..count])
+                }
             };
             match result {
                 Ok(count) => {

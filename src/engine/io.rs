@@ -234,8 +234,10 @@ impl<T: Transport> Engine<T> {
         let [vary, coding] = self.core.coding_lines(encoding);
         let lines = [sse.header_lines.as_bytes(), vary, coding];
         let Some(Slot::Conn(conn)) = self.core.slots.get_mut(index as usize) else { return };
-        let out = conn.outbox.bytes(&mut self.core.pool);
-        encode_stream_head(out, &self.core.date, head.framing(), connection, lines);
+        let date = &self.core.date;
+        conn.outbox.push_with(&mut self.core.pool, |out| {
+            encode_stream_head(out, date, head.framing(), connection, lines);
+        });
         self.core.finish_answer(index, connection);
     }
 
@@ -300,8 +302,9 @@ impl Core {
     pub(super) fn answer(&mut self, index: u32, reply: Reply, head: Head) {
         let connection = self.connection_behind(index, head);
         let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };
-        let out = conn.outbox.bytes(&mut self.pool);
-        reply.encode_head(out, &self.date, connection, head.version);
+        conn.outbox.push_with(&mut self.pool, |out| {
+            reply.encode_head(out, &self.date, connection, head.version);
+        });
         if head.method != Method::Head {
             conn.outbox.push_body(reply.into_body(), &mut self.pool);
         }
