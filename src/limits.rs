@@ -29,6 +29,7 @@ pub struct Limits {
     /// Bytes queued for one client that does not read fast enough. A stream to which more is sent
     /// ends with [`CloseReason::Slow`](crate::CloseReason::Slow). 256 KiB. What one tick or one
     /// reply leaves over is kept whole even if it is larger, provided that nothing was queued before.
+    /// The memory for a client's queue is at most twice the bytes in it plus 64 KiB.
     pub outbox_bytes: usize,
     /// From the first byte of a request to the end of its head; beyond it 408. 10 s. Also from the
     /// start of a connection to the end of its

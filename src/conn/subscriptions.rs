@@ -53,6 +53,9 @@ impl Subscriptions {
             Self::None | Self::One(_) => Self::None,
             Self::Many(mut many) => {
                 many.retain(|subscription| subscription.topic != topic);
+                if many.capacity() > 4 * many.len() {
+                    many.shrink_to(2 * many.len());
+                }
                 match many.as_slice() {
                     [one] => Self::One(*one),
                     _ => Self::Many(many),
@@ -91,6 +94,15 @@ mod tests {
     #[test]
     fn one_topic_costs_sixteen_bytes() {
         assert_eq!(size_of::<Subscriptions>(), 16);
+    }
+
+    #[test]
+    fn topics_that_were_left_keep_no_room() {
+        let mut subscriptions = Subscriptions::None;
+        (0..1_000).for_each(|topic| subscriptions.add(on(topic)));
+        (2..1_000).for_each(|topic| assert!(subscriptions.remove(topic).is_some()));
+        let Subscriptions::Many(many) = &subscriptions else { panic!("{subscriptions:?}") };
+        assert!(many.capacity() <= 8, "{}", many.capacity());
     }
 
     #[test]

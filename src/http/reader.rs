@@ -185,8 +185,7 @@ impl Held {
                 return Ok((Progress::Complete, self.behind_complete()));
             }
             self.news = News::None;
-            self.bytes.drain(..self.start);
-            self.start = 0;
+            self.cut();
         }
         if matches!(self.work, Work::Head(_)) && !self.bytes.is_empty() {
             // No more than the longest head is added, most often much less; a longer one is refused.
@@ -232,8 +231,19 @@ impl Held {
         if self.start == self.bytes.len() {
             return State::IDLE;
         }
+        // At half, so that each byte moves at most once.
+        if self.start >= self.bytes.len() / 2 {
+            self.cut();
+        }
         self.work = Work::Head(HeadScan::default());
         State::Held(self)
+    }
+
+    /// Frees what was taken. The requests of a client that reads its answers slowly wait here.
+    fn cut(&mut self) {
+        self.bytes.drain(..self.start);
+        self.bytes.shrink_to_fit();
+        self.start = 0;
     }
 }
 

@@ -244,7 +244,8 @@ impl<'a> Context<'a> {
     /// How many bytes wait for a client that reads too slowly, apart from what the logs of its
     /// topics keep for it; `None` when the stream has ended. At most
     /// [`Limits::outbox_bytes`](crate::Limits::outbox_bytes), or one tick, or one event of a topic.
-    /// Within a turn it counts what leaves at the end of it too.
+    /// Within a turn it counts what leaves at the end of it too. After a turn, the memory allocated
+    /// for them is at most twice this number plus 64 KiB, no matter how much the client has been sent.
     #[must_use]
     pub fn queued_bytes(&self, id: StreamId) -> Option<usize> {
         self.core.queued_bytes(id)

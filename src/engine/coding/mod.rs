@@ -5,7 +5,7 @@
 //! the event before; a stream only remembers which event that was. Events of a stream's own
 //! updater refer to the last bytes of that stream, which are kept as they are.
 
-use std::sync::Arc;
+use std::mem;
 
 use slab::Slab;
 
@@ -13,7 +13,7 @@ use super::scratch::Scratch;
 use crate::{
     compress::{Compression, CompressionCounts, Compressor, Encoding, concealed},
     conn::{CodingIndex, TopicIndex},
-    topic::{Allowed, Frame},
+    topic::{Allowed, Frame, Pieces},
 };
 
 /// The compressor that all streams share, and what is remembered of each compressed one.
@@ -66,6 +66,11 @@ impl Coding {
         self.compressor.whole(encoding, body, out);
     }
 
+    /// The stream has left its last topic.
+    pub(super) fn unshare(&mut self, index: CodingIndex) {
+        self.streams[index.slot()].unshare();
+    }
+
     /// Empties the buffer of compressed events.
     pub(super) fn begin(&mut self) {
         self.out.begin();
@@ -108,7 +113,7 @@ impl Coding {
         frame: &Frame,
         topic: TopicIndex,
         after: Option<(TopicIndex, u64)>,
-    ) -> Arc<[u8]> {
+    ) -> Pieces {
         self.streams[index.slot()].shared(&mut self.compressor, frame, after, topic)
     }
 
@@ -128,7 +133,7 @@ struct StreamCoding {
 #[derive(Debug)]
 enum State {
     /// A stream without topics: the last bytes its decoder has put out.
-    Private { history: Vec<u8> },
+    Private { history: Vec<u8>, start: Start },
     /// A stream with topics.
     Shared {
         /// Topic and sequence of the last shared event.
@@ -138,15 +143,35 @@ enum State {
     },
 }
 
+/// Where the first event of a stream without history stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// Right after the opening bytes, or after an earlier event of this kind.
+    Opened,
+    /// After events of topics. What the decoder remembers of them must be reset first.
+    AfterTopics,
+}
+
 impl StreamCoding {
     fn new(encoding: Encoding) -> Self {
-        Self { encoding, state: State::Private { history: Vec::new() } }
+        let start = Start::Opened;
+        Self { encoding, state: State::Private { history: Vec::new(), start } }
     }
 
     /// From now on, events come from topics too.
     fn share(&mut self) {
         if matches!(self.state, State::Private { .. }) {
             self.state = State::Shared { synced: None, tail: Vec::new() };
+        }
+    }
+
+    /// The stream has left its last topic. From now on its events are compressed against each other
+    /// again. The events sent to it alone since the last shared one are the last output of its
+    /// decoder, so its history starts with them.
+    fn unshare(&mut self) {
+        if let State::Shared { tail, .. } = &mut self.state {
+            let history = mem::take(tail);
+            self.state = State::Private { history, start: Start::AfterTopics };
         }
     }
 
@@ -159,8 +184,14 @@ impl StreamCoding {
         out: &mut Vec<u8>,
     ) {
         match &mut self.state {
-            State::Private { history } => match compression {
-                Allowed::Yes => compressor.delta_private(self.encoding, history, events, out),
+            State::Private { history, start } => match compression {
+                Allowed::Yes => {
+                    if history.is_empty() && *start == Start::AfterTopics {
+                        out.extend_from_slice(compressor.reset(self.encoding));
+                    }
+                    *start = Start::Opened;
+                    compressor.delta_private(self.encoding, history, events, out);
+                }
                 Allowed::No => compressor.secret_private(self.encoding, history, events, out),
             },
             State::Shared { synced, tail } => {
@@ -185,7 +216,7 @@ impl StreamCoding {
         frame: &Frame,
         after: Option<(TopicIndex, u64)>,
         topic: TopicIndex,
-    ) -> Arc<[u8]> {
+    ) -> Pieces {
         let State::Shared { synced, tail } = &self.state else {
             return frame.key(self.encoding, compressor);
         };

@@ -91,7 +91,7 @@ impl Core {
             publish_buffer: EventBuffer::new(),
             coding: Coding::new(&config.compression),
             pool: Pool::default(),
-            topics: Topics::new(epoch),
+            topics: Topics::new(epoch, config.compression.window_bytes_max),
             tags: Tags::default(),
             crowd: Crowd::default(),
             told_to_wait: 0,

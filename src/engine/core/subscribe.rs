@@ -58,6 +58,11 @@ impl Core {
         let left = self.conns[conn].unsubscribe(index);
         if let Some(left) = left {
             self.leave_topic(conn, left);
+            if let Some(coding) = self.conns[conn].coding()
+                && self.conns[conn].subscriptions().is_empty()
+            {
+                self.coding.unshare(coding);
+            }
         }
         left.is_some()
     }

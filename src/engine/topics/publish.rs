@@ -41,7 +41,7 @@ impl Topics {
             Allowed::No => frame.uncompressed(),
         };
         if state.coded_subscribers > 0 {
-            state.last = frame.as_previous();
+            state.last = frame.as_previous(self.window_bytes);
         }
         state.last_use = now;
         let is_alone = state.subscribers.is_empty();

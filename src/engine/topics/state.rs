@@ -83,6 +83,9 @@ impl TopicState {
             self.subscribers.swap(place, hole);
         }
         self.subscribers.swap_remove(hole);
+        if self.subscribers.len() < self.subscribers.capacity() / 4 {
+            self.subscribers.shrink_to(2 * self.subscribers.len());
+        }
         [place, hole].map(|place| Some((self.subscribers.get(place)?.conn, place as u32)))
     }
 

@@ -36,6 +36,20 @@ fn nothing_is_held_while_idle() {
 }
 
 #[test]
+fn kept_bytes_are_freed_as_they_are_read() {
+    let (mut reader, mut request) = (Reader::new(), Request::new());
+    reader.keep(&[&GET.repeat(1_000), &GET[..5]].concat());
+    for left in (0..1_000).rev() {
+        assert_eq!(advance(&mut reader, b"", &mut request), (Progress::Complete, 0));
+        let State::Held(held) = &reader.state else { panic!("{left} requests are left") };
+        assert!(held.bytes.capacity() <= 2 * left * GET.len() + GET.len());
+    }
+    assert_eq!(advance(&mut reader, b"", &mut request), (Progress::NeedMore, 0));
+    let State::Held(held) = &reader.state else { panic!("a part of a head is left") };
+    assert!(held.bytes.capacity() <= 5);
+}
+
+#[test]
 fn a_whole_request_goes_into_the_memory_that_is_there() {
     let (mut reader, mut request) = (Reader::new(), Request::new());
     advance(&mut reader, POST, &mut request);
