@@ -6,6 +6,8 @@ mod connections;
 mod crowd;
 #[path = "support/random.rs"]
 mod random;
+#[path = "limits/replacing.rs"]
+mod replacing;
 #[path = "limits/retrying.rs"]
 mod retrying;
 #[path = "support/story.rs"]

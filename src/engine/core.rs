@@ -328,6 +328,8 @@ impl Core {
         }
     }
 
+    /// From here on the stream counts nowhere, though its last events are still to be written and
+    /// its hooks to be run.
     fn end_stream(&mut self, id: StreamId, reason: CloseReason) {
         if let Some(Slot::Conn(conn)) = self.slots.get_mut(id.index as usize)
             && let Phase::Streaming(streaming) = &mut conn.phase
@@ -338,10 +340,10 @@ impl Core {
                 _ => Ending::Drop,
             });
             for &subscription in streaming.subscriptions.as_slice() {
-                if let Some((_, cursor)) = self.topics.position(subscription) {
-                    self.topics.hold(subscription.topic, cursor);
-                }
+                self.topics.begin_leaving(subscription);
             }
+            self.tags.end(id);
+            self.stats.streams -= 1;
             let last_sequence = self.topics.last_sequence();
             self.deaths.push_back(Death::Stream { id, reason, last_sequence });
         }

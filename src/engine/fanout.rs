@@ -168,12 +168,13 @@ impl<T: Transport> Engine<T> {
     /// A driven topic has got its first subscriber.
     pub(super) fn render_now(&mut self, topic: u32, timer: u32) {
         let Some(state) = self.core.topics.state(topic) else { return };
+        let audience = state.audience();
         let Some(driver) = &mut state.driver else { return };
         if driver.timer.index != timer {
             return;
         }
         driver.renders_at_once = false;
-        if state.subscribers.is_empty() {
+        if audience == 0 {
             return;
         }
         // He has not seen the last render, unless it is kept for those who join.
@@ -190,6 +191,11 @@ impl<T: Transport> Engine<T> {
 
     /// Runs a topic's updater and publishes what it sent, unless that is what it sent last time.
     pub(super) fn render(&mut self, topic: u32, timer: u32, mut updater: TopicUpdater) {
+        // Its last subscriber may have ended in this turn.
+        if self.core.topics.state(topic).is_none_or(|state| state.audience() == 0) {
+            self.timers.insert(timer, TimerCall::Drive(topic, updater));
+            return;
+        }
         self.core.stats.ticks += 1;
         self.core.scratch.begin();
         let next = self.core.call(Call::Topic(topic), |core| updater(&mut Feed::new(core, topic)));

@@ -39,7 +39,7 @@ impl<'a> Feed<'a> {
     /// How many streams will get it.
     #[must_use]
     pub fn subscribers(&mut self) -> usize {
-        self.core.topics.state(self.topic).map_or(0, |state| state.subscribers.len())
+        self.core.topics.state(self.topic).map_or(0, |state| state.audience())
     }
 
     /// The reactor at large.

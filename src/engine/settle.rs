@@ -167,7 +167,6 @@ impl<T: Transport> Engine<T> {
             LastFrames::Given => reason,
             LastFrames::TooMany => CloseReason::Slow,
         };
-        self.core.stats.streams -= 1;
         self.core.stats.closed.count(&reason);
         if reason.is_expected() {
             log::debug!("{id} of {}: {reason}", self.core.peer(index));
@@ -189,16 +188,17 @@ impl<T: Transport> Engine<T> {
             None => core.drop_guarded(reason),
         }
         core.drop_guarded(calls);
-        core.tags.remove(id);
+        core.tags.forget(id);
         core.leave_stream(index);
     }
 }
 
 impl Core {
-    /// True when there are as many streams of this one's tag as there may be.
+    /// True when there are as many streams of this one's tag as there may be. Those whose end is
+    /// decided do not count, so a new stream can take the place of an old one within a turn.
     fn is_one_too_many(&self, sse: &Sse) -> bool {
         let max = self.config.limits.streams_per_tag.unwrap_or(usize::MAX);
-        sse.tag.as_deref().is_some_and(|tag| self.tags.with(tag).len() >= max)
+        sse.tag.as_deref().is_some_and(|tag| self.tags.count(tag) >= max)
     }
 
     /// Ends the bytes of a stream whose hooks have run, and moves its connection on.

@@ -57,6 +57,8 @@ pub(super) struct TopicState {
     pub(super) driver: Option<Driver>,
     /// How many subscribers are compressed.
     coded_subscribers: u32,
+    /// How many subscribers have an end that is decided, and leave when the turn settles.
+    leaving: usize,
     /// The last event, for the delta of the next; kept only while somebody needs it.
     last: Option<Previous>,
     /// A timer looks once in a while whether an unused topic can be forgotten.
@@ -150,6 +152,7 @@ impl Topics {
             unoffered_bytes: 0,
             driver: None,
             coded_subscribers: 0,
+            leaving: 0,
             last: None,
             watched: false,
             last_use: now,
@@ -230,8 +233,17 @@ impl Topics {
         }
     }
 
+    /// The end of a subscriber is decided. What was published before is kept for it.
+    pub(super) fn begin_leaving(&mut self, subscription: Subscription) {
+        let Some((_, cursor)) = self.position(subscription) else { return };
+        self.hold(subscription.topic, cursor);
+        if let Some(state) = self.states.get_mut(subscription.topic as usize) {
+            state.leaving += 1;
+        }
+    }
+
     /// Keeps what lies behind this cursor until the turn ends.
-    pub(super) fn hold(&mut self, index: u32, cursor: u64) {
+    fn hold(&mut self, index: u32, cursor: u64) {
         let Some(state) = self.states.get_mut(index as usize) else { return };
         if cursor < state.log.last_sequence() {
             match &mut state.held_behind {
@@ -258,6 +270,11 @@ impl Topics {
 }
 
 impl TopicState {
+    /// How many subscribers get what is published from now on.
+    pub(super) fn audience(&self) -> usize {
+        self.subscribers.len() - self.leaving
+    }
+
     /// True when the log is kept for slow subscribers alone.
     fn waits_for_somebody(&self) -> bool {
         self.log.waits_for_somebody(self.topic.options())

@@ -2,7 +2,7 @@
 
 use std::{mem, sync::Arc, time::Duration};
 
-use super::{Driver, FORGET_AFTER_MS, Subscriber};
+use super::{Driver, FORGET_AFTER_MS, Subscriber, TopicState};
 use crate::{
     conn::{Conn, NO_CODEC, Subscription},
     engine::{
@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Core {
-    /// Publishes one event. Returns the number of subscribers it will be offered to.
+    /// Publishes one event. Returns the number of open streams it will be offered to.
     pub(in crate::engine) fn publish(
         &mut self,
         topic: &Topic,
@@ -57,8 +57,9 @@ impl Core {
     ) -> usize {
         let topics = &mut self.topics;
         let Some(state) = topics.states.get_mut(index as usize) else { return 0 };
+        let audience = state.audience();
         if events.is_empty() {
-            return state.subscribers.len();
+            return audience;
         }
         topics.sequence += 1;
         let epoch = match state.topic.options().history {
@@ -75,9 +76,8 @@ impl Core {
         }
         self.stats.published += 1;
         state.last_use = self.now;
-        let subscribers = state.subscribers.len();
         topics.log_bytes -= state.log.bytes();
-        if subscribers == 0 {
+        if state.subscribers.is_empty() {
             state.offered = frame.sequence;
             state.log.push(frame);
             state.evict();
@@ -92,7 +92,7 @@ impl Core {
         state.evict();
         topics.log_bytes += state.log.bytes();
         topics.begin_pass(index, self.now);
-        subscribers
+        audience
     }
 
     /// Subscribes a stream; false if it has ended or is subscribed already. A client that comes
@@ -130,6 +130,7 @@ impl Core {
             Some(Resume::At(cursor)) => (cursor, None),
             Some(Resume::Gap(cursor)) => (cursor.min(fresh), Some(state.topic.clone())),
         };
+        let is_first = state.audience() == 0;
         let place = state.subscribers.len() as u32;
         state.subscribers.push(Subscriber { conn: id.index, cursor });
         if codec != NO_CODEC {
@@ -144,7 +145,7 @@ impl Core {
         state.last_use = self.now;
         streaming.subscriptions.add(Subscription { topic: index, place });
         let behind = state.log.last_sequence() > cursor;
-        if place == 0
+        if is_first
             && let Some(driver) = &mut state.driver
             && !mem::replace(&mut driver.renders_at_once, true)
         {
@@ -187,11 +188,14 @@ impl Core {
     /// Takes a stream off a topic's list that has struck the topic off its own.
     fn leave_topic(&mut self, conn: u32, left: Subscription) {
         let (index, now) = (left.topic, self.now);
-        let is_coded = self.conn(conn).is_some_and(|conn| conn.codec != NO_CODEC);
+        let (is_coded, has_ended) = self
+            .conn(conn)
+            .map_or((false, false), |conn| (conn.codec != NO_CODEC, !conn.is_live_stream()));
         let Some(state) = self.topics.state(index) else { return };
         let Subscriber { conn: owner, cursor } = state.subscribers[left.place as usize];
         debug_assert_eq!(owner, conn);
         let moved = state.take_out(left.place as usize);
+        state.leaving -= usize::from(has_ended);
         state.coded_subscribers -= u32::from(is_coded);
         if state.coded_subscribers == 0 {
             state.last = None;
@@ -213,7 +217,7 @@ impl Core {
     pub(in crate::engine) fn subscribers(&self, topic: &Topic) -> usize {
         let state =
             self.topics.find(topic).and_then(|index| self.topics.states.get(index as usize));
-        state.map_or(0, |state| state.subscribers.len())
+        state.map_or(0, TopicState::audience)
     }
 
     /// Forgets the topic if nothing holds it, or has a timer look again later.
@@ -262,7 +266,7 @@ impl Core {
         let call = TimerCall::Drive(index, updater);
         let timer = self.add_timer(interval_ms.into(), interval_ms, call);
         let Some(state) = self.topics.state(index) else { return };
-        let renders_at_once = !state.subscribers.is_empty();
+        let renders_at_once = state.audience() > 0;
         let former = state.driver.replace(Driver { timer, renders_at_once, last_output: None });
         if renders_at_once {
             self.births.push_back(Birth::Render { topic: index, timer: timer.index });
