@@ -95,7 +95,7 @@ pub(crate) enum Afterwards {
     Close,
 }
 
-/// Whether there was room for the connection when it came.
+/// Whether there was room for the connection when it came, and whether it still takes some.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
     /// It is served.
@@ -104,6 +104,8 @@ pub(crate) enum Admission {
     NoRoom,
     /// The same, because its address has as many as one may have.
     NoRoomForAddress,
+    /// It is closed when the turn ends, and its place is free for another one already.
+    Leaving,
 }
 
 impl Conn {

@@ -2,19 +2,19 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    mem,
     net::{IpAddr, Ipv4Addr},
 };
 
-use super::core::Core;
-use crate::{
-    conn::{Admission, Conn},
-    http::Peer,
-};
+use super::core::{Core, Slot};
+use crate::{conn::Admission, http::Peer};
 
 /// Who is here, as far as limits need to know it.
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
-    /// Connections of each network; empty without a limit.
+    /// Connections that were admitted and are not about to be closed.
+    admitted: usize,
+    /// The same for each network; empty without a limit.
     of_network: HashMap<Network, usize>,
     /// Connections that are being turned away.
     turned_away: usize,
@@ -45,33 +45,43 @@ impl Core {
     /// Decides about a newcomer; `None` if it cannot even be told that there is no room.
     pub(super) fn admit(&mut self, peer: Peer) -> Option<Admission> {
         let limits = &self.config.limits;
-        let admitted = self.stats.connections as usize - self.crowd.turned_away;
         let network = limits.connections_per_ip.and_then(|max| Some((Network::of(peer)?, max)));
         let admission = match network {
             Some((network, max)) if self.crowd.count(network) >= max => Admission::NoRoomForAddress,
-            _ if limits.connections.is_some_and(|max| admitted >= max) => Admission::NoRoom,
+            _ if limits.connections.is_some_and(|max| self.crowd.admitted >= max) => {
+                Admission::NoRoom
+            }
             _ => Admission::Admitted,
         };
-        match (admission, network) {
-            (Admission::Admitted, Some((network, _))) => self.crowd.enter(network),
-            (Admission::Admitted, None) => {}
-            _ if self.crowd.turned_away == TURNED_AWAY_MAX => {
-                self.stats.resets += 1;
-                return None;
+        if admission == Admission::Admitted {
+            self.crowd.admitted += 1;
+            if let Some((network, _)) = network {
+                self.crowd.enter(network);
             }
-            _ => self.crowd.turned_away += 1,
+        } else if self.crowd.turned_away == TURNED_AWAY_MAX {
+            self.stats.resets += 1;
+            return None;
+        } else {
+            self.crowd.turned_away += 1;
         }
         Some(admission)
     }
 
-    /// A connection has gone.
-    pub(super) fn forget(&mut self, conn: &Conn) {
-        if conn.admission != Admission::Admitted {
-            self.crowd.turned_away -= 1;
-        } else if self.config.limits.connections_per_ip.is_some()
-            && let Some(network) = Network::of(conn.peer())
-        {
-            self.crowd.leave(network);
+    /// A connection is closed at the end of this turn. One that is accepted in the same turn, as
+    /// when a page is loaded again, can have its place.
+    pub(super) fn free_place(&mut self, index: u32) {
+        let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };
+        match mem::replace(&mut conn.admission, Admission::Leaving) {
+            Admission::Leaving => {}
+            Admission::NoRoom | Admission::NoRoomForAddress => self.crowd.turned_away -= 1,
+            Admission::Admitted => {
+                self.crowd.admitted -= 1;
+                if self.config.limits.connections_per_ip.is_some()
+                    && let Some(network) = Network::of(conn.peer())
+                {
+                    self.crowd.leave(network);
+                }
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ impl Core {
     /// What a connection without admission is told; `None` for all others.
     pub(super) fn no_room_for(&mut self, index: u32) -> Option<Reply> {
         let reply = match self.conn(index)?.admission {
-            Admission::Admitted => return None,
+            Admission::Admitted | Admission::Leaving => return None,
             Admission::NoRoom => Reply::error(503, NO_ROOM),
             Admission::NoRoomForAddress => Reply::error(429, NO_ROOM_FOR_ADDRESS),
         };

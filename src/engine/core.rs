@@ -344,6 +344,9 @@ impl Core {
             }
             self.tags.end(id);
             self.stats.streams -= 1;
+            if streaming.ending == Some(Ending::Abort) {
+                self.free_place(id.index);
+            }
             let last_sequence = self.topics.last_sequence();
             self.deaths.push_back(Death::Stream { id, reason, last_sequence });
         }
@@ -407,6 +410,7 @@ impl Core {
             };
             conn.phase = Phase::Closed { goodbye };
             self.released.push(index);
+            self.free_place(index);
         }
     }
 

@@ -41,7 +41,9 @@ impl<T: Transport> Engine<T> {
         let mut leaving = 0_u64;
         for index in 0..self.transports.len() as u32 {
             let Some(conn) = self.core.conn(index) else { continue };
-            if let Phase::Streaming(streaming) = &mut conn.phase {
+            if let Phase::Streaming(streaming) = &mut conn.phase
+                && streaming.ending.is_none()
+            {
                 let departure = departure(now, until, (leaving, streams));
                 streaming.expires = streaming.expires.min(departure);
                 streaming.farewell = Farewell::Due;

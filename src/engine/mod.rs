@@ -282,7 +282,6 @@ impl<T: Transport> Engine<T> {
             self.core.stats.connections -= 1;
             let transport = self.transports[index as usize].take();
             let Slot::Conn(mut conn) = slot else { continue };
-            self.core.forget(&conn);
             if let Some(mut transport) = transport {
                 let is_cut = matches!(conn.phase, Phase::Closed { goodbye: Goodbye::Reset });
                 // An orderly end would pass half an answer off as a whole one wherever the end of
