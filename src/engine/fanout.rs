@@ -29,9 +29,9 @@ impl<T: Transport> Engine<T> {
     pub(super) fn fan_out(&mut self) {
         let mut budget = DELIVERIES_PER_TURN;
         while budget > 0
-            && let Some(index) = self.core.topics.fan_out.pop_front()
+            && let Some((index, pass)) = self.core.topics.fan_out.pop_front()
         {
-            self.go_on_with_pass(index, &mut budget);
+            self.go_on_with_pass(index, pass, &mut budget);
         }
         let topics = &self.core.topics;
         debug_assert!(
@@ -40,10 +40,12 @@ impl<T: Transport> Engine<T> {
         );
     }
 
-    fn go_on_with_pass(&mut self, index: u32, budget: &mut u32) {
+    fn go_on_with_pass(&mut self, index: u32, number: u64, budget: &mut u32) {
         loop {
             let Some(state) = self.core.topics.state(index) else { return };
-            let Some(pass) = &mut state.pass else { return };
+            let Some(pass) = state.pass.as_mut().filter(|pass| pass.number == number) else {
+                return;
+            };
             let Some(subscriber) = state.subscribers.get(pass.next_place).copied() else {
                 // A pass without bytes only looked for what can be let go.
                 if pass.bytes > 0 {
@@ -52,7 +54,7 @@ impl<T: Transport> Engine<T> {
                 return self.core.topics.end_pass(index, self.core.now);
             };
             if *budget == 0 {
-                return self.core.topics.fan_out.push_back(index);
+                return self.core.topics.fan_out.push_back((index, number));
             }
             let (place, is_outdated) = (pass.next_place, pass.is_outdated);
             pass.next_place += 1;

@@ -23,8 +23,11 @@ use crate::{
 pub(super) struct Topics {
     by_name: HashMap<Arc<str>, u32>,
     states: Slab<TopicState>,
-    /// Topics with a pass to make or to finish, in turn; each once.
-    pub(super) fan_out: VecDeque<u32>,
+    /// Topics with a pass to make or to finish, in turn; each once. The number of the pass tells
+    /// one that has been forgotten meanwhile from another in its place.
+    pub(super) fan_out: VecDeque<(u32, u64)>,
+    /// How many passes have begun.
+    passes: u64,
     /// Bytes published that some pass has not yet offered to everybody.
     pub(super) unoffered_bytes: usize,
     /// Bytes of all logs.
@@ -77,6 +80,7 @@ pub(super) struct Subscriber {
 /// One walk over the subscribers, made in slices.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pass {
+    pub(super) number: u64,
     pub(super) next_place: usize,
     /// When, in milliseconds.
     pub(super) began: u64,
@@ -192,7 +196,9 @@ impl Topics {
         if state.pass.is_none() {
             let bytes = mem::take(&mut state.unoffered_bytes);
             let up_to = state.log.last_sequence();
+            self.passes += 1;
             state.pass = Some(Pass {
+                number: self.passes,
                 next_place: 0,
                 began: now,
                 up_to,
@@ -200,7 +206,7 @@ impl Topics {
                 is_outdated: false,
                 bytes,
             });
-            self.fan_out.push_back(index);
+            self.fan_out.push_back((index, self.passes));
         }
     }
 

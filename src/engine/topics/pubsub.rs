@@ -247,9 +247,6 @@ impl Core {
         let topics = &mut self.topics;
         let state = topics.states.remove(index as usize);
         topics.by_name.remove(state.topic.shared_name());
-        if state.pass.is_some() {
-            topics.fan_out.retain(|other| *other != index);
-        }
         topics.log_bytes -= state.log.bytes();
         topics.unoffered_bytes -= state.unoffered_bytes + state.pass.map_or(0, |pass| pass.bytes);
     }
