@@ -34,7 +34,16 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// From the end of the head to the end of the body, in total; beyond it 408. 30 s.
     pub body_timeout: Duration,
-    /// How long a kept-alive connection may stay without a request before it is closed. 60 s.
+    /// From accepting a connection to the first byte of its first request; beyond it, the connection
+    /// is closed without a word, as are those that browsers open in advance and do not need. Empty
+    /// lines ahead of a request (RFC 9112 section 2.2) are none of it. 15 s. Other servers have one
+    /// time for this and the head together (nginx's `client_header_timeout`, hyper's
+    /// `header_read_timeout`, Go's `ReadHeaderTimeout`); Tomcat calls it `connectionTimeout`.
+    ///
+    /// An adopted connection is fresh too, unless the bytes that were read ahead begin a request.
+    pub first_request_timeout: Duration,
+    /// How long a connection that has had an answer may stay without a further request before it
+    /// is closed. 60 s.
     pub idle_timeout: Duration,
     /// How long a client's socket may refuse what waits for it, without taking a byte: a stream then
     /// ends with [`CloseReason::Slow`](crate::CloseReason::Slow), any other answer is cut. Each byte
@@ -83,6 +92,7 @@ impl Default for Limits {
             outbox_bytes: 256 * 1024,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            first_request_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(60),
             linger_timeout: Duration::from_secs(30),

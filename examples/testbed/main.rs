@@ -168,6 +168,9 @@ impl Options {
                 }
                 "--head-timeout-ms" => limits.head_timeout = Duration::from_millis(value.parse()?),
                 "--body-timeout-ms" => limits.body_timeout = Duration::from_millis(value.parse()?),
+                "--first-request-timeout-ms" => {
+                    limits.first_request_timeout = Duration::from_millis(value.parse()?);
+                }
                 "--idle-timeout-ms" => limits.idle_timeout = Duration::from_millis(value.parse()?),
                 "--connections" => limits.connections = Some(value.parse()?),
                 "--connections-per-ip" => limits.connections_per_ip = Some(value.parse()?),

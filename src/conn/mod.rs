@@ -112,7 +112,7 @@ impl Conn {
     pub(crate) fn new(peer: Peer, generation: u32, now: u64, admission: Admission) -> Self {
         Self {
             outbox: Outbox::new(),
-            phase: Phase::reading(now),
+            phase: Phase::fresh(now),
             generation,
             peer: PackedPeer::from(peer),
             input: Input::Drained,

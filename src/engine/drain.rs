@@ -22,7 +22,6 @@ use super::{
 use crate::{
     conn::{Afterwards, FAREWELL_MS, Farewell, Goodbye, Phase, millis},
     error::CloseReason,
-    http::Stage,
 };
 
 impl<T: Transport> Engine<T> {
@@ -50,7 +49,8 @@ impl<T: Transport> Engine<T> {
                 leaving += 1;
             }
             conn.afterwards = Afterwards::Close;
-            let idle = matches!(&conn.phase, Phase::Reading { reader, .. } if reader.stage() == Stage::Idle);
+            let idle = matches!(&conn.phase,
+                Phase::Reading { reader, .. } if reader.stage().is_between_requests());
             match conn.outbox.is_empty() {
                 true if idle => self.core.release(index),
                 // The answer on its way promised to keep the connection, but nothing was asked since.

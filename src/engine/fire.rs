@@ -19,7 +19,7 @@ use crate::{
     compress::Compressor,
     conn::{Conn, Ending, Goodbye, NO_CODEC, Output, Phase, millis},
     error::{CloseReason, Logged},
-    http::{Refusal, Stage},
+    http::Refusal,
 };
 
 impl<T: Transport> Engine<T> {
@@ -64,7 +64,7 @@ impl<T: Transport> Engine<T> {
         let Some(conn) = self.core.conn(index) else { return };
         match &conn.phase {
             Phase::Reading { reader, .. }
-                if conn.outbox.is_empty() && reader.stage() != Stage::Idle =>
+                if conn.outbox.is_empty() && !reader.stage().is_between_requests() =>
             {
                 self.refuse(index, Refusal::TIMED_OUT);
             }

@@ -214,7 +214,7 @@ impl Core {
             Ending::Finish | Ending::Finished
                 if chunked && conn.afterwards == Afterwards::ReadOn =>
             {
-                conn.phase = Phase::reading(self.now);
+                conn.phase = Phase::idle(self.now);
                 self.rearm(index);
                 self.mark_dirty(index);
             }
