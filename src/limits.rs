@@ -58,6 +58,9 @@ pub struct Limits {
     /// Open connections, adopted ones included; beyond it, newcomers are turned away with 503 in
     /// the way of [`Reply::retry_after`](crate::Reply::retry_after), and no handler is called.
     ///
+    /// A connection that is closed in a turn leaves its place to one that is accepted in the same
+    /// turn, as when a page is reloaded; so does its address in `connections_per_ip`.
+    ///
     /// `None`, the default, leaves the bound to the system: without descriptors, newcomers wait in
     /// the kernel's queue until others leave. Where the program needs descriptors for other things
     /// (files, a database), set it some 500 below what
@@ -75,6 +78,12 @@ pub struct Limits {
     pub connections_per_ip: Option<usize>,
     /// Open streams of one [tag](crate::Sse::tag); beyond it, a stream is refused with 429 instead
     /// of being born. `None` by default.
+    ///
+    /// A stream counts from its birth, at the end of the turn in which a handler answered with it,
+    /// until its end is decided, whatever the cause. Streams are born in the order of their
+    /// requests, so of several that are requested in one turn the first take the places that are
+    /// left. A handler can make room with [`Context::tagged`](crate::Context::tagged) and
+    /// [`Context::close`](crate::Context::close): the stream that it answers with takes the place.
     pub streams_per_tag: Option<usize>,
     /// What those who are turned away by one of these three limits are told to wait, at least;
     /// each is told another time between this and twice as much. 5 s.

@@ -15,7 +15,7 @@ use slab::Slab;
 use super::context::TimerId;
 use crate::{
     conn::Subscription,
-    topic::{History, JoinAt, LastSeen, Log, Previous, Retain, Topic, sequence_of},
+    topic::{JoinAt, LastSeen, Log, Previous, Topic, sequence_of},
 };
 
 /// All topics that are in use.
@@ -308,8 +308,7 @@ impl TopicState {
     }
 
     fn keeps_something(&self) -> bool {
-        let options = self.topic.options();
-        options.history == History::On || options.retain == Retain::Last || self.driver.is_some()
+        self.topic.options().keeps_events() || self.driver.is_some()
     }
 
     fn is_unused(&self, now: u64) -> bool {

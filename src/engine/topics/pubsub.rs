@@ -44,9 +44,7 @@ impl Core {
         if let Some(index) = self.topics.find(topic) {
             return Some(index);
         }
-        let options = topic.options();
-        let keeps = options.history == History::On || options.retain == Retain::Last;
-        keeps.then(|| self.topics.open(topic, self.now))
+        topic.options().keeps_events().then(|| self.topics.open(topic, self.now))
     }
 
     pub(in crate::engine) fn publish_encoded(
@@ -58,7 +56,9 @@ impl Core {
         let topics = &mut self.topics;
         let Some(state) = topics.states.get_mut(index as usize) else { return 0 };
         let audience = state.audience();
-        if events.is_empty() {
+        // Those who are leaving do not get it.
+        let is_for_nobody = audience == 0 && !state.topic.options().keeps_events();
+        if events.is_empty() || is_for_nobody {
             return audience;
         }
         topics.sequence += 1;
