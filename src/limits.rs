@@ -35,12 +35,13 @@ pub struct Limits {
     /// From the end of the head to the end of the body, in total; beyond it 408. 30 s.
     pub body_timeout: Duration,
     /// From accepting a connection to the first byte of its first request; beyond it, the connection
-    /// is closed without a word, as are those that browsers open in advance and do not need. Empty
-    /// lines ahead of a request (RFC 9112 section 2.2) are none of it. 15 s. Other servers have one
-    /// time for this and the head together (nginx's `client_header_timeout`, hyper's
-    /// `header_read_timeout`, Go's `ReadHeaderTimeout`); Tomcat calls it `connectionTimeout`.
+    /// is closed without an answer. 15 s. Browsers open connections in advance that they may never
+    /// use. Empty lines before a request (RFC 9112 section 2.2) do not begin it.
     ///
-    /// An adopted connection is fresh too, unless the bytes that were read ahead begin a request.
+    /// An adopted connection counts as new, unless the bytes that were read ahead begin a request.
+    ///
+    /// Tomcat calls this `connectionTimeout`. Other servers have one timeout for this and the head
+    /// together: nginx `client_header_timeout`, hyper `header_read_timeout`, Go `ReadHeaderTimeout`.
     pub first_request_timeout: Duration,
     /// How long a connection that has had an answer may stay without a further request before it
     /// is closed. 60 s.

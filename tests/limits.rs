@@ -134,9 +134,9 @@ fn the_limit_of_the_body_starts_behind_the_head() {
     assert_eq!(texts(&simulation, client), ["xy"]);
 }
 
-/// The client is left, and not told anything: it asked for nothing.
+/// The connection is closed without an answer: the client asked for nothing.
 #[track_caller]
-fn assert_left_without_a_word(simulation: &Simulation, client: Client) {
+fn assert_closed_silently(simulation: &Simulation, client: Client) {
     assert!(!simulation.is_open(client));
     assert_eq!(simulation.received(client), b"");
     assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
@@ -150,7 +150,7 @@ fn a_fresh_connection_has_to_begin_its_request_within_15_seconds() {
     assert!(simulation.is_open(silent));
     simulation.send(in_time, b"G");
     simulation.advance(ms(1));
-    assert_left_without_a_word(&simulation, silent);
+    assert_closed_silently(&simulation, silent);
     assert_eq!(simulation.stats().timed_out, 1);
     // From here on it has the time of a head.
     simulation.advance(ms(9_998));
@@ -169,7 +169,7 @@ fn a_connection_that_has_had_an_answer_is_closed_after_60_idle_seconds() {
         simulation.advance(ms(59_999));
         assert!(simulation.is_open(client), "{target}");
         simulation.advance(ms(1));
-        assert_left_without_a_word(&simulation, client);
+        assert_closed_silently(&simulation, client);
     }
 }
 
@@ -204,7 +204,7 @@ fn empty_lines_do_not_buy_time() {
                 simulation.send(client, piece(nth));
                 simulation.advance(secs(1));
             }
-            assert_left_without_a_word(&simulation, client);
+            assert_closed_silently(&simulation, client);
         }
     }
 }

@@ -22,14 +22,14 @@ fn assert_linear<S>(prepare: impl Fn(usize) -> S, work: impl Fn(&mut S)) {
             work(&mut subject);
             processor_time() - start
         });
-        // What else the machine does can only make it longer.
+        // Other work of the machine can only make it longer.
         runs[0].min(runs[1]).min(runs[2])
     };
     let (few, many) = (time(FEW), time(FEW * FACTOR));
     assert!(many < few * GROWTH_MAX, "{few:?} for {FEW}, {many:?} for {FACTOR} times as many");
 }
 
-/// What this thread has had.
+/// How long this thread has run.
 fn processor_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: it writes to the one place that it is given.
@@ -59,7 +59,7 @@ fn topics(count: usize) -> Vec<Topic> {
 }
 
 #[test]
-fn streams_of_one_tag_end_each_for_itself() {
+fn ending_streams_of_one_tag_takes_linear_time() {
     let prepare = |count| streams(count, || Sse::new().tag("anna"));
     assert_linear(prepare, |simulation| close(simulation, |ids| ids));
     let youngest_first = |ids: Vec<StreamId>| ids.into_iter().rev().collect();
@@ -67,7 +67,7 @@ fn streams_of_one_tag_end_each_for_itself() {
 }
 
 #[test]
-fn streams_of_one_topic_end_each_for_itself() {
+fn ending_streams_of_one_topic_takes_linear_time() {
     let prepare = |count| {
         let topic = Topic::new("t");
         streams(count, move || Sse::new().subscribe(&topic))
@@ -76,7 +76,7 @@ fn streams_of_one_topic_end_each_for_itself() {
 }
 
 #[test]
-fn topics_with_news_are_forgotten_each_for_itself() {
+fn forgetting_topics_with_news_takes_linear_time() {
     let prepare = |count| {
         let mut nth = 0..;
         let router = Router::new().get("/", move |_, _| {
@@ -98,7 +98,7 @@ fn topics_with_news_are_forgotten_each_for_itself() {
 }
 
 #[test]
-fn a_stream_takes_and_leaves_many_topics_each_for_itself() {
+fn subscribing_a_stream_to_many_topics_takes_linear_time() {
     // Two streams on all topics: one that leaves moves the other.
     let prepare = |count| (streams(2, Sse::new), topics(count));
     assert_linear(prepare, |(simulation, topics)| {

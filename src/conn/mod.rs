@@ -104,7 +104,7 @@ pub(crate) enum Admission {
     NoRoom,
     /// The same, because its address has as many as one may have.
     NoRoomForAddress,
-    /// It is closed when the turn ends, and its place is free for another one already.
+    /// It is closed at the end of the turn. Its place is already free for another one.
     Leaving,
 }
 

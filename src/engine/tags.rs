@@ -163,12 +163,12 @@ mod tests {
         assert_lists(&tags, &[0, 2]);
         tags.end(id(0));
         tags.end(id(2));
-        assert!(tags.lists.is_empty(), "nobody is listed, though names are kept");
+        assert!(tags.lists.is_empty(), "no stream is listed, though names are kept");
         assert_eq!(tags.of(id(2)), Some("anna"));
     }
 
     #[test]
-    fn the_order_of_birth_is_kept_whoever_leaves() {
+    fn the_order_of_birth_is_kept_when_any_of_them_end() {
         for first in 0..4 {
             for second in (0..4).filter(|second| *second != first) {
                 let mut tags = tagged(4);

@@ -48,7 +48,7 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    /// Nothing has been asked that is still to be answered.
+    /// True while no byte of a request is here.
     pub(crate) const fn is_between_requests(self) -> bool {
         matches!(self, Self::Fresh | Self::Idle)
     }
@@ -190,8 +190,8 @@ enum News {
 }
 
 impl Held {
-    /// An empty line ahead of a request is not the beginning of one, nor is half of it: otherwise
-    /// a client could move from stage to stage with them, and have the time of each again.
+    /// An empty line before a request does not begin it, and neither does half of one. Otherwise a
+    /// client could go from stage to stage with them, and have the time of each again.
     fn is_half_an_empty_line(&self) -> bool {
         self.news == News::None && matches!(self.work, Work::Head(_)) && self.bytes == b"\r"
     }

@@ -56,7 +56,7 @@ impl Core {
         let topics = &mut self.topics;
         let Some(state) = topics.states.get_mut(index as usize) else { return 0 };
         let audience = state.audience();
-        // Those who are leaving do not get it.
+        // Subscribers that are leaving do not get it.
         let is_for_nobody = audience == 0 && !state.topic.options().keeps_events();
         if events.is_empty() || is_for_nobody {
             return audience;
