@@ -114,6 +114,8 @@ pub(crate) enum Admission {
     NoRoom,
     /// The same, because its address has as many as one may have.
     NoRoomForAddress,
+    /// It is closed at the end of the turn. Its place is already free for another one.
+    Leaving,
 }
 
 impl Conn {

@@ -277,7 +277,6 @@ impl<T: Transport> Engine<T> {
     fn release(&mut self) {
         while let Some((index, mut conn)) = self.core.conns.pop_closed() {
             self.core.stats.connections -= 1;
-            self.core.forget(&conn);
             let close = if conn.ends_with_a_reset() { Close::Reset } else { Close::InOrder };
             self.links.close(index, close);
             conn.outbox.clear(&mut self.core.pool);

@@ -18,6 +18,8 @@ use crate::Limits;
 #[derive(Debug)]
 pub(crate) struct Reader {
     state: State,
+    /// No request has been completed yet.
+    is_fresh: bool,
 }
 
 /// What a call of [`Reader::advance`] came to.
@@ -35,7 +37,9 @@ pub(crate) enum Progress {
 /// How far the present request is; each has its own time limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Not one byte of a request is here. Also after a refusal.
+    /// Not one byte of the first request is here.
+    Fresh,
+    /// Not one byte of a further request is here. Also after a refusal.
     Idle,
     /// The head has begun, or kept bytes wait for the next `advance`.
     Head,
@@ -43,9 +47,22 @@ pub(crate) enum Stage {
     Body,
 }
 
+impl Stage {
+    /// True while no byte of a request is here.
+    pub(crate) const fn is_between_requests(self) -> bool {
+        matches!(self, Self::Fresh | Self::Idle)
+    }
+}
+
 impl Reader {
+    /// For a connection that has just been accepted.
     pub(crate) const fn new() -> Self {
-        Self { state: State::IDLE }
+        Self { state: State::IDLE, is_fresh: true }
+    }
+
+    /// For a connection that goes on after an answer.
+    pub(crate) const fn between_requests() -> Self {
+        Self { state: State::IDLE, is_fresh: false }
     }
 
     /// Takes what it needs from the front of `input`, after what was kept.
@@ -77,6 +94,7 @@ impl Reader {
             }
         };
         self.state = state;
+        self.is_fresh &= progress != Progress::Complete;
         Ok(progress)
     }
 
@@ -106,11 +124,12 @@ impl Reader {
 
     pub(crate) fn stage(&self) -> Stage {
         match &self.state {
-            State::Idle { .. } | State::Refused => Stage::Idle,
-            State::Held(held) => match held.work {
+            State::Held(held) if !held.is_half_an_empty_line() => match held.work {
                 Work::Head(_) => Stage::Head,
                 Work::Body(_) => Stage::Body,
             },
+            State::Idle { .. } | State::Held(_) if self.is_fresh => Stage::Fresh,
+            State::Idle { .. } | State::Held(_) | State::Refused => Stage::Idle,
         }
     }
 
@@ -171,6 +190,12 @@ enum News {
 }
 
 impl Held {
+    /// An empty line before a request does not begin it, and neither does half of one. Otherwise a
+    /// client could go from stage to stage with them, and have the time of each again.
+    fn is_half_an_empty_line(&self) -> bool {
+        self.news == News::None && matches!(self.work, Work::Head(_)) && self.bytes == b"\r"
+    }
+
     fn go_on(
         mut self: Box<Self>,
         input: &mut &[u8],

@@ -371,6 +371,11 @@ impl Log {
 }
 
 impl TopicOptions {
+    /// True when events are kept for those who join later.
+    pub(crate) fn keeps_events(&self) -> bool {
+        self.history == History::On || self.retain == Retain::Last
+    }
+
     fn frames_kept_anyway(&self) -> usize {
         usize::from(self.retain == Retain::Last)
     }

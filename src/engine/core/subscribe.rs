@@ -79,6 +79,9 @@ impl Core {
         if self.conns[conn].coding().is_some() {
             self.topics.leave_coded(left.topic);
         }
+        if !self.conns[conn].is_live_stream() {
+            self.topics.end_leaving(left);
+        }
         for (moved, place) in self.topics.leave(left, conn, self.now).into_iter().flatten() {
             self.conns[moved].subscription_moved(left.topic, place);
         }

@@ -48,8 +48,11 @@ use crate::{
 pub(super) struct Topics {
     by_name: HashMap<Arc<str>, TopicIndex>,
     states: Slab<TopicState>,
-    /// Topics with a pass to make or to finish, in turn; each once.
-    passes: VecDeque<TopicIndex>,
+    /// Topics with a pass to make or to finish, in turn; each once. The number of the pass tells one
+    /// that has been forgotten meanwhile from another in its place.
+    passes: VecDeque<(TopicIndex, u64)>,
+    /// How many passes have begun.
+    passes_begun: u64,
     /// Bytes published that some pass has not yet offered to everybody.
     unoffered_bytes: usize,
     /// Bytes of all logs.
@@ -98,12 +101,12 @@ impl Topics {
     }
 
     pub(super) fn subscribers(&self, topic: &Topic) -> usize {
-        self.find(topic).map_or(0, |index| self[index].subscribers.len())
+        self.find(topic).map_or(0, |index| self[index].audience())
     }
 
     /// How many streams will be offered what is published next; none if it has been forgotten.
     pub(super) fn subscribers_at(&self, index: TopicIndex) -> usize {
-        self.states.get(index.slot()).map_or(0, |state| state.subscribers.len())
+        self.states.get(index.slot()).map_or(0, TopicState::audience)
     }
 
     /// The sequence of the last event published on any topic.
@@ -155,9 +158,6 @@ impl Topics {
     pub(super) fn forget(&mut self, index: TopicIndex) -> Forgotten {
         let state = self.states.remove(index.slot());
         self.by_name.remove(state.topic.shared_name());
-        if state.pass.is_some() {
-            self.passes.retain(|other| *other != index);
-        }
         self.log_bytes -= state.log.bytes();
         self.unoffered_bytes -= state.unoffered_bytes + state.pass.map_or(0, |pass| pass.bytes);
         self.shrink_after_a_rush();

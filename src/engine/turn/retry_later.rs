@@ -28,7 +28,7 @@ impl Core {
     /// What a connection without admission is told; `None` for all others.
     fn no_room_for(&self, index: ConnIndex) -> Option<Reply> {
         match self.conns[index].admission() {
-            Admission::Admitted | Admission::Unannounced => None,
+            Admission::Admitted | Admission::Unannounced | Admission::Leaving => None,
             Admission::NoRoom => {
                 Some(Reply::error(503, NO_ROOM).retry_after(self.config.limits.retry_after))
             }

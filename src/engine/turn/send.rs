@@ -179,6 +179,7 @@ impl<T: Transport> Engine<T> {
 }
 
 /// In which form a stream gets its frames.
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack, for one write")]
 enum Form {
     /// As they are in the log.
     Plain(StreamFraming),

@@ -25,7 +25,7 @@ fn nothing_is_held_while_idle() {
             let (first, second) = bytes.split_at(cut);
             assert_eq!(advance(&mut reader, first, &mut request), (Progress::NeedMore, 0));
             assert!(!is_idle(&reader));
-            assert_ne!(reader.stage(), Stage::Idle);
+            assert!(!reader.stage().is_between_requests());
             assert_eq!(advance(&mut reader, second, &mut request), (Progress::Complete, 0));
             assert!(is_idle(&reader));
             assert_eq!(reader.stage(), Stage::Idle);
@@ -82,7 +82,23 @@ fn stages_follow_the_request() {
         stages.push(reader.stage());
     }
     stages.dedup();
-    assert_eq!(stages, [Stage::Idle, Stage::Head, Stage::Body, Stage::Idle]);
+    assert_eq!(stages, [Stage::Fresh, Stage::Head, Stage::Body, Stage::Idle]);
+}
+
+#[test]
+fn empty_lines_ahead_of_a_request_are_no_stage_of_it() {
+    for (mut reader, waiting) in
+        [(Reader::new(), Stage::Fresh), (Reader::between_requests(), Stage::Idle)]
+    {
+        let mut request = Request::new();
+        for byte in [b"\r", b"\n"].repeat(10) {
+            advance(&mut reader, byte, &mut request);
+            assert_eq!(reader.stage(), waiting);
+        }
+        advance(&mut reader, b"\r", &mut request);
+        advance(&mut reader, b"\nG", &mut request);
+        assert_eq!(reader.stage(), Stage::Head);
+    }
 }
 
 #[test]
