@@ -131,9 +131,7 @@ impl<T: Transport> Engine<T> {
     /// `Date` header. Whatever is called between two turns needs it too: the time of the last turn
     /// may be long ago, and before the first there is none.
     pub(crate) fn tell_time(&mut self, now: u64, unix_seconds: u64) {
-        debug_assert!(now >= self.core.now, "time went back");
-        self.core.now = now;
-        self.core.date.set(unix_seconds);
+        self.core.tell_time(now, unix_seconds);
     }
 
     /// Takes over an accepted connection. The number is its name until it is released. `None` if it

@@ -365,7 +365,7 @@ impl Reactor {
                 }
                 Token(number) if number >= FIRST_LISTENER => {
                     if let Some(acceptor) = self.acceptors.get_mut(number - FIRST_LISTENER) {
-                        acceptor.more = true;
+                        acceptor.arrived();
                     }
                 }
                 // Tokens of connections are made of their u32 index.

@@ -102,8 +102,18 @@ impl Core {
         }
     }
 
+    pub(in crate::engine) fn tell_time(&mut self, now: u64, unix_seconds: u64) {
+        debug_assert!(now >= self.now, "time went back");
+        self.now = now;
+        self.date.set(unix_seconds);
+    }
+
     pub(in crate::engine) fn system_time(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.date.unix_seconds())
+    }
+
+    pub(in crate::engine) fn begin_drain(&mut self, until: u64, window_ms: u64) {
+        self.stopping = Stopping::Draining { until, window_ms };
     }
 
     pub(in crate::engine) fn begin_shutdown(&mut self) {
