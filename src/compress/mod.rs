@@ -58,11 +58,7 @@ pub use settings::Compression;
 
 pub(crate) use compressor::{Compressor, concealed};
 pub(crate) use negotiate::negotiate;
-
-/// The window that a decoder needs for a delta of these sizes, or a key (`history_bytes` is 0).
-pub(crate) const fn window_for(history_bytes: usize, message_bytes: usize) -> usize {
-    history_bytes.saturating_add(zstd::RESET_OUTPUT.len()).saturating_add(message_bytes)
-}
+pub(crate) use zstd::window_for;
 
 /// One coding. All methods append whole pieces; none can fail: what cannot be compressed, because
 /// memory for a context is refused, is stored.

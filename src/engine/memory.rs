@@ -11,30 +11,6 @@
 //!   sets; see [`Compression::zstd_level`](crate::Compression::zstd_level). zstd frees it itself
 //!   after 128 smaller events.
 
-use super::{Engine, core::Core};
-use crate::sse::EventBuffer;
-
-impl<T> Engine<T> {
-    /// Frees what this turn needed beyond [`KEPT_BYTES`] per buffer.
-    pub(super) fn release_large_buffers(&mut self) {
-        self.request.release_large_buffers();
-        release(&mut self.head_buffer);
-        self.core.release_large_buffers();
-    }
-}
-
-impl Core {
-    fn release_large_buffers(&mut self) {
-        self.scratch.release_large_buffers();
-        self.aside.release_large_buffers();
-        self.coding.out().release_large_buffers();
-        if self.publish_buffer.capacity() > KEPT_BYTES {
-            self.publish_buffer = EventBuffer::new();
-        }
-        self.topics.release_large_buffers();
-    }
-}
-
 /// Frees a buffer that is larger than what is kept. Its bytes are not needed any more.
 pub(super) fn release(bytes: &mut Vec<u8>) {
     if bytes.capacity() > KEPT_BYTES {

@@ -62,6 +62,7 @@ use self::{
     core::{Core, Stopping},
     keys::TimerIndex,
     links::{Close, Links},
+    memory::release,
     pending::TimerCall,
 };
 use crate::{
@@ -134,9 +135,7 @@ impl<T: Transport> Engine<T> {
     /// `Date` header. Whatever is called between two turns needs it too: the time of the last turn
     /// may be long ago, and before the first there is none.
     pub(crate) fn tell_time(&mut self, now: u64, unix_seconds: u64) {
-        debug_assert!(now >= self.core.now, "time went back");
-        self.core.now = now;
-        self.core.date.set(unix_seconds);
+        self.core.tell_time(now, unix_seconds);
     }
 
     /// Takes over an accepted connection. The number is its name until it is released. `None` if it
@@ -272,6 +271,13 @@ impl<T: Transport> Engine<T> {
     /// True when a shutdown, or a drain, has nothing left to end.
     pub(crate) fn is_stopped(&self) -> bool {
         self.is_stopping() && self.core.stats.connections == 0
+    }
+
+    /// Frees what this turn needed beyond what is kept for each buffer; see `memory.rs`.
+    fn release_large_buffers(&mut self) {
+        self.request.release_large_buffers();
+        release(&mut self.head_buffer);
+        self.core.release_large_buffers();
     }
 
     fn release(&mut self) {

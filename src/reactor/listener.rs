@@ -124,6 +124,11 @@ impl Acceptor {
         }
     }
 
+    /// The poller has reported connections.
+    pub(super) fn arrived(&mut self) {
+        self.more = true;
+    }
+
     /// True if there may be a connection to accept, and no pause to wait for.
     pub(super) fn is_due(&self, now_ms: u64) -> bool {
         self.more && self.again_ms.is_none_or(|again_ms| again_ms <= now_ms)

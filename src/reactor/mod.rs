@@ -29,7 +29,7 @@ use std::{
     time::Duration,
 };
 
-use mio::{Events, Poll, Token, Waker, event::Event};
+use mio::{Events, Poll, Token, Waker};
 use socket2::SockRef;
 
 use self::{
@@ -37,10 +37,10 @@ use self::{
     clock::Clock,
     handle::{Command, Shared},
     listener::{Acceptor, Paused},
-    socket::{Socket, set_tcp_options},
+    socket::{Socket, readiness, set_tcp_options},
 };
 use crate::{
-    engine::{Config, ConnIndex, Context, Engine, Handler, Opening, Readiness, Stats, Tcp},
+    engine::{Config, ConnIndex, Context, Engine, Handler, Opening, Stats, Tcp},
     http::Peer,
 };
 
@@ -393,7 +393,7 @@ impl Reactor {
                 }
                 Token(number) if number >= FIRST_LISTENER => {
                     if let Some(acceptor) = self.acceptors.get_mut(number - FIRST_LISTENER) {
-                        acceptor.more = true;
+                        acceptor.arrived();
                     }
                 }
                 // Tokens of connections are made of their u32 index.
@@ -470,15 +470,6 @@ fn take(
         engine.abandon(index, &error);
     }
     Some(index)
-}
-
-fn readiness(event: &Event) -> Readiness {
-    Readiness {
-        readable: event.is_readable() || event.is_read_closed() || event.is_error(),
-        // A writer that waits has to notice a failure too.
-        writable: event.is_writable() || event.is_write_closed() || event.is_error(),
-        read_closed: event.is_read_closed() || event.is_error(),
-    }
 }
 
 fn shorter(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {

@@ -26,21 +26,21 @@
 
 mod answer;
 mod crowd;
+mod faults;
 mod network;
 mod parser;
+mod reading;
 
 pub use self::{
     answer::{Answer, BodyEnd},
+    faults::Faults,
     network::ServerEnd,
     parser::{EventParser, ParsedEvent},
 };
 
 use std::{cell::Cell, fmt, net::SocketAddr, time::Duration};
 
-use self::{
-    crowd::Crowd,
-    network::{Network, SimulatedSocket},
-};
+use self::network::{Crowd, Network, SimulatedSocket};
 use crate::{
     engine::{Config, ConnIndex, Context, Engine, Handler, Opening, Readiness, Stats},
     http::{Method, Peer, TrustedPeers},
@@ -79,49 +79,6 @@ type Command = Box<dyn FnOnce(&mut Context<'_>)>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Client(usize);
 
-/// What goes wrong in the network, by chance; the same seed gives the same faults.
-///
-/// ```
-/// use starwheel::testing::Faults;
-/// let mut faults = Faults::default();
-/// faults.short_writes_percent = 50;
-/// assert_eq!(faults.resets_percent, 0);
-/// ```
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Faults {
-    /// Writes that take only a part, at any byte.
-    pub short_writes_percent: u8,
-    /// Reads that give only a part.
-    pub short_reads_percent: u8,
-    /// Reads and writes that are refused for now.
-    pub would_block_percent: u8,
-    /// Reads and writes that a signal interrupts. Whoever is interrupted tries again, so 100 is
-    /// a standstill.
-    pub interrupts_percent: u8,
-    /// Reads and writes that find the connection reset.
-    pub resets_percent: u8,
-    /// Events that report everything a poller can see at that moment, as epoll does, instead of
-    /// nothing but what has changed.
-    pub spurious_readiness_percent: u8,
-    /// What the kernel buffers for a client that does not read. 64 KiB by default.
-    pub socket_buffer_bytes: usize,
-}
-
-impl Default for Faults {
-    fn default() -> Self {
-        Self {
-            short_writes_percent: 0,
-            short_reads_percent: 0,
-            would_block_percent: 0,
-            interrupts_percent: 0,
-            resets_percent: 0,
-            spurious_readiness_percent: 0,
-            socket_buffer_bytes: 64 * 1024,
-        }
-    }
-}
-
 impl Simulation {
     /// A simulation with default settings in which nothing goes wrong.
     pub fn new(handler: impl Handler + 'static) -> Self {
@@ -149,7 +106,7 @@ impl Simulation {
 
     /// What goes wrong from now on.
     pub fn set_faults(&mut self, faults: Faults) {
-        self.network.lock().faults = faults;
+        self.network.lock().set_faults(faults);
     }
 
     /// A new client connects.
@@ -400,57 +357,6 @@ impl Simulation {
     #[must_use]
     pub fn stats(&self) -> &Stats {
         self.engine.stats()
-    }
-
-    /// Every byte that a client has read so far.
-    #[must_use]
-    pub fn received(&self, client: Client) -> Vec<u8> {
-        self.network.lock().wires[client.0].received.clone()
-    }
-
-    /// The same, and forgets it.
-    pub fn take_received(&mut self, client: Client) -> Vec<u8> {
-        std::mem::take(&mut self.network.lock().wires[client.0].received)
-    }
-
-    /// Forgets what a client has read so far.
-    pub fn forget_received(&mut self, client: Client) {
-        self.network.lock().wires[client.0].received.clear();
-    }
-
-    /// The first answer that a client has read, without its framing.
-    ///
-    /// # Panics
-    /// When the head is not complete or is not HTTP: in a test, that is the finding.
-    #[must_use]
-    pub fn answer(&self, client: Client) -> Answer {
-        let received = self.received(client);
-        Answer::parse(&received, self.method(client, 0)).unwrap_or_else(|| {
-            panic!("no complete head in {:?}", String::from_utf8_lossy(&received))
-        })
-    }
-
-    /// All answers that a client has read, interim ones (1xx) left out; only the last may be
-    /// incomplete. Answers to requests that were not made with [`get`](Self::get) or
-    /// [`request`](Self::request) are taken for answers to GET.
-    ///
-    /// # Panics
-    /// When something in between is not HTTP.
-    #[must_use]
-    pub fn answers(&self, client: Client) -> Vec<Answer> {
-        let mut answers = Vec::new();
-        let mut bytes = self.received(client);
-        while let Some(mut answer) = Answer::parse(&bytes, self.method(client, answers.len())) {
-            bytes = std::mem::take(&mut answer.rest);
-            if !answer.is_interim() {
-                answers.push(answer);
-            }
-        }
-        answers
-    }
-
-    fn method(&self, client: Client, number: usize) -> Method {
-        self.methods[client.0].get(number).copied().unwrap_or(Method::Get)
     }
 
     /// The events that a client has read, as a browser would dispatch them.

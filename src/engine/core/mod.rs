@@ -24,6 +24,7 @@ use crate::engine::{
     coding::Coding,
     conns::{Conns, NewTimer, Starts},
     keys::{ConnIndex, StreamId, TimerId},
+    memory::KEPT_BYTES,
     pending::{Birth, Death, Pending, TimerCall},
     scratch::Scratch,
     stats::Stats,
@@ -103,8 +104,29 @@ impl Core {
         }
     }
 
+    pub(in crate::engine) fn tell_time(&mut self, now: u64, unix_seconds: u64) {
+        debug_assert!(now >= self.now, "time went back");
+        self.now = now;
+        self.date.set(unix_seconds);
+    }
+
     pub(in crate::engine) fn system_time(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.date.unix_seconds())
+    }
+
+    pub(in crate::engine) fn begin_drain(&mut self, until: u64, window_ms: u64) {
+        self.stopping = Stopping::Draining { until, window_ms };
+    }
+
+    /// Frees what this turn needed beyond what is kept for each buffer; see `memory.rs`.
+    pub(in crate::engine) fn release_large_buffers(&mut self) {
+        self.scratch.release_large_buffers();
+        self.aside.release_large_buffers();
+        self.coding.out().release_large_buffers();
+        if self.publish_buffer.capacity() > KEPT_BYTES {
+            self.publish_buffer = EventBuffer::new();
+        }
+        self.topics.release_large_buffers();
     }
 
     pub(in crate::engine) fn begin_shutdown(&mut self) {

@@ -55,14 +55,14 @@ impl<T: Transport> Engine<T> {
         self.write_scratch(index, &head);
         self.head_buffer = head;
         if !has_comments {
-            self.send_keep_alive_probes(index);
+            self.begin_probes(index);
         }
         self.core.catch_up(index);
     }
 
     /// Probes of clients that came together must not leave together: the queues of some network
     /// devices are short. So they begin up to half as late again, in steps of a second.
-    fn send_keep_alive_probes(&mut self, index: ConnIndex) {
+    fn begin_probes(&mut self, index: ConnIndex) {
         let mut tcp = self.core.config.tcp;
         tcp.keep_alive_idle = tcp.keep_alive_idle.map(|idle| {
             let steps = (idle.as_secs() / 2).max(1);

@@ -38,7 +38,7 @@ impl<T: Transport> Engine<T> {
         let now = self.core.now;
         let window_ms = millis(window);
         let until = now.saturating_add(window_ms);
-        self.core.stopping = Stopping::Draining { until, window_ms };
+        self.core.begin_drain(until, window_ms);
         let streams = self.core.stats.streams.max(1);
         let mut leaving = 0_u64;
         for index in self.core.conns.indices() {

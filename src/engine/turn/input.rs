@@ -85,14 +85,12 @@ impl<T: Transport> Engine<T> {
             let new_stage = reader.stage();
             taken = count - input.len();
             match progress {
-                // The body will not be waited for.
-                Ok(Progress::NeedMore | Progress::ExpectContinue)
-                    if turned_away && new_stage == Stage::Body =>
-                {
-                    return self.core.turn_away(index, Client::UNKNOWN);
-                }
-                Ok(Progress::Complete) if turned_away => {
-                    return self.core.turn_away(index, Client::of(&self.request));
+                Ok(progress) if turned_away && is_enough(progress, new_stage) => {
+                    let client = match progress {
+                        Progress::Complete => Client::of(&self.request),
+                        _ => Client::UNKNOWN,
+                    };
+                    return self.core.turn_away(index, client);
                 }
                 Ok(Progress::NeedMore) => {
                     if new_stage != stage {
@@ -176,6 +174,12 @@ impl<T: Transport> Engine<T> {
             core.conns[index].abort_stream();
         }
     }
+}
+
+/// True when a connection that is turned away has sent enough of its request: the body is not waited
+/// for.
+fn is_enough(progress: Progress, stage: Stage) -> bool {
+    progress == Progress::Complete || stage == Stage::Body
 }
 
 /// One turn's share of a client that sends without end.
