@@ -31,7 +31,9 @@ impl<T: Transport> Engine<T> {
         while budget > 0
             && let Some((index, pass)) = self.core.topics.fan_out.pop_front()
         {
-            self.go_on_with_pass(index, pass, &mut budget);
+            if self.core.topics.is_in_pass(index, pass) {
+                self.go_on_with_pass(index, pass, &mut budget);
+            }
         }
         let topics = &self.core.topics;
         debug_assert!(
@@ -43,9 +45,7 @@ impl<T: Transport> Engine<T> {
     fn go_on_with_pass(&mut self, index: u32, number: u64, budget: &mut u32) {
         loop {
             let Some(state) = self.core.topics.state(index) else { return };
-            let Some(pass) = state.pass.as_mut().filter(|pass| pass.number == number) else {
-                return;
-            };
+            let Some(pass) = &mut state.pass else { return };
             let Some(subscriber) = state.subscribers.get(pass.next_place).copied() else {
                 // A pass without bytes only looked for what can be let go.
                 if pass.bytes > 0 {

@@ -210,6 +210,12 @@ impl Topics {
         }
     }
 
+    /// True while the pass of this number is on its way.
+    pub(super) fn is_in_pass(&self, index: u32, number: u64) -> bool {
+        let pass = self.states.get(index as usize).and_then(|state| state.pass.as_ref());
+        pass.is_some_and(|pass| pass.number == number)
+    }
+
     /// A subscriber has moved on from this cursor, or left. If the log was kept for him, one more
     /// pass finds out how much of it can go.
     pub(super) fn moved_on_from(&mut self, index: u32, cursor: u64, now: u64) {
