@@ -7,8 +7,8 @@ use std::{
 };
 
 use mio::{
-    event::Event,
     Interest, Registry, Token,
+    event::Event,
     event::Source,
     net::{TcpStream, UnixStream},
 };

@@ -1,6 +1,6 @@
 //! From sockets to requests: reading, in slices, and what an end of input means.
 
-use std::io::Error;
+use std::{io::Error, ops::Range};
 
 use crate::{
     conn::{Announcer, Goodbye, Phase},
@@ -61,17 +61,11 @@ impl<T: Transport> Engine<T> {
             let is_full = conn.outbox.len() > limits.pipelined_bytes;
             let turned_away = !conn.is_admitted();
             let Some(reader) = conn.reader() else {
-                if conn.announcer().is_some() {
-                    let Some(header_bytes) = self.take_proxy_header(index, count) else { return };
-                    taken = header_bytes;
-                    continue;
+                match self.take_other_input(index, taken..count) {
+                    Some(header_bytes) => taken += header_bytes,
+                    None => return,
                 }
-                // After a request that opened a stream, and after one that was refused, nothing is
-                // answered any more; RFC 9112, 9.6 lets the client expect just that.
-                if !input.is_empty() {
-                    conn.close_afterwards();
-                }
-                return;
+                continue;
             };
             if is_full || requests_left == 0 {
                 reader.keep(input);
@@ -113,14 +107,21 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// Takes the PROXY protocol header of a connection that begins with one from the first `count` bytes
-    /// of the read buffer. `Some` when it is complete: requests follow after so many bytes.
-    fn take_proxy_header(&mut self, index: ConnIndex, count: usize) -> Option<usize> {
-        let announcer = self.core.conns[index].announcer()?;
-        let mut input = &self.read_buffer[..count];
+    /// Takes bytes of a connection that reads no requests from this part of the read buffer: those of
+    /// a PROXY protocol header. `Some` when it is complete: requests follow after so many bytes.
+    fn take_other_input(&mut self, index: ConnIndex, bytes: Range<usize>) -> Option<usize> {
+        let mut input = &self.read_buffer[bytes];
+        let count = input.len();
         if input.is_empty() {
             return None;
         }
+        let conn = &mut self.core.conns[index];
+        let Some(announcer) = conn.announcer() else {
+            // After a request that opened a stream, and after one that was refused, nothing is
+            // answered any more; RFC 9112, 9.6 lets the client expect just that.
+            conn.close_afterwards();
+            return None;
+        };
         let refusal = match announcer {
             Announcer::Untrusted => Refusal::PROXY_UNTRUSTED,
             Announcer::Trusted(reader) => match reader.advance(&mut input) {

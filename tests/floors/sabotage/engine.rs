@@ -12,7 +12,7 @@ const ENGINE: &[(&str, &str)] = &[
     ("src/engine/transport.rs", ""),
     ("src/engine/links.rs", "use super::transport::Transport;"),
     ("src/engine/conns.rs", "use super::keys::ConnIndex;"),
-    ("src/engine/admission.rs", "use super::keys::ConnIndex;"),
+    ("src/engine/admission.rs", ""),
     ("src/engine/topics/mod.rs", "use self::pass::Pass; use crate::engine::keys::ConnIndex;"),
     ("src/engine/topics/pass.rs", ""),
     ("src/engine/api/mod.rs", "pub use self::{config::Config, stream::Stream};"),
