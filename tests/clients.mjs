@@ -6,6 +6,7 @@ import { execFileSync } from 'node:child_process'
 import { start } from './browser/harness.mjs'
 import { CODINGS, readsItsOwn, readsThePage, sameBytes, stepByStep } from './clients/story.mjs'
 import { check } from './clients/check.mjs'
+import { finishedStreams, programs } from './clients/gzip_members.mjs'
 import { curl, curlUndecoded, httpx, nodeFetch } from './clients/readers.mjs'
 
 const python = process.env.HTTPX_PYTHON
@@ -57,6 +58,15 @@ for (const coding of CODINGS) {
     sameBytes(testbed.url, 'same', curlUndecoded(testbed.url, coding), curlUndecoded(testbed.url, coding)))
   await testbed.stop()
 }
+
+const testbed = await start('testbed', ['--encodings', 'gzip'])
+let streams = []
+await check('finished gzip streams are whole, says Node', async () => { streams = await finishedStreams(testbed.url) })
+for (const program of programs()) {
+  if (program.isInstalled) await check(`finished gzip streams are whole, says ${program.name}`, async () => program.reads(streams))
+  else console.log(`SKIP   finished gzip streams: ${program.name} is not installed`)
+}
+await testbed.stop()
 
 /** All bytes but comments: before an event, zstd may need one to forget how the last one repeated itself. */
 function withoutComments(reader) {

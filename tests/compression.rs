@@ -2,14 +2,15 @@
 
 #[path = "support/decoders.rs"]
 mod decoders;
+#[path = "compression/ends.rs"]
+mod ends;
 
-use std::{fmt::Write, io::Read, time::Duration};
+use std::{fmt::Write, time::Duration};
 
 use decoders::decoded;
 
 use starwheel::{
-    Compress, Config, Context, Encoding, Ending, Method, Next, Reply, Request, Router, Sse,
-    StreamId, Topic,
+    Compress, Config, Context, Encoding, Method, Reply, Request, Router, Sse, StreamId, Topic,
     testing::{Client, EventParser, Simulation},
 };
 
@@ -393,54 +394,6 @@ fn replies_are_compressed_from_a_kilobyte_on() {
         let client = get(&mut simulation, target, "zstd");
         assert_eq!(simulation.answer(client).header("content-encoding"), None, "{target}");
     }
-}
-
-/// The decoders of some clients (Python's httpx) take a zstd frame without its last block for a
-/// stream that was cut.
-#[test]
-fn a_finished_stream_ends_what_its_decoder_reads() {
-    let topic = Topic::new("t");
-    let subscribed = topic.clone();
-    let router = Router::new()
-        .get("/once", |_req, _cx| Sse::new().send(page(1)).ending(Ending::Finish))
-        .get("/ticks", |_req, _cx| three_pages())
-        .get("/silent", |_req, _cx| Sse::every(SECOND, |_stream| Next::Close))
-        .get("/topic", move |_req, _cx| three_pages().subscribe(&subscribed));
-    let mut simulation = Simulation::new(router);
-    for target in ["/once", "/ticks", "/silent", "/topic"] {
-        for coding in ["zstd", "br"] {
-            let client = get(&mut simulation, target, coding);
-            for version in 0..4 {
-                simulation.run(|cx| {
-                    cx.publish(&topic, page(version));
-                });
-                simulation.advance(SECOND);
-            }
-            let answer = simulation.answer(client);
-            assert_eq!(answer.header("content-encoding"), Some(coding));
-            assert!(is_whole(coding, &answer.body), "{coding} of {target}");
-        }
-    }
-}
-
-fn three_pages() -> Sse {
-    let mut version = 0;
-    Sse::every(SECOND, move |stream| {
-        version += 1;
-        stream.send(page(version));
-        if version == 3 { Next::Close } else { Next::Again }
-    })
-}
-
-fn is_whole(coding: &str, bytes: &[u8]) -> bool {
-    if coding == "br" {
-        return brotlic::DecompressorReader::new(bytes).read_to_end(&mut Vec::new()).is_ok();
-    }
-    let mut context = zstd_safe::DCtx::create();
-    let mut decoded = vec![0; 1 << 20];
-    let mut output = zstd_safe::OutBuffer::around(&mut decoded[..]);
-    let mut input = zstd_safe::InBuffer::around(bytes);
-    context.decompress_stream(&mut output, &mut input) == Ok(0) && input.pos() == bytes.len()
 }
 
 const SECOND: Duration = Duration::from_secs(1);

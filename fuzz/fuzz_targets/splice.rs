@@ -7,6 +7,9 @@
 #[allow(dead_code, reason = "part of it is for the tests of single pieces")]
 #[path = "../../src/compress/tests/decoders.rs"]
 mod decoders;
+#[allow(dead_code, reason = "only its judgement of ends is used")]
+#[path = "../../tests/support/decoders.rs"]
+mod ends;
 #[path = "../../tests/support/random.rs"]
 mod random;
 
@@ -16,7 +19,7 @@ use libfuzzer_sys::fuzz_target;
 use random::Random;
 use starwheel::{
     Backpressure, Config, Context, Encoding, Ending, Method, Request, Sse, StreamId, Topic,
-    testing::{Client, EventParser, Simulation},
+    testing::{BodyEnd, Client, EventParser, Simulation},
 };
 
 /// As browsers allow: 8 MiB.
@@ -235,6 +238,9 @@ impl Scene {
             let expected =
                 (watcher.encoding != Encoding::Identity).then(|| watcher.encoding.as_str());
             assert_eq!(answer.header("content-encoding"), expected);
+            if answer.end == BodyEnd::Complete {
+                assert!(ends::is_whole(&answer), "the stream was finished, not its coding");
+            }
             let plain =
                 decoders::decode(watcher.encoding, &answer.body).expect("a stream of its coding");
             self.judge(watcher, &EventParser::read(&plain), was_live);

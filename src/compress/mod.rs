@@ -42,6 +42,7 @@
 
 #[cfg(feature = "brotli")]
 mod brotli;
+mod checksum;
 mod compressor;
 mod encoding;
 #[cfg(feature = "gzip")]
@@ -56,6 +57,7 @@ pub use compressor::CompressionCounts;
 pub use encoding::Encoding;
 pub use settings::Compression;
 
+pub(crate) use checksum::{Checksum, TextSum};
 pub(crate) use compressor::{Compressor, concealed};
 pub(crate) use negotiate::negotiate;
 

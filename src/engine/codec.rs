@@ -9,10 +9,11 @@ use std::{borrow::Cow, sync::Arc};
 
 use super::{
     core::{Core, Slot},
+    output::Output,
     sse::{Compress, Sse},
 };
 use crate::{
-    compress::{Compressor, Encoding, concealed, negotiate},
+    compress::{Checksum, Compressor, Encoding, TextSum, concealed, negotiate},
     conn::{Ending, NO_CODEC, Phase, Streaming},
     http::{Reply, Request, Version},
     topic::{Allowed, Frame},
@@ -22,6 +23,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Codec {
     pub(super) encoding: Encoding,
+    /// Of all that the decoder has put out; kept for gzip alone.
+    checksum: Checksum,
     state: State,
 }
 
@@ -40,7 +43,8 @@ enum State {
 
 impl Codec {
     pub(super) fn new(encoding: Encoding) -> Self {
-        Self { encoding, state: State::Private { history: Vec::new() } }
+        let state = State::Private { history: Vec::new() };
+        Self { encoding, checksum: Checksum::default(), state }
     }
 
     /// From now on, events come from topics too.
@@ -58,6 +62,9 @@ impl Codec {
         compression: Allowed,
         out: &mut Vec<u8>,
     ) {
+        if self.has_checksum() {
+            self.checksum.append(&TextSum::of(events));
+        }
         match &mut self.state {
             State::Private { history } => match compression {
                 Allowed::Yes => compressor.delta_private(self.encoding, history, events, out),
@@ -99,9 +106,28 @@ impl Codec {
         }
     }
 
+    /// What the stream has to be told of a frame once it was given it; see [`synced`](Self::synced).
+    pub(super) fn sum_of(&self, frame: &Frame) -> Option<TextSum> {
+        self.has_checksum().then(|| frame.sum())
+    }
+
     /// This topic's event has been given to the stream.
-    pub(super) fn synced(&mut self, topic: u32, frame: u64) {
+    pub(super) fn synced(&mut self, topic: u32, frame: u64, sum: Option<TextSum>) {
         self.state = State::Shared { synced: Some((topic, frame)), tail: Vec::new() };
+        if let Some(sum) = sum {
+            self.checksum.append(&sum);
+        }
+    }
+
+    /// Appends what ends the coded bytes of a stream that is finished. One that is dropped gets no
+    /// such end: for its decoder it was cut, as it was for HTTP.
+    pub(super) fn end(&self, output: &mut Output) {
+        Compressor::end(self.encoding, self.checksum, output.bytes_mut());
+        output.mark_whole();
+    }
+
+    fn has_checksum(&self) -> bool {
+        self.encoding == Encoding::Gzip
     }
 }
 
@@ -150,7 +176,7 @@ impl Core {
         };
         if let Some(codec) = self.codecs.get(conn.codec as usize) {
             self.coded.begin();
-            self.coded.push_encoded(Compressor::end(codec.encoding));
+            codec.end(&mut self.coded);
             conn.outbox.push(self.coded.seal(conn.framing), &mut self.pool);
         }
     }

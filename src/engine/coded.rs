@@ -15,7 +15,7 @@ use super::{
     topics::Topics,
 };
 use crate::{
-    compress::Compressor,
+    compress::{Compressor, TextSum},
     conn::{Output, Phase, Subscription},
 };
 
@@ -54,7 +54,7 @@ impl<T: Transport> Engine<T> {
         streaming.last_write = core.now;
         core.stats.bytes_out += left as u64;
         let mut given = Given::default();
-        for CodedFrame { subscription, sequence, bytes } in batch.frames.iter().flatten() {
+        for CodedFrame { subscription, sequence, bytes, sum } in batch.frames.iter().flatten() {
             if left == 0 {
                 break;
             }
@@ -62,7 +62,7 @@ impl<T: Transport> Engine<T> {
                 conn.outbox.push_shared(bytes, left, &mut core.pool);
             }
             left = left.saturating_sub(bytes.len());
-            codec.synced(subscription.topic, *sequence);
+            codec.synced(subscription.topic, *sequence, *sum);
             given.add(*sequence);
         }
         let is_all = given.frames == batch.length
@@ -83,9 +83,9 @@ impl Core {
         let batch =
             CodedBatch::gather(&self.topics, subscriptions, frames, codec, &mut self.compressor);
         let mut given = Given::default();
-        for CodedFrame { subscription, sequence, bytes } in batch.frames.iter().flatten() {
+        for CodedFrame { subscription, sequence, bytes, sum } in batch.frames.iter().flatten() {
             conn.outbox.push(bytes, &mut self.pool);
-            codec.synced(subscription.topic, *sequence);
+            codec.synced(subscription.topic, *sequence, *sum);
             given.add(*sequence);
         }
         self.note_given(index, given);
@@ -98,6 +98,7 @@ struct CodedFrame {
     subscription: Subscription,
     sequence: u64,
     bytes: Arc<[u8]>,
+    sum: Option<TextSum>,
 }
 
 /// A [`Batch`] in compressed form.
@@ -124,7 +125,8 @@ impl CodedBatch {
             let bytes = codec.shared(compressor, frame, after, subscription.topic);
             let (subscription, sequence) = (*subscription, frame.sequence);
             after = Some((subscription.topic, sequence));
-            coded.frames[coded.length] = Some(CodedFrame { subscription, sequence, bytes });
+            let sum = codec.sum_of(frame);
+            coded.frames[coded.length] = Some(CodedFrame { subscription, sequence, bytes, sum });
             coded.length += 1;
         }
         coded

@@ -16,7 +16,6 @@ use super::{
     watchdog::Call,
 };
 use crate::{
-    compress::Compressor,
     conn::{Conn, Ending, Goodbye, NO_CODEC, Output, Phase, millis},
     error::{CloseReason, Logged},
     http::{Refusal, Stage},
@@ -211,7 +210,7 @@ impl<T: Transport> Engine<T> {
             Some(Ending::Finish) if streaming.subscriptions.as_slice().is_empty() => {
                 streaming.ending = Some(Ending::Finished);
                 if let Some(codec) = self.core.codecs.get(conn.codec as usize) {
-                    output.push_encoded(Compressor::end(codec.encoding));
+                    codec.end(output);
                 }
                 output.seal_last(conn.framing)
             }

@@ -3,7 +3,7 @@
 use std::{cell::OnceCell, collections::VecDeque, fmt::Write, sync::Arc};
 
 use super::{History, Retain, TopicOptions};
-use crate::compress::{Compressor, Encoding};
+use crate::compress::{Compressor, Encoding, TextSum};
 use crate::http::{CHUNK_END, StreamFraming, chunk_header};
 use crate::sse::id_place;
 
@@ -43,6 +43,7 @@ pub(crate) enum Allowed {
 struct Forms {
     keys: [OnceCell<Arc<[u8]>>; 3],
     deltas: [OnceCell<Arc<[u8]>>; 3],
+    sum: OnceCell<TextSum>,
 }
 
 /// The frames of one topic that may still be needed, oldest first.
@@ -176,6 +177,12 @@ impl Frame {
             Some(delta) => Arc::clone(delta.get_or_init(|| make(previous.events()))),
             None => Arc::clone(&self.bytes),
         }
+    }
+
+    /// What the event adds to the checksum of a gzip stream, in whichever form it is sent.
+    pub(crate) fn sum(&self) -> TextSum {
+        let forms = self.forms.get_or_init(Box::default);
+        *forms.sum.get_or_init(|| TextSum::of(self.events()))
     }
 
     fn events(&self) -> &[u8] {

@@ -263,15 +263,13 @@ impl Chaos {
         (count > 0).then(|| self.random.below(count))
     }
 
-    fn answer(&self, visit: usize) -> Option<Answer> {
+    fn coded_answer(&self, visit: usize) -> Option<Answer> {
         let received = self.simulation.received(self.clients[visit]);
-        let mut answer = Answer::parse(&received, starwheel::Method::Get)?;
-        answer.body = decoders::decoded(&answer);
-        Some(answer)
+        Answer::parse(&received, starwheel::Method::Get)
     }
 
     fn events(&self, visit: usize) -> Vec<ParsedEvent> {
-        self.answer(visit).map(|answer| answer.events()).unwrap_or_default()
+        self.coded_answer(visit).map(|answer| decode(answer).events()).unwrap_or_default()
     }
 
     /// What has to be true between turns.
@@ -318,7 +316,11 @@ impl Chaos {
         let mut harvest = Harvest::default();
         let world = self.world.borrow();
         for (number, visit) in world.visits.iter().enumerate() {
-            let Some(answer) = self.answer(number) else { continue };
+            let Some(coded) = self.coded_answer(number) else { continue };
+            if coded.end == BodyEnd::Complete {
+                assert!(decoders::is_whole(&coded), "visit {number} was finished, not its coding");
+            }
+            let answer = decode(coded);
             let is_open = visit.id.is_some_and(|id| world.live.contains_key(&id));
             let complete = match (is_open, answer.end) {
                 (true, _) => Complete::UpTo(world.published),
@@ -356,6 +358,11 @@ impl Chaos {
             assert!(world.rooms.iter().all(|room| cx.subscribers(&room.topic) == 0));
         });
     }
+}
+
+fn decode(mut answer: Answer) -> Answer {
+    answer.body = decoders::decoded(&answer);
+    answer
 }
 
 fn random_room(number: usize, random: &mut Random) -> Room {
