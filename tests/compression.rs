@@ -4,6 +4,8 @@
 mod decoders;
 #[path = "compression/ends.rs"]
 mod ends;
+#[path = "compression/keep_alives.rs"]
+mod keep_alives;
 
 use std::{fmt::Write, time::Duration};
 
@@ -144,29 +146,6 @@ fn events_of_a_streams_own_between_shared_ones() {
     }
     for client in clients {
         assert_eq!(data(&simulation, client), expected);
-    }
-}
-
-#[test]
-fn keep_alives_put_nothing_out_and_disturb_nothing() {
-    let topic = Topic::new("t");
-    let mut simulation = serving(&topic);
-    for coding in ["zstd", "br", "gzip"] {
-        let client = get(&mut simulation, "/", coding);
-        for version in 0..3 {
-            simulation.run(|cx| {
-                cx.publish(&topic, page(version));
-            });
-            let decoded_before = decoded(&simulation.answer(client));
-            let received_before = simulation.received(client).len();
-            simulation.advance(Duration::from_secs(40));
-            assert!(
-                simulation.received(client).len() > received_before,
-                "{coding}: a sign of life"
-            );
-            assert_eq!(decoded(&simulation.answer(client)), decoded_before, "{coding}");
-        }
-        assert_eq!(data(&simulation, client), [page(0), page(1), page(2)], "{coding}");
     }
 }
 

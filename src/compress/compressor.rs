@@ -146,6 +146,15 @@ impl Compressor {
         }
     }
 
+    /// Notes that `text` was stored `count` times in a row on a stream with a history of its own, so
+    /// that later pieces allow for it. Nothing does before the first of them.
+    pub(crate) fn note_stored(&self, history: &mut Vec<u8>, text: &[u8], count: usize) {
+        if count > 0 && !history.is_empty() {
+            let fill = self.history_bytes / text.len() + 1;
+            remember(history, &[], &text.repeat(count.min(fill)), self.history_bytes);
+        }
+    }
+
     /// Text stored on a stream with a history of its own, such that no later piece refers to it.
     pub(crate) fn secret_private(
         &mut self,
@@ -158,11 +167,6 @@ impl Compressor {
         if self.codec_ref(encoding).is_some() {
             remember(history, &[], &concealed(text), self.history_bytes);
         }
-    }
-
-    /// Bytes that decode to nothing: the keep-alive. Empty where there are none.
-    pub(crate) fn idle(&self, encoding: Encoding) -> &'static [u8] {
-        self.codec_ref(encoding).map_or(&[], Codec::idle)
     }
 
     /// What ends a stream that is finished; `checksum` is that of all it decodes to. Strict decoders

@@ -5,7 +5,7 @@
 //! the event before; a stream only remembers which event that was. Events of a stream's own
 //! updater refer to the last bytes of that stream, which are kept as they are.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, iter, mem, num::NonZeroU64, sync::Arc};
 
 use super::{
     core::{Core, Slot},
@@ -16,6 +16,7 @@ use crate::{
     compress::{Checksum, Compressor, Encoding, TextSum, concealed, negotiate},
     conn::{Ending, NO_CODEC, Phase, Streaming},
     http::{Reply, Request, Version},
+    sse::KEEP_ALIVE,
     topic::{Allowed, Frame},
 };
 
@@ -23,6 +24,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Codec {
     pub(super) encoding: Encoding,
+    /// Keep-alives since the last event.
+    keep_alives: u32,
     /// Of all that the decoder has put out; kept for gzip alone.
     checksum: Checksum,
     state: State,
@@ -34,17 +37,24 @@ enum State {
     Private { history: Vec<u8> },
     /// A stream with topics.
     Shared {
-        /// Topic and sequence of the last shared event.
-        synced: Option<(u32, u64)>,
+        /// The last shared event.
+        synced: Option<Synced>,
         /// What was sent to this stream alone since then.
         tail: Vec<u8>,
     },
 }
 
+/// An event of a topic, by its sequence; the first one is 1.
+#[derive(Debug, Clone, Copy)]
+struct Synced {
+    topic: u32,
+    sequence: NonZeroU64,
+}
+
 impl Codec {
     pub(super) fn new(encoding: Encoding) -> Self {
         let state = State::Private { history: Vec::new() };
-        Self { encoding, checksum: Checksum::default(), state }
+        Self { encoding, keep_alives: 0, checksum: Checksum::default(), state }
     }
 
     /// From now on, events come from topics too.
@@ -65,14 +75,20 @@ impl Codec {
         if self.has_checksum() {
             self.checksum.append(&TextSum::of(events));
         }
+        let keep_alives = mem::take(&mut self.keep_alives) as usize;
         match &mut self.state {
-            State::Private { history } => match compression {
-                Allowed::Yes => compressor.delta_private(self.encoding, history, events, out),
-                Allowed::No => compressor.secret_private(self.encoding, history, events, out),
-            },
+            State::Private { history } => {
+                compressor.note_stored(history, KEEP_ALIVE, keep_alives);
+                match compression {
+                    Allowed::Yes => compressor.delta_private(self.encoding, history, events, out),
+                    Allowed::No => compressor.secret_private(self.encoding, history, events, out),
+                }
+            }
             State::Shared { synced, tail } => {
                 compressor.raw(self.encoding, events, out);
-                if synced.is_some() && tail.len() + events.len() <= TAIL_BYTES_MAX {
+                let tail_bytes = tail.len() + keep_alives * KEEP_ALIVE.len() + events.len();
+                if synced.is_some() && tail_bytes <= TAIL_BYTES_MAX {
+                    tail.extend(iter::repeat_n(KEEP_ALIVE, keep_alives).flatten());
                     match compression {
                         Allowed::Yes => tail.extend_from_slice(events),
                         Allowed::No => tail.extend_from_slice(&concealed(events)),
@@ -96,13 +112,29 @@ impl Codec {
         let State::Shared { synced, tail } = &self.state else {
             return frame.key(self.encoding, compressor);
         };
-        let synced = after.or(*synced);
-        let tail: &[u8] = if after.is_some() { &[] } else { tail };
-        match synced {
+        let (last, tail, keep_alives) = match after {
+            Some(last) => (Some(last), &[][..], 0),
+            None => {
+                let last = synced.map(|last| (last.topic, last.sequence.get()));
+                (last, &tail[..], self.keep_alives as usize)
+            }
+        };
+        match last {
             Some((same, sequence)) if same == topic && frame.follows(sequence) => {
-                frame.delta(self.encoding, compressor, tail)
+                frame.delta(self.encoding, compressor, tail, keep_alives)
             }
             _ => frame.key(self.encoding, compressor),
+        }
+    }
+
+    /// Codes the comment that keeps a quiet stream alive. It is one for everybody behind the decoder
+    /// too: a block that decodes to nothing would reach neither a watchdog in the page nor what is
+    /// behind a proxy that decompresses. Only counted here, so that a quiet stream owns no memory.
+    pub(super) fn keep_alive(&mut self, compressor: &mut Compressor, out: &mut Vec<u8>) {
+        compressor.raw(self.encoding, KEEP_ALIVE, out);
+        self.keep_alives = self.keep_alives.saturating_add(1);
+        if self.has_checksum() {
+            self.checksum.append(&TextSum::of(KEEP_ALIVE));
         }
     }
 
@@ -113,7 +145,9 @@ impl Codec {
 
     /// This topic's event has been given to the stream.
     pub(super) fn synced(&mut self, topic: u32, frame: u64, sum: Option<TextSum>) {
-        self.state = State::Shared { synced: Some((topic, frame)), tail: Vec::new() };
+        let synced = NonZeroU64::new(frame).map(|sequence| Synced { topic, sequence });
+        self.state = State::Shared { synced, tail: Vec::new() };
+        self.keep_alives = 0;
         if let Some(sum) = sum {
             self.checksum.append(&sum);
         }
@@ -152,17 +186,15 @@ impl Core {
         self.coded.mark_whole();
     }
 
-    /// Puts the sign of life of a quiet stream into the buffer that fits it. In a compressed one it
-    /// is a block that decodes to nothing: a comment would move what later deltas refer to.
+    /// Puts the comment that keeps a quiet stream alive into the buffer that fits the stream.
     pub(super) fn prepare_keep_alive(&mut self, codec: u32) {
-        match self.codecs.get(codec as usize) {
+        match self.codecs.get_mut(codec as usize) {
             None => {
                 self.scratch.begin();
                 self.scratch.push_keep_alive();
             }
             Some(codec) => {
-                let idle = self.compressor.idle(codec.encoding);
-                self.coded.begin_bytes().extend_from_slice(idle);
+                codec.keep_alive(&mut self.compressor, self.coded.begin_bytes());
                 self.coded.mark_whole();
             }
         }
@@ -186,7 +218,7 @@ impl Core {
         if let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize)
             && conn.codec != NO_CODEC
         {
-            let codec = std::mem::replace(&mut conn.codec, NO_CODEC);
+            let codec = mem::replace(&mut conn.codec, NO_CODEC);
             self.codecs.remove(codec as usize);
         }
     }
@@ -249,3 +281,13 @@ fn accept_encoding(request: &Request) -> Option<Cow<'_, str>> {
 
 /// Above this, the next shared event is sent as a key instead of as a delta of the stream's own.
 const TAIL_BYTES_MAX: usize = 4 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn size_is_part_of_the_contract() {
+        assert!(size_of::<Codec>() <= 56, "{} bytes", size_of::<Codec>());
+    }
+}

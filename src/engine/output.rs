@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     http::{CHUNK_END, LAST_CHUNK, StreamFraming, chunk_header},
-    sse::{Encode, EventBuffer},
+    sse::{Encode, EventBuffer, KEEP_ALIVE},
     topic::Allowed,
 };
 
@@ -146,8 +146,6 @@ impl Output {
     }
 }
 
-/// A comment, and not a blank line behind it: some clients take every blank line for an event.
-const KEEP_ALIVE: &[u8] = b":\n";
 /// The longest chunk header: 16 hexadecimal digits and CR LF.
 const GAP_BYTES: usize = 18;
 const KEPT_CAPACITY_BYTES: usize = 256 * 1024;

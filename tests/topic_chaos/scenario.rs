@@ -62,6 +62,7 @@ impl Chaos {
         config.limits.outbox_bytes = random.pick(&[1_000, 5_000, 256 * 1024]);
         config.limits.stall_timeout =
             Duration::from_millis(random.pick(&[1, 5_000, 60_000, 60_000]));
+        config.keep_alive = Some(Duration::from_millis(random.pick(&[500, 4_000, 15_000])));
         let outbox_bytes = config.limits.outbox_bytes;
         let mut faults = Faults::default();
         faults.socket_buffer_bytes = random.pick(&[50, 300, 2_000, 64 * 1024]);
