@@ -133,7 +133,7 @@
 //! | [`Compression`] | window, level, history of private streams | see there |
 //! | **topics and handles** | | |
 //! | log of a topic: [`Topic::log`], [`Topic::history`] | events, bytes of encoded events | 1,024, 1 MiB |
-//! | history of a topic without subscribers and clones | time since its last use | 1 minute |
+//! | history and updater of a topic without subscribers and clones | time since its last use | 1 minute |
 //! | commands waiting in a [`Handle`] | count; bytes of their events | 65,536; 16 MiB |
 //! | events of handles not yet offered to subscribers | bytes, then commands wait | 1 MiB |
 //!
@@ -164,6 +164,7 @@ mod reactor;
 mod router;
 mod sse;
 pub mod testing;
+mod time;
 mod topic;
 mod wheel;
 

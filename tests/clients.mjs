@@ -72,6 +72,18 @@ for (const program of programs()) {
 }
 await testbed.stop()
 
+// What fetch makes of an id with an umlaut is a byte for each character, not UTF-8. (That such an id
+// is not given in the first place is checked by `cargo test`.)
+const chat = await start('chat')
+await check('fetch: an id with an umlaut is unknown, and so a gap', async () => {
+  const stop = new AbortController()
+  const response = await fetch(`${chat.url}/chat?datastar={"name":"fetch"}`, { headers: { 'Last-Event-ID': 'caf\u00e9' }, signal: stop.signal })
+  const { value } = await response.body.getReader().read()
+  stop.abort()
+  assert.match(new TextDecoder().decode(value), /^event: datastar-gap\ndata: chat\n\n/m)
+})
+await chat.stop()
+
 /** All bytes but comments: before an event, zstd may need one to forget how the last one repeated itself. */
 function withoutComments(reader) {
   return reader.bytes.toString().replace(/^:.*\n/gm, '')

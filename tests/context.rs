@@ -9,7 +9,7 @@ use starwheel::{
     Context, Ending, Next, Reply, Router, Sse, TimerId,
     testing::{BodyEnd, Simulation},
 };
-use story::{Diary, HOUR, Ids, data, ms, numbers, secs, serving};
+use story::{Census, Diary, HOUR, Ids, data, ms, numbers, secs, serving};
 
 /// Streams whose ids are kept.
 fn kept() -> (Simulation, Ids) {
@@ -182,6 +182,72 @@ fn a_timer_armed_by_a_timer_may_take_its_place() {
     simulation.run(|cx| step(cx, noted, 3));
     simulation.advance(secs(10));
     assert_eq!(diary.read(), ["3", "2", "1", "0"]);
+}
+
+// Between turns, as a program does before `run`, or in a loop of its own.
+
+#[test]
+fn a_timer_that_is_due_before_the_next_turn_runs_in_it() {
+    let diary = Diary::default();
+    let mut simulation = Simulation::new(Router::new());
+    let noted = [(); 3].map(|()| diary.clone());
+    let [once, every, latest] = noted;
+    simulation.context().after(ms(100), move |cx| once.note(cx.now().as_millis()));
+    simulation.jump(ms(20));
+    let mut cx = simulation.context();
+    cx.every(ms(100), move |cx| every.note(format_args!("every {}", cx.now().as_millis())))
+        .unwrap();
+    cx.after(ms(60), move |_| latest.note("latest set, due first"));
+    simulation.pause(ms(180));
+    assert_eq!(diary.read(), ["latest set, due first", "200", "every 200"]);
+    simulation.advance(ms(220));
+    assert_eq!(diary.read()[3..], ["every 220", "every 320", "every 420"], "in its own phase");
+}
+
+#[test]
+fn a_timer_that_is_due_before_the_next_turn_can_still_be_cancelled() {
+    let (diary, census) = (Diary::default(), Census::default());
+    let mut simulation = Simulation::new(Router::new());
+    let mut cx = simulation.context();
+    let (noted, citizen) = (diary.clone(), census.citizen());
+    let once = cx.after(ms(100), move |_| noted.note(format_args!("{citizen:?}")));
+    let (noted, citizen) = (diary.clone(), census.citizen());
+    let every = cx.every(ms(100), move |_| noted.note(format_args!("{citizen:?}"))).unwrap();
+    simulation.jump(secs(1));
+    for timer in [once, every] {
+        assert!(simulation.context().cancel(timer));
+        assert!(!simulation.context().cancel(timer), "twice");
+    }
+    simulation.advance(HOUR);
+    assert_eq!((diary.len(), census.alive()), (0, 0));
+}
+
+#[test]
+fn a_delay_counts_from_the_moment_at_which_the_context_is_lent() {
+    let diary = Diary::default();
+    let mut simulation = Simulation::new(Router::new());
+    simulation.turn();
+    simulation.jump(secs(1));
+    assert_eq!(simulation.context().now(), secs(1));
+    let noted = diary.clone();
+    simulation.context().after(ms(1_500), move |cx| noted.note(cx.now().as_millis()));
+    let noted = diary.clone();
+    let again =
+        move |cx: &mut Context<'_>| noted.note(format_args!("every {}", cx.now().as_millis()));
+    simulation.context().every(ms(700), again).unwrap();
+    simulation.advance(secs(2));
+    assert_eq!(diary.read(), ["every 1700", "every 2400", "2500"]);
+}
+
+#[test]
+fn the_time_of_day_and_the_age_of_streams_are_those_at_which_the_context_is_lent() {
+    let (mut simulation, ids) = kept();
+    let start = simulation.context().system_time();
+    simulation.get("/");
+    simulation.jump(secs(90));
+    let cx = simulation.context();
+    assert_eq!(cx.system_time(), start + secs(90));
+    assert_eq!(cx.age(ids.last()), Some(secs(90)));
 }
 
 #[test]

@@ -183,11 +183,14 @@ fn elements_are_formatted_straight_into_the_event() {
 }
 
 #[test]
-fn ids_that_do_not_fit_a_line_are_refused_by_every_builder() -> Result<(), BoxError> {
+fn ids_that_cannot_come_back_are_refused_by_every_builder() -> Result<(), BoxError> {
     for (id, error) in [
         ("a\nb", EventError::IdHasNewline),
         ("a\r", EventError::IdHasNewline),
         ("\0", EventError::IdHasNul),
+        ("\u{1}", EventError::IdHasControl),
+        ("a ", EventError::IdHasOuterSpace),
+        ("7 €", EventError::IdIsNotAscii),
     ] {
         assert_eq!(PatchElements::new("").id(id).unwrap_err(), error);
         assert_eq!(PatchElements::remove("a").id(id).unwrap_err(), error);

@@ -21,6 +21,7 @@ use source::{Origin, Source, Use};
 const FLOORS: &[Module] = &[
     module("error", 0, &[]),
     module("limits", 0, &[]),
+    module("time", 0, &[]),
     module("wheel", 1, &[]),
     module("http", 1, &[]),
     module("sse", 1, &[]),

@@ -11,6 +11,8 @@ mod adopting;
 mod clients;
 #[path = "reactor/ending.rs"]
 mod ending;
+#[path = "reactor/epochs.rs"]
+mod epochs;
 #[path = "reactor/handles.rs"]
 mod handles;
 #[path = "reactor/listening.rs"]

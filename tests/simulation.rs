@@ -3,6 +3,8 @@
 #[path = "support/story.rs"]
 mod story;
 
+use std::{cell::RefCell, rc::Rc};
+
 use starwheel::{
     Config, Method, Reply, Router, Sse,
     testing::{ServerEnd, Simulation},
@@ -96,4 +98,27 @@ fn the_clock_stops_at_every_deadline_on_the_way() {
     simulation.advance(ms(700));
     assert!((100..=110).contains(&(simulation.turns() - before)));
     assert_eq!((simulation.now(), simulation.stats().ticks), (ms(700), 101));
+}
+
+#[test]
+fn what_is_done_between_turns_happens_at_the_time_to_which_the_clock_was_moved() {
+    let ages = Rc::new(RefCell::new(Vec::new()));
+    let told = Rc::clone(&ages);
+    let mut simulation = serving(move |_, cx| {
+        told.borrow_mut().push(cx.now());
+        Sse::new()
+    });
+    let start = simulation.now();
+    simulation.jump(secs(100));
+    let idle = simulation.connect();
+    simulation.crowd(1, "GET / HTTP/1.1");
+    assert_eq!(*ages.borrow(), [start + secs(100)], "a handler sees it too");
+    simulation.advance(ms(59_999));
+    assert!(simulation.is_open(idle), "its time begins when it connects");
+    simulation.jump(secs(100));
+    simulation.drain(secs(10));
+    simulation.advance(ms(9_999));
+    assert!(!simulation.is_stopped(), "and the window when the drain is asked for");
+    simulation.advance(ms(1));
+    assert!(simulation.is_stopped());
 }

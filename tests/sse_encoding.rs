@@ -4,8 +4,12 @@
 use std::{fmt, time::Duration};
 
 use proptest::prelude::*;
-use starwheel::{Encode, Event, EventBuffer, EventError, EventId, EventName};
+use starwheel::{
+    Encode, Event, EventBuffer, EventError, EventId, EventName, PatchElements, Request,
+};
 
+#[path = "support/event_ids.rs"]
+mod event_ids;
 #[path = "support/hostile.rs"]
 mod hostile;
 
@@ -114,16 +118,59 @@ fn names_and_ids_that_do_not_fit_a_line_are_refused() {
 }
 
 #[test]
+fn ids_that_cannot_come_back_are_refused() {
+    let long = "x".repeat(EventId::BYTES_MAX + 1);
+    for (id, error) in [
+        ("a\u{1}b", EventError::IdHasControl),
+        ("\u{1b}[31m", EventError::IdHasControl),
+        ("a\tb", EventError::IdHasControl),
+        ("\u{7f}", EventError::IdHasControl),
+        (" a", EventError::IdHasOuterSpace),
+        ("a ", EventError::IdHasOuterSpace),
+        ("  ", EventError::IdHasOuterSpace),
+        ("é", EventError::IdIsNotAscii),
+        ("\u{a0}a", EventError::IdIsNotAscii),
+        ("\u{85}", EventError::IdIsNotAscii),
+        ("7…", EventError::IdIsNotAscii),
+        (&long, EventError::IdIsTooLong),
+    ] {
+        assert_eq!(Event::new("x").id(id), Err(error), "{id:?}");
+        assert_eq!(Event::id_only(id.to_owned()), Err(error), "{id:?}");
+        assert_eq!(PatchElements::new("x").id(id).err(), Some(error), "{id:?}");
+    }
+}
+
+#[test]
+fn an_id_may_be_any_other_text() {
+    let printable: String = (' '..='~').collect();
+    let long = "x".repeat(EventId::BYTES_MAX);
+    for id in ["", "0", "a b  c", "%20", "null", "..", "\"<>\\,;%+", printable.trim(), &long] {
+        assert!(Event::new("x").id(id).is_ok(), "{id:?}");
+        assert_comes_back(id);
+    }
+}
+
+/// As a client sends it that has read the event.
+#[track_caller]
+fn assert_comes_back(id: &str) {
+    let event = &read(&Event::new("x").id(id).unwrap()).events[0];
+    let head =
+        format!("GET / HTTP/1.1\r\nHost: a\r\nLast-Event-ID: {}\r\n\r\n", event.last_event_id);
+    let request = Request::parse(head.as_bytes()).unwrap();
+    assert_eq!(request.last_event_id(), Some(id));
+}
+
+#[test]
 fn an_empty_id_resets_and_an_empty_name_means_message() -> Result<(), EventError> {
     let mut out = EventBuffer::new();
-    out.push(&Event::new("1").id("…é")?);
+    out.push(&Event::new("1").id("a 1")?);
     out.push(&Event::new("2").name("")?);
     out.push(&Event::new("3").id("")?);
     assert_eq!(
         EventParser::read(out.as_bytes()).events,
         [
-            dispatched("message", "1", "…é"),
-            dispatched("message", "2", "…é"),
+            dispatched("message", "1", "a 1"),
+            dispatched("message", "2", "a 1"),
             dispatched("message", "3", ""),
         ]
     );
@@ -229,8 +276,9 @@ proptest! {
             Ok(with_id) => {
                 event = with_id;
                 expected_id = &id;
+                assert_comes_back(&id);
             }
-            Err(_) => prop_assert!(id.contains(['\r', '\n', '\0'])),
+            Err(_) => prop_assert!(!event_ids::can_come_back(&id)),
         }
 
         let bytes = encoded(&event);

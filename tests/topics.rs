@@ -4,6 +4,8 @@
 mod backpressure;
 #[path = "topics/closures.rs"]
 mod closures;
+#[path = "topics/driving.rs"]
+mod driving;
 #[path = "support/random.rs"]
 mod random;
 #[path = "topics/regressions.rs"]
@@ -237,4 +239,19 @@ fn a_tag_finds_a_users_streams() {
         assert!(cx.send(id, "just for you"));
     });
     assert_eq!(data(&simulation, anna), ["just for you"]);
+}
+
+#[test]
+fn time_between_turns_does_not_count_as_fan_out() {
+    let topic = Topic::new("t");
+    let mut simulation = serving(&topic);
+    let client = simulation.get("/");
+    simulation.jump(Duration::from_millis(700));
+    simulation.context().publish(&topic, "hello");
+    simulation.turn();
+    assert_eq!(data(&simulation, client), ["hello"]);
+    assert_eq!(
+        (simulation.stats().fan_out_ms.count(), simulation.stats().fan_out_ms.sum()),
+        (1, 0)
+    );
 }

@@ -3,8 +3,12 @@
 
 #![no_main]
 
+#[path = "../../tests/support/event_ids.rs"]
+mod event_ids;
+
 use std::time::Duration;
 
+use event_ids::can_come_back;
 use libfuzzer_sys::{
     arbitrary::{self, Arbitrary},
     fuzz_target,
@@ -88,7 +92,7 @@ impl Planned {
 
     fn is_refusable(&self) -> bool {
         self.name.as_ref().is_some_and(|name| name.contains(['\r', '\n']))
-            || self.id.as_ref().is_some_and(|id| id.contains(['\r', '\n', '\0']))
+            || self.id.as_ref().is_some_and(|id| !can_come_back(id))
     }
 
     fn is_only_data(&self) -> bool {

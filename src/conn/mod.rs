@@ -20,49 +20,55 @@
 //! arguments, and what is to be done comes out as values. A connection that waits, between
 //! requests or as a quiet stream, owns no heap memory.
 
+mod keys;
 mod outbox;
+mod peer;
 mod phase;
+mod streaming;
 mod subscriptions;
+mod transitions;
 
+pub(crate) use keys::{CodingIndex, RouteIndex, TopicIndex};
 pub(crate) use outbox::{Outbox, Pool};
-pub(crate) use phase::{
-    Ending, FAREWELL_MS, Farewell, Goodbye, NEVER, OFF, Phase, Streaming, linger_due, millis,
-    stall_due,
-};
+pub(crate) use phase::{Goodbye, Phase, linger_due, stall_due};
+pub(crate) use streaming::{Ending, FAREWELL_MS, Farewell, OFF, Schedule, Streaming};
 pub(crate) use subscriptions::{Subscription, Subscriptions};
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use peer::PackedPeer;
 
 use crate::{
     http::{Peer, StreamFraming},
     limits::Limits,
+    time::millis,
 };
 
 /// One connection, from accept to release.
 ///
-/// 100,000 of them are the point of this crate: `size_is_part_of_the_contract` guards its size.
+/// Its state changes only through the methods in `transitions.rs`, which are named after what
+/// happened to it. 100,000 of them are the point of this crate: `size_is_part_of_the_contract`
+/// guards its size.
 #[derive(Debug)]
 pub(crate) struct Conn {
     /// What is queued because the socket would not take it, or because it was sent by somebody
     /// else than the stream's own updater.
     pub(crate) outbox: Outbox,
-    pub(crate) phase: Phase,
+    phase: Phase,
     /// Renewed for every stream on this connection, so that a `StreamId` never means a later one.
-    pub(crate) generation: u32,
+    generation: u32,
     peer: PackedPeer,
-    pub(crate) input: Input,
+    input: Input,
     /// Listed for reading on in the next turn.
-    pub(crate) is_put_off: bool,
-    pub(crate) output: Output,
+    is_put_off: bool,
+    output: Output,
     /// How the stream on this connection is delimited; decided by the request's HTTP version.
-    pub(crate) framing: StreamFraming,
+    framing: StreamFraming,
     /// What follows when the current answer is out.
-    pub(crate) afterwards: Afterwards,
-    pub(crate) admission: Admission,
-    /// Where the engine keeps what it must remember of a compressed stream, or [`NO_CODEC`].
-    pub(crate) codec: u32,
-    /// The number of the route that opened the stream, or [`NO_ROUTE`].
-    pub(crate) route: u16,
+    afterwards: Afterwards,
+    admission: Admission,
+    /// Set for a compressed stream.
+    coding: Option<CodingIndex>,
+    /// The route that opened the stream, if a router has matched the request.
+    route: Option<RouteIndex>,
 }
 
 /// What is known about bytes that wait in the socket.
@@ -78,7 +84,7 @@ pub(crate) enum Input {
 
 /// Where the outbox stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Output {
+pub(super) enum Output {
     /// Nothing is queued, or it has been tried and must wait for the next flush.
     Quiet,
     /// Queued since the last flush, and listed for the next.
@@ -88,7 +94,7 @@ pub(crate) enum Output {
     Blocked,
 }
 
-/// What becomes of the connection behind the current answer.
+/// What becomes of the connection after the current answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Afterwards {
     ReadOn,
@@ -119,17 +125,63 @@ impl Conn {
             framing: StreamFraming::Chunked,
             afterwards: Afterwards::ReadOn,
             admission,
-            codec: NO_CODEC,
-            route: NO_ROUTE,
+            coding: None,
+            route: None,
         }
+    }
+
+    pub(crate) fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
     }
 
     pub(crate) fn peer(&self) -> Peer {
         self.peer.into()
     }
 
-    pub(crate) fn streaming(&mut self) -> Option<&mut Streaming> {
-        match &mut self.phase {
+    pub(crate) fn input(&self) -> Input {
+        self.input
+    }
+
+    pub(crate) fn framing(&self) -> StreamFraming {
+        self.framing
+    }
+
+    pub(crate) fn afterwards(&self) -> Afterwards {
+        self.afterwards
+    }
+
+    pub(crate) fn admission(&self) -> Admission {
+        self.admission
+    }
+
+    /// Where the engine remembers what a compressed stream's decoder has seen.
+    pub(crate) fn coding(&self) -> Option<CodingIndex> {
+        self.coding
+    }
+
+    pub(crate) fn route(&self) -> Option<RouteIndex> {
+        self.route
+    }
+
+    pub(crate) fn is_admitted(&self) -> bool {
+        self.admission == Admission::Admitted
+    }
+
+    /// True while the socket refuses bytes.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.output == Output::Blocked
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed { .. })
+    }
+
+    pub(crate) fn streaming(&self) -> Option<&Streaming> {
+        match &self.phase {
             Phase::Streaming(streaming) => Some(streaming),
             _ => None,
         }
@@ -137,7 +189,31 @@ impl Conn {
 
     /// True while a stream is open and nothing has decided to end it.
     pub(crate) fn is_live_stream(&self) -> bool {
-        matches!(&self.phase, Phase::Streaming(streaming) if streaming.ending.is_none())
+        self.streaming().is_some_and(|streaming| streaming.ending().is_none())
+    }
+
+    /// How the stream ends, once that is decided.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        self.streaming().and_then(Streaming::ending)
+    }
+
+    /// The topics of the stream; none without a stream.
+    pub(crate) fn subscriptions(&self) -> &[Subscription] {
+        self.streaming().map_or(&[], |streaming| streaming.subscriptions())
+    }
+
+    /// False while answers must go out first; bytes then stay in the socket, which is the
+    /// backpressure a pipelining client gets.
+    pub(crate) fn takes_input(&self, pipelined_bytes: usize) -> bool {
+        match &self.phase {
+            // What is kept must be answered first, or a flood of small requests piles up, and a FIN
+            // after them would be seen too early.
+            Phase::Reading { reader, .. } => {
+                !reader.has_kept() && self.outbox.len() <= pipelined_bytes
+            }
+            Phase::Draining { .. } | Phase::Streaming(_) => true,
+            Phase::Answering | Phase::Closed { .. } => false,
+        }
     }
 
     /// The one moment at which something has to happen, in ticks of the wheel.
@@ -146,8 +222,8 @@ impl Conn {
     /// stored per reason, and a deadline that has moved away meanwhile merely re-arms.
     pub(crate) fn deadline(&self, limits: &Limits) -> Option<u64> {
         match self.phase {
-            // Who is not admitted has the time of one head, counted from the beginning.
-            Phase::Reading { since, .. } if self.admission != Admission::Admitted => {
+            // One that is not admitted has the time of one head, counted from the beginning.
+            Phase::Reading { since, .. } if !self.is_admitted() => {
                 Some(since.saturating_add(millis(limits.head_timeout)))
             }
             _ => self.phase.deadline(limits, self.output),
@@ -161,81 +237,6 @@ impl Conn {
             _ => None,
         }
     }
-
-    /// The socket refuses more from now on, behind the last that it took: the time in which the
-    /// client has to read some of it begins. Who is not admitted has a time of his own.
-    pub(crate) fn begin_stall(&mut self, now: u64, limits: &Limits) {
-        if self.admission != Admission::Admitted {
-            return;
-        }
-        match &mut self.phase {
-            Phase::Streaming(streaming) => streaming.last_write = now,
-            Phase::Reading { since, .. } => *since = now,
-            Phase::Draining { goodbye: Goodbye::Later, .. } => {}
-            Phase::Draining { until, .. } => *until = stall_due(now, limits),
-            Phase::Answering | Phase::Closed { .. } => {}
-        }
-    }
-
-    /// The socket has taken all that a blocked connection had for it.
-    pub(crate) fn end_stall(&mut self, now: u64, limits: &Limits) {
-        match &mut self.phase {
-            Phase::Draining { goodbye: Goodbye::Later, .. } => {}
-            Phase::Draining { until, .. } if self.admission == Admission::Admitted => {
-                *until = linger_due(now, limits);
-            }
-            _ => {}
-        }
-    }
-}
-
-/// The stream is not compressed.
-pub(crate) const NO_CODEC: u32 = u32::MAX;
-/// No router has matched the request.
-pub(crate) const NO_ROUTE: u16 = u16::MAX;
-
-/// A [`Peer`] in 20 bytes instead of 36: flow label and scope of IPv6 are not kept.
-#[derive(Debug, Clone, Copy)]
-struct PackedPeer {
-    address: [u8; 16],
-    port: u16,
-    family: Family,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Family {
-    V4,
-    V6,
-    Unix,
-}
-
-impl From<Peer> for PackedPeer {
-    fn from(peer: Peer) -> Self {
-        match peer {
-            Peer::Ip(SocketAddr::V4(v4)) => Self {
-                address: v4.ip().to_ipv6_mapped().octets(),
-                port: v4.port(),
-                family: Family::V4,
-            },
-            Peer::Ip(SocketAddr::V6(v6)) => {
-                Self { address: v6.ip().octets(), port: v6.port(), family: Family::V6 }
-            }
-            Peer::Unix => Self { address: [0; 16], port: 0, family: Family::Unix },
-        }
-    }
-}
-
-impl From<PackedPeer> for Peer {
-    fn from(packed: PackedPeer) -> Self {
-        let [.., a, b, c, d] = packed.address;
-        match packed.family {
-            Family::V4 => Self::Ip(SocketAddr::new(IpAddr::from([a, b, c, d]), packed.port)),
-            Family::V6 => {
-                Self::Ip(SocketAddr::new(Ipv6Addr::from(packed.address).into(), packed.port))
-            }
-            Family::Unix => Self::Unix,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -245,14 +246,5 @@ mod tests {
     #[test]
     fn size_is_part_of_the_contract() {
         assert!(size_of::<Conn>() <= 104, "{} bytes", size_of::<Conn>());
-    }
-
-    #[test]
-    fn peers_survive_packing() {
-        for text in ["127.0.0.1:80", "[::1]:8080", "[2001:db8::7]:1", "255.1.2.3:65535"] {
-            let peer = Peer::Ip(text.parse().unwrap());
-            assert_eq!(Peer::from(PackedPeer::from(peer)).to_string(), text);
-        }
-        assert!(matches!(Peer::from(PackedPeer::from(Peer::Unix)), Peer::Unix));
     }
 }

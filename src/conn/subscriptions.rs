@@ -1,9 +1,11 @@
 //! Which topics a stream is subscribed to: mostly none or one, and then without heap memory.
 
+use super::TopicIndex;
+
 /// A place in a topic's list of subscribers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Subscription {
-    pub(crate) topic: u32,
+    pub(crate) topic: TopicIndex,
     /// Moves when another subscriber leaves.
     pub(crate) place: u32,
 }
@@ -28,7 +30,7 @@ impl Subscriptions {
         }
     }
 
-    pub(crate) fn find(&self, topic: u32) -> Option<Subscription> {
+    pub(crate) fn find(&self, topic: TopicIndex) -> Option<Subscription> {
         self.as_slice().iter().copied().find(|subscription| subscription.topic == topic)
     }
 
@@ -45,7 +47,7 @@ impl Subscriptions {
         };
     }
 
-    pub(crate) fn remove(&mut self, topic: u32) -> Option<Subscription> {
+    pub(crate) fn remove(&mut self, topic: TopicIndex) -> Option<Subscription> {
         let removed = self.find(topic)?;
         *self = match std::mem::take(self) {
             Self::None | Self::One(_) => Self::None,
@@ -61,7 +63,7 @@ impl Subscriptions {
     }
 
     /// The topic has put this subscriber elsewhere in its list.
-    pub(crate) fn moved(&mut self, topic: u32, place: u32) {
+    pub(crate) fn moved(&mut self, topic: TopicIndex, place: u32) {
         let found = match self {
             Self::None => None,
             Self::One(one) => Some(one).filter(|one| one.topic == topic),
@@ -78,8 +80,12 @@ impl Subscriptions {
 mod tests {
     use super::*;
 
-    fn on(topic: u32) -> Subscription {
-        Subscription { topic, place: 10 * topic }
+    fn topic(number: usize) -> TopicIndex {
+        TopicIndex::new(number)
+    }
+
+    fn on(number: usize) -> Subscription {
+        Subscription { topic: topic(number), place: 10 * number as u32 }
     }
 
     #[test]
@@ -94,12 +100,13 @@ mod tests {
             subscriptions.add(on(topic));
         }
         assert_eq!(subscriptions.as_slice(), [on(1), on(2), on(3)]);
-        assert_eq!(subscriptions.remove(2), Some(on(2)));
-        assert_eq!(subscriptions.remove(2), None);
-        subscriptions.moved(3, 7);
-        assert_eq!(subscriptions.remove(1), Some(on(1)));
-        assert!(matches!(subscriptions, Subscriptions::One(Subscription { topic: 3, place: 7 })));
-        subscriptions.remove(3);
+        assert_eq!(subscriptions.remove(topic(2)), Some(on(2)));
+        assert_eq!(subscriptions.remove(topic(2)), None);
+        subscriptions.moved(topic(3), 7);
+        assert_eq!(subscriptions.remove(topic(1)), Some(on(1)));
+        let moved = Subscription { topic: topic(3), place: 7 };
+        assert!(matches!(subscriptions, Subscriptions::One(only) if only == moved));
+        subscriptions.remove(topic(3));
         assert_eq!(subscriptions.as_slice(), []);
     }
 }

@@ -60,8 +60,8 @@ macro_rules! envelope_setters {
         ///
         /// # Errors
         ///
-        /// [`EventError::IdHasNewline`](crate::EventError::IdHasNewline) and
-        /// [`EventError::IdHasNul`](crate::EventError::IdHasNul); a number always fits.
+        /// The [`EventError`](crate::EventError) that says why it would not come back: see
+        /// [`EventId`](crate::EventId). A number always does.
         pub fn id<I>(mut self, id: I) -> Result<Self, $crate::EventError>
         where
             I: TryInto<$crate::EventId<$a>>,

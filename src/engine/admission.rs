@@ -66,7 +66,7 @@ impl Core {
 
     /// A connection has gone.
     pub(super) fn forget(&mut self, conn: &Conn) {
-        if conn.admission != Admission::Admitted {
+        if !conn.is_admitted() {
             self.crowd.turned_away -= 1;
         } else if self.config.limits.connections_per_ip.is_some()
             && let Some(network) = Network::of(conn.peer())

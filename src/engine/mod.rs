@@ -9,7 +9,8 @@
 //! Whoever drives the engine (the reactor, a simulation) does this, in this order, and the order
 //! is part of the contract:
 //!
-//! 1. wait, then tell the time once: [`Engine::begin_turn`];
+//! 1. wait, then tell the time once: [`Engine::begin_turn`], which also stores the closures of
+//!    timers that were set between two turns;
 //! 2. commands of other threads: [`Engine::run`];
 //! 3. what sockets report: [`Engine::ready`], [`Engine::accept`]; reads become requests, requests
 //!    become answers, streams to be opened become births;
@@ -24,57 +25,43 @@
 //! returns, while its bytes are in the cache and its tick is on time.
 
 mod admission;
-mod asker;
-mod batch;
-mod busy;
+mod api;
 mod calls;
-mod codec;
-mod coded;
-mod config;
-mod context;
+mod client;
+mod coding;
+mod conns;
 mod core;
-mod drain;
-mod fanout;
-mod feed;
-mod fire;
-mod flush;
-mod handler;
-mod io;
-mod next;
-mod output;
-mod prometheus;
-mod refused;
-mod settle;
-mod sse;
+mod keys;
+mod links;
+mod pending;
+mod scratch;
 mod stats;
-mod stream;
 mod tags;
 mod topics;
 mod transport;
-mod watchdog;
+mod turn;
 
+pub(crate) use self::keys::ConnIndex;
 pub(crate) use self::transport::Transport;
 pub use self::{
-    config::{Config, Tcp},
-    context::{Context, IntervalTooShort, TimerId},
-    feed::Feed,
-    handler::{Handler, Response},
-    next::{Ending, IntoNext, Next},
-    refused::Refused,
-    sse::{Alignment, Compress, FirstTick, KeepAlive, Sse},
-    stats::{Closed, Histogram, Stats},
-    stream::{Stream, StreamId},
+    api::{
+        Alignment, Compress, Config, Context, Ending, Feed, FirstTick, Handler, IntervalTooShort,
+        IntoNext, KeepAlive, Next, Response, Sse, Stream, Tcp,
+    },
+    keys::{StreamId, TimerId},
+    stats::{Closed, Histogram, Refused, Stats},
 };
 
 use std::{collections::HashMap, fmt, io::Error as IoError};
 
 use self::{
-    calls::Calls,
-    core::{Core, Slot, Stopping, TimerCall},
-    watchdog::Call,
+    calls::{Closures, watchdog::Call},
+    core::{Core, Stopping},
+    keys::TimerIndex,
+    links::{Close, Links},
+    pending::TimerCall,
 };
 use crate::{
-    conn::{Goodbye, Phase},
     http::{Peer, Request},
     topic::Topic,
 };
@@ -83,19 +70,15 @@ use crate::{
 pub(crate) struct Engine<T> {
     core: Core,
     /// Closures of the streams, by connection.
-    calls: Vec<Calls>,
-    /// Closures of the users' timers, by slot.
-    timers: HashMap<u32, TimerCall>,
-    /// Sockets, by connection; `None` for a timer's slot.
-    transports: Vec<Option<T>>,
+    closures: Vec<Closures>,
+    /// Closures of the application's timers and of the topics' updaters.
+    timers: HashMap<TimerIndex, TimerCall>,
+    links: Links<T>,
     handler: Box<dyn Handler>,
     /// The request being answered; its buffers are used again and again.
     request: Request,
     read_buffer: Box<[u8]>,
     head_buffer: Vec<u8>,
-    /// How many of the connections in `Core::runnable` were put off in earlier turns. The others
-    /// have had their share of this one.
-    put_off_earlier: usize,
     /// More timers are due than one turn may fire.
     timers_wait: bool,
 }
@@ -110,26 +93,26 @@ pub(crate) struct Readiness {
 }
 
 impl<T: Transport> Engine<T> {
-    /// `epoch` makes the event ids of this engine differ from those of any other.
+    /// `epoch` makes the event ids of this engine differ from those of any other, so no two
+    /// engines may have the same one. It consists of letters and digits.
     pub(crate) fn new(config: Config, epoch: String, handler: Box<dyn Handler>) -> Self {
         let connections = config.expected_connections.unwrap_or(0);
         Self {
             core: Core::new(config, epoch),
-            calls: Vec::with_capacity(connections),
+            closures: Vec::with_capacity(connections),
             timers: HashMap::new(),
-            transports: Vec::with_capacity(connections),
+            links: Links::with_capacity(connections),
             handler,
             request: Request::new(),
             read_buffer: vec![0; READ_BUFFER_BYTES].into(),
             head_buffer: Vec::new(),
-            put_off_earlier: 0,
             timers_wait: false,
         }
     }
 
     /// Lends a clock of nanoseconds, by which the time spent compressing is counted.
     pub(crate) fn set_stopwatch(&mut self, stopwatch: fn() -> u64) {
-        self.core.compressor.set_stopwatch(stopwatch);
+        self.core.coding.set_stopwatch(stopwatch);
     }
 
     /// Lends a clock of milliseconds, by which users' closures are timed. It is read twice per call.
@@ -137,31 +120,35 @@ impl<T: Transport> Engine<T> {
         self.core.watchdog.set_clock(clock_ms);
     }
 
-    /// Tells the time: milliseconds since the start, never going back, and Unix seconds for the
-    /// `Date` header. A closure sees one and the same time for the whole turn.
+    /// Step 1 of the turn. A closure sees one and the same time for the whole turn.
     pub(crate) fn begin_turn(&mut self, now: u64, unix_seconds: u64) {
+        self.tell_time(now, unix_seconds);
+        self.store_timers();
+        self.core.conns.begin_turn();
+    }
+
+    /// Tells the time: milliseconds since the start, never going back, and Unix seconds for the
+    /// `Date` header. Whatever is called between two turns needs it too: the time of the last turn
+    /// may be long ago, and before the first there is none.
+    pub(crate) fn tell_time(&mut self, now: u64, unix_seconds: u64) {
         debug_assert!(now >= self.core.now, "time went back");
         self.core.now = now;
         self.core.date.set(unix_seconds);
-        self.put_off_earlier = self.core.runnable.len();
     }
 
-    /// Takes over an accepted connection. The index stays its name until it is released. `None` if
-    /// it was reset at once, because there are far too many.
-    pub(crate) fn accept(&mut self, mut transport: T, peer: Peer) -> Option<u32> {
+    /// Takes over an accepted connection. The number is its name until it is released. `None` if it
+    /// was reset at once, because there are far too many.
+    pub(crate) fn accept(&mut self, transport: T, peer: Peer) -> Option<ConnIndex> {
         self.core.stats.accepted += 1;
         let Some(admission) = self.core.admit(peer) else {
-            // An orderly end would be kept in the kernel's memory for a minute.
-            transport.reset_on_close();
+            Links::refuse(transport);
             return None;
         };
         let index = self.core.add_conn(peer, admission);
-        let needed = index as usize + 1;
-        if self.transports.len() < needed {
-            self.transports.resize_with(needed, || None);
-            self.calls.resize_with(needed, Calls::default);
+        if self.closures.len() <= index.slot() {
+            self.closures.resize_with(index.slot() + 1, Closures::default);
         }
-        self.transports[index as usize] = Some(transport);
+        self.links.open(index, transport);
         Some(index)
     }
 
@@ -171,21 +158,22 @@ impl<T: Transport> Engine<T> {
     }
 
     /// Gives up a connection that cannot be served.
-    pub(crate) fn abandon(&mut self, index: u32, error: &IoError) {
+    pub(crate) fn abandon(&mut self, index: ConnIndex, error: &IoError) {
         self.lose(index, error);
     }
 
     /// Hands over bytes of a connection that were read by somebody else.
-    pub(crate) fn feed(&mut self, index: u32, bytes: &[u8]) {
+    pub(crate) fn feed(&mut self, index: ConnIndex, bytes: &[u8]) {
         for piece in bytes.chunks(READ_BUFFER_BYTES) {
             self.read_buffer[..piece.len()].copy_from_slice(piece);
             self.receive(index, piece.len());
         }
     }
 
-    /// Lends the transport of a connection, for registering it with a poller.
-    pub(crate) fn transport(&mut self, index: u32) -> Option<&mut T> {
-        self.transports.get_mut(index as usize)?.as_mut()
+    /// Lends the transport of a connection that has just been accepted, for registering it with a
+    /// poller.
+    pub(crate) fn transport(&mut self, index: ConnIndex) -> &mut T {
+        self.links.get(index)
     }
 
     /// Runs a closure that came from another thread.
@@ -202,20 +190,22 @@ impl<T: Transport> Engine<T> {
 
     /// False while fan-out lags behind so far that publishers should wait.
     pub(crate) fn takes_publishes(&self) -> bool {
-        self.core.topics.unoffered_bytes < UNOFFERED_BYTES_MAX
+        self.core.topics.unoffered_bytes() < UNOFFERED_BYTES_MAX
     }
 
     pub(crate) fn set_queue_depth(&mut self, commands: usize) {
         self.core.stats.queue_depth = commands as u64;
     }
 
-    /// Lends the context outside of a turn.
-    pub(crate) fn context(&mut self) -> Context<'_> {
+    /// Lends the context between two turns, at this time.
+    pub(crate) fn context(&mut self, now: u64, unix_seconds: u64) -> Context<'_> {
+        self.tell_time(now, unix_seconds);
         Context::new(&mut self.core)
     }
 
-    /// A poller reported connection `index`. Stale indices are ignored.
-    pub(crate) fn ready(&mut self, index: u32, readiness: Readiness) {
+    /// A poller reported this connection; if it has ended since, nothing happens.
+    pub(crate) fn ready(&mut self, token: u32, readiness: Readiness) {
+        let Some(index) = self.core.conns.find(token) else { return };
         if readiness.writable {
             self.writable(index);
         }
@@ -235,8 +225,8 @@ impl<T: Transport> Engine<T> {
         }
         self.flush();
         self.core.topics.end_holds();
-        self.core.stats.log_bytes = self.core.topics.log_bytes as u64;
-        self.core.stats.compression = self.core.compressor.stats();
+        self.core.stats.log_bytes = self.core.topics.log_bytes() as u64;
+        self.core.stats.compression = self.core.coding.stats();
         self.release();
     }
 
@@ -245,16 +235,15 @@ impl<T: Transport> Engine<T> {
         if self.has_pending() {
             return Some(self.core.now);
         }
-        self.core.wheel.next_deadline()
+        self.core.conns.next_deadline()
     }
 
     /// Work was put off for fairness: the next turn must not wait.
     pub(crate) fn has_pending(&self) -> bool {
         self.timers_wait
-            || !self.core.runnable.is_empty()
-            || !self.core.deaths.is_empty()
-            || !self.core.births.is_empty()
-            || !self.core.topics.fan_out.is_empty()
+            || self.core.conns.has_runnable()
+            || !self.core.pending.is_empty()
+            || self.core.topics.has_passes()
             || (self.core.stopping == Stopping::Now && self.core.stats.connections > 0)
     }
 
@@ -276,22 +265,12 @@ impl<T: Transport> Engine<T> {
     }
 
     fn release(&mut self) {
-        while let Some(index) = self.core.released.pop() {
-            let slot = self.core.slots.remove(index as usize);
-            self.core.wheel.cancel(index);
+        while let Some((index, mut conn)) = self.core.conns.pop_closed() {
             self.core.stats.connections -= 1;
-            let transport = self.transports[index as usize].take();
-            let Slot::Conn(mut conn) = slot else { continue };
             self.core.forget(&conn);
-            if let Some(mut transport) = transport {
-                let is_cut = matches!(conn.phase, Phase::Closed { goodbye: Goodbye::Reset });
-                // An orderly end would pass half an answer off as a whole one wherever the end of
-                // the connection is the end of the answer; and it would leave the kernel sending.
-                if is_cut || !conn.outbox.is_empty() {
-                    transport.reset_on_close();
-                }
-                conn.outbox.clear(&mut self.core.pool);
-            }
+            let close = if conn.ends_with_a_reset() { Close::Reset } else { Close::InOrder };
+            self.links.close(index, close);
+            conn.outbox.clear(&mut self.core.pool);
         }
     }
 }
@@ -300,11 +279,11 @@ impl<T: Transport> Engine<T> {
 impl<T> Drop for Engine<T> {
     fn drop(&mut self) {
         let core = &mut self.core;
-        while let Some(birth) = core.births.pop_front() {
+        while let Some(birth) = core.pending.next_birth() {
             core.drop_guarded(birth);
         }
-        for calls in self.calls.drain(..) {
-            core.drop_guarded(calls);
+        for closures in self.closures.drain(..) {
+            core.drop_guarded(closures);
         }
         for (_, call) in self.timers.drain() {
             core.drop_guarded(call);

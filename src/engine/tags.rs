@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::stream::StreamId;
+use super::keys::StreamId;
 
 #[derive(Debug, Default)]
 pub(super) struct Tags {
@@ -38,10 +38,11 @@ impl Tags {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::keys::ConnIndex;
 
     #[test]
     fn a_tag_names_several_streams_and_goes_with_the_last() {
-        let [one, two] = [1, 2].map(|index| StreamId { index, generation: 7 });
+        let [one, two] = [1, 2].map(|slot| StreamId { conn: ConnIndex::new(slot), generation: 7 });
         let mut tags = Tags::default();
         tags.add(one, "anna".into());
         tags.add(two, "anna".into());

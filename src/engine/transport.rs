@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 
-use super::config::Tcp;
+use super::api::config::Tcp;
 
 /// A non-blocking byte stream to one client.
 ///

@@ -302,12 +302,21 @@ impl Request {
 
     /// The id of the last event that a reconnecting client has seen (WHATWG HTML section 9.2.4).
     ///
+    /// An id that is not UTF-8 reads as U+FFFD, which no [`EventId`](crate::EventId) can be: the
+    /// client has seen something, but nothing that this server knows. Clients built on `fetch` send
+    /// such an id after another server, or an earlier version, gave them one with an umlaut.
+    ///
     /// ```
-    /// assert_eq!(starwheel::Request::get("/").last_event_id(), None);
+    /// use starwheel::Request;
+    /// assert_eq!(Request::get("/").last_event_id(), None);
+    /// let request = Request::parse(b"GET / HTTP/1.1\r\nHost: a\r\nLast-Event-ID: caf\xe9\r\n\r\n")?;
+    /// assert_eq!(request.last_event_id(), Some("\u{fffd}"));
+    /// # Ok::<(), starwheel::Refusal>(())
     /// ```
     #[must_use]
     pub fn last_event_id(&self) -> Option<&str> {
-        self.header("last-event-id")
+        let id = self.header_bytes("last-event-id")?;
+        Some(std::str::from_utf8(id).unwrap_or("\u{fffd}"))
     }
 
     /// Who is at the other end of the connection.

@@ -59,10 +59,3 @@ pub(super) fn coarse_ms() -> u64 {
 pub(super) fn coarse_ms() -> u64 {
     nanos() / 1_000_000
 }
-
-/// What makes the event ids of this process differ from those of its predecessors: the time at
-/// which it began, in microseconds since 1970, as 11 hexadecimal digits or so.
-pub(super) fn epoch() -> String {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("{:x}", since_1970.as_micros())
-}

@@ -6,6 +6,7 @@
 mod alarm;
 mod clock;
 mod descriptors;
+mod epoch;
 mod handle;
 mod listener;
 #[cfg(feature = "signals")]
@@ -37,7 +38,7 @@ use self::{
     socket::{Socket, set_tcp_options},
 };
 use crate::{
-    engine::{Config, Context, Engine, Handler, Readiness, Stats, Tcp},
+    engine::{Config, ConnIndex, Context, Engine, Handler, Readiness, Stats, Tcp},
     http::Peer,
 };
 
@@ -88,7 +89,8 @@ impl Reactor {
     /// A reactor with default settings that answers through `handler`.
     ///
     /// # Errors
-    /// When the system gives no poller, timer or waker: most often for want of descriptors.
+    /// When the system gives no poller, timer or waker, most often for want of descriptors, or no
+    /// random bits for the [ids of events](crate::Topic::history).
     pub fn new(handler: impl Handler + 'static) -> io::Result<Self> {
         Self::with_config(Config::default(), handler)
     }
@@ -101,7 +103,7 @@ impl Reactor {
         let (tcp, expected_connections) = (config.tcp, config.expected_connections);
         config.expected_connections =
             expected_connections.or_else(descriptors::connections_to_expect);
-        let mut engine = Engine::new(config, clock::epoch(), Box::new(handler));
+        let mut engine = Engine::new(config, epoch::draw()?, Box::new(handler));
         engine.set_stopwatch(clock::nanos);
         engine.set_call_clock(clock::coarse_ms);
         let poll = Poll::new()?;
@@ -180,7 +182,11 @@ impl Reactor {
     }
 
     /// Lends the reactor as closures see it: for timers, topic updaters and the like that are
-    /// set up before it runs. What is caused here happens in the next turn.
+    /// set up before it runs. What is caused here happens in the next turn, and
+    /// [`next_deadline`](Self::next_deadline) is zero until then.
+    ///
+    /// The clock is read now, once: delays count from this call, and a timer that is due before the
+    /// next turn runs in it. After long work, lend the context again instead of keeping it.
     ///
     /// ```
     /// # use starwheel::{Reactor, Reply, Request, Context};
@@ -191,7 +197,8 @@ impl Reactor {
     /// ```
     pub fn context(&mut self) -> Context<'_> {
         self.busy = true;
-        self.engine.context()
+        let now_ms = self.clock.now_ms();
+        self.engine.context(now_ms, self.clock.unix_seconds(now_ms))
     }
 
     /// The figures so far.
@@ -422,11 +429,10 @@ impl Drop for Reactor {
 }
 
 /// Gives a new socket to the engine and to the poller.
-fn take(engine: &mut Engine<Socket>, poll: &Poll, socket: Socket, peer: Peer) -> Option<u32> {
+fn take(engine: &mut Engine<Socket>, poll: &Poll, socket: Socket, peer: Peer) -> Option<ConnIndex> {
     let index = engine.accept(socket, peer)?;
-    if let Some(socket) = engine.transport(index)
-        && let Err(error) = socket.register(poll.registry(), Token(index as usize))
-    {
+    let token = Token(index.token() as usize);
+    if let Err(error) = engine.transport(index).register(poll.registry(), token) {
         engine.abandon(index, &error);
     }
     Some(index)

@@ -50,7 +50,7 @@ impl<'a> Event<'a> {
     ///
     /// # Errors
     ///
-    /// [`EventError::IdHasNewline`] and [`EventError::IdHasNul`].
+    /// The [`EventError`] that says why it would not come back: see [`EventId`].
     pub fn id_only<I>(id: I) -> Result<Self, EventError>
     where
         I: TryInto<EventId<'a>>,
@@ -83,7 +83,8 @@ impl<'a> Event<'a> {
     ///
     /// # Errors
     ///
-    /// [`EventError::IdHasNewline`] and [`EventError::IdHasNul`]; a number always fits.
+    /// The [`EventError`] that says why it would not come back: see [`EventId`]. A number always
+    /// does.
     pub fn id<I>(mut self, id: I) -> Result<Self, EventError>
     where
         I: TryInto<EventId<'a>>,

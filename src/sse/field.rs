@@ -57,20 +57,40 @@ impl<'a> EventName<'a> {
 
 /// The id of an event: what a client that reconnects sends back as `Last-Event-ID`.
 ///
-/// Holds no CR and no LF, which would end the line, and no NUL, which makes clients ignore the
-/// id. The empty id is allowed and means "forget the id": the client then reconnects without
-/// `Last-Event-ID`. Numbers need no allocation. Source: WHATWG HTML 9.2.6.
+/// Up to [`BYTES_MAX`](Self::BYTES_MAX) printable ASCII characters, spaces between them included:
+/// the ids that all clients send back as they were. What is refused does not come back, or not from
+/// all of them:
+///
+/// | an id with | what becomes of it |
+/// |---|---|
+/// | CR or LF | it ends its line (WHATWG HTML 9.2.6) |
+/// | NUL | clients ignore it (WHATWG HTML 9.2.6) |
+/// | another control character | browsers send it, servers answer 400 because no field may hold it (RFC 9110 5.5; tabs are refused with the rest), and `EventSource` gives up; Node's `fetch` does not send it |
+/// | white space at an end | HTTP takes it off the field (RFC 9110 5.5) |
+/// | a character beyond U+00FF | `fetch` refuses to send it (Fetch 5.4, `ByteString`): the Datastar client, `eventsource` of npm and undici never reconnect |
+/// | U+0080 to U+00FF | browsers' `EventSource` sends UTF-8, those clients one byte each |
+/// | more than 1,024 bytes | it takes room from the URL and from cookies; servers and proxies bound a request's head, most at 8 or 16 KiB |
+///
+/// To carry other text, percent-encode it or use Base64. The empty id is allowed and means "forget
+/// the id": the client then reconnects without `Last-Event-ID`. Numbers need no allocation.
 ///
 /// ```
 /// use starwheel::{EventError, EventId};
 /// assert_eq!(EventId::from(7_u64).to_string(), "7");
-/// assert_eq!(EventId::try_from("a\0"), Err(EventError::IdHasNul));
+/// assert_eq!(EventId::try_from("room 7, 42")?.to_string(), "room 7, 42");
 /// assert_eq!(EventId::try_from("a\r"), Err(EventError::IdHasNewline));
+/// assert_eq!(EventId::try_from("a\u{1b}"), Err(EventError::IdHasControl));
+/// assert_eq!(EventId::try_from("a "), Err(EventError::IdHasOuterSpace));
+/// assert_eq!(EventId::try_from("café"), Err(EventError::IdIsNotAscii));
+/// # Ok::<(), EventError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventId<'a>(IdText<'a>);
 
 impl<'a> EventId<'a> {
+    /// The length of the longest id, in bytes.
+    pub const BYTES_MAX: usize = 1024;
+
     /// The same id without the borrow; copies the text unless it is owned already.
     #[must_use]
     pub fn into_owned(self) -> EventId<'static> {
@@ -87,6 +107,18 @@ impl<'a> EventId<'a> {
         }
         if memchr(0, id.as_bytes()).is_some() {
             return Err(EventError::IdHasNul);
+        }
+        if !id.is_ascii() {
+            return Err(EventError::IdIsNotAscii);
+        }
+        if id.bytes().any(|byte| byte.is_ascii_control()) {
+            return Err(EventError::IdHasControl);
+        }
+        if id.starts_with(' ') || id.ends_with(' ') {
+            return Err(EventError::IdHasOuterSpace);
+        }
+        if id.len() > Self::BYTES_MAX {
+            return Err(EventError::IdIsTooLong);
         }
         Ok(Self(IdText::Text(id)))
     }
@@ -128,6 +160,14 @@ pub enum EventError {
     IdHasNewline,
     /// The id holds NUL, so clients would ignore it.
     IdHasNul,
+    /// The id holds another control character, which no request may carry.
+    IdHasControl,
+    /// The id begins or ends with a space, which HTTP takes off.
+    IdHasOuterSpace,
+    /// The id holds a character beyond ASCII, which some clients never send back.
+    IdIsNotAscii,
+    /// The id is longer than [`EventId::BYTES_MAX`].
+    IdIsTooLong,
 }
 
 impl fmt::Display for EventError {
@@ -136,6 +176,19 @@ impl fmt::Display for EventError {
             Self::NameHasNewline => "an event name is one line: take CR and LF out of it",
             Self::IdHasNewline => "an event id is one line: take CR and LF out of it",
             Self::IdHasNul => "clients ignore an event id with NUL: take it out, or encode the id",
+            Self::IdHasControl => {
+                "a control character in an event id cannot come back: take it out, or encode the id"
+            }
+            Self::IdHasOuterSpace => {
+                "spaces around an event id do not come back: take them off, or encode the id"
+            }
+            Self::IdIsNotAscii => {
+                "some clients never reconnect with an event id that is not ASCII: take a number, or \
+                 percent-encode the id"
+            }
+            Self::IdIsTooLong => {
+                "an event id that comes back in each request is 1024 bytes at most: take a shorter one"
+            }
         })
     }
 }
@@ -231,7 +284,15 @@ mod tests {
 
     #[test]
     fn errors_say_what_to_do() {
-        for error in [EventError::NameHasNewline, EventError::IdHasNewline, EventError::IdHasNul] {
+        for error in [
+            EventError::NameHasNewline,
+            EventError::IdHasNewline,
+            EventError::IdHasNul,
+            EventError::IdHasControl,
+            EventError::IdHasOuterSpace,
+            EventError::IdIsNotAscii,
+            EventError::IdIsTooLong,
+        ] {
             assert!(error.to_string().contains("take"), "{error}");
         }
     }

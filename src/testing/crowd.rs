@@ -55,6 +55,7 @@ impl Simulation {
     /// ```
     pub fn crowd(&mut self, count: usize, head: &str) {
         let request = format!("{head}\r\nHost: test\r\n\r\n");
+        self.tell_time();
         for nth in 0..count {
             let socket = SimulatedSocket::Crowd(self.crowd.clone());
             let ip = Ipv4Addr::from_bits(CROWD_NETWORK | self.crowd_size & 0x00ff_ffff);

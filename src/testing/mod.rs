@@ -42,7 +42,7 @@ use self::{
     network::{Network, SimulatedSocket},
 };
 use crate::{
-    engine::{Config, Context, Engine, Handler, Readiness, Stats},
+    engine::{Config, ConnIndex, Context, Engine, Handler, Readiness, Stats},
     http::{Method, Peer},
 };
 
@@ -171,9 +171,10 @@ impl Simulation {
     /// assert_eq!(simulation.answer(client).text(), "[2001:db8::7]:4711");
     /// ```
     pub fn connect_from(&mut self, peer: Peer) -> Client {
+        self.tell_time();
         let (wire, socket) = self.network.connect();
         // No events are reported of one that was not taken: its wire is closed.
-        self.connections.push(self.engine.accept(socket, peer).unwrap_or(u32::MAX));
+        self.connections.push(self.engine.accept(socket, peer).map_or(u32::MAX, ConnIndex::token));
         self.methods.push(Vec::new());
         Client(wire)
     }
@@ -259,6 +260,21 @@ impl Simulation {
         self.turn();
     }
 
+    /// Lends the context between two turns, as [`Reactor::context`](crate::Reactor::context) does:
+    /// at the present time of the clock, and what is caused here happens in the next turn.
+    ///
+    /// ```
+    /// use starwheel::{Router, testing::Simulation};
+    /// use std::time::Duration;
+    /// let mut simulation = Simulation::new(Router::new());
+    /// simulation.context().after(Duration::from_secs(1), |cx| cx.shutdown());
+    /// simulation.advance(Duration::from_secs(1));
+    /// assert!(simulation.is_stopped());
+    /// ```
+    pub fn context(&mut self) -> Context<'_> {
+        self.engine.context(self.now_ms, self.unix_seconds())
+    }
+
     /// Leaves a closure for the next turn, as another thread does with
     /// [`Handle::run`](crate::Handle::run) while this one sleeps.
     ///
@@ -338,6 +354,7 @@ impl Simulation {
 
     /// Drains as [`Handle::drain`](crate::Handle::drain) does; advance to let it happen.
     pub fn drain(&mut self, window: Duration) {
+        self.tell_time();
         self.engine.drain(window);
         self.turn();
     }
@@ -448,6 +465,11 @@ impl Simulation {
     #[must_use]
     pub fn server_end(&self, client: Client) -> Option<ServerEnd> {
         self.network.lock().wires[client.0].server_end
+    }
+
+    /// For what is done to the engine between two turns.
+    fn tell_time(&mut self) {
+        self.engine.tell_time(self.now_ms, self.unix_seconds());
     }
 
     fn unix_seconds(&self) -> u64 {

@@ -88,7 +88,7 @@ impl Frame {
     ) -> Self {
         scratch.clear();
         let mut own_id = None;
-        match epoch.map(|epoch| (epoch, id_place(events))) {
+        match epoch.and_then(|epoch| Some((epoch, id_place(events)?))) {
             Some((epoch, place)) if place.id.is_none() => {
                 scratch.extend_from_slice(&events[..place.offset]);
                 let mut line = String::with_capacity(40);

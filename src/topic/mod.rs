@@ -39,9 +39,11 @@ use crate::sse::{Encode, EventBuffer, EventError, EventName};
 /// an allocation and nothing else, so `Topic::new(format!("room-{id}"))` in a handler is fine.
 /// Options count where a topic begins: at its first subscriber or publish in a reactor.
 ///
-/// A topic without history and [`retain`](Self::retain) vanishes with its last subscriber. With
-/// them, it is forgotten a minute after its last use, but never while a clone of the value it
-/// began with is alive.
+/// A topic that keeps nothing vanishes with its last subscriber. One with history,
+/// [`retain`](Self::retain) or an updater is forgotten with all of it a minute after its last use,
+/// but not while it has subscribers, and not while a clone is alive of the value it began with or is
+/// [driven](crate::Context::drive) by. A use is a publish, a `drive`, and a stream that subscribes or
+/// leaves.
 ///
 /// ```
 /// use starwheel::{Router, Sse, Topic, testing::Simulation};
@@ -146,11 +148,15 @@ impl Topic {
     /// `Last-Event-ID` (or the query parameters `last_event_id`, `lastEventID` and `lastEventId`, for clients that
     /// cannot set the header): a client that comes back gets exactly what it has missed, or a
     /// [gap event](Self::gap_event) if that is no longer known. It is kept in memory, so an id of
-    /// an earlier process is never known.
+    /// an earlier process, or of another reactor of this process, is never known: ids begin with
+    /// 64 random bits that each [`Reactor`](crate::Reactor) draws when it is made. Two copies of
+    /// one running reactor share them, and cannot tell their ids apart: do not resume several
+    /// virtual machines from one snapshot of a running server.
     ///
     /// One id says what a stream has seen of all its topics. An event that brings an
-    /// [id of its own](crate::Event::id) keeps it; such ids must differ from each other, because
-    /// one that two topics of a stream know is a gap in both.
+    /// [id of its own](crate::Event::id) keeps it, in whatever order an [`Encode`] writes its
+    /// fields; such ids must differ from each other, because one that two topics of a stream know
+    /// is a gap in both.
     ///
     /// ```
     /// use starwheel::Topic;
@@ -229,9 +235,14 @@ impl Topic {
         &self.inner.options
     }
 
-    /// True when no other clone of this value is left.
-    pub(crate) fn is_last_clone(&self) -> bool {
-        Arc::strong_count(&self.inner) == 1
+    /// How many clones of this value there are, itself included.
+    pub(crate) fn clones(&self) -> usize {
+        Arc::strong_count(&self.inner)
+    }
+
+    /// True when both are clones of one value. Two values of one name are one topic, but not this.
+    pub(crate) fn is_clone_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     fn with(mut self, change: impl FnOnce(&mut TopicOptions)) -> Self {

@@ -1,9 +1,11 @@
 //! `turn`, `next_deadline` and `as_fd`: the reactor inside somebody else's loop.
 
 use std::{
+    cell::Cell,
     os::fd::{AsFd, AsRawFd},
+    rc::Rc,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
@@ -54,6 +56,34 @@ fn a_deadline_ends_the_wait_of_a_turn() {
     }
     // A second in all; a machine that busy would fail elsewhere.
     assert!(reactor.stats().ticks_missed < 50, "the wait ended long after the deadline");
+}
+
+#[test]
+fn a_timer_set_before_a_long_preparation_runs() {
+    let mut reactor = Reactor::new(hello).unwrap();
+    let ran = Rc::new(Cell::new(0));
+    let (once, every) = (Rc::clone(&ran), Rc::clone(&ran));
+    let mut cx = reactor.context();
+    cx.after(Duration::from_millis(2), move |_cx| once.set(once.get() + 1));
+    cx.every(Duration::from_millis(2), move |cx| {
+        every.set(every.get() + 1);
+        cx.shutdown();
+    })
+    .unwrap();
+    let (lent, start) = (cx.now(), Instant::now());
+    while reactor.context().now() < lent + Duration::from_millis(20) {
+        assert!(start.elapsed() < PATIENCE, "the clock is read when the context is lent");
+    }
+    reactor.run().unwrap();
+    assert_eq!(ran.get(), 2);
+}
+
+#[test]
+fn the_time_of_day_is_known_before_the_first_turn() {
+    let mut reactor = Reactor::new(hello).unwrap();
+    let before = SystemTime::now() - Duration::from_secs(1);
+    let told = reactor.context().system_time();
+    assert!((before..=SystemTime::now()).contains(&told), "{told:?}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Joining, coming back, and what a client is told that it cannot have any more.
 
 use starwheel::{
-    Config, Event, EventError, JoinAt, Method, Request, Router, Sse, Topic,
+    Config, Encode, Event, EventBuffer, EventError, EventId, EventName, JoinAt, Method, Request,
+    Router, Sse, Topic,
     testing::{Client, Simulation},
 };
 
@@ -200,6 +201,41 @@ fn hostile_ids_are_gaps_and_cost_nothing() {
     }
 }
 
+/// What fetch-based clients (Datastar, undici, npm's eventsource) make of an id with an umlaut: a
+/// byte for each character up to U+00FF.
+#[test]
+fn an_id_that_is_not_utf_8_is_unknown_and_so_a_gap() {
+    let chat = chat();
+    let mut simulation = serving(&chat);
+    publish(&mut simulation, &chat, ["1"]);
+    for id in [&b"\xe4"[..], b"caf\xe9 7", b"\xff", b"sim0-1\xa0", b"\xe2\x80", b"\xc0\x80"] {
+        for target in ["/", "/?last_event_id=sim0-1"] {
+            let client = simulation.connect();
+            let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\nLast-Event-ID: ");
+            simulation.send(client, &[head.as_bytes(), id, b"\r\n\r\n"].concat());
+            simulation.turn();
+            let gap = [("gap".to_owned(), "chat".to_owned())];
+            assert_eq!(named(&simulation, client), gap, "{target} {}", id.escape_ascii());
+        }
+    }
+    for in_query in ["%E4", "%ff%FE", "sim0-1%A0"] {
+        let client = simulation.get(&format!("/?last_event_id={in_query}"));
+        assert_eq!(data(&simulation, client), ["chat"], "{in_query}");
+    }
+}
+
+#[test]
+fn a_handler_sees_that_there_is_an_id_that_is_not_utf_8() {
+    let mut simulation = Simulation::new(
+        Router::new()
+            .get("/", |req: &Request, _| Sse::new().send(req.last_event_id().unwrap_or("none"))),
+    );
+    let client = simulation.connect();
+    simulation.send(client, b"GET / HTTP/1.1\r\nHost: a\r\nLast-Event-ID: \xe4\r\n\r\n");
+    simulation.turn();
+    assert_eq!(data(&simulation, client), ["\u{fffd}"]);
+}
+
 #[test]
 fn one_id_resumes_all_topics_of_a_stream() {
     let topics = ["a", "b", "c"].map(|name| Topic::new(name).history(100, 100_000));
@@ -289,7 +325,7 @@ fn a_publishers_own_ids_stay_and_resume() {
     let chat = chat();
     let mut simulation = serving(&chat);
     let first = simulation.get("/");
-    let event = |n| Event::new("x").name("message").unwrap().id(format!("msg {n} ü")).unwrap();
+    let event = |n| Event::new("x").name("message").unwrap().id(format!("msg {n} +")).unwrap();
     simulation.run(|cx| {
         for n in 1..=4 {
             cx.publish(&chat, event(n));
@@ -297,14 +333,88 @@ fn a_publishers_own_ids_stay_and_resume() {
         cx.publish(&chat, "without");
     });
     let events = simulation.events(first);
-    assert_eq!(events[1].last_event_id, "msg 2 ü");
-    assert_ne!(events[4].last_event_id, "msg 4 ü", "it got one of ours");
-    let by_query = simulation.get("/?last_event_id=msg+2+%C3%BC");
+    assert_eq!(events[1].last_event_id, "msg 2 +");
+    assert_ne!(events[4].last_event_id, "msg 4 +", "it got one of ours");
+    let by_query = simulation.get("/?last_event_id=msg+2+%2B");
     assert_eq!(simulation.events(by_query).len(), 3);
     let client = back(&mut simulation, &events[4].last_event_id);
     assert_eq!(data(&simulation, client), [""; 0]);
     let client = back(&mut simulation, "msg 5");
     assert_eq!(data(&simulation, client), ["chat"]);
+}
+
+/// Writes its fields in the order of their names in `order`, and more than one event for a `/`.
+struct InOrder(&'static str);
+
+impl Encode for InOrder {
+    fn encode(&self, out: &mut EventBuffer) {
+        for field in self.0.split(' ') {
+            match field {
+                "comment" => out.comment("id: 1"),
+                "data" => out.data("id: 1\n\nid: 2"),
+                "event" => out.event(&EventName::from_static("message")),
+                "id" => out.id(&EventId::from(7)),
+                "none" => out.id(&EventId::try_from("").unwrap()),
+                "retry" => out.retry(secs(3)),
+                other => out.push(&Self(&other[1..])),
+            }
+        }
+    }
+}
+
+/// The lines of these fields of all that a client has got.
+fn lines(simulation: &Simulation, client: Client, field: &str) -> Vec<String> {
+    let body = simulation.answer(client).body;
+    let text = String::from_utf8(body).unwrap();
+    text.lines().filter(|line| line.starts_with(field)).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_publishers_own_id_stays_on_whatever_line_it_is() {
+    for order in [
+        "data id",
+        "retry id data",
+        "comment data retry id",
+        "event data data id data",
+        "data event id retry comment",
+        "id data",
+        "none data id",
+        "/data data id",
+        "data id /comment",
+        "id",
+    ] {
+        let chat = chat();
+        let mut simulation = serving(&chat);
+        let first = simulation.get("/");
+        simulation.run(|cx| {
+            cx.publish(&chat, InOrder(order));
+            cx.publish(&chat, "missed");
+        });
+        let ids = lines(&simulation, first, "id:");
+        let own = ids[..ids.len() - 1].iter().filter(|line| *line != "id: ");
+        assert_eq!(own.collect::<Vec<_>>(), ["id: 7"], "{order}");
+        let client = back(&mut simulation, "7");
+        assert_eq!(data(&simulation, client), ["missed"], "{order}");
+    }
+}
+
+#[test]
+fn an_event_keeps_its_id_in_front_of_a_comment_by_itself() {
+    let chat = chat();
+    let mut simulation = serving(&chat);
+    let first = simulation.get("/");
+    simulation.run(|cx| {
+        cx.publish(&chat, InOrder("data /comment"));
+    });
+    let id = last_id(&simulation, first);
+    assert_ne!(id, "", "the event has it, not the comment");
+    publish(&mut simulation, &chat, ["missed"]);
+    let client = back(&mut simulation, &id);
+    assert_eq!(data(&simulation, client), ["missed"]);
+    simulation.run(|cx| {
+        cx.publish(&chat, Event::comment_only("nothing to come back to"));
+    });
+    assert_eq!(lines(&simulation, first, "id:").len(), 2);
 }
 
 #[test]
@@ -457,6 +567,19 @@ fn the_history_of_a_room_outlives_its_last_use_by_a_minute() {
     assert_eq!(data(&simulation, client), [""; 0]);
     let client = simulation.get(&format!("/blue?last_event_id={id}"));
     assert_eq!(data(&simulation, client), ["blue"], "a gap, and never silence");
+}
+
+#[test]
+fn a_topic_begun_between_turns_long_after_the_last_one_is_forgotten_like_others() {
+    let mut simulation = rooms();
+    simulation.turn();
+    simulation.jump(secs(100));
+    simulation.context().publish(&Topic::new("blue").retain(), "said");
+    simulation.jump(secs(59));
+    simulation.turn();
+    assert!(simulation.stats().log_bytes > 0);
+    simulation.advance(secs(1));
+    assert_eq!(simulation.stats().log_bytes, 0);
 }
 
 #[test]

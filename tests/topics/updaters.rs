@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// An updater that counts its runs from one.
-fn counting() -> impl FnMut(&mut Feed<'_>) {
+pub(crate) fn counting() -> impl FnMut(&mut Feed<'_>) {
     let mut count = 0;
     move |feed| {
         count += 1;
@@ -259,20 +259,6 @@ fn it_may_close_its_subscribers_in_the_middle_of_a_run() {
     assert_eq!(data(&simulation, client), ["run 1"], "the second was published behind the end");
     assert_eq!(simulation.answer(client).end, BodyEnd::Complete);
     assert_eq!(simulation.stats().ticks, 2);
-}
-
-#[test]
-fn a_topic_keeps_its_updater_while_nobody_listens() {
-    let topic = Topic::new("t");
-    let mut simulation = Simulation::new(Router::new().get("/", |_, _| {
-        // Made anew each time: the updater holds on to the topic, not to a value of it.
-        Sse::new().subscribe(&Topic::new("t"))
-    }));
-    simulation.run(|cx| cx.drive(&topic, secs(1), counting()).unwrap());
-    drop(topic);
-    simulation.advance(secs(10_000));
-    let client = simulation.get("/");
-    assert_eq!(data(&simulation, client), ["1"]);
 }
 
 #[test]

@@ -1,0 +1,307 @@
+//! What can happen to a connection: everything that changes its state is in this file.
+//!
+//! A method is named after what happened, takes `now` where that matters, and returns what the
+//! caller has to do about it, if anything. It knows no list, no wheel and no socket.
+
+use super::{
+    Admission, Afterwards, CodingIndex, Conn, Ending, Goodbye, Input, Output, Phase, RouteIndex,
+    Streaming, Subscription, Subscriptions, TopicIndex, linger_due, stall_due,
+};
+use crate::{
+    http::{Reader, StreamFraming},
+    limits::Limits,
+};
+
+/// Requests and answers.
+impl Conn {
+    /// The reader of requests, while requests are read.
+    pub(crate) fn reader(&mut self) -> Option<&mut Reader> {
+        match &mut self.phase {
+            Phase::Reading { reader, .. } => Some(reader),
+            _ => None,
+        }
+    }
+
+    /// A request has got as far as its next stage, whose time begins now. A client that does not
+    /// read its answers buys no time by asking for more, and one that is turned away has one time
+    /// for all of it.
+    pub(crate) fn begin_stage(&mut self, now: u64) {
+        let waits = self.is_blocked() || !self.is_admitted();
+        if let Phase::Reading { since, .. } = &mut self.phase
+            && !waits
+        {
+            *since = now;
+        }
+    }
+
+    /// All answers are out, and the connection waits for the next request.
+    pub(crate) fn begin_idle(&mut self, now: u64) {
+        if let Phase::Reading { since, .. } = &mut self.phase {
+            *since = now;
+        }
+    }
+
+    /// Nothing is answered on this connection after the present answer.
+    pub(crate) fn close_afterwards(&mut self) {
+        self.afterwards = Afterwards::Close;
+    }
+
+    /// The answer is a stream, which begins when the turn settles.
+    pub(crate) fn begin_answering(&mut self, framing: StreamFraming) {
+        debug_assert!(matches!(self.phase, Phase::Reading { .. }));
+        self.framing = framing;
+        self.phase = Phase::Answering;
+    }
+
+    /// The answer is the head of a stream and no more of it than a client needs to come back.
+    pub(crate) fn answer_with_stub(&mut self, framing: StreamFraming) {
+        self.framing = framing;
+    }
+}
+
+/// A stream's life.
+impl Conn {
+    /// The stream that was asked for is open.
+    pub(crate) fn begin_streaming(
+        &mut self,
+        generation: u32,
+        route: Option<RouteIndex>,
+        streaming: Streaming,
+    ) {
+        debug_assert!(matches!(self.phase, Phase::Answering));
+        self.generation = generation;
+        self.route = route;
+        self.phase = Phase::Streaming(streaming);
+    }
+
+    /// The end of the stream is decided; nothing is sent to it any more. True if it was open.
+    pub(crate) fn end_stream(&mut self, ending: Ending) -> bool {
+        let is_live = self.is_live_stream();
+        if is_live && let Phase::Streaming(streaming) = &mut self.phase {
+            streaming.end(ending);
+        }
+        is_live
+    }
+
+    /// The client is gone: whatever the end of the stream was to be, nothing is said any more.
+    pub(crate) fn abort_stream(&mut self) {
+        if let Phase::Streaming(streaming) = &mut self.phase {
+            streaming.end(Ending::Abort);
+        }
+    }
+
+    /// The last chunk is among the bytes that leave now.
+    pub(crate) fn finish_now(&mut self) {
+        if let Phase::Streaming(streaming) = &mut self.phase {
+            debug_assert_eq!(streaming.ending(), Some(Ending::Finish));
+            streaming.end(Ending::Finished);
+        }
+    }
+
+    /// A stream has finished, and the connection reads its next request.
+    pub(crate) fn begin_reading(&mut self, now: u64) {
+        debug_assert!(matches!(self.phase, Phase::Streaming(_)));
+        self.phase = Phase::reading(now);
+    }
+
+    /// Moves on to the next tick; see [`Streaming::schedule_next`].
+    pub(crate) fn schedule_next_tick(&mut self, now: u64) -> u64 {
+        self.streaming_mut().map_or(0, |streaming| streaming.schedule_next(now))
+    }
+
+    /// The next tick is at this time, once.
+    pub(crate) fn tick_at(&mut self, deadline: u64) {
+        if let Some(streaming) = self.streaming_mut() {
+            streaming.tick_at(deadline);
+        }
+    }
+
+    /// The stream leaves at this time at the latest, and its client is told ahead of that.
+    pub(crate) fn leave_by(&mut self, departure: u64) {
+        if let Some(streaming) = self.streaming_mut() {
+            streaming.leave_by(departure);
+        }
+    }
+
+    /// The client is being told when to come back.
+    pub(crate) fn say_farewell(&mut self) {
+        if let Some(streaming) = self.streaming_mut() {
+            streaming.said_farewell();
+        }
+    }
+
+    /// The stream is compressed; the engine remembers what its decoder has seen at this place.
+    pub(crate) fn begin_coding(&mut self, coding: CodingIndex) {
+        self.coding = Some(coding);
+    }
+
+    /// The stream is compressed no more.
+    pub(crate) fn end_coding(&mut self) -> Option<CodingIndex> {
+        self.coding.take()
+    }
+
+    pub(crate) fn subscribe(&mut self, subscription: Subscription) {
+        if let Some(streaming) = self.streaming_mut() {
+            streaming.subscriptions_mut().add(subscription);
+        }
+    }
+
+    pub(crate) fn unsubscribe(&mut self, topic: TopicIndex) -> Option<Subscription> {
+        self.streaming_mut()?.subscriptions_mut().remove(topic)
+    }
+
+    /// Ends all subscriptions and returns what they were.
+    pub(crate) fn take_subscriptions(&mut self) -> Subscriptions {
+        self.streaming_mut()
+            .map_or(Subscriptions::None, |streaming| std::mem::take(streaming.subscriptions_mut()))
+    }
+
+    /// A topic has put this stream elsewhere in its list.
+    pub(crate) fn subscription_moved(&mut self, topic: TopicIndex, place: u32) {
+        if let Some(streaming) = self.streaming_mut() {
+            streaming.subscriptions_mut().moved(topic, place);
+        }
+    }
+
+    fn streaming_mut(&mut self) -> Option<&mut Streaming> {
+        match &mut self.phase {
+            Phase::Streaming(streaming) => Some(streaming),
+            _ => None,
+        }
+    }
+}
+
+/// Bytes out.
+impl Conn {
+    /// Something is queued. True if the connection is to be listed for the flush at the end of the
+    /// turn: it is not listed yet, and its socket takes bytes.
+    pub(crate) fn queued(&mut self) -> bool {
+        let is_new = self.output == Output::Quiet;
+        if is_new {
+            self.output = Output::Dirty;
+        }
+        is_new
+    }
+
+    /// What is queued is tried now; true if the socket refused bytes until now.
+    pub(crate) fn begin_flush(&mut self) -> bool {
+        std::mem::replace(&mut self.output, Output::Quiet) == Output::Blocked
+    }
+
+    /// The socket has taken bytes.
+    pub(crate) fn wrote(&mut self, now: u64) {
+        if let Phase::Streaming(streaming) = &mut self.phase {
+            streaming.wrote(now);
+        }
+    }
+
+    /// The socket refuses bytes.
+    pub(crate) fn blocked(&mut self) {
+        self.output = Output::Blocked;
+    }
+
+    /// The socket refuses more from now on, after the last that it took: the time in which the
+    /// client has to read some of it begins. One that is not admitted has a time of its own.
+    pub(crate) fn begin_stall(&mut self, now: u64, limits: &Limits) {
+        if !self.is_admitted() {
+            return;
+        }
+        match &mut self.phase {
+            Phase::Streaming(streaming) => streaming.wrote(now),
+            Phase::Reading { since, .. } => *since = now,
+            Phase::Draining { goodbye: Goodbye::Later, .. } => {}
+            Phase::Draining { until, .. } => *until = stall_due(now, limits),
+            Phase::Answering | Phase::Closed { .. } => {}
+        }
+    }
+
+    /// The socket has taken all that a blocked connection had for it.
+    pub(crate) fn end_stall(&mut self, now: u64, limits: &Limits) {
+        match &mut self.phase {
+            Phase::Draining { goodbye: Goodbye::Later, .. } => {}
+            Phase::Draining { until, .. } if self.admission == Admission::Admitted => {
+                *until = linger_due(now, limits);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Bytes in.
+impl Conn {
+    /// The socket has nothing more for now.
+    pub(crate) fn input_drained(&mut self) {
+        if self.input == Input::Waiting {
+            self.input = Input::Drained;
+        }
+    }
+
+    /// Bytes stay in the socket, and the poller will not report them again.
+    pub(crate) fn input_waits(&mut self) {
+        self.input = Input::Waiting;
+    }
+
+    /// The peer has sent its FIN.
+    pub(crate) fn input_ended(&mut self) {
+        self.input = Input::Ended;
+        self.afterwards = Afterwards::Close;
+    }
+
+    /// True while bytes wait in the socket that the poller has reported.
+    pub(crate) fn has_waiting_input(&self) -> bool {
+        self.input == Input::Waiting
+    }
+
+    /// Reading goes on in a later turn. True if the connection is to be listed for that.
+    pub(crate) fn put_off(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_put_off, true)
+    }
+
+    /// Reading goes on now; false if it had not been put off.
+    pub(crate) fn take_up(&mut self) -> bool {
+        std::mem::take(&mut self.is_put_off)
+    }
+}
+
+/// The end.
+impl Conn {
+    /// From here on the connection only says what is queued, and goodbye, and that until `until`.
+    /// False if it was closed before.
+    pub(crate) fn begin_draining(&mut self, until: u64, goodbye: Goodbye) -> bool {
+        let is_open = !self.is_closed();
+        if is_open {
+            self.phase = Phase::Draining { until, goodbye };
+        }
+        is_open
+    }
+
+    /// All that is queued is out: what has to be said now to a connection that drains. A FIN is
+    /// returned once; after a reset the connection is to be closed.
+    pub(crate) fn take_goodbye(&mut self) -> Option<Goodbye> {
+        let Phase::Draining { goodbye, .. } = &mut self.phase else { return None };
+        let now = *goodbye;
+        if now == Goodbye::Fin {
+            *goodbye = Goodbye::Said;
+        }
+        matches!(now, Goodbye::Fin | Goodbye::Reset).then_some(now)
+    }
+
+    /// Nothing more happens on this connection; its slot is released at the end of the turn.
+    /// False if it was closed before.
+    pub(crate) fn close(&mut self) -> bool {
+        let goodbye = match self.phase {
+            Phase::Closed { .. } => return false,
+            Phase::Draining { goodbye, .. } => goodbye,
+            _ => Goodbye::Fin,
+        };
+        self.phase = Phase::Closed { goodbye };
+        true
+    }
+
+    /// True if the connection is to be reset and not closed in order: its end would pass for the
+    /// end of a stream, or bytes are left that nobody will read.
+    pub(crate) fn ends_with_a_reset(&self) -> bool {
+        let is_cut = matches!(self.phase, Phase::Closed { goodbye: Goodbye::Reset });
+        is_cut || !self.outbox.is_empty()
+    }
+}

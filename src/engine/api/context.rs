@@ -1,0 +1,313 @@
+//! [`Context`]: the view of the reactor that handlers, hooks and timers are given.
+
+use std::{
+    error::Error,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use crate::engine::{
+    api::feed::Feed,
+    api::next::{Ending, IntoNext},
+    api::sse::{SHORTEST_INTERVAL, interval_ms},
+    core::Core,
+    keys::{StreamId, TimerId},
+    pending::TimerCall,
+    stats::Stats,
+};
+use crate::{
+    error::CloseReason,
+    http::Peer,
+    sse::Encode,
+    time::millis,
+    topic::{Allowed, JoinAt, Topic},
+};
+
+/// The reactor, lent to a closure for the length of one call.
+///
+/// Whatever is done through it takes effect on bytes at once, and runs other closures (hooks)
+/// only after the present one has returned. So a `RefCell` of the application's own may stay
+/// borrowed across every method here.
+///
+/// ```
+/// use starwheel::{Context, Ending, StreamId};
+/// fn say_goodbye(cx: &mut Context<'_>, id: StreamId) {
+///     cx.send(id, "goodbye");
+///     cx.close(id, Ending::Finish);
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Context<'a> {
+    core: &'a mut Core,
+}
+
+/// An interval below one millisecond, which the wheel cannot keep.
+///
+/// ```
+/// # use starwheel::Context;
+/// fn set(cx: &mut Context<'_>) {
+///     let refused = cx.every(std::time::Duration::ZERO, |_cx| {}).unwrap_err();
+///     assert_eq!(refused.to_string(), "an interval must be at least 1 ms");
+/// }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IntervalTooShort;
+
+impl<'a> Context<'a> {
+    pub(in crate::engine) fn new(core: &'a mut Core) -> Self {
+        Self { core }
+    }
+
+    /// Time since the reactor started; read once per turn, and when
+    /// [`Reactor::context`](crate::Reactor::context) lends the context between two turns.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        Duration::from_millis(self.core.now)
+    }
+
+    /// The time of day, in whole seconds; read when [`now`](Self::now) is. It follows the system's
+    /// clock where that is set, so use `now` to measure time with.
+    ///
+    /// ```
+    /// use starwheel::{Router, testing::Simulation};
+    /// use std::time::{Duration, SystemTime};
+    /// let mut simulation = Simulation::new(Router::new());
+    /// let new_year_2026 = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+    /// simulation.run(|cx| assert_eq!(cx.system_time(), new_year_2026));
+    /// ```
+    #[must_use]
+    pub fn system_time(&self) -> SystemTime {
+        self.core.system_time()
+    }
+
+    /// Sends an event to a stream. False when the stream has ended, or ends now because it is
+    /// [too slow](CloseReason::Slow).
+    pub fn send(&mut self, id: StreamId, event: impl Encode) -> bool {
+        self.core.send(id, &event, Allowed::Yes)
+    }
+
+    /// The same, but the event leaves as it is also in a compressed stream, and no later event
+    /// refers to it; see [`Stream::send_uncompressed`](crate::Stream::send_uncompressed).
+    pub fn send_uncompressed(&mut self, id: StreamId, event: impl Encode) -> bool {
+        self.core.send(id, &event, Allowed::No)
+    }
+
+    /// Ends a stream behind what was sent to it and published on its topics so far; its
+    /// `on_disconnect` runs later in this turn. False when it had ended before.
+    pub fn close(&mut self, id: StreamId, ending: Ending) -> bool {
+        self.core.close(id, CloseReason::from(ending))
+    }
+
+    /// Publishes an event to all subscribers of a topic, and returns how many there are. It is
+    /// encoded once, now; the sockets are written in step 5 of this turn (for very many
+    /// subscribers in slices over the next turns, with ticks in between), and several events of
+    /// one turn leave in one write.
+    ///
+    /// Costs nothing when nobody listens and the topic keeps nothing.
+    pub fn publish(&mut self, topic: &Topic, event: impl Encode) -> usize {
+        self.core.publish(topic, &event, Allowed::Yes)
+    }
+
+    /// The same, but the event leaves as it is also in compressed streams, and no later event
+    /// refers to it: for secrets on a topic that also carries text of others. The event after it
+    /// costs a whole key.
+    pub fn publish_uncompressed(&mut self, topic: &Topic, event: impl Encode) -> usize {
+        self.core.publish(topic, &event, Allowed::No)
+    }
+
+    /// Subscribes an open stream to a topic. What is sent to the stream before this call returns
+    /// comes before the topic's next event. False if the stream has ended or has this topic already.
+    pub fn subscribe(&mut self, id: StreamId, topic: &Topic) -> bool {
+        self.core.subscribe(id, topic, JoinAt::Live, None)
+    }
+
+    /// Ends a subscription: what the stream has not been given yet, it does not get. False if there
+    /// was none.
+    pub fn unsubscribe(&mut self, id: StreamId, topic: &Topic) -> bool {
+        self.core.unsubscribe(id, topic)
+    }
+
+    /// How many streams are subscribed to a topic.
+    #[must_use]
+    pub fn subscribers(&self, topic: &Topic) -> usize {
+        self.core.topics.subscribers(topic)
+    }
+
+    /// Gives a topic an updater, in place of an earlier one: it renders once per `interval` for
+    /// all subscribers, and does not run while there are none. The first subscriber gets a fresh
+    /// render at once. Output equal to that of the run before is not published.
+    ///
+    /// Such a topic should [`retain`](Topic::retain) its last event, so that everybody who joins
+    /// later gets something at once too. An error or a panic is logged and counted, and the updater
+    /// runs again at its next time.
+    ///
+    /// The updater ends, and is dropped, when
+    /// - it returns [`Next::Close`](crate::Next::Close) or [`Next::Drop`](crate::Next::Drop);
+    /// - [`stop_driving`](Self::stop_driving) or another `drive` for the same topic is called;
+    /// - its topic is forgotten: a minute after this call or the last subscriber, unless a clone of
+    ///   `topic` is alive. An updater that is to wait for clients needs one outside, in a handler
+    ///   for example; a clone within the updater itself would keep the topic until it is stopped.
+    ///
+    /// For topics with names of their own, such as one per user, drive where you subscribe:
+    ///
+    /// ```
+    /// use starwheel::{Context, Reply, Request, Router, Sse, Topic, testing::Simulation};
+    /// use std::time::Duration;
+    ///
+    /// fn orders(req: &Request, cx: &mut Context<'_>) -> Result<Sse, Reply> {
+    ///     let user = req.param("user").unwrap_or_default().to_owned();
+    ///     let orders = Topic::new(format!("orders of {user}")).retain();
+    ///     if cx.subscribers(&orders) == 0 {
+    ///         cx.drive(&orders, Duration::from_secs(1), move |feed| feed.send(&user))
+    ///             .map_err(|error| Reply::error(500, error.to_string()))?;
+    ///     }
+    ///     Ok(Sse::new().subscribe(&orders))
+    /// }
+    /// let mut simulation = Simulation::new(Router::new().get("/{user}", orders));
+    /// let (anna, ben) = (simulation.get("/anna"), simulation.get("/ben"));
+    /// assert_eq!(simulation.events(anna)[0].data, "anna");
+    /// assert_eq!(simulation.events(ben)[0].data, "ben");
+    /// // A minute after they have left, topics and updaters are gone.
+    /// simulation.half_close(anna);
+    /// simulation.half_close(ben);
+    /// simulation.advance(Duration::from_secs(60));
+    /// assert_eq!(simulation.stats().log_bytes, 0);
+    /// ```
+    ///
+    /// # Errors
+    /// [`IntervalTooShort`] below 1 ms.
+    pub fn drive<N: IntoNext>(
+        &mut self,
+        topic: &Topic,
+        interval: Duration,
+        mut updater: impl FnMut(&mut Feed<'_>) -> N + 'static,
+    ) -> Result<(), IntervalTooShort> {
+        if interval < SHORTEST_INTERVAL {
+            return Err(IntervalTooShort);
+        }
+        self.core.drive(topic, interval, Box::new(move |feed| updater(feed).into_next()));
+        Ok(())
+    }
+
+    /// Takes the updater of a topic away. False if it had none.
+    ///
+    /// It does not run again, and is dropped in this turn, when no other closure is running; from
+    /// within itself, what this run sends is not published. Subscribers stay, and so does the last
+    /// event of a topic that retains it; the topic can be published on and driven again.
+    ///
+    /// ```
+    /// use starwheel::{Router, Topic, testing::Simulation};
+    /// use std::time::Duration;
+    /// let load = Topic::new("load");
+    /// let mut simulation = Simulation::new(Router::new());
+    /// simulation.run(|cx| {
+    ///     cx.drive(&load, Duration::from_secs(1), |feed| feed.send("0.1")).unwrap();
+    ///     assert!(cx.stop_driving(&load));
+    ///     assert!(!cx.stop_driving(&load));
+    /// });
+    /// ```
+    pub fn stop_driving(&mut self, topic: &Topic) -> bool {
+        self.core.stop_driving(topic)
+    }
+
+    /// All open streams, in no particular order. Walks over every connection.
+    pub fn streams(&self) -> impl Iterator<Item = StreamId> + '_ {
+        self.core.conns.live_streams()
+    }
+
+    /// The open streams that carry a [`tag`](crate::Sse::tag).
+    #[must_use]
+    pub fn tagged(&self, tag: &str) -> Vec<StreamId> {
+        let ids = self.core.tags.with(tag).iter().copied();
+        ids.filter(|id| self.core.conns.live(*id).is_some()).collect()
+    }
+
+    /// The tag of a stream; in its `on_disconnect` it is still known.
+    #[must_use]
+    pub fn tag(&self, id: StreamId) -> Option<&str> {
+        self.core.tags.of(id)
+    }
+
+    /// Who is at the other end of a stream; `None` when it has ended.
+    #[must_use]
+    pub fn peer(&self, id: StreamId) -> Option<Peer> {
+        self.core.peer_of(id)
+    }
+
+    /// How long a stream has been open, in whole seconds; `None` when it has ended.
+    #[must_use]
+    pub fn age(&self, id: StreamId) -> Option<Duration> {
+        self.core.age(id)
+    }
+
+    /// How many bytes wait for a client that reads too slowly, apart from what the logs of its
+    /// topics keep for it; `None` when the stream has ended. At most
+    /// [`Limits::outbox_bytes`](crate::Limits::outbox_bytes), or one tick, or one event of a topic.
+    /// Within a turn it counts what leaves at the end of it too.
+    #[must_use]
+    pub fn queued_bytes(&self, id: StreamId) -> Option<usize> {
+        self.core.queued_bytes(id)
+    }
+
+    /// Runs `call` once, `delay` from [`now`](Self::now) and never in this turn. Costs one slot
+    /// (about 150 bytes) while armed.
+    pub fn after(
+        &mut self,
+        delay: Duration,
+        call: impl FnOnce(&mut Context<'_>) + 'static,
+    ) -> TimerId {
+        self.core.add_timer(millis(delay), 0, TimerCall::Once(Box::new(call)))
+    }
+
+    /// Runs `call` every `interval`, first one interval from [`now`](Self::now), by the rules of updaters:
+    /// no drift, no storm after a pause. [`Next::Close`](crate::Next::Close),
+    /// [`Next::Drop`](crate::Next::Drop), an error or a panic end it.
+    ///
+    /// # Errors
+    /// [`IntervalTooShort`] below 1 ms.
+    pub fn every<N: IntoNext>(
+        &mut self,
+        interval: Duration,
+        mut call: impl FnMut(&mut Context<'_>) -> N + 'static,
+    ) -> Result<TimerId, IntervalTooShort> {
+        if interval < SHORTEST_INTERVAL {
+            return Err(IntervalTooShort);
+        }
+        let call = TimerCall::Repeating(Box::new(move |cx| call(cx).into_next()));
+        Ok(self.core.add_timer(millis(interval), interval_ms(interval), call))
+    }
+
+    /// Cancels a timer, also from within itself. False when it has run out or was cancelled.
+    pub fn cancel(&mut self, id: TimerId) -> bool {
+        self.core.cancel_timer(id)
+    }
+
+    /// The figures of this reactor as of now.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.core.stats
+    }
+
+    /// Ends all streams with reason [`CloseReason::Shutdown`] and then the reactor's `run`.
+    pub fn shutdown(&mut self) {
+        self.core.begin_shutdown();
+    }
+
+    /// Counts a request that a layer has refused.
+    pub(crate) fn count_refusal(&mut self, status: u16) {
+        self.core.stats.refused.count(status);
+    }
+
+    pub(in crate::engine) fn review_topic(&mut self, name: &Arc<str>) {
+        self.core.review_topic(name);
+    }
+}
+
+impl fmt::Display for IntervalTooShort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an interval must be at least 1 ms")
+    }
+}
+
+impl Error for IntervalTooShort {}

@@ -1,0 +1,113 @@
+//! [`Stream`]: the view of its stream that an updater or `on_connect` is given.
+
+use std::time::Duration;
+
+use crate::{
+    engine::{
+        api::{context::Context, next::Ending},
+        core::Core,
+        keys::StreamId,
+    },
+    error::CloseReason,
+    http::Peer,
+    sse::Encode,
+    topic::{Allowed, JoinAt, Topic},
+};
+
+/// One open stream, lent to its updater or `on_connect` hook.
+///
+/// ```
+/// use starwheel::{Event, Sse};
+/// use std::time::Duration;
+/// let stream = Sse::every(Duration::from_millis(100), |stream| {
+///     stream.send("some text");
+///     stream.send(Event::new("named").name("greeting")?);
+///     Ok(())
+/// });
+/// # let _ = stream;
+/// ```
+#[derive(Debug)]
+pub struct Stream<'a> {
+    core: &'a mut Core,
+    id: StreamId,
+}
+
+impl<'a> Stream<'a> {
+    pub(in crate::engine) fn new(core: &'a mut Core, id: StreamId) -> Self {
+        Self { core, id }
+    }
+
+    /// This stream's id, to be kept wherever somebody else wants to send to it.
+    #[must_use]
+    pub fn id(&self) -> StreamId {
+        self.id
+    }
+
+    /// Who is at the other end.
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        self.core.conns[self.id.conn].peer()
+    }
+
+    /// Time since the reactor started; read once per turn.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        Duration::from_millis(self.core.now)
+    }
+
+    /// Sends an event. It is encoded at once, without allocation, and leaves together with
+    /// everything else this call of the closure sends. Nothing is sent after [`Stream::close`].
+    pub fn send(&mut self, event: impl Encode) {
+        self.core.send(self.id, &event, Allowed::Yes);
+    }
+
+    /// The same, but the event leaves as it is also in a compressed stream, and no later event
+    /// refers to it: for a secret on a stream that also carries text of others. The events after it
+    /// are compressed as if it had not been sent; it takes its place in the stream's
+    /// [history](crate::Compression::history_bytes), so a large one costs them some of that.
+    ///
+    /// ```
+    /// use starwheel::Sse;
+    /// use std::time::Duration;
+    /// let stream = Sse::every(Duration::from_secs(1), |stream| {
+    ///     stream.send("<article>what others wrote</article>");
+    ///     stream.send_uncompressed("<input type=hidden name=token value=0d7e95>");
+    /// });
+    /// # let _ = stream;
+    /// ```
+    pub fn send_uncompressed(&mut self, event: impl Encode) {
+        self.core.send(self.id, &event, Allowed::No);
+    }
+
+    /// Subscribes this stream to a topic. What has been sent to it before, such as a snapshot,
+    /// comes before the topic's next event. False if it has this topic already.
+    pub fn subscribe(&mut self, topic: &Topic) -> bool {
+        self.core.subscribe(self.id, topic, JoinAt::Live, None)
+    }
+
+    /// Ends a subscription: what the stream has not been given yet, it does not get. False if there
+    /// was none.
+    pub fn unsubscribe(&mut self, topic: &Topic) -> bool {
+        self.core.unsubscribe(self.id, topic)
+    }
+
+    /// Ends the stream behind what was sent, and published on its topics, so far. The updater is
+    /// not called again.
+    pub fn close(&mut self, ending: Ending) {
+        self.core.close(self.id, CloseReason::from(ending));
+    }
+
+    /// The reactor at large: other streams, timers, figures.
+    pub fn context(&mut self) -> Context<'_> {
+        Context::new(self.core)
+    }
+}
+
+impl From<Ending> for CloseReason {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Finish => Self::Finished,
+            Ending::Drop => Self::Dropped,
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The closures of one stream, and the only way in which user code is called.
+
+pub(super) mod routes;
+pub(super) mod watchdog;
+
+use std::{
+    any::Any,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use crate::engine::{api::context::Context, api::next::Next, api::stream::Stream, keys::StreamId};
+use crate::error::{CloseReason, Logged};
+
+pub(in crate::engine) type Updater = Box<dyn FnMut(&mut Stream<'_>) -> Next>;
+pub(in crate::engine) type OnConnect = Box<dyn FnOnce(&mut Stream<'_>)>;
+pub(in crate::engine) type OnDisconnect = Box<dyn FnOnce(&mut Context<'_>, StreamId, CloseReason)>;
+
+/// What a stream calls. 24 bytes for a connection that calls nothing.
+#[derive(Default)]
+pub(in crate::engine) struct Closures {
+    pub(in crate::engine) updater: Option<Updater>,
+    /// Rarely needed, so out of line.
+    pub(in crate::engine) hooks: Option<Box<Hooks>>,
+}
+
+#[derive(Default)]
+pub(in crate::engine) struct Hooks {
+    pub(in crate::engine) on_connect: Option<OnConnect>,
+    pub(in crate::engine) on_disconnect: Option<OnDisconnect>,
+    /// Hash of the last tick's output, for streams that skip unchanged ones.
+    pub(in crate::engine) last_output: Option<u64>,
+}
+
+impl Closures {
+    pub(in crate::engine) fn new(updater: Option<Updater>, hooks: Hooks) -> Self {
+        Self { updater, hooks: (!hooks.is_empty()).then(|| Box::new(hooks)) }
+    }
+}
+
+impl Hooks {
+    fn is_empty(&self) -> bool {
+        self.on_connect.is_none() && self.on_disconnect.is_none() && self.last_output.is_none()
+    }
+}
+
+impl fmt::Debug for Closures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Closures").field("updater", &self.updater.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// A closure of the user's panicked.
+#[derive(Debug)]
+pub(in crate::engine) struct Panicked;
+
+/// Runs user code. A panic ends here: it costs the stream it belongs to, and nobody else.
+///
+/// With `panic = "abort"` in the profile this is an ordinary call.
+///
+/// `AssertUnwindSafe` holds because of the first invariant: what user code can reach of ours is
+/// `Core`, whose methods never call user code and so are never left half-way by a panic.
+pub(in crate::engine) fn guard<R>(what: &str, call: impl FnOnce() -> R) -> Result<R, Panicked> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
+        log::error!("{what} panicked: {}", Logged(message_of(&*payload)));
+        // The payload's own destructor is user code too.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        Panicked
+    })
+}
+
+fn message_of(payload: &(dyn Any + Send)) -> &str {
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no message)")
+}

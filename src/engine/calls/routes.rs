@@ -1,0 +1,53 @@
+//! The patterns of routes that have streams, as numbers that fit into a gap of each connection.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::conn::RouteIndex;
+
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Routes {
+    names: Vec<Arc<str>>,
+    numbers: HashMap<Arc<str>, RouteIndex>,
+}
+
+impl Routes {
+    /// The number of a pattern. A program that makes up patterns as it goes runs out of them, and
+    /// its streams have none.
+    pub(in crate::engine) fn number(&mut self, route: Option<&str>) -> Option<RouteIndex> {
+        let route = route?;
+        if let Some(&number) = self.numbers.get(route) {
+            return Some(number);
+        }
+        let number = RouteIndex::new(self.names.len())?;
+        let name: Arc<str> = route.into();
+        self.names.push(Arc::clone(&name));
+        self.numbers.insert(name, number);
+        Some(number)
+    }
+
+    pub(in crate::engine) fn name(&self, route: RouteIndex) -> &str {
+        &self.names[route.number()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_has_one_number_and_numbers_end() {
+        let mut routes = Routes::default();
+        assert_eq!(routes.number(None), None);
+        let [a, b] = ["/a", "/b"].map(|route| routes.number(Some(route)).unwrap());
+        assert_ne!(a, b);
+        assert_eq!(
+            (routes.number(Some("/a")), routes.name(a), routes.name(b)),
+            (Some(a), "/a", "/b")
+        );
+        for number in 0..70_000 {
+            routes.number(Some(&format!("/{number}")));
+        }
+        assert_eq!(routes.number(Some("/one more")), None);
+        assert_eq!(routes.number(Some("/b")), Some(b));
+    }
+}

@@ -1,0 +1,106 @@
+//! What is known of the client that asked: enough of its request to answer it after the request's
+//! buffers have been used for another, and what makes it reconnect.
+
+use crate::http::{Connection, Method, Request, StreamFraming, Version};
+
+/// What an answer needs to know of its request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RequestLine {
+    pub(super) method: Method,
+    pub(super) version: Version,
+    keep_alive: bool,
+}
+
+impl RequestLine {
+    /// For an answer to what could not be read.
+    pub(super) const UNKNOWN: Self =
+        Self { method: Method::Get, version: Version::Http11, keep_alive: false };
+
+    pub(super) fn of(request: &Request) -> Self {
+        Self {
+            method: request.method(),
+            version: request.version(),
+            keep_alive: request.keep_alive(),
+        }
+    }
+
+    pub(super) fn connection(self) -> Connection {
+        if self.keep_alive { Connection::KeepAlive } else { Connection::Close }
+    }
+
+    /// The same for a client that may send no other request on this connection.
+    pub(super) fn closing(self) -> Self {
+        Self { keep_alive: false, ..self }
+    }
+
+    pub(super) fn framing(self) -> StreamFraming {
+        match self.version {
+            Version::Http11 => StreamFraming::Chunked,
+            Version::Http10 => StreamFraming::UntilClose,
+        }
+    }
+}
+
+/// A client that asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Client {
+    pub(super) request: RequestLine,
+    pub(super) reconnects: Reconnects,
+}
+
+/// What makes a client reconnect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reconnects {
+    /// Nothing: it learns of a refusal by its status.
+    Never,
+    /// Any end of a stream.
+    AfterEnd,
+    /// A stream that is cut. Datastar does not reconnect after an end.
+    AfterCut,
+}
+
+impl Client {
+    pub(super) fn of(request: &Request) -> Self {
+        // Commands are told by status: nobody expects one to be carried out a while later.
+        let reconnects = match request.method() == Method::Get && accepts_events(request) {
+            false => Reconnects::Never,
+            true if request.is_datastar() => Reconnects::AfterCut,
+            true => Reconnects::AfterEnd,
+        };
+        Self { request: RequestLine::of(request), reconnects }
+    }
+
+    /// One whose request was not read to its end.
+    pub(super) const UNKNOWN: Self =
+        Self { request: RequestLine::UNKNOWN, reconnects: Reconnects::Never };
+}
+
+fn accepts_events(request: &Request) -> bool {
+    request.header("accept").is_some_and(|accepted| {
+        accepted.split(',').any(|range| {
+            let media_type = range.split_once(';').map_or(range, |(media_type, _)| media_type);
+            media_type.trim().eq_ignore_ascii_case("text/event-stream")
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_source_is_known_by_what_it_accepts() {
+        for (accepted, expected) in [
+            ("text/event-stream", true),
+            ("text/event-stream, text/html, application/json", true),
+            ("text/html, TEXT/Event-Stream ; q=0.5", true),
+            ("text/html, */*", false),
+            ("text/event-streams", false),
+        ] {
+            let bytes = format!("GET / HTTP/1.1\r\nHost: a\r\nAccept: {accepted}\r\n\r\n");
+            let request = Request::parse(bytes.as_bytes()).unwrap();
+            assert_eq!(accepts_events(&request), expected, "{accepted}");
+        }
+        assert!(!accepts_events(&Request::get("/")));
+    }
+}

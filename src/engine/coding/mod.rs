@@ -1,0 +1,271 @@
+//! The compressed side of streams: what each decoder has seen last, and so what the next bytes may
+//! refer to. Nothing is written here.
+//!
+//! No stream has a compressor. Events of topics are compressed once, for all, as a delta against
+//! the event before; a stream only remembers which event that was. Events of a stream's own
+//! updater refer to the last bytes of that stream, which are kept as they are.
+
+use std::{iter, mem, num::NonZeroU64, sync::Arc};
+
+use slab::Slab;
+
+use super::scratch::Scratch;
+use crate::{
+    compress::{
+        Checksum, Compression, CompressionCounts, Compressor, Encoding, TextSum, concealed,
+    },
+    conn::{CodingIndex, TopicIndex},
+    sse::KEEP_ALIVE,
+    topic::{Allowed, Frame},
+};
+
+/// The compressor that all streams share, and what is remembered of each compressed one.
+#[derive(Debug)]
+pub(super) struct Coding {
+    compressor: Compressor,
+    streams: Slab<StreamCoding>,
+    /// Compressed events on their way to a socket or outbox.
+    out: Scratch,
+    window_bytes_max: usize,
+}
+
+impl Coding {
+    pub(super) fn new(settings: &Compression) -> Self {
+        Self {
+            compressor: Compressor::new(settings),
+            streams: Slab::new(),
+            out: Scratch::new(),
+            window_bytes_max: settings.window_bytes_max,
+        }
+    }
+
+    pub(super) fn set_stopwatch(&mut self, stopwatch: fn() -> u64) {
+        self.compressor.set_stopwatch(stopwatch);
+    }
+
+    pub(super) fn stats(&self) -> CompressionCounts {
+        self.compressor.stats()
+    }
+
+    /// Begins the compressed bytes of a response with what every decoder needs first.
+    pub(super) fn open(&mut self, encoding: Encoding) -> CodingIndex {
+        self.compressor.open(encoding, self.window_bytes_max, self.out.begin_bytes());
+        self.out.mark_whole();
+        CodingIndex::new(self.streams.insert(StreamCoding::new(encoding)))
+    }
+
+    /// Forgets a stream.
+    pub(super) fn close(&mut self, index: CodingIndex) {
+        self.streams.remove(index.slot());
+    }
+
+    /// From now on, events come to the stream from topics too.
+    pub(super) fn share(&mut self, index: CodingIndex) {
+        self.streams[index.slot()].share();
+    }
+
+    /// Compresses a whole body.
+    pub(super) fn whole(&mut self, encoding: Encoding, body: &[u8], out: &mut Vec<u8>) {
+        self.compressor.whole(encoding, body, out);
+    }
+
+    /// Empties the buffer of compressed events.
+    pub(super) fn begin(&mut self) {
+        self.out.begin();
+    }
+
+    /// The buffer of compressed events.
+    pub(super) fn out(&mut self) -> &mut Scratch {
+        &mut self.out
+    }
+
+    /// Compresses events of this stream alone, after what the buffer holds already.
+    pub(super) fn add(&mut self, index: CodingIndex, events: &Scratch) -> &mut Scratch {
+        let stream = &mut self.streams[index.slot()];
+        for (compression, events) in events.parts().filter(|(_, events)| !events.is_empty()) {
+            stream.private(&mut self.compressor, events, compression, self.out.bytes_mut());
+        }
+        self.out.mark_whole();
+        &mut self.out
+    }
+
+    /// Puts the comment that keeps a quiet stream alive into the buffer.
+    pub(super) fn keep_alive(&mut self, index: CodingIndex) {
+        let stream = &mut self.streams[index.slot()];
+        stream.keep_alive(&mut self.compressor, self.out.begin_bytes());
+        self.out.mark_whole();
+    }
+
+    /// Appends what ends the coded bytes of a stream that has finished. One that is dropped gets no
+    /// such end: its decoder is to see that it was cut, as its HTTP client does.
+    pub(super) fn end(&mut self, index: CodingIndex) -> &mut Scratch {
+        let StreamCoding { encoding, checksum, .. } = self.streams[index.slot()];
+        Compressor::end(encoding, checksum, self.out.bytes_mut());
+        self.out.mark_whole();
+        &mut self.out
+    }
+
+    /// The bytes of a topic's event for this stream, with `after` as the event before it. Nothing
+    /// of the stream's state changes: what the socket then refuses is made again of the same pieces.
+    pub(super) fn shared(
+        &mut self,
+        index: CodingIndex,
+        frame: &Frame,
+        topic: TopicIndex,
+        after: Option<(TopicIndex, u64)>,
+    ) -> Arc<[u8]> {
+        self.streams[index.slot()].shared(&mut self.compressor, frame, after, topic)
+    }
+
+    /// This topic's event has been given to the stream.
+    pub(super) fn synced(&mut self, index: CodingIndex, topic: TopicIndex, frame: &Frame) {
+        self.streams[index.slot()].synced(topic, frame);
+    }
+}
+
+/// What is remembered of a compressed stream.
+#[derive(Debug)]
+struct StreamCoding {
+    encoding: Encoding,
+    /// Keep-alives since the last event.
+    keep_alives: u32,
+    /// Of all that the decoder has put out; kept for gzip alone.
+    checksum: Checksum,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// A stream without topics: the last bytes its decoder has put out.
+    Private { history: Vec<u8> },
+    /// A stream with topics.
+    Shared {
+        /// The last shared event.
+        synced: Option<Synced>,
+        /// What was sent to this stream alone since then.
+        tail: Vec<u8>,
+    },
+}
+
+/// An event of a topic, by its sequence; the first one is 1.
+#[derive(Debug, Clone, Copy)]
+struct Synced {
+    topic: TopicIndex,
+    sequence: NonZeroU64,
+}
+
+impl StreamCoding {
+    fn new(encoding: Encoding) -> Self {
+        let state = State::Private { history: Vec::new() };
+        Self { encoding, keep_alives: 0, checksum: Checksum::default(), state }
+    }
+
+    /// From now on, events come from topics too.
+    fn share(&mut self) {
+        if matches!(self.state, State::Private { .. }) {
+            self.state = State::Shared { synced: None, tail: Vec::new() };
+        }
+    }
+
+    /// Codes events of this stream alone.
+    fn private(
+        &mut self,
+        compressor: &mut Compressor,
+        events: &[u8],
+        compression: Allowed,
+        out: &mut Vec<u8>,
+    ) {
+        if self.has_checksum() {
+            self.checksum.append(&TextSum::of(events));
+        }
+        let keep_alives = mem::take(&mut self.keep_alives) as usize;
+        match &mut self.state {
+            State::Private { history } => {
+                compressor.note_stored(history, KEEP_ALIVE, keep_alives);
+                match compression {
+                    Allowed::Yes => compressor.delta_private(self.encoding, history, events, out),
+                    Allowed::No => compressor.secret_private(self.encoding, history, events, out),
+                }
+            }
+            State::Shared { synced, tail } => {
+                compressor.raw(self.encoding, events, out);
+                let tail_bytes = tail.len() + keep_alives * KEEP_ALIVE.len() + events.len();
+                if synced.is_some() && tail_bytes <= TAIL_BYTES_MAX {
+                    tail.extend(iter::repeat_n(KEEP_ALIVE, keep_alives).flatten());
+                    match compression {
+                        Allowed::Yes => tail.extend_from_slice(events),
+                        Allowed::No => tail.extend_from_slice(&concealed(events)),
+                    }
+                } else {
+                    *synced = None;
+                    *tail = Vec::new();
+                }
+            }
+        }
+    }
+
+    /// The bytes of a topic's event for this stream, with `after` as the event before it.
+    fn shared(
+        &self,
+        compressor: &mut Compressor,
+        frame: &Frame,
+        after: Option<(TopicIndex, u64)>,
+        topic: TopicIndex,
+    ) -> Arc<[u8]> {
+        let State::Shared { synced, tail } = &self.state else {
+            return frame.key(self.encoding, compressor);
+        };
+        let (last, tail, keep_alives) = match after {
+            Some(last) => (Some(last), &[][..], 0),
+            None => {
+                let last = synced.map(|last| (last.topic, last.sequence.get()));
+                (last, &tail[..], self.keep_alives as usize)
+            }
+        };
+        match last {
+            Some((same, sequence)) if same == topic && frame.follows(sequence) => {
+                frame.delta(self.encoding, compressor, tail, keep_alives)
+            }
+            _ => frame.key(self.encoding, compressor),
+        }
+    }
+
+    /// Codes the comment that keeps a quiet stream alive. A block that decodes to nothing would reach
+    /// neither a watchdog in the page nor anything behind a proxy that decompresses. The comment is
+    /// only counted here, so that a quiet stream owns no memory.
+    fn keep_alive(&mut self, compressor: &mut Compressor, out: &mut Vec<u8>) {
+        compressor.raw(self.encoding, KEEP_ALIVE, out);
+        self.keep_alives = self.keep_alives.saturating_add(1);
+        if self.has_checksum() {
+            self.checksum.append(&TextSum::of(KEEP_ALIVE));
+        }
+    }
+
+    /// This topic's event has been given to the stream.
+    fn synced(&mut self, topic: TopicIndex, frame: &Frame) {
+        let sequence = NonZeroU64::new(frame.sequence);
+        let synced = sequence.map(|sequence| Synced { topic, sequence });
+        self.state = State::Shared { synced, tail: Vec::new() };
+        self.keep_alives = 0;
+        if self.has_checksum() {
+            self.checksum.append(&frame.sum());
+        }
+    }
+
+    fn has_checksum(&self) -> bool {
+        self.encoding == Encoding::Gzip
+    }
+}
+
+/// Above this, the next shared event is sent as a key instead of as a delta of the stream's own.
+const TAIL_BYTES_MAX: usize = 4 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn size_is_part_of_the_contract() {
+        assert!(size_of::<StreamCoding>() <= 56, "{} bytes", size_of::<StreamCoding>());
+    }
+}

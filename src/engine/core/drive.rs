@@ -1,0 +1,76 @@
+//! Topics that are driven by an updater.
+
+use std::{mem, time::Duration};
+
+use super::Core;
+use crate::{
+    conn::TopicIndex,
+    engine::{
+        api::interval_ms,
+        keys::TimerIndex,
+        pending::{Birth, Death, TimerCall, TopicUpdater},
+        topics::{Render, Rendered},
+    },
+    topic::{Allowed, Topic},
+};
+
+impl Core {
+    /// Gives a topic an updater in place of an earlier one.
+    pub(in crate::engine) fn drive(
+        &mut self,
+        topic: &Topic,
+        interval: Duration,
+        updater: TopicUpdater,
+    ) {
+        let index = self.topics.open(topic, self.now);
+        let interval_ms = interval_ms(interval);
+        let call = TimerCall::Drive(index, updater);
+        let timer = self.add_timer(interval_ms.into(), interval_ms, call);
+        let (render, former) = self.topics.begin_driving(index, topic, timer, self.now);
+        if render == Render::Now {
+            self.pending.add_birth(Birth::Render { topic: index, timer: timer.index });
+        }
+        if let Some(former) = former {
+            self.end_driver(former);
+        }
+        self.watch_topic(index);
+    }
+
+    /// Takes a topic's updater away; false if there was none.
+    pub(in crate::engine) fn stop_driving(&mut self, topic: &Topic) -> bool {
+        let driver = self.topics.driver_of(topic);
+        if let Some((index, timer)) = driver {
+            self.retire_driver(index, timer);
+        }
+        driver.is_some()
+    }
+
+    /// Takes a topic's updater away, unless another one has taken its place.
+    pub(in crate::engine) fn retire_driver(&mut self, index: TopicIndex, timer: TimerIndex) {
+        if self.topics.end_driving(index, timer) {
+            self.end_driver(timer);
+            self.watch_topic(index);
+        }
+    }
+
+    /// Publishes what the updater driven by `timer` has sent; nothing if it was replaced meanwhile.
+    pub(in crate::engine) fn publish_render(&mut self, index: TopicIndex, timer: TimerIndex) {
+        if self.scratch.events().is_empty() {
+            return;
+        }
+        match self.topics.note_render(index, timer, self.scratch.hash_from(0)) {
+            Rendered::ByNobody => {}
+            Rendered::Same => self.stats.ticks_unchanged += 1,
+            Rendered::News => {
+                let scratch = mem::take(&mut self.scratch);
+                self.publish_at(index, scratch.events(), Allowed::Yes);
+                self.scratch = scratch;
+            }
+        }
+    }
+
+    pub(super) fn end_driver(&mut self, timer: TimerIndex) {
+        self.conns.disarm_timer(timer);
+        self.pending.add_death(Death::Timer(timer));
+    }
+}

@@ -1,0 +1,241 @@
+//! [`Core`]: the state of the engine.
+//!
+//! No method of it ever calls user code. What applications' closures ask for while they run is
+//! either a matter of bytes and happens at once, or becomes data in [`Pending`] that the
+//! [`Engine`](super::Engine) settles when no user code is on the stack. So nothing here can be
+//! entered twice, and no cell and no reference count is needed.
+//!
+//! It is composed of parts, each of which keeps its fields to itself. What needs several parts is a
+//! method of `Core`; it stands here if several steps of a turn use it, otherwise with its step.
+
+mod calls;
+mod drive;
+mod negotiation;
+mod publish;
+mod subscribe;
+
+use std::time::{Duration, SystemTime};
+
+use crate::engine::{
+    admission::Crowd,
+    api::Config,
+    calls::{routes::Routes, watchdog::Watchdog},
+    coding::Coding,
+    conns::{Conns, NewTimer, Starts},
+    keys::{ConnIndex, StreamId, TimerId},
+    pending::{Birth, Death, Pending, TimerCall},
+    scratch::Scratch,
+    stats::Stats,
+    tags::Tags,
+    topics::Topics,
+};
+use crate::{
+    conn::{Admission, Ending, Pool},
+    error::CloseReason,
+    http::{Date, Peer},
+    sse::{Encode, EventBuffer},
+    topic::Allowed,
+};
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    /// Milliseconds since the start; set once per turn, and when the context is lent between turns.
+    pub(in crate::engine) now: u64,
+    pub(in crate::engine) date: Date,
+    pub(in crate::engine) config: Config,
+    pub(in crate::engine) stats: Stats,
+    pub(in crate::engine) conns: Conns,
+    pub(in crate::engine) pending: Pending,
+    /// The stream whose closure runs at this moment; what it sends goes to `scratch`.
+    pub(in crate::engine) lent: Option<ConnIndex>,
+    pub(in crate::engine) scratch: Scratch,
+    /// Where events for other streams are encoded.
+    pub(in crate::engine) aside: Scratch,
+    /// Where events to be published are encoded.
+    pub(in crate::engine) publish_buffer: EventBuffer,
+    pub(in crate::engine) coding: Coding,
+    pub(in crate::engine) pool: Pool,
+    pub(in crate::engine) topics: Topics,
+    pub(in crate::engine) tags: Tags,
+    pub(in crate::engine) crowd: Crowd,
+    /// How many clients were told to come back later; each is given another delay.
+    pub(in crate::engine) told_to_wait: u64,
+    pub(in crate::engine) watchdog: Watchdog,
+    pub(in crate::engine) routes: Routes,
+    pub(in crate::engine) stopping: Stopping,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Stopping {
+    No,
+    /// Streams leave until this tick.
+    Draining {
+        until: u64,
+        window_ms: u64,
+    },
+    /// Everything is closed at the end of this turn.
+    Now,
+}
+
+impl Core {
+    pub(in crate::engine) fn new(config: Config, epoch: String) -> Self {
+        Self {
+            now: 0,
+            date: Date::new(),
+            stats: Stats::default(),
+            conns: Conns::with_capacity(config.expected_connections.unwrap_or(0)),
+            pending: Pending::default(),
+            lent: None,
+            scratch: Scratch::new(),
+            aside: Scratch::new(),
+            publish_buffer: EventBuffer::new(),
+            coding: Coding::new(&config.compression),
+            pool: Pool::default(),
+            topics: Topics::new(epoch),
+            tags: Tags::default(),
+            crowd: Crowd::default(),
+            told_to_wait: 0,
+            watchdog: Watchdog::new(config.slow_call),
+            routes: Routes::default(),
+            stopping: Stopping::No,
+            config,
+        }
+    }
+
+    pub(in crate::engine) fn system_time(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.date.unix_seconds())
+    }
+
+    pub(in crate::engine) fn begin_shutdown(&mut self) {
+        self.stopping = Stopping::Now;
+    }
+}
+
+/// Connections.
+impl Core {
+    pub(in crate::engine) fn add_conn(&mut self, peer: Peer, admission: Admission) -> ConnIndex {
+        let index = self.conns.open(peer, self.now, admission);
+        if self.stopping != Stopping::No {
+            self.conns[index].close_afterwards();
+        }
+        self.stats.connections += 1;
+        self.rearm(index);
+        index
+    }
+
+    /// Puts the connection's one timer where its state says.
+    pub(in crate::engine) fn rearm(&mut self, index: ConnIndex) {
+        self.conns.rearm(index, self.now, &self.config.limits);
+    }
+
+    pub(in crate::engine) fn peer_of(&self, id: StreamId) -> Option<Peer> {
+        self.conns.live(id).map(|index| self.conns[index].peer())
+    }
+
+    pub(in crate::engine) fn age(&self, id: StreamId) -> Option<Duration> {
+        let streaming = self.conns[self.conns.live(id)?].streaming()?;
+        Some(Duration::from_secs(streaming.age_s(self.now)))
+    }
+
+    pub(in crate::engine) fn queued_bytes(&self, id: StreamId) -> Option<usize> {
+        self.conns.live(id).map(|index| self.conns[index].outbox.len())
+    }
+}
+
+/// Streams.
+impl Core {
+    /// Encodes an event for a stream; false when the stream has ended.
+    pub(in crate::engine) fn send(
+        &mut self,
+        id: StreamId,
+        event: &impl Encode,
+        compression: Allowed,
+    ) -> bool {
+        let Some(index) = self.conns.live(id) else { return false };
+        self.stats.events += 1;
+        if self.lent == Some(index) {
+            self.scratch.push_with(event, compression);
+            return true;
+        }
+        self.aside.begin();
+        self.aside.push_with(event, compression);
+        // Only a socket that has refused bytes makes a client slow; within a turn everybody is.
+        let conn = &self.conns[index];
+        let queued_bytes = conn.outbox.len() + self.aside.events().len();
+        if conn.is_blocked() && queued_bytes > self.config.limits.outbox_bytes {
+            self.end_stream(index, CloseReason::Slow);
+            return false;
+        }
+        self.queue_aside(index);
+        self.conns.mark_dirty(index);
+        true
+    }
+
+    /// Appends the events in `aside` to a stream's outbox, compressed if the stream is.
+    pub(in crate::engine) fn queue_aside(&mut self, index: ConnIndex) {
+        let conn = &mut self.conns[index];
+        let framing = conn.framing();
+        let bytes = match conn.coding() {
+            None => self.aside.seal(framing),
+            Some(coding) => {
+                self.coding.begin();
+                self.coding.add(coding, &self.aside).seal(framing)
+            }
+        };
+        conn.outbox.push(bytes, &mut self.pool);
+    }
+
+    /// Ends a stream if `id` still means one.
+    pub(in crate::engine) fn close(&mut self, id: StreamId, reason: CloseReason) -> bool {
+        self.conns.live(id).is_some_and(|index| self.end_stream(index, reason))
+    }
+
+    /// Decides the end of the stream on this connection; false if that has been decided before, or
+    /// if there is none.
+    pub(in crate::engine) fn end_stream(&mut self, index: ConnIndex, reason: CloseReason) -> bool {
+        let ending = match reason {
+            CloseReason::Finished => Ending::Finish,
+            CloseReason::Disconnected | CloseReason::Io(_) | CloseReason::Slow => Ending::Abort,
+            _ => Ending::Drop,
+        };
+        let conn = &mut self.conns[index];
+        if !conn.end_stream(ending) {
+            return false;
+        }
+        for &subscription in conn.subscriptions() {
+            self.topics.hold(subscription);
+        }
+        let id = self.conns.stream_id(index);
+        let last_sequence = self.topics.last_sequence();
+        self.pending.add_death(Death::Stream { id, reason, last_sequence });
+        true
+    }
+}
+
+/// Timers.
+impl Core {
+    pub(in crate::engine) fn add_timer(
+        &mut self,
+        delay_ms: u64,
+        interval_ms: u32,
+        call: TimerCall,
+    ) -> TimerId {
+        // The updater of a topic runs only while somebody listens.
+        let starts = match call {
+            TimerCall::Drive(..) => Starts::Later,
+            TimerCall::Once(_) | TimerCall::Repeating(_) => Starts::Now,
+        };
+        let id = self.conns.add_timer(NewTimer { delay_ms, interval_ms, starts }, self.now);
+        self.pending.add_birth(Birth::Timer { index: id.index, call });
+        id
+    }
+
+    pub(in crate::engine) fn cancel_timer(&mut self, id: TimerId) -> bool {
+        // The slot is used again only after `settle`, so that a birth queued before still finds it.
+        let was_armed = self.conns.cancel_timer(id);
+        if was_armed {
+            self.pending.add_death(Death::Timer(id.index));
+        }
+        was_armed
+    }
+}

@@ -1,0 +1,52 @@
+//! Which coding an answer gets, and the header lines that say so.
+
+use std::borrow::Cow;
+
+use super::Core;
+use crate::{
+    compress::{Encoding, negotiate},
+    engine::api::{Compress, Sse},
+    http::{Reply, Request, Version},
+};
+
+impl Core {
+    /// What a stream will be compressed with: what the client accepts and the server prefers.
+    /// HTTP/1.0 streams, which end with the connection, are left alone.
+    pub(in crate::engine) fn encoding_of(&self, request: &Request, sse: &Sse) -> Encoding {
+        if sse.compress == Compress::Off || request.version() == Version::Http10 {
+            return Encoding::Identity;
+        }
+        negotiate(accept_encoding(request).as_deref(), &self.config.compression.preference)
+    }
+
+    /// Compresses the body of a reply if that pays and the client accepts it.
+    pub(in crate::engine) fn compress_reply(&mut self, reply: Reply, request: &Request) -> Reply {
+        let settings = &self.config.compression;
+        if !settings.is_on() || !reply.is_worth_compressing(settings.reply_bytes_min) {
+            return reply;
+        }
+        let encoding = negotiate(accept_encoding(request).as_deref(), &settings.preference);
+        if encoding == Encoding::Identity {
+            return reply.coded(None);
+        }
+        let mut coded = Vec::new();
+        self.coding.whole(encoding, reply.body(), &mut coded);
+        reply.coded(Some((encoding.as_str(), coded)))
+    }
+
+    /// The header lines that tell of the coding: that there may be several, and which one it is.
+    pub(in crate::engine) fn coding_lines(&self, encoding: Encoding) -> [&'static [u8]; 2] {
+        let vary: &[u8] = match self.config.compression.is_on() {
+            true => b"Vary: Accept-Encoding\r\n",
+            false => b"",
+        };
+        [vary, encoding.header_line()]
+    }
+}
+
+/// The field's value; several fields of the name are one list (RFC 9110 section 5.3).
+fn accept_encoding(request: &Request) -> Option<Cow<'_, str>> {
+    let named = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("accept-encoding"));
+    let texts = named.filter_map(|(_, value)| std::str::from_utf8(value).ok());
+    texts.map(Cow::Borrowed).reduce(|list, field| Cow::Owned(format!("{list},{field}")))
+}

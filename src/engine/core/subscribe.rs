@@ -1,0 +1,110 @@
+//! Streams join topics, go on after what they have seen, and leave; topics that are forgotten.
+
+use std::sync::Arc;
+
+use super::Core;
+use crate::{
+    conn::{Subscription, TopicIndex},
+    engine::{
+        keys::{ConnIndex, StreamId},
+        pending::{Birth, TimerCall},
+    },
+    topic::{Allowed, JoinAt, LastSeen, Topic},
+};
+
+impl Core {
+    /// Subscribes a stream; false if it has ended or is subscribed already. A client that comes
+    /// back goes on after what it has seen.
+    pub(in crate::engine) fn subscribe(
+        &mut self,
+        id: StreamId,
+        topic: &Topic,
+        join_at: JoinAt,
+        last_seen: Option<LastSeen>,
+    ) -> bool {
+        let Some(conn) = self.conns.live(id) else { return false };
+        let index = self.topics.open(topic, self.now);
+        let streaming = self.conns[conn].streaming();
+        if streaming.is_some_and(|streaming| streaming.subscription(index).is_some()) {
+            return false;
+        }
+        let coding = self.conns[conn].coding();
+        let start = self.topics[index].start_for(join_at, last_seen);
+        let subscription = self.topics.join(index, conn, start, self.now);
+        if let Some(coding) = coding {
+            self.topics.join_coded(index);
+            self.coding.share(coding);
+        }
+        self.conns[conn].subscribe(subscription);
+        if let Some(timer) = self.topics.render_for_first(subscription) {
+            self.pending.add_birth(Birth::Render { topic: index, timer });
+        }
+        if start.is_gap {
+            self.stats.gaps += 1;
+            let topic = self.topics[index].topic().clone();
+            self.send(id, &topic.gap(), Allowed::Yes);
+        }
+        if self.topics.has_news(subscription) {
+            self.conns.mark_dirty(conn);
+        }
+        true
+    }
+
+    /// Ends a subscription; false if there was none.
+    pub(in crate::engine) fn unsubscribe(&mut self, id: StreamId, topic: &Topic) -> bool {
+        let (Some(index), Some(conn)) = (self.topics.find(topic), self.conns.live(id)) else {
+            return false;
+        };
+        let left = self.conns[conn].unsubscribe(index);
+        if let Some(left) = left {
+            self.leave_topic(conn, left);
+        }
+        left.is_some()
+    }
+
+    /// Ends all subscriptions of a stream that has ended.
+    pub(in crate::engine) fn leave_topics(&mut self, conn: ConnIndex) {
+        for &left in self.conns[conn].take_subscriptions().as_slice() {
+            self.leave_topic(conn, left);
+        }
+    }
+
+    /// Takes a stream off a topic's list that has struck the topic off its own.
+    fn leave_topic(&mut self, conn: ConnIndex, left: Subscription) {
+        if self.conns[conn].coding().is_some() {
+            self.topics.leave_coded(left.topic);
+        }
+        for (moved, place) in self.topics.leave(left, conn, self.now).into_iter().flatten() {
+            self.conns[moved].subscription_moved(left.topic, place);
+        }
+        if let Some(timer) = self.topics[left.topic].idle_driver() {
+            self.conns.disarm_timer(timer);
+        }
+        self.watch_topic(left.topic);
+    }
+
+    /// Forgets the topic if nothing holds it, or has a timer look again later.
+    pub(super) fn watch_topic(&mut self, index: TopicIndex) {
+        if self.topics[index].is_unused(self.now) {
+            let forgotten = self.topics.forget(index);
+            if let Some(watch) = forgotten.watch {
+                self.cancel_timer(watch);
+            }
+            if let Some(driver) = forgotten.driver {
+                self.end_driver(driver);
+            }
+        } else if let Some(delay_ms) = self.topics[index].watch_in(self.now) {
+            let name = self.topics[index].topic().shared_name().clone();
+            let call = TimerCall::Once(Box::new(move |cx| cx.review_topic(&name)));
+            let watch = self.add_timer(delay_ms, 0, call);
+            self.topics[index].begin_watch(watch);
+        }
+    }
+
+    /// The time after which a topic that is not used is looked at again is over.
+    pub(in crate::engine) fn review_topic(&mut self, name: &Arc<str>) {
+        if let Some(index) = self.topics.end_watch(name) {
+            self.watch_topic(index);
+        }
+    }
+}

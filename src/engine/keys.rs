@@ -1,0 +1,88 @@
+//! Names of what an engine keeps. A connection's number cannot be taken for a timer's, and the ids
+//! that applications hold mean nothing once what they named has ended.
+
+use std::fmt;
+
+/// A connection. It stays valid until the end of the turn in which the connection is closed, so
+/// that nothing which holds one in the meantime has to ask whether it still means anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ConnIndex(u32);
+
+/// A timer of the application's, or of a topic's updater. Timers and connections share one range of
+/// numbers, which are the keys of the wheel; see `conns.rs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct TimerIndex(u32);
+
+/// Names one stream for as long as it lives, and nothing afterwards.
+///
+/// An id of a stream that has ended is inert: sending to it does nothing and says so. Eight
+/// bytes; cheap to copy and to use as a key.
+///
+/// ```
+/// use starwheel::{Context, StreamId};
+/// fn nudge(cx: &mut Context<'_>, id: StreamId) {
+///     if !cx.send(id, "hello?") {
+///         log::debug!("{id} is gone");
+///     }
+/// }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId {
+    pub(super) conn: ConnIndex,
+    pub(super) generation: u32,
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stream {}.{}", self.conn.token(), self.generation)
+    }
+}
+
+/// Names a timer set with [`Context::after`] or [`Context::every`]. Stale ids are inert.
+///
+/// ```
+/// use starwheel::{Context, TimerId};
+/// fn stop(cx: &mut Context<'_>, timer: TimerId) {
+///     assert!(cx.cancel(timer));
+///     assert!(!cx.cancel(timer));
+/// }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TimerId {
+    pub(super) index: TimerIndex,
+    pub(super) generation: u32,
+}
+
+impl ConnIndex {
+    pub(super) fn new(slot: usize) -> Self {
+        Self(key(slot))
+    }
+
+    /// The number under which a poller knows the connection.
+    pub(crate) fn token(self) -> u32 {
+        self.0
+    }
+
+    pub(super) fn slot(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl TimerIndex {
+    pub(super) fn new(slot: usize) -> Self {
+        Self(key(slot))
+    }
+
+    pub(super) fn token(self) -> u32 {
+        self.0
+    }
+
+    pub(super) fn slot(self) -> usize {
+        self.0 as usize
+    }
+}
+
+fn key(slot: usize) -> u32 {
+    // Every slot is a descriptor or a boxed closure: memory ends long before 2^32 of them.
+    u32::try_from(slot).expect("fewer than 2^32 slots")
+}

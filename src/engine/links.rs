@@ -1,0 +1,128 @@
+//! The connections' transports. This is the one file that touches a [`Transport`]: bytes go in and
+//! out here and nowhere else, and the rest of the engine says what to write.
+
+use std::io::{Error, ErrorKind, IoSlice};
+
+use super::{api::config::Tcp, keys::ConnIndex, transport::Transport};
+
+/// Sockets, by connection.
+///
+/// They are not part of the connection because [`Stream`](super::Stream) and
+/// [`Context`](super::Context) are types that applications write: a type parameter for the transport
+/// would spread into the signature of every closure.
+#[derive(Debug)]
+pub(super) struct Links<T>(Vec<Option<T>>);
+
+/// What came of a write.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The socket took so many bytes: a prefix of what it was offered.
+    Took(usize),
+    /// It takes nothing now; the poller will report when it does.
+    Refused,
+    /// The connection is broken.
+    Failed(Error),
+}
+
+/// What came of a read.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// So many bytes are in the buffer.
+    Bytes(usize),
+    /// Nothing is there now; the poller will report when there is.
+    Nothing,
+    /// The peer's FIN.
+    End,
+    /// The connection is broken.
+    Failed(Error),
+}
+
+impl Outcome {
+    pub(super) fn taken(&self) -> usize {
+        match self {
+            Self::Took(bytes) => *bytes,
+            Self::Refused | Self::Failed(_) => 0,
+        }
+    }
+}
+
+impl<T: Transport> Links<T> {
+    pub(super) fn with_capacity(connections: usize) -> Self {
+        Self(Vec::with_capacity(connections))
+    }
+
+    /// Closes a connection that gets no slot. An orderly end would be kept in the kernel's memory
+    /// for a minute.
+    pub(super) fn refuse(mut transport: T) {
+        transport.reset_on_close();
+    }
+
+    pub(super) fn open(&mut self, index: ConnIndex, transport: T) {
+        if self.0.len() <= index.slot() {
+            self.0.resize_with(index.slot() + 1, || None);
+        }
+        self.0[index.slot()] = Some(transport);
+    }
+
+    /// Closes the connection's socket.
+    pub(super) fn close(&mut self, index: ConnIndex, close: Close) {
+        let Some(mut transport) = self.0[index.slot()].take() else { return };
+        if close == Close::Reset {
+            transport.reset_on_close();
+        }
+    }
+
+    /// Lends the transport, for registering it with a poller.
+    pub(super) fn get(&mut self, index: ConnIndex) -> &mut T {
+        self.0[index.slot()].as_mut().expect("a connection has its transport until it is released")
+    }
+
+    /// Offers the slices to the socket as one piece.
+    pub(super) fn write(&mut self, index: ConnIndex, slices: &[IoSlice<'_>]) -> Outcome {
+        let transport = self.get(index);
+        loop {
+            let result = match slices {
+                // A plain send costs the kernel less than one of slices.
+                [bytes] => transport.write(bytes),
+                slices => transport.write_vectored(slices),
+            };
+            return match result {
+                Ok(bytes) => Outcome::Took(bytes),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Outcome::Refused,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => Outcome::Failed(error),
+            };
+        }
+    }
+
+    pub(super) fn read(&mut self, index: ConnIndex, buffer: &mut [u8]) -> Input {
+        let transport = self.get(index);
+        loop {
+            return match transport.read(buffer) {
+                Ok(0) => Input::End,
+                Ok(bytes) => Input::Bytes(bytes),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Input::Nothing,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => Input::Failed(error),
+            };
+        }
+    }
+
+    /// Sends our FIN after what was written; reading goes on.
+    pub(super) fn shutdown_write(&mut self, index: ConnIndex) -> Result<(), Error> {
+        self.get(index).shutdown_write()
+    }
+
+    pub(super) fn send_keep_alive_probes(&mut self, index: ConnIndex, tcp: &Tcp) {
+        self.get(index).send_keep_alive_probes(tcp);
+    }
+}
+
+/// How a socket is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Close {
+    InOrder,
+    /// An orderly end would pass half an answer off as a whole one wherever the end of the
+    /// connection is the end of the answer; and it would leave the kernel sending.
+    Reset,
+}

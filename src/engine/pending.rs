@@ -1,0 +1,118 @@
+//! What closures asked for and what cannot happen at once, because it needs other closures: births
+//! and deaths. They are data until no user code is on the stack.
+
+use std::{collections::VecDeque, fmt};
+
+use super::{
+    api::{Context, Feed, Next, Sse},
+    client::Client,
+    keys::{ConnIndex, StreamId, TimerIndex},
+};
+use crate::{
+    compress::Encoding,
+    conn::{RouteIndex, TopicIndex},
+    error::CloseReason,
+};
+
+/// Births and deaths in the order in which they were asked for.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    births: VecDeque<Birth>,
+    deaths: VecDeque<Death>,
+}
+
+/// Closures on their way in.
+#[derive(Debug)]
+pub(super) enum Birth {
+    Stream {
+        index: ConnIndex,
+        sse: Box<Sse>,
+        request: Remembered,
+    },
+    Timer {
+        index: TimerIndex,
+        call: TimerCall,
+    },
+    /// A driven topic has got its first subscriber: render for it at once.
+    Render {
+        topic: TopicIndex,
+        timer: TimerIndex,
+    },
+}
+
+/// What the birth of a stream needs to know of its request.
+#[derive(Debug)]
+pub(super) struct Remembered {
+    pub(super) last_event_id: Option<Box<str>>,
+    pub(super) encoding: Encoding,
+    /// For a stream that may be one too many of its tag.
+    pub(super) client: Option<Client>,
+    pub(super) route: Option<RouteIndex>,
+}
+
+/// Closures on their way out.
+#[derive(Debug)]
+pub(super) enum Death {
+    Stream {
+        id: StreamId,
+        reason: CloseReason,
+        /// The last event of any topic that was published before the end was decided.
+        last_sequence: u64,
+    },
+    Timer(TimerIndex),
+}
+
+/// The closure of a timer.
+pub(super) enum TimerCall {
+    Once(Box<dyn FnOnce(&mut Context<'_>)>),
+    Repeating(Box<dyn FnMut(&mut Context<'_>) -> Next>),
+    /// The updater of a topic.
+    Drive(TopicIndex, TopicUpdater),
+}
+
+pub(super) type TopicUpdater = Box<dyn FnMut(&mut Feed<'_>) -> Next>;
+
+impl Pending {
+    pub(super) fn add_birth(&mut self, birth: Birth) {
+        self.births.push_back(birth);
+    }
+
+    pub(super) fn add_death(&mut self, death: Death) {
+        self.deaths.push_back(death);
+    }
+
+    pub(super) fn next_birth(&mut self) -> Option<Birth> {
+        self.births.pop_front()
+    }
+
+    /// Takes the births of timers out of turn; the others keep their order.
+    pub(super) fn take_timers(&mut self) -> Vec<(TimerIndex, TimerCall)> {
+        let mut timers = Vec::new();
+        for _ in 0..self.births.len() {
+            match self.births.pop_front() {
+                Some(Birth::Timer { index, call }) => timers.push((index, call)),
+                Some(other) => self.births.push_back(other),
+                None => break,
+            }
+        }
+        timers
+    }
+
+    pub(super) fn next_death(&mut self) -> Option<Death> {
+        self.deaths.pop_front()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.births.is_empty() && self.deaths.is_empty()
+    }
+}
+
+impl fmt::Debug for TimerCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Once(_) => "Once",
+            Self::Repeating(_) => "Repeating",
+            Self::Drive(..) => "Drive",
+        })
+    }
+}

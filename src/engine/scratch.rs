@@ -1,0 +1,225 @@
+//! The reactor's scratch buffer: events of one tick, framed in place.
+
+use std::{
+    hash::{DefaultHasher, Hasher},
+    ops::Range,
+};
+
+use crate::{
+    http::{CHUNK_END, LAST_CHUNK, StreamFraming, chunk_header},
+    sse::{Encode, EventBuffer, KEEP_ALIVE},
+    topic::Allowed,
+};
+
+/// Events that will leave as one chunk.
+///
+/// The chunk's header has to stand in front of bytes whose number is known only afterwards, so
+/// room is kept for the longest one; the shortest that fits is then written right-aligned, and
+/// the whole chunk is one slice for one `write`.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    buffer: EventBuffer,
+    /// Where the last whole event ends. What lies behind was left by a panic half-way.
+    whole_bytes: usize,
+    /// Where events are that compression must leave alone, in order; nearly always none.
+    uncompressed: Vec<Range<usize>>,
+}
+
+impl Scratch {
+    pub(super) fn new() -> Self {
+        Self { buffer: EventBuffer::new(), whole_bytes: 0, uncompressed: Vec::new() }
+    }
+
+    pub(super) fn begin(&mut self) {
+        self.buffer.clear();
+        let bytes = self.buffer.bytes_mut();
+        // One huge tick must not pin its memory for ever.
+        if bytes.capacity() > KEPT_CAPACITY_BYTES {
+            bytes.shrink_to(KEPT_CAPACITY_BYTES);
+        }
+        bytes.extend_from_slice(&[0; GAP_BYTES]);
+        self.whole_bytes = GAP_BYTES;
+        self.uncompressed.clear();
+    }
+
+    pub(super) fn push(&mut self, event: &impl Encode) {
+        self.push_with(event, Allowed::Yes);
+    }
+
+    /// The same for an event that may have to stay as it is.
+    pub(super) fn push_with(&mut self, event: &impl Encode, compression: Allowed) {
+        // Half an event may be left of a panic that its sender has caught.
+        self.buffer.truncate(self.whole_bytes);
+        let start = self.whole_bytes;
+        self.buffer.push(event);
+        self.whole_bytes = self.buffer.len();
+        if compression == Allowed::No {
+            self.uncompressed.push(start..self.whole_bytes);
+        }
+    }
+
+    /// Appends events that were encoded elsewhere.
+    pub(super) fn push_encoded(&mut self, events: &[u8]) {
+        self.buffer.truncate(self.whole_bytes);
+        self.buffer.bytes_mut().extend_from_slice(events);
+        self.whole_bytes = self.buffer.len();
+    }
+
+    /// Begins anew and lends the bytes, for somebody who appends compressed events.
+    pub(super) fn begin_bytes(&mut self) -> &mut Vec<u8> {
+        self.begin();
+        self.buffer.bytes_mut()
+    }
+
+    /// The bytes, to append more. Followed by [`mark_whole`](Self::mark_whole).
+    pub(super) fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        self.buffer.bytes_mut()
+    }
+
+    /// Everything so far may leave.
+    pub(super) fn mark_whole(&mut self) {
+        self.whole_bytes = self.buffer.len();
+    }
+
+    pub(super) fn push_keep_alive(&mut self) {
+        self.push_encoded(KEEP_ALIVE);
+    }
+
+    /// The whole events, without framing.
+    pub(super) fn events(&self) -> &[u8] {
+        &self.buffer.as_bytes()[GAP_BYTES..self.whole_bytes]
+    }
+
+    /// The same in parts, each with whether it may be compressed.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (Allowed, &[u8])> {
+        let mut at = GAP_BYTES;
+        let end = self.whole_bytes..self.whole_bytes;
+        self.uncompressed.iter().cloned().chain([end]).flat_map(move |uncompressed| {
+            let before = at..uncompressed.start;
+            at = uncompressed.end;
+            [(Allowed::Yes, before), (Allowed::No, uncompressed)]
+                .map(|(compression, range)| (compression, &self.buffer.as_bytes()[range]))
+        })
+    }
+
+    /// A hash of the events behind the first `start` bytes of [`events`](Self::events), to compare
+    /// one tick's output with another's.
+    pub(super) fn hash_from(&self, start: usize) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(self.events().get(start..).unwrap_or_default());
+        hasher.finish()
+    }
+
+    /// Forgets all events behind the first `events_bytes` bytes of [`events`](Self::events).
+    pub(super) fn cut(&mut self, events_bytes: usize) {
+        self.whole_bytes = self.whole_bytes.min(GAP_BYTES + events_bytes);
+        self.uncompressed.retain(|range| range.end <= self.whole_bytes);
+    }
+
+    /// The bytes to write: nothing when there are no events, because an empty chunk is the last.
+    pub(super) fn seal(&mut self, framing: StreamFraming) -> &[u8] {
+        self.frame(framing, &[])
+    }
+
+    /// The same, with the end of the stream behind the events.
+    pub(super) fn seal_last(&mut self, framing: StreamFraming) -> &[u8] {
+        self.frame(framing, LAST_CHUNK)
+    }
+
+    fn frame(&mut self, framing: StreamFraming, behind: &[u8]) -> &[u8] {
+        let length = self.events().len();
+        self.buffer.truncate(self.whole_bytes);
+        let bytes = self.buffer.bytes_mut();
+        if framing == StreamFraming::UntilClose {
+            return &bytes[GAP_BYTES..];
+        }
+        let mut start = GAP_BYTES;
+        if length > 0 {
+            let mut header = [0; GAP_BYTES];
+            let header_bytes = chunk_header(length, &mut header);
+            start -= header_bytes;
+            bytes[start..GAP_BYTES].copy_from_slice(&header[..header_bytes]);
+            bytes.extend_from_slice(CHUNK_END);
+        }
+        bytes.extend_from_slice(behind);
+        &bytes[start..]
+    }
+}
+
+/// The longest chunk header: 16 hexadecimal digits and CR LF.
+const GAP_BYTES: usize = 18;
+const KEPT_CAPACITY_BYTES: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tick_is_one_chunk_with_the_shortest_header() {
+        let mut output = Scratch::new();
+        output.begin();
+        output.push(&"one");
+        output.push(&"two");
+        assert_eq!(output.seal(StreamFraming::Chunked), b"16\r\ndata: one\n\ndata: two\n\n\r\n");
+        output.begin();
+        output.push(&"x".repeat(300));
+        assert!(output.seal(StreamFraming::Chunked).starts_with(b"134\r\ndata: xxx"));
+    }
+
+    #[test]
+    fn an_event_that_panics_half_way_is_cut_off() {
+        struct Broken;
+        impl Encode for Broken {
+            fn encode(&self, out: &mut EventBuffer) {
+                out.data("half an event");
+                panic!("on purpose");
+            }
+        }
+        let mut output = Scratch::new();
+        output.begin();
+        output.push(&"whole");
+        let broken = std::panic::AssertUnwindSafe(|| output.push_with(&Broken, Allowed::No));
+        assert!(std::panic::catch_unwind(broken).is_err());
+        assert_eq!(output.parts().filter(|(_, events)| !events.is_empty()).count(), 1);
+        assert_eq!(output.seal(StreamFraming::UntilClose), b"data: whole\n\n");
+    }
+
+    #[test]
+    fn what_must_not_be_compressed_is_told_apart() {
+        let mut output = Scratch::new();
+        output.begin();
+        for (event, compression) in [("a", Allowed::Yes), ("b", Allowed::No), ("c", Allowed::No)] {
+            output.push_with(&event, compression);
+        }
+        let parts = |output: &Scratch| -> Vec<(Allowed, String)> {
+            let parts = output.parts().filter(|(_, events)| !events.is_empty());
+            parts
+                .map(|(compression, events)| (compression, String::from_utf8_lossy(events).into()))
+                .collect()
+        };
+        let [a, b, c] = ["a", "b", "c"].map(|text| format!("data: {text}\n\n"));
+        let all = [(Allowed::Yes, a), (Allowed::No, b), (Allowed::No, c)];
+        assert_eq!(parts(&output), all);
+        output.cut("data: a\n\ndata: b\n\n".len());
+        assert_eq!(parts(&output), all[..2]);
+        output.push(&"a");
+        assert_eq!(parts(&output)[2], all[0]);
+    }
+
+    #[test]
+    fn no_events_are_no_chunk_because_an_empty_chunk_ends_the_stream() {
+        let mut output = Scratch::new();
+        output.begin();
+        assert_eq!(output.seal(StreamFraming::Chunked), b"");
+        output.begin();
+        assert_eq!(output.seal_last(StreamFraming::Chunked), b"0\r\n\r\n");
+    }
+
+    #[test]
+    fn http_1_0_gets_the_bare_bytes() {
+        let mut output = Scratch::new();
+        output.begin();
+        output.push(&"one");
+        assert_eq!(output.seal_last(StreamFraming::UntilClose), b"data: one\n\n");
+    }
+}

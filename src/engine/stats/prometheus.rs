@@ -1,0 +1,125 @@
+//! The figures as text for a Prometheus scrape.
+
+use std::fmt::{self, Write};
+
+use crate::engine::stats::{Histogram, Stats};
+
+impl Stats {
+    /// The figures in Prometheus' text exposition format 0.0.4, each name with the prefix
+    /// `starwheel_`. Some 5 KB; serve it as `text/plain; version=0.0.4`.
+    ///
+    /// ```
+    /// use starwheel::{Reply, Router};
+    /// let router = Router::new().get("/metrics", |_req, cx| {
+    ///     Reply::bytes("text/plain; version=0.0.4", cx.stats().prometheus())
+    /// });
+    /// # let _ = router;
+    /// ```
+    #[must_use]
+    pub fn prometheus(&self) -> String {
+        let mut text = String::with_capacity(6 * 1024);
+        // Writing into a `String` cannot fail.
+        let _infallible = self.write_prometheus(&mut text);
+        text
+    }
+
+    fn write_prometheus(&self, out: &mut String) -> fmt::Result {
+        for (name, value, help) in [
+            ("streams", self.streams, "Open streams"),
+            ("connections", self.connections, "Open connections"),
+            ("log_bytes", self.log_bytes, "Bytes in the logs of all topics"),
+            ("queue_depth", self.queue_depth, "Commands of other threads that waited"),
+            ("slowest_call_ms", self.slowest_call_ms, "The longest run of a slow closure"),
+        ] {
+            writeln!(out, "# HELP starwheel_{name} {help}\n# TYPE starwheel_{name} gauge")?;
+            writeln!(out, "starwheel_{name} {value}")?;
+        }
+        for (name, value, help) in [
+            ("streams_opened", self.opened, "Streams opened"),
+            ("connections_accepted", self.accepted, "Connections accepted"),
+            ("requests", self.requests, "Requests given to the handler"),
+            ("connections_reset", self.resets, "Newcomers reset at once beyond all limits"),
+            ("accept_failures", self.accept_failures, "Failed attempts to accept"),
+            ("timed_out", self.timed_out, "Connections closed by a time limit"),
+            ("ticks", self.ticks, "Runs of updaters"),
+            ("ticks_skipped", self.ticks_skipped, "Ticks skipped because the client lagged"),
+            ("ticks_missed", self.ticks_missed, "Ticks dropped because their time had passed"),
+            ("ticks_unchanged", self.ticks_unchanged, "Ticks whose output was not sent again"),
+            ("events", self.events, "Events encoded for single streams"),
+            ("published", self.published, "Events published on topics"),
+            ("delivered", self.delivered, "Events of topics given to streams"),
+            ("passed_by", self.passed_by, "Times the log of a topic passed a slow stream by"),
+            ("gaps", self.gaps, "Gap events sent"),
+            ("compression_bytes_in", self.compression.bytes_in, "Bytes before compression"),
+            ("compression_bytes_out", self.compression.bytes_out, "Bytes after compression"),
+            ("compression_keys", self.compression.keys, "Events compressed on their own"),
+            ("compression_deltas", self.compression.deltas, "Events compressed as changes"),
+            ("compression_nanos", self.compression.nanos, "Nanoseconds spent compressing"),
+            ("keep_alives", self.keep_alives, "Keep-alive comments sent"),
+            ("bytes_in", self.bytes_in, "Bytes read from clients"),
+            ("bytes_out", self.bytes_out, "Bytes taken by sockets"),
+            ("panics", self.panics, "Panics of closures"),
+            ("slow_calls", self.slow_calls, "Runs of closures that held everybody up"),
+        ] {
+            writeln!(out, "# HELP starwheel_{name}_total {help}")?;
+            writeln!(out, "# TYPE starwheel_{name}_total counter")?;
+            writeln!(out, "starwheel_{name}_total {value}")?;
+        }
+        writeln!(out, "# HELP starwheel_streams_closed_total Streams ended, by reason")?;
+        writeln!(out, "# TYPE starwheel_streams_closed_total counter")?;
+        for (reason, count) in self.closed.by_reason() {
+            writeln!(out, "starwheel_streams_closed_total{{reason=\"{reason}\"}} {count}")?;
+        }
+        writeln!(out, "# HELP starwheel_refused_total Requests refused, by status")?;
+        writeln!(out, "# TYPE starwheel_refused_total counter")?;
+        for (status, count) in self.refused.by_status() {
+            writeln!(out, "starwheel_refused_total{{status=\"{status}\"}} {count}")?;
+        }
+        let other = self.refused.other();
+        writeln!(out, "starwheel_refused_total{{status=\"other\"}} {other}")?;
+        let lateness = "How late ticks ran, in milliseconds";
+        self.tick_lateness_ms.write_prometheus(out, "tick_lateness_ms", lateness)?;
+        let fan_out = "Until an event had been offered to all subscribers, in milliseconds";
+        self.fan_out_ms.write_prometheus(out, "fan_out_ms", fan_out)
+    }
+}
+
+impl Histogram {
+    fn write_prometheus(&self, out: &mut String, name: &str, help: &str) -> fmt::Result {
+        writeln!(out, "# HELP starwheel_{name} {help}\n# TYPE starwheel_{name} histogram")?;
+        let mut total = 0;
+        for (index, count) in self.counts().iter().enumerate() {
+            total += count;
+            match Self::BOUNDS.get(index) {
+                Some(bound) => writeln!(out, "starwheel_{name}_bucket{{le=\"{bound}\"}} {total}")?,
+                None => writeln!(out, "starwheel_{name}_bucket{{le=\"+Inf\"}} {total}")?,
+            }
+        }
+        writeln!(out, "starwheel_{name}_sum {}\nstarwheel_{name}_count {total}", self.sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_is_a_comment_or_a_name_and_a_number() {
+        let mut stats = Stats { streams: 3, ..Stats::default() };
+        for late_ms in [0, 1, 3, 5_000] {
+            stats.tick_lateness_ms.add(late_ms);
+        }
+        let text = stats.prometheus();
+        for line in text.lines().filter(|line| !line.starts_with("# ")) {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert!(name.starts_with("starwheel_"), "{line}");
+            value.parse::<u64>().unwrap();
+        }
+        assert!(text.contains("\nstarwheel_streams 3\n"));
+        assert!(text.contains("\nstarwheel_streams_closed_total{reason=\"slow\"} 0\n"));
+        assert!(text.contains("\nstarwheel_refused_total{status=\"431\"} 0\n"));
+        assert!(text.contains("tick_lateness_ms_bucket{le=\"4\"} 3\n"));
+        assert!(text.contains("tick_lateness_ms_bucket{le=\"+Inf\"} 4\n"));
+        assert!(text.contains("tick_lateness_ms_sum 5004\n"));
+    }
+}

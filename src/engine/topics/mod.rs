@@ -1,0 +1,160 @@
+//! The topics of a reactor: their logs, who subscribes, and how far the passes over them have come.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `state.rs` | one topic, and what it may let go of |
+//! | `pass.rs` | the walk over a topic's subscribers, in slices |
+//! | `publish.rs` | events into logs |
+//! | `subscribe.rs` | streams join, leave, and go on after what they have seen |
+//! | `driven.rs` | topics with an updater |
+//! | `due.rs` | what a stream has not been given yet, over all of its topics |
+//!
+//! No user code is called here, and nothing is written.
+
+mod driven;
+mod due;
+mod pass;
+mod publish;
+mod state;
+mod subscribe;
+
+pub(super) use self::{
+    driven::{Render, Rendered},
+    due::{DueFrame, DueFrames, FRAMES_PER_WRITE, Frames},
+    pass::News,
+    subscribe::Loss,
+};
+
+use std::{
+    collections::{HashMap, VecDeque},
+    ops::{Index, IndexMut},
+    sync::Arc,
+};
+
+use slab::Slab;
+
+use self::state::TopicState;
+use crate::{
+    conn::{Subscription, TopicIndex},
+    engine::keys::{TimerId, TimerIndex},
+    topic::{Log, Topic},
+};
+
+/// All topics that are in use.
+#[derive(Debug, Default)]
+pub(super) struct Topics {
+    by_name: HashMap<Arc<str>, TopicIndex>,
+    states: Slab<TopicState>,
+    /// Topics with a pass to make or to finish, in turn; each once.
+    passes: VecDeque<TopicIndex>,
+    /// Bytes published that some pass has not yet offered to everybody.
+    unoffered_bytes: usize,
+    /// Bytes of all logs.
+    log_bytes: usize,
+    /// The last sequence given; one series for all topics.
+    sequence: u64,
+    /// Makes ids of this process differ from those of any other.
+    epoch: String,
+    /// Topics of which something is held back for somebody until this turn ends.
+    held: Vec<TopicIndex>,
+    frame_scratch: Vec<u8>,
+}
+
+/// What a forgotten topic leaves to be ended: the timer that watched it, and its updater's.
+#[derive(Debug)]
+pub(super) struct Forgotten {
+    pub(super) watch: Option<TimerId>,
+    pub(super) driver: Option<TimerIndex>,
+}
+
+impl Topics {
+    pub(super) fn new(epoch: String) -> Self {
+        Self { epoch, ..Self::default() }
+    }
+
+    pub(super) fn find(&self, topic: &Topic) -> Option<TopicIndex> {
+        self.by_name.get(topic.shared_name()).copied()
+    }
+
+    /// The topic's state, begun now if it is not in use.
+    pub(super) fn open(&mut self, topic: &Topic, now: u64) -> TopicIndex {
+        if let Some(index) = self.find(topic) {
+            return index;
+        }
+        let state = TopicState::new(topic.clone(), self.sequence, now);
+        let index = TopicIndex::new(self.states.insert(state));
+        self.by_name.insert(Arc::clone(topic.shared_name()), index);
+        index
+    }
+
+    /// The topic's name, for a message; `None` if it has been forgotten.
+    pub(super) fn name(&self, index: TopicIndex) -> Option<&str> {
+        self.states.get(index.slot()).map(|state| state.topic.name())
+    }
+
+    pub(super) fn subscribers(&self, topic: &Topic) -> usize {
+        self.find(topic).map_or(0, |index| self[index].subscribers.len())
+    }
+
+    /// How many streams will be offered what is published next; none if it has been forgotten.
+    pub(super) fn subscribers_at(&self, index: TopicIndex) -> usize {
+        self.states.get(index.slot()).map_or(0, |state| state.subscribers.len())
+    }
+
+    /// The sequence of the last event published on any topic.
+    pub(super) fn last_sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    pub(super) fn log_bytes(&self) -> usize {
+        self.log_bytes
+    }
+
+    /// Bytes published that have not been offered to all subscribers yet.
+    pub(super) fn unoffered_bytes(&self) -> usize {
+        self.unoffered_bytes
+    }
+
+    /// The log of a subscription, and its cursor on it.
+    fn position(&self, subscription: Subscription) -> (&Log, u64) {
+        let state = &self[subscription.topic];
+        (&state.log, state.subscribers[subscription.place as usize].cursor)
+    }
+
+    /// Changes a topic's state, and keeps count of the bytes of its log.
+    fn change<R>(&mut self, index: TopicIndex, change: impl FnOnce(&mut TopicState) -> R) -> R {
+        let state = &mut self.states[index.slot()];
+        self.log_bytes -= state.log.bytes();
+        let result = change(state);
+        self.log_bytes += state.log.bytes();
+        result
+    }
+
+    /// Removes a topic that nobody uses. Returns the timers that were set for it.
+    pub(super) fn forget(&mut self, index: TopicIndex) -> Forgotten {
+        let state = self.states.remove(index.slot());
+        self.by_name.remove(state.topic.shared_name());
+        if state.pass.is_some() {
+            self.passes.retain(|other| *other != index);
+        }
+        self.log_bytes -= state.log.bytes();
+        self.unoffered_bytes -= state.unoffered_bytes + state.pass.map_or(0, |pass| pass.bytes);
+        Forgotten { watch: state.watch, driver: state.driver.map(|driver| driver.timer()) }
+    }
+}
+
+/// A topic is in use as long as a stream is subscribed to it, a pass is on its way over it, or an
+/// updater drives it; whatever else holds a [`TopicIndex`] looks it up first.
+impl Index<TopicIndex> for Topics {
+    type Output = TopicState;
+
+    fn index(&self, index: TopicIndex) -> &TopicState {
+        &self.states[index.slot()]
+    }
+}
+
+impl IndexMut<TopicIndex> for Topics {
+    fn index_mut(&mut self, index: TopicIndex) -> &mut TopicState {
+        &mut self.states[index.slot()]
+    }
+}

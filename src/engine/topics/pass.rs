@@ -1,0 +1,190 @@
+//! The walk over a topic's subscribers, in slices.
+//!
+//! A publish starts a pass unless one is on its way. Each subscriber a pass reaches gets everything
+//! it has not seen, so events that come faster than passes leave together. What the log may let go
+//! of is known when a pass ends.
+
+use std::mem;
+
+use super::Topics;
+use crate::{
+    conn::{Subscription, TopicIndex},
+    engine::keys::ConnIndex,
+    topic::Backpressure,
+};
+
+/// One walk over the subscribers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pass {
+    pub(super) next_place: usize,
+    /// When, in milliseconds.
+    began: u64,
+    /// What has been published when it began; more may come while it lasts.
+    up_to: u64,
+    /// The least cursor met so far.
+    seen_by_all: u64,
+    /// A slow subscriber has moved on meanwhile.
+    is_outdated: bool,
+    /// Bytes that count as offered when it ends.
+    pub(super) bytes: usize,
+}
+
+/// A subscriber that a pass has reached.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::engine) struct Met {
+    pub(in crate::engine) conn: ConnIndex,
+    pub(in crate::engine) news: News,
+    place: usize,
+    was_outdated: bool,
+}
+
+/// What a topic has for a subscriber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum News {
+    /// It has been given everything.
+    None,
+    /// Frames that it has not been given.
+    Some,
+    /// Some of those are gone, and it is to be disconnected for that.
+    TooLate,
+}
+
+impl Topics {
+    /// The topic whose pass goes on next.
+    pub(in crate::engine) fn next_pass(&mut self) -> Option<TopicIndex> {
+        self.passes.pop_front()
+    }
+
+    pub(in crate::engine) fn has_passes(&self) -> bool {
+        !self.passes.is_empty()
+    }
+
+    /// The pass over this topic goes on in its turn.
+    pub(in crate::engine) fn rest_pass(&mut self, index: TopicIndex) {
+        self.passes.push_back(index);
+    }
+
+    /// True when the pass has only to be ended.
+    pub(in crate::engine) fn has_met_all(&self, index: TopicIndex) -> bool {
+        let state = &self[index];
+        state.pass.is_none_or(|pass| pass.next_place >= state.subscribers.len())
+    }
+
+    /// The next subscriber of the pass; `None` when it has met all.
+    pub(in crate::engine) fn meet_next(&mut self, index: TopicIndex) -> Option<Met> {
+        let state = &mut self[index];
+        let pass = state.pass.as_mut()?;
+        let subscriber = *state.subscribers.get(pass.next_place)?;
+        let (place, was_outdated) = (pass.next_place, pass.is_outdated);
+        pass.next_place += 1;
+        let disconnects = state.topic.options().backpressure == Backpressure::Disconnect;
+        let news = match subscriber.cursor < state.log.last_sequence() {
+            false => News::None,
+            true if disconnects && state.log.has_passed_by(subscriber.cursor) => News::TooLate,
+            true => News::Some,
+        };
+        Some(Met { conn: subscriber.conn, news, place, was_outdated })
+    }
+
+    /// The subscriber has been offered what there was for it.
+    pub(in crate::engine) fn offered(&mut self, index: TopicIndex, met: Met) {
+        let state = &mut self[index];
+        if let (Some(pass), Some(seen)) = (&mut state.pass, state.subscribers.get(met.place)) {
+            pass.seen_by_all = pass.seen_by_all.min(seen.cursor);
+            // That this one has moved on is what the pass is for.
+            pass.is_outdated = met.was_outdated;
+        }
+    }
+
+    /// The pass has met the last subscriber. Returns when it began, if it offered anything; a pass
+    /// without bytes only looked for what can be let go.
+    pub(in crate::engine) fn end_pass(&mut self, index: TopicIndex, now: u64) -> Option<u64> {
+        let pass = self[index].pass.take()?;
+        self.unoffered_bytes -= pass.bytes;
+        self.change(index, |state| {
+            state.offered = pass.up_to;
+            state.kept_after = pass.seen_by_all;
+            state.log.trim(pass.seen_by_all, state.topic.options());
+            state.evict();
+        });
+        let state = &self[index];
+        let has_more = state.log.last_sequence() > pass.up_to;
+        if has_more || (pass.is_outdated && state.waits_for_somebody()) {
+            self.begin_pass(index, now);
+        }
+        (pass.bytes > 0).then_some(pass.began)
+    }
+
+    /// Starts a pass over the subscribers, unless one is on its way already.
+    pub(super) fn begin_pass(&mut self, index: TopicIndex, now: u64) {
+        let state = &mut self[index];
+        if state.pass.is_some() {
+            return;
+        }
+        let up_to = state.log.last_sequence();
+        state.pass = Some(Pass {
+            next_place: 0,
+            began: now,
+            up_to,
+            seen_by_all: up_to,
+            is_outdated: false,
+            bytes: mem::take(&mut state.unoffered_bytes),
+        });
+        self.passes.push_back(index);
+    }
+
+    /// Moves a subscriber's cursor: it has been given everything up to this sequence.
+    pub(in crate::engine) fn advance(
+        &mut self,
+        subscription: Subscription,
+        sequence: u64,
+        now: u64,
+    ) {
+        let state = &mut self[subscription.topic];
+        let subscriber = &mut state.subscribers[subscription.place as usize];
+        if subscriber.cursor < sequence && subscriber.cursor < state.log.last_sequence() {
+            let moved_from = mem::replace(&mut subscriber.cursor, sequence);
+            self.moved_on_from(subscription.topic, moved_from, now);
+        }
+    }
+
+    /// A subscriber has moved on from this cursor, or left. If the log was kept for it, one more
+    /// pass finds out how much of it can go.
+    pub(super) fn moved_on_from(&mut self, index: TopicIndex, cursor: u64, now: u64) {
+        let state = &mut self[index];
+        if let Some(pass) = &mut state.pass {
+            // It may have met this one before it moved, and none with less.
+            pass.is_outdated |= cursor <= pass.seen_by_all;
+        } else if cursor <= state.kept_after && state.waits_for_somebody() {
+            self.begin_pass(index, now);
+        }
+    }
+
+    /// Keeps what comes after a subscription's cursor until the turn ends.
+    pub(in crate::engine) fn hold(&mut self, subscription: Subscription) {
+        let (log, cursor) = self.position(subscription);
+        if cursor >= log.last_sequence() {
+            return;
+        }
+        match &mut self[subscription.topic].held_after {
+            Some(least) => *least = cursor.min(*least),
+            none => {
+                *none = Some(cursor);
+                self.held.push(subscription.topic);
+            }
+        }
+    }
+
+    /// The turn has served all streams for which something was held.
+    pub(in crate::engine) fn end_holds(&mut self) {
+        while let Some(index) = self.held.pop() {
+            // The topic may have been forgotten since.
+            if self.states.contains(index.slot()) {
+                self.change(index, |state| {
+                    state.held_after = None;
+                    state.evict();
+                });
+            }
+        }
+    }
+}

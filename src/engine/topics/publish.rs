@@ -1,0 +1,66 @@
+//! Events into logs.
+
+use super::Topics;
+use crate::{
+    conn::TopicIndex,
+    topic::{Allowed, Frame, History, Retain, Topic},
+};
+
+impl Topics {
+    /// `None` when nobody listens and nothing is to be kept.
+    pub(in crate::engine) fn open_to_publish(
+        &mut self,
+        topic: &Topic,
+        now: u64,
+    ) -> Option<TopicIndex> {
+        if let Some(index) = self.find(topic) {
+            return Some(index);
+        }
+        let options = topic.options();
+        let keeps = options.history == History::On || options.retain == Retain::Last;
+        keeps.then(|| self.open(topic, now))
+    }
+
+    /// Appends events to a topic's log as one frame, and starts a pass over its subscribers.
+    pub(in crate::engine) fn append(
+        &mut self,
+        index: TopicIndex,
+        events: &[u8],
+        compression: Allowed,
+        now: u64,
+    ) {
+        self.sequence += 1;
+        let state = &mut self.states[index.slot()];
+        let epoch = match state.topic.options().history {
+            History::On => Some(self.epoch.as_str()),
+            History::Off => None,
+        };
+        let frame = Frame::new(self.sequence, events, epoch, &mut self.frame_scratch);
+        let frame = match compression {
+            Allowed::Yes => frame.with_previous(state.last.take()),
+            Allowed::No => frame.uncompressed(),
+        };
+        if state.coded_subscribers > 0 {
+            state.last = frame.as_previous();
+        }
+        state.last_use = now;
+        let is_alone = state.subscribers.is_empty();
+        if !is_alone {
+            state.unoffered_bytes += frame.bytes.len();
+            self.unoffered_bytes += frame.bytes.len();
+        }
+        self.change(index, |state| {
+            if is_alone {
+                state.offered = frame.sequence;
+            }
+            state.log.push(frame);
+            state.evict();
+            if is_alone {
+                state.log.trim(state.offered, state.topic.options());
+            }
+        });
+        if !is_alone {
+            self.begin_pass(index, now);
+        }
+    }
+}

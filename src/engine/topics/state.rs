@@ -1,0 +1,139 @@
+//! One topic: its log, its subscribers, and what it may let go of.
+
+use super::{driven::Driver, pass::Pass};
+use crate::{
+    engine::keys::{ConnIndex, TimerId, TimerIndex},
+    topic::{History, Log, Previous, Retain, Topic},
+};
+
+/// A topic that is in use.
+#[derive(Debug)]
+pub(in crate::engine) struct TopicState {
+    pub(super) topic: Topic,
+    pub(super) log: Log,
+    pub(super) subscribers: Vec<Subscriber>,
+    pub(super) pass: Option<Pass>,
+    /// Everything up to here has been offered to every subscriber.
+    pub(super) offered: u64,
+    /// The least cursor that the last pass met; what comes after it is kept for its owner.
+    pub(super) kept_after: u64,
+    /// The least cursor of those that are to be served in this turn whatever else is published in
+    /// it: streams that joined further back, by the flush; streams that end in order, when the turn
+    /// settles.
+    pub(super) held_after: Option<u64>,
+    /// Published since the present pass began.
+    pub(super) unoffered_bytes: usize,
+    pub(super) driver: Option<Driver>,
+    /// How many subscribers are compressed.
+    pub(super) coded_subscribers: u32,
+    /// The last event, for the delta of the next; kept only while somebody needs it.
+    pub(super) last: Option<Previous>,
+    /// The timer that looks whether an unused topic can be forgotten.
+    pub(super) watch: Option<TimerId>,
+    pub(super) last_use: u64,
+}
+
+/// A stream's cursor on a topic's log: sixteen bytes, walked in memory order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Subscriber {
+    pub(super) conn: ConnIndex,
+    /// The sequence of the last frame that the stream has been given.
+    pub(super) cursor: u64,
+}
+
+impl TopicState {
+    pub(super) fn new(topic: Topic, last_sequence: u64, now: u64) -> Self {
+        Self {
+            topic,
+            log: Log::new(last_sequence),
+            subscribers: Vec::new(),
+            pass: None,
+            offered: last_sequence,
+            kept_after: last_sequence,
+            held_after: None,
+            unoffered_bytes: 0,
+            driver: None,
+            coded_subscribers: 0,
+            last: None,
+            watch: None,
+            last_use: now,
+        }
+    }
+
+    /// True when the log is kept for slow subscribers alone.
+    pub(super) fn waits_for_somebody(&self) -> bool {
+        self.log.waits_for_somebody(self.topic.options())
+    }
+
+    /// Lets go of what exceeds the log's bounds and has been offered to everybody.
+    pub(super) fn evict(&mut self) {
+        let offered = self.held_after.map_or(self.offered, |held| held.min(self.offered));
+        self.log.evict(self.topic.options(), offered);
+    }
+
+    /// Takes a subscriber out of the list, and tells which others have moved, and where to. Those
+    /// that the present pass has met stay in front of those that it has yet to meet.
+    pub(super) fn take_out(&mut self, place: usize) -> [Option<(ConnIndex, u32)>; 2] {
+        let mut hole = place;
+        if let Some(pass) = &mut self.pass
+            && place < pass.next_place
+        {
+            pass.next_place -= 1;
+            hole = pass.next_place;
+            self.subscribers.swap(place, hole);
+        }
+        self.subscribers.swap_remove(hole);
+        [place, hole].map(|place| Some((self.subscribers.get(place)?.conn, place as u32)))
+    }
+
+    /// True when nothing holds the topic any more.
+    pub(in crate::engine) fn is_unused(&self, now: u64) -> bool {
+        self.subscribers.is_empty()
+            && (!self.keeps_something() || (!self.is_held() && now >= self.forget_at()))
+    }
+
+    /// True while the program has a clone of the value that the topic began with, or of the one
+    /// that it is driven by.
+    fn is_held(&self) -> bool {
+        match &self.driver {
+            Some(driver) if driver.topic.is_clone_of(&self.topic) => self.topic.clones() > 2,
+            Some(driver) => self.topic.clones() > 1 || driver.topic.clones() > 1,
+            None => self.topic.clones() > 1,
+        }
+    }
+
+    fn forget_at(&self) -> u64 {
+        self.last_use + FORGET_AFTER_MS
+    }
+
+    /// When a timer has to look whether the topic is still unused, in milliseconds from now; `None`
+    /// if there is no need, or if one will.
+    pub(in crate::engine) fn watch_in(&self, now: u64) -> Option<u64> {
+        let needs_watching = self.subscribers.is_empty() && self.watch.is_none();
+        let left_ms = self.forget_at().saturating_sub(now);
+        // Later than that it is held, and looked at once a minute.
+        needs_watching.then_some(if left_ms > 0 { left_ms } else { FORGET_AFTER_MS })
+    }
+
+    pub(in crate::engine) fn begin_watch(&mut self, watch: TimerId) {
+        self.watch = Some(watch);
+    }
+
+    /// The timer of an updater that nobody listens to.
+    pub(in crate::engine) fn idle_driver(&self) -> Option<TimerIndex> {
+        let driver = self.driver.as_ref().filter(|_| self.subscribers.is_empty())?;
+        Some(driver.timer())
+    }
+
+    pub(in crate::engine) fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
+    fn keeps_something(&self) -> bool {
+        let options = self.topic.options();
+        options.history == History::On || options.retain == Retain::Last || self.driver.is_some()
+    }
+}
+
+/// How long what a topic keeps, its updater included, outlives its last use if nobody holds it.
+const FORGET_AFTER_MS: u64 = 60_000;

@@ -1,0 +1,184 @@
+//! From requests to answers, and what becomes of a connection after one.
+
+use crate::{
+    conn::{Afterwards, Goodbye, linger_due, stall_due},
+    engine::{
+        Engine, Transport,
+        api::{Context, Response, Sse},
+        calls::{guard, watchdog::handler_of},
+        client::{Client, RequestLine},
+        core::{Core, Stopping},
+        keys::ConnIndex,
+        pending::{Birth, Remembered},
+    },
+    error::Logged,
+    http::{Connection, Method, Refusal, Reply, Request, StreamFraming, encode_stream_head},
+    time::millis,
+};
+
+impl<T: Transport> Engine<T> {
+    /// Has the handler answer the request that has been read.
+    pub(super) fn answer_request(&mut self, index: ConnIndex) {
+        let line = RequestLine::of(&self.request);
+        if !self.core.config.hosts.include(self.request.host()) {
+            return self.core.refuse_as(index, Refusal::MISDIRECTED, line.closing());
+        }
+        self.core.stats.requests += 1;
+        self.request.set_peer(self.core.conns[index].peer());
+        let (handler, request, core) = (&mut self.handler, &mut self.request, &mut self.core);
+        let began_ms = core.watchdog.begin();
+        let response = guard("a handler", || handler.handle(request, &mut Context::new(core)));
+        if let Some(took_ms) = core.watchdog.slow_since(began_ms) {
+            core.report_slow_call(handler_of(request), took_ms);
+        }
+        match response {
+            Ok(Response::Reply(reply)) if reply.wait_ms().is_some() => {
+                core.answer_busy(index, reply, Client::of(request));
+            }
+            Ok(Response::Reply(reply)) => {
+                let reply = core.compress_reply(reply, request);
+                core.answer(index, reply, line);
+            }
+            Ok(Response::Sse(sse)) => core.answer_stream(index, sse, line, request),
+            Err(_) => {
+                core.stats.panics += 1;
+                let reply = Reply::error(500, "the handler of this request panicked");
+                core.answer(index, reply, line);
+            }
+        }
+    }
+}
+
+/// Streams.
+impl Core {
+    fn answer_stream(
+        &mut self,
+        index: ConnIndex,
+        sse: Box<Sse>,
+        line: RequestLine,
+        request: &Request,
+    ) {
+        if let Some((status, reason)) = sse.refusal(self.system_time()) {
+            let path = Logged(request.path());
+            if status == 500 {
+                log::error!("{} {path}: {reason}", line.method);
+            } else {
+                self.stats.refused.count(status);
+                log::debug!("{} {path}: {reason}", line.method);
+            }
+            self.answer(index, Reply::error(status, reason), line);
+            return self.drop_guarded(sse);
+        }
+        if line.method == Method::Head {
+            self.answer_stream_head(index, line, &sse, request);
+            return self.drop_guarded(sse);
+        }
+        let conn = &mut self.conns[index];
+        let pipelined = conn.reader().is_some_and(|reader| reader.has_kept());
+        if pipelined || line.connection() == Connection::Close {
+            conn.close_afterwards();
+        }
+        conn.begin_answering(line.framing());
+        let has_topics = !sse.subscriptions.is_empty();
+        let is_counted = sse.tag.is_some() && self.config.limits.streams_per_tag.is_some();
+        let request = Remembered {
+            last_event_id: has_topics.then(|| last_event_id(request)).flatten(),
+            encoding: self.encoding_of(request, &sse),
+            client: is_counted.then(|| Client::of(request)),
+            route: self.routes.number(request.route()),
+        };
+        self.pending.add_birth(Birth::Stream { index, sse, request });
+    }
+
+    /// A HEAD request for a stream is told what a GET would start with.
+    fn answer_stream_head(
+        &mut self,
+        index: ConnIndex,
+        line: RequestLine,
+        sse: &Sse,
+        request: &Request,
+    ) {
+        let connection = match line.framing() {
+            StreamFraming::Chunked => self.connection_after(index, line),
+            StreamFraming::UntilClose => Connection::Close,
+        };
+        let encoding = self.encoding_of(request, sse);
+        let [vary, coding] = self.coding_lines(encoding);
+        let lines = [sse.header_lines.as_bytes(), vary, coding];
+        let out = self.conns[index].outbox.bytes(&mut self.pool);
+        encode_stream_head(out, &self.date, line.framing(), connection, lines);
+        self.finish_answer(index, connection);
+    }
+}
+
+/// Replies.
+impl Core {
+    /// Refuses what is not known to be a request.
+    pub(super) fn refuse(&mut self, index: ConnIndex, refusal: Refusal) {
+        self.refuse_as(index, refusal, RequestLine::UNKNOWN);
+    }
+
+    fn refuse_as(&mut self, index: ConnIndex, refusal: Refusal, line: RequestLine) {
+        self.stats.refused.count(refusal.status());
+        log::debug!("{}: refused with {refusal}", self.conns[index].peer());
+        self.answer(index, Reply::from(refusal), line);
+    }
+
+    /// Queues a reply and decides what becomes of the connection.
+    pub(super) fn answer(&mut self, index: ConnIndex, reply: Reply, line: RequestLine) {
+        let connection = self.connection_after(index, line);
+        let outbox = &mut self.conns[index].outbox;
+        reply.encode_head(outbox.bytes(&mut self.pool), &self.date, connection, line.version);
+        if line.method != Method::Head {
+            outbox.push_body(reply.into_body(), &mut self.pool);
+        }
+        self.finish_answer(index, connection);
+    }
+
+    /// What becomes of the connection after an answer, for its head to say.
+    fn connection_after(&self, index: ConnIndex, line: RequestLine) -> Connection {
+        let is_kept =
+            self.stopping == Stopping::No && self.conns[index].afterwards() == Afterwards::ReadOn;
+        if is_kept { line.connection() } else { Connection::Close }
+    }
+
+    fn finish_answer(&mut self, index: ConnIndex, connection: Connection) {
+        if connection == Connection::Close {
+            self.start_draining(index, Goodbye::Fin);
+        }
+        self.conns.mark_dirty(index);
+    }
+
+    /// From here on the connection only says what is queued, and goodbye.
+    pub(super) fn start_draining(&mut self, index: ConnIndex, goodbye: Goodbye) {
+        let (now, limits, conn) = (self.now, &self.config.limits, &self.conns[index]);
+        let until = match (conn.is_admitted(), conn.is_blocked()) {
+            (true, true) => stall_due(now, limits),
+            (true, false) => linger_due(now, limits),
+            // One that is turned away is in the way of others that want to be told the same.
+            (false, _) => now + millis(limits.linger_timeout).min(TURNED_AWAY_LINGER_MS),
+        };
+        self.drain_until(index, until, goodbye);
+    }
+
+    pub(super) fn drain_until(&mut self, index: ConnIndex, until: u64, goodbye: Goodbye) {
+        if self.conns[index].begin_draining(until, goodbye) {
+            self.rearm(index);
+            self.conns.mark_dirty(index);
+        }
+    }
+}
+
+/// What the client has seen: by the header, or by the query of one that cannot set it. An empty
+/// id is none: WHATWG HTML, 9.2.6 resets it that way.
+fn last_event_id(request: &Request) -> Option<Box<str>> {
+    if let Some(id) = request.last_event_id().filter(|id| !id.is_empty()) {
+        return Some(id.into());
+    }
+    let in_query = |name| request.query_value(name).filter(|id| !id.is_empty());
+    let id = ["last_event_id", "lastEventID", "lastEventId"].into_iter().find_map(in_query);
+    id.map(|id| id.as_ref().into())
+}
+
+/// What a few hundred bytes need on the slowest of ways.
+const TURNED_AWAY_LINGER_MS: u64 = 3_000;

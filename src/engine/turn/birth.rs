@@ -1,0 +1,177 @@
+//! The birth of a stream: from what a handler returned to an open stream, whose head and first
+//! events leave in one write.
+
+use std::time::{Duration, SystemTime};
+
+use crate::{
+    compress::Encoding,
+    conn::{Afterwards, Farewell, Input, OFF, Phase, Schedule, Streaming},
+    engine::{
+        Engine, Transport,
+        api::{Alignment, FirstTick, KeepAlive, Sse},
+        calls::Closures,
+        core::Core,
+        keys::ConnIndex,
+        pending::Remembered,
+    },
+    error::CloseReason,
+    http::{Connection, StreamFraming, encode_stream_head},
+    time::{NEVER, millis},
+};
+
+impl<T: Transport> Engine<T> {
+    pub(super) fn open_stream(&mut self, index: ConnIndex, sse: Sse, request: &Remembered) {
+        let core = &mut self.core;
+        if !matches!(core.conns[index].phase(), Phase::Answering) {
+            // Lost between its request and now: never a stream, so no hooks.
+            return core.drop_guarded(sse);
+        }
+        if let Some(client) = request.client
+            && core.is_one_too_many(&sse)
+        {
+            let reply = core.no_room_for_tag().with_lines(&sse.header_lines);
+            core.answer_busy(index, reply, client);
+            return core.drop_guarded(sse);
+        }
+        let has_comments = core.begin_stream(index, &sse, request);
+        self.head_buffer.clear();
+        core.encode_head(index, &sse, request.encoding, &mut self.head_buffer);
+        core.begin_events(index, &sse, request);
+        let ticks_now = sse.updater.is_some() && sse.first_tick == FirstTick::Now;
+        let mut hooks = sse.hooks;
+        let on_connect = hooks.on_connect.take();
+        self.closures[index.slot()] = Closures::new(sse.updater, hooks);
+        if let Some(hook) = on_connect
+            && core.lend(index, "on_connect", hook).is_err()
+        {
+            core.end_stream(index, CloseReason::Panicked);
+        }
+        if ticks_now && core.conns[index].is_live_stream() {
+            self.tick(index);
+        }
+        if let Some(ending) = sse.ending {
+            self.core.end_stream(index, ending.into());
+        }
+        let head = std::mem::take(&mut self.head_buffer);
+        self.write_scratch(index, &head);
+        self.head_buffer = head;
+        if !has_comments {
+            self.send_keep_alive_probes(index);
+        }
+        self.core.catch_up(index);
+    }
+
+    /// Probes of clients that came together must not leave together: the queues of some network
+    /// devices are short. So they begin up to half as late again, in steps of a second.
+    fn send_keep_alive_probes(&mut self, index: ConnIndex) {
+        let mut tcp = self.core.config.tcp;
+        tcp.keep_alive_idle = tcp.keep_alive_idle.map(|idle| {
+            let steps = (idle.as_secs() / 2).max(1);
+            idle.saturating_add(Duration::from_secs(self.core.stats.opened % steps))
+        });
+        self.links.send_keep_alive_probes(index, &tcp);
+    }
+}
+
+impl Core {
+    /// True when there are as many streams of this one's tag as there may be.
+    fn is_one_too_many(&self, sse: &Sse) -> bool {
+        let max = self.config.limits.streams_per_tag.unwrap_or(usize::MAX);
+        sse.tag.as_deref().is_some_and(|tag| self.tags.with(tag).len() >= max)
+    }
+
+    /// From here on the connection is a stream. True if comments prove often enough that its client
+    /// is there.
+    fn begin_stream(&mut self, index: ConnIndex, sse: &Sse, request: &Remembered) -> bool {
+        let generation = self.conns.next_generation();
+        let leaves = self.stopping.departure(self.now, generation);
+        let (keep_alive, time) = (self.config.keep_alive, self.system_time());
+        let schedule = sse.schedule(self.now, time, keep_alive, leaves);
+        let streaming = Streaming::new(self.now, &schedule);
+        self.conns[index].begin_streaming(generation, request.route, streaming);
+        self.stats.streams += 1;
+        self.stats.opened += 1;
+        schedule.keep_alive_ms <= COMMENTS_SUFFICE_MS
+    }
+
+    fn encode_head(&self, index: ConnIndex, sse: &Sse, encoding: Encoding, out: &mut Vec<u8>) {
+        let conn = &self.conns[index];
+        let connection = match (conn.framing(), conn.afterwards()) {
+            (StreamFraming::Chunked, Afterwards::ReadOn) => Connection::KeepAlive,
+            _ => Connection::Close,
+        };
+        let [vary, coding] = self.coding_lines(encoding);
+        let lines = [sse.header_lines.as_bytes(), vary, coding];
+        encode_stream_head(out, &self.date, conn.framing(), connection, lines);
+    }
+
+    /// Puts into the buffer what the stream begins with, and subscribes it to its topics.
+    fn begin_events(&mut self, index: ConnIndex, sse: &Sse, request: &Remembered) {
+        self.coding.begin();
+        if request.encoding != Encoding::Identity {
+            let coding = self.coding.open(request.encoding);
+            self.conns[index].begin_coding(coding);
+        }
+        self.scratch.begin();
+        self.lent = Some(index);
+        let id = self.conns.stream_id(index);
+        let last_event_id = request.last_event_id.as_deref();
+        let last_seen = last_event_id.map(|id| self.topics.last_seen(&sse.subscriptions, id));
+        for (topic, join_at) in &sse.subscriptions {
+            self.subscribe(id, topic, *join_at, last_seen);
+        }
+        self.lent = None;
+        if let Some(tag) = &sse.tag {
+            self.tags.add(id, tag.clone());
+        }
+        self.scratch.push_encoded(sse.first_events.as_bytes());
+    }
+
+    /// Catches up on what happened to the connection while its stream was being born.
+    fn catch_up(&mut self, index: ConnIndex) {
+        match self.conns[index].input() {
+            Input::Drained => {}
+            Input::Waiting => self.conns.put_off(index),
+            Input::Ended => {
+                self.end_stream(index, CloseReason::Disconnected);
+            }
+        }
+        self.rearm(index);
+    }
+}
+
+impl Sse {
+    /// When things are to happen to a stream that is born now.
+    fn schedule(
+        &self,
+        now: u64,
+        time: SystemTime,
+        default: Option<Duration>,
+        leaves: Option<u64>,
+    ) -> Schedule {
+        let interval_ms = self.interval_ms();
+        let keep_alive = match self.keep_alive {
+            KeepAlive::Default => default,
+            KeepAlive::Every(quiet) => Some(quiet),
+            KeepAlive::Off => None,
+        };
+        let lifetime = self.lifetime(time).map_or(NEVER, |age| now.saturating_add(millis(age)));
+        let next_tick = match (self.updater.is_some(), self.alignment) {
+            (false, _) => NEVER,
+            (true, Alignment::Own) => now + u64::from(interval_ms),
+            (true, Alignment::Shared) => (now + 1).next_multiple_of(u64::from(interval_ms)),
+        };
+        Schedule {
+            next_tick,
+            expires: leaves.map_or(lifetime, |departure| lifetime.min(departure)),
+            farewell: if leaves.is_some() { Farewell::Due } else { Farewell::NotDue },
+            interval_ms,
+            keep_alive_ms: keep_alive
+                .map_or(OFF, |quiet| u32::try_from(millis(quiet).max(1)).unwrap_or(OFF)),
+            slack_ms: u16::try_from(millis(self.slack)).unwrap_or(u16::MAX),
+        }
+    }
+}
+
+/// With a comment this often, the user timeout finds a vanished client within a minute.
+const COMMENTS_SUFFICE_MS: u32 = 40_000;

@@ -1,0 +1,94 @@
+//! The death of a stream: its last frames, its hook, and what becomes of its connection.
+
+use std::mem;
+
+use crate::{
+    conn::{Afterwards, Ending, Goodbye},
+    engine::{
+        Engine, Transport,
+        api::Context,
+        calls::watchdog::Call,
+        core::Core,
+        keys::{ConnIndex, StreamId},
+        turn::fan_out::LastFrames,
+    },
+    error::{CloseReason, Logged},
+    http::{LAST_CHUNK, StreamFraming},
+};
+
+impl<T: Transport> Engine<T> {
+    pub(super) fn close_stream(&mut self, id: StreamId, reason: CloseReason, last_sequence: u64) {
+        let index = id.conn;
+        let reason = match self.give_last_frames(index, last_sequence) {
+            LastFrames::Given => reason,
+            LastFrames::TooMany => CloseReason::Slow,
+        };
+        let core = &mut self.core;
+        core.note_end(id, &reason);
+        core.leave_topics(index);
+        core.end_coding(index);
+        let mut closures = mem::take(&mut self.closures[index.slot()]);
+        let hook = closures.hooks.as_mut().and_then(|hooks| hooks.on_disconnect.take());
+        match hook {
+            Some(hook) => {
+                let what = Call::Stream("on_disconnect", index);
+                let _panicked = core.call(what, |core| hook(&mut Context::new(core), id, reason));
+            }
+            None => core.drop_guarded(reason),
+        }
+        core.drop_guarded(closures);
+        core.tags.remove(id);
+        core.leave_stream(index);
+    }
+}
+
+impl Core {
+    /// Counts and logs the end of a stream.
+    fn note_end(&mut self, id: StreamId, reason: &CloseReason) {
+        self.stats.streams -= 1;
+        self.stats.closed.count(reason);
+        let peer = self.conns[id.conn].peer();
+        if reason.is_expected() {
+            log::debug!("{id} of {peer}: {reason}");
+        } else {
+            let reason = self.text_of(reason);
+            log::warn!("{id} of {peer}: {}", Logged(&reason));
+        }
+    }
+
+    /// Queues what ends the coded bytes of a stream that has finished, and forgets the rest.
+    fn end_coding(&mut self, index: ConnIndex) {
+        let conn = &mut self.conns[index];
+        let Some(coding) = conn.end_coding() else { return };
+        if conn.ending() == Some(Ending::Finish) {
+            self.coding.begin();
+            let end = self.coding.end(coding).seal(conn.framing());
+            conn.outbox.push(end, &mut self.pool);
+        }
+        self.coding.close(coding);
+    }
+
+    /// Ends the bytes of a stream whose hooks have run, and moves its connection on.
+    fn leave_stream(&mut self, index: ConnIndex) {
+        let conn = &mut self.conns[index];
+        let Some(ending) = conn.ending() else { return };
+        let chunked = conn.framing() == StreamFraming::Chunked;
+        if ending == Ending::Finish && chunked {
+            conn.outbox.push(LAST_CHUNK, &mut self.pool);
+        }
+        match ending {
+            Ending::Abort => self.conns.close(index),
+            Ending::Finish | Ending::Finished
+                if chunked && conn.afterwards() == Afterwards::ReadOn =>
+            {
+                conn.begin_reading(self.now);
+                self.rearm(index);
+                self.conns.mark_dirty(index);
+            }
+            Ending::Drop if !chunked => self.start_draining(index, Goodbye::Reset),
+            Ending::Finish | Ending::Finished | Ending::Drop => {
+                self.start_draining(index, Goodbye::Fin);
+            }
+        }
+    }
+}

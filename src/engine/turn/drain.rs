@@ -1,0 +1,166 @@
+//! The end of a server: streams that leave over a window, or everything at once.
+//!
+//! ```text
+//! drain                          a stream's farewell    its drop            until
+//!   │ no connection is accepted,           │ `retry:`       │ reason Shutdown  │ whatever is left
+//!   │ idle ones are closed                 │                │                  │ is given up
+//!   ├──────────────────────────────────────┴── FAREWELL_MS ─┴──────────────────┤
+//! ```
+//!
+//! A dropped client comes back by itself: `EventSource` and Datastar after what the last `retry:`
+//! said. Left to their defaults, the clients of a server that restarts come back before there is
+//! one, again and again, and together. So each is told a time of its own, behind the end of this
+//! server. The line goes ahead of the drop, because a browser whose connection is cut throws away
+//! what it has not yet handed to the page.
+
+use std::time::Duration;
+
+use crate::{
+    conn::{FAREWELL_MS, Goodbye, Phase},
+    engine::{
+        Engine, Transport,
+        core::{Core, Stopping},
+        keys::ConnIndex,
+        pending::TimerCall,
+    },
+    error::CloseReason,
+    http::Stage,
+    time::millis,
+};
+
+impl<T: Transport> Engine<T> {
+    /// Ends all streams, spread evenly over `window`, and everything else at its end.
+    ///
+    /// The one walk over all connections of this crate; it happens once in a process's life.
+    pub(crate) fn drain(&mut self, window: Duration) {
+        if self.is_stopping() {
+            return;
+        }
+        let now = self.core.now;
+        let window_ms = millis(window);
+        let until = now.saturating_add(window_ms);
+        self.core.stopping = Stopping::Draining { until, window_ms };
+        let streams = self.core.stats.streams.max(1);
+        let mut leaving = 0_u64;
+        for index in self.core.conns.indices() {
+            let conn = &mut self.core.conns[index];
+            conn.close_afterwards();
+            if conn.streaming().is_some() {
+                conn.leave_by(departure(now, until, (leaving, streams)));
+                leaving += 1;
+            }
+            let is_idle = matches!(conn.phase(),
+                Phase::Reading { reader, .. } if reader.stage() == Stage::Idle);
+            match conn.outbox.is_empty() {
+                true if is_idle => self.core.conns.close(index),
+                // The answer on its way promised to keep the connection, but nothing was asked since.
+                false if is_idle => self.core.start_draining(index, Goodbye::Fin),
+                _ => self.core.rearm(index),
+            }
+        }
+        let goodbye = TimerCall::Once(Box::new(|cx| cx.shutdown()));
+        self.core.add_timer(window_ms, 0, goodbye);
+    }
+
+    pub(in crate::engine) fn end_everything(&mut self) {
+        for index in self.core.conns.indices() {
+            self.core.end_stream(index, CloseReason::Shutdown);
+        }
+        self.settle();
+        self.flush();
+        for index in self.core.conns.indices() {
+            self.core.conns.close(index);
+        }
+    }
+}
+
+impl Core {
+    /// Tells a stream that will be dropped when to come back. No blank line follows: every client
+    /// obeys the line by itself, and some would take the blank line for an event.
+    pub(super) fn say_farewell(&mut self, index: ConnIndex) {
+        let Stopping::Draining { until, window_ms } = self.stopping else { return };
+        let conn = &mut self.conns[index];
+        conn.say_farewell();
+        let Some(streaming) = conn.streaming() else { return };
+        let left_ms = until.saturating_sub(streaming.expires());
+        let retry_ms = retry_ms(left_ms, window_ms, conn.generation());
+        self.aside.begin();
+        self.aside.push_encoded(format!("retry: {retry_ms}\n").as_bytes());
+        self.queue_aside(index);
+        self.conns.mark_dirty(index);
+    }
+}
+
+impl Stopping {
+    /// When a stream that is born now has to leave, if so.
+    pub(super) fn departure(self, now: u64, generation: u32) -> Option<u64> {
+        match self {
+            Self::Draining { until, .. } => Some(departure(now, until, scattered(generation))),
+            Self::No | Self::Now => None,
+        }
+    }
+}
+
+/// The moment at `share` of what is left of the window behind a farewell that is said at once.
+fn departure(now: u64, until: u64, (share, of): (u64, u64)) -> u64 {
+    let left_ms = until.saturating_sub(now);
+    let ahead_ms = FAREWELL_MS.min(left_ms / 2);
+    let later_ms = u128::from(left_ms - ahead_ms) * u128::from(share) / u128::from(of);
+    // Not above what is left.
+    now + ahead_ms + later_ms as u64
+}
+
+/// When a client that is dropped so long before the end of this server is to come back: behind
+/// that end, and spread as the drops were.
+///
+/// `EventSource` keeps the time for good, and with every later loss of its connection waits for as
+/// long; hence the bounds. Zero would make it ask without a pause.
+fn retry_ms(until_end_ms: u64, window_ms: u64, generation: u32) -> u64 {
+    let spread_ms = window_ms.clamp(RETRY_SPREAD_MS_MIN, RETRY_MS_MAX);
+    let (share, of) = scattered(generation);
+    RETRY_MS_MIN + until_end_ms.min(RETRY_MS_MAX) + spread_ms * share / of
+}
+
+/// A share that neighbouring numbers have far apart, and any row of them evenly spread: multiples
+/// of the golden ratio (Knuth, TAOCP 3, 6.4).
+fn scattered(number: u32) -> (u64, u64) {
+    (number.wrapping_mul(0x9E37_79B9).into(), 1 << 32)
+}
+
+/// Also what Datastar waits by default.
+const RETRY_MS_MIN: u64 = 1_000;
+const RETRY_SPREAD_MS_MIN: u64 = 2_000;
+/// Of each of the two parts: half a minute in all.
+const RETRY_MS_MAX: u64 = 15_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn departures_fill_the_window_behind_the_first_farewell() {
+        let leave = |share| departure(1_000, 11_000, (share, 4));
+        assert_eq!([0, 1, 2, 3].map(leave), [1_500, 3_875, 6_250, 8_625]);
+        assert_eq!(departure(5, 5, (3, 4)), 5);
+        assert_eq!(departure(0, 100, (1, 2)), 75);
+        assert_eq!(departure(7, u64::MAX, (0, 1)), 507);
+    }
+
+    #[test]
+    fn nobody_comes_back_before_the_end_or_at_once() {
+        for (until_end_ms, window_ms) in [(0, 0), (10_000, 10_000), (3, 5_000), (1, u64::MAX)] {
+            let times: Vec<u64> =
+                (0..1_000).map(|number| retry_ms(until_end_ms, window_ms, number)).collect();
+            let (first, last) = (times.iter().min().unwrap(), times.iter().max().unwrap());
+            assert!(*first >= 1_000 + until_end_ms);
+            assert!(last - first >= 1_900.max(window_ms.min(15_000) * 9 / 10), "{first} to {last}");
+            // And in between, a tenth of them in each tenth.
+            for tenth in 0..10 {
+                let (from, to) = (tenth * (last - first) / 10, (tenth + 1) * (last - first) / 10);
+                let count = times.iter().filter(|time| (from..to).contains(&(*time - first)));
+                assert!((80..=120).contains(&count.count()));
+            }
+        }
+        assert!(retry_ms(u64::MAX, u64::MAX, u32::MAX) <= 31_000);
+    }
+}

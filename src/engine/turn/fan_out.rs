@@ -1,0 +1,134 @@
+//! Fan-out: from the logs of topics straight to sockets, in slices.
+
+use crate::{
+    conn::{Ending, TopicIndex},
+    engine::{
+        Engine, Transport,
+        core::Core,
+        keys::ConnIndex,
+        topics::{Frames, Loss, News},
+    },
+    error::CloseReason,
+};
+
+impl<T: Transport> Engine<T> {
+    /// Offers what was published to the subscribers, up to a turn's share of deliveries. Topics
+    /// take turns, and what one pass meets includes all that came since it began: events that
+    /// come faster than passes leave together, in one write.
+    pub(in crate::engine) fn fan_out(&mut self) {
+        let mut budget = DELIVERIES_PER_TURN;
+        while budget > 0
+            && let Some(topic) = self.core.topics.next_pass()
+        {
+            self.go_on_with_pass(topic, &mut budget);
+        }
+        let topics = &self.core.topics;
+        debug_assert!(
+            topics.has_passes() || topics.unoffered_bytes() == 0,
+            "what no pass is to offer would block publishers forever"
+        );
+    }
+
+    fn go_on_with_pass(&mut self, topic: TopicIndex, budget: &mut u32) {
+        loop {
+            if *budget == 0 && !self.core.topics.has_met_all(topic) {
+                return self.core.topics.rest_pass(topic);
+            }
+            let Some(met) = self.core.topics.meet_next(topic) else {
+                let core = &mut self.core;
+                if let Some(began) = core.topics.end_pass(topic, core.now) {
+                    core.stats.fan_out_ms.add(core.now.saturating_sub(began));
+                }
+                return;
+            };
+            *budget -= u32::from(met.news != News::None);
+            match met.news {
+                News::None => {}
+                News::TooLate => {
+                    self.core.skip_what_is_lost(met.conn, Frames::All);
+                }
+                // A blocked stream goes on when its socket takes more.
+                News::Some if self.core.conns[met.conn].is_blocked() => {}
+                News::Some => self.flush_one(met.conn, Frames::All),
+            }
+            self.core.topics.offered(topic, met);
+        }
+    }
+
+    /// A stream that ends in order gets what was published before its end was decided. One that
+    /// is cut while it is blocked does not: its client comes back. But an end that says "this was
+    /// all" has to be true.
+    pub(super) fn give_last_frames(&mut self, index: ConnIndex, last_sequence: u64) -> LastFrames {
+        let conn = &self.core.conns[index];
+        let in_order = matches!(conn.ending(), Some(Ending::Finish | Ending::Drop));
+        if !in_order || conn.subscriptions().is_empty() {
+            return LastFrames::Given;
+        }
+        let frames = Frames::UpTo(last_sequence);
+        if !conn.is_blocked() {
+            self.flush_one(index, frames);
+        }
+        self.core.queue_last_frames(index, frames)
+    }
+}
+
+/// What [`Engine::give_last_frames`] came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LastFrames {
+    Given,
+    /// A client that should have got all of them lags too far behind.
+    TooMany,
+}
+
+impl Core {
+    /// Queues what a stream that finishes has not been given, as far as the outbox may grow.
+    fn queue_last_frames(&mut self, index: ConnIndex, frames: Frames) -> LastFrames {
+        let bytes_max = self.config.limits.outbox_bytes;
+        while self.conns[index].ending() == Some(Ending::Finish) {
+            let takes_frames = self.skip_what_is_lost(index, frames);
+            let due_bytes = self.due_bytes(index, frames);
+            let queued_bytes = self.conns[index].outbox.len() + due_bytes;
+            if !takes_frames || (due_bytes > 0 && queued_bytes > bytes_max) {
+                self.conns[index].abort_stream();
+                return LastFrames::TooMany;
+            }
+            if !self.queue_frames(index, frames) {
+                return LastFrames::Given;
+            }
+        }
+        LastFrames::Given
+    }
+
+    /// Applies the backpressure policies of topics whose logs have passed this stream by. False
+    /// when the stream takes no more frames.
+    pub(super) fn skip_what_is_lost(&mut self, index: ConnIndex, frames: Frames) -> bool {
+        if !frames.are_for(&self.conns[index]) {
+            return false;
+        }
+        let mut gaps = Vec::new();
+        for &subscription in self.conns[index].subscriptions() {
+            match self.topics.skip_lost(subscription, frames.last(), self.now) {
+                Loss::Nothing => {}
+                Loss::Skipped { gap } => {
+                    self.stats.passed_by += 1;
+                    gaps.extend(gap);
+                }
+                Loss::Disconnect => {
+                    self.stats.passed_by += 1;
+                    self.end_stream(index, CloseReason::Slow);
+                    return false;
+                }
+            }
+        }
+        for topic in gaps {
+            self.stats.gaps += 1;
+            self.aside.begin();
+            self.aside.push(&topic.gap());
+            self.queue_aside(index);
+        }
+        true
+    }
+}
+
+/// Deliveries in one turn: less than a millisecond of system calls, so that ticks stay on time.
+const DELIVERIES_PER_TURN: u32 = 128;

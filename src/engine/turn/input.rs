@@ -1,0 +1,152 @@
+//! From sockets to requests: reading, in slices, and what an end of input means.
+
+use std::io::Error;
+
+use crate::{
+    conn::{Goodbye, Phase},
+    engine::{Engine, Transport, client::Client, keys::ConnIndex, links::Input as Received},
+    error::CloseReason,
+    http::{Progress, Stage},
+};
+
+impl<T: Transport> Engine<T> {
+    /// Reads what there is, in slices: a client that never stops sending gets its turn, not ours.
+    pub(in crate::engine) fn readable(&mut self, index: ConnIndex, read_closed: bool) {
+        let mut budget_bytes = READ_BYTES_PER_TURN;
+        while budget_bytes > 0 {
+            let conn = &mut self.core.conns[index];
+            if !conn.takes_input(self.core.config.limits.pipelined_bytes) {
+                return conn.input_waits();
+            }
+            match self.links.read(index, &mut self.read_buffer) {
+                Received::Bytes(count) => {
+                    self.core.stats.bytes_in += count as u64;
+                    self.receive(index, count);
+                    budget_bytes = budget_bytes.saturating_sub(count);
+                    // A short read has emptied the socket, unless a FIN follows: that one was
+                    // reported together with these bytes and will not be reported again.
+                    if count < self.read_buffer.len() && !read_closed {
+                        return self.core.conns[index].input_drained();
+                    }
+                }
+                Received::Nothing => return self.core.conns[index].input_drained(),
+                Received::End => return self.end_of_input(index),
+                Received::Failed(error) => return self.lose(index, &error),
+            }
+        }
+        self.core.conns[index].input_waits();
+        self.core.conns.put_off(index);
+    }
+
+    /// Goes on with connections that had more to say than an earlier turn allowed.
+    pub(in crate::engine) fn run_put_off_input(&mut self) {
+        while let Some(index) = self.core.conns.take_up() {
+            self.receive(index, 0);
+            // A FIN may follow what is read now: only an empty read ends this one.
+            if self.core.conns[index].has_waiting_input() {
+                self.readable(index, true);
+            }
+        }
+    }
+
+    /// Makes requests of the first `count` bytes of the read buffer and of what was kept.
+    pub(in crate::engine) fn receive(&mut self, index: ConnIndex, count: usize) {
+        let mut taken = 0;
+        let mut requests_left = REQUESTS_PER_TURN;
+        loop {
+            let (now, limits) = (self.core.now, &self.core.config.limits);
+            let conn = &mut self.core.conns[index];
+            let mut input = &self.read_buffer[taken..count];
+            let is_full = conn.outbox.len() > limits.pipelined_bytes;
+            let turned_away = !conn.is_admitted();
+            let Some(reader) = conn.reader() else {
+                // After a request that opened a stream, and after one that was refused, nothing is
+                // answered any more; RFC 9112, 9.6 lets the client expect just that.
+                if !input.is_empty() {
+                    conn.close_afterwards();
+                }
+                return;
+            };
+            if is_full || requests_left == 0 {
+                reader.keep(input);
+                if requests_left == 0 {
+                    self.core.conns.put_off(index);
+                }
+                return;
+            }
+            let stage = reader.stage();
+            let progress = reader.advance(&mut input, limits, &mut self.request);
+            let new_stage = reader.stage();
+            taken = count - input.len();
+            match progress {
+                // The body will not be waited for.
+                Ok(Progress::NeedMore | Progress::ExpectContinue)
+                    if turned_away && new_stage == Stage::Body =>
+                {
+                    return self.core.turn_away(index, Client::UNKNOWN);
+                }
+                Ok(Progress::Complete) if turned_away => {
+                    return self.core.turn_away(index, Client::of(&self.request));
+                }
+                Ok(Progress::NeedMore) => {
+                    if new_stage != stage {
+                        conn.begin_stage(now);
+                        self.core.rearm(index);
+                    }
+                    return;
+                }
+                Ok(Progress::ExpectContinue) => {
+                    conn.outbox.push(b"HTTP/1.1 100 Continue\r\n\r\n", &mut self.core.pool);
+                    self.core.conns.mark_dirty(index);
+                }
+                Ok(Progress::Complete) => {
+                    conn.begin_stage(now);
+                    requests_left -= 1;
+                    self.answer_request(index);
+                }
+                Err(refusal) => return self.core.refuse(index, refusal),
+            }
+        }
+    }
+
+    /// The peer has sent its FIN. Answers that are under way still reach it; streams end.
+    fn end_of_input(&mut self, index: ConnIndex) {
+        let core = &mut self.core;
+        let conn = &mut core.conns[index];
+        conn.input_ended();
+        let nothing_queued = conn.outbox.is_empty();
+        match conn.phase() {
+            Phase::Streaming(_) => {
+                core.end_stream(index, CloseReason::Disconnected);
+            }
+            // Born and finished in this turn, it still reaches the client; otherwise it ends then.
+            Phase::Answering | Phase::Closed { .. } => {}
+            Phase::Draining { goodbye: Goodbye::Said, .. } => core.conns.close(index),
+            Phase::Draining { goodbye: Goodbye::Later, .. } if nothing_queued => {
+                core.conns.close(index);
+            }
+            Phase::Draining { .. } => {}
+            Phase::Reading { .. } if nothing_queued => core.conns.close(index),
+            Phase::Reading { .. } => core.start_draining(index, Goodbye::Fin),
+        }
+    }
+
+    /// Reading or writing failed for good.
+    pub(in crate::engine) fn lose(&mut self, index: ConnIndex, error: &Error) {
+        let core = &mut self.core;
+        let conn = &mut core.conns[index];
+        log::debug!("{}: {error}", conn.peer());
+        if conn.streaming().is_none() {
+            return core.conns.close(index);
+        }
+        // If its end is being settled already, there is nobody left to flush for.
+        if !core.end_stream(index, CloseReason::Io(error.kind())) {
+            core.conns[index].abort_stream();
+        }
+    }
+}
+
+/// One turn's share of a client that sends without end.
+const READ_BYTES_PER_TURN: usize = 256 * 1024;
+/// One turn's share of a client that pipelines.
+const REQUESTS_PER_TURN: u32 = 64;

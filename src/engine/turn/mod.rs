@@ -1,0 +1,14 @@
+//! The steps of a turn, one file each. Their order is in [`Engine`](super::Engine)'s module.
+
+mod answer;
+mod birth;
+mod death;
+mod drain;
+mod fan_out;
+mod flush;
+mod input;
+mod retry_later;
+mod send;
+mod settle;
+mod tick;
+mod timers;

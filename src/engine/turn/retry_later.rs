@@ -1,0 +1,147 @@
+//! Answers that ask the client to come back later, in the form that it understands.
+//!
+//! An error that passes must not end a page for good, and that is what an error status does: an
+//! `EventSource` never comes back from one (WHATWG HTML section 9.2.3), and Datastar's `@get` does
+//! so only if told to. Both obey `retry:`, so they get a stream that says nothing else.
+
+use std::time::Duration;
+
+use crate::{
+    conn::{Admission, Goodbye},
+    engine::{
+        client::{Client, Reconnects, RequestLine},
+        core::Core,
+        keys::ConnIndex,
+    },
+    http::{Connection, Reply, StreamFraming, encode_stream_head},
+    sse::Event,
+};
+
+impl Core {
+    /// Tells a connection that was not admitted to come back later.
+    pub(super) fn turn_away(&mut self, index: ConnIndex, client: Client) {
+        if let Some(reply) = self.no_room_for(index) {
+            self.answer_busy(index, reply, client);
+        }
+    }
+
+    /// What a connection without admission is told; `None` for all others.
+    fn no_room_for(&self, index: ConnIndex) -> Option<Reply> {
+        let reply = match self.conns[index].admission() {
+            Admission::Admitted => return None,
+            Admission::NoRoom => Reply::error(503, NO_ROOM),
+            Admission::NoRoomForAddress => Reply::error(429, NO_ROOM_FOR_ADDRESS),
+        };
+        Some(reply.retry_after(self.config.limits.retry_after))
+    }
+
+    /// What the stream that is one too many of its tag is told.
+    pub(super) fn no_room_for_tag(&self) -> Reply {
+        Reply::error(429, NO_ROOM_FOR_TAG).retry_after(self.config.limits.retry_after)
+    }
+
+    /// Answers with a reply that has a [`Reply::retry_after`], and closes the connection.
+    pub(super) fn answer_busy(&mut self, index: ConnIndex, reply: Reply, client: Client) {
+        self.stats.refused.count(reply.status_code());
+        let delay_ms = spread(reply.wait_ms().unwrap_or(1), self.told_to_wait);
+        self.told_to_wait = self.told_to_wait.wrapping_add(1);
+        log::debug!("{}: told to come back in {delay_ms} ms", self.conns[index].peer());
+        match client.reconnects {
+            Reconnects::Never => {
+                let seconds = delay_ms.div_ceil(1000).max(1).to_string();
+                let reply = reply.header("Retry-After", seconds);
+                self.answer(index, reply, client.request.closing());
+            }
+            reconnects => {
+                self.stream_busy(
+                    index,
+                    &reply,
+                    Duration::from_millis(delay_ms),
+                    client.request,
+                    reconnects,
+                );
+            }
+        }
+    }
+
+    fn stream_busy(
+        &mut self,
+        index: ConnIndex,
+        reply: &Reply,
+        delay: Duration,
+        line: RequestLine,
+        reconnects: Reconnects,
+    ) {
+        let framing = line.framing();
+        self.aside.begin();
+        self.aside.push(&Event::retry_only(delay).comment(String::from_utf8_lossy(reply.body())));
+        let conn = &mut self.conns[index];
+        let out = conn.outbox.bytes(&mut self.pool);
+        let lines = reply.header_lines();
+        encode_stream_head(out, &self.date, framing, Connection::Close, [lines]);
+        out.extend_from_slice(match reconnects {
+            Reconnects::AfterCut => self.aside.seal(framing),
+            _ => self.aside.seal_last(framing),
+        });
+        conn.answer_with_stub(framing);
+        match reconnects {
+            Reconnects::AfterCut => {
+                self.drain_until(index, self.now + CUT_DELAY_MS, Goodbye::Later)
+            }
+            _ => self.start_draining(index, Goodbye::Fin),
+        }
+    }
+
+    /// The time to read what came before a cut is over.
+    pub(super) fn cut(&mut self, index: ConnIndex) {
+        match self.conns[index].framing() {
+            StreamFraming::Chunked => self.start_draining(index, Goodbye::Fin),
+            StreamFraming::UntilClose => self.start_draining(index, Goodbye::Reset),
+        }
+    }
+}
+
+/// A time between `least_ms` and twice that for the nth who asks. Multiples of the golden ratio,
+/// modulo one, lie as evenly as can be however many there are: no dice could keep those who are
+/// sent away together further apart when they come back.
+fn spread(least_ms: u32, nth: u64) -> u64 {
+    let fraction = nth.wrapping_mul(GOLDEN_RATIO) >> 32;
+    let least_ms = u64::from(least_ms);
+    least_ms + ((least_ms * fraction) >> 32)
+}
+
+/// Its fraction, in units of 2^-64.
+const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
+/// Between what a client should know and the cut that may take it away: Chromium forgets what the
+/// page has not read when a body is cut.
+const CUT_DELAY_MS: u64 = 1_000;
+
+const NO_ROOM: &str = "the server has as many connections as it takes; come back later";
+const NO_ROOM_FOR_ADDRESS: &str =
+    "your address has as many connections as one may have; close some, or come back later";
+const NO_ROOM_FOR_TAG: &str =
+    "there are as many of these streams as one may have; close one, or come back later";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_are_spread_over_the_whole_range() {
+        for crowd in [10, 100, 1_000] {
+            let mut delays: Vec<u64> = (0..crowd).map(|nth| spread(10_000_000, nth)).collect();
+            delays.sort_unstable();
+            assert!(delays[0] >= 10_000_000 && delays[delays.len() - 1] < 20_000_000);
+            let even = 10_000_000 / crowd;
+            let nearest = delays.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();
+            let farthest = delays.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+            assert!(nearest > even / 3 && farthest < even * 2, "{nearest} {even} {farthest}");
+        }
+    }
+
+    #[test]
+    fn no_delay_is_too_long_to_be_spread() {
+        let longest = u64::from(u32::MAX);
+        assert!((0..1_000).all(|nth| (longest..2 * longest).contains(&spread(u32::MAX, nth))));
+    }
+}

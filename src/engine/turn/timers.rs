@@ -1,0 +1,168 @@
+//! What a due timer means, now that it has run out: a tick, a keep-alive, a timeout, an end by age,
+//! or a timer of the application's.
+
+use crate::{
+    conn::{Goodbye, Phase},
+    engine::{
+        Engine, Transport,
+        api::{Context, Next},
+        calls::{Panicked, watchdog::Call},
+        conns::Expired,
+        core::{Core, Stopping},
+        keys::{ConnIndex, TimerIndex},
+        pending::{Death, TimerCall},
+    },
+    error::{CloseReason, Logged},
+    http::{Refusal, Stage},
+    time::millis,
+};
+
+impl<T: Transport> Engine<T> {
+    /// Fires what is due, up to a turn's share. What is left stays in the wheel, and so goes first
+    /// in the next turn, whose clock is read anew: a hundred thousand ticks that are due together
+    /// hold up neither sockets nor publishers, and count how late they really are.
+    pub(in crate::engine) fn fire_due(&mut self) {
+        for _ in 0..TIMERS_PER_TURN {
+            match self.core.conns.pop_due(self.core.now) {
+                Some(Expired::Conn(index)) => self.fire_conn(index),
+                Some(Expired::Timer(index)) => self.fire_timer(index),
+                None => {
+                    self.timers_wait = false;
+                    return;
+                }
+            }
+        }
+        self.timers_wait = true;
+    }
+
+    /// The one timer of a connection has run out; what it stood for is worked out only now.
+    fn fire_conn(&mut self, index: ConnIndex) {
+        let conn = &self.core.conns[index];
+        if conn.streaming().is_some() {
+            return self.fire_stream(index);
+        }
+        match conn.deadline(&self.core.config.limits) {
+            Some(deadline) if deadline <= self.core.now => self.core.time_out(index),
+            _ => self.core.rearm(index),
+        }
+    }
+
+    fn fire_stream(&mut self, index: ConnIndex) {
+        let core = &mut self.core;
+        let (now, conn) = (core.now, &core.conns[index]);
+        let Some(streaming) = conn.streaming().filter(|it| it.ending().is_none()) else { return };
+        let is_stalled = conn.stall_due(&core.config.limits).is_some_and(|due| due <= now);
+        let (expires, tick_due) = (streaming.expires(), streaming.tick_due());
+        if streaming.is_farewell_due(now) {
+            core.say_farewell(index);
+        }
+        if expires <= now {
+            let reason = match core.stopping {
+                Stopping::No => CloseReason::Lifetime,
+                _ => CloseReason::Shutdown,
+            };
+            core.end_stream(index, reason);
+        } else if is_stalled {
+            core.end_stream(index, CloseReason::Slow);
+        } else {
+            if tick_due <= now {
+                self.fire_tick(index);
+            }
+            // Also after a tick: one that sent nothing proves nothing.
+            self.keep_alive(index);
+        }
+    }
+
+    fn keep_alive(&mut self, index: ConnIndex) {
+        let core = &mut self.core;
+        let conn = &mut core.conns[index];
+        let Some(streaming) = conn.streaming().filter(|it| it.ending().is_none()) else { return };
+        if !conn.is_blocked() && streaming.keep_alive_due() <= core.now {
+            conn.wrote(core.now);
+            core.stats.keep_alives += 1;
+            match conn.coding() {
+                Some(coding) => core.coding.keep_alive(coding),
+                None => {
+                    core.scratch.begin();
+                    core.scratch.push_keep_alive();
+                }
+            }
+            self.write_events(index, &[]);
+        }
+        self.core.rearm(index);
+    }
+
+    fn fire_timer(&mut self, index: TimerIndex) {
+        let core = &mut self.core;
+        let next = match self.timers.remove(&index) {
+            Some(TimerCall::Once(call)) => {
+                core.conns.remove_timer(index);
+                core.call(A_TIMER, |core| call(&mut Context::new(core))).map(|()| Next::Again)
+            }
+            Some(TimerCall::Drive(topic, updater)) => {
+                core.conns.repeat_timer(index, core.now);
+                return self.render(topic, index, updater);
+            }
+            Some(TimerCall::Repeating(mut call)) => {
+                core.conns.repeat_timer(index, core.now);
+                let next = core.call(A_TIMER, |core| call(&mut Context::new(core)));
+                self.timers.insert(index, TimerCall::Repeating(call));
+                next
+            }
+            None => {
+                debug_assert!(false, "a timer is due whose closure has not been stored");
+                return;
+            }
+        };
+        let core = &mut self.core;
+        match next {
+            Ok(Next::Again) => {}
+            Ok(Next::After(delay)) => core.fire_after(index, millis(delay)),
+            Ok(Next::Close | Next::Drop) => core.end_timer(index),
+            Ok(Next::Fail(error)) => {
+                let reason = core.text_of(&error);
+                log::warn!("a timer failed and is stopped: {}", Logged(&reason));
+                core.drop_guarded(error);
+                core.end_timer(index);
+            }
+            Err(Panicked) => core.end_timer(index),
+        }
+    }
+}
+
+impl Core {
+    /// A client took longer than its limit. One that is in the middle of a request is told.
+    fn time_out(&mut self, index: ConnIndex) {
+        let conn = &self.conns[index];
+        if matches!(conn.phase(), Phase::Draining { goodbye: Goodbye::Later, .. }) {
+            return self.cut(index);
+        }
+        self.stats.timed_out += 1;
+        match conn.phase() {
+            Phase::Reading { reader, .. }
+                if conn.outbox.is_empty() && reader.stage() != Stage::Idle =>
+            {
+                self.refuse(index, Refusal::TIMED_OUT);
+            }
+            _ => self.conns.close(index),
+        }
+    }
+
+    /// A repeating timer runs next after this delay, unless it was cancelled meanwhile.
+    pub(super) fn fire_after(&mut self, index: TimerIndex, delay_ms: u64) {
+        let deadline = self.now.saturating_add(delay_ms.max(1));
+        self.conns.move_timer(index, deadline, self.now);
+    }
+
+    /// Ends a repeating timer, unless it was cancelled meanwhile.
+    fn end_timer(&mut self, index: TimerIndex) {
+        if self.conns.disarm_timer(index) {
+            self.pending.add_death(Death::Timer(index));
+        }
+    }
+}
+
+const A_TIMER: Call = Call::Free("a timer");
+/// Timers fired in one turn: some milliseconds of ticks. Four times the share of deliveries, because
+/// ticks have a time to keep and what waits behind them has not.
+const TIMERS_PER_TURN: u32 = 512;
