@@ -83,7 +83,8 @@ impl<T: Transport> Engine<T> {
                 Ok(Progress::NeedMore | Progress::ExpectContinue)
                     if turned_away && new_stage == Stage::Body =>
                 {
-                    return self.core.turn_away(index, Client::UNKNOWN);
+                    let method = reader.method();
+                    return self.core.turn_away(index, Client::unread(method));
                 }
                 Ok(Progress::Complete) if turned_away => {
                     return self.core.turn_away(index, Client::of(&self.request));
