@@ -6,6 +6,8 @@ mod decoders;
 mod ends;
 #[path = "compression/keep_alives.rs"]
 mod keep_alives;
+#[path = "compression/replies.rs"]
+mod replies;
 
 use std::{fmt::Write, time::Duration};
 
@@ -354,25 +356,6 @@ fn compression_can_be_switched_off() {
     let client = get(&mut simulation, "/", "zstd, gzip");
     assert_eq!(simulation.answer(client).header("content-encoding"), None);
     assert_eq!(simulation.answer(client).header("vary"), None);
-}
-
-#[test]
-fn replies_are_compressed_from_a_kilobyte_on() {
-    let router = Router::new()
-        .get("/large", |_req: &Request, _cx| Reply::html(page(1)))
-        .get("/small", |_req: &Request, _cx| Reply::html("<p>small</p>"))
-        .get("/image", |_req: &Request, _cx| Reply::bytes("image/png", vec![0; 5000]));
-    let mut simulation = Simulation::new(router);
-    for coding in ["zstd", "br", "gzip"] {
-        let client = get(&mut simulation, "/large", coding);
-        let answer = simulation.answer(client);
-        assert_eq!(answer.header("content-encoding"), Some(coding));
-        assert_eq!(decoded(&answer), page(1).as_bytes(), "{coding}");
-    }
-    for target in ["/small", "/image"] {
-        let client = get(&mut simulation, target, "zstd");
-        assert_eq!(simulation.answer(client).header("content-encoding"), None, "{target}");
-    }
 }
 
 const SECOND: Duration = Duration::from_secs(1);

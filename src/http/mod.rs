@@ -25,6 +25,7 @@
 mod body;
 mod date;
 mod encode;
+mod entity_tag;
 mod fields;
 mod head;
 mod hosts;
@@ -55,3 +56,4 @@ pub(crate) use encode::{
 pub(crate) use fields::HeaderFault;
 pub(crate) use fields::HeaderLines;
 pub(crate) use reader::{Progress, Reader, Stage};
+pub(crate) use reply::Codable;
