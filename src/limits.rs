@@ -30,7 +30,10 @@ pub struct Limits {
     /// ends with [`CloseReason::Slow`](crate::CloseReason::Slow). 256 KiB. What one tick or one
     /// reply leaves over is kept whole even if it is larger, provided that nothing was queued before.
     pub outbox_bytes: usize,
-    /// From the first byte of a request to the end of its head; beyond it 408. 10 s.
+    /// From the first byte of a request to the end of its head; beyond it 408. 10 s. Also from the
+    /// start of a connection to the end of its
+    /// [PROXY protocol header](crate::ListenOptions::proxy_protocol), if one is required; beyond it the
+    /// connection is closed.
     pub head_timeout: Duration,
     /// From the end of the head to the end of the body, in total; beyond it 408. 30 s.
     pub body_timeout: Duration,
@@ -58,11 +61,20 @@ pub struct Limits {
     /// To be told so, up to 256 connections beyond the limits have `head_timeout` for their request
     /// and 3 s for the answer; more are reset at once.
     pub connections: Option<usize>,
-    /// Open connections of one IPv4 address or one IPv6 network of 64 bits; beyond it, newcomers
-    /// from there are turned away with 429. `None` by default, because behind a proxy everybody
-    /// has the proxy's address; set it (100, say) where clients connect themselves. Unix sockets
-    /// have no address and are not counted. Costs a hash look-up per connection, and some 50 bytes
-    /// per address.
+    /// Open connections of one IPv4 address or one IPv6 network of 64 bits; beyond it, new ones from
+    /// there are turned away with 429. `None` by default, because behind a proxy that is not
+    /// [trusted](crate::Config::trusted_proxies) everybody has the proxy's address; set it (100, say)
+    /// where clients connect themselves, or where you have listed your proxies.
+    ///
+    /// Connections of a trusted proxy are not counted. What counts instead are the streams that come
+    /// through them, each for the address of its [client](crate::Request::client_ip), together with
+    /// the connections that this client has without a proxy; a stream beyond the limit is refused
+    /// with 429 instead of being born. Behind a balancer that speaks the
+    /// [PROXY protocol](crate::ListenOptions::proxy_protocol) a connection counts for the address that
+    /// its header announces. Unix sockets have no address and are not counted.
+    ///
+    /// Costs a hash look-up per connection, some 50 bytes per address, and some 30 bytes per stream
+    /// through a trusted proxy.
     pub connections_per_ip: Option<usize>,
     /// Open streams of one [tag](crate::Sse::tag); beyond it, a stream is refused with 429 instead
     /// of being born. `None` by default.

@@ -347,6 +347,19 @@ fn several_fields_of_accept_encoding_are_one_list() {
     }
 }
 
+/// Neither the rest of its line nor another line.
+#[test]
+fn a_member_of_accept_encoding_that_is_not_text_hides_no_other() {
+    let mut simulation = Simulation::new(|_: &Request, _: &mut Context<'_>| Sse::new().send("x"));
+    let client = simulation.connect();
+    simulation.send(
+        client,
+        b"GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: \xff, gzip\r\nAccept-Encoding: zstd;q=\xb2\r\n\r\n",
+    );
+    simulation.turn();
+    assert_eq!(simulation.answer(client).header("content-encoding"), Some("gzip"));
+}
+
 #[test]
 fn compression_can_be_switched_off() {
     let mut config = Config::default();

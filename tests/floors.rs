@@ -26,6 +26,7 @@ const FLOORS: &[Module] = &[
     module("http", 1, &[]),
     module("sse", 1, &[]),
     module("compress", 1, &[]),
+    module("proxy_protocol", 1, &[]),
     module("datastar", 2, &[]),
     module("topic", 2, &[]),
     module("conn", 2, &[]),

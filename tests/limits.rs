@@ -4,6 +4,8 @@
 mod connections;
 #[path = "limits/crowd.rs"]
 mod crowd;
+#[path = "limits/proxied.rs"]
+mod proxied;
 #[path = "support/random.rs"]
 mod random;
 #[path = "limits/retrying.rs"]

@@ -17,8 +17,8 @@ use std::{
 
 use query::{compress, number, tagged};
 use starwheel::{
-    Config, Context, Cors, Encoding, Hosts, KeepAlive, Next, OriginCheck, Reactor, Reply, Request,
-    ReusePort, Router, Sse, Stream,
+    Config, Context, Cors, Encoding, Hosts, KeepAlive, ListenOptions, Next, OriginCheck, Reactor,
+    Reply, Request, ReusePort, Router, Sse, Stream, TrustedPeers,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -63,7 +63,8 @@ impl Worker {
         };
         topics::join(peers, &reactor);
         let reuse = if options.workers > 1 { ReusePort::Shared } else { ReusePort::Exclusive };
-        let address = reactor.listen_with(address, reuse)?;
+        let listen = options.listen.clone().reuse_port(reuse);
+        let address = reactor.listen_with(address, listen)?;
         reactor.drain_on_signals(options.drain_window)?;
         Ok(Self { reactor, address })
     }
@@ -78,6 +79,10 @@ fn router(peers: &topics::Peers) -> Router {
         .get("/", |_req, _cx| Reply::html(INDEX))
         .get("/health", |_req, _cx| Reply::text("ok"))
         .get("/hello", |_req, _cx| Reply::text("Hello, World!"))
+        .get("/whoami", |req, _cx| {
+            let client = req.client_ip().map_or_else(|| "nobody".into(), |it| it.to_string());
+            Reply::text(format!("{client} through {}", req.peer()))
+        })
         .get("/idle", idle)
         .get("/tick", tick)
         .get("/panic", |_req, _cx| Sse::every(SECOND, |_stream| -> Next { panic!("as asked") }))
@@ -114,6 +119,7 @@ struct Options {
     workers: usize,
     drain_window: Duration,
     config: Config,
+    listen: ListenOptions,
     /// What pages of other origins may do, if there are any.
     origins: Option<(Cors, OriginCheck)>,
 }
@@ -125,6 +131,7 @@ impl Options {
             workers: from_environment("WORKERS")?.unwrap_or(1),
             drain_window: Duration::from_secs(1),
             config: Config::default(),
+            listen: ListenOptions::new(),
             origins: None,
         };
         let mut arguments = env::args().skip(1);
@@ -147,6 +154,13 @@ impl Options {
                     let origins = || value.split(',');
                     let check = OriginCheck::new().trust(origins())?;
                     options.origins = Some((Cors::with_credentials(origins())?, check));
+                }
+                "--trusted-proxies" => {
+                    options.config.trusted_proxies = TrustedPeers::networks(value.split(','))?;
+                }
+                "--proxy-protocol" => {
+                    let balancers = TrustedPeers::networks(value.split(','))?;
+                    options.listen = options.listen.proxy_protocol(balancers);
                 }
                 "--expected-connections" => {
                     options.config.expected_connections = Some(value.parse()?)
@@ -211,6 +225,8 @@ testbed [--port N] [flags]: every feature of starwheel on a route of its own
   --keep-alive-ms N      quiet time before a comment                       [15000]
   --hosts NAMES          answer for these alone, *.a.example included      [all]
   --origins ORIGINS      whose pages may use this server, with credentials [no others]
+  --trusted-proxies NETS whose X-Forwarded-For is believed                 [nobody's]
+  --proxy-protocol NETS  who announces clients by the PROXY protocol       [off]
   --expected-connections N  streams to make room for at the start          [descriptors]
   --encodings NAMES      content codings, best first                       [zstd,br,gzip,identity]
   --head-bytes N         longest request head                              [16384]

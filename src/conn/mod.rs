@@ -14,6 +14,7 @@
 //!               └── all written, then end of input or the linger timeout ──► released
 //! ```
 //!
+//! Where the listener requires a PROXY protocol header, `ProxyHeader` comes before all of it.
 //! Whatever the phase, a connection whose socket refuses bytes lives under the stall timeout.
 //!
 //! This floor knows neither sockets nor clocks nor user closures: bytes and `now` come in as
@@ -30,16 +31,16 @@ mod transitions;
 
 pub(crate) use keys::{CodingIndex, RouteIndex, TopicIndex};
 pub(crate) use outbox::{Outbox, Pool};
-pub(crate) use phase::{Goodbye, Phase, linger_due, stall_due};
+pub(crate) use phase::{Announcer, Goodbye, Phase, linger_due, stall_due};
 pub(crate) use streaming::{Ending, FAREWELL_MS, Farewell, OFF, Schedule, Streaming};
 pub(crate) use subscriptions::{Subscription, Subscriptions};
 
 use peer::PackedPeer;
+use phase::head_due;
 
 use crate::{
     http::{Peer, StreamFraming},
     limits::Limits,
-    time::millis,
 };
 
 /// One connection, from accept to release.
@@ -106,6 +107,9 @@ pub(crate) enum Afterwards {
 pub(crate) enum Admission {
     /// It is served.
     Admitted,
+    /// It is served and counts for no address: one that begins with a PROXY protocol header, until
+    /// that has announced an address.
+    Unannounced,
     /// It gets one short answer, because there are as many connections as may be.
     NoRoom,
     /// The same, because its address has as many as one may have.
@@ -113,10 +117,10 @@ pub(crate) enum Admission {
 }
 
 impl Conn {
-    pub(crate) fn new(peer: Peer, generation: u32, now: u64, admission: Admission) -> Self {
+    pub(crate) fn new(peer: Peer, generation: u32, phase: Phase, admission: Admission) -> Self {
         Self {
             outbox: Outbox::new(),
-            phase: Phase::reading(now),
+            phase,
             generation,
             peer: PackedPeer::from(peer),
             input: Input::Drained,
@@ -167,8 +171,9 @@ impl Conn {
         self.route
     }
 
+    /// False while the connection is being turned away.
     pub(crate) fn is_admitted(&self) -> bool {
-        self.admission == Admission::Admitted
+        matches!(self.admission, Admission::Admitted | Admission::Unannounced)
     }
 
     /// True while the socket refuses bytes.
@@ -211,7 +216,7 @@ impl Conn {
             Phase::Reading { reader, .. } => {
                 !reader.has_kept() && self.outbox.len() <= pipelined_bytes
             }
-            Phase::Draining { .. } | Phase::Streaming(_) => true,
+            Phase::ProxyHeader { .. } | Phase::Draining { .. } | Phase::Streaming(_) => true,
             Phase::Answering | Phase::Closed { .. } => false,
         }
     }
@@ -223,9 +228,7 @@ impl Conn {
     pub(crate) fn deadline(&self, limits: &Limits) -> Option<u64> {
         match self.phase {
             // One that is not admitted has the time of one head, counted from the beginning.
-            Phase::Reading { since, .. } if !self.is_admitted() => {
-                Some(since.saturating_add(millis(limits.head_timeout)))
-            }
+            Phase::Reading { since, .. } if !self.is_admitted() => Some(head_due(since, limits)),
             _ => self.phase.deadline(limits, self.output),
         }
     }

@@ -4,13 +4,38 @@
 //! caller has to do about it, if anything. It knows no list, no wheel and no socket.
 
 use super::{
-    Admission, Afterwards, CodingIndex, Conn, Ending, Goodbye, Input, Output, Phase, RouteIndex,
-    Streaming, Subscription, Subscriptions, TopicIndex, linger_due, stall_due,
+    Admission, Afterwards, Announcer, CodingIndex, Conn, Ending, Goodbye, Input, Output, Phase,
+    RouteIndex, Streaming, Subscription, Subscriptions, TopicIndex, linger_due, stall_due,
 };
 use crate::{
-    http::{Reader, StreamFraming},
+    http::{Peer, Reader, StreamFraming},
     limits::Limits,
 };
+
+/// The PROXY protocol header.
+impl Conn {
+    /// Who is to announce whose connection this is, while that is waited for.
+    pub(crate) fn announcer(&mut self) -> Option<&mut Announcer> {
+        match &mut self.phase {
+            Phase::ProxyHeader { announcer, .. } => Some(announcer),
+            _ => None,
+        }
+    }
+
+    /// The header says that it is this client's connection, which is let in or not.
+    pub(crate) fn announced(&mut self, peer: Peer, admission: Admission) {
+        self.peer = peer.into();
+        self.admission = admission;
+    }
+
+    /// The header is complete, and requests follow. A connection that is turned away has one time for
+    /// all of it.
+    pub(crate) fn begin_requests(&mut self, now: u64) {
+        if let Phase::ProxyHeader { since, .. } = self.phase {
+            self.phase = Phase::reading(if self.is_admitted() { now } else { since });
+        }
+    }
+}
 
 /// Requests and answers.
 impl Conn {
@@ -211,15 +236,16 @@ impl Conn {
             Phase::Reading { since, .. } => *since = now,
             Phase::Draining { goodbye: Goodbye::Later, .. } => {}
             Phase::Draining { until, .. } => *until = stall_due(now, limits),
-            Phase::Answering | Phase::Closed { .. } => {}
+            Phase::ProxyHeader { .. } | Phase::Answering | Phase::Closed { .. } => {}
         }
     }
 
     /// The socket has taken all that a blocked connection had for it.
     pub(crate) fn end_stall(&mut self, now: u64, limits: &Limits) {
+        let is_admitted = self.is_admitted();
         match &mut self.phase {
             Phase::Draining { goodbye: Goodbye::Later, .. } => {}
-            Phase::Draining { until, .. } if self.admission == Admission::Admitted => {
+            Phase::Draining { until, .. } if is_admitted => {
                 *until = linger_due(now, limits);
             }
             _ => {}

@@ -16,7 +16,7 @@ use slab::Slab;
 
 use super::keys::{ConnIndex, StreamId, TimerId, TimerIndex};
 use crate::{
-    conn::{Admission, Conn},
+    conn::{Admission, Conn, Phase},
     http::Peer,
     limits::Limits,
     time::next_period,
@@ -96,8 +96,8 @@ impl Conns {
         }
     }
 
-    pub(super) fn open(&mut self, peer: Peer, now: u64, admission: Admission) -> ConnIndex {
-        let conn = Conn::new(peer, self.next_generation(), now, admission);
+    pub(super) fn open(&mut self, peer: Peer, phase: Phase, admission: Admission) -> ConnIndex {
+        let conn = Conn::new(peer, self.next_generation(), phase, admission);
         ConnIndex::new(self.slots.insert(Slot::Conn(conn)))
     }
 

@@ -33,6 +33,7 @@ mod conns;
 mod core;
 mod keys;
 mod links;
+mod opening;
 mod pending;
 mod scratch;
 mod stats;
@@ -42,6 +43,7 @@ mod transport;
 mod turn;
 
 pub(crate) use self::keys::ConnIndex;
+pub(crate) use self::opening::Opening;
 pub(crate) use self::transport::Transport;
 pub use self::{
     api::{
@@ -138,13 +140,19 @@ impl<T: Transport> Engine<T> {
 
     /// Takes over an accepted connection. The number is its name until it is released. `None` if it
     /// was reset at once, because there are far too many.
-    pub(crate) fn accept(&mut self, transport: T, peer: Peer) -> Option<ConnIndex> {
+    pub(crate) fn accept(
+        &mut self,
+        transport: T,
+        peer: Peer,
+        opening: Opening,
+    ) -> Option<ConnIndex> {
         self.core.stats.accepted += 1;
-        let Some(admission) = self.core.admit(peer) else {
+        let peer = peer.canonical();
+        let Some(admission) = self.core.admit(peer, opening) else {
             Links::refuse(transport);
             return None;
         };
-        let index = self.core.add_conn(peer, admission);
+        let index = self.core.add_conn(peer, opening.phase(self.core.now), admission);
         if self.closures.len() <= index.slot() {
             self.closures.resize_with(index.slot() + 1, Closures::default);
         }

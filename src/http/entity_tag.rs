@@ -41,8 +41,7 @@ impl Request {
     }
 
     fn none_matches(&self) -> impl Iterator<Item = &[u8]> {
-        let named = |(name, _): &(&str, _)| name.eq_ignore_ascii_case("if-none-match");
-        self.headers().filter(named).map(|(_, value)| value)
+        self.header_values("if-none-match")
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! It knows no request and no reply; both use it.
 
-use std::fmt;
+use std::{fmt, iter};
 
 use crate::error::Logged;
 
@@ -178,7 +178,37 @@ pub(super) const fn is_value_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
-/// Without the white space that a field value may have around it.
+/// The members of a comma list that are not empty (RFC 9110 section 5.6.1). A comma in a quoted
+/// string (section 5.6.4) is a part of its member.
+pub(super) fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(value);
+    let members = iter::from_fn(move || {
+        let list = rest?;
+        let end = member_end(list);
+        rest = list.get(end + 1..);
+        Some(trim(&list[..end]))
+    });
+    members.filter(|member| !member.is_empty())
+}
+
+/// Where the first comma outside of quotes is, else the end.
+fn member_end(list: &[u8]) -> usize {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let ends = |&byte: &u8| {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_quoted,
+            b'"' => is_quoted = !is_quoted,
+            b',' => return !is_quoted,
+            _ => {}
+        }
+        false
+    };
+    list.iter().position(ends).unwrap_or(list.len())
+}
+
+/// Without the white space that a field value may have around it: space and tab, nothing else
+/// (RFC 9110 section 5.6.3).
 pub(super) fn trim(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
         value = rest;

@@ -354,6 +354,11 @@ impl Unfinished {
     }
 }
 
+/// The method of the request that begins with these bytes, if it is whole and known.
+pub(crate) fn method_of(bytes: &[u8]) -> Option<Method> {
+    method_at_the_front(bytes.iter(), usize::MAX)
+}
+
 /// The method at the front of a request, after empty lines, if it is whole and known. Only the room
 /// for a head is looked at: beyond it a request may be refused before or after its method has come,
 /// and the answer must not depend on which.

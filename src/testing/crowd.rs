@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{Simulation, network::SimulatedSocket};
-use crate::http::Peer;
+use crate::{engine::Opening, http::Peer};
 
 /// What all crowds of a simulation have been sent.
 #[derive(Debug, Default)]
@@ -61,7 +61,8 @@ impl Simulation {
             let ip = Ipv4Addr::from_bits(CROWD_NETWORK | self.crowd_size & 0x00ff_ffff);
             self.crowd_size += 1;
             // Who is one too many is reset and not served.
-            if let Some(index) = self.engine.accept(socket, Peer::Ip((ip, 1024).into())) {
+            let peer = Peer::Ip((ip, 1024).into());
+            if let Some(index) = self.engine.accept(socket, peer, Opening::Request) {
                 self.engine.feed(index, request.as_bytes());
             }
             if (nth + 1) % ACCEPTED_PER_TURN == 0 {

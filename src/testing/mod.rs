@@ -42,8 +42,8 @@ use self::{
     network::{Network, SimulatedSocket},
 };
 use crate::{
-    engine::{Config, ConnIndex, Context, Engine, Handler, Readiness, Stats},
-    http::{Method, Peer},
+    engine::{Config, ConnIndex, Context, Engine, Handler, Opening, Readiness, Stats},
+    http::{Method, Peer, TrustedPeers},
 };
 
 /// One engine, its clients and its time.
@@ -171,10 +171,35 @@ impl Simulation {
     /// assert_eq!(simulation.answer(client).text(), "[2001:db8::7]:4711");
     /// ```
     pub fn connect_from(&mut self, peer: Peer) -> Client {
+        self.connect_to(peer, None)
+    }
+
+    /// A new connection to a listener with
+    /// [`ListenOptions::proxy_protocol`](crate::ListenOptions::proxy_protocol).
+    ///
+    /// ```
+    /// use starwheel::{Peer, Reply, Router, TrustedPeers, testing::Simulation};
+    /// let router = Router::new().get("/", |req, _cx| Reply::text(req.peer().to_string()));
+    /// let mut simulation = Simulation::new(router);
+    /// let balancers = TrustedPeers::networks(["10.0.0.0/8"])?;
+    /// let peer = Peer::Ip("10.0.0.1:4711".parse().unwrap());
+    /// let client = simulation.connect_with_proxy_protocol(peer, &balancers);
+    /// simulation.send(client, b"PROXY TCP4 192.0.2.7 10.0.0.9 4712 80\r\n");
+    /// simulation.send(client, b"GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    /// simulation.turn();
+    /// assert_eq!(simulation.answer(client).text(), "192.0.2.7:4712");
+    /// # Ok::<(), starwheel::IpNetworkError>(())
+    /// ```
+    pub fn connect_with_proxy_protocol(&mut self, peer: Peer, from: &TrustedPeers) -> Client {
+        self.connect_to(peer, Some(from))
+    }
+
+    fn connect_to(&mut self, peer: Peer, announcers: Option<&TrustedPeers>) -> Client {
         self.tell_time();
         let (wire, socket) = self.network.connect();
+        let accepted = self.engine.accept(socket, peer, Opening::of(peer, announcers));
         // No events are reported of one that was not taken: its wire is closed.
-        self.connections.push(self.engine.accept(socket, peer).map_or(u32::MAX, ConnIndex::token));
+        self.connections.push(accepted.map_or(u32::MAX, ConnIndex::token));
         self.methods.push(Vec::new());
         Client(wire)
     }

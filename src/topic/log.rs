@@ -289,6 +289,13 @@ impl Log {
         newest.map_or(self.lost_up_to, |sequence| (sequence - 1).max(self.lost_up_to))
     }
 
+    /// The newest frame, if it is the only one after `cursor`, as it nearly always is.
+    pub(crate) fn only_after(&self, cursor: u64) -> Option<&Frame> {
+        let newest = self.frames.back().filter(|frame| frame.sequence > cursor)?;
+        let before = self.frames.len().checked_sub(2).map(|place| self.frames[place].sequence);
+        before.is_none_or(|before| before <= cursor).then_some(newest)
+    }
+
     /// The frames behind `cursor`, oldest first.
     pub(crate) fn after(&self, cursor: u64) -> impl Iterator<Item = &Frame> {
         // Nearly all cursors are at the end, or one before it.

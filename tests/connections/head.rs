@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use starwheel::{
-    Config, Context, Hosts, Method, Reply, Request, Response, Router, Sse,
+    Config, Context, Hosts, Method, Peer, Reply, Request, Response, Router, Sse, TrustedPeers,
     testing::{Client, Simulation},
 };
 
@@ -147,6 +147,20 @@ fn a_head_request_that_there_is_no_room_for_gets_no_body() {
         assert_no_body(&simulation, client, 503, rest);
         simulation.reset(client);
         simulation.turn();
+    }
+}
+
+/// A health check that does not speak the PROXY protocol.
+#[test]
+fn a_head_request_without_its_proxy_header_gets_no_body() {
+    let mut simulation = server(Config::default());
+    let balancers = TrustedPeers::networks(["10.0.0.0/8"]).unwrap();
+    for address in ["10.0.0.1:1", "192.0.2.1:1"] {
+        let peer = Peer::Ip(address.parse().unwrap());
+        let client = simulation.connect_with_proxy_protocol(peer, &balancers);
+        simulation.send(client, b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+        simulation.turn();
+        assert_no_body(&simulation, client, 400, address);
     }
 }
 

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::{compress::Compression, http::Hosts, limits::Limits};
+use crate::{
+    compress::Compression,
+    http::{ForwardedField, Hosts, TrustedPeers},
+    limits::Limits,
+};
 
 /// Settings of a reactor; each field has a default.
 ///
@@ -31,6 +35,14 @@ pub struct Config {
     pub expected_connections: Option<usize>,
     /// For which hosts requests are answered; all by default. Others get 421, see [`Hosts`].
     pub hosts: Hosts,
+    /// Proxies that are trusted to report the client's address; see
+    /// [`Request::client_ip`](crate::Request::client_ip). None by default.
+    /// [`Limits::connections_per_ip`] does not count their connections; it counts the streams of each
+    /// of their clients instead.
+    pub trusted_proxies: TrustedPeers,
+    /// The field in which they report it: the one that your proxies write. `X-Forwarded-For` by
+    /// default.
+    pub forwarded_field: ForwardedField,
     /// Which content codings are offered, and what they may cost.
     pub compression: Compression,
     /// How soon the system gives up a TCP client that has vanished.
@@ -108,6 +120,8 @@ impl Default for Config {
             keep_alive: Some(Duration::from_secs(15)),
             expected_connections: None,
             hosts: Hosts::any(),
+            trusted_proxies: TrustedPeers::none(),
+            forwarded_field: ForwardedField::default(),
             compression: Compression::default(),
             tcp: Tcp::default(),
             slow_call: Some(Duration::from_millis(100)),

@@ -30,7 +30,7 @@ use crate::engine::{
     topics::Topics,
 };
 use crate::{
-    conn::{Admission, Ending, Pool},
+    conn::{Admission, Ending, Phase, Pool},
     error::CloseReason,
     http::{Date, Peer},
     sse::{Encode, EventBuffer},
@@ -113,8 +113,13 @@ impl Core {
 
 /// Connections.
 impl Core {
-    pub(in crate::engine) fn add_conn(&mut self, peer: Peer, admission: Admission) -> ConnIndex {
-        let index = self.conns.open(peer, self.now, admission);
+    pub(in crate::engine) fn add_conn(
+        &mut self,
+        peer: Peer,
+        phase: Phase,
+        admission: Admission,
+    ) -> ConnIndex {
+        let index = self.conns.open(peer, phase, admission);
         if self.stopping != Stopping::No {
             self.conns[index].close_afterwards();
         }
@@ -205,6 +210,7 @@ impl Core {
         for &subscription in conn.subscriptions() {
             self.topics.hold(subscription);
         }
+        self.crowd.leave_proxied(index);
         let id = self.conns.stream_id(index);
         let last_sequence = self.topics.last_sequence();
         self.pending.add_death(Death::Stream { id, reason, last_sequence });

@@ -51,9 +51,9 @@ impl Core {
     }
 }
 
-/// The field's value; several fields of the name are one list (RFC 9110 section 5.3).
+/// The field's value; several lines of the name are one list (RFC 9110 section 5.3). A member that
+/// is not text stays malformed, and so is ignored; its neighbours count.
 fn accept_encoding(request: &Request) -> Option<Cow<'_, str>> {
-    let named = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("accept-encoding"));
-    let texts = named.filter_map(|(_, value)| std::str::from_utf8(value).ok());
-    texts.map(Cow::Borrowed).reduce(|list, field| Cow::Owned(format!("{list},{field}")))
+    let lines = request.header_values("accept-encoding").map(String::from_utf8_lossy);
+    lines.reduce(|list, line| Cow::Owned(format!("{list},{line}")))
 }

@@ -33,7 +33,8 @@ pub struct Stats {
     /// Requests read completely and given to the handler.
     pub requests: u64,
     /// Requests refused, by status: those that no handler saw because they were malformed, too
-    /// large, too slow, for a host not on the [list](crate::Config::hosts), or a command that
+    /// large, too slow, for a host not on the [list](crate::Config::hosts), without the
+    /// [PROXY protocol header](crate::ListenOptions::proxy_protocol) that was required, or a command that
     /// [`OriginCheck`](crate::OriginCheck) stopped; streams that had
     /// [expired](crate::Sse::expires_at) before their birth; those turned away by the limits of
     /// connections and streams; and those that a handler sent away with

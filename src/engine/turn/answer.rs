@@ -24,7 +24,8 @@ impl<T: Transport> Engine<T> {
             return self.core.refuse_as(index, Refusal::MISDIRECTED, line.closing());
         }
         self.core.stats.requests += 1;
-        self.request.set_peer(self.core.conns[index].peer());
+        let (peer, config) = (self.core.conns[index].peer(), &self.core.config);
+        self.request.set_sender(peer, &config.trusted_proxies, config.forwarded_field);
         let (handler, request, core) = (&mut self.handler, &mut self.request, &mut self.core);
         let began_ms = core.watchdog.begin();
         let response = guard("a handler", || handler.handle(request, &mut Context::new(core)));
@@ -80,11 +81,14 @@ impl Core {
         }
         conn.begin_answering(line.framing());
         let has_topics = !sse.subscriptions.is_empty();
-        let is_counted = sse.tag.is_some() && self.config.limits.streams_per_tag.is_some();
+        let network = self.proxied_network(request);
+        let has_tag_limit = sse.tag.is_some() && self.config.limits.streams_per_tag.is_some();
+        let is_counted = has_tag_limit || network.is_some();
         let request = Remembered {
             last_event_id: has_topics.then(|| last_event_id(request)).flatten(),
             encoding: self.encoding_of(request, &sse),
             client: is_counted.then(|| Client::of(request)),
+            network,
             route: self.routes.number(request.route()),
         };
         self.pending.add_birth(Birth::Stream { index, sse, request });
@@ -119,7 +123,7 @@ impl Core {
         self.refuse_as(index, refusal, RequestLine::unread(method));
     }
 
-    fn refuse_as(&mut self, index: ConnIndex, refusal: Refusal, line: RequestLine) {
+    pub(super) fn refuse_as(&mut self, index: ConnIndex, refusal: Refusal, line: RequestLine) {
         self.stats.refused.count(refusal.status());
         log::debug!("{}: refused with {refusal}", self.conns[index].peer());
         self.answer(index, Reply::from(refusal), line);

@@ -15,7 +15,7 @@ use crate::{
         pending::Remembered,
     },
     error::CloseReason,
-    http::{Connection, StreamFraming, encode_stream_head},
+    http::{Connection, Reply, StreamFraming, encode_stream_head},
     time::{NEVER, millis},
 };
 
@@ -27,10 +27,9 @@ impl<T: Transport> Engine<T> {
             return core.drop_guarded(sse);
         }
         if let Some(client) = request.client
-            && core.is_one_too_many(&sse)
+            && let Some(reply) = core.no_room_for_stream(&sse, request)
         {
-            let reply = core.no_room_for_tag().with_lines(&sse.header_lines);
-            core.answer_busy(index, reply, client);
+            core.answer_busy(index, reply.with_lines(&sse.header_lines), client);
             return core.drop_guarded(sse);
         }
         let has_comments = core.begin_stream(index, &sse, request);
@@ -74,6 +73,15 @@ impl<T: Transport> Engine<T> {
 }
 
 impl Core {
+    /// What a stream that is one too many is told.
+    fn no_room_for_stream(&self, sse: &Sse, request: &Remembered) -> Option<Reply> {
+        if self.is_one_too_many(sse) {
+            return Some(self.no_room_for_tag());
+        }
+        let is_too_many = request.network.is_some_and(|network| !self.has_room_for(network));
+        is_too_many.then(|| self.no_room_for_address())
+    }
+
     /// True when there are as many streams of this one's tag as there may be.
     fn is_one_too_many(&self, sse: &Sse) -> bool {
         let max = self.config.limits.streams_per_tag.unwrap_or(usize::MAX);
@@ -91,6 +99,9 @@ impl Core {
         self.conns[index].begin_streaming(generation, request.route, streaming);
         self.stats.streams += 1;
         self.stats.opened += 1;
+        if let Some(network) = request.network {
+            self.crowd.enter_proxied(index, network);
+        }
         schedule.keep_alive_ms <= COMMENTS_SUFFICE_MS
     }
 

@@ -16,7 +16,7 @@
 use std::time::Duration;
 
 use crate::{
-    conn::{FAREWELL_MS, Goodbye, Phase},
+    conn::{Announcer, FAREWELL_MS, Goodbye, Phase},
     engine::{
         Engine, Transport,
         core::{Core, Stopping},
@@ -49,8 +49,14 @@ impl<T: Transport> Engine<T> {
                 conn.leave_by(departure(now, until, (leaving, streams)));
                 leaving += 1;
             }
-            let is_idle = matches!(conn.phase(),
-                Phase::Reading { reader, .. } if reader.stage() == Stage::Idle);
+            let is_idle = match conn.phase() {
+                Phase::Reading { reader, .. } => reader.stage() == Stage::Idle,
+                Phase::ProxyHeader { announcer: Announcer::Trusted(reader), .. } => {
+                    !reader.has_begun()
+                }
+                Phase::ProxyHeader { announcer: Announcer::Untrusted, .. } => true,
+                _ => false,
+            };
             match conn.outbox.is_empty() {
                 true if is_idle => self.core.conns.close(index),
                 // The answer on its way promised to keep the connection, but nothing was asked since.

@@ -7,6 +7,7 @@ use crate::{
         core::Core,
         keys::ConnIndex,
         topics::{Frames, Loss, News},
+        turn::send::Queued,
     },
     error::CloseReason,
 };
@@ -85,15 +86,17 @@ impl Core {
     fn queue_last_frames(&mut self, index: ConnIndex, frames: Frames) -> LastFrames {
         let bytes_max = self.config.limits.outbox_bytes;
         while self.conns[index].ending() == Some(Ending::Finish) {
-            let takes_frames = self.skip_what_is_lost(index, frames);
-            let due_bytes = self.due_bytes(index, frames);
-            let queued_bytes = self.conns[index].outbox.len() + due_bytes;
-            if !takes_frames || (due_bytes > 0 && queued_bytes > bytes_max) {
-                self.conns[index].abort_stream();
-                return LastFrames::TooMany;
-            }
-            if !self.queue_frames(index, frames) {
-                return LastFrames::Given;
+            let queued = match self.skip_what_is_lost(index, frames) {
+                true => self.queue_frames(index, frames, bytes_max),
+                false => Queued::TooMany,
+            };
+            match queued {
+                Queued::Some => {}
+                Queued::Nothing => break,
+                Queued::TooMany => {
+                    self.conns[index].abort_stream();
+                    return LastFrames::TooMany;
+                }
             }
         }
         LastFrames::Given

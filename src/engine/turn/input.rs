@@ -3,10 +3,16 @@
 use std::io::Error;
 
 use crate::{
-    conn::{Goodbye, Phase},
-    engine::{Engine, Transport, client::Client, keys::ConnIndex, links::Input as Received},
+    conn::{Announcer, Goodbye, Phase},
+    engine::{
+        Engine, Transport,
+        client::{Client, RequestLine},
+        keys::ConnIndex,
+        links::Input as Received,
+    },
     error::CloseReason,
-    http::{Progress, Stage},
+    http::{Progress, Refusal, Stage, method_of},
+    proxy_protocol::Fault,
 };
 
 impl<T: Transport> Engine<T> {
@@ -60,6 +66,11 @@ impl<T: Transport> Engine<T> {
             let is_full = conn.outbox.len() > limits.pipelined_bytes;
             let turned_away = !conn.is_admitted();
             let Some(reader) = conn.reader() else {
+                if conn.announcer().is_some() {
+                    let Some(header_bytes) = self.take_proxy_header(index, count) else { return };
+                    taken = header_bytes;
+                    continue;
+                }
                 // After a request that opened a stream, and after one that was refused, nothing is
                 // answered any more; RFC 9112, 9.6 lets the client expect just that.
                 if !input.is_empty() {
@@ -110,6 +121,32 @@ impl<T: Transport> Engine<T> {
         }
     }
 
+    /// Takes the PROXY protocol header of a connection that begins with one from the first `count` bytes
+    /// of the read buffer. `Some` when it is complete: requests follow after so many bytes.
+    fn take_proxy_header(&mut self, index: ConnIndex, count: usize) -> Option<usize> {
+        let announcer = self.core.conns[index].announcer()?;
+        let mut input = &self.read_buffer[..count];
+        if input.is_empty() {
+            return None;
+        }
+        let refusal = match announcer {
+            Announcer::Untrusted => Refusal::PROXY_UNTRUSTED,
+            Announcer::Trusted(reader) => match reader.advance(&mut input) {
+                Ok(source) => {
+                    let taken = count - input.len();
+                    self.core.announce(index, source?);
+                    return Some(taken);
+                }
+                Err(Fault::Missing) => Refusal::PROXY_MISSING,
+                Err(Fault::Malformed) => Refusal::PROXY_MALFORMED,
+            },
+        };
+        // Where the header is missing, these are the first bytes of the request.
+        let line = RequestLine::unread(method_of(&self.read_buffer[..count]));
+        self.core.refuse_as(index, refusal, line);
+        None
+    }
+
     /// The peer has sent its FIN. Answers that are under way still reach it; streams end.
     fn end_of_input(&mut self, index: ConnIndex) {
         let core = &mut self.core;
@@ -120,6 +157,8 @@ impl<T: Transport> Engine<T> {
             Phase::Streaming(_) => {
                 core.end_stream(index, CloseReason::Disconnected);
             }
+            // A health check, or a balancer that gave up: nobody waits for an answer.
+            Phase::ProxyHeader { .. } => core.conns.close(index),
             // Born and finished in this turn, it still reaches the client; otherwise it ends then.
             Phase::Answering | Phase::Closed { .. } => {}
             Phase::Draining { goodbye: Goodbye::Said, .. } => core.conns.close(index),

@@ -1,13 +1,13 @@
 //! Bytes to sockets: what there is to write, and what comes of a write.
 //!
-//! Every write of the engine is one of three, and each ends in [`Engine::wrote`]: a tick's events
-//! ([`write_events`](Engine::write_events)), frames of topics ([`write_frames`](Engine::write_frames))
-//! and what is left of earlier ones ([`write_queued`](Engine::write_queued)).
+//! There are two ways to write, and both end in [`Engine::wrote`]: a tick's events leave at once
+//! ([`write_events`](Engine::write_events)); what waits in an outbox, and after that frames of topics,
+//! leave when the connection is flushed ([`write_next`](Engine::write_next)).
 
-use std::io::IoSlice;
+use std::{io::IoSlice, sync::Arc};
 
 use crate::{
-    conn::{Conn, Ending, Pool},
+    conn::{CodingIndex, Conn, Ending, Pool},
     engine::{
         Engine, Transport,
         coding::Coding,
@@ -16,6 +16,7 @@ use crate::{
         links::Outcome,
         topics::{DueFrame, DueFrames, FRAMES_PER_WRITE, Frames},
     },
+    http::StreamFraming,
 };
 
 /// What came of trying to write something.
@@ -29,9 +30,11 @@ pub(super) enum Written {
     Blocked,
 }
 
-/// What a stream has been given of its topics in one go: so many frames, up to this sequence.
+/// What a stream has been given of its topics in one go: so many frames, up to this sequence. Frames
+/// are given in the order of their sequences, whatever their topic, so the last one says how far all
+/// of them have come.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Given {
+struct Given {
     frames: usize,
     last_sequence: u64,
 }
@@ -99,37 +102,50 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// Writes what the stream has not been given of its topics, as much as fits one write. Called
-    /// with an empty outbox.
-    pub(super) fn write_frames(&mut self, index: ConnIndex, frames: Frames) -> Written {
+    /// Writes what waits in the outbox or else, as much as fits one write, what the stream has not
+    /// been given of its topics.
+    pub(super) fn write_next(&mut self, index: ConnIndex, frames: Frames) -> Written {
         let core = &mut self.core;
-        let conn = &core.conns[index];
+        let conn = &mut core.conns[index];
+        if !conn.outbox.is_empty() {
+            let outcome = match conn.outbox.slices() {
+                [bytes, body] if body.is_empty() => self.links.write(index, &[bytes]),
+                slices => self.links.write(index, &slices),
+            };
+            conn.outbox.advance(outcome.taken(), &mut core.pool);
+            return self.wrote(index, outcome);
+        }
         if conn.subscriptions().is_empty() || !frames.are_for(conn) {
             return Written::Nothing;
         }
-        if conn.subscriptions().iter().any(|&subscription| core.topics.has_passed_by(subscription))
-        {
-            return match core.skip_what_is_lost(index, frames) {
-                true => Written::Some,
-                false => Written::Nothing,
-            };
-        }
-        let due = DueFrames::gather(&core.topics, conn, frames, &mut core.coding);
-        let outcome = match &due {
-            DueFrames::One(None) => return Written::Nothing,
-            DueFrames::One(Some(only)) => self.links.write(index, &[IoSlice::new(only.bytes())]),
-            DueFrames::Many(_) => {
+        let due = DueFrames::gather(&core.topics, conn.subscriptions(), frames);
+        let form = Form::of(&due, conn, &mut core.coding);
+        let outcome = match due.as_slice() {
+            [] if matches!(due, DueFrames::Lost) => {
+                return match core.skip_what_is_lost(index, frames) {
+                    true => Written::Some,
+                    false => Written::Nothing,
+                };
+            }
+            [] => return Written::Nothing,
+            [only] => self.links.write(index, &[IoSlice::new(form.bytes(0, only))]),
+            due => {
                 let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE];
-                let count = slices.iter_mut().zip(due.iter()).map(|(slice, frame)| {
-                    *slice = IoSlice::new(frame.bytes());
-                });
-                let count = count.count();
-                self.links.write(index, &slices[..count])
+                for (place, due) in due.iter().enumerate() {
+                    slices[place] = IoSlice::new(form.bytes(place, due));
+                }
+                self.links.write(index, &slices[..due.len()])
             }
         };
-        let conn = &mut core.conns[index];
-        let (given, is_all) = take(&due, outcome.taken(), conn, &mut core.coding, &mut core.pool);
-        core.note_given(index, given);
+        let given =
+            take(due.as_slice(), &form, outcome.taken(), conn, &mut core.coding, &mut core.pool);
+        let is_all = given.frames == due.as_slice().len()
+            && given.frames < FRAMES_PER_WRITE
+            && conn.outbox.is_empty();
+        core.stats.delivered += given.frames as u64;
+        for &subscription in conn.subscriptions() {
+            core.topics.advance(subscription, given.last_sequence, core.now);
+        }
         match self.wrote(index, outcome) {
             // Mostly so: it spares a second look at the logs.
             Written::Some if is_all => Written::Nothing,
@@ -137,19 +153,8 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// Writes what waits in the outbox.
-    pub(super) fn write_queued(&mut self, index: ConnIndex) -> Written {
-        let core = &mut self.core;
-        let conn = &mut core.conns[index];
-        let outcome = match conn.outbox.slices() {
-            [bytes, body] if body.is_empty() => self.links.write(index, &[bytes]),
-            slices => self.links.write(index, &slices),
-        };
-        conn.outbox.advance(outcome.taken(), &mut core.pool);
-        self.wrote(index, outcome)
-    }
-
     /// What follows from a write, for all of them alike.
+    #[inline]
     fn wrote(&mut self, index: ConnIndex, outcome: Outcome) -> Written {
         let core = &mut self.core;
         match outcome {
@@ -170,36 +175,100 @@ impl<T: Transport> Engine<T> {
     }
 }
 
-/// Notes which frames were taken with the first `left` bytes, and whether these were all there are.
+/// In which form a stream gets its frames.
+enum Form {
+    /// As they are in the log.
+    Plain(StreamFraming),
+    /// Compressed, mostly as other subscribers get them too.
+    Coded([Option<Arc<[u8]>>; FRAMES_PER_WRITE]),
+}
+
+impl Form {
+    #[inline]
+    fn of(due: &DueFrames<'_>, conn: &Conn, coding: &mut Coding) -> Self {
+        match conn.coding() {
+            None => Self::Plain(conn.framing()),
+            Some(stream) => Self::coded(due, stream, coding),
+        }
+    }
+
+    /// Compresses what no other subscriber has needed before. Nothing of the stream's state changes:
+    /// what the socket then refuses is gathered again, and made of the same pieces.
+    #[inline(never)]
+    fn coded(due: &DueFrames<'_>, stream: CodingIndex, coding: &mut Coding) -> Self {
+        let mut coded = [const { None }; FRAMES_PER_WRITE];
+        let mut after = None;
+        for (place, due) in coded.iter_mut().zip(due.as_slice()) {
+            *place = Some(coding.shared(stream, due.frame, due.topic, after));
+            after = Some((due.topic, due.frame.sequence));
+        }
+        Self::Coded(coded)
+    }
+
+    fn bytes<'a>(&'a self, place: usize, due: &DueFrame<'a>) -> &'a [u8] {
+        match self {
+            Self::Plain(framing) => due.frame.framed(*framing),
+            Self::Coded(coded) => coded[place].as_deref().unwrap_or_default(),
+        }
+    }
+
+    /// The same as memory that is shared with others, where it is.
+    fn shared<'a>(&'a self, place: usize, due: &DueFrame<'a>) -> Option<&'a Arc<[u8]>> {
+        match self {
+            Self::Plain(StreamFraming::Chunked) => Some(&due.frame.bytes),
+            Self::Plain(StreamFraming::UntilClose) => None,
+            Self::Coded(coded) => coded[place].as_ref(),
+        }
+    }
+}
+
+/// Notes which frames were taken with the first `left` bytes.
 ///
 /// What was written in part becomes the outbox: the frame is shared, not copied, and stays alive
 /// for this stream even if the log lets it go.
+#[inline]
 fn take(
-    due: &DueFrames<'_>,
+    due: &[DueFrame<'_>],
+    form: &Form,
+    taken: usize,
+    conn: &mut Conn,
+    coding: &mut Coding,
+    pool: &mut Pool,
+) -> Given {
+    match (due, form) {
+        // By far the most frequent: there was one, and it was taken whole.
+        ([only], Form::Plain(_)) if taken == form.bytes(0, only).len() => {
+            Given { frames: 1, last_sequence: only.frame.sequence }
+        }
+        _ => take_some(due, form, taken, conn, coding, pool),
+    }
+}
+
+#[inline(never)]
+fn take_some(
+    due: &[DueFrame<'_>],
+    form: &Form,
     mut left: usize,
     conn: &mut Conn,
     coding: &mut Coding,
     pool: &mut Pool,
-) -> (Given, bool) {
+) -> Given {
     let mut given = Given::default();
-    let mut is_all = !due.is_full();
-    for frame in due.iter() {
+    for (place, due) in due.iter().enumerate() {
         if left == 0 {
-            is_all = false;
             break;
         }
-        let bytes = frame.bytes();
+        let bytes = form.bytes(place, due);
         if left < bytes.len() {
-            match frame.shared() {
+            match form.shared(place, due) {
                 Some(shared) => conn.outbox.push_shared(shared, left, pool),
                 None => conn.outbox.push(&bytes[left..], pool),
             }
-            is_all = false;
         }
         left = left.saturating_sub(bytes.len());
-        given.add(frame, conn, coding);
+        given.add(due, conn, coding);
     }
-    (given, is_all)
+    given
 }
 
 impl Given {
@@ -213,36 +282,43 @@ impl Given {
 }
 
 impl Core {
-    /// Moves the stream's cursors. Frames are given in the order of their sequences, whatever their
-    /// topic, so the last one says how far all of them have come.
-    fn note_given(&mut self, index: ConnIndex, given: Given) {
-        if given.frames == 0 {
-            return;
+    /// Queues what a stream is due of its topics instead of writing it, unless its outbox would
+    /// grow beyond `bytes_max`.
+    pub(super) fn queue_frames(
+        &mut self,
+        index: ConnIndex,
+        frames: Frames,
+        bytes_max: usize,
+    ) -> Queued {
+        let conn = &mut self.conns[index];
+        let due = DueFrames::gather(&self.topics, conn.subscriptions(), frames);
+        let form = Form::of(&due, conn, &mut self.coding);
+        let frames = || due.as_slice().iter().enumerate();
+        let due_bytes: usize = frames().map(|(place, due)| form.bytes(place, due).len()).sum();
+        if due_bytes == 0 {
+            return Queued::Nothing;
+        }
+        if conn.outbox.len() + due_bytes > bytes_max {
+            return Queued::TooMany;
+        }
+        let mut given = Given::default();
+        for (place, due) in frames() {
+            conn.outbox.push(form.bytes(place, due), &mut self.pool);
+            given.add(due, conn, &mut self.coding);
         }
         self.stats.delivered += given.frames as u64;
-        for &subscription in self.conns[index].subscriptions() {
+        for &subscription in conn.subscriptions() {
             self.topics.advance(subscription, given.last_sequence, self.now);
         }
+        Queued::Some
     }
+}
 
-    /// Queues what a stream is due of its topics instead of writing it; true if there was some.
-    pub(super) fn queue_frames(&mut self, index: ConnIndex, frames: Frames) -> bool {
-        let conn = &self.conns[index];
-        let due = DueFrames::gather(&self.topics, conn, frames, &mut self.coding);
-        let conn = &mut self.conns[index];
-        let mut given = Given::default();
-        for frame in due.iter() {
-            conn.outbox.push(frame.bytes(), &mut self.pool);
-            given.add(frame, conn, &mut self.coding);
-        }
-        self.note_given(index, given);
-        given.frames > 0
-    }
-
-    /// How many bytes [`queue_frames`](Self::queue_frames) would queue.
-    pub(super) fn due_bytes(&mut self, index: ConnIndex, frames: Frames) -> usize {
-        let conn = &self.conns[index];
-        let due = DueFrames::gather(&self.topics, conn, frames, &mut self.coding);
-        due.iter().map(|frame| frame.bytes().len()).sum()
-    }
+/// What [`Core::queue_frames`] came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Queued {
+    Nothing,
+    Some,
+    /// More than the outbox may hold.
+    TooMany,
 }

@@ -1,7 +1,7 @@
 //! What content codings mean for a reply: which ones may be compressed, and what else then changes.
 
 use super::{Reply, TEXTUAL};
-use crate::http::{Request, entity_tag::EntityTag};
+use crate::http::{Request, entity_tag::EntityTag, fields::list_members};
 
 /// What the client's `Accept-Encoding` decides about a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,11 +44,8 @@ impl Reply {
     /// Says that what is sent depends on what the client accepts: also in replies that have no such
     /// body of their own (RFC 9110 sections 15.3.7 and 15.4.5).
     pub(crate) fn varies_by_coding(mut self) -> Self {
-        let is_said = self
-            .lines
-            .values("Vary")
-            .flat_map(members)
-            .any(|name| name == "*" || name.eq_ignore_ascii_case("Accept-Encoding"));
+        let names_it = |name: &[u8]| name == b"*" || name.eq_ignore_ascii_case(b"Accept-Encoding");
+        let is_said = self.members("Vary").any(names_it);
         if !is_said {
             self.lines.push("Vary", "Accept-Encoding");
         }
@@ -84,16 +81,16 @@ impl Reply {
 
     /// RFC 9111 section 5.2.2.6.
     fn forbids_transforming(&self) -> bool {
-        self.lines.values("Cache-Control").flat_map(members).any(|directive| {
-            let name = directive.split_once('=').map_or(directive, |(name, _)| name);
-            name.eq_ignore_ascii_case("no-transform")
+        self.members("Cache-Control").any(|directive| {
+            let name = directive.split(|&byte| byte == b'=').next().unwrap_or_default();
+            name.eq_ignore_ascii_case(b"no-transform")
         })
     }
-}
 
-/// The members of a list in a field value.
-fn members(list: &str) -> impl Iterator<Item = &str> {
-    list.split(',').map(|member| member.trim_matches([' ', '\t']))
+    /// The members of a list, over all of its lines.
+    fn members(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.lines.values(name).flat_map(|value| list_members(value.as_bytes()))
+    }
 }
 
 /// Several parts of one page.
