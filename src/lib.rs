@@ -114,6 +114,7 @@
 //! | [`Limits::body_bytes`] | bytes, else 413 | 1 MiB |
 //! | [`Limits::chunk_overhead_bytes`] | bytes beside the body's own, else 400 | 8 KiB |
 //! | [`Limits::head_timeout`], [`body_timeout`](Limits::body_timeout) | time in total, else 408 | 10 s, 30 s |
+//! | [`Limits::first_request_timeout`] | time from accept to a first byte, then a close | 15 s |
 //! | [`Limits::idle_timeout`] | time between requests, then a close | 60 s |
 //! | [`Limits::linger_timeout`] | time to read the last answer and close, then a reset | 30 s |
 //! | [`Limits::pipelined_bytes`] | bytes of answers before requests wait | 64 KiB |

@@ -6,15 +6,19 @@ mod decoders;
 mod ends;
 #[path = "compression/keep_alives.rs"]
 mod keep_alives;
+#[path = "support/random.rs"]
+mod random;
 #[path = "compression/replies.rs"]
 mod replies;
 
 use std::{fmt::Write, time::Duration};
 
-use decoders::decoded;
+use decoders::{decoded, is_whole};
+use random::Random;
 
 use starwheel::{
-    Compress, Config, Context, Encoding, Method, Reply, Request, Router, Sse, StreamId, Topic,
+    Compress, Config, Context, Encoding, Ending, Method, Reply, Request, Router, Sse, StreamId,
+    Topic,
     testing::{Client, EventParser, Simulation},
 };
 
@@ -369,6 +373,78 @@ fn compression_can_be_switched_off() {
     let client = get(&mut simulation, "/", "zstd, gzip");
     assert_eq!(simulation.answer(client).header("content-encoding"), None);
     assert_eq!(simulation.answer(client).header("vary"), None);
+}
+
+#[test]
+fn after_the_last_topic_is_left_private_events_are_compressed_again() {
+    for coding in ["zstd", "br", "gzip"] {
+        let topics = ["a", "b"].map(Topic::new);
+        let mut simulation = serving(&topics[0]);
+        let client = get(&mut simulation, "/", coding);
+        let id = only(&mut simulation);
+        simulation.run(|cx| assert!(cx.subscribe(id, &topics[1])));
+        simulation.run(|cx| assert!(cx.unsubscribe(id, &topics[0])));
+        let sent = private_pages(&mut simulation, client, id, 0);
+        assert!(sent > 10 * page(0).len(), "{coding}: stored while there is a topic, {sent} bytes");
+        simulation.run(|cx| assert!(cx.unsubscribe(id, &topics[1])));
+        let sent = private_pages(&mut simulation, client, id, 20);
+        assert!(sent < 2 * page(0).len(), "{coding}: {sent} bytes for twenty pages");
+    }
+}
+
+/// Sends twenty pages and tells how many bytes they took.
+fn private_pages(simulation: &mut Simulation, client: Client, id: StreamId, first: u32) -> usize {
+    let before = simulation.received(client).len();
+    for version in first..first + 20 {
+        simulation.run(|cx| assert!(cx.send(id, page(version))));
+    }
+    simulation.received(client).len() - before
+}
+
+fn only(simulation: &mut Simulation) -> StreamId {
+    let mut found = None;
+    simulation.run(|cx| found = cx.streams().next());
+    found.expect("a stream is open")
+}
+
+#[test]
+fn topics_may_be_joined_and_left_at_any_time() {
+    for (coding, seed) in CODINGS.into_iter().flat_map(|coding| (0..30).map(move |it| (coding, it)))
+    {
+        let mut random = Random::new(seed);
+        let mut config = Config::default();
+        config.compression.history_bytes = random.pick(&[0, 300, 32 * 1024]);
+        let router = Router::new().get("/", |_, _| Sse::new());
+        let mut simulation = Simulation::with_config(config, 0, router);
+        let client = get(&mut simulation, "/", coding);
+        let (id, topic) = (only(&mut simulation), Topic::new("t"));
+        let mut expected = Vec::new();
+        for version in 0..30 {
+            // Some begin with a match at a distance that a decoder has at the start of a frame.
+            let near = ["a", "abcd", "abcdefgh"].map(|it| it.repeat(20 + version as usize));
+            let text =
+                if random.percent(50) { page(version) } else { near[random.below(3)].clone() };
+            let mut is_sent = false;
+            if random.percent(20) {
+                simulation.advance(random.pick(&[16, 31, 46, 61, 400]) * SECOND);
+            }
+            simulation.run(|cx| match random.below(5) {
+                0 => {
+                    cx.subscribe(id, &topic);
+                }
+                1 => {
+                    cx.unsubscribe(id, &topic);
+                }
+                2 => is_sent = cx.send(id, &text),
+                3 => is_sent = cx.send_uncompressed(id, &text),
+                _ => is_sent = cx.publish(&topic, &text) == 1,
+            });
+            expected.extend(is_sent.then_some(text));
+        }
+        simulation.run(|cx| assert!(cx.close(id, Ending::Finish)));
+        assert_eq!(data(&simulation, client), expected, "{coding}, seed {seed}");
+        assert!(is_whole(&simulation.answer(client)), "{coding}, seed {seed}");
+    }
 }
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -174,6 +174,9 @@ impl Options {
                 }
                 "--head-timeout-ms" => limits.head_timeout = Duration::from_millis(value.parse()?),
                 "--body-timeout-ms" => limits.body_timeout = Duration::from_millis(value.parse()?),
+                "--first-request-timeout-ms" => {
+                    limits.first_request_timeout = Duration::from_millis(value.parse()?);
+                }
                 "--idle-timeout-ms" => limits.idle_timeout = Duration::from_millis(value.parse()?),
                 "--connections" => limits.connections = Some(value.parse()?),
                 "--connections-per-ip" => limits.connections_per_ip = Some(value.parse()?),
@@ -235,7 +238,8 @@ testbed [--port N] [flags]: every feature of starwheel on a route of its own
   --linger-timeout-ms N  for a reply to be read, and a refused one to go   [30000]
   --head-timeout-ms N    for a request head to arrive                      [10000]
   --body-timeout-ms N    for a request body to arrive                      [30000]
-  --idle-timeout-ms N    for a connection without a request                [60000]
+  --first-request-timeout-ms N  for a new connection to begin a request    [15000]
+  --idle-timeout-ms N    for a connection without a further request        [60000]
   --connections N        open at one time                                  [no limit]
   --connections-per-ip N of one address or IPv6 network                    [no limit]
   --streams-per-tag N    of /idle, /tick and /topic with ?tag=T            [no limit]

@@ -30,7 +30,7 @@ mod subscriptions;
 mod transitions;
 
 pub(crate) use keys::{CodingIndex, RouteIndex, TopicIndex};
-pub(crate) use outbox::{Outbox, Pool};
+pub(crate) use outbox::{Outbox, Pool, SLICES_PER_WRITE};
 pub(crate) use phase::{Announcer, Goodbye, Phase, linger_due, stall_due};
 pub(crate) use streaming::{Ending, FAREWELL_MS, Farewell, OFF, Schedule, Streaming};
 pub(crate) use subscriptions::{Subscription, Subscriptions};
@@ -114,6 +114,8 @@ pub(crate) enum Admission {
     NoRoom,
     /// The same, because its address has as many as one may have.
     NoRoomForAddress,
+    /// It is closed at the end of the turn. Its place is already free for another one.
+    Leaving,
 }
 
 impl Conn {

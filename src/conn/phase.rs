@@ -16,7 +16,7 @@ pub(crate) enum Phase {
     /// Waiting for the PROXY protocol header that the listener requires, since the connection came.
     ProxyHeader { announcer: Announcer, since: u64 },
     /// Waiting for a request, or in the middle of one. `since` is when the present stage of the
-    /// reader (idle, head, body) began; while output is blocked, when the socket last took some.
+    /// reader (fresh, idle, head, body) began; while output is blocked, when the socket last took some.
     Reading { reader: Reader, since: u64 },
     /// The handler asked for a stream that has not been born yet; lasts until the turn settles.
     Answering,
@@ -54,8 +54,14 @@ pub(crate) enum Goodbye {
 }
 
 impl Phase {
-    pub(crate) const fn reading(now: u64) -> Self {
+    /// Just accepted.
+    pub(crate) const fn fresh(now: u64) -> Self {
         Self::Reading { reader: Reader::new(), since: now }
+    }
+
+    /// Waiting for the next request.
+    pub(crate) const fn idle(now: u64) -> Self {
+        Self::Reading { reader: Reader::between_requests(), since: now }
     }
 
     pub(super) fn deadline(&self, limits: &Limits, output: Output) -> Option<u64> {
@@ -63,6 +69,7 @@ impl Phase {
             Self::ProxyHeader { since, .. } => head_due(*since, limits),
             Self::Reading { since, .. } if output == Output::Blocked => stall_due(*since, limits),
             Self::Reading { reader, since } => since.saturating_add(millis(match reader.stage() {
+                Stage::Fresh => limits.first_request_timeout,
                 Stage::Idle => limits.idle_timeout,
                 Stage::Head => limits.head_timeout,
                 Stage::Body => limits.body_timeout,

@@ -10,7 +10,7 @@ pub(crate) struct Subscription {
     pub(crate) place: u32,
 }
 
-/// The subscriptions of one stream, in the order in which they were made.
+/// The subscriptions of one stream, sorted by topic, so that one of very many is found quickly.
 #[derive(Debug, Default)]
 pub(crate) enum Subscriptions {
     #[default]
@@ -31,47 +31,53 @@ impl Subscriptions {
     }
 
     pub(crate) fn find(&self, topic: TopicIndex) -> Option<Subscription> {
-        self.as_slice().iter().copied().find(|subscription| subscription.topic == topic)
+        self.as_slice().get(self.place_of(topic).ok()?).copied()
+    }
+
+    /// Where a topic is among them, or where it would be.
+    fn place_of(&self, topic: TopicIndex) -> Result<usize, usize> {
+        self.as_slice().binary_search_by_key(&topic, |subscription| subscription.topic)
     }
 
     /// Adds a topic that is not among them yet.
     pub(crate) fn add(&mut self, subscription: Subscription) {
-        debug_assert!(self.find(subscription.topic).is_none());
-        *self = match std::mem::take(self) {
-            Self::None => Self::One(subscription),
-            Self::One(one) => Self::Many(Box::new(vec![one, subscription])),
-            Self::Many(mut many) => {
-                many.push(subscription);
-                Self::Many(many)
-            }
+        let Err(place) = self.place_of(subscription.topic) else {
+            return debug_assert!(false, "a stream has a topic once");
         };
+        let mut many = match std::mem::take(self) {
+            Self::None => return *self = Self::One(subscription),
+            Self::One(one) => Box::new(vec![one]),
+            Self::Many(many) => many,
+        };
+        many.insert(place, subscription);
+        *self = Self::Many(many);
     }
 
     pub(crate) fn remove(&mut self, topic: TopicIndex) -> Option<Subscription> {
-        let removed = self.find(topic)?;
-        *self = match std::mem::take(self) {
-            Self::None | Self::One(_) => Self::None,
+        let place = self.place_of(topic).ok()?;
+        match std::mem::take(self) {
+            Self::None => None,
+            Self::One(one) => Some(one),
             Self::Many(mut many) => {
-                many.retain(|subscription| subscription.topic != topic);
-                match many.as_slice() {
+                let removed = many.remove(place);
+                *self = match many.as_slice() {
                     [one] => Self::One(*one),
                     _ => Self::Many(many),
-                }
+                };
+                Some(removed)
             }
-        };
-        Some(removed)
+        }
     }
 
     /// The topic has put this subscriber elsewhere in its list.
     pub(crate) fn moved(&mut self, topic: TopicIndex, place: u32) {
-        let found = match self {
-            Self::None => None,
-            Self::One(one) => Some(one).filter(|one| one.topic == topic),
-            Self::Many(many) => many.iter_mut().find(|one| one.topic == topic),
+        let Ok(at) = self.place_of(topic) else {
+            return debug_assert!(false, "a subscriber knows its topics");
         };
-        debug_assert!(found.is_some(), "a subscriber knows its topics");
-        if let Some(subscription) = found {
-            subscription.place = place;
+        match self {
+            Self::None => {}
+            Self::One(one) => one.place = place,
+            Self::Many(many) => many[at].place = place,
         }
     }
 }
@@ -96,8 +102,8 @@ mod tests {
     #[test]
     fn topics_come_and_go_in_any_order() {
         let mut subscriptions = Subscriptions::None;
-        for topic in 1..=3 {
-            subscriptions.add(on(topic));
+        for number in [3, 1, 2] {
+            subscriptions.add(on(number));
         }
         assert_eq!(subscriptions.as_slice(), [on(1), on(2), on(3)]);
         assert_eq!(subscriptions.remove(topic(2)), Some(on(2)));

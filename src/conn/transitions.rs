@@ -32,7 +32,7 @@ impl Conn {
     /// all of it.
     pub(crate) fn begin_requests(&mut self, now: u64) {
         if let Phase::ProxyHeader { since, .. } = self.phase {
-            self.phase = Phase::reading(if self.is_admitted() { now } else { since });
+            self.phase = Phase::fresh(if self.is_admitted() { now } else { since });
         }
     }
 }
@@ -126,7 +126,7 @@ impl Conn {
     /// A stream has finished, and the connection reads its next request.
     pub(crate) fn begin_reading(&mut self, now: u64) {
         debug_assert!(matches!(self.phase, Phase::Streaming(_)));
-        self.phase = Phase::reading(now);
+        self.phase = Phase::idle(now);
     }
 
     /// Moves on to the next tick; see [`Streaming::schedule_next`].
@@ -310,6 +310,11 @@ impl Conn {
             *goodbye = Goodbye::Said;
         }
         matches!(now, Goodbye::Fin | Goodbye::Reset).then_some(now)
+    }
+
+    /// The connection's place is free for another one from now on. Returns what it was let in as.
+    pub(crate) fn leave_place(&mut self) -> Admission {
+        std::mem::replace(&mut self.admission, Admission::Leaving)
     }
 
     /// Nothing more happens on this connection; its slot is released at the end of the turn.

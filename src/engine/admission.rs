@@ -1,20 +1,18 @@
-//! Who is let in: the limits of connections, and who is turned away for them.
+//! Which connections are let in: how many there are, in all and of each network.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
     net::{IpAddr, Ipv4Addr},
 };
 
-use super::{core::Core, keys::ConnIndex, opening::Opening};
-use crate::{
-    conn::{Admission, Conn, Goodbye},
-    http::{Peer, Request},
-    proxy_protocol::Source,
-};
+use super::keys::ConnIndex;
+use crate::conn::Admission;
 
 /// Who is here, as far as limits need to know it.
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
+    /// Connections that were admitted and are not about to be closed.
+    admitted: usize,
     /// Connections of each network, and streams that it has through trusted proxies; empty without a
     /// limit.
     of_network: HashMap<Network, usize>,
@@ -33,7 +31,7 @@ pub(super) enum Network {
 }
 
 impl Network {
-    fn of(address: IpAddr) -> Self {
+    pub(super) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(v4) => Self::V4(v4),
             IpAddr::V6(v6) => {
@@ -44,107 +42,59 @@ impl Network {
     }
 }
 
-impl Core {
-    /// Decides about a new connection; `None` if it cannot even be told that there is no room.
-    pub(super) fn admit(&mut self, peer: Peer, opening: Opening) -> Option<Admission> {
-        let served = self.stats.connections as usize - self.crowd.turned_away;
-        let is_full = self.config.limits.connections.is_some_and(|max| served >= max);
-        match (opening, is_full) {
-            // Which address it counts for is not known before the header is there.
-            (Opening::ProxyHeader, false) => Some(Admission::Unannounced),
-            (Opening::ProxyHeader, true) => self.turn_away_for(Admission::NoRoom),
-            (_, true) => match self.is_address_full(peer) {
-                true => self.turn_away_for(Admission::NoRoomForAddress),
-                false => self.turn_away_for(Admission::NoRoom),
-            },
-            (_, false) => self.admit_address(peer),
-        }
+impl Crowd {
+    /// Connections that were admitted and are not about to be closed.
+    pub(super) fn admitted(&self) -> usize {
+        self.admitted
     }
 
-    /// A PROXY protocol header has said whose connection this is, and requests follow.
-    pub(super) fn announce(&mut self, index: ConnIndex, source: Source) {
-        if let Source::Address(address) = source {
-            let peer = Peer::Ip(address);
-            let admission = match self.conns[index].admission() {
-                Admission::Unannounced => self.admit_address(peer),
-                decided => Some(decided),
-            };
-            let Some(admission) = admission else {
-                self.conns[index].begin_draining(self.now, Goodbye::Reset);
-                return self.conns.close(index);
-            };
-            self.conns[index].announced(peer, admission);
+    /// A connection has come. `None` if it cannot even be told that there is no room, because there
+    /// are too many of those.
+    pub(super) fn add(&mut self, admission: Admission) -> Option<Admission> {
+        match admission {
+            Admission::Admitted | Admission::Unannounced => self.admitted += 1,
+            Admission::NoRoom | Admission::NoRoomForAddress => return self.turn_away(admission),
+            Admission::Leaving => {}
         }
-        self.conns[index].begin_requests(self.now);
-        self.rearm(index);
-    }
-
-    /// A connection has gone.
-    pub(super) fn forget(&mut self, conn: &Conn) {
-        match conn.admission() {
-            Admission::Admitted => {
-                if let Some(network) = self.network_of(conn.peer()) {
-                    self.crowd.leave(network);
-                }
-            }
-            Admission::Unannounced => {}
-            Admission::NoRoom | Admission::NoRoomForAddress => self.crowd.turned_away -= 1,
-        }
-    }
-
-    /// Counts a connection for its address, if that may have one more.
-    fn admit_address(&mut self, peer: Peer) -> Option<Admission> {
-        if self.is_address_full(peer) {
-            return self.turn_away_for(Admission::NoRoomForAddress);
-        }
-        if let Some(network) = self.network_of(peer) {
-            self.crowd.enter(network);
-        }
-        Some(Admission::Admitted)
-    }
-
-    /// `None` if there are too many of those who are turned away.
-    fn turn_away_for(&mut self, admission: Admission) -> Option<Admission> {
-        if self.crowd.turned_away == TURNED_AWAY_MAX {
-            self.stats.resets += 1;
-            return None;
-        }
-        self.crowd.turned_away += 1;
         Some(admission)
     }
 
-    fn is_address_full(&self, peer: Peer) -> bool {
-        self.network_of(peer).is_some_and(|network| !self.has_room_for(network))
+    /// A connection has announced itself from an address that has no room for it; see
+    /// [`add`](Self::add).
+    pub(super) fn turn_away_announced(&mut self) -> Option<Admission> {
+        let turned_away = self.turn_away(Admission::NoRoomForAddress);
+        if turned_away.is_some() {
+            self.admitted -= 1;
+        }
+        turned_away
     }
 
-    /// What a connection counts for, if there is a limit. Those of a trusted proxy count for nobody:
-    /// everybody's requests come through them.
-    fn network_of(&self, peer: Peer) -> Option<Network> {
-        self.config.limits.connections_per_ip?;
-        peer.ip().filter(|_| !self.config.trusted_proxies.include(peer)).map(Network::of)
+    /// A connection is about to be closed. `network` is what it counted for.
+    pub(super) fn remove(&mut self, admission: Admission, network: Option<Network>) {
+        match admission {
+            Admission::Leaving => {}
+            Admission::NoRoom | Admission::NoRoomForAddress => self.turned_away -= 1,
+            Admission::Unannounced => self.admitted -= 1,
+            Admission::Admitted => {
+                self.admitted -= 1;
+                if let Some(network) = network {
+                    self.leave(network);
+                }
+            }
+        }
     }
 
-    /// What a stream that is asked for through a trusted proxy counts for, if there is a limit. It is
-    /// streams that count, not the proxy's connections, because only a stream keeps one to itself.
-    pub(super) fn proxied_network(&self, request: &Request) -> Option<Network> {
-        self.config.limits.connections_per_ip?;
-        let trusted = &self.config.trusted_proxies;
-        let client = request.client_ip().filter(|_| trusted.include(request.peer()))?;
-        (!trusted.include_ip(client)).then(|| Network::of(client))
+    fn turn_away(&mut self, admission: Admission) -> Option<Admission> {
+        let has_room = self.turned_away < TURNED_AWAY_MAX;
+        self.turned_away += usize::from(has_room);
+        has_room.then_some(admission)
     }
 
-    pub(super) fn has_room_for(&self, network: Network) -> bool {
-        let max = self.config.limits.connections_per_ip.unwrap_or(usize::MAX);
-        self.crowd.count(network) < max
-    }
-}
-
-impl Crowd {
-    fn count(&self, network: Network) -> usize {
+    pub(super) fn count(&self, network: Network) -> usize {
         self.of_network.get(&network).copied().unwrap_or_default()
     }
 
-    fn enter(&mut self, network: Network) {
+    pub(super) fn enter(&mut self, network: Network) {
         *self.of_network.entry(network).or_default() += 1;
     }
 

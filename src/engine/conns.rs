@@ -126,11 +126,14 @@ impl Conns {
         self.iter().map(|(index, _)| index).collect()
     }
 
-    /// Closes the connection: its slot is given up at the end of this turn.
-    pub(super) fn close(&mut self, index: ConnIndex) {
-        if self[index].close() {
+    /// Closes the connection: its slot is given up at the end of this turn. False if it was closed
+    /// before.
+    pub(super) fn close(&mut self, index: ConnIndex) -> bool {
+        let is_open = self[index].close();
+        if is_open {
             self.closed.push(index);
         }
+        is_open
     }
 
     /// Takes a closed connection out of its slot. Only at the end of a turn: until then, every

@@ -33,6 +33,7 @@ mod conns;
 mod core;
 mod keys;
 mod links;
+mod memory;
 mod opening;
 mod pending;
 mod scratch;
@@ -236,6 +237,7 @@ impl<T: Transport> Engine<T> {
         self.core.stats.log_bytes = self.core.topics.log_bytes() as u64;
         self.core.stats.compression = self.core.coding.stats();
         self.release();
+        self.release_large_buffers();
     }
 
     /// When the next turn is due if nothing else happens; now, if work was put off.
@@ -275,7 +277,6 @@ impl<T: Transport> Engine<T> {
     fn release(&mut self) {
         while let Some((index, mut conn)) = self.core.conns.pop_closed() {
             self.core.stats.connections -= 1;
-            self.core.forget(&conn);
             let close = if conn.ends_with_a_reset() { Close::Reset } else { Close::InOrder };
             self.links.close(index, close);
             conn.outbox.clear(&mut self.core.pool);

@@ -29,7 +29,7 @@ impl Opening {
 
     pub(super) fn phase(self, now: u64) -> Phase {
         let announcer = match self {
-            Self::Request => return Phase::reading(now),
+            Self::Request => return Phase::fresh(now),
             Self::ProxyHeader => Announcer::Trusted(HeaderReader::default()),
             Self::UntrustedProxyHeader => Announcer::Untrusted,
         };

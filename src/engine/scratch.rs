@@ -5,6 +5,7 @@ use std::{
     ops::Range,
 };
 
+use super::memory::KEPT_BYTES;
 use crate::{
     http::{CHUNK_END, LAST_CHUNK, StreamFraming, chunk_header},
     sse::{Encode, EventBuffer, KEEP_ALIVE},
@@ -33,13 +34,21 @@ impl Scratch {
     pub(super) fn begin(&mut self) {
         self.buffer.clear();
         let bytes = self.buffer.bytes_mut();
-        // One huge tick must not pin its memory for ever.
-        if bytes.capacity() > KEPT_CAPACITY_BYTES {
-            bytes.shrink_to(KEPT_CAPACITY_BYTES);
+        // One huge tick must not pin its memory for the others of this turn.
+        if bytes.capacity() > KEPT_BYTES {
+            bytes.shrink_to(KEPT_BYTES);
         }
         bytes.extend_from_slice(&[0; GAP_BYTES]);
         self.whole_bytes = GAP_BYTES;
         self.uncompressed.clear();
+    }
+
+    /// Frees the memory of a large turn, and forgets the events that it has sent.
+    pub(super) fn release_large_buffers(&mut self) {
+        let ranges_bytes = self.uncompressed.capacity() * size_of::<Range<usize>>();
+        if self.buffer.capacity() > KEPT_BYTES || ranges_bytes > KEPT_BYTES {
+            *self = Self::new();
+        }
     }
 
     pub(super) fn push(&mut self, event: &impl Encode) {
@@ -148,7 +157,6 @@ impl Scratch {
 
 /// The longest chunk header: 16 hexadecimal digits and CR LF.
 const GAP_BYTES: usize = 18;
-const KEPT_CAPACITY_BYTES: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -64,6 +64,11 @@ impl Head {
         (self.target, self.query, self.host) = (Span::EMPTY, None, Span::EMPTY);
     }
 
+    /// Bytes allocated for the text.
+    pub(super) fn capacity_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Copies `bytes`, one whole head with `field_count` fields, and works out what it says.
     pub(super) fn read(
         &mut self,

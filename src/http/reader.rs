@@ -18,6 +18,8 @@ use crate::Limits;
 #[derive(Debug)]
 pub(crate) struct Reader {
     state: State,
+    /// No request has been completed yet.
+    is_fresh: bool,
 }
 
 /// What a call of [`Reader::advance`] came to.
@@ -35,7 +37,9 @@ pub(crate) enum Progress {
 /// How far the present request is; each has its own time limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Not one byte of a request is here. Also after a refusal.
+    /// Not one byte of the first request is here.
+    Fresh,
+    /// Not one byte of a further request is here. Also after a refusal.
     Idle,
     /// The head has begun, or kept bytes wait for the next `advance`.
     Head,
@@ -43,9 +47,22 @@ pub(crate) enum Stage {
     Body,
 }
 
+impl Stage {
+    /// True while no byte of a request is here.
+    pub(crate) const fn is_between_requests(self) -> bool {
+        matches!(self, Self::Fresh | Self::Idle)
+    }
+}
+
 impl Reader {
+    /// For a connection that has just been accepted.
     pub(crate) const fn new() -> Self {
-        Self { state: State::IDLE }
+        Self { state: State::IDLE, is_fresh: true }
+    }
+
+    /// For a connection that goes on after an answer.
+    pub(crate) const fn between_requests() -> Self {
+        Self { state: State::IDLE, is_fresh: false }
     }
 
     /// Takes what it needs from the front of `input`, after what was kept.
@@ -88,6 +105,7 @@ impl Reader {
         match outcome {
             Ok((progress, state)) => {
                 self.state = state;
+                self.is_fresh &= progress != Progress::Complete;
                 Ok(progress)
             }
             Err(refusal) => {
@@ -133,11 +151,12 @@ impl Reader {
 
     pub(crate) fn stage(&self) -> Stage {
         match &self.state {
-            State::Idle { .. } | State::Refused { .. } => Stage::Idle,
-            State::Held(held) => match held.work {
+            State::Held(held) if !held.is_half_an_empty_line() => match held.work {
                 Work::Head(_) => Stage::Head,
                 Work::Body(_) => Stage::Body,
             },
+            State::Idle { .. } | State::Held(_) if self.is_fresh => Stage::Fresh,
+            State::Idle { .. } | State::Held(_) | State::Refused { .. } => Stage::Idle,
         }
     }
 
@@ -214,6 +233,12 @@ impl Held {
         }
     }
 
+    /// An empty line before a request does not begin it, and neither does half of one. Otherwise a
+    /// client could go from stage to stage with them, and have the time of each again.
+    fn is_half_an_empty_line(&self) -> bool {
+        self.news == News::None && matches!(self.work, Work::Head(_)) && self.bytes == b"\r"
+    }
+
     fn go_on(
         mut self: Box<Self>,
         input: &mut &[u8],
@@ -228,8 +253,7 @@ impl Held {
                 return Ok((Progress::Complete, self.behind_complete()));
             }
             self.news = News::None;
-            self.bytes.drain(..self.start);
-            self.start = 0;
+            self.cut();
         }
         if matches!(self.work, Work::Head(_)) && !self.bytes.is_empty() {
             // No more than the longest head is added, most often much less; a longer one is refused.
@@ -275,8 +299,19 @@ impl Held {
         if self.start == self.bytes.len() {
             return State::IDLE;
         }
+        // At half, so that each byte moves at most once.
+        if self.start >= self.bytes.len() / 2 {
+            self.cut();
+        }
         self.work = Work::Head(HeadScan::default());
         State::Held(self)
+    }
+
+    /// Frees what was taken. The requests of a client that reads its answers slowly wait here.
+    fn cut(&mut self) {
+        self.bytes.drain(..self.start);
+        self.bytes.shrink_to_fit();
+        self.start = 0;
     }
 }
 

@@ -419,6 +419,13 @@ impl Request {
         self.client_ip = None;
     }
 
+    /// Frees the memory of a large request once it is answered.
+    pub(crate) fn release_large_buffers(&mut self) {
+        if self.body.capacity().max(self.head.capacity_bytes()) > CAPACITY_BYTES_MAX {
+            self.clear();
+        }
+    }
+
     /// What a [`Reader`] fills.
     pub(super) fn parts(&mut self) -> (&mut Head, &mut Path, &mut Vec<u8>) {
         (&mut self.head, &mut self.path, &mut self.body)

@@ -63,7 +63,7 @@ fn read_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits) 
         }
         assert!(piece.is_empty(), "all input is taken");
     }
-    outcome.is_unfinished = reader.stage() != Stage::Idle;
+    outcome.is_unfinished = !reader.stage().is_between_requests();
     outcome
 }
 
@@ -82,7 +82,7 @@ fn read_kept(bytes: &[u8], limits: &Limits) -> Outcome {
             }
         }
     }
-    outcome.is_unfinished = reader.stage() != Stage::Idle;
+    outcome.is_unfinished = !reader.stage().is_between_requests();
     outcome
 }
 

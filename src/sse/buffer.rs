@@ -169,6 +169,11 @@ impl EventBuffer {
         self.truncate(0);
     }
 
+    /// Bytes allocated.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Forgets the bytes from `len` on, for events that shall not leave after all. `len` lies
     /// between two events: it is what [`len`](Self::len) said before a `push`.
     pub(crate) fn truncate(&mut self, len: usize) {

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     io::{self, ErrorKind, IoSlice},
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -147,7 +148,8 @@ impl Inner {
     pub(super) fn read_some(&mut self, wire: usize, bytes_max: usize) {
         let state = &mut self.wires[wire];
         let count = state.to_client.len().min(bytes_max);
-        state.received.extend(state.to_client.drain(..count));
+        state.received.extend_from_slice(&state.to_client[..count]);
+        state.to_client.drain(..count);
         if count > 0 && state.writer_waits {
             state.writer_waits = false;
             state.writable = true;
@@ -169,7 +171,7 @@ impl Inner {
 
     /// The events so far, each once, as an edge-triggered poller would give them.
     pub(super) fn take_events(&mut self) -> Vec<WireEvent> {
-        let wires = std::mem::take(&mut self.events);
+        let wires = mem::take(&mut self.events);
         wires.into_iter().map(|wire| self.take_event(wire)).collect()
     }
 
@@ -181,8 +183,8 @@ impl Inner {
         state.listed = false;
         WireEvent {
             wire,
-            readable: std::mem::take(&mut state.readable) || (all && state.is_readable()),
-            writable: std::mem::take(&mut state.writable) || all,
+            readable: mem::take(&mut state.readable) || (all && state.is_readable()),
+            writable: mem::take(&mut state.writable) || all,
             read_closed: state.client_fin || state.reset,
         }
     }
@@ -311,7 +313,7 @@ impl Drop for SimulatedSocket {
         let mut inner = network.lock();
         let state = &mut inner.wires[*wire];
         state.closed = true;
-        let unread = !state.to_server.is_empty();
+        let unread = !mem::take(&mut state.to_server).is_empty();
         let reset = state.resets_on_close || state.reset || unread;
         if reset {
             // Also behind a FIN: the reset may overtake what the client has not read yet.

@@ -1,8 +1,8 @@
 //! The log of one topic: frames in order, a bound, and where cursors stand.
 
-use std::{cell::OnceCell, collections::VecDeque, fmt::Write, sync::Arc};
+use std::{borrow::Cow, cell::OnceCell, collections::VecDeque, fmt::Write, ops::Range};
 
-use super::{History, Retain, TopicOptions};
+use super::{History, Pieces, Retain, TopicOptions};
 use crate::compress::{Compressor, Encoding, TextSum};
 use crate::http::{CHUNK_END, StreamFraming, chunk_header};
 use crate::sse::{KEEP_ALIVE, id_place};
@@ -13,7 +13,7 @@ pub(crate) struct Frame {
     /// Its place in the one series of all topics. A cursor is the sequence of the last frame seen.
     pub(crate) sequence: u64,
     /// Chunk header, event, CR LF.
-    pub(crate) bytes: Arc<[u8]>,
+    pub(crate) bytes: Pieces,
     header_bytes: u8,
     /// An id that the publisher has chosen.
     own_id: Option<Box<str>>,
@@ -28,7 +28,7 @@ pub(crate) struct Frame {
 #[derive(Debug, Clone)]
 pub(crate) struct Previous {
     sequence: u64,
-    bytes: Arc<[u8]>,
+    bytes: Pieces,
     header_bytes: u8,
 }
 
@@ -41,14 +41,14 @@ pub(crate) enum Allowed {
 
 #[derive(Debug, Clone, Default)]
 struct Forms {
-    keys: [OnceCell<Arc<[u8]>>; 3],
-    deltas: [OnceCell<Arc<[u8]>>; 3],
+    keys: [OnceCell<Pieces>; 3],
+    deltas: [OnceCell<Pieces>; 3],
     /// Deltas for streams that have had one, two or three keep-alives since the event before.
     quiet_deltas: OnceCell<Box<QuietDeltas>>,
     sum: OnceCell<TextSum>,
 }
 
-type QuietDeltas = [[OnceCell<Arc<[u8]>>; 3]; KEEP_ALIVES_MAX];
+type QuietDeltas = [[OnceCell<Pieces>; 3]; KEEP_ALIVES_MAX];
 
 /// The frames of one topic that may still be needed, oldest first.
 #[derive(Debug)]
@@ -126,11 +126,13 @@ impl Frame {
         self
     }
 
-    /// This event as the one before the next; `None` if nothing may refer to it.
-    pub(crate) fn as_previous(&self) -> Option<Previous> {
-        (self.compression == Allowed::Yes).then(|| Previous {
+    /// This event as the one before the next; `None` if nothing may refer to it, or if it is too
+    /// large for a delta to refer to.
+    pub(crate) fn as_previous(&self, window_bytes: usize) -> Option<Previous> {
+        let may_be = self.compression == Allowed::Yes && self.bytes.len() < window_bytes;
+        may_be.then(|| Previous {
             sequence: self.sequence,
-            bytes: Arc::clone(&self.bytes),
+            bytes: self.bytes.clone(),
             header_bytes: self.header_bytes,
         })
     }
@@ -141,19 +143,19 @@ impl Frame {
     }
 
     /// The event so that a decoder understands it whatever it has seen before.
-    pub(crate) fn key(&self, encoding: Encoding, compressor: &mut Compressor) -> Arc<[u8]> {
+    pub(crate) fn key(&self, encoding: Encoding, compressor: &mut Compressor) -> Pieces {
         let make = || {
             let mut out = compressor.reset(encoding).to_vec();
             match self.compression {
-                Allowed::Yes => compressor.key(encoding, self.events(), &mut out),
-                Allowed::No => compressor.raw(encoding, self.events(), &mut out),
+                Allowed::Yes => compressor.key(encoding, &self.events(), &mut out),
+                Allowed::No => compressor.raw(encoding, &self.events(), &mut out),
             }
             chunk(&out).0
         };
         let forms = self.forms.get_or_init(Box::default);
         match form_index(encoding).and_then(|index| forms.keys.get(index)) {
-            Some(key) => Arc::clone(key.get_or_init(make)),
-            None => Arc::clone(&self.bytes),
+            Some(key) => key.get_or_init(make).clone(),
+            None => self.bytes.clone(),
         }
     }
 
@@ -169,29 +171,29 @@ impl Frame {
         compressor: &mut Compressor,
         tail: &[u8],
         keep_alives: usize,
-    ) -> Arc<[u8]> {
+    ) -> Pieces {
         let (Some(previous), Allowed::Yes) = (&self.previous, self.compression) else {
             return self.key(encoding, compressor);
         };
-        let Some(index) = form_index(encoding) else { return Arc::clone(&self.bytes) };
+        let Some(index) = form_index(encoding) else { return self.bytes.clone() };
         if keep_alives > KEEP_ALIVES_MAX {
             return self.key(encoding, compressor);
         }
         let mut make = |history: &[u8]| {
             let mut out = Vec::new();
-            compressor.delta(encoding, history, self.events(), &mut out);
+            compressor.delta(encoding, history, &self.events(), &mut out);
             chunk(&out).0
         };
-        let with_tail = || [previous.events(), tail, &KEEP_ALIVE.repeat(keep_alives)].concat();
+        let with_tail = || [&previous.events(), tail, &KEEP_ALIVE.repeat(keep_alives)].concat();
         if !tail.is_empty() {
             return make(&with_tail());
         }
         let forms = self.forms.get_or_init(Box::default);
         match keep_alives.checked_sub(1) {
-            None => Arc::clone(forms.deltas[index].get_or_init(|| make(previous.events()))),
+            None => forms.deltas[index].get_or_init(|| make(&previous.events())).clone(),
             Some(more) => {
                 let quiet = &forms.quiet_deltas.get_or_init(Box::default)[more];
-                Arc::clone(quiet[index].get_or_init(|| make(&with_tail())))
+                quiet[index].get_or_init(|| make(&with_tail())).clone()
             }
         }
     }
@@ -199,37 +201,59 @@ impl Frame {
     /// What the event adds to the checksum of a gzip stream, in whichever form it is sent.
     pub(crate) fn sum(&self) -> TextSum {
         let forms = self.forms.get_or_init(Box::default);
-        *forms.sum.get_or_init(|| TextSum::of(self.events()))
+        *forms.sum.get_or_init(|| TextSum::of(&self.events()))
     }
 
-    fn events(&self) -> &[u8] {
-        self.framed(StreamFraming::UntilClose)
+    fn events(&self) -> Cow<'_, [u8]> {
+        self.bytes.joined(events_in(&self.bytes, self.header_bytes))
     }
 
-    /// The bytes as a stream of this framing carries them.
-    pub(crate) fn framed(&self, framing: StreamFraming) -> &[u8] {
+    /// How many bytes a stream of this framing carries.
+    pub(crate) fn len(&self, framing: StreamFraming) -> usize {
+        self.range(framing).len()
+    }
+
+    /// Those bytes, if they are in one piece, as nearly always.
+    pub(crate) fn contiguous(&self, framing: StreamFraming) -> Option<&[u8]> {
+        self.bytes.contiguous(self.range(framing))
+    }
+
+    /// Those bytes after the first `skipped_bytes`, piece by piece.
+    pub(crate) fn slices(
+        &self,
+        framing: StreamFraming,
+        skipped_bytes: usize,
+    ) -> impl Iterator<Item = &[u8]> {
+        let range = self.range(framing);
+        self.bytes.slices(range.start + skipped_bytes..range.end)
+    }
+
+    fn range(&self, framing: StreamFraming) -> Range<usize> {
         match framing {
-            StreamFraming::Chunked => &self.bytes,
-            StreamFraming::UntilClose => {
-                &self.bytes[self.header_bytes.into()..self.bytes.len() - CHUNK_END.len()]
-            }
+            StreamFraming::Chunked => 0..self.bytes.len(),
+            StreamFraming::UntilClose => events_in(&self.bytes, self.header_bytes),
         }
     }
 }
 
 impl Previous {
-    fn events(&self) -> &[u8] {
-        &self.bytes[self.header_bytes.into()..self.bytes.len() - CHUNK_END.len()]
+    fn events(&self) -> Cow<'_, [u8]> {
+        self.bytes.joined(events_in(&self.bytes, self.header_bytes))
     }
 }
 
 /// Frames bytes as one chunk; also tells how long its header is. An empty event would be an empty
 /// chunk, which ends the stream; it is never framed.
-fn chunk(bytes: &[u8]) -> (Arc<[u8]>, u8) {
+fn chunk(bytes: &[u8]) -> (Pieces, u8) {
     let mut header = [0; 18];
     let header_bytes = chunk_header(bytes.len(), &mut header);
     let framed = [&header[..header_bytes], bytes, CHUNK_END].concat();
     (framed.into(), header_bytes as u8)
+}
+
+/// Where the events are in a chunk whose header has so many bytes.
+fn events_in(chunk: &Pieces, header_bytes: u8) -> Range<usize> {
+    header_bytes.into()..chunk.len() - CHUNK_END.len()
 }
 
 fn form_index(encoding: Encoding) -> Option<usize> {
@@ -263,8 +287,8 @@ impl Log {
     }
 
     /// The newest frame, as the one before the next.
-    pub(crate) fn newest(&self) -> Option<Previous> {
-        self.frames.back().and_then(Frame::as_previous)
+    pub(crate) fn newest(&self, window_bytes: usize) -> Option<Previous> {
+        self.frames.back().and_then(|frame| frame.as_previous(window_bytes))
     }
 
     /// The sequence of the newest frame; of the log's beginning while it is empty.
@@ -316,6 +340,7 @@ impl Log {
         {
             self.pop_front();
         }
+        self.shrink_after_a_burst();
     }
 
     /// True when there are frames that are kept for slow subscribers alone.
@@ -332,8 +357,14 @@ impl Log {
         while self.frames.len() > kept && self.frames[0].sequence <= seen_by_all {
             self.pop_front();
         }
-        if self.frames.is_empty() && self.frames.capacity() > IDLE_FRAMES {
-            self.frames.shrink_to(IDLE_FRAMES);
+        self.shrink_after_a_burst();
+    }
+
+    /// Frees room for frames once three quarters of it are unused. Each frame that comes or goes
+    /// pays for a few moves at most.
+    fn shrink_after_a_burst(&mut self) {
+        if self.frames.capacity() > IDLE_FRAMES.max(4 * self.frames.len()) {
+            self.frames.shrink_to(IDLE_FRAMES.max(2 * self.frames.len()));
         }
     }
 
@@ -364,6 +395,11 @@ impl Log {
 }
 
 impl TopicOptions {
+    /// True when events are kept for those who join later.
+    pub(crate) fn keeps_events(&self) -> bool {
+        self.history == History::On || self.retain == Retain::Last
+    }
+
     fn frames_kept_anyway(&self) -> usize {
         usize::from(self.retain == Retain::Last)
     }
@@ -402,16 +438,17 @@ mod tests {
     }
 
     fn text(frame: &Frame) -> &str {
-        std::str::from_utf8(frame.framed(StreamFraming::UntilClose)).unwrap()
+        std::str::from_utf8(frame.contiguous(StreamFraming::UntilClose).unwrap()).unwrap()
     }
 
     #[test]
     fn a_frame_is_a_chunk_and_carries_its_id_behind_the_event_name() {
         let named = frame(7, ": hello\nevent: add\ndata: x\n\n");
         assert_eq!(text(&named), ": hello\nevent: add\nid: e-7\ndata: x\n\n");
-        let length = named.framed(StreamFraming::UntilClose).len();
-        assert!(named.bytes.starts_with(format!("{length:x}\r\n: hello\n").as_bytes()));
-        assert!(named.bytes.ends_with(b"\n\n\r\n"));
+        let length = named.len(StreamFraming::UntilClose);
+        let chunk = named.contiguous(StreamFraming::Chunked).unwrap();
+        assert!(chunk.starts_with(format!("{length:x}\r\n: hello\n").as_bytes()));
+        assert!(chunk.ends_with(b"\n\n\r\n"));
     }
 
     #[test]

@@ -18,8 +18,10 @@
 //! where a cursor stands.
 
 mod log;
+mod pieces;
 
 pub(crate) use log::{Allowed, Frame, LastSeen, Log, Previous, Resume, sequence_of};
+pub(crate) use pieces::Pieces;
 
 use std::{fmt, sync::Arc};
 

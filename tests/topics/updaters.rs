@@ -56,6 +56,22 @@ fn it_keeps_its_beat_for_all_whoever_comes_and_goes() {
 }
 
 #[test]
+fn a_driven_topic_does_not_run_for_a_stream_that_ends() {
+    let topic = Topic::new("t");
+    let mut simulation = serving(&topic);
+    simulation.run(|cx| cx.drive(&topic, secs(1), counting()).unwrap());
+    let client = simulation.get("/");
+    simulation.half_close(client);
+    // Its next run is due in the turn in which the last subscriber leaves.
+    simulation.jump(secs(1));
+    simulation.turn();
+    simulation.advance(secs(10));
+    assert_eq!((simulation.stats().streams, simulation.stats().ticks), (0, 1));
+    let next = simulation.get("/");
+    assert_eq!(data(&simulation, next), ["2"]);
+}
+
+#[test]
 fn a_pause_of_the_process_is_one_late_run_and_no_storm() {
     let topic = Topic::new("t");
     let mut simulation = serving(&topic);

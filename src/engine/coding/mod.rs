@@ -5,7 +5,7 @@
 //! the event before; a stream only remembers which event that was. Events of a stream's own
 //! updater refer to the last bytes of that stream, which are kept as they are.
 
-use std::{iter, mem, num::NonZeroU64, sync::Arc};
+use std::{iter, mem, num::NonZeroU64};
 
 use slab::Slab;
 
@@ -16,7 +16,7 @@ use crate::{
     },
     conn::{CodingIndex, TopicIndex},
     sse::KEEP_ALIVE,
-    topic::{Allowed, Frame},
+    topic::{Allowed, Frame, Pieces},
 };
 
 /// The compressor that all streams share, and what is remembered of each compressed one.
@@ -69,6 +69,11 @@ impl Coding {
         self.compressor.whole(encoding, body, out);
     }
 
+    /// The stream has left its last topic.
+    pub(super) fn unshare(&mut self, index: CodingIndex) {
+        self.streams[index.slot()].unshare();
+    }
+
     /// Empties the buffer of compressed events.
     pub(super) fn begin(&mut self) {
         self.out.begin();
@@ -113,7 +118,7 @@ impl Coding {
         frame: &Frame,
         topic: TopicIndex,
         after: Option<(TopicIndex, u64)>,
-    ) -> Arc<[u8]> {
+    ) -> Pieces {
         self.streams[index.slot()].shared(&mut self.compressor, frame, after, topic)
     }
 
@@ -137,7 +142,7 @@ struct StreamCoding {
 #[derive(Debug)]
 enum State {
     /// A stream without topics: the last bytes its decoder has put out.
-    Private { history: Vec<u8> },
+    Private { history: Vec<u8>, start: Start },
     /// A stream with topics.
     Shared {
         /// The last shared event.
@@ -145,6 +150,15 @@ enum State {
         /// What was sent to this stream alone since then.
         tail: Vec<u8>,
     },
+}
+
+/// Where the first event of a stream without history stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// Right after the opening bytes, or after an earlier event of this kind.
+    Opened,
+    /// After events of topics. What the decoder remembers of them must be reset first.
+    AfterTopics,
 }
 
 /// An event of a topic, by its sequence; the first one is 1.
@@ -156,7 +170,7 @@ struct Synced {
 
 impl StreamCoding {
     fn new(encoding: Encoding) -> Self {
-        let state = State::Private { history: Vec::new() };
+        let state = State::Private { history: Vec::new(), start: Start::Opened };
         Self { encoding, keep_alives: 0, checksum: Checksum::default(), state }
     }
 
@@ -164,6 +178,16 @@ impl StreamCoding {
     fn share(&mut self) {
         if matches!(self.state, State::Private { .. }) {
             self.state = State::Shared { synced: None, tail: Vec::new() };
+        }
+    }
+
+    /// The stream has left its last topic. From now on its events are compressed against each other
+    /// again. The events sent to it alone since the last shared one are the last output of its
+    /// decoder, so its history starts with them.
+    fn unshare(&mut self) {
+        if let State::Shared { tail, .. } = &mut self.state {
+            let history = mem::take(tail);
+            self.state = State::Private { history, start: Start::AfterTopics };
         }
     }
 
@@ -180,12 +204,16 @@ impl StreamCoding {
         }
         let keep_alives = mem::take(&mut self.keep_alives) as usize;
         match &mut self.state {
-            State::Private { history } => {
+            State::Private { history, start } => {
                 compressor.note_stored(history, KEEP_ALIVE, keep_alives);
-                match compression {
-                    Allowed::Yes => compressor.delta_private(self.encoding, history, events, out),
-                    Allowed::No => compressor.secret_private(self.encoding, history, events, out),
+                if compression == Allowed::No {
+                    return compressor.secret_private(self.encoding, history, events, out);
                 }
+                if history.is_empty() && *start == Start::AfterTopics {
+                    out.extend_from_slice(compressor.reset(self.encoding));
+                }
+                *start = Start::Opened;
+                compressor.delta_private(self.encoding, history, events, out);
             }
             State::Shared { synced, tail } => {
                 compressor.raw(self.encoding, events, out);
@@ -211,7 +239,7 @@ impl StreamCoding {
         frame: &Frame,
         after: Option<(TopicIndex, u64)>,
         topic: TopicIndex,
-    ) -> Arc<[u8]> {
+    ) -> Pieces {
         let State::Shared { synced, tail } = &self.state else {
             return frame.key(self.encoding, compressor);
         };

@@ -8,6 +8,7 @@
 //! It is composed of parts, each of which keeps its fields to itself. What needs several parts is a
 //! method of `Core`; it stands here if several steps of a turn use it, otherwise with its step.
 
+mod admission;
 mod calls;
 mod drive;
 mod negotiation;
@@ -91,7 +92,7 @@ impl Core {
             publish_buffer: EventBuffer::new(),
             coding: Coding::new(&config.compression),
             pool: Pool::default(),
-            topics: Topics::new(epoch),
+            topics: Topics::new(epoch, config.compression.window_bytes_max),
             tags: Tags::default(),
             crowd: Crowd::default(),
             told_to_wait: 0,
@@ -126,6 +127,13 @@ impl Core {
         self.stats.connections += 1;
         self.rearm(index);
         index
+    }
+
+    /// Closes a connection: its slot is given up at the end of this turn, and its place is free now.
+    pub(in crate::engine) fn close_conn(&mut self, index: ConnIndex) {
+        if self.conns.close(index) {
+            self.free_place(index);
+        }
     }
 
     /// Puts the connection's one timer where its state says.
@@ -196,7 +204,8 @@ impl Core {
     }
 
     /// Decides the end of the stream on this connection; false if that has been decided before, or
-    /// if there is none.
+    /// if there is none. From here on the stream counts nowhere, though its last events are still to
+    /// be written and its hooks to be run.
     pub(in crate::engine) fn end_stream(&mut self, index: ConnIndex, reason: CloseReason) -> bool {
         let ending = match reason {
             CloseReason::Finished => Ending::Finish,
@@ -208,10 +217,15 @@ impl Core {
             return false;
         }
         for &subscription in conn.subscriptions() {
-            self.topics.hold(subscription);
+            self.topics.begin_leaving(subscription);
         }
-        self.crowd.leave_proxied(index);
         let id = self.conns.stream_id(index);
+        self.tags.end(id);
+        self.stats.streams -= 1;
+        self.crowd.leave_proxied(index);
+        if ending == Ending::Abort {
+            self.free_place(index);
+        }
         let last_sequence = self.topics.last_sequence();
         self.pending.add_death(Death::Stream { id, reason, last_sequence });
         true

@@ -58,6 +58,11 @@ impl Core {
         let left = self.conns[conn].unsubscribe(index);
         if let Some(left) = left {
             self.leave_topic(conn, left);
+            if let Some(coding) = self.conns[conn].coding()
+                && self.conns[conn].subscriptions().is_empty()
+            {
+                self.coding.unshare(coding);
+            }
         }
         left.is_some()
     }
@@ -73,6 +78,9 @@ impl Core {
     fn leave_topic(&mut self, conn: ConnIndex, left: Subscription) {
         if self.conns[conn].coding().is_some() {
             self.topics.leave_coded(left.topic);
+        }
+        if !self.conns[conn].is_live_stream() {
+            self.topics.end_leaving(left);
         }
         for (moved, place) in self.topics.leave(left, conn, self.now).into_iter().flatten() {
             self.conns[moved].subscription_moved(left.topic, place);

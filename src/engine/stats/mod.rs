@@ -20,13 +20,13 @@ use crate::{compress::CompressionCounts, error::CloseReason};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Gauge: open streams.
+    /// Gauge: open streams, from birth until their end is decided.
     pub streams: u64,
     /// Gauge: open connections, those with a stream included.
     pub connections: u64,
     /// Streams opened.
     pub opened: u64,
-    /// Streams ended, by reason.
+    /// Streams ended, by reason. Counted just before `on_disconnect` runs.
     pub closed: Closed,
     /// Connections accepted, and sockets adopted.
     pub accepted: u64,

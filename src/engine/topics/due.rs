@@ -4,7 +4,7 @@ use std::iter;
 
 use super::Topics;
 use crate::{
-    conn::{Conn, Ending, Subscription, TopicIndex},
+    conn::{Conn, Ending, SLICES_PER_WRITE, Subscription, TopicIndex},
     topic::Frame,
 };
 
@@ -115,5 +115,6 @@ impl<'a> DueFrames<'a> {
     }
 }
 
-/// Frames that leave in one vectored write; what one costs does not depend on their number.
-pub(in crate::engine) const FRAMES_PER_WRITE: usize = 16;
+/// Frames that leave in one vectored write; what one costs does not depend on their number. Large
+/// frames are of several pieces: those that do not fit leave with the next.
+pub(in crate::engine) const FRAMES_PER_WRITE: usize = SLICES_PER_WRITE;

@@ -112,10 +112,11 @@ impl Topics {
 
     /// The stream that has joined is compressed.
     pub(in crate::engine) fn join_coded(&mut self, index: TopicIndex) {
+        let window_bytes = self.window_bytes;
         let state = &mut self[index];
         state.coded_subscribers += 1;
         if state.last.is_none() {
-            state.last = state.log.newest();
+            state.last = state.log.newest(window_bytes);
         }
     }
 

@@ -109,8 +109,9 @@ impl Core {
         let encoding = self.encoding_of(request, sse);
         let [vary, coding] = self.coding_lines(encoding);
         let lines = [sse.header_lines.as_bytes(), vary, coding];
-        let out = self.conns[index].outbox.bytes(&mut self.pool);
-        encode_stream_head(out, &self.date, line.framing(), connection, lines);
+        self.conns[index].outbox.push_with(&mut self.pool, |out| {
+            encode_stream_head(out, &self.date, line.framing(), connection, lines);
+        });
         self.finish_answer(index, connection);
     }
 }
@@ -133,7 +134,9 @@ impl Core {
     pub(super) fn answer(&mut self, index: ConnIndex, reply: Reply, line: RequestLine) {
         let connection = self.connection_after(index, line);
         let outbox = &mut self.conns[index].outbox;
-        reply.encode_head(outbox.bytes(&mut self.pool), &self.date, connection, line.version);
+        outbox.push_with(&mut self.pool, |out| {
+            reply.encode_head(out, &self.date, connection, line.version);
+        });
         if line.method != Method::Head {
             outbox.push_body(reply.into_body(), &mut self.pool);
         }

@@ -82,10 +82,11 @@ impl Core {
         is_too_many.then(|| self.no_room_for_address())
     }
 
-    /// True when there are as many streams of this one's tag as there may be.
+    /// True when there are as many streams of this one's tag as there may be. Those whose end is
+    /// decided do not count, so a new stream can take the place of an old one within a turn.
     fn is_one_too_many(&self, sse: &Sse) -> bool {
         let max = self.config.limits.streams_per_tag.unwrap_or(usize::MAX);
-        sse.tag.as_deref().is_some_and(|tag| self.tags.with(tag).len() >= max)
+        sse.tag.as_deref().is_some_and(|tag| self.tags.count(tag) >= max)
     }
 
     /// From here on the connection is a stream. True if comments prove often enough that its client

@@ -24,7 +24,6 @@ use crate::{
         pending::TimerCall,
     },
     error::CloseReason,
-    http::Stage,
     time::millis,
 };
 
@@ -45,12 +44,12 @@ impl<T: Transport> Engine<T> {
         for index in self.core.conns.indices() {
             let conn = &mut self.core.conns[index];
             conn.close_afterwards();
-            if conn.streaming().is_some() {
+            if conn.is_live_stream() {
                 conn.leave_by(departure(now, until, (leaving, streams)));
                 leaving += 1;
             }
             let is_idle = match conn.phase() {
-                Phase::Reading { reader, .. } => reader.stage() == Stage::Idle,
+                Phase::Reading { reader, .. } => reader.stage().is_between_requests(),
                 Phase::ProxyHeader { announcer: Announcer::Trusted(reader), .. } => {
                     !reader.has_begun()
                 }
@@ -58,7 +57,7 @@ impl<T: Transport> Engine<T> {
                 _ => false,
             };
             match conn.outbox.is_empty() {
-                true if is_idle => self.core.conns.close(index),
+                true if is_idle => self.core.close_conn(index),
                 // The answer on its way promised to keep the connection, but nothing was asked since.
                 false if is_idle => self.core.start_draining(index, Goodbye::Fin),
                 _ => self.core.rearm(index),
@@ -75,7 +74,7 @@ impl<T: Transport> Engine<T> {
         self.settle();
         self.flush();
         for index in self.core.conns.indices() {
-            self.core.conns.close(index);
+            self.core.close_conn(index);
         }
     }
 }

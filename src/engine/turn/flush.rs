@@ -69,7 +69,7 @@ impl<T: Transport> Engine<T> {
                     Err(error) => self.lose(index, &error),
                 }
             }
-            Some(_) => self.core.conns.close(index),
+            Some(_) => self.core.close_conn(index),
         }
     }
 }

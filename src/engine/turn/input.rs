@@ -158,15 +158,15 @@ impl<T: Transport> Engine<T> {
                 core.end_stream(index, CloseReason::Disconnected);
             }
             // A health check, or a balancer that gave up: nobody waits for an answer.
-            Phase::ProxyHeader { .. } => core.conns.close(index),
+            Phase::ProxyHeader { .. } => core.close_conn(index),
             // Born and finished in this turn, it still reaches the client; otherwise it ends then.
             Phase::Answering | Phase::Closed { .. } => {}
-            Phase::Draining { goodbye: Goodbye::Said, .. } => core.conns.close(index),
+            Phase::Draining { goodbye: Goodbye::Said, .. } => core.close_conn(index),
             Phase::Draining { goodbye: Goodbye::Later, .. } if nothing_queued => {
-                core.conns.close(index);
+                core.close_conn(index);
             }
             Phase::Draining { .. } => {}
-            Phase::Reading { .. } if nothing_queued => core.conns.close(index),
+            Phase::Reading { .. } if nothing_queued => core.close_conn(index),
             Phase::Reading { .. } => core.start_draining(index, Goodbye::Fin),
         }
     }
@@ -177,7 +177,7 @@ impl<T: Transport> Engine<T> {
         let conn = &mut core.conns[index];
         log::debug!("{}: {error}", conn.peer());
         if conn.streaming().is_none() {
-            return core.conns.close(index);
+            return core.close_conn(index);
         }
         // If its end is being settled already, there is nobody left to flush for.
         if !core.end_stream(index, CloseReason::Io(error.kind())) {

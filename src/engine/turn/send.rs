@@ -4,10 +4,10 @@
 //! ([`write_events`](Engine::write_events)); what waits in an outbox, and after that frames of topics,
 //! leave when the connection is flushed ([`write_next`](Engine::write_next)).
 
-use std::{io::IoSlice, sync::Arc};
+use std::io::IoSlice;
 
 use crate::{
-    conn::{CodingIndex, Conn, Ending, Pool},
+    conn::{CodingIndex, Conn, Ending, Pool, SLICES_PER_WRITE},
     engine::{
         Engine, Transport,
         coding::Coding,
@@ -17,6 +17,7 @@ use crate::{
         topics::{DueFrame, DueFrames, FRAMES_PER_WRITE, Frames},
     },
     http::StreamFraming,
+    topic::Pieces,
 };
 
 /// What came of trying to write something.
@@ -108,9 +109,12 @@ impl<T: Transport> Engine<T> {
         let core = &mut self.core;
         let conn = &mut core.conns[index];
         if !conn.outbox.is_empty() {
-            let outcome = match conn.outbox.slices() {
-                [bytes, body] if body.is_empty() => self.links.write(index, &[bytes]),
-                slices => self.links.write(index, &slices),
+            let outcome = match conn.outbox.only_slice() {
+                Some(bytes) => self.links.write(index, &[IoSlice::new(bytes)]),
+                None => {
+                    let (slices, count) = conn.outbox.slices();
+                    self.links.write(index, &slices[..count])
+                }
             };
             conn.outbox.advance(outcome.taken(), &mut core.pool);
             return self.wrote(index, outcome);
@@ -128,14 +132,13 @@ impl<T: Transport> Engine<T> {
                 };
             }
             [] => return Written::Nothing,
-            [only] => self.links.write(index, &[IoSlice::new(form.bytes(0, only))]),
-            due => {
-                let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE];
-                for (place, due) in due.iter().enumerate() {
-                    slices[place] = IoSlice::new(form.bytes(place, due));
+            due => match form.only_slice(due) {
+                Some(bytes) => self.links.write(index, &[IoSlice::new(bytes)]),
+                None => {
+                    let (slices, count) = form.slices(due);
+                    self.links.write(index, &slices[..count])
                 }
-                self.links.write(index, &slices[..due.len()])
-            }
+            },
         };
         let given =
             take(due.as_slice(), &form, outcome.taken(), conn, &mut core.coding, &mut core.pool);
@@ -176,11 +179,12 @@ impl<T: Transport> Engine<T> {
 }
 
 /// In which form a stream gets its frames.
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack, for one write")]
 enum Form {
     /// As they are in the log.
     Plain(StreamFraming),
     /// Compressed, mostly as other subscribers get them too.
-    Coded([Option<Arc<[u8]>>; FRAMES_PER_WRITE]),
+    Coded([Option<Pieces>; FRAMES_PER_WRITE]),
 }
 
 impl Form {
@@ -205,15 +209,57 @@ impl Form {
         Self::Coded(coded)
     }
 
-    fn bytes<'a>(&'a self, place: usize, due: &DueFrame<'a>) -> &'a [u8] {
+    fn len(&self, place: usize, due: &DueFrame<'_>) -> usize {
         match self {
-            Self::Plain(framing) => due.frame.framed(*framing),
-            Self::Coded(coded) => coded[place].as_deref().unwrap_or_default(),
+            Self::Plain(framing) => due.frame.len(*framing),
+            Self::Coded(coded) => coded[place].as_ref().map_or(0, Pieces::len),
         }
     }
 
-    /// The same as memory that is shared with others, where it is.
-    fn shared<'a>(&'a self, place: usize, due: &DueFrame<'a>) -> Option<&'a Arc<[u8]>> {
+    /// What is due, if it is in one piece, as nearly always.
+    fn only_slice<'a>(&'a self, due: &[DueFrame<'a>]) -> Option<&'a [u8]> {
+        let [only] = due else { return None };
+        match self {
+            Self::Plain(framing) => only.frame.contiguous(*framing),
+            Self::Coded(coded) => coded[0].as_ref().and_then(|it| it.contiguous(0..it.len())),
+        }
+    }
+
+    /// What is due, as far as it fits one write, and in how many slices.
+    fn slices<'a>(&'a self, due: &[DueFrame<'a>]) -> ([IoSlice<'a>; SLICES_PER_WRITE], usize) {
+        let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
+        let mut free = slices.iter_mut();
+        for (place, due) in due.iter().enumerate() {
+            self.for_each_slice(place, due, 0, |bytes| {
+                if let Some(slice) = free.next() {
+                    *slice = IoSlice::new(bytes);
+                }
+            });
+        }
+        let left = free.len();
+        (slices, SLICES_PER_WRITE - left)
+    }
+
+    /// The bytes of one frame after the first `skipped_bytes`, piece by piece.
+    fn for_each_slice<'a>(
+        &'a self,
+        place: usize,
+        due: &DueFrame<'a>,
+        skipped_bytes: usize,
+        each: impl FnMut(&'a [u8]),
+    ) {
+        match self {
+            Self::Plain(framing) => due.frame.slices(*framing, skipped_bytes).for_each(each),
+            Self::Coded(coded) => {
+                if let Some(pieces) = &coded[place] {
+                    pieces.slices(skipped_bytes..pieces.len()).for_each(each);
+                }
+            }
+        }
+    }
+
+    /// The frame as memory that is shared with others, where it is.
+    fn shared<'a>(&'a self, place: usize, due: &DueFrame<'a>) -> Option<&'a Pieces> {
         match self {
             Self::Plain(StreamFraming::Chunked) => Some(&due.frame.bytes),
             Self::Plain(StreamFraming::UntilClose) => None,
@@ -237,7 +283,7 @@ fn take(
 ) -> Given {
     match (due, form) {
         // By far the most frequent: there was one, and it was taken whole.
-        ([only], Form::Plain(_)) if taken == form.bytes(0, only).len() => {
+        ([only], Form::Plain(_)) if taken == form.len(0, only) => {
             Given { frames: 1, last_sequence: only.frame.sequence }
         }
         _ => take_some(due, form, taken, conn, coding, pool),
@@ -258,14 +304,16 @@ fn take_some(
         if left == 0 {
             break;
         }
-        let bytes = form.bytes(place, due);
-        if left < bytes.len() {
+        let length = form.len(place, due);
+        if left < length {
             match form.shared(place, due) {
-                Some(shared) => conn.outbox.push_shared(shared, left, pool),
-                None => conn.outbox.push(&bytes[left..], pool),
+                Some(shared) => conn.outbox.push_shared(shared.iter(), left, pool),
+                None => {
+                    form.for_each_slice(place, due, left, |bytes| conn.outbox.push(bytes, pool));
+                }
             }
         }
-        left = left.saturating_sub(bytes.len());
+        left = left.saturating_sub(length);
         given.add(due, conn, coding);
     }
     given
@@ -294,7 +342,7 @@ impl Core {
         let due = DueFrames::gather(&self.topics, conn.subscriptions(), frames);
         let form = Form::of(&due, conn, &mut self.coding);
         let frames = || due.as_slice().iter().enumerate();
-        let due_bytes: usize = frames().map(|(place, due)| form.bytes(place, due).len()).sum();
+        let due_bytes: usize = frames().map(|(place, due)| form.len(place, due)).sum();
         if due_bytes == 0 {
             return Queued::Nothing;
         }
@@ -303,7 +351,7 @@ impl Core {
         }
         let mut given = Given::default();
         for (place, due) in frames() {
-            conn.outbox.push(form.bytes(place, due), &mut self.pool);
+            form.for_each_slice(place, due, 0, |bytes| conn.outbox.push(bytes, &mut self.pool));
             given.add(due, conn, &mut self.coding);
         }
         self.stats.delivered += given.frames as u64;
