@@ -2,17 +2,23 @@
 
 #[path = "support/decoders.rs"]
 mod decoders;
+#[path = "compression/ends.rs"]
+mod ends;
+#[path = "compression/keep_alives.rs"]
+mod keep_alives;
 #[path = "support/random.rs"]
 mod random;
+#[path = "compression/replies.rs"]
+mod replies;
 
-use std::{fmt::Write, io::Read, time::Duration};
+use std::{fmt::Write, time::Duration};
 
-use decoders::decoded;
+use decoders::{decoded, is_whole};
 use random::Random;
 
 use starwheel::{
-    Compress, Config, Context, Encoding, Ending, Method, Next, Reply, Request, Router, Sse,
-    StreamId, Topic,
+    Compress, Config, Context, Encoding, Ending, Method, Reply, Request, Router, Sse, StreamId,
+    Topic,
     testing::{Client, EventParser, Simulation},
 };
 
@@ -146,29 +152,6 @@ fn events_of_a_streams_own_between_shared_ones() {
     }
     for client in clients {
         assert_eq!(data(&simulation, client), expected);
-    }
-}
-
-#[test]
-fn keep_alives_put_nothing_out_and_disturb_nothing() {
-    let topic = Topic::new("t");
-    let mut simulation = serving(&topic);
-    for coding in ["zstd", "br", "gzip"] {
-        let client = get(&mut simulation, "/", coding);
-        for version in 0..3 {
-            simulation.run(|cx| {
-                cx.publish(&topic, page(version));
-            });
-            let decoded_before = decoded(&simulation.answer(client));
-            let received_before = simulation.received(client).len();
-            simulation.advance(Duration::from_secs(40));
-            assert!(
-                simulation.received(client).len() > received_before,
-                "{coding}: a sign of life"
-            );
-            assert_eq!(decoded(&simulation.answer(client)), decoded_before, "{coding}");
-        }
-        assert_eq!(data(&simulation, client), [page(0), page(1), page(2)], "{coding}");
     }
 }
 
@@ -393,75 +376,6 @@ fn compression_can_be_switched_off() {
 }
 
 #[test]
-fn replies_are_compressed_from_a_kilobyte_on() {
-    let router = Router::new()
-        .get("/large", |_req: &Request, _cx| Reply::html(page(1)))
-        .get("/small", |_req: &Request, _cx| Reply::html("<p>small</p>"))
-        .get("/image", |_req: &Request, _cx| Reply::bytes("image/png", vec![0; 5000]));
-    let mut simulation = Simulation::new(router);
-    for coding in ["zstd", "br", "gzip"] {
-        let client = get(&mut simulation, "/large", coding);
-        let answer = simulation.answer(client);
-        assert_eq!(answer.header("content-encoding"), Some(coding));
-        assert_eq!(decoded(&answer), page(1).as_bytes(), "{coding}");
-    }
-    for target in ["/small", "/image"] {
-        let client = get(&mut simulation, target, "zstd");
-        assert_eq!(simulation.answer(client).header("content-encoding"), None, "{target}");
-    }
-}
-
-/// The decoders of some clients (Python's httpx) take a zstd frame without its last block for a
-/// stream that was cut.
-#[test]
-fn a_finished_stream_ends_what_its_decoder_reads() {
-    let topic = Topic::new("t");
-    let subscribed = topic.clone();
-    let router = Router::new()
-        .get("/once", |_req, _cx| Sse::new().send(page(1)).ending(Ending::Finish))
-        .get("/ticks", |_req, _cx| three_pages())
-        .get("/silent", |_req, _cx| Sse::every(SECOND, |_stream| Next::Close))
-        .get("/topic", move |_req, _cx| three_pages().subscribe(&subscribed));
-    let mut simulation = Simulation::new(router);
-    for target in ["/once", "/ticks", "/silent", "/topic"] {
-        for coding in ["zstd", "br"] {
-            let client = get(&mut simulation, target, coding);
-            for version in 0..4 {
-                simulation.run(|cx| {
-                    cx.publish(&topic, page(version));
-                });
-                simulation.advance(SECOND);
-            }
-            let answer = simulation.answer(client);
-            assert_eq!(answer.header("content-encoding"), Some(coding));
-            assert!(is_whole(coding, &answer.body), "{coding} of {target}");
-        }
-    }
-}
-
-fn three_pages() -> Sse {
-    let mut version = 0;
-    Sse::every(SECOND, move |stream| {
-        version += 1;
-        stream.send(page(version));
-        if version == 3 { Next::Close } else { Next::Again }
-    })
-}
-
-fn is_whole(coding: &str, bytes: &[u8]) -> bool {
-    if coding == "br" {
-        return brotlic::DecompressorReader::new(bytes).read_to_end(&mut Vec::new()).is_ok();
-    }
-    let mut context = zstd_safe::DCtx::create();
-    let mut decoded = vec![0; 1 << 20];
-    let mut output = zstd_safe::OutBuffer::around(&mut decoded[..]);
-    let mut input = zstd_safe::InBuffer::around(bytes);
-    context.decompress_stream(&mut output, &mut input) == Ok(0) && input.pos() == bytes.len()
-}
-
-const SECOND: Duration = Duration::from_secs(1);
-
-#[test]
 fn after_the_last_topic_is_left_private_events_are_compressed_again() {
     for coding in ["zstd", "br", "gzip"] {
         let topics = ["a", "b"].map(Topic::new);
@@ -511,6 +425,9 @@ fn topics_may_be_joined_and_left_at_any_time() {
             let text =
                 if random.percent(50) { page(version) } else { near[random.below(3)].clone() };
             let mut is_sent = false;
+            if random.percent(20) {
+                simulation.advance(random.pick(&[16, 31, 46, 61, 400]) * SECOND);
+            }
             simulation.run(|cx| match random.below(5) {
                 0 => {
                     cx.subscribe(id, &topic);
@@ -524,6 +441,10 @@ fn topics_may_be_joined_and_left_at_any_time() {
             });
             expected.extend(is_sent.then_some(text));
         }
+        simulation.run(|cx| assert!(cx.close(id, Ending::Finish)));
         assert_eq!(data(&simulation, client), expected, "{coding}, seed {seed}");
+        assert!(is_whole(&simulation.answer(client)), "{coding}, seed {seed}");
     }
 }
+
+const SECOND: Duration = Duration::from_secs(1);

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use query::{compress, number};
+use query::{compress, number, tagged};
 use starwheel::{
     Config, Context, Cors, Encoding, Hosts, KeepAlive, ListenOptions, Next, OriginCheck, Reactor,
     Reply, Request, ReusePort, Router, Sse, Stream, TrustedPeers,
@@ -111,14 +111,6 @@ fn tick(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Reply> {
         Ok(())
     });
     Ok(tagged(request, ticks.compress(compress(request)?)))
-}
-
-/// The stream under the tag that `?tag=T` gives it.
-fn tagged(request: &Request, stream: Sse) -> Sse {
-    match request.query_value("tag") {
-        Some(tag) => stream.tag(&*tag),
-        None => stream,
-    }
 }
 
 #[derive(Clone)]
@@ -250,7 +242,7 @@ testbed [--port N] [flags]: every feature of starwheel on a route of its own
   --idle-timeout-ms N    for a connection without a further request        [60000]
   --connections N        open at one time                                  [no limit]
   --connections-per-ip N of one address or IPv6 network                    [no limit]
-  --streams-per-tag N    of /idle?tag=T and /tick?tag=T                    [no limit]
+  --streams-per-tag N    of /idle, /tick and /topic with ?tag=T            [no limit]
   --retry-after-ms N     what those beyond these limits are told to wait   [5000]
   --user-timeout-ms N    for a client to acknowledge (Linux); 0 is off     [20000]
   --tcp-keep-alive-ms N  before a stream without comments is probed; 0: off [20000]

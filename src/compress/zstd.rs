@@ -116,10 +116,6 @@ impl Codec for Zstd {
         append_raw_blocks(bytes, out);
     }
 
-    fn idle(&self) -> &'static [u8] {
-        &EMPTY_RAW_BLOCK
-    }
-
     fn whole(&mut self, body: &[u8], out: &mut Vec<u8>) {
         match self.compress(&[], body) {
             Ok(length) => out.extend_from_slice(&self.frame[..length]),
@@ -236,7 +232,6 @@ pub(super) const RESET_BLOCK: [u8; 22] = [
 ];
 
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-const EMPTY_RAW_BLOCK: [u8; 3] = [0, 0, 0];
 const EMPTY_LAST_BLOCK: [u8; 3] = [1, 0, 0];
 const BLOCK_HEADER_BYTES: usize = 3;
 const BLOCK_BYTES_MAX: usize = 128 * 1024;

@@ -12,9 +12,11 @@ pub(super) struct RequestLine {
 }
 
 impl RequestLine {
-    /// For an answer to what could not be read.
-    pub(super) const UNKNOWN: Self =
-        Self { method: Method::Get, version: Version::Http11, keep_alive: false };
+    /// For an answer to a request that was not read to its end, with the method that it began with.
+    pub(super) fn unread(method: Option<Method>) -> Self {
+        let method = method.unwrap_or(Method::Get);
+        Self { method, version: Version::Http11, keep_alive: false }
+    }
 
     pub(super) fn of(request: &Request) -> Self {
         Self {
@@ -71,8 +73,9 @@ impl Client {
     }
 
     /// One whose request was not read to its end.
-    pub(super) const UNKNOWN: Self =
-        Self { request: RequestLine::UNKNOWN, reconnects: Reconnects::Never };
+    pub(super) fn unread(method: Option<Method>) -> Self {
+        Self { request: RequestLine::unread(method), reconnects: Reconnects::Never }
+    }
 }
 
 fn accepts_events(request: &Request) -> bool {

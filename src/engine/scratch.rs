@@ -8,7 +8,7 @@ use std::{
 use super::memory::KEPT_BYTES;
 use crate::{
     http::{CHUNK_END, LAST_CHUNK, StreamFraming, chunk_header},
-    sse::{Encode, EventBuffer},
+    sse::{Encode, EventBuffer, KEEP_ALIVE},
     topic::Allowed,
 };
 
@@ -155,8 +155,6 @@ impl Scratch {
     }
 }
 
-/// A comment, and not a blank line behind it: some clients take every blank line for an event.
-const KEEP_ALIVE: &[u8] = b":\n";
 /// The longest chunk header: 16 hexadecimal digits and CR LF.
 const GAP_BYTES: usize = 18;
 

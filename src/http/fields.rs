@@ -62,9 +62,39 @@ impl HeaderLines {
 
     /// The first value of `name`, in any case.
     pub(crate) fn value(&self, name: &str) -> Option<&str> {
-        let text = std::str::from_utf8(&self.lines).ok()?;
-        let mut lines = text.split_terminator("\r\n").filter_map(|line| line.split_once(": "));
-        lines.find(|(sent, _)| sent.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.values(name).next()
+    }
+
+    /// The values of all lines with `name`, in any case.
+    pub(super) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        let lines = self.text().split_terminator("\r\n").filter_map(|line| line.split_once(": "));
+        lines.filter(move |(sent, _)| sent.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// Puts `prefix` before the values of `name` that `is_due` picks.
+    pub(super) fn prefix_values(
+        &mut self,
+        name: &str,
+        prefix: &str,
+        is_due: impl Fn(&str) -> bool,
+    ) {
+        debug_assert!(prefix.bytes().all(is_value_byte));
+        let mut lines = Vec::with_capacity(self.lines.len() + prefix.len());
+        for line in self.text().split_inclusive("\r\n") {
+            match line.split_once(": ") {
+                Some((sent, value)) if sent.eq_ignore_ascii_case(name) && is_due(value) => {
+                    let parts = [sent, ": ", prefix, value];
+                    parts.iter().for_each(|part| lines.extend_from_slice(part.as_bytes()));
+                }
+                _ => lines.extend_from_slice(line.as_bytes()),
+            }
+        }
+        self.lines = lines;
+    }
+
+    fn text(&self) -> &str {
+        // Names and values came as text.
+        std::str::from_utf8(&self.lines).unwrap_or_default()
     }
 }
 

@@ -26,6 +26,7 @@ mod body;
 mod cookies;
 mod date;
 mod encode;
+mod entity_tag;
 mod fields;
 mod forwarded;
 mod head;
@@ -61,5 +62,6 @@ pub(crate) use encode::{
 #[cfg(test)]
 pub(crate) use fields::HeaderFault;
 pub(crate) use fields::HeaderLines;
-pub(crate) use reader::{Progress, Reader, Stage};
+pub(crate) use reader::{Progress, Reader, Stage, method_of};
+pub(crate) use reply::Codable;
 pub(crate) use request::media_type;

@@ -29,3 +29,7 @@ pub use field::{EventError, EventId, EventName};
 
 pub(crate) use field::Retry;
 pub(crate) use place::id_place;
+
+/// The sign of life of a quiet stream: a comment, and no blank line after it, because some clients
+/// take every blank line for an event.
+pub(crate) const KEEP_ALIVE: &[u8] = b":\n";

@@ -3,9 +3,9 @@
 use std::{borrow::Cow, cell::OnceCell, collections::VecDeque, fmt::Write, ops::Range};
 
 use super::{History, Pieces, Retain, TopicOptions};
-use crate::compress::{Compressor, Encoding};
+use crate::compress::{Compressor, Encoding, TextSum};
 use crate::http::{CHUNK_END, StreamFraming, chunk_header};
-use crate::sse::id_place;
+use crate::sse::{KEEP_ALIVE, id_place};
 
 /// One published event, encoded and framed; the bytes are shared by all subscribers.
 #[derive(Debug, Clone)]
@@ -43,7 +43,12 @@ pub(crate) enum Allowed {
 struct Forms {
     keys: [OnceCell<Pieces>; 3],
     deltas: [OnceCell<Pieces>; 3],
+    /// Deltas for streams that have had one, two or three keep-alives since the event before.
+    quiet_deltas: OnceCell<Box<QuietDeltas>>,
+    sum: OnceCell<TextSum>,
 }
+
+type QuietDeltas = [[OnceCell<Pieces>; 3]; KEEP_ALIVES_MAX];
 
 /// The frames of one topic that may still be needed, oldest first.
 #[derive(Debug)]
@@ -154,30 +159,49 @@ impl Frame {
         }
     }
 
-    /// The event as what has changed since the one before. With a `tail`, which the stream alone
-    /// was sent since then, the delta is made for it alone.
+    /// The event as what has changed since the one before, for streams that have been sent
+    /// `keep_alives` comments after that. With a `tail`, which the stream alone was sent in between,
+    /// the delta is made for it alone.
+    ///
+    /// A comment moves what a delta refers to, so each number of them needs a delta of its own. From
+    /// four on, streams share the key instead: a topic that is silent that long can afford it.
     pub(crate) fn delta(
         &self,
         encoding: Encoding,
         compressor: &mut Compressor,
         tail: &[u8],
+        keep_alives: usize,
     ) -> Pieces {
         let (Some(previous), Allowed::Yes) = (&self.previous, self.compression) else {
             return self.key(encoding, compressor);
         };
+        let Some(index) = form_index(encoding) else { return self.bytes.clone() };
+        if keep_alives > KEEP_ALIVES_MAX {
+            return self.key(encoding, compressor);
+        }
         let mut make = |history: &[u8]| {
             let mut out = Vec::new();
             compressor.delta(encoding, history, &self.events(), &mut out);
             chunk(&out).0
         };
+        let with_tail = || [&previous.events(), tail, &KEEP_ALIVE.repeat(keep_alives)].concat();
         if !tail.is_empty() {
-            return make(&[&*previous.events(), tail].concat());
+            return make(&with_tail());
         }
         let forms = self.forms.get_or_init(Box::default);
-        match form_index(encoding).and_then(|index| forms.deltas.get(index)) {
-            Some(delta) => delta.get_or_init(|| make(&previous.events())).clone(),
-            None => self.bytes.clone(),
+        match keep_alives.checked_sub(1) {
+            None => forms.deltas[index].get_or_init(|| make(&previous.events())).clone(),
+            Some(more) => {
+                let quiet = &forms.quiet_deltas.get_or_init(Box::default)[more];
+                quiet[index].get_or_init(|| make(&with_tail())).clone()
+            }
         }
+    }
+
+    /// What the event adds to the checksum of a gzip stream, in whichever form it is sent.
+    pub(crate) fn sum(&self) -> TextSum {
+        let forms = self.forms.get_or_init(Box::default);
+        *forms.sum.get_or_init(|| TextSum::of(&self.events()))
     }
 
     fn events(&self) -> Cow<'_, [u8]> {
@@ -388,6 +412,8 @@ pub(crate) fn sequence_of(id: &str, epoch: &str) -> Option<u64> {
     plain.then(|| digits.parse().ok()).flatten()
 }
 
+/// How many keep-alives in a row a delta that streams share allows for.
+const KEEP_ALIVES_MAX: usize = 3;
 /// What an empty log keeps allocated.
 const IDLE_FRAMES: usize = 4;
 

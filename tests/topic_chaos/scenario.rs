@@ -62,6 +62,7 @@ impl Chaos {
         config.limits.outbox_bytes = random.pick(&[1_000, 5_000, 256 * 1024]);
         config.limits.stall_timeout =
             Duration::from_millis(random.pick(&[1, 5_000, 60_000, 60_000]));
+        config.keep_alive = Some(Duration::from_millis(random.pick(&[500, 4_000, 15_000])));
         let outbox_bytes = config.limits.outbox_bytes;
         let mut faults = Faults::default();
         faults.socket_buffer_bytes = random.pick(&[50, 300, 2_000, 64 * 1024]);
@@ -263,15 +264,13 @@ impl Chaos {
         (count > 0).then(|| self.random.below(count))
     }
 
-    fn answer(&self, visit: usize) -> Option<Answer> {
+    fn coded_answer(&self, visit: usize) -> Option<Answer> {
         let received = self.simulation.received(self.clients[visit]);
-        let mut answer = Answer::parse(&received, starwheel::Method::Get)?;
-        answer.body = decoders::decoded(&answer);
-        Some(answer)
+        Answer::parse(&received, starwheel::Method::Get)
     }
 
     fn events(&self, visit: usize) -> Vec<ParsedEvent> {
-        self.answer(visit).map(|answer| answer.events()).unwrap_or_default()
+        self.coded_answer(visit).map(|answer| decode(answer).events()).unwrap_or_default()
     }
 
     /// What has to be true between turns.
@@ -318,7 +317,11 @@ impl Chaos {
         let mut harvest = Harvest::default();
         let world = self.world.borrow();
         for (number, visit) in world.visits.iter().enumerate() {
-            let Some(answer) = self.answer(number) else { continue };
+            let Some(coded) = self.coded_answer(number) else { continue };
+            if coded.end == BodyEnd::Complete {
+                assert!(decoders::is_whole(&coded), "visit {number} was finished, not its coding");
+            }
+            let answer = decode(coded);
             let is_open = visit.id.is_some_and(|id| world.live.contains_key(&id));
             let complete = match (is_open, answer.end) {
                 (true, _) => Complete::UpTo(world.published),
@@ -356,6 +359,11 @@ impl Chaos {
             assert!(world.rooms.iter().all(|room| cx.subscribers(&room.topic) == 0));
         });
     }
+}
+
+fn decode(mut answer: Answer) -> Answer {
+    answer.body = decoders::decoded(&answer);
+    answer
 }
 
 fn random_room(number: usize, random: &mut Random) -> Room {

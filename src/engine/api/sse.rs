@@ -72,7 +72,9 @@ pub struct Sse {
 pub enum KeepAlive {
     /// As the reactor's [`Config`](crate::Config) says; 15 s unless changed.
     Default,
-    /// A comment line whenever nothing was sent for this long.
+    /// A comment line whenever nothing was sent for this long, in every content coding. With a short
+    /// interval, compressed streams soon share keys instead of deltas: the event after four or more
+    /// comments is compressed without reference to the one before.
     Every(Duration),
     /// Never. Proxies and NAT boxes may then cut a quiet stream. A vanished client is noticed by the
     /// next event, or by the probes of [`Tcp::keep_alive_idle`](crate::Tcp::keep_alive_idle).

@@ -120,10 +120,11 @@ impl Core {
 impl Core {
     /// Refuses what is not known to be a request.
     pub(super) fn refuse(&mut self, index: ConnIndex, refusal: Refusal) {
-        self.refuse_as(index, refusal, RequestLine::UNKNOWN);
+        let method = self.conns[index].reader().and_then(|reader| reader.method());
+        self.refuse_as(index, refusal, RequestLine::unread(method));
     }
 
-    fn refuse_as(&mut self, index: ConnIndex, refusal: Refusal, line: RequestLine) {
+    pub(super) fn refuse_as(&mut self, index: ConnIndex, refusal: Refusal, line: RequestLine) {
         self.stats.refused.count(refusal.status());
         log::debug!("{}: refused with {refusal}", self.conns[index].peer());
         self.answer(index, Reply::from(refusal), line);

@@ -4,9 +4,14 @@ use std::{io::Error, ops::Range};
 
 use crate::{
     conn::{Announcer, Goodbye, Phase},
-    engine::{Engine, Transport, client::Client, keys::ConnIndex, links::Input as Received},
+    engine::{
+        Engine, Transport,
+        client::{Client, RequestLine},
+        keys::ConnIndex,
+        links::Input as Received,
+    },
     error::CloseReason,
-    http::{Progress, Refusal, Stage},
+    http::{Progress, Refusal, Stage, method_of},
     proxy_protocol::Fault,
 };
 
@@ -82,7 +87,7 @@ impl<T: Transport> Engine<T> {
                 Ok(progress) if turned_away && is_enough(progress, new_stage) => {
                     let client = match progress {
                         Progress::Complete => Client::of(&self.request),
-                        _ => Client::UNKNOWN,
+                        _ => Client::unread(reader.method()),
                     };
                     return self.core.turn_away(index, client);
                 }
@@ -134,7 +139,9 @@ impl<T: Transport> Engine<T> {
                 Err(Fault::Malformed) => Refusal::PROXY_MALFORMED,
             },
         };
-        self.core.refuse(index, refusal);
+        // Where the header is missing, these are the first bytes of the request.
+        let line = RequestLine::unread(method_of(&self.read_buffer[..count]));
+        self.core.refuse_as(index, refusal, line);
         None
     }
 

@@ -324,7 +324,7 @@ impl Given {
         self.frames += 1;
         self.last_sequence = due.frame.sequence;
         if let Some(stream) = conn.coding() {
-            coding.synced(stream, due.topic, due.frame.sequence);
+            coding.synced(stream, due.topic, due.frame);
         }
     }
 }

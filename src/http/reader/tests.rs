@@ -181,7 +181,7 @@ fn a_refusal_frees_what_was_held() {
     advance(&mut reader, b"GET / HTTP/1.1\r\nHost: a\r\n", &mut request);
     let refused = reader.advance(&mut &b"\n"[..], &Limits::default(), &mut request);
     assert_eq!(refused, Err(Refusal::BARE_LF));
-    assert!(matches!(reader.state, State::Refused));
+    assert!(matches!(reader.state, State::Refused { .. }));
     reader.keep(b"GET");
     assert!(!reader.has_kept());
 }
