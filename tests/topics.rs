@@ -4,6 +4,12 @@
 mod backpressure;
 #[path = "topics/closures.rs"]
 mod closures;
+#[path = "topics/foreign_ids.rs"]
+mod foreign_ids;
+#[path = "topics/later.rs"]
+mod later;
+#[path = "topics/positions.rs"]
+mod positions;
 #[path = "support/random.rs"]
 mod random;
 #[path = "topics/regressions.rs"]

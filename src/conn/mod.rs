@@ -29,7 +29,7 @@ pub(crate) use phase::{
     Ending, FAREWELL_MS, Farewell, Goodbye, NEVER, OFF, Phase, Streaming, linger_due, millis,
     stall_due,
 };
-pub(crate) use subscriptions::{Subscription, Subscriptions};
+pub(crate) use subscriptions::{Standing, Subscription, Subscriptions};
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 

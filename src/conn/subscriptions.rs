@@ -13,19 +13,51 @@ pub(crate) struct Subscription {
 pub(crate) enum Subscriptions {
     #[default]
     None,
-    One(Subscription),
-    // Boxed once more, so that streams with one topic or none stay small.
-    #[expect(clippy::box_collection, reason = "sixteen bytes in every stream")]
-    Many(Box<Vec<Subscription>>),
+    One(Subscription, Standing),
+    /// Boxed, so that streams with one topic or none stay small.
+    Many(Box<(Vec<Subscription>, Standing)>),
+}
+
+/// Whether the ids of shared frames say how far a stream has come in all its topics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    /// They do.
+    #[default]
+    Even,
+    /// Perhaps not: what is due next may be older than what the stream has been given.
+    Uneven,
+    /// Perhaps not, and the client holds no id yet that speaks of its newest topic.
+    Unmarked,
 }
 
 impl Subscriptions {
     pub(crate) fn as_slice(&self) -> &[Subscription] {
         match self {
             Self::None => &[],
-            Self::One(one) => std::slice::from_ref(one),
-            Self::Many(many) => many,
+            Self::One(one, _) => std::slice::from_ref(one),
+            Self::Many(many) => &many.0,
         }
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        match self {
+            Self::None => Standing::Even,
+            Self::One(_, standing) => *standing,
+            Self::Many(many) => many.1,
+        }
+    }
+
+    pub(crate) fn set_standing(&mut self, standing: Standing) {
+        match self {
+            Self::None => {}
+            Self::One(_, stored) => *stored = standing,
+            Self::Many(many) => many.1 = standing,
+        }
+    }
+
+    /// The next frames need at least this much of a look.
+    pub(crate) fn doubt(&mut self, standing: Standing) {
+        self.set_standing(self.standing().max(standing));
     }
 
     pub(crate) fn find(&self, topic: u32) -> Option<Subscription> {
@@ -36,10 +68,10 @@ impl Subscriptions {
     pub(crate) fn add(&mut self, subscription: Subscription) {
         debug_assert!(self.find(subscription.topic).is_none());
         *self = match std::mem::take(self) {
-            Self::None => Self::One(subscription),
-            Self::One(one) => Self::Many(Box::new(vec![one, subscription])),
+            Self::None => Self::One(subscription, Standing::Even),
+            Self::One(one, standing) => Self::Many(Box::new((vec![one, subscription], standing))),
             Self::Many(mut many) => {
-                many.push(subscription);
+                many.0.push(subscription);
                 Self::Many(many)
             }
         };
@@ -48,11 +80,11 @@ impl Subscriptions {
     pub(crate) fn remove(&mut self, topic: u32) -> Option<Subscription> {
         let removed = self.find(topic)?;
         *self = match std::mem::take(self) {
-            Self::None | Self::One(_) => Self::None,
+            Self::None | Self::One(..) => Self::None,
             Self::Many(mut many) => {
-                many.retain(|subscription| subscription.topic != topic);
-                match many.as_slice() {
-                    [one] => Self::One(*one),
+                many.0.retain(|subscription| subscription.topic != topic);
+                match many.0[..] {
+                    [one] => Self::One(one, many.1),
                     _ => Self::Many(many),
                 }
             }
@@ -64,8 +96,8 @@ impl Subscriptions {
     pub(crate) fn moved(&mut self, topic: u32, place: u32) {
         let found = match self {
             Self::None => None,
-            Self::One(one) => Some(one).filter(|one| one.topic == topic),
-            Self::Many(many) => many.iter_mut().find(|one| one.topic == topic),
+            Self::One(one, _) => Some(one).filter(|one| one.topic == topic),
+            Self::Many(many) => many.0.iter_mut().find(|one| one.topic == topic),
         };
         debug_assert!(found.is_some(), "a subscriber knows its topics");
         if let Some(subscription) = found {
@@ -94,12 +126,18 @@ mod tests {
             subscriptions.add(on(topic));
         }
         assert_eq!(subscriptions.as_slice(), [on(1), on(2), on(3)]);
+        subscriptions.doubt(Standing::Unmarked);
+        subscriptions.doubt(Standing::Uneven);
         assert_eq!(subscriptions.remove(2), Some(on(2)));
         assert_eq!(subscriptions.remove(2), None);
         subscriptions.moved(3, 7);
         assert_eq!(subscriptions.remove(1), Some(on(1)));
-        assert!(matches!(subscriptions, Subscriptions::One(Subscription { topic: 3, place: 7 })));
+        assert!(matches!(
+            subscriptions,
+            Subscriptions::One(Subscription { topic: 3, place: 7 }, _)
+        ));
+        assert_eq!(subscriptions.standing(), Standing::Unmarked);
         subscriptions.remove(3);
-        assert_eq!(subscriptions.as_slice(), []);
+        assert_eq!((subscriptions.as_slice(), subscriptions.standing()), (&[][..], Standing::Even));
     }
 }

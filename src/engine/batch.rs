@@ -60,18 +60,14 @@ impl<'a> Batch<'a> {
     ) -> Self {
         let last = frames.last();
         if let [only] = subscriptions {
-            let Some((log, cursor)) = topics.position(*only) else { return Self::None };
+            let Some((log, cursor)) = topics.position_on(*only) else { return Self::None };
             let frames = log.after(cursor).take_while(|frame| frame.sequence <= last);
             return Self::collect(frames.map(|frame| (frame, *only)));
         }
         // A merge by sequence: what was taken last is a lower bound for all topics alike.
         let mut taken = 0;
         Self::collect(iter::from_fn(|| {
-            let next = subscriptions.iter().filter_map(|&subscription| {
-                let (log, cursor) = topics.position(subscription)?;
-                Some((log.after(cursor.max(taken)).next()?, subscription))
-            });
-            let next = next.min_by_key(|(frame, _)| frame.sequence);
+            let next = next_due(topics, subscriptions, taken);
             let due = next.filter(|(frame, _)| frame.sequence <= last)?;
             taken = due.0.sequence;
             Some(due)
@@ -102,17 +98,33 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// The first frame behind `taken` that a stream has not been given.
+pub(super) fn next_due<'a>(
+    topics: &'a Topics,
+    subscriptions: &[Subscription],
+    taken: u64,
+) -> Option<Due<'a>> {
+    let next = subscriptions.iter().filter_map(|&subscription| {
+        let (log, cursor) = topics.position_on(subscription)?;
+        Some((log.after(cursor.max(taken)).next()?, subscription))
+    });
+    next.min_by_key(|(frame, _)| frame.sequence)
+}
+
 /// What a stream has been given of its topics in one go: so many frames, up to this sequence.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Given {
     pub(super) frames: usize,
     pub(super) last_sequence: u64,
+    /// The client may hold an id now that says nothing of the stream.
+    pub(super) foreign_id: bool,
 }
 
 impl Given {
-    pub(super) fn add(&mut self, sequence: u64) {
+    pub(super) fn add(&mut self, sequence: u64, has_foreign_id: bool) {
         self.frames += 1;
         self.last_sequence = sequence;
+        self.foreign_id |= has_foreign_id;
     }
 }
 

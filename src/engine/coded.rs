@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     compress::Compressor,
-    conn::{Output, Phase, Subscription},
+    conn::{Output, Phase, Standing, Subscription},
 };
 
 impl<T: Transport> Engine<T> {
@@ -54,7 +54,9 @@ impl<T: Transport> Engine<T> {
         streaming.last_write = core.now;
         core.stats.bytes_out += left as u64;
         let mut given = Given::default();
-        for CodedFrame { subscription, sequence, bytes } in batch.frames.iter().flatten() {
+        for CodedFrame { subscription, sequence, has_foreign_id, bytes } in
+            batch.frames.iter().flatten()
+        {
             if left == 0 {
                 break;
             }
@@ -63,13 +65,13 @@ impl<T: Transport> Engine<T> {
             }
             left = left.saturating_sub(bytes.len());
             codec.synced(subscription.topic, *sequence);
-            given.add(*sequence);
+            given.add(*sequence, *has_foreign_id);
         }
         let is_all = given.frames == batch.length
             && given.frames < FRAMES_PER_WRITE
             && conn.outbox.is_empty();
-        core.note_given(index, given);
-        if is_all { Written::Nothing } else { Written::Some }
+        let standing = core.note_given(index, given);
+        if is_all && standing == Standing::Even { Written::Nothing } else { Written::Some }
     }
 }
 
@@ -83,10 +85,12 @@ impl Core {
         let batch =
             CodedBatch::gather(&self.topics, subscriptions, frames, codec, &mut self.compressor);
         let mut given = Given::default();
-        for CodedFrame { subscription, sequence, bytes } in batch.frames.iter().flatten() {
+        for CodedFrame { subscription, sequence, has_foreign_id, bytes } in
+            batch.frames.iter().flatten()
+        {
             conn.outbox.push(bytes, &mut self.pool);
             codec.synced(subscription.topic, *sequence);
-            given.add(*sequence);
+            given.add(*sequence, *has_foreign_id);
         }
         self.note_given(index, given);
         given.frames > 0
@@ -97,6 +101,7 @@ impl Core {
 struct CodedFrame {
     subscription: Subscription,
     sequence: u64,
+    has_foreign_id: bool,
     bytes: Arc<[u8]>,
 }
 
@@ -124,7 +129,9 @@ impl CodedBatch {
             let bytes = codec.shared(compressor, frame, after, subscription.topic);
             let (subscription, sequence) = (*subscription, frame.sequence);
             after = Some((subscription.topic, sequence));
-            coded.frames[coded.length] = Some(CodedFrame { subscription, sequence, bytes });
+            let has_foreign_id = frame.has_foreign_id();
+            coded.frames[coded.length] =
+                Some(CodedFrame { subscription, sequence, has_foreign_id, bytes });
             coded.length += 1;
         }
         coded

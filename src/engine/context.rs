@@ -132,7 +132,7 @@ impl<'a> Context<'a> {
     /// Subscribes an open stream to a topic. What is sent to the stream before this call returns
     /// comes before the topic's next event. False if the stream has ended or has this topic already.
     pub fn subscribe(&mut self, id: StreamId, topic: &Topic) -> bool {
-        self.core.subscribe(id, topic, JoinAt::Live, None)
+        self.core.subscribe(id, topic, JoinAt::Live)
     }
 
     /// Ends a subscription: what the stream has not been given yet, it does not get. False if there

@@ -281,6 +281,9 @@ impl Core {
         }
         self.aside.begin();
         self.aside.push_with(event, compression);
+        if self.aside.has_id() {
+            self.push_bookmark(id.index, Source::Aside);
+        }
         let bytes_max = self.config.limits.outbox_bytes;
         let event_bytes = self.aside.events().len();
         // Only a socket that has refused bytes makes a client slow; within a turn everybody is.
@@ -338,7 +341,7 @@ impl Core {
                 _ => Ending::Drop,
             });
             for &subscription in streaming.subscriptions.as_slice() {
-                if let Some((_, cursor)) = self.topics.position(subscription) {
+                if let Some((_, cursor)) = self.topics.position_on(subscription) {
                     self.topics.hold(subscription.topic, cursor);
                 }
             }

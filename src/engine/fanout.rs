@@ -13,10 +13,11 @@ use super::{
     feed::Feed,
     next::Next,
     output::Output as Scratch,
+    topics::Evened,
     watchdog::Call,
 };
 use crate::{
-    conn::{Conn, Ending, NO_CODEC, Output, Phase, Streaming, millis},
+    conn::{Conn, Ending, NO_CODEC, Output, Phase, Standing, Streaming, millis},
     error::{CloseReason, Logged},
     http::StreamFraming,
     topic::{Allowed, Backpressure, Retain},
@@ -102,6 +103,12 @@ impl<T: Transport> Engine<T> {
                 false => Written::Nothing,
             };
         }
+        if streaming.subscriptions.standing() != Standing::Even {
+            return match self.core.even_out(index, frames) {
+                Evened::Out | Evened::Further => Written::Some,
+                Evened::NotYet => Written::Nothing,
+            };
+        }
         if conn.codec != NO_CODEC {
             return self.write_coded_frames(index, frames);
         }
@@ -153,14 +160,14 @@ impl<T: Transport> Engine<T> {
                 }
             }
             left = left.saturating_sub(bytes.len());
-            given.add(frame.sequence);
+            given.add(frame.sequence, frame.has_foreign_id());
         }
         // Mostly so: it spares a second look at the logs.
         let is_all = given.frames == batch.as_slice().len()
             && given.frames < FRAMES_PER_WRITE
             && conn.outbox.is_empty();
-        self.core.note_given(index, given);
-        if is_all { Written::Nothing } else { Written::Some }
+        let standing = self.core.note_given(index, given);
+        if is_all && standing == Standing::Even { Written::Nothing } else { Written::Some }
     }
 }
 
@@ -258,13 +265,19 @@ pub(super) enum Written {
 impl Core {
     /// Moves the stream's cursors. Frames are given in the order of their sequences, whatever their
     /// topic, so the last one says how far all of them have come.
-    pub(super) fn note_given(&mut self, index: u32, given: Given) {
+    pub(super) fn note_given(&mut self, index: u32, given: Given) -> Standing {
         self.stats.delivered += given.frames as u64;
-        let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return };
-        let Phase::Streaming(streaming) = &conn.phase else { return };
-        for &subscription in streaming.subscriptions.as_slice() {
+        let even = Standing::Even;
+        let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else { return even };
+        let Phase::Streaming(streaming) = &mut conn.phase else { return even };
+        let subscriptions = streaming.subscriptions.as_slice();
+        for &subscription in subscriptions {
             self.topics.advance(subscription, given.last_sequence, self.now);
         }
+        if given.foreign_id && subscriptions.iter().any(|it| self.topics.keeps_history(*it)) {
+            streaming.subscriptions.doubt(Standing::Unmarked);
+        }
+        streaming.subscriptions.standing()
     }
 
     /// Queues what a stream that finishes has not been given, as far as the outbox may grow.
@@ -276,15 +289,20 @@ impl Core {
                 return LastFrames::Given;
             }
             let takes_frames = self.skip_what_is_lost(index, frames);
+            let evens_out = takes_frames && self.even_out(index, frames) == Evened::Further;
             let Some(Slot::Conn(conn)) = self.slots.get_mut(index as usize) else {
                 return LastFrames::Given;
             };
             let Phase::Streaming(streaming) = &mut conn.phase else { return LastFrames::Given };
             let batch = Batch::gather(&self.topics, streaming.subscriptions.as_slice(), frames);
             let length = batch.bytes(conn.framing);
-            if !takes_frames || (length > 0 && conn.outbox.len() + length > bytes_max) {
+            let grows = evens_out || length > 0;
+            if !takes_frames || (grows && conn.outbox.len() + length > bytes_max) {
                 streaming.ending = Some(Ending::Abort);
                 return LastFrames::TooMany;
+            }
+            if evens_out {
+                continue;
             }
             if conn.codec != NO_CODEC {
                 if !self.queue_coded_frames(index, frames) {
@@ -295,7 +313,7 @@ impl Core {
             let mut given = Given::default();
             for (frame, _) in batch.as_slice() {
                 conn.outbox.push(frame.framed(conn.framing), &mut self.pool);
-                given.add(frame.sequence);
+                given.add(frame.sequence, frame.has_foreign_id());
             }
             if given.frames == 0 {
                 return LastFrames::Given;
@@ -329,7 +347,7 @@ impl Core {
         if !frames.are_for(streaming) {
             return false;
         }
-        let mut gaps = Vec::new();
+        let (mut gaps, mut moved) = (Vec::new(), false);
         for &subscription in streaming.subscriptions.as_slice() {
             let Some(state) = self.topics.state(subscription.topic) else { continue };
             let cursor = state.subscribers[subscription.place as usize].cursor;
@@ -349,7 +367,12 @@ impl Core {
                 }
             };
             state.subscribers[subscription.place as usize].cursor = go_on_at;
+            moved = true;
             self.topics.moved_on_from(subscription.topic, cursor, self.now);
+        }
+        if moved {
+            // It may be ahead now of what is due from other topics.
+            streaming.subscriptions.doubt(Standing::Uneven);
         }
         for topic in gaps {
             self.stats.gaps += 1;

@@ -184,6 +184,10 @@ impl<T: Transport> Engine<T> {
 
     /// Writes the scratch buffer, compressed if the stream is, behind `head` if it is just born.
     pub(super) fn write_scratch(&mut self, index: u32, head: &[u8]) {
+        // What a client comes back with has to be the position of the stream.
+        if self.core.scratch.has_id() {
+            self.core.push_bookmark(index, Source::Scratch);
+        }
         let Some(conn) = self.core.conn(index) else { return };
         let codec = conn.codec;
         if codec != NO_CODEC {

@@ -202,10 +202,7 @@ impl<T: Transport> Engine<T> {
                             conn.afterwards = Afterwards::Close;
                         }
                         conn.phase = Phase::Answering;
-                        let last_event_id = match sse.subscriptions.is_empty() {
-                            true => None,
-                            false => last_event_id(&self.request),
-                        };
+                        let last_event_id = last_event_id(&self.request);
                         let encoding = self.core.encoding_of(&self.request, &sse);
                         let counts =
                             sse.tag.is_some() && self.core.config.limits.streams_per_tag.is_some();

@@ -235,6 +235,7 @@ impl<T: Transport> Engine<T> {
         }
         self.flush();
         self.core.topics.end_holds();
+        debug_assert!(self.core.stats.streams > 0 || self.core.topics.remembers_nobody());
         self.core.stats.log_bytes = self.core.topics.log_bytes as u64;
         self.core.stats.compression = self.core.compressor.stats();
         self.release();

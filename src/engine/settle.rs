@@ -8,6 +8,7 @@ use std::{
 use super::{
     Engine, Transport,
     calls::{Calls, Panicked, guard},
+    codec::Source,
     context::Context,
     core::{Birth, Core, Death, Remembered, Slot},
     fanout::LastFrames,
@@ -18,8 +19,8 @@ use super::{
 };
 use crate::{
     conn::{
-        Afterwards, Ending, Farewell, Goodbye, Input, NEVER, OFF, Phase, Streaming, Subscriptions,
-        millis,
+        Afterwards, Conn, Ending, Farewell, Goodbye, Input, NEVER, OFF, Phase, Standing, Streaming,
+        Subscriptions, millis,
     },
     error::{CloseReason, Logged},
     http::{Connection, LAST_CHUNK, StreamFraming, encode_stream_head},
@@ -98,20 +99,19 @@ impl<T: Transport> Engine<T> {
         core.coded.begin();
         core.open_codec(index, request.encoding);
         core.scratch.begin();
+        core.scratch.push_all(&sse.first_events);
         core.lent = Some(index);
         let id = StreamId { index, generation };
-        let last_seen = request
-            .last_event_id
-            .as_deref()
-            .map(|id| core.topics.last_seen(&sse.subscriptions, id));
+        if let Some(last_event_id) = &request.last_event_id {
+            core.topics.remember(index, last_event_id, &sse.subscriptions);
+        }
         for (topic, join_at) in &sse.subscriptions {
-            core.subscribe(id, topic, *join_at, last_seen);
+            core.subscribe(id, topic, *join_at);
         }
         core.lent = None;
         if let Some(tag) = sse.tag {
             core.tags.add(id, tag);
         }
-        core.scratch.push_encoded(sse.first_events.as_bytes());
         let ticks_now = sse.updater.is_some() && sse.first_tick == FirstTick::Now;
         let mut hooks = sse.hooks;
         let on_connect = hooks.on_connect.take();
@@ -128,6 +128,7 @@ impl<T: Transport> Engine<T> {
         if let Some(ending) = sse.ending {
             self.core.end_stream_at(index, ending.into());
         }
+        self.core.mark_birth(index);
         let head = std::mem::take(&mut self.head_buffer);
         self.write_scratch(index, &head);
         self.head_buffer = head;
@@ -199,6 +200,17 @@ impl Core {
     fn is_one_too_many(&self, sse: &Sse) -> bool {
         let max = self.config.limits.streams_per_tag.unwrap_or(usize::MAX);
         sse.tag.as_deref().is_some_and(|tag| self.tags.with(tag).len() >= max)
+    }
+
+    /// Ends a stream's first events with its bookmark, if it needs one. With an id of a sender's
+    /// among them, it gets one anyway.
+    fn mark_birth(&mut self, index: u32) {
+        let streaming = self.conn(index).and_then(Conn::streaming);
+        let is_unmarked =
+            streaming.is_some_and(|it| it.subscriptions.standing() == Standing::Unmarked);
+        if is_unmarked && !self.scratch.has_id() {
+            self.push_bookmark(index, Source::Scratch);
+        }
     }
 
     /// Ends the bytes of a stream whose hooks have run, and moves its connection on.

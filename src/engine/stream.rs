@@ -103,7 +103,7 @@ impl<'a> Stream<'a> {
     /// Subscribes this stream to a topic. What has been sent to it before, such as a snapshot,
     /// comes before the topic's next event. False if it has this topic already.
     pub fn subscribe(&mut self, topic: &Topic) -> bool {
-        self.core.subscribe(self.id, topic, JoinAt::Live, None)
+        self.core.subscribe(self.id, topic, JoinAt::Live)
     }
 
     /// Ends a subscription: what the stream has not been given yet, it does not get. False if there

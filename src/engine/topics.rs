@@ -1,8 +1,11 @@
 //! The topics of a reactor: their logs, who subscribes, and how far the passes over them have come.
 //!
-//! What is published and who comes and goes is the child module's; no user code is called here.
+//! The child modules publish, let streams come and go, and keep track of how far each has come. No
+//! user code is called here.
 
 mod pubsub;
+mod seen;
+mod standing;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,10 +15,12 @@ use std::{
 
 use slab::Slab;
 
+use self::seen::Past;
+pub(super) use self::standing::Evened;
 use super::context::TimerId;
 use crate::{
     conn::Subscription,
-    topic::{History, JoinAt, LastSeen, Log, Previous, Retain, Topic, sequence_of},
+    topic::{History, Log, Previous, Retain, Topic},
 };
 
 /// All topics that are in use.
@@ -33,6 +38,12 @@ pub(super) struct Topics {
     sequence: u64,
     /// Makes ids of this process differ from those of any other.
     pub(super) epoch: String,
+    past: Past,
+    /// The last sequence of any topic with history that was forgotten: one that begins may have
+    /// begun before, and lost events up to here.
+    forgotten: u64,
+    /// A topic with history has been in use.
+    has_history: bool,
     /// Topics of which something is held back for somebody until this turn ends.
     held: Vec<u32>,
     frame_scratch: Vec<u8>,
@@ -108,14 +119,14 @@ impl Topics {
     }
 
     /// The log of a subscription, and its cursor on it.
-    pub(super) fn position(&self, subscription: Subscription) -> Option<(&Log, u64)> {
+    pub(super) fn position_on(&self, subscription: Subscription) -> Option<(&Log, u64)> {
         let state = self.states.get(subscription.topic as usize)?;
         Some((&state.log, state.subscribers.get(subscription.place as usize)?.cursor))
     }
 
     /// True when frames that this subscription has not been given are gone.
     pub(super) fn has_passed_by(&self, subscription: Subscription) -> bool {
-        self.position(subscription).is_some_and(|(log, cursor)| log.has_passed_by(cursor))
+        self.position_on(subscription).is_some_and(|(log, cursor)| log.has_passed_by(cursor))
     }
 
     /// Moves a subscriber's cursor: it has been given everything up to this sequence.
@@ -141,7 +152,7 @@ impl Topics {
         }
         let state = TopicState {
             topic: topic.clone(),
-            log: Log::new(self.sequence),
+            log: Log::new(self.forgotten),
             subscribers: Vec::new(),
             pass: None,
             offered: self.sequence,
@@ -154,6 +165,7 @@ impl Topics {
             watched: false,
             last_use: now,
         };
+        self.has_history |= topic.options().history == History::On;
         let index = u32::try_from(self.states.insert(state)).expect("fewer than 2^32 topics");
         self.by_name.insert(Arc::clone(topic.shared_name()), index);
         index
@@ -162,25 +174,6 @@ impl Topics {
     /// The sequence of the last event published on any topic.
     pub(super) fn last_sequence(&self) -> u64 {
         self.sequence
-    }
-
-    /// What the client of a stream with these topics has seen. An id that its publisher chose is
-    /// looked for in all of them; if two know it, it says nothing about either.
-    pub(super) fn last_seen(&self, topics: &[(Topic, JoinAt)], last_event_id: &str) -> LastSeen {
-        if let Some(sequence) = sequence_of(last_event_id, &self.epoch) {
-            return match sequence <= self.sequence {
-                true => LastSeen::Sequence(sequence),
-                false => LastSeen::Unknown,
-            };
-        }
-        let mut known = topics.iter().filter_map(|(topic, _)| {
-            let state = self.states.get(self.find(topic)? as usize)?;
-            state.log.find_own_id(last_event_id)
-        });
-        match known.next() {
-            Some(first) if known.all(|other| other == first) => LastSeen::Sequence(first),
-            _ => LastSeen::Unknown,
-        }
     }
 
     /// Starts a pass over the subscribers, unless one is on its way already.

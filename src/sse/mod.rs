@@ -21,6 +21,7 @@ mod encode;
 mod event;
 mod field;
 mod place;
+mod split;
 
 pub use buffer::{DataWriter, EventBuffer};
 pub use encode::Encode;
@@ -29,3 +30,4 @@ pub use field::{EventError, EventId, EventName};
 
 pub(crate) use field::Retry;
 pub(crate) use place::id_place;
+pub(crate) use split::{add_id, each_event, has_id, is_whole, replace_id};

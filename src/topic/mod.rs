@@ -17,9 +17,12 @@
 //! This floor knows no sockets, no connections and no subscribers: it keeps frames and answers
 //! where a cursor stands.
 
+mod ids;
 mod log;
+mod position;
 
-pub(crate) use log::{Allowed, Frame, LastSeen, Log, Previous, Resume, sequence_of};
+pub(crate) use log::{Allowed, Frame, LastSeen, Log, Previous, Resume};
+pub(crate) use position::{IdOf, Point, Position, TopicKey};
 
 use std::{fmt, sync::Arc};
 

@@ -53,16 +53,8 @@ fn who_comes_again_and_again_gets_each_event_exactly_once() {
         simulation.turn();
         seen.extend(data(&simulation, client));
         publish(&mut simulation, &chat, [format!("{round} while away")]);
-        let id = match simulation.events(client).last() {
-            Some(event) => event.last_event_id.clone(),
-            None => String::new(),
-        };
+        let id = simulation.last_event_id(client);
         client = back(&mut simulation, &id);
-        if round == 0 {
-            // Nothing was seen yet, so there is nothing to go on from.
-            assert_eq!(data(&simulation, client), [""; 0]);
-            publish(&mut simulation, &chat, ["0 while away"]);
-        }
     }
     seen.extend(data(&simulation, client));
     let expected: Vec<_> = (0..20_u32)
@@ -248,8 +240,8 @@ fn topics_without_history_give_no_ids_and_no_gaps() {
         cx.publish(&passing, "three");
     });
     let ids: Vec<_> = simulation.events(first).into_iter().map(|e| e.last_event_id).collect();
-    assert_eq!(ids[0], "");
-    assert_eq!(ids[1], ids[2]);
+    assert_eq!(ids[0], "sim0-0", "that of the bookmark");
+    assert_eq!(ids[1..], ["sim0-2", "sim0-2"]);
     simulation.run(|cx| {
         cx.publish(&passing, "missed for good");
         cx.publish(&kept, "missed");

@@ -4,14 +4,14 @@ use std::{mem, sync::Arc, time::Duration};
 
 use super::{Driver, FORGET_AFTER_MS, Subscriber};
 use crate::{
-    conn::{Conn, NO_CODEC, Subscription},
+    conn::{Conn, NO_CODEC, Standing, Subscription},
     engine::{
         core::{Birth, Core, Death, Slot, TimerCall, TopicUpdater},
         sse::interval_ms,
         stream::StreamId,
     },
     sse::Encode,
-    topic::{Allowed, Frame, History, JoinAt, LastSeen, Resume, Retain, Topic},
+    topic::{Allowed, Frame, History, JoinAt, Resume, Retain, Topic, TopicKey},
 };
 
 impl Core {
@@ -96,19 +96,19 @@ impl Core {
     }
 
     /// Subscribes a stream; false if it has ended or is subscribed already. A client that comes
-    /// back goes on behind what it has seen.
+    /// back goes on behind what it has seen when it came, unless the stream has had the topic since.
     pub(in crate::engine) fn subscribe(
         &mut self,
         id: StreamId,
         topic: &Topic,
         join_at: JoinAt,
-        last_seen: Option<LastSeen>,
     ) -> bool {
         if !self.is_live(id) {
             return false;
         }
         let index = self.topics.open(topic, self.now);
         let topics = &mut self.topics;
+        let last_seen = topics.last_seen(id.index, index);
         let Some(state) = topics.states.get_mut(index as usize) else { return false };
         let Some(Slot::Conn(conn)) = self.slots.get_mut(id.index as usize) else { return false };
         let codec = conn.codec;
@@ -122,14 +122,15 @@ impl Core {
             (JoinAt::Live, Retain::Last) => state.log.newest_cursor(u64::MAX),
             (JoinAt::Live, Retain::Nothing) => state.log.last_sequence(),
         };
-        let resumed = last_seen
-            .filter(|_| options.history == History::On)
-            .map(|last_seen| state.log.resume(last_seen));
-        let (cursor, gap) = match resumed {
-            None => (fresh, None),
-            Some(Resume::At(cursor)) => (cursor, None),
-            Some(Resume::Gap(cursor)) => (cursor.min(fresh), Some(state.topic.clone())),
+        let (cursor, gap, standing) = match last_seen.map(|seen| state.log.resume(seen)) {
+            // It holds an id already that speaks of this topic.
+            Some(Resume::At(cursor)) => (cursor, None, Standing::Uneven),
+            Some(Resume::Gap(cursor)) => {
+                (cursor.min(fresh), Some(state.topic.clone()), Standing::Unmarked)
+            }
+            None => (fresh, None, Standing::Unmarked),
         };
+        let has_history = options.history == History::On;
         let place = state.subscribers.len() as u32;
         state.subscribers.push(Subscriber { conn: id.index, cursor });
         if codec != NO_CODEC {
@@ -143,6 +144,9 @@ impl Core {
         }
         state.last_use = self.now;
         streaming.subscriptions.add(Subscription { topic: index, place });
+        if has_history {
+            streaming.subscriptions.doubt(standing);
+        }
         let behind = state.log.last_sequence() > cursor;
         if place == 0
             && let Some(driver) = &mut state.driver
@@ -155,7 +159,7 @@ impl Core {
             self.stats.gaps += 1;
             self.send(id, &topic.gap(), Allowed::Yes);
         }
-        if behind {
+        if behind || (has_history && standing == Standing::Unmarked) {
             self.mark_dirty(id.index);
         }
         true
@@ -172,12 +176,18 @@ impl Core {
         else {
             return false;
         };
+        if self.topics.keeps_history(left)
+            && let Some((_, cursor)) = self.topics.position_on(left)
+        {
+            self.topics.note_left(id.index, TopicKey::of(topic.name()), cursor);
+        }
         self.leave_topic(id.index, left);
         true
     }
 
     /// Ends all subscriptions of a stream that has ended.
     pub(in crate::engine) fn leave_topics(&mut self, conn: u32) {
+        self.topics.forget_stream(conn);
         let Some(streaming) = self.conn(conn).and_then(Conn::streaming) else { return };
         for &left in mem::take(&mut streaming.subscriptions).as_slice() {
             self.leave_topic(conn, left);
@@ -243,6 +253,9 @@ impl Core {
         let topics = &mut self.topics;
         let state = topics.states.remove(index as usize);
         topics.by_name.remove(state.topic.shared_name());
+        if state.topic.options().history == History::On {
+            topics.forgotten = topics.forgotten.max(state.log.last_sequence());
+        }
         if state.pass.is_some() {
             topics.fan_out.retain(|other| *other != index);
         }
