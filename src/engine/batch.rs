@@ -98,7 +98,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// The first frame behind `taken` that a stream has not been given.
+/// The first frame after `taken` that a stream has not been given.
 pub(super) fn next_due<'a>(
     topics: &'a Topics,
     subscriptions: &[Subscription],

@@ -70,7 +70,8 @@ impl EventBuffer {
     }
 
     /// Appends the id, which clients send back as `Last-Event-ID` when they reconnect. It stays
-    /// in force for later events without one.
+    /// in force for later events without one. On a stream that has a topic with a
+    /// [history](crate::Topic::history), only ids that are published there come back.
     pub fn id(&mut self, id: &EventId<'_>) {
         self.has_id = true;
         self.field("id: ", |bytes| id.append_to(bytes));

@@ -6,14 +6,14 @@ use memchr::memmem;
 
 use super::id_place;
 
-/// The events in encoded bytes, each with its blank line. Comments behind the last one come last,
+/// The events in encoded bytes, each with its blank line. Comments after the last one come last,
 /// without one.
 pub(crate) fn each_event(events: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = events;
     std::iter::from_fn(move || {
         let end = memmem::find(rest, b"\n\n").map_or(rest.len(), |end| end + 2);
-        let (event, behind) = rest.split_at(end);
-        rest = behind;
+        let (event, after) = rest.split_at(end);
+        rest = after;
         (!event.is_empty()).then_some(event)
     })
 }
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_added_behind_the_data() {
+    fn an_id_is_added_after_the_data() {
         let mut out = Vec::new();
         add_id(b"event: e\ndata: x\n\n", 7, &mut out);
         assert_eq!(out, b"event: e\ndata: x\nid: 7\n\n");

@@ -27,7 +27,7 @@ pub(super) fn copy_with_ids(
     }
 }
 
-/// The events of a frame, each with what a client has seen that got it. Comments behind the last
+/// The events of a frame, each with what a client has seen that got it. Comments after the last
 /// event are none.
 pub(super) fn points(sequence: u64, events: &[u8]) -> impl Iterator<Item = (Option<Point>, &[u8])> {
     let total = each_event(events).filter(|event| is_whole(event)).count();

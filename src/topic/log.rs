@@ -181,7 +181,7 @@ impl Frame {
         self.framed(StreamFraming::UntilClose)
     }
 
-    /// Copies the events behind the first `seen`, for one stream alone.
+    /// Copies the events after the first `seen`, for one stream alone.
     pub(crate) fn copy_events(&self, seen: u32, out: &mut Vec<u8>) {
         each_event(self.events()).skip(seen as usize).for_each(|it| out.extend_from_slice(it));
     }

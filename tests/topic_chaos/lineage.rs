@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use starwheel::testing::EventParser;
 
-use crate::model::{Begins, MayBeLost, Progress, Room, begins_behind, mark};
+use crate::model::{Begins, MayBeLost, Progress, Room, begins_after, mark};
 
 /// The id that a client holds, as far as it can be understood from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +60,8 @@ impl CameWith {
         };
         let last_got = self.last_of_each.get(&number).copied().unwrap_or(0);
         let progress = self.progress.get(&number).copied();
-        let behind = || begins_behind(self.held, last_got, room);
-        Begins::At(progress.unwrap_or_else(behind), may_be_lost)
+        let after_id = || begins_after(self.held, last_got, room);
+        Begins::At(progress.unwrap_or_else(after_id), may_be_lost)
     }
 }
 

@@ -222,8 +222,8 @@ impl World {
 }
 
 impl Room {
-    /// The place of the first event behind this one.
-    pub(crate) fn place_behind(&self, mark: u64) -> usize {
+    /// The place of the first event after this one.
+    pub(crate) fn place_after(&self, mark: u64) -> usize {
         self.published.partition_point(|published| *published <= mark)
     }
 
@@ -319,7 +319,7 @@ impl Visit {
 
 impl Stay {
     fn start(&self, room: &Room) -> Progress {
-        let joined = room.place_behind(self.from);
+        let joined = room.place_after(self.from);
         let keeps = room.has_history || room.retains;
         let last_publish = room.last_publish_before(joined);
         let (next, missing_up_to) = match self.begins {
@@ -338,7 +338,7 @@ impl Stay {
         let told = || format!("{got:?} of {:?} in {self:?}", room.published);
         let drops = room.backpressure == Backpressure::DropOldest;
         let end = [self.to, closed_at].into_iter().flatten().min();
-        let joined = room.place_behind(self.from);
+        let joined = room.place_after(self.from);
         let Progress { mut next, mut missing_up_to } = self.start(room);
         let mut skips = 0;
         for (i, item) in got.iter().enumerate() {
@@ -359,7 +359,7 @@ impl Stay {
                 continue;
             };
             assert!(i > 0 || self.begins != Begins::Lost, "a gap is missing: {}", told());
-            assert!(end.is_none_or(|end| mark <= end), "behind its end: {}", told());
+            assert!(end.is_none_or(|end| mark <= end), "after its end: {}", told());
             let place = room.published.binary_search(&mark).expect("it was published");
             assert!(place >= next, "{mark} comes twice or too late: {}", told());
             if place > missing_up_to.take().unwrap_or(next) {
@@ -380,19 +380,19 @@ impl Stay {
             let end = closed_at.map_or(last, |end| end.min(last));
             let next = got.missing_up_to.map_or(got.next, |up_to| up_to.max(got.next));
             let told = || format!("{got:?} of {:?} in {self:?}", room.published);
-            assert!(next >= room.place_behind(end), "some are missing at the end: {}", told());
+            assert!(next >= room.place_after(end), "some are missing at the end: {}", told());
         }
     }
 }
 
 /// What a client's id says of a room that it is not known to have had.
-pub(crate) fn begins_behind(held: Held, last_got: u64, room: &Room) -> Progress {
+pub(crate) fn begins_after(held: Held, last_got: u64, room: &Room) -> Progress {
     match held {
-        Held::Even(mark) => Progress { next: room.place_behind(mark), missing_up_to: None },
+        Held::Even(mark) => Progress { next: room.place_after(mark), missing_up_to: None },
         // It may be among those that lag.
         Held::Uneven(mark) => Progress {
-            next: room.place_behind(last_got),
-            missing_up_to: Some(room.place_behind(mark)),
+            next: room.place_after(last_got),
+            missing_up_to: Some(room.place_after(mark)),
         },
         Held::Private => unreachable!("it says nothing of any room"),
     }

@@ -163,7 +163,7 @@ impl Chaos {
         );
     }
 
-    /// Somebody comes back, perhaps while it is still here: cut behind all that it has got, or
+    /// Somebody comes back, perhaps while it is still here: cut after all that it has got, or
     /// anywhere before that.
     fn visit_again(&mut self) {
         let Some(number) = self.some_visit() else { return };

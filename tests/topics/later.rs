@@ -60,7 +60,7 @@ fn a_stream_that_subscribes_in_on_connect_or_later_gets_a_bookmark() {
 }
 
 #[test]
-fn a_topic_that_is_subscribed_later_goes_on_behind_what_the_client_came_with() {
+fn a_topic_that_is_subscribed_later_goes_on_after_what_the_client_came_with() {
     for in_updater in [false, true] {
         let (chat, news) = (chat(), Topic::new("news").history(100, 100_000));
         let (watched, later) = (chat.clone(), news.clone());

@@ -35,7 +35,7 @@ pub(super) fn connecting(hook: impl Fn(&mut Stream<'_>) + Clone + 'static) -> Si
     Simulation::new(Router::new().get("/", move |_, _| Sse::new().on_connect(hook.clone())))
 }
 
-/// Lets a client be cut behind each byte that it got and come back with the id that it holds. What
+/// Lets a client be cut after each byte that it got and come back with the id that it holds. What
 /// it has got in both visits, `private` left out, has to be `expected`. Returns at how many bytes
 /// it was a new client still, and had got nothing.
 #[track_caller]
@@ -199,7 +199,7 @@ fn what_is_retained_or_the_oldest_comes_once_wherever_a_new_client_is_cut() {
 }
 
 #[test]
-fn more_lagging_topics_than_an_id_can_name_are_gaps_for_who_is_cut_among_them() {
+fn more_lagging_topics_than_an_id_can_name_are_gaps_for_a_client_cut_among_them() {
     let states: Vec<_> =
         (0..40).map(|n| Topic::new(format!("s{n}")).history(10, 10_000).retain()).collect();
     let mut simulation = serving_all(&states);

@@ -96,7 +96,7 @@ impl Core {
     }
 
     /// Subscribes a stream; false if it has ended or is subscribed already. A client that comes
-    /// back goes on behind what it has seen when it came, unless the stream has had the topic since.
+    /// back goes on after what it has seen when it came, unless the stream has had the topic since.
     pub(in crate::engine) fn subscribe(
         &mut self,
         id: StreamId,

@@ -2,7 +2,7 @@
 //! that it has been given.
 //!
 //! An id of a client's speaks for all topics of its stream. The id in a shared frame does so as
-//! long as frames are given in the order of their sequences. Where a topic begins behind the others
+//! long as frames are given in the order of their sequences. Where a topic begins before the others
 //! (its retained event, its oldest one, what a client has missed of it), its frames are copied
 //! for the stream, and the copies carry ids that say how far each topic has come.
 
