@@ -73,6 +73,10 @@ fn a_client_that_is_cut_before_its_first_event_loses_nothing() {
     let mut simulation = serving(&chat);
     publish(&mut simulation, &chat, ["before its visit"]);
     let client = simulation.get("/");
+    assert_eq!(
+        (simulation.last_event_id(client), data(&simulation, client).len()),
+        ("sim0-1".into(), 0)
+    );
     simulation.half_close(client);
     publish(&mut simulation, &chat, ["missed"]);
     assert!(cut_anywhere(&mut simulation, client, &["missed"]) < 20);

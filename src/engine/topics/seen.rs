@@ -85,6 +85,10 @@ impl Topics {
 
     /// The stream has ended.
     pub(super) fn forget_stream(&mut self, conn: u32) {
+        // No key is hashed for nothing: most servers have no such streams, and every stream ends.
+        if self.remembers_nobody() {
+            return;
+        }
         let Past { came_with, lost, left } = &mut self.past;
         came_with.remove(&conn);
         lost.remove(&conn);
@@ -116,7 +120,7 @@ impl Topics {
     /// What the client of a stream had seen of a topic when it came; `None` if nothing.
     pub(super) fn last_seen(&mut self, conn: u32, index: u32) -> Option<LastSeen> {
         let state = self.states.get(index as usize)?;
-        if state.topic.options().history == History::Off {
+        if state.topic.options().history == History::Off || self.remembers_nobody() {
             return None;
         }
         let Past { came_with, lost, .. } = &mut self.past;
