@@ -6,6 +6,12 @@ mod backpressure;
 mod closures;
 #[path = "topics/driving.rs"]
 mod driving;
+#[path = "topics/foreign_ids.rs"]
+mod foreign_ids;
+#[path = "topics/later.rs"]
+mod later;
+#[path = "topics/positions.rs"]
+mod positions;
 #[path = "support/random.rs"]
 mod random;
 #[path = "topics/regressions.rs"]

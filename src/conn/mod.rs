@@ -33,7 +33,7 @@ pub(crate) use keys::{CodingIndex, RouteIndex, TopicIndex};
 pub(crate) use outbox::{Outbox, Pool, SLICES_PER_WRITE};
 pub(crate) use phase::{Announcer, Goodbye, Phase, linger_due, stall_due};
 pub(crate) use streaming::{Ending, FAREWELL_MS, Farewell, OFF, Schedule, Streaming};
-pub(crate) use subscriptions::{Subscription, Subscriptions};
+pub(crate) use subscriptions::{Standing, Subscription, Subscriptions};
 
 use peer::PackedPeer;
 use phase::head_due;
@@ -207,6 +207,11 @@ impl Conn {
     /// The topics of the stream; none without a stream.
     pub(crate) fn subscriptions(&self) -> &[Subscription] {
         self.streaming().map_or(&[], |streaming| streaming.subscriptions())
+    }
+
+    /// Whether the ids of shared frames say how far the stream has come.
+    pub(crate) fn standing(&self) -> Standing {
+        self.streaming().map_or(Standing::Even, Streaming::standing)
     }
 
     /// False while answers must go out first; bytes then stay in the socket, which is the

@@ -15,19 +15,51 @@ pub(crate) struct Subscription {
 pub(crate) enum Subscriptions {
     #[default]
     None,
-    One(Subscription),
-    // Boxed once more, so that streams with one topic or none stay small.
-    #[expect(clippy::box_collection, reason = "sixteen bytes in every stream")]
-    Many(Box<Vec<Subscription>>),
+    One(Subscription, Standing),
+    /// Boxed, so that streams with one topic or none stay small.
+    Many(Box<(Vec<Subscription>, Standing)>),
+}
+
+/// Whether the ids of shared frames say how far a stream has come in all its topics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    /// They do.
+    #[default]
+    Even,
+    /// Perhaps not: what is due next may be older than what the stream has been given.
+    Uneven,
+    /// Perhaps not, and the client holds no id yet that speaks of its newest topic.
+    Unmarked,
 }
 
 impl Subscriptions {
     pub(crate) fn as_slice(&self) -> &[Subscription] {
         match self {
             Self::None => &[],
-            Self::One(one) => std::slice::from_ref(one),
-            Self::Many(many) => many,
+            Self::One(one, _) => std::slice::from_ref(one),
+            Self::Many(many) => &many.0,
         }
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        match self {
+            Self::None => Standing::Even,
+            Self::One(_, standing) => *standing,
+            Self::Many(many) => many.1,
+        }
+    }
+
+    pub(crate) fn set_standing(&mut self, standing: Standing) {
+        match self {
+            Self::None => {}
+            Self::One(_, stored) => *stored = standing,
+            Self::Many(many) => many.1 = standing,
+        }
+    }
+
+    /// The next frames need at least this much of a look.
+    pub(crate) fn doubt(&mut self, standing: Standing) {
+        self.set_standing(self.standing().max(standing));
     }
 
     pub(crate) fn find(&self, topic: TopicIndex) -> Option<Subscription> {
@@ -45,11 +77,11 @@ impl Subscriptions {
             return debug_assert!(false, "a stream has a topic once");
         };
         let mut many = match std::mem::take(self) {
-            Self::None => return *self = Self::One(subscription),
-            Self::One(one) => Box::new(vec![one]),
+            Self::None => return *self = Self::One(subscription, Standing::Even),
+            Self::One(one, standing) => Box::new((vec![one], standing)),
             Self::Many(many) => many,
         };
-        many.insert(place, subscription);
+        many.0.insert(place, subscription);
         *self = Self::Many(many);
     }
 
@@ -57,11 +89,11 @@ impl Subscriptions {
         let place = self.place_of(topic).ok()?;
         match std::mem::take(self) {
             Self::None => None,
-            Self::One(one) => Some(one),
+            Self::One(one, _) => Some(one),
             Self::Many(mut many) => {
-                let removed = many.remove(place);
-                *self = match many.as_slice() {
-                    [one] => Self::One(*one),
+                let removed = many.0.remove(place);
+                *self = match many.0[..] {
+                    [one] => Self::One(one, many.1),
                     _ => Self::Many(many),
                 };
                 Some(removed)
@@ -76,8 +108,8 @@ impl Subscriptions {
         };
         match self {
             Self::None => {}
-            Self::One(one) => one.place = place,
-            Self::Many(many) => many[at].place = place,
+            Self::One(one, _) => one.place = place,
+            Self::Many(many) => many.0[at].place = place,
         }
     }
 }
@@ -106,13 +138,16 @@ mod tests {
             subscriptions.add(on(number));
         }
         assert_eq!(subscriptions.as_slice(), [on(1), on(2), on(3)]);
+        subscriptions.doubt(Standing::Unmarked);
+        subscriptions.doubt(Standing::Uneven);
         assert_eq!(subscriptions.remove(topic(2)), Some(on(2)));
         assert_eq!(subscriptions.remove(topic(2)), None);
         subscriptions.moved(topic(3), 7);
         assert_eq!(subscriptions.remove(topic(1)), Some(on(1)));
         let moved = Subscription { topic: topic(3), place: 7 };
-        assert!(matches!(subscriptions, Subscriptions::One(only) if only == moved));
+        assert!(matches!(subscriptions, Subscriptions::One(only, _) if only == moved));
+        assert_eq!(subscriptions.standing(), Standing::Unmarked);
         subscriptions.remove(topic(3));
-        assert_eq!(subscriptions.as_slice(), []);
+        assert_eq!((subscriptions.as_slice(), subscriptions.standing()), (&[][..], Standing::Even));
     }
 }

@@ -5,7 +5,8 @@
 
 use super::{
     Admission, Afterwards, Announcer, CodingIndex, Conn, Ending, Goodbye, Input, Output, Phase,
-    RouteIndex, Streaming, Subscription, Subscriptions, TopicIndex, linger_due, stall_due,
+    RouteIndex, Standing, Streaming, Subscription, Subscriptions, TopicIndex, linger_due,
+    stall_due,
 };
 use crate::{
     http::{Peer, Reader, StreamFraming},
@@ -173,6 +174,20 @@ impl Conn {
 
     pub(crate) fn unsubscribe(&mut self, topic: TopicIndex) -> Option<Subscription> {
         self.streaming_mut()?.subscriptions_mut().remove(topic)
+    }
+
+    /// The next frames need at least this much of a look.
+    pub(crate) fn doubt_standing(&mut self, standing: Standing) {
+        if let Some(streaming) = self.streaming_mut() {
+            streaming.subscriptions_mut().doubt(standing);
+        }
+    }
+
+    /// The client holds an id that says how far the stream has come, or has everything.
+    pub(crate) fn set_standing(&mut self, standing: Standing) {
+        if let Some(streaming) = self.streaming_mut() {
+            streaming.subscriptions_mut().set_standing(standing);
+        }
     }
 
     /// Ends all subscriptions and returns what they were.

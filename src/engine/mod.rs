@@ -235,6 +235,7 @@ impl<T: Transport> Engine<T> {
         self.core.topics.end_holds();
         self.core.stats.log_bytes = self.core.topics.log_bytes() as u64;
         self.core.stats.compression = self.core.coding.stats();
+        debug_assert!(self.core.stats.streams > 0 || self.core.topics.remembers_nobody());
         self.release();
         self.release_large_buffers();
     }

@@ -1,6 +1,7 @@
 //! The reactor's scratch buffer: events of one tick, framed in place.
 
 use std::{
+    fmt::Display,
     hash::{DefaultHasher, Hasher},
     ops::Range,
 };
@@ -8,7 +9,7 @@ use std::{
 use super::memory::KEPT_BYTES;
 use crate::{
     http::{CHUNK_END, LAST_CHUNK, StreamFraming, chunk_header},
-    sse::{Encode, EventBuffer, KEEP_ALIVE},
+    sse::{Encode, EventBuffer, EventName, KEEP_ALIVE},
     topic::Allowed,
 };
 
@@ -74,6 +75,36 @@ impl Scratch {
         self.whole_bytes = self.buffer.len();
     }
 
+    /// Appends all events of a buffer.
+    pub(super) fn push_all(&mut self, events: &EventBuffer) {
+        self.buffer.truncate(self.whole_bytes);
+        self.buffer.push_all(events);
+        self.whole_bytes = self.buffer.len();
+    }
+
+    /// Appends an id without an event, or with one that has no data.
+    pub(super) fn push_bookmark(&mut self, id: impl Display, event: Option<&EventName<'_>>) {
+        self.buffer.truncate(self.whole_bytes);
+        self.buffer.push_bookmark(id, event);
+        self.whole_bytes = self.buffer.len();
+    }
+
+    /// Appends what `copy` does, which may have to stay as it is.
+    pub(super) fn push_copied(&mut self, compression: Allowed, copy: impl FnOnce(&mut Vec<u8>)) {
+        self.buffer.truncate(self.whole_bytes);
+        let start = self.whole_bytes;
+        copy(self.buffer.bytes_mut());
+        self.whole_bytes = self.buffer.len();
+        if compression == Allowed::No {
+            self.uncompressed.push(start..self.whole_bytes);
+        }
+    }
+
+    /// True if an event may have brought an id of its sender's.
+    pub(super) fn has_id(&self) -> bool {
+        self.buffer.has_id()
+    }
+
     /// Begins anew and lends the bytes, for somebody who appends compressed events.
     pub(super) fn begin_bytes(&mut self) -> &mut Vec<u8> {
         self.begin();
@@ -123,6 +154,10 @@ impl Scratch {
     pub(super) fn cut(&mut self, events_bytes: usize) {
         self.whole_bytes = self.whole_bytes.min(GAP_BYTES + events_bytes);
         self.uncompressed.retain(|range| range.end <= self.whole_bytes);
+        if self.events().is_empty() {
+            self.buffer.truncate(GAP_BYTES);
+            self.buffer.forget_id();
+        }
     }
 
     /// The bytes to write: nothing when there are no events, because an empty chunk is the last.

@@ -368,6 +368,25 @@ impl Simulation {
         self.answer(client).events()
     }
 
+    /// What a client would send as `Last-Event-ID` if it came back now; empty if nothing. An id
+    /// counts without an event too.
+    ///
+    /// ```
+    /// use starwheel::{Event, Router, Sse, testing::Simulation};
+    /// let mut simulation = Simulation::new(Router::new().get("/", |_req, _cx| {
+    ///     Ok(Sse::new().send(Event::id_only(7).map_err(|_| starwheel::Reply::error(500, "id"))?))
+    /// }));
+    /// let client = simulation.get("/");
+    /// assert_eq!(simulation.last_event_id(client), "7");
+    /// ```
+    ///
+    /// # Panics
+    /// As [`answer`](Self::answer).
+    #[must_use]
+    pub fn last_event_id(&self, client: Client) -> String {
+        self.answer(client).last_event_id()
+    }
+
     /// Whether the server still holds its end of the connection. Its FIN may be sent already.
     #[must_use]
     pub fn is_open(&self, client: Client) -> bool {

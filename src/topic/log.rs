@@ -1,11 +1,14 @@
 //! The log of one topic: frames in order, a bound, and where cursors stand.
 
-use std::{borrow::Cow, cell::OnceCell, collections::VecDeque, fmt::Write, ops::Range};
+use std::{borrow::Cow, cell::OnceCell, collections::VecDeque, fmt::Display, ops::Range};
 
-use super::{History, Pieces, Retain, TopicOptions};
+use super::{
+    History, Pieces, Point, Retain, TopicOptions,
+    ids::{copy_with_ids, points},
+};
 use crate::compress::{Compressor, Encoding, TextSum};
 use crate::http::{CHUNK_END, StreamFraming, chunk_header};
-use crate::sse::{KEEP_ALIVE, id_place};
+use crate::sse::{KEEP_ALIVE, each_event, has_id, replace_id};
 
 /// One published event, encoded and framed; the bytes are shared by all subscribers.
 #[derive(Debug, Clone)]
@@ -15,8 +18,10 @@ pub(crate) struct Frame {
     /// Chunk header, event, CR LF.
     pub(crate) bytes: Pieces,
     header_bytes: u8,
-    /// An id that the publisher has chosen.
-    own_id: Option<Box<str>>,
+    /// Ids that the publisher has chosen, and how much of the frame each stands for.
+    own_ids: Box<[(Point, Box<str>)]>,
+    /// It brings ids that nobody looks for, because its topic has no history.
+    has_foreign_id: bool,
     /// The event before it on its topic, kept for as long as a delta may be made against it.
     previous: Option<Previous>,
     compression: Allowed,
@@ -78,7 +83,7 @@ pub(crate) enum Resume {
 }
 
 impl Frame {
-    /// Frames the encoded `events`. With `epoch`, the last of them gets an id made of it and the
+    /// Frames the encoded `events`. With `epoch`, each of them gets an id made of it and the
     /// sequence, unless it has one of its own.
     pub(crate) fn new(
         sequence: u64,
@@ -87,18 +92,11 @@ impl Frame {
         scratch: &mut Vec<u8>,
     ) -> Self {
         scratch.clear();
-        let mut own_id = None;
-        match epoch.and_then(|epoch| Some((epoch, id_place(events)?))) {
-            Some((epoch, place)) if place.id.is_none() => {
-                scratch.extend_from_slice(&events[..place.offset]);
-                let mut line = String::with_capacity(40);
-                let _infallible = writeln!(line, "id: {epoch}-{sequence}");
-                scratch.extend_from_slice(line.as_bytes());
-                scratch.extend_from_slice(&events[place.offset..]);
-            }
-            found => {
-                let id = found.and_then(|(_, place)| place.id);
-                own_id = id.map(|id| String::from_utf8_lossy(id).into());
+        let (mut own_ids, mut has_foreign_id) = (Vec::new(), false);
+        match epoch {
+            Some(epoch) => copy_with_ids(sequence, events, epoch, &mut own_ids, scratch),
+            None => {
+                has_foreign_id = has_id(events);
                 scratch.extend_from_slice(events);
             }
         }
@@ -107,7 +105,8 @@ impl Frame {
             sequence,
             bytes,
             header_bytes,
-            own_id,
+            own_ids: own_ids.into(),
+            has_foreign_id,
             previous: None,
             compression: Allowed::Yes,
             forms: OnceCell::new(),
@@ -226,6 +225,35 @@ impl Frame {
     ) -> impl Iterator<Item = &[u8]> {
         let range = self.range(framing);
         self.bytes.slices(range.start + skipped_bytes..range.end)
+    }
+
+    /// Copies the events after the first `seen`, for one stream alone.
+    pub(crate) fn copy_events(&self, seen: u32, out: &mut Vec<u8>) {
+        each_event(&self.events()).skip(seen as usize).for_each(|it| out.extend_from_slice(it));
+    }
+
+    /// The same with other ids: `id_at` makes them of how much of the frame a client has seen.
+    pub(crate) fn copy_events_with<I: Display>(
+        &self,
+        seen: u32,
+        mut id_at: impl FnMut(Point) -> I,
+        out: &mut Vec<u8>,
+    ) {
+        for (point, event) in points(self.sequence, &self.events()).skip(seen as usize) {
+            match point {
+                Some(point) => replace_id(event, id_at(point), out),
+                None => out.extend_from_slice(event),
+            }
+        }
+    }
+
+    pub(crate) fn compression(&self) -> Allowed {
+        self.compression
+    }
+
+    /// True if a client that comes back with the id of this event says nothing by it.
+    pub(crate) fn has_foreign_id(&self) -> bool {
+        self.has_foreign_id
     }
 
     fn range(&self, framing: StreamFraming) -> Range<usize> {
@@ -375,15 +403,16 @@ impl Log {
             LastSeen::Sequence(sequence) if self.has_passed_by(sequence) => {
                 Resume::Gap(self.lost_up_to)
             }
-            // It may be that of another topic's event; a cursor is not ahead of its log.
-            LastSeen::Sequence(sequence) => Resume::At(sequence.min(self.last_sequence())),
+            // It may be that of another topic's event, and ahead of this log.
+            LastSeen::Sequence(sequence) => Resume::At(sequence),
         }
     }
 
-    /// The newest event that its publisher gave this id.
-    pub(crate) fn find_own_id(&self, id: &str) -> Option<u64> {
-        let mut frames = self.frames.iter().rev();
-        frames.find(|frame| frame.own_id.as_deref() == Some(id)).map(|frame| frame.sequence)
+    /// What a client has seen whose last event had this id of the publisher's own, for each such
+    /// event.
+    pub(crate) fn with_own_id<'a>(&'a self, id: &'a str) -> impl Iterator<Item = Point> + 'a {
+        let own_ids = self.frames.iter().flat_map(|frame| &frame.own_ids);
+        own_ids.filter(move |(_, own)| **own == *id).map(|(point, _)| *point)
     }
 
     fn pop_front(&mut self) {
@@ -403,13 +432,6 @@ impl TopicOptions {
     fn frames_kept_anyway(&self) -> usize {
         usize::from(self.retain == Retain::Last)
     }
-}
-
-/// The sequence in an id that this process has given.
-pub(crate) fn sequence_of(id: &str, epoch: &str) -> Option<u64> {
-    let digits = id.strip_prefix(epoch)?.strip_prefix('-')?;
-    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    plain.then(|| digits.parse().ok()).flatten()
 }
 
 /// How many keep-alives in a row a delta that streams share allows for.
@@ -442,9 +464,9 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_a_chunk_and_carries_its_id_behind_the_event_name() {
+    fn a_frame_is_a_chunk_and_carries_its_id_last() {
         let named = frame(7, ": hello\nevent: add\ndata: x\n\n");
-        assert_eq!(text(&named), ": hello\nevent: add\nid: e-7\ndata: x\n\n");
+        assert_eq!(text(&named), ": hello\nevent: add\ndata: x\nid: e-7\n\n");
         let length = named.len(StreamFraming::UntilClose);
         let chunk = named.contiguous(StreamFraming::Chunked).unwrap();
         assert!(chunk.starts_with(format!("{length:x}\r\n: hello\n").as_bytes()));
@@ -454,8 +476,23 @@ mod tests {
     #[test]
     fn an_id_of_the_publishers_own_stays() {
         let own = frame(7, "id: mine\ndata: x\n\n");
-        assert_eq!(text(&own), "id: mine\ndata: x\n\n");
-        assert_eq!(own.own_id.as_deref(), Some("mine"));
+        assert_eq!(text(&own), "data: x\nid: mine\n\n");
+        assert_eq!(*own.own_ids, [(Point::whole(7), "mine".into())]);
+    }
+
+    #[test]
+    fn each_event_of_a_frame_says_what_has_been_seen_with_it() {
+        let frame = frame(7, "data: a\n\nid: b\ndata: b\n\nid: \ndata: c\n\n: end\n");
+        let c = "data: c\nid: e-7\n\n: end\n";
+        assert_eq!(text(&frame), format!("data: a\nid: e-7.1\n\ndata: b\nid: b\n\n{c}"));
+        assert_eq!(*frame.own_ids, [(Point { sequence: 7, events: 2 }, "b".into())]);
+        let mut rest = Vec::new();
+        frame.copy_events(2, &mut rest);
+        assert_eq!(rest, c.as_bytes());
+        rest.clear();
+        frame.copy_events_with(1, |point| format!("new {point}"), &mut rest);
+        let b = "data: b\nid: new 7.2\n\n";
+        assert_eq!(rest, format!("{b}data: c\nid: new 7\n\n: end\n").as_bytes());
     }
 
     #[test]
@@ -503,17 +540,9 @@ mod tests {
         assert_eq!(resume(4), Resume::At(4));
         assert_eq!(resume(3), Resume::At(3));
         assert_eq!(resume(2), Resume::Gap(3), "3 is gone, 4 and 9 are still new");
-        assert_eq!(resume(1000), Resume::At(9), "that of another topic");
+        assert_eq!(resume(1000), Resume::At(1000), "that of another topic");
         assert_eq!(log.resume(LastSeen::Unknown), Resume::Gap(9));
-        assert_eq!(log.find_own_id("mine"), Some(9));
-        assert_eq!(log.find_own_id("e-4"), None);
-    }
-
-    #[test]
-    fn only_ids_of_this_process_have_a_sequence() {
-        assert_eq!(sequence_of("e-4", "e"), Some(4));
-        for absurd in ["", "e-", "e-+4", "e-99999999999999999999", "other-4", "4"] {
-            assert_eq!(sequence_of(absurd, "e"), None, "{absurd}");
-        }
+        assert_eq!(log.with_own_id("mine").collect::<Vec<_>>(), [Point::whole(9)]);
+        assert_eq!(log.with_own_id("e-4").next(), None);
     }
 }

@@ -38,10 +38,11 @@ pub(crate) const CIRCLES: &[Circle] = &[
             "src/engine/topics/driven.rs",
             "src/engine/topics/mod.rs",
             "src/engine/topics/pass.rs",
+            "src/engine/topics/seen.rs",
             "src/engine/topics/state.rs",
         ],
-        why: "a topic's state holds its pass and its updater, whose fields belong to the files with \
-              the methods of `Topics` that change them",
+        why: "a topic's state holds its pass and its updater, and `Topics` what was seen before; the \
+              fields belong to the files with the methods of `Topics` that change them",
     },
     Circle {
         files: &["src/conn/mod.rs", "src/conn/phase.rs", "src/conn/streaming.rs"],

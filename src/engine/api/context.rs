@@ -82,7 +82,9 @@ impl<'a> Context<'a> {
     }
 
     /// Sends an event to a stream. False when the stream has ended, or ends now because it is
-    /// [too slow](CloseReason::Slow).
+    /// [too slow](CloseReason::Slow). If the event has an id and the stream a topic with a
+    /// [history](Topic::history), a bookmark follows: what its client comes back with is the position
+    /// of the stream.
     pub fn send(&mut self, id: StreamId, event: impl Encode) -> bool {
         self.core.send(id, &event, Allowed::Yes)
     }
@@ -118,8 +120,10 @@ impl<'a> Context<'a> {
 
     /// Subscribes an open stream to a topic. What is sent to the stream before this call returns
     /// comes before the topic's next event. False if the stream has ended or has this topic already.
+    /// A client that came with a `Last-Event-ID` goes on after it; see
+    /// [`Stream::subscribe`](crate::Stream::subscribe).
     pub fn subscribe(&mut self, id: StreamId, topic: &Topic) -> bool {
-        self.core.subscribe(id, topic, JoinAt::Live, None)
+        self.core.subscribe(id, topic, JoinAt::Live)
     }
 
     /// Ends a subscription: what the stream has not been given yet, it does not get. False if there

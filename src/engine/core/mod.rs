@@ -9,6 +9,7 @@
 //! method of `Core`; it stands here if several steps of a turn use it, otherwise with its step.
 
 mod admission;
+mod bookmark;
 mod calls;
 mod drive;
 mod negotiation;
@@ -77,6 +78,26 @@ pub(in crate::engine) enum Stopping {
     },
     /// Everything is closed at the end of this turn.
     Now,
+}
+
+/// Which buffer a bookmark goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Buffer {
+    /// That of the stream whose closure runs.
+    Scratch,
+    /// That for other streams.
+    Aside,
+}
+
+/// What [`Core::even_out`] came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Evened {
+    /// The stream can have shared frames.
+    Out,
+    /// Something was queued; there may be more.
+    Further,
+    /// What is due next is not for it to have.
+    NotYet,
 }
 
 impl Core {
@@ -194,6 +215,9 @@ impl Core {
         }
         self.aside.begin();
         self.aside.push_with(event, compression);
+        if self.aside.has_id() {
+            self.push_bookmark(index, Buffer::Aside);
+        }
         // Only a socket that has refused bytes makes a client slow; within a turn everybody is.
         let conn = &self.conns[index];
         let queued_bytes = conn.outbox.len() + self.aside.events().len();

@@ -83,15 +83,10 @@ impl<'a> DueFrames<'a> {
         // A merge by sequence: what was taken last is a lower bound for all topics alike.
         let mut taken = 0;
         Self::collect(iter::from_fn(|| {
-            let next = subscriptions.iter().filter_map(|&subscription| {
-                let (log, cursor) = topics.position(subscription);
-                let frame = log.after(cursor.max(taken)).next()?;
-                Some(DueFrame { frame, topic: subscription.topic })
-            });
-            let next = next.min_by_key(|due| due.frame.sequence);
-            let due = next.filter(|due| due.frame.sequence <= last)?;
-            taken = due.frame.sequence;
-            Some(due)
+            let next = next_due(topics, subscriptions, taken);
+            let (frame, subscription) = next.filter(|(frame, _)| frame.sequence <= last)?;
+            taken = frame.sequence;
+            Some(DueFrame { frame, topic: subscription.topic })
         }))
     }
 
@@ -113,6 +108,19 @@ impl<'a> DueFrames<'a> {
             Self::Many { frames, length } => &frames[..*length],
         }
     }
+}
+
+/// The first frame after `taken` that a stream has not been given.
+pub(in crate::engine) fn next_due<'a>(
+    topics: &'a Topics,
+    subscriptions: &[Subscription],
+    taken: u64,
+) -> Option<(&'a Frame, Subscription)> {
+    let next = subscriptions.iter().filter_map(|&subscription| {
+        let (log, cursor) = topics.position(subscription);
+        Some((log.after(cursor.max(taken)).next()?, subscription))
+    });
+    next.min_by_key(|(frame, _)| frame.sequence)
 }
 
 /// Frames that leave in one vectored write; what one costs does not depend on their number. Large

@@ -7,6 +7,8 @@
 //! | `publish.rs` | events into logs |
 //! | `subscribe.rs` | streams join, leave, and go on after what they have seen |
 //! | `driven.rs` | topics with an updater |
+//! | `seen.rs` | the id that a client came with, and topics that a stream has left |
+//! | `standing.rs` | how far a stream has come in all its topics |
 //! | `due.rs` | what a stream has not been given yet, over all of its topics |
 //!
 //! No user code is called here, and nothing is written.
@@ -15,12 +17,14 @@ mod driven;
 mod due;
 mod pass;
 mod publish;
+mod seen;
+mod standing;
 mod state;
 mod subscribe;
 
 pub(super) use self::{
     driven::{Render, Rendered},
-    due::{DueFrame, DueFrames, FRAMES_PER_WRITE, Frames},
+    due::{DueFrame, DueFrames, FRAMES_PER_WRITE, Frames, next_due},
     pass::News,
     subscribe::Loss,
 };
@@ -33,14 +37,14 @@ use std::{
 
 use slab::Slab;
 
-use self::state::TopicState;
+use self::{seen::Past, state::TopicState};
 use crate::{
     conn::{Subscription, TopicIndex},
     engine::{
         keys::{TimerId, TimerIndex},
         memory::release,
     },
-    topic::{Log, Topic},
+    topic::{History, Log, Topic},
 };
 
 /// All topics that are in use.
@@ -64,6 +68,12 @@ pub(super) struct Topics {
     /// Topics of which something is held back for somebody until this turn ends.
     held: Vec<TopicIndex>,
     frame_scratch: Vec<u8>,
+    past: Past,
+    /// The last sequence of any topic with history that was forgotten: one that begins may have
+    /// begun before, and lost events up to here.
+    forgotten: u64,
+    /// A topic with history has been in use.
+    has_history: bool,
     /// How far a delta may refer back.
     window_bytes: usize,
 }
@@ -89,7 +99,8 @@ impl Topics {
         if let Some(index) = self.find(topic) {
             return index;
         }
-        let state = TopicState::new(topic.clone(), self.sequence, now);
+        let state = TopicState::new(topic.clone(), (self.forgotten, self.sequence), now);
+        self.has_history |= topic.options().history == History::On;
         let index = TopicIndex::new(self.states.insert(state));
         self.by_name.insert(Arc::clone(topic.shared_name()), index);
         index
@@ -107,6 +118,10 @@ impl Topics {
     /// How many streams will be offered what is published next; none if it has been forgotten.
     pub(super) fn subscribers_at(&self, index: TopicIndex) -> usize {
         self.states.get(index.slot()).map_or(0, TopicState::audience)
+    }
+
+    pub(super) fn epoch(&self) -> &str {
+        &self.epoch
     }
 
     /// The sequence of the last event published on any topic.
@@ -158,6 +173,9 @@ impl Topics {
     pub(super) fn forget(&mut self, index: TopicIndex) -> Forgotten {
         let state = self.states.remove(index.slot());
         self.by_name.remove(state.topic.shared_name());
+        if state.topic.options().history == History::On {
+            self.forgotten = self.forgotten.max(state.log.last_sequence());
+        }
         self.log_bytes -= state.log.bytes();
         self.unoffered_bytes -= state.unoffered_bytes + state.pass.map_or(0, |pass| pass.bytes);
         self.shrink_after_a_rush();

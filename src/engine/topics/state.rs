@@ -44,10 +44,10 @@ pub(super) struct Subscriber {
 }
 
 impl TopicState {
-    pub(super) fn new(topic: Topic, last_sequence: u64, now: u64) -> Self {
+    pub(super) fn new(topic: Topic, (begins_after, last_sequence): (u64, u64), now: u64) -> Self {
         Self {
             topic,
-            log: Log::new(last_sequence),
+            log: Log::new(begins_after),
             subscribers: Vec::new(),
             leaving: 0,
             pass: None,

@@ -80,12 +80,11 @@ impl Core {
             conn.close_afterwards();
         }
         conn.begin_answering(line.framing());
-        let has_topics = !sse.subscriptions.is_empty();
         let network = self.proxied_network(request);
         let has_tag_limit = sse.tag.is_some() && self.config.limits.streams_per_tag.is_some();
         let is_counted = has_tag_limit || network.is_some();
         let request = Remembered {
-            last_event_id: has_topics.then(|| last_event_id(request)).flatten(),
+            last_event_id: last_event_id(request),
             encoding: self.encoding_of(request, &sse),
             client: is_counted.then(|| Client::of(request)),
             network,

@@ -5,12 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use crate::{
     compress::Encoding,
-    conn::{Afterwards, Farewell, Input, OFF, Phase, Schedule, Streaming},
+    conn::{Afterwards, Farewell, Input, OFF, Phase, Schedule, Standing, Streaming},
     engine::{
         Engine, Transport,
         api::{Alignment, FirstTick, KeepAlive, Sse},
         calls::Closures,
-        core::Core,
+        core::{Buffer, Core},
         keys::ConnIndex,
         pending::Remembered,
     },
@@ -48,6 +48,7 @@ impl<T: Transport> Engine<T> {
         if ticks_now && core.conns[index].is_live_stream() {
             self.tick(index);
         }
+        self.core.mark_birth(index);
         if let Some(ending) = sse.ending {
             self.core.end_stream(index, ending.into());
         }
@@ -125,18 +126,28 @@ impl Core {
             self.conns[index].begin_coding(coding);
         }
         self.scratch.begin();
+        self.scratch.push_all(&sse.first_events);
         self.lent = Some(index);
         let id = self.conns.stream_id(index);
-        let last_event_id = request.last_event_id.as_deref();
-        let last_seen = last_event_id.map(|id| self.topics.last_seen(&sse.subscriptions, id));
+        if let Some(last_event_id) = &request.last_event_id {
+            self.topics.remember(index, last_event_id, &sse.subscriptions);
+        }
         for (topic, join_at) in &sse.subscriptions {
-            self.subscribe(id, topic, *join_at, last_seen);
+            self.subscribe(id, topic, *join_at);
         }
         self.lent = None;
         if let Some(tag) = &sse.tag {
             self.tags.add(id, tag.clone());
         }
-        self.scratch.push_encoded(sse.first_events.as_bytes());
+    }
+
+    /// Ends a stream's first events with its bookmark, if it needs one. With an id of a sender's
+    /// among them, it gets one anyway.
+    fn mark_birth(&mut self, index: ConnIndex) {
+        let is_unmarked = self.conns[index].standing() == Standing::Unmarked;
+        if is_unmarked && !self.scratch.has_id() {
+            self.push_bookmark(index, Buffer::Scratch);
+        }
     }
 
     /// Catches up on what happened to the connection while its stream was being born.

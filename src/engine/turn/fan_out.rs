@@ -1,10 +1,10 @@
 //! Fan-out: from the logs of topics straight to sockets, in slices.
 
 use crate::{
-    conn::{Ending, TopicIndex},
+    conn::{Ending, Standing, TopicIndex},
     engine::{
         Engine, Transport,
-        core::Core,
+        core::{Core, Evened},
         keys::ConnIndex,
         topics::{Frames, Loss, News},
         turn::send::Queued,
@@ -87,8 +87,14 @@ impl Core {
         let bytes_max = self.config.limits.outbox_bytes;
         while self.conns[index].ending() == Some(Ending::Finish) {
             let queued = match self.skip_what_is_lost(index, frames) {
-                true => self.queue_frames(index, frames, bytes_max),
                 false => Queued::TooMany,
+                true if self.even_out(index, frames) == Evened::Further => {
+                    match self.conns[index].outbox.len() > bytes_max {
+                        true => Queued::TooMany,
+                        false => Queued::Some,
+                    }
+                }
+                true => self.queue_frames(index, frames, bytes_max),
             };
             match queued {
                 Queued::Some => {}
@@ -108,12 +114,13 @@ impl Core {
         if !frames.are_for(&self.conns[index]) {
             return false;
         }
-        let mut gaps = Vec::new();
+        let (mut gaps, mut has_moved) = (Vec::new(), false);
         for &subscription in self.conns[index].subscriptions() {
             match self.topics.skip_lost(subscription, frames.last(), self.now) {
                 Loss::Nothing => {}
                 Loss::Skipped { gap } => {
                     self.stats.passed_by += 1;
+                    has_moved = true;
                     gaps.extend(gap);
                 }
                 Loss::Disconnect => {
@@ -122,6 +129,10 @@ impl Core {
                     return false;
                 }
             }
+        }
+        if has_moved {
+            // It may be ahead now of what is due from other topics.
+            self.conns[index].doubt_standing(Standing::Uneven);
         }
         for topic in gaps {
             self.stats.gaps += 1;

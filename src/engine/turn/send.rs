@@ -7,11 +7,11 @@
 use std::io::IoSlice;
 
 use crate::{
-    conn::{CodingIndex, Conn, Ending, Pool, SLICES_PER_WRITE},
+    conn::{CodingIndex, Conn, Ending, Pool, SLICES_PER_WRITE, Standing},
     engine::{
         Engine, Transport,
         coding::Coding,
-        core::Core,
+        core::{Buffer, Core, Evened},
         keys::ConnIndex,
         links::Outcome,
         topics::{DueFrame, DueFrames, FRAMES_PER_WRITE, Frames},
@@ -38,12 +38,18 @@ pub(super) enum Written {
 struct Given {
     frames: usize,
     last_sequence: u64,
+    /// The client may hold an id now that says nothing of its stream.
+    has_foreign_id: bool,
 }
 
 impl<T: Transport> Engine<T> {
     /// Writes the scratch buffer, compressed if the stream is, after `head` if it has just begun.
     pub(super) fn write_scratch(&mut self, index: ConnIndex, head: &[u8]) {
         let core = &mut self.core;
+        // What a client comes back with has to be the position of the stream.
+        if core.scratch.has_id() {
+            core.push_bookmark(index, Buffer::Scratch);
+        }
         if let Some(coding) = core.conns[index].coding() {
             // When a stream begins, the opening bytes of its coding are there already.
             if head.is_empty() {
@@ -123,32 +129,36 @@ impl<T: Transport> Engine<T> {
             return Written::Nothing;
         }
         let due = DueFrames::gather(&core.topics, conn.subscriptions(), frames);
-        let form = Form::of(&due, conn, &mut core.coding);
-        let outcome = match due.as_slice() {
-            [] if matches!(due, DueFrames::Lost) => {
-                return match core.skip_what_is_lost(index, frames) {
-                    true => Written::Some,
-                    false => Written::Nothing,
-                };
-            }
-            [] => return Written::Nothing,
-            due => match form.only_slice(due) {
-                Some(bytes) => self.links.write(index, &[IoSlice::new(bytes)]),
-                None => {
-                    let (slices, count) = form.slices(due);
-                    self.links.write(index, &slices[..count])
-                }
-            },
-        };
-        let given =
-            take(due.as_slice(), &form, outcome.taken(), conn, &mut core.coding, &mut core.pool);
-        let is_all = given.frames == due.as_slice().len()
-            && given.frames < FRAMES_PER_WRITE
-            && conn.outbox.is_empty();
-        core.stats.delivered += given.frames as u64;
-        for &subscription in conn.subscriptions() {
-            core.topics.advance(subscription, given.last_sequence, core.now);
+        if matches!(due, DueFrames::Lost) {
+            return match core.skip_what_is_lost(index, frames) {
+                true => Written::Some,
+                false => Written::Nothing,
+            };
         }
+        if conn.standing() != Standing::Even {
+            return match core.even_out(index, frames) {
+                Evened::Out | Evened::Further => Written::Some,
+                Evened::NotYet => Written::Nothing,
+            };
+        }
+        let due = due.as_slice();
+        if due.is_empty() {
+            return Written::Nothing;
+        }
+        let form = Form::of(due, conn, &mut core.coding);
+        let outcome = match form.only_slice(due) {
+            Some(bytes) => self.links.write(index, &[IoSlice::new(bytes)]),
+            None => {
+                let (slices, count) = form.slices(due);
+                self.links.write(index, &slices[..count])
+            }
+        };
+        let given = take(due, &form, outcome.taken(), conn, &mut core.coding, &mut core.pool);
+        let is_all = given.frames == due.len()
+            && given.frames < FRAMES_PER_WRITE
+            && !given.has_foreign_id
+            && conn.outbox.is_empty();
+        core.note(index, given);
         match self.wrote(index, outcome) {
             // Mostly so: it spares a second look at the logs.
             Written::Some if is_all => Written::Nothing,
@@ -189,7 +199,7 @@ enum Form {
 
 impl Form {
     #[inline]
-    fn of(due: &DueFrames<'_>, conn: &Conn, coding: &mut Coding) -> Self {
+    fn of(due: &[DueFrame<'_>], conn: &Conn, coding: &mut Coding) -> Self {
         match conn.coding() {
             None => Self::Plain(conn.framing()),
             Some(stream) => Self::coded(due, stream, coding),
@@ -199,10 +209,10 @@ impl Form {
     /// Compresses what no other subscriber has needed before. Nothing of the stream's state changes:
     /// what the socket then refuses is gathered again, and made of the same pieces.
     #[inline(never)]
-    fn coded(due: &DueFrames<'_>, stream: CodingIndex, coding: &mut Coding) -> Self {
+    fn coded(due: &[DueFrame<'_>], stream: CodingIndex, coding: &mut Coding) -> Self {
         let mut coded = [const { None }; FRAMES_PER_WRITE];
         let mut after = None;
-        for (place, due) in coded.iter_mut().zip(due.as_slice()) {
+        for (place, due) in coded.iter_mut().zip(due) {
             *place = Some(coding.shared(stream, due.frame, due.topic, after));
             after = Some((due.topic, due.frame.sequence));
         }
@@ -283,9 +293,11 @@ fn take(
 ) -> Given {
     match (due, form) {
         // By far the most frequent: there was one, and it was taken whole.
-        ([only], Form::Plain(_)) if taken == form.len(0, only) => {
-            Given { frames: 1, last_sequence: only.frame.sequence }
-        }
+        ([only], Form::Plain(_)) if taken == form.len(0, only) => Given {
+            frames: 1,
+            last_sequence: only.frame.sequence,
+            has_foreign_id: only.frame.has_foreign_id(),
+        },
         _ => take_some(due, form, taken, conn, coding, pool),
     }
 }
@@ -323,6 +335,7 @@ impl Given {
     fn add(&mut self, due: &DueFrame<'_>, conn: &Conn, coding: &mut Coding) {
         self.frames += 1;
         self.last_sequence = due.frame.sequence;
+        self.has_foreign_id |= due.frame.has_foreign_id();
         if let Some(stream) = conn.coding() {
             coding.synced(stream, due.topic, due.frame);
         }
@@ -330,6 +343,15 @@ impl Given {
 }
 
 impl Core {
+    #[inline]
+    fn note(&mut self, index: ConnIndex, given: Given) {
+        self.stats.delivered += given.frames as u64;
+        self.note_given(index, given.last_sequence);
+        if given.has_foreign_id {
+            self.doubt_after_foreign_id(index);
+        }
+    }
+
     /// Queues what a stream is due of its topics instead of writing it, unless its outbox would
     /// grow beyond `bytes_max`.
     pub(super) fn queue_frames(
@@ -340,7 +362,7 @@ impl Core {
     ) -> Queued {
         let conn = &mut self.conns[index];
         let due = DueFrames::gather(&self.topics, conn.subscriptions(), frames);
-        let form = Form::of(&due, conn, &mut self.coding);
+        let form = Form::of(due.as_slice(), conn, &mut self.coding);
         let frames = || due.as_slice().iter().enumerate();
         let due_bytes: usize = frames().map(|(place, due)| form.len(place, due)).sum();
         if due_bytes == 0 {
@@ -354,10 +376,7 @@ impl Core {
             form.for_each_slice(place, due, 0, |bytes| conn.outbox.push(bytes, &mut self.pool));
             given.add(due, conn, &mut self.coding);
         }
-        self.stats.delivered += given.frames as u64;
-        for &subscription in conn.subscriptions() {
-            self.topics.advance(subscription, given.last_sequence, self.now);
-        }
+        self.note(index, given);
         Queued::Some
     }
 }
