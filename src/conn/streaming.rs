@@ -1,6 +1,6 @@
 //! The state of an open stream: its schedule, its topics, and how it ends.
 
-use super::{Output, Subscription, Subscriptions, TopicIndex, stall_due};
+use super::{Output, Standing, Subscription, Subscriptions, TopicIndex, stall_due};
 use crate::{
     limits::Limits,
     time::{NEVER, next_period},
@@ -102,6 +102,11 @@ impl Streaming {
 
     pub(crate) fn subscription(&self, topic: TopicIndex) -> Option<Subscription> {
         self.subscriptions.find(topic)
+    }
+
+    /// Whether the ids of shared frames say how far the stream has come.
+    pub(crate) fn standing(&self) -> Standing {
+        self.subscriptions.standing()
     }
 
     /// How long the stream has been open, in seconds.

@@ -78,7 +78,8 @@ impl OriginCheck {
             return Ok(());
         }
         let origin = request.header_bytes("origin").unwrap_or_default();
-        if self.trusted.find(origin).is_some() {
+        let mut origins = request.header_values("origin");
+        if !origin.is_empty() && origins.all(|origin| self.trusted.find(origin).is_some()) {
             return Ok(());
         }
         log::debug!(

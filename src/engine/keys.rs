@@ -1,4 +1,7 @@
-//! Typed keys of the engine's tables: a connection's number cannot be taken for a topic's.
+//! Names of what an engine keeps. A connection's number cannot be taken for a timer's, and the ids
+//! that applications hold mean nothing once what they named has ended.
+
+use std::fmt;
 
 /// A connection. It stays valid until the end of the turn in which the connection is closed, so
 /// that nothing which holds one in the meantime has to ask whether it still means anything.
@@ -9,6 +12,46 @@ pub(crate) struct ConnIndex(u32);
 /// numbers, which are the keys of the wheel; see `conns.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct TimerIndex(u32);
+
+/// Names one stream for as long as it lives, and nothing afterwards.
+///
+/// An id of a stream that has ended is inert: sending to it does nothing and says so. Eight
+/// bytes; cheap to copy and to use as a key.
+///
+/// ```
+/// use starwheel::{Context, StreamId};
+/// fn nudge(cx: &mut Context<'_>, id: StreamId) {
+///     if !cx.send(id, "hello?") {
+///         log::debug!("{id} is gone");
+///     }
+/// }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId {
+    pub(super) conn: ConnIndex,
+    pub(super) generation: u32,
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stream {}.{}", self.conn.token(), self.generation)
+    }
+}
+
+/// Names a timer set with [`Context::after`](crate::Context::after) or [`Context::every`](crate::Context::every). Stale ids are inert.
+///
+/// ```
+/// use starwheel::{Context, TimerId};
+/// fn stop(cx: &mut Context<'_>, timer: TimerId) {
+///     assert!(cx.cancel(timer));
+///     assert!(!cx.cancel(timer));
+/// }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TimerId {
+    pub(super) index: TimerIndex,
+    pub(super) generation: u32,
+}
 
 impl ConnIndex {
     pub(super) fn new(slot: usize) -> Self {

@@ -3,7 +3,7 @@
 
 use std::io::{Error, ErrorKind, IoSlice};
 
-use super::{api::Tcp, keys::ConnIndex, transport::Transport};
+use super::{api::config::Tcp, keys::ConnIndex, transport::Transport};
 
 /// Sockets, by connection.
 ///
@@ -51,6 +51,12 @@ impl<T: Transport> Links<T> {
         Self(Vec::with_capacity(connections))
     }
 
+    /// Closes a connection that gets no slot. An orderly end would be kept in the kernel's memory
+    /// for a minute.
+    pub(super) fn refuse(mut transport: T) {
+        transport.reset_on_close();
+    }
+
     pub(super) fn open(&mut self, index: ConnIndex, transport: T) {
         if self.0.len() <= index.slot() {
             self.0.resize_with(index.slot() + 1, || None);
@@ -72,6 +78,7 @@ impl<T: Transport> Links<T> {
     }
 
     /// Offers the slices to the socket as one piece.
+    #[inline]
     pub(super) fn write(&mut self, index: ConnIndex, slices: &[IoSlice<'_>]) -> Outcome {
         let transport = self.get(index);
         loop {

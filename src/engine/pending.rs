@@ -4,9 +4,10 @@
 use std::{collections::VecDeque, fmt};
 
 use super::{
-    api::{Context, Feed, Next, Sse, StreamId},
+    admission::Network,
+    api::{Context, Feed, Next, Sse},
     client::Client,
-    keys::{ConnIndex, TimerIndex},
+    keys::{ConnIndex, StreamId, TimerIndex},
 };
 use crate::{
     compress::Encoding,
@@ -45,8 +46,10 @@ pub(super) enum Birth {
 pub(super) struct Remembered {
     pub(super) last_event_id: Option<Box<str>>,
     pub(super) encoding: Encoding,
-    /// For a stream that may be one too many of its tag.
+    /// For a stream that may be one too many of its tag or of its address.
     pub(super) client: Option<Client>,
+    /// For a stream that comes through a trusted proxy: what it counts for.
+    pub(super) network: Option<Network>,
     pub(super) route: Option<RouteIndex>,
 }
 

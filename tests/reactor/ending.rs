@@ -8,7 +8,7 @@ use std::{
 };
 
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
-use starwheel::{CloseReason, Reactor, Router, Sse};
+use starwheel::{CloseReason, Context, Ending, Reactor, Router, Sse};
 
 use crate::{
     client::{Client, PATIENCE, wait_for},
@@ -16,6 +16,25 @@ use crate::{
     server::Server,
     turn_until, turn_until_quiet,
 };
+
+#[test]
+fn a_drain_is_spread_over_the_streams_that_are_still_open() {
+    let (mut reactor, address) = listening();
+    let mut clients: Vec<_> = (0..3).map(|_| Client::connect(address)).collect();
+    clients.iter_mut().for_each(|client| client.request("/idle"));
+    turn_until(&mut reactor, "the streams are open", |stats| stats.streams == 3);
+    let handle = reactor.handle();
+    let close_two = |cx: &mut Context<'_>| {
+        let first_two: Vec<_> = cx.streams().take(2).collect();
+        assert!(first_two.into_iter().all(|id| cx.close(id, Ending::Drop)));
+    };
+    // Both in one turn.
+    handle.run(close_two).unwrap();
+    handle.drain(Duration::from_secs(600));
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    let deadline = reactor.next_deadline().expect("one stream is still to leave");
+    assert!(deadline <= Duration::from_secs(1), "the first to leave is told at once: {deadline:?}");
+}
 
 #[test]
 fn a_shutdown_ends_run_and_tells_each_stream_once() {
@@ -111,7 +130,7 @@ fn a_shutdown_by_a_closure_stops_listening_too() {
 #[test]
 fn a_shutdown_by_a_timer_stops_listening_too() {
     let (mut reactor, address) = listening();
-    let shut_down = |cx: &mut starwheel::Context<'_>| {
+    let shut_down = |cx: &mut Context<'_>| {
         cx.after(Duration::from_millis(1), |cx| cx.shutdown());
     };
     reactor.handle().run(shut_down).unwrap();

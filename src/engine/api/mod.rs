@@ -10,12 +10,12 @@ pub(super) mod stream;
 
 pub use self::{
     config::{Config, Tcp},
-    context::{Context, IntervalTooShort, TimerId},
+    context::{Context, IntervalTooShort},
     feed::Feed,
     handler::{Handler, Response},
     next::{Ending, IntoNext, Next},
     sse::{Alignment, Compress, FirstTick, KeepAlive, Sse},
-    stream::{Stream, StreamId},
+    stream::Stream,
 };
 
 pub(super) use self::sse::interval_ms;

@@ -1,43 +1,18 @@
 //! [`Stream`]: the view of its stream that an updater or `on_connect` is given.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use crate::{
     engine::{
         api::{context::Context, next::Ending},
         core::Core,
-        keys::ConnIndex,
+        keys::StreamId,
     },
     error::CloseReason,
     http::Peer,
     sse::Encode,
     topic::{Allowed, JoinAt, Topic},
 };
-
-/// Names one stream for as long as it lives, and nothing afterwards.
-///
-/// An id of a stream that has ended is inert: sending to it does nothing and says so. Eight
-/// bytes; cheap to copy and to use as a key.
-///
-/// ```
-/// use starwheel::{Context, StreamId};
-/// fn nudge(cx: &mut Context<'_>, id: StreamId) {
-///     if !cx.send(id, "hello?") {
-///         log::debug!("{id} is gone");
-///     }
-/// }
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StreamId {
-    pub(in crate::engine) conn: ConnIndex,
-    pub(in crate::engine) generation: u32,
-}
-
-impl fmt::Display for StreamId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "stream {}.{}", self.conn.token(), self.generation)
-    }
-}
 
 /// One open stream, lent to its updater or `on_connect` hook.
 ///
@@ -106,8 +81,14 @@ impl<'a> Stream<'a> {
 
     /// Subscribes this stream to a topic. What has been sent to it before, such as a snapshot,
     /// comes before the topic's next event. False if it has this topic already.
+    ///
+    /// If the topic has a [history](Topic::history), the stream goes on after the `Last-Event-ID`
+    /// that its client came with, unless it has had the topic since; and it gets a bookmark, so that
+    /// the client can come back. In `on_connect` that is as exact as with
+    /// [`Sse::subscribe`](crate::Sse::subscribe). Later, events that are older than those that the
+    /// stream has been given are copied for it.
     pub fn subscribe(&mut self, topic: &Topic) -> bool {
-        self.core.subscribe(self.id, topic, JoinAt::Live, None)
+        self.core.subscribe(self.id, topic, JoinAt::Live)
     }
 
     /// Ends a subscription: what the stream has not been given yet, it does not get. False if there

@@ -9,11 +9,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use crate::engine::{
-    api::context::Context,
-    api::next::Next,
-    api::stream::{Stream, StreamId},
-};
+use crate::engine::{api::context::Context, api::next::Next, api::stream::Stream, keys::StreamId};
 use crate::error::{CloseReason, Logged};
 
 pub(in crate::engine) type Updater = Box<dyn FnMut(&mut Stream<'_>) -> Next>;

@@ -40,14 +40,14 @@ impl Core {
         events: &[u8],
         compression: Allowed,
     ) -> usize {
-        let subscribers = self.topics.subscribers_at(index);
-        if !events.is_empty() {
+        let audience = self.topics.subscribers_at(index);
+        if !events.is_empty() && !self.topics.is_for_nobody(index) {
             self.stats.published += 1;
             self.topics.append(index, events, compression, self.now);
-            if subscribers == 0 {
+            if audience == 0 {
                 self.watch_topic(index);
             }
         }
-        subscribers
+        audience
     }
 }

@@ -5,17 +5,17 @@ use std::time::{Duration, SystemTime};
 
 use crate::{
     compress::Encoding,
-    conn::{Afterwards, Farewell, Input, OFF, Phase, Schedule, Streaming},
+    conn::{Afterwards, Farewell, Input, OFF, Phase, Schedule, Standing, Streaming},
     engine::{
         Engine, Transport,
         api::{Alignment, FirstTick, KeepAlive, Sse},
         calls::Closures,
-        core::Core,
+        core::{Buffer, Core},
         keys::ConnIndex,
         pending::Remembered,
     },
     error::CloseReason,
-    http::{Connection, StreamFraming, encode_stream_head},
+    http::{Connection, Reply, StreamFraming, encode_stream_head},
     time::{NEVER, millis},
 };
 
@@ -27,10 +27,9 @@ impl<T: Transport> Engine<T> {
             return core.drop_guarded(sse);
         }
         if let Some(client) = request.client
-            && core.is_one_too_many(&sse)
+            && let Some(reply) = core.no_room_for_stream(&sse, request)
         {
-            let reply = core.no_room_for_tag().with_lines(&sse.header_lines);
-            core.answer_busy(index, reply, client);
+            core.answer_busy(index, reply.with_lines(&sse.header_lines), client);
             return core.drop_guarded(sse);
         }
         let has_comments = core.begin_stream(index, &sse, request);
@@ -49,6 +48,7 @@ impl<T: Transport> Engine<T> {
         if ticks_now && core.conns[index].is_live_stream() {
             self.tick(index);
         }
+        self.core.mark_birth(index);
         if let Some(ending) = sse.ending {
             self.core.end_stream(index, ending.into());
         }
@@ -56,14 +56,14 @@ impl<T: Transport> Engine<T> {
         self.write_scratch(index, &head);
         self.head_buffer = head;
         if !has_comments {
-            self.send_keep_alive_probes(index);
+            self.begin_probes(index);
         }
         self.core.catch_up(index);
     }
 
     /// Probes of clients that came together must not leave together: the queues of some network
     /// devices are short. So they begin up to half as late again, in steps of a second.
-    fn send_keep_alive_probes(&mut self, index: ConnIndex) {
+    fn begin_probes(&mut self, index: ConnIndex) {
         let mut tcp = self.core.config.tcp;
         tcp.keep_alive_idle = tcp.keep_alive_idle.map(|idle| {
             let steps = (idle.as_secs() / 2).max(1);
@@ -74,10 +74,20 @@ impl<T: Transport> Engine<T> {
 }
 
 impl Core {
-    /// True when there are as many streams of this one's tag as there may be.
+    /// What a stream that is one too many is told.
+    fn no_room_for_stream(&self, sse: &Sse, request: &Remembered) -> Option<Reply> {
+        if self.is_one_too_many(sse) {
+            return Some(self.no_room_for_tag());
+        }
+        let is_too_many = request.network.is_some_and(|network| !self.has_room_for(network));
+        is_too_many.then(|| self.no_room_for_address())
+    }
+
+    /// True when there are as many streams of this one's tag as there may be. Those whose end is
+    /// decided do not count, so a new stream can take the place of an old one within a turn.
     fn is_one_too_many(&self, sse: &Sse) -> bool {
         let max = self.config.limits.streams_per_tag.unwrap_or(usize::MAX);
-        sse.tag.as_deref().is_some_and(|tag| self.tags.with(tag).len() >= max)
+        sse.tag.as_deref().is_some_and(|tag| self.tags.count(tag) >= max)
     }
 
     /// From here on the connection is a stream. True if comments prove often enough that its client
@@ -91,6 +101,9 @@ impl Core {
         self.conns[index].begin_streaming(generation, request.route, streaming);
         self.stats.streams += 1;
         self.stats.opened += 1;
+        if let Some(network) = request.network {
+            self.crowd.enter_proxied(index, network);
+        }
         schedule.keep_alive_ms <= COMMENTS_SUFFICE_MS
     }
 
@@ -113,18 +126,28 @@ impl Core {
             self.conns[index].begin_coding(coding);
         }
         self.scratch.begin();
+        self.scratch.push_all(&sse.first_events);
         self.lent = Some(index);
         let id = self.conns.stream_id(index);
-        let last_event_id = request.last_event_id.as_deref();
-        let last_seen = last_event_id.map(|id| self.topics.last_seen(&sse.subscriptions, id));
+        if let Some(last_event_id) = &request.last_event_id {
+            self.topics.remember(index, last_event_id, &sse.subscriptions);
+        }
         for (topic, join_at) in &sse.subscriptions {
-            self.subscribe(id, topic, *join_at, last_seen);
+            self.subscribe(id, topic, *join_at);
         }
         self.lent = None;
         if let Some(tag) = &sse.tag {
             self.tags.add(id, tag.clone());
         }
-        self.scratch.push_encoded(sse.first_events.as_bytes());
+    }
+
+    /// Ends a stream's first events with its bookmark, if it needs one. With an id of a sender's
+    /// among them, it gets one anyway.
+    fn mark_birth(&mut self, index: ConnIndex) {
+        let is_unmarked = self.conns[index].standing() == Standing::Unmarked;
+        if is_unmarked && !self.scratch.has_id() {
+            self.push_bookmark(index, Buffer::Scratch);
+        }
     }
 
     /// Catches up on what happened to the connection while its stream was being born.

@@ -6,10 +6,10 @@ use crate::{
     conn::{Afterwards, Ending, Goodbye},
     engine::{
         Engine, Transport,
-        api::{Context, StreamId},
+        api::Context,
         calls::watchdog::Call,
         core::Core,
-        keys::ConnIndex,
+        keys::{ConnIndex, StreamId},
         turn::fan_out::LastFrames,
     },
     error::{CloseReason, Logged},
@@ -37,7 +37,7 @@ impl<T: Transport> Engine<T> {
             None => core.drop_guarded(reason),
         }
         core.drop_guarded(closures);
-        core.tags.remove(id);
+        core.tags.forget(id);
         core.leave_stream(index);
     }
 }
@@ -45,7 +45,6 @@ impl<T: Transport> Engine<T> {
 impl Core {
     /// Counts and logs the end of a stream.
     fn note_end(&mut self, id: StreamId, reason: &CloseReason) {
-        self.stats.streams -= 1;
         self.stats.closed.count(reason);
         let peer = self.conns[id.conn].peer();
         if reason.is_expected() {
@@ -77,7 +76,7 @@ impl Core {
             conn.outbox.push(LAST_CHUNK, &mut self.pool);
         }
         match ending {
-            Ending::Abort => self.conns.close(index),
+            Ending::Abort => self.close_conn(index),
             Ending::Finish | Ending::Finished
                 if chunked && conn.afterwards() == Afterwards::ReadOn =>
             {

@@ -16,7 +16,7 @@
 use std::time::Duration;
 
 use crate::{
-    conn::{FAREWELL_MS, Goodbye, Phase},
+    conn::{Announcer, FAREWELL_MS, Goodbye, Phase},
     engine::{
         Engine, Transport,
         core::{Core, Stopping},
@@ -24,7 +24,6 @@ use crate::{
         pending::TimerCall,
     },
     error::CloseReason,
-    http::Stage,
     time::millis,
 };
 
@@ -39,20 +38,26 @@ impl<T: Transport> Engine<T> {
         let now = self.core.now;
         let window_ms = millis(window);
         let until = now.saturating_add(window_ms);
-        self.core.stopping = Stopping::Draining { until, window_ms };
+        self.core.begin_drain(until, window_ms);
         let streams = self.core.stats.streams.max(1);
         let mut leaving = 0_u64;
         for index in self.core.conns.indices() {
             let conn = &mut self.core.conns[index];
             conn.close_afterwards();
-            if conn.streaming().is_some() {
+            if conn.is_live_stream() {
                 conn.leave_by(departure(now, until, (leaving, streams)));
                 leaving += 1;
             }
-            let is_idle = matches!(conn.phase(),
-                Phase::Reading { reader, .. } if reader.stage() == Stage::Idle);
+            let is_idle = match conn.phase() {
+                Phase::Reading { reader, .. } => reader.stage().is_between_requests(),
+                Phase::ProxyHeader { announcer: Announcer::Trusted(reader), .. } => {
+                    !reader.has_begun()
+                }
+                Phase::ProxyHeader { announcer: Announcer::Untrusted, .. } => true,
+                _ => false,
+            };
             match conn.outbox.is_empty() {
-                true if is_idle => self.core.conns.close(index),
+                true if is_idle => self.core.close_conn(index),
                 // The answer on its way promised to keep the connection, but nothing was asked since.
                 false if is_idle => self.core.start_draining(index, Goodbye::Fin),
                 _ => self.core.rearm(index),
@@ -69,7 +74,7 @@ impl<T: Transport> Engine<T> {
         self.settle();
         self.flush();
         for index in self.core.conns.indices() {
-            self.core.conns.close(index);
+            self.core.close_conn(index);
         }
     }
 }

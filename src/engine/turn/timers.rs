@@ -13,7 +13,7 @@ use crate::{
         pending::{Death, TimerCall},
     },
     error::{CloseReason, Logged},
-    http::{Refusal, Stage},
+    http::Refusal,
     time::millis,
 };
 
@@ -142,11 +142,11 @@ impl Core {
         self.stats.timed_out += 1;
         match conn.phase() {
             Phase::Reading { reader, .. }
-                if conn.outbox.is_empty() && reader.stage() != Stage::Idle =>
+                if conn.outbox.is_empty() && !reader.stage().is_between_requests() =>
             {
                 self.refuse(index, Refusal::TIMED_OUT);
             }
-            _ => self.conns.close(index),
+            _ => self.close_conn(index),
         }
     }
 
