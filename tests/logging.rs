@@ -14,8 +14,8 @@ use std::{
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use starwheel::{
-    BoxError, CloseReason, Config, Ending, Event, Hosts, Method, Next, OriginCheck, Reply, Router,
-    Sse, Topic, testing::Simulation,
+    BoxError, CloseReason, Config, Context, Ending, Event, Hosts, Method, Next, OriginCheck, Reply,
+    Request, Router, Sse, Topic, testing::Simulation,
 };
 use story::{echo, ms, secs, serving, serving_with};
 
@@ -245,6 +245,92 @@ fn ids_and_queries_of_peers_are_not_logged() {
     simulation.turn();
     let records = logged();
     assert!(!records.is_empty() && records.iter().all(|(_, text)| !text.contains("MARK")));
+}
+
+// Whose fault it was.
+
+/// The first client of a simulation.
+const PEER: &str = "192.0.2.1:1024";
+
+#[test]
+fn a_panic_is_logged_with_the_route_and_client_of_its_closure() {
+    fn panics() -> Next {
+        panic!("ouch")
+    }
+    let panics_at = |what: &'static str| {
+        move |_: &Request, _: &mut Context<'_>| {
+            let at = move |here| {
+                if here == what {
+                    panics();
+                }
+            };
+            at("the handler");
+            Sse::every(secs(1), move |_| at("an updater"))
+                .on_connect(move |_| at("on_connect"))
+                .on_disconnect(move |_, _, _| at("on_disconnect"))
+        }
+    };
+    for what in ["an updater", "on_connect", "on_disconnect"] {
+        listen();
+        let mut simulation = Simulation::new(Router::new().get("/room/{id}", panics_at(what)));
+        let client = simulation.get("/room/7?token=secret");
+        simulation.reset(client);
+        simulation.turn();
+        assert_one(Level::Error, &format!("{what} of /room/{{id}} for {PEER} panicked: ouch"));
+    }
+    listen();
+    let handler = panics_at("the handler");
+    let mut simulation = Simulation::new(Router::new().get("/room/{id}", handler));
+    simulation.get("/room/7?token=secret");
+    assert_one(Level::Error, &format!("the handler of GET /room/{{id}} for {PEER} panicked: ouch"));
+
+    let topic = Topic::new("news\u{202e}");
+    let watched = topic.clone();
+    let mut simulation = serving(move |_, _| Sse::new().subscribe(&watched));
+    simulation.run(|cx| cx.drive(&topic, secs(1), |_| panics()).expect("1 s"));
+    simulation.get("/");
+    assert_one(Level::Error, r#"the updater of a topic, "news\u{202e}", panicked: ouch"#);
+    simulation.run(|_| {
+        panics();
+    });
+    assert_one(Level::Error, "a closure given to Handle::run panicked: ouch");
+}
+
+#[test]
+fn an_error_is_logged_with_the_route_and_client_of_its_closure() {
+    listen();
+    let read = |_: &Request, _: &mut Context<'_>| -> Result<Reply, Reply> {
+        Err(io::Error::other("no disk"))?
+    };
+    let watch = |_: &Request, _: &mut Context<'_>| -> Result<Sse, Reply> {
+        Ok(Sse::new().send(Event::new("x").id("a\nb")?))
+    };
+    let broken = |_: &Request, _: &mut Context<'_>| Reply::text("x").header("X", "a\nb");
+    let router = Router::new()
+        .get("/file/{name}", read)
+        .get("/watch", watch)
+        .get("/broken", broken)
+        .get("/sensor", |_, _| Sse::every(secs(1), |_| failing("no sensor")));
+    let mut simulation = Simulation::new(router);
+    let client = simulation.get("/file/passwd");
+    assert_eq!(simulation.answer(client).status, 500);
+    assert_one(
+        Level::Error,
+        &format!("the handler of GET /file/{{name}} for {PEER} failed: no disk"),
+    );
+    simulation.get("/watch");
+    assert_one(Level::Error, "the handler of GET /watch for 192.0.2.1:1025 failed: an event id is");
+    simulation.get("/broken");
+    assert_one(Level::Error, "the handler of GET /broken for 192.0.2.1:1026 failed: it built");
+    simulation.get("/sensor");
+    assert_one(Level::Warn, " of /sensor for 192.0.2.1:1027: the updater failed: no sensor");
+
+    let topic = Topic::new("load");
+    let watched = topic.clone();
+    let mut simulation = serving(move |_, _| Sse::new().subscribe(&watched));
+    simulation.run(|cx| cx.drive(&topic, secs(1), |_| failing("no sensor")).expect("1 s"));
+    simulation.get("/");
+    assert_one(Level::Warn, r#"the updater of a topic, "load", failed: no sensor"#);
 }
 
 // Levels.

@@ -238,3 +238,130 @@ fn routes_of_streams_on_one_connection_are_not_mixed_up() {
     simulation.turn();
     assert_only_culprit(&simulation, &format!("on_disconnect of /slow for {PEER}"));
 }
+
+// Time in closures.
+
+const SHORT: Duration = Duration::from_micros(300);
+
+#[test]
+fn time_in_closures_of_every_kind_is_counted_though_none_is_slow() {
+    let topic = Topic::new("t");
+    let watched = topic.clone();
+    let router = Router::new()
+        .get("/stream", |_, _| {
+            take_time(SHORT);
+            Sse::every(secs(1), |_| take_time(SHORT))
+                .on_connect(|_| take_time(SHORT))
+                .on_disconnect(|_, _, _| take_time(SHORT))
+        })
+        .get("/topic", move |_, _| Sse::new().subscribe(&watched));
+    let mut simulation = watched_simulation(router);
+    let mut expected = 0;
+    let mut assert_more = |simulation: &Simulation, calls: u64, what: &str| {
+        expected += 300_000 * calls;
+        assert_eq!(simulation.stats().call_nanos, expected, "{what}");
+    };
+    let client = simulation.get("/stream");
+    assert_more(&simulation, 3, "handler, on_connect and the first tick");
+    simulation.advance(secs(100));
+    assert_more(&simulation, 100, "ticks");
+    simulation.reset(client);
+    simulation.turn();
+    assert_more(&simulation, 1, "on_disconnect");
+    simulation.run(|_| take_time(SHORT));
+    assert_more(&simulation, 1, "Handle::run");
+    simulation.run(|cx| {
+        cx.after(secs(1), |_| take_time(SHORT));
+        cx.every(secs(1), |_| take_time(SHORT)).unwrap();
+    });
+    simulation.advance(secs(3));
+    assert_more(&simulation, 4, "timers");
+    simulation.run(move |cx| cx.drive(&topic, secs(1), |_| take_time(SHORT)).unwrap());
+    simulation.get("/topic");
+    assert_more(&simulation, 1, "the first render of a topic");
+
+    assert_eq!((simulation.stats().slow_calls, warnings().len()), (0, 0));
+    let line = format!("\nstarwheel_call_nanos_total {expected}\n");
+    assert!(simulation.stats().prometheus().contains(&line));
+}
+
+#[test]
+fn time_of_calls_that_panic_is_counted_and_none_if_watching_is_off() {
+    for (slow_call, expected) in [(Some(ms(100)), 300_000), (None, 0)] {
+        let mut config = Config::default();
+        config.slow_call = slow_call;
+        let mut simulation = watched(config, Router::new());
+        simulation.run(|_| {
+            take_time(SHORT);
+            panic!("a closure of the user's");
+        });
+        assert_eq!(simulation.stats().call_nanos, expected);
+    }
+}
+
+// Missed ticks.
+
+fn watched_simulation(router: Router) -> Simulation {
+    watched(Config::default(), router)
+}
+
+const WHY: &str =
+    ": closures take too much time (see Stats::call_nanos), or the process was held up";
+
+#[test]
+fn a_stream_that_misses_ticks_is_named_with_its_route_and_client() {
+    let router = Router::new().get("/clock/{zone}", |_, _| Sse::every(ms(200), |_| {}));
+    let mut simulation = watched_simulation(router);
+    simulation.get("/clock/utc");
+    // Late by less than an interval, nothing is missed.
+    simulation.pause(ms(399));
+    assert_eq!(warnings(), [""; 0]);
+    simulation.pause(ms(1_001));
+    let line = format!("an updater of /clock/{{zone}} for {PEER} missed 5 runs{WHY}");
+    assert_eq!(warnings(), [line]);
+    assert_eq!(simulation.stats().ticks_missed, 5);
+}
+
+#[test]
+fn topics_and_timers_that_miss_runs_are_counted_and_named() {
+    let topic = Topic::new("a\nb");
+    let watched = topic.clone();
+    let router = Router::new().get("/", move |_, _| Sse::new().subscribe(&watched));
+    let mut simulation = watched_simulation(router);
+    simulation.get("/");
+    simulation.run(move |cx| cx.drive(&topic, ms(100), |_| {}).unwrap());
+    simulation.pause(ms(450));
+    let line = format!(r#"the updater of a topic, "a\nb", missed 3 runs{WHY}"#);
+    assert_eq!(warnings(), [line]);
+    assert_eq!((simulation.stats().ticks_missed, simulation.stats().timers_missed), (3, 0));
+    assert_eq!(simulation.stats().tick_lateness_ms.sum(), 350);
+
+    let mut simulation = watched_simulation(Router::new());
+    simulation.run(|cx| {
+        cx.every(ms(100), |_| {}).unwrap();
+    });
+    simulation.pause(ms(450));
+    assert_eq!(warnings(), [format!("a timer missed 3 runs{WHY}")]);
+    assert_eq!((simulation.stats().ticks_missed, simulation.stats().timers_missed), (0, 3));
+    assert!(simulation.stats().prometheus().contains("\nstarwheel_timers_missed_total 3\n"));
+}
+
+#[test]
+fn ticks_missed_by_a_thousand_streams_are_one_line_a_second() {
+    let router = Router::new().get("/", |_, _| Sse::every(ms(10), |_| {}));
+    let mut simulation = watched_simulation(router);
+    for _ in 0..1_000 {
+        simulation.get("/");
+    }
+    // Each of these turns is 30 ms late, and so drops two ticks of three.
+    for _ in 0..200 {
+        simulation.pause(ms(30));
+    }
+    let lines = warnings();
+    assert!((5..=7).contains(&lines.len()), "{} lines in 6 s", lines.len());
+    assert!(lines[0].ends_with(&format!("missed 2 runs{WHY}")), "{}", lines[0]);
+    let others =
+        format!("missed 2 runs, and others {} since the last warning{WHY}", 34 * 2_000 - 2);
+    assert!(lines[1].ends_with(&others), "{}", lines[1]);
+    assert_eq!(simulation.stats().ticks_missed, 200 * 2_000);
+}

@@ -72,6 +72,14 @@ pub(super) enum Starts {
     Later,
 }
 
+/// How the present run of a repeating timer came about.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Repeated {
+    pub(super) late_ms: u64,
+    /// Runs whose time has passed too.
+    pub(super) missed: u64,
+}
+
 /// A slot whose deadline has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Expired {
@@ -254,11 +262,12 @@ impl Conns {
 
     /// A repeating timer goes on to its next period, without drift and without a storm after a
     /// pause; before its closure runs, which may then decide otherwise.
-    pub(super) fn repeat_timer(&mut self, index: TimerIndex, now: u64) {
-        if let Some(timer) = self.timer(index) {
-            let next = next_period(timer.deadline, timer.interval_ms, now);
-            self.rearm_timer(index, next.deadline, now);
-        }
+    pub(super) fn repeat_timer(&mut self, index: TimerIndex, now: u64) -> Repeated {
+        let Some(timer) = self.timer(index) else { return Repeated::default() };
+        let late_ms = now.saturating_sub(timer.deadline);
+        let next = next_period(timer.deadline, timer.interval_ms, now);
+        self.rearm_timer(index, next.deadline, now);
+        Repeated { late_ms, missed: next.missed }
     }
 
     /// The timer runs at this time instead, if it is armed.

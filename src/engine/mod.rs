@@ -119,9 +119,9 @@ impl<T: Transport> Engine<T> {
         self.core.coding.set_stopwatch(stopwatch);
     }
 
-    /// Lends a clock of milliseconds, by which users' closures are timed. It is read twice per call.
-    pub(crate) fn set_call_clock(&mut self, clock_ms: fn() -> u64) {
-        self.core.watchdog.set_clock(clock_ms);
+    /// Lends a clock of nanoseconds, by which users' closures are timed. It is read twice per call.
+    pub(crate) fn set_call_clock(&mut self, clock_nanos: fn() -> u64) {
+        self.core.watchdog.set_clock(clock_nanos);
     }
 
     /// Step 1 of the turn. A closure sees one and the same time for the whole turn.

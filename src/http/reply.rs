@@ -14,7 +14,6 @@ use super::{
     encode::{CLOSE, KEEP_ALIVE, encode_date, encode_status_line},
     fields::{HeaderFault, is_value_byte},
 };
-use crate::error::Logged;
 
 /// An answer that is not a stream.
 ///
@@ -53,6 +52,8 @@ pub struct Reply {
     body: Body,
     /// Of [`Reply::retry_after`].
     wait_ms: Option<NonZeroU32>,
+    /// What went wrong on the server, for its log alone.
+    failure: Option<Box<str>>,
 }
 
 impl Reply {
@@ -134,6 +135,7 @@ impl Reply {
             lines: HeaderLines::new(),
             body: Body::EMPTY,
             wait_ms: None,
+            failure: None,
         };
         reply.with_status(status)
     }
@@ -361,10 +363,16 @@ impl Reply {
         if self.may_have_body() { self.body } else { Body::EMPTY }
     }
 
-    /// 500 for an error of the server's own, which is logged and not told.
+    /// 500 for an error of the server's own, which is not told but logged: when it is answered,
+    /// because only then it is known who failed.
     pub(crate) fn failed(error: &dyn Error) -> Self {
-        log::error!("a handler failed: {}", Logged(&error.to_string()));
-        Self::text_error(500, Body::from("the server failed to answer; its log says why"))
+        let reply = Self::text_error(500, "the server failed to answer; its log says why".into());
+        Self { failure: Some(error.to_string().into()), ..reply }
+    }
+
+    /// What the log has to say when this is answered.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
     }
 
     fn whole(status: u16, content_type: &'static str, body: Body) -> Self {
@@ -400,6 +408,7 @@ impl Reply {
             lines: HeaderLines::with_fault(fault),
             body: Body::from("the server could not build its answer; its log says why"),
             wait_ms: None,
+            failure: Some("it built a reply that must not be sent".into()),
         }
     }
 }
@@ -415,7 +424,8 @@ impl From<Refusal> for Reply {
     }
 }
 
-/// 500. What went wrong is logged, not told: it may name files and addresses.
+/// Status 500. What went wrong is not told, because it may name files and addresses. It is logged
+/// when the reply is answered, with the handler's route.
 impl From<io::Error> for Reply {
     fn from(error: io::Error) -> Self {
         Self::failed(&error)

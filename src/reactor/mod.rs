@@ -109,7 +109,7 @@ impl Reactor {
             expected_connections.or_else(descriptors::connections_to_expect);
         let mut engine = Engine::new(config, epoch::draw()?, Box::new(handler));
         engine.set_stopwatch(clock::nanos);
-        engine.set_call_clock(clock::coarse_ms);
+        engine.set_call_clock(clock::for_calls());
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         let alarm = Alarm::new(poll.registry(), ALARM)?;

@@ -89,7 +89,7 @@ impl Simulation {
     /// ids, simulations with different seeds are different processes.
     pub fn with_config(config: Config, seed: u64, handler: impl Handler + 'static) -> Self {
         let mut engine = Engine::new(config, format!("sim{seed:x}"), Box::new(handler));
-        engine.set_call_clock(|| CALL_CLOCK_MS.get());
+        engine.set_call_clock(|| CALL_CLOCK_NANOS.get());
         engine.begin_turn(0, UNIX_SECONDS_AT_START);
         Self {
             engine,
@@ -437,7 +437,8 @@ impl fmt::Debug for Simulation {
 }
 
 /// Lets a closure pretend that it runs for so long, which takes no time: for tests of
-/// [`Config::slow_call`](crate::Config::slow_call). Clocks that closures can see do not move.
+/// [`Config::slow_call`](crate::Config::slow_call) and [`Stats::call_nanos`]. Clocks that closures
+/// can see do not move.
 ///
 /// ```
 /// use starwheel::{Reply, Router, testing::{Simulation, take_time}};
@@ -452,13 +453,13 @@ impl fmt::Debug for Simulation {
 /// assert_eq!((simulation.stats().slow_calls, simulation.stats().slowest_call_ms), (1, 300));
 /// ```
 pub fn take_time(length: Duration) {
-    let length_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
-    CALL_CLOCK_MS.set(CALL_CLOCK_MS.get().saturating_add(length_ms));
+    let length_nanos = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
+    CALL_CLOCK_NANOS.set(CALL_CLOCK_NANOS.get().saturating_add(length_nanos));
 }
 
 thread_local! {
     /// What closures have pretended to take on this thread, all simulations together.
-    static CALL_CLOCK_MS: Cell<u64> = const { Cell::new(0) };
+    static CALL_CLOCK_NANOS: Cell<u64> = const { Cell::new(0) };
 }
 
 /// More than any test needs and few enough to fail at once.

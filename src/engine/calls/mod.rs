@@ -61,12 +61,28 @@ pub(in crate::engine) struct Panicked;
 /// `AssertUnwindSafe` holds because of the first invariant: what user code can reach of ours is
 /// `Core`, whose methods never call user code and so are never left half-way by a panic.
 pub(in crate::engine) fn guard<R>(what: &str, call: impl FnOnce() -> R) -> Result<R, Panicked> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
-        log::error!("{what} panicked: {}", Logged(message_of(&*payload)));
+    catch(call).map_err(|caught| caught.log(what))
+}
+
+/// The same, but who is to blame is worked out only if there is a panic.
+pub(in crate::engine) fn catch<R>(call: impl FnOnce() -> R) -> Result<R, Caught> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(Caught)
+}
+
+/// A panic that has not been logged yet.
+#[derive(Debug)]
+#[must_use]
+pub(in crate::engine) struct Caught(Box<dyn Any + Send>);
+
+impl Caught {
+    #[cold]
+    pub(in crate::engine) fn log(self, culprit: impl fmt::Display) -> Panicked {
+        let Self(payload) = self;
+        log::error!("{culprit} panicked: {}", Logged(message_of(&*payload)));
         // The payload's own destructor is user code too.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
         Panicked
-    })
+    }
 }
 
 fn message_of(payload: &(dyn Any + Send)) -> &str {

@@ -1,11 +1,10 @@
-//! The watchdog: which closure held everybody up, and for how long.
+//! The watchdog: how much time closures take, which of them held everybody up, and who missed ticks
+//! for that.
 //!
-//! One thread serves all, so one slow closure is felt by all, and the lateness of a thousand ticks
-//! does not say whose fault it was. Every call of user code is timed by a clock that the reactor
-//! lends (no clock is read below it). It is a coarse one, because two readings per tick have to cost
-//! nothing: what it tells is right to within some milliseconds, which is enough for a tenth of a
-//! second. Below the limit nothing else is done; above it, the call is counted and its culprit named
-//! in the log, once a second at most.
+//! One thread serves all, so one slow closure is felt by all, and so are many that are not slow. Every
+//! call of user code is timed by a clock that the reactor lends (no clock is read below it). The time
+//! is summed; a call above the limit is counted and its culprit named in the log. So is a stream, topic
+//! or timer that missed its time. Of each there is one line a second at most.
 
 use std::{mem, time::Duration};
 
@@ -19,9 +18,16 @@ use crate::{
 
 #[derive(Debug)]
 pub(in crate::engine) struct Watchdog {
-    clock_ms: fn() -> u64,
-    slow_call_ms: u64,
-    /// Until then, slow calls are only counted.
+    clock_nanos: fn() -> u64,
+    slow_call_nanos: u64,
+    slow_calls: Warnings,
+    missed_runs: Warnings,
+}
+
+/// Warnings of one kind.
+#[derive(Debug, Default)]
+struct Warnings {
+    /// Until then, what there is to report is only counted.
     silent_until: u64,
     unreported: u64,
 }
@@ -39,34 +45,54 @@ pub(in crate::engine) enum Call {
 
 impl Watchdog {
     pub(in crate::engine) fn new(slow_call: Option<Duration>) -> Self {
+        let limit = |length| millis(length).max(1).saturating_mul(NANOS_PER_MS);
         Self {
-            clock_ms: || 0,
-            slow_call_ms: slow_call.map_or(NEVER, |length| millis(length).max(1)),
-            silent_until: 0,
-            unreported: 0,
+            clock_nanos: || 0,
+            slow_call_nanos: slow_call.map_or(NEVER, limit),
+            slow_calls: Warnings::default(),
+            missed_runs: Warnings::default(),
         }
     }
 
-    pub(in crate::engine) fn set_clock(&mut self, clock_ms: fn() -> u64) {
+    pub(in crate::engine) fn set_clock(&mut self, clock_nanos: fn() -> u64) {
         // Switched off, it does not even look at the clock.
-        if self.slow_call_ms != NEVER {
-            self.clock_ms = clock_ms;
+        if self.slow_call_nanos != NEVER {
+            self.clock_nanos = clock_nanos;
         }
     }
 
     /// Begins to time a call.
     pub(in crate::engine) fn begin(&self) -> u64 {
-        (self.clock_ms)()
+        (self.clock_nanos)()
     }
 
-    /// How long a call took that began then, if that was too long.
-    pub(in crate::engine) fn slow_since(&self, began_ms: u64) -> Option<u64> {
-        let took_ms = (self.clock_ms)().saturating_sub(began_ms);
-        (took_ms >= self.slow_call_ms).then_some(took_ms)
+    /// How long a call took that began then.
+    pub(in crate::engine) fn end(&self, began_nanos: u64) -> Took {
+        let nanos = (self.clock_nanos)().saturating_sub(began_nanos);
+        let slow_ms = (nanos >= self.slow_call_nanos).then_some(nanos / NANOS_PER_MS);
+        Took { nanos, slow_ms }
+    }
+
+    /// A call was slow.
+    pub(in crate::engine) fn report_slow_call(&mut self, now: u64) -> Report {
+        self.slow_calls.report(now, 1)
+    }
+
+    /// So many runs were missed.
+    pub(in crate::engine) fn report_missed_runs(&mut self, now: u64, count: u64) -> Report {
+        self.missed_runs.report(now, count)
     }
 }
 
-/// A slow call, when it is reported.
+/// How long a call took.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::engine) struct Took {
+    pub(in crate::engine) nanos: u64,
+    /// The same in milliseconds, if that was too long.
+    pub(in crate::engine) slow_ms: Option<u64>,
+}
+
+/// What becomes of something to report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Report {
     /// It is only counted: there was a warning a moment ago.
@@ -75,11 +101,10 @@ pub(in crate::engine) enum Report {
     Warn { unreported: u64 },
 }
 
-impl Watchdog {
-    /// A call was slow.
-    pub(in crate::engine) fn report(&mut self, now: u64) -> Report {
+impl Warnings {
+    fn report(&mut self, now: u64, count: u64) -> Report {
         if now < self.silent_until {
-            self.unreported += 1;
+            self.unreported += count;
             return Report::Silent;
         }
         self.silent_until = now + WARNING_INTERVAL_MS;
@@ -96,7 +121,7 @@ impl Call {
     }
 }
 
-/// A request as the culprit of a slow handler: its route, or else its path.
+/// A request's handler as the culprit: by its route, or else by the path.
 #[cold]
 pub(in crate::engine) fn handler_of(request: &Request) -> String {
     let route = request.route().unwrap_or_else(|| request.path());
@@ -104,3 +129,4 @@ pub(in crate::engine) fn handler_of(request: &Request) -> String {
 }
 
 const WARNING_INTERVAL_MS: u64 = 1_000;
+const NANOS_PER_MS: u64 = 1_000_000;

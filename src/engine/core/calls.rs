@@ -4,9 +4,12 @@ use std::fmt::Display;
 
 use super::Core;
 use crate::{
-    engine::calls::{
-        Panicked, guard,
-        watchdog::{Call, Report},
+    engine::{
+        calls::{
+            Panicked, catch, guard,
+            watchdog::{Call, Report},
+        },
+        keys::ConnIndex,
     },
     error::Logged,
 };
@@ -18,14 +21,23 @@ impl Core {
         call: Call,
         closure: impl FnOnce(&mut Self) -> R,
     ) -> Result<R, Panicked> {
-        let began_ms = self.watchdog.begin();
-        let result = guard(call.what(), || closure(self));
-        if let Some(took_ms) = self.watchdog.slow_since(began_ms) {
+        let began_nanos = self.watchdog.begin();
+        let result = catch(|| closure(self));
+        if let Some(took_ms) = self.end_call(began_nanos) {
             let culprit = self.culprit(call);
             self.report_slow_call(culprit, took_ms);
         }
-        self.stats.panics += u64::from(result.is_err());
-        result
+        result.map_err(|caught| {
+            self.stats.panics += 1;
+            caught.log(self.culprit(call))
+        })
+    }
+
+    /// Counts the time of a call that began then, and tells how long it took if it was slow.
+    pub(in crate::engine) fn end_call(&mut self, began_nanos: u64) -> Option<u64> {
+        let took = self.watchdog.end(began_nanos);
+        self.stats.call_nanos += took.nanos;
+        took.slow_ms
     }
 
     /// Counts a slow call, and warns of it unless there was a warning a moment ago.
@@ -33,7 +45,7 @@ impl Core {
     pub(in crate::engine) fn report_slow_call(&mut self, culprit: impl Display, took_ms: u64) {
         self.stats.slow_calls += 1;
         self.stats.slowest_call_ms = self.stats.slowest_call_ms.max(took_ms);
-        let Report::Warn { unreported } = self.watchdog.report(self.now) else { return };
+        let Report::Warn { unreported } = self.watchdog.report_slow_call(self.now) else { return };
         let others = match unreported {
             0 => String::new(),
             count => format!(" (and {count} other slow calls since the last warning)"),
@@ -41,8 +53,32 @@ impl Core {
         log::warn!("{culprit} held everybody up for {took_ms} ms{others}");
     }
 
+    /// Warns of runs whose time had passed before they could begin, unless there was a warning a
+    /// moment ago.
     #[cold]
-    fn culprit(&mut self, call: Call) -> String {
+    pub(in crate::engine) fn report_missed_runs(&mut self, call: Call, count: u64) {
+        let report = self.watchdog.report_missed_runs(self.now, count);
+        let Report::Warn { unreported } = report else { return };
+        let others = match unreported {
+            0 => String::new(),
+            others => format!(", and others {others} since the last warning"),
+        };
+        let culprit = self.culprit(call);
+        log::warn!(
+            "{culprit} missed {count} runs{others}: closures take too much time (see \
+             Stats::call_nanos), or the process was held up"
+        );
+    }
+
+    /// The route of the stream on this connection.
+    pub(in crate::engine) fn route_of(&self, index: ConnIndex) -> Logged<'_> {
+        let route = self.conns[index].route();
+        Logged(route.map_or("a route without a pattern", |route| self.routes.name(route)))
+    }
+
+    /// What is known of where user code belongs, for the log.
+    #[cold]
+    pub(in crate::engine) fn culprit(&self, call: Call) -> String {
         let what = call.what();
         match call {
             Call::Free(_) => what.to_owned(),
@@ -51,11 +87,7 @@ impl Core {
                 format!("{what}, \"{}\",", Logged(name))
             }
             Call::Stream(_, index) => {
-                let conn = &self.conns[index];
-                let route = conn
-                    .route()
-                    .map_or("a route without a pattern", |route| self.routes.name(route));
-                format!("{what} of {} for {}", Logged(route), conn.peer())
+                format!("{what} of {} for {}", self.route_of(index), self.conns[index].peer())
             }
         }
     }

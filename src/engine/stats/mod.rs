@@ -51,7 +51,8 @@ pub struct Stats {
     pub ticks: u64,
     /// Ticks not run because the client had not taken the output of the one before.
     pub ticks_skipped: u64,
-    /// Ticks dropped because their time had passed while the process or a turn was held up.
+    /// Ticks of streams and topics dropped because their time had passed while the process or a turn
+    /// was held up. A warning names one of those concerned, once a second at most.
     pub ticks_missed: u64,
     /// Ticks whose output equalled that of the one before and was not sent.
     pub ticks_unchanged: u64,
@@ -65,6 +66,8 @@ pub struct Stats {
     pub passed_by: u64,
     /// Gap events sent.
     pub gaps: u64,
+    /// Runs of [`Context::every`](crate::Context::every) dropped for the same reason.
+    pub timers_missed: u64,
     /// How late ticks ran, in milliseconds.
     pub tick_lateness_ms: Histogram,
     /// How long it took to offer a published event to all subscribers, in milliseconds.
@@ -83,6 +86,15 @@ pub struct Stats {
     pub bytes_out: u64,
     /// Panics of users' closures that were caught.
     pub panics: u64,
+    /// Time spent in users' closures, in nanoseconds: handlers, updaters, hooks, timers and those of
+    /// [`Handle::run`](crate::Handle::run), with what they do through [`Context`](crate::Context)
+    /// and [`Stream`](crate::Stream). One thread runs them all, so a growth of nearly 1,000,000,000 a
+    /// second means that the reactor is overloaded, even if no call is slow.
+    ///
+    /// Exact where reading the system's clock costs little, as it does on nearly all machines;
+    /// elsewhere counted in the kernel's ticks of 1 to 10 ms, right on the average of many calls. Zero
+    /// with [`Config::slow_call`](crate::Config::slow_call) switched off.
+    pub call_nanos: u64,
     /// Calls of users' closures that took longer than [`Config::slow_call`](crate::Config::slow_call).
     pub slow_calls: u64,
     /// Gauge: how long the slowest of them took, in milliseconds.

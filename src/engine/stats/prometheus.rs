@@ -44,6 +44,11 @@ impl Stats {
             ("ticks", self.ticks, "Runs of updaters"),
             ("ticks_skipped", self.ticks_skipped, "Ticks skipped because the client lagged"),
             ("ticks_missed", self.ticks_missed, "Ticks dropped because their time had passed"),
+            (
+                "timers_missed",
+                self.timers_missed,
+                "Timer runs dropped because their time had passed",
+            ),
             ("ticks_unchanged", self.ticks_unchanged, "Ticks whose output was not sent again"),
             ("events", self.events, "Events encoded for single streams"),
             ("published", self.published, "Events published on topics"),
@@ -59,6 +64,7 @@ impl Stats {
             ("bytes_in", self.bytes_in, "Bytes read from clients"),
             ("bytes_out", self.bytes_out, "Bytes taken by sockets"),
             ("panics", self.panics, "Panics of closures"),
+            ("call_nanos", self.call_nanos, "Nanoseconds spent in closures"),
             ("slow_calls", self.slow_calls, "Runs of closures that held everybody up"),
         ] {
             writeln!(out, "# HELP starwheel_{name}_total {help}")?;

@@ -5,7 +5,7 @@ use crate::{
     engine::{
         Engine, Transport,
         api::{Context, Response, Sse},
-        calls::{guard, watchdog::handler_of},
+        calls::{catch, watchdog::handler_of},
         client::{Client, RequestLine},
         core::{Core, Stopping},
         keys::ConnIndex,
@@ -27,10 +27,15 @@ impl<T: Transport> Engine<T> {
         let (peer, config) = (self.core.conns[index].peer(), &self.core.config);
         self.request.set_sender(peer, &config.trusted_proxies, config.forwarded_field);
         let (handler, request, core) = (&mut self.handler, &mut self.request, &mut self.core);
-        let began_ms = core.watchdog.begin();
-        let response = guard("a handler", || handler.handle(request, &mut Context::new(core)));
-        if let Some(took_ms) = core.watchdog.slow_since(began_ms) {
+        let began_nanos = core.watchdog.begin();
+        let response = catch(|| handler.handle(request, &mut Context::new(core)));
+        if let Some(took_ms) = core.end_call(began_nanos) {
             core.report_slow_call(handler_of(request), took_ms);
+        }
+        if let Ok(Response::Reply(reply)) = &response
+            && let Some(failure) = reply.failure()
+        {
+            log::error!("{} failed: {}", handler_of(request), Logged(failure));
         }
         match response {
             Ok(Response::Reply(reply)) if reply.wait_ms().is_some() => {
@@ -41,7 +46,8 @@ impl<T: Transport> Engine<T> {
                 core.answer(index, reply, line);
             }
             Ok(Response::Sse(sse)) => core.answer_stream(index, sse, line, request),
-            Err(_) => {
+            Err(caught) => {
+                caught.log(handler_of(request));
                 core.stats.panics += 1;
                 let reply = Reply::error(500, "the handler of this request panicked");
                 core.answer(index, reply, line);

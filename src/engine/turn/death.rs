@@ -48,10 +48,10 @@ impl Core {
         self.stats.closed.count(reason);
         let peer = self.conns[id.conn].peer();
         if reason.is_expected() {
-            log::debug!("{id} of {peer}: {reason}");
+            log::debug!("{id} of {} for {peer}: {reason}", self.route_of(id.conn));
         } else {
             let reason = self.text_of(reason);
-            log::warn!("{id} of {peer}: {}", Logged(&reason));
+            log::warn!("{id} of {} for {peer}: {}", self.route_of(id.conn), Logged(&reason));
         }
     }
 

@@ -25,10 +25,14 @@ impl<T: Transport> Engine<T> {
         let Some(streaming) = conn.streaming() else { return };
         let late_ms = core.now - streaming.tick_due();
         core.stats.tick_lateness_ms.add(late_ms);
-        core.stats.ticks_missed += conn.schedule_next_tick(core.now);
+        let missed = conn.schedule_next_tick(core.now);
         let is_blocked = conn.is_blocked();
         // Armed again before the updater runs, which may then decide otherwise.
         core.rearm(index);
+        if missed > 0 {
+            core.stats.ticks_missed += missed;
+            core.report_missed_runs(Call::Stream(AN_UPDATER, index), missed);
+        }
         if is_blocked {
             core.stats.ticks_skipped += 1;
         } else {
@@ -44,7 +48,7 @@ impl<T: Transport> Engine<T> {
         let core = &mut self.core;
         core.stats.ticks += 1;
         let sent_at_birth_bytes = core.scratch.events().len();
-        let next = match core.lend(index, "an updater", |stream| updater(stream)) {
+        let next = match core.lend(index, AN_UPDATER, |stream| updater(stream)) {
             Ok(next) => next,
             Err(Panicked) => {
                 core.end_stream(index, CloseReason::Panicked);
@@ -152,10 +156,12 @@ impl<T: Transport> Engine<T> {
             Ok(Next::Again) => core.publish_render(topic, timer),
             Ok(Next::Fail(error)) => {
                 let reason = core.text_of(&error);
-                log::warn!("the updater of a topic failed: {}", Logged(&reason));
+                log::warn!("{} failed: {}", core.culprit(Call::Topic(topic)), Logged(&reason));
                 core.drop_guarded(error);
             }
             Err(Panicked) => {}
         }
     }
 }
+
+const AN_UPDATER: &str = "an updater";

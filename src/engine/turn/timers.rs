@@ -7,7 +7,7 @@ use crate::{
         Engine, Transport,
         api::{Context, Next},
         calls::{Panicked, watchdog::Call},
-        conns::Expired,
+        conns::{Expired, Repeated},
         core::{Core, Stopping},
         keys::{ConnIndex, TimerIndex},
         pending::{Death, TimerCall},
@@ -102,11 +102,20 @@ impl<T: Transport> Engine<T> {
                 core.call(A_TIMER, |core| call(&mut Context::new(core))).map(|()| Next::Again)
             }
             Some(TimerCall::Drive(topic, updater)) => {
-                core.conns.repeat_timer(index, core.now);
+                let Repeated { late_ms, missed } = core.conns.repeat_timer(index, core.now);
+                core.stats.tick_lateness_ms.add(late_ms);
+                if missed > 0 {
+                    core.stats.ticks_missed += missed;
+                    core.report_missed_runs(Call::Topic(topic), missed);
+                }
                 return self.render(topic, index, updater);
             }
             Some(TimerCall::Repeating(mut call)) => {
-                core.conns.repeat_timer(index, core.now);
+                let missed = core.conns.repeat_timer(index, core.now).missed;
+                if missed > 0 {
+                    core.stats.timers_missed += missed;
+                    core.report_missed_runs(A_TIMER, missed);
+                }
                 let next = core.call(A_TIMER, |core| call(&mut Context::new(core)));
                 self.timers.insert(index, TimerCall::Repeating(call));
                 next
