@@ -131,6 +131,10 @@ pub(super) struct Given {
 }
 
 impl Given {
+    pub(super) fn one(sequence: u64) -> Self {
+        Self { frames: 1, last_sequence: sequence }
+    }
+
     pub(super) fn add(&mut self, sequence: u64) {
         self.frames += 1;
         self.last_sequence = sequence;

@@ -1,11 +1,11 @@
 //! Fan-out to compressed streams: the same frames in the form that each decoder understands, most
 //! of them shared with all other subscribers.
 
-use std::io::ErrorKind;
+use std::{io::ErrorKind, slice};
 
 use super::{
     Engine, Transport,
-    batch::{Batch, FRAMES_PER_WRITE, Frames, Given, io_slices},
+    batch::{Batch, Due, FRAMES_PER_WRITE, Frames, Given, io_slices},
     codec::Codec,
     core::{Core, Slot},
     fanout::Written,
@@ -29,12 +29,12 @@ impl<T: Transport> Engine<T> {
         let subscriptions = streaming.subscriptions.as_slice();
         let batch =
             CodedBatch::gather(&core.topics, subscriptions, frames, codec, &mut core.compressor);
-        if batch.length == 0 {
+        if batch.as_slice().is_empty() {
             return Written::Nothing;
         }
         let Some(transport) = &mut self.transports[index as usize] else { return Written::Nothing };
-        let only = match &batch.frames {
-            [Some(only), None, ..] => only.bytes.contiguous(0..only.bytes.len()),
+        let only = match &batch {
+            CodedBatch::One(Some(only)) => only.bytes.only(),
             _ => None,
         };
         let result = match only {
@@ -59,7 +59,7 @@ impl<T: Transport> Engine<T> {
         streaming.last_write = core.now;
         core.stats.bytes_out += left as u64;
         let mut given = Given::default();
-        for CodedFrame { subscription, sequence, bytes } in batch.frames.iter().flatten() {
+        for CodedFrame { subscription, sequence, bytes } in batch.frames() {
             if left == 0 {
                 break;
             }
@@ -70,7 +70,7 @@ impl<T: Transport> Engine<T> {
             codec.synced(subscription.topic, *sequence);
             given.add(*sequence);
         }
-        let is_all = given.frames == batch.length
+        let is_all = given.frames == batch.as_slice().len()
             && given.frames < FRAMES_PER_WRITE
             && conn.outbox.is_empty();
         core.note_given(index, given);
@@ -88,7 +88,7 @@ impl Core {
         let batch =
             CodedBatch::gather(&self.topics, subscriptions, frames, codec, &mut self.compressor);
         let mut given = Given::default();
-        for CodedFrame { subscription, sequence, bytes } in batch.frames.iter().flatten() {
+        for CodedFrame { subscription, sequence, bytes } in batch.frames() {
             for piece in bytes.iter() {
                 conn.outbox.push(piece, &mut self.pool);
             }
@@ -108,10 +108,15 @@ struct CodedFrame {
 }
 
 /// A [`Batch`] in compressed form.
-#[derive(Default)]
-struct CodedBatch {
-    frames: [Option<CodedFrame>; FRAMES_PER_WRITE],
-    length: usize,
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack, for one write")]
+enum CodedBatch {
+    None,
+    /// By far the most frequent; no array is filled for it.
+    One(Option<CodedFrame>),
+    Many {
+        frames: [Option<CodedFrame>; FRAMES_PER_WRITE],
+        length: usize,
+    },
 }
 
 impl CodedBatch {
@@ -124,20 +129,39 @@ impl CodedBatch {
         codec: &Codec,
         compressor: &mut Compressor,
     ) -> Self {
-        let mut coded = Self::default();
         let mut after = None;
-        let batch = Batch::gather(topics, subscriptions, frames);
-        for (frame, subscription) in batch.as_slice() {
+        let mut coded = |(frame, subscription): Due<'_>| {
             let bytes = codec.shared(compressor, frame, after, subscription.topic);
-            let (subscription, sequence) = (*subscription, frame.sequence);
+            let sequence = frame.sequence;
             after = Some((subscription.topic, sequence));
-            coded.frames[coded.length] = Some(CodedFrame { subscription, sequence, bytes });
-            coded.length += 1;
+            Some(CodedFrame { subscription, sequence, bytes })
+        };
+        match Batch::gather(topics, subscriptions, frames) {
+            Batch::None => Self::None,
+            Batch::One(due) => Self::One(coded(due)),
+            Batch::Many { frames: due, length } => {
+                let mut frames = [const { None }; FRAMES_PER_WRITE];
+                for (frame, due) in frames.iter_mut().zip(&due[..length]) {
+                    *frame = coded(*due);
+                }
+                Self::Many { frames, length }
+            }
         }
-        coded
+    }
+
+    fn as_slice(&self) -> &[Option<CodedFrame>] {
+        match self {
+            Self::None => &[],
+            Self::One(frame) => slice::from_ref(frame),
+            Self::Many { frames, length } => &frames[..*length],
+        }
+    }
+
+    fn frames(&self) -> impl Iterator<Item = &CodedFrame> {
+        self.as_slice().iter().flatten()
     }
 
     fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        self.frames.iter().flatten().flat_map(|frame| frame.bytes.iter().map(|piece| &**piece))
+        self.frames().flat_map(|frame| frame.bytes.iter().map(|piece| &**piece))
     }
 }

@@ -4,7 +4,7 @@ use std::{io::ErrorKind, mem};
 
 use super::{
     Engine, Transport,
-    batch::{Batch, FRAMES_PER_WRITE, Frames, Given},
+    batch::{Batch, Due, FRAMES_PER_WRITE, Frames, Given},
     calls::Panicked,
     core::{Core, Slot, TimerCall, TopicUpdater},
     feed::Feed,
@@ -13,7 +13,7 @@ use super::{
     watchdog::Call,
 };
 use crate::{
-    conn::{Conn, Ending, NO_CODEC, Output, Phase, Streaming, millis},
+    conn::{Conn, Ending, NO_CODEC, Outbox, Output, Phase, Pool, Streaming, millis},
     error::{CloseReason, Logged},
     http::StreamFraming,
     topic::{Allowed, Backpressure, Retain},
@@ -131,30 +131,12 @@ impl<T: Transport> Engine<T> {
         streaming.last_write = self.core.now;
         self.core.stats.bytes_out += written as u64;
 
-        // What was written in part becomes the outbox: the frame is shared, not copied, and stays
-        // alive for this stream even if the log lets it go.
-        let mut left = written;
-        let mut given = Given::default();
-        for (frame, _) in batch.as_slice() {
-            if left == 0 {
-                break;
+        let given = match (only, batch.as_slice()) {
+            (Some(bytes), [(frame, _)]) if written == bytes.len() => Given::one(frame.sequence),
+            (_, frames) => {
+                give(frames, written, conn.framing, &mut conn.outbox, &mut self.core.pool)
             }
-            let length = frame.len(conn.framing);
-            if left < length {
-                let pool = &mut self.core.pool;
-                match conn.framing {
-                    StreamFraming::Chunked => {
-                        conn.outbox.push_shared(frame.bytes.iter(), left, pool);
-                    }
-                    StreamFraming::UntilClose => {
-                        let slices = frame.slices(conn.framing, left);
-                        slices.for_each(|bytes| conn.outbox.push(bytes, pool));
-                    }
-                }
-            }
-            left = left.saturating_sub(length);
-            given.add(frame.sequence);
-        }
+        };
         // Mostly so: it spares a second look at the logs.
         let is_all = given.frames == batch.as_slice().len()
             && given.frames < FRAMES_PER_WRITE
@@ -234,6 +216,36 @@ impl<T: Transport> Engine<T> {
         }
         self.core.queue_last_frames(index, frames)
     }
+}
+
+/// The socket took the first `written` bytes of these frames. One that was written in part becomes
+/// the outbox: it is shared, not copied, and stays alive for this stream even if the log lets it go.
+fn give(
+    frames: &[Due<'_>],
+    written: usize,
+    framing: StreamFraming,
+    outbox: &mut Outbox,
+    pool: &mut Pool,
+) -> Given {
+    let mut left = written;
+    let mut given = Given::default();
+    for (frame, _) in frames {
+        if left == 0 {
+            break;
+        }
+        let length = frame.len(framing);
+        if left < length {
+            match framing {
+                StreamFraming::Chunked => outbox.push_shared(frame.bytes.iter(), left, pool),
+                StreamFraming::UntilClose => {
+                    frame.slices(framing, left).for_each(|bytes| outbox.push(bytes, pool));
+                }
+            }
+        }
+        left = left.saturating_sub(length);
+        given.add(frame.sequence);
+    }
+    given
 }
 
 /// What [`Engine::give_last_frames`] came to.

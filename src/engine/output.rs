@@ -35,8 +35,8 @@ impl Output {
         self.buffer.clear();
         let bytes = self.buffer.bytes_mut();
         // One huge tick must not pin its memory for the others of this turn.
-        if bytes.capacity() > KEPT_BYTES {
-            bytes.shrink_to(KEPT_BYTES);
+        if bytes.capacity() > KEPT_IN_TURN_BYTES {
+            bytes.shrink_to(KEPT_IN_TURN_BYTES);
         }
         bytes.extend_from_slice(&[0; GAP_BYTES]);
         self.whole_bytes = GAP_BYTES;
@@ -159,6 +159,7 @@ impl Output {
 const KEEP_ALIVE: &[u8] = b":\n";
 /// The longest chunk header: 16 hexadecimal digits and CR LF.
 const GAP_BYTES: usize = 18;
+const KEPT_IN_TURN_BYTES: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {
