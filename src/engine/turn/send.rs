@@ -231,7 +231,7 @@ impl Form {
         let [only] = due else { return None };
         match self {
             Self::Plain(framing) => only.frame.contiguous(*framing),
-            Self::Coded(coded) => coded[0].as_ref().and_then(|it| it.contiguous(0..it.len())),
+            Self::Coded(coded) => coded[0].as_ref().and_then(Pieces::only),
         }
     }
 
