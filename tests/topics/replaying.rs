@@ -583,6 +583,22 @@ fn a_topic_begun_between_turns_long_after_the_last_one_is_forgotten_like_others(
 }
 
 #[test]
+fn a_topic_begun_by_a_publish_of_nothing_is_forgotten_like_others() {
+    struct Nothing;
+    impl Encode for Nothing {
+        fn encode(&self, _: &mut EventBuffer) {}
+    }
+    let mut simulation = rooms();
+    simulation.run(|cx| {
+        cx.publish(&Topic::new("blue").retain(), Nothing);
+    });
+    simulation.advance(secs(60));
+    // If it still lived, it would still retain.
+    publish(&mut simulation, &Topic::new("blue"), ["to nobody"]);
+    assert_eq!(simulation.stats().published, 0);
+}
+
+#[test]
 fn the_history_of_a_room_lives_while_the_value_does_that_it_began_with() {
     let mut simulation = rooms();
     let blue = Topic::new("blue").history(10, 10_000);

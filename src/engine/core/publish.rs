@@ -44,9 +44,10 @@ impl Core {
         if !events.is_empty() && !self.topics.is_for_nobody(index) {
             self.stats.published += 1;
             self.topics.append(index, events, compression, self.now);
-            if audience == 0 {
-                self.watch_topic(index);
-            }
+        }
+        // Also if there was nothing to append: the topic may have been opened for it.
+        if audience == 0 {
+            self.watch_topic(index);
         }
         audience
     }
