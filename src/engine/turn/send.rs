@@ -45,9 +45,9 @@ impl<T: Transport> Engine<T> {
     pub(super) fn write_scratch(&mut self, index: ConnIndex, head: &[u8]) {
         let core = &mut self.core;
         if let Some(coding) = core.conns[index].coding() {
-            // When a stream begins, the opening bytes of its coding are there already.
-            if head.is_empty() {
-                core.coding.begin();
+            match head {
+                [] => core.coding.begin(),
+                _ => core.coding.begin_response(coding),
             }
             core.coding.add(coding, &core.scratch);
         }
