@@ -1,8 +1,8 @@
 //! Joining, coming back, and what a client is told that it cannot have any more.
 
 use starwheel::{
-    Config, Encode, Event, EventBuffer, EventError, EventId, EventName, JoinAt, Method, Request,
-    Router, Sse, Topic,
+    Config, Context, Encode, Event, EventBuffer, EventError, EventId, EventName, JoinAt, Method,
+    Request, Router, Sse, Topic,
     testing::{Client, Simulation},
 };
 
@@ -588,14 +588,24 @@ fn a_topic_begun_by_a_publish_of_nothing_is_forgotten_like_others() {
     impl Encode for Nothing {
         fn encode(&self, _: &mut EventBuffer) {}
     }
-    let mut simulation = rooms();
-    simulation.run(|cx| {
-        cx.publish(&Topic::new("blue").retain(), Nothing);
-    });
-    simulation.advance(secs(60));
-    // If it still lived, it would still retain.
-    publish(&mut simulation, &Topic::new("blue"), ["to nobody"]);
-    assert_eq!(simulation.stats().published, 0);
+    struct Broken;
+    impl Encode for Broken {
+        fn encode(&self, _: &mut EventBuffer) {
+            panic!("on purpose");
+        }
+    }
+    let begin: [fn(&mut Context<'_>, &Topic); 2] = [
+        |cx, topic| assert_eq!(cx.publish(topic, Nothing), 0),
+        |cx, topic| assert_eq!(cx.publish(topic, Broken), 0),
+    ];
+    for begin in begin {
+        let mut simulation = rooms();
+        simulation.run(|cx| begin(cx, &Topic::new("blue").retain()));
+        simulation.advance(secs(60));
+        // If it still lived, it would still retain.
+        publish(&mut simulation, &Topic::new("blue"), ["to nobody"]);
+        assert_eq!(simulation.stats().published, 0);
+    }
 }
 
 #[test]
