@@ -82,6 +82,8 @@ pub struct Reactor {
     shared: Arc<Shared>,
     /// The poller may have more events than one turn took, or commands came while it was busy.
     busy: bool,
+    /// A turn has ended with nothing left to end.
+    stopped: bool,
     stats_copied_ms: u64,
     #[cfg(feature = "signals")]
     signals: Option<signals::Signals>,
@@ -124,6 +126,7 @@ impl Reactor {
             alarm,
             shared,
             busy: false,
+            stopped: false,
             stats_copied_ms: 0,
             #[cfg(feature = "signals")]
             signals: None,
@@ -251,7 +254,7 @@ impl Reactor {
     /// wait, and handles give commands back.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.engine.is_stopped()
+        self.stopped
     }
 
     /// One pass: waits for something to happen, at most for `timeout` (`None`: until something
@@ -290,7 +293,8 @@ impl Reactor {
         if self.engine.is_stopping() {
             self.stop_listening();
         }
-        if self.is_stopped() {
+        self.stopped = self.engine.is_stopped();
+        if self.stopped {
             self.shared.copy_stats(self.engine.stats());
             self.shared.close();
             return Ok(());

@@ -120,7 +120,6 @@ impl Core {
 
     /// Puts into the buffer what the stream begins with, and subscribes it to its topics.
     fn begin_events(&mut self, index: ConnIndex, sse: &Sse, request: &Remembered) {
-        self.coding.begin();
         if request.encoding != Encoding::Identity {
             let coding = self.coding.open(request.encoding);
             self.conns[index].begin_coding(coding);

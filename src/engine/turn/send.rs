@@ -51,9 +51,9 @@ impl<T: Transport> Engine<T> {
             core.push_bookmark(index, Buffer::Scratch);
         }
         if let Some(coding) = core.conns[index].coding() {
-            // When a stream begins, the opening bytes of its coding are there already.
-            if head.is_empty() {
-                core.coding.begin();
+            match head {
+                [] => core.coding.begin(),
+                _ => core.coding.begin_response(coding),
             }
             core.coding.add(coding, &core.scratch);
         }
