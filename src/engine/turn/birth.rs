@@ -22,7 +22,7 @@ use crate::{
 impl<T: Transport> Engine<T> {
     pub(super) fn open_stream(&mut self, index: ConnIndex, sse: Sse, request: &Remembered) {
         let core = &mut self.core;
-        if !matches!(core.conns[index].phase(), Phase::Answering) {
+        if !matches!(core.conns[index].phase(), Phase::Answering { .. }) {
             // Lost between its request and now: never a stream, so no hooks.
             return core.drop_guarded(sse);
         }
