@@ -17,8 +17,8 @@ use decoders::{decoded, is_whole};
 use random::Random;
 
 use starwheel::{
-    Compress, Config, Context, Encoding, Ending, FirstTick, Method, Next, Reply, Request, Router,
-    Sse, Stream, StreamId, Topic,
+    Compress, Config, Context, Encoding, Ending, FirstTick, Method, Reply, Request, Router, Sse,
+    Stream, StreamId, Topic,
     testing::{Client, EventParser, Simulation},
 };
 
