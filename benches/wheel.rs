@@ -18,7 +18,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 #[path = "../src/wheel.rs"]
 mod wheel;
 
-use wheel::Wheel;
+use wheel::{Due, Wheel};
 
 const SPREAD_MS: u64 = 60_000;
 
@@ -78,8 +78,9 @@ fn timers(criterion: &mut Criterion) {
                 || armed(&shuffled, &deadlines),
                 |wheel| {
                     while let Some(now) = wheel.next_deadline() {
-                        while let Some(due) = wheel.pop_due(now) {
-                            black_box(due);
+                        let mut moves = u32::MAX;
+                        while let Due::Key(key, deadline) = wheel.pop_due(now, &mut moves) {
+                            black_box((key, deadline));
                         }
                     }
                 },

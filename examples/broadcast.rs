@@ -38,8 +38,10 @@ fn trade(handle: &Handle, prices: &Topic) {
         }
         let viewers = handle.stats().streams;
         let quotes = format_args!(r#"{{"tick":{tick},"viewers":{viewers},"cents":{cents:?}}}"#);
-        // Never blocks: a full queue gives the event back. A price is soon stale, so let it go.
-        let _full = handle.publish(prices, quotes);
+        // Never blocks. A price is soon stale, so one that a full queue gives back is dropped.
+        if handle.publish(prices, quotes).is_err_and(|refused| refused.is_closed()) {
+            return;
+        }
         // The first half minute passes at once, so that the first page has its charts, too.
         if tick >= HISTORY as u64 {
             thread::sleep(Duration::from_millis(100));

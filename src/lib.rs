@@ -191,7 +191,7 @@ pub use http::{
 };
 pub use limits::Limits;
 pub use reactor::{
-    Full, Handle, ListenOptions, Listener, Reactor, ReusePort, raise_descriptor_limit,
+    Handle, ListenOptions, Listener, Reactor, ReusePort, TrySendError, raise_descriptor_limit,
 };
 pub use router::Router;
 pub use sse::{DataWriter, Encode, Event, EventBuffer, EventError, EventId, EventName};

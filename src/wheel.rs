@@ -23,13 +23,14 @@
 //!
 //! When `elapsed` reaches the start of a slot of a higher level, the slot cascades: its keys move
 //! to the lower levels where they now belong. A key cascades at most ten times in its life, and
-//! once or twice with the deadlines of a server. Because the slot follows from `elapsed` and the
-//! deadline alone, an entry stores nothing but its deadline and its two neighbours, 16 bytes.
+//! once or twice with the deadlines of a server. An entry stores nothing but its deadline and its two
+//! neighbours, 16 bytes; at the ends of a list, where a neighbour is missing, the slot stands instead.
 //!
 //! **Bound of the work**: everything is O(1) except a cascade, which is linear in the keys of one
-//! slot and cannot be interrupted. A key costs a few nanoseconds there while the entries fit the
-//! caches and 50 to 100 ns when they do not: 70,000 keys within the same 4 s, out of a million in
-//! random order, held one call up for 3 to 7 ms.
+//! slot. A key costs a few nanoseconds there while the entries fit the caches and 50 to 100 ns when
+//! they do not: 3 to 7 ms for 70,000 keys within the same 4 s, out of a million in random order. So
+//! a cascade is done in slices, of as many moves as the caller allows. Until the last one, nothing
+//! is handed out, and keys that belong to the slot queue up at its end: the order stays.
 
 use std::{fmt, mem};
 
@@ -45,7 +46,21 @@ pub(crate) struct Wheel {
     occupied: [u64; LEVELS],
     /// The tick up to which everything was handed out, except keys due at this very tick.
     elapsed: u64,
+    /// From where slots are reckoned: `elapsed`, or the tick before while a cascade is unfinished,
+    /// whose slot starts at `elapsed`. Seen from there, what belongs in that slot still does.
+    origin: u64,
     len: usize,
+}
+
+/// What [`Wheel::pop_due`] comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// This key, which had this deadline.
+    Key(u32, u64),
+    /// Nothing more at this time.
+    Nothing,
+    /// Not known yet: the moves allowed are used up, and a cascade has to go on first.
+    Unfinished,
 }
 
 impl fmt::Debug for Wheel {
@@ -59,9 +74,10 @@ impl Wheel {
     pub(crate) fn new() -> Self {
         Self {
             entries: Vec::new(),
-            slots: [Slot::EMPTY; LEVELS * SLOTS],
+            slots: Slot::ALL_EMPTY,
             occupied: [0; LEVELS],
             elapsed: 0,
+            origin: 0,
             len: 0,
         }
     }
@@ -77,11 +93,11 @@ impl Wheel {
     /// at once, and once. Behind keys of the same deadline it queues up last.
     ///
     /// # Panics
-    /// If `key` is one of the two largest `u32`, which mark the ends of lists and idle entries.
+    /// If `key` is one of the 705 largest `u32`, which mark the ends of lists and idle entries.
     pub(crate) fn arm(&mut self, key: u32, deadline: u64) {
         let index = key as usize;
         if index >= self.entries.len() {
-            assert!(key < IDLE, "a key of the wheel is below u32::MAX - 1");
+            assert!(key < KEYS_MAX, "a key of the wheel is below u32::MAX - 704");
             self.entries.resize(index + 1, Entry::IDLE);
         }
         if self.entries[index].is_armed() {
@@ -118,8 +134,11 @@ impl Wheel {
     /// every turn, so the start of that slot is returned instead. To wake then is of use: `pop_due`
     /// at that tick cascades the slot, which has to be done anyway, and the next bound is strictly
     /// later. A deadline costs at most one such empty turn per level, and a server with few timers
-    /// has none.
+    /// has none. While a cascade is unfinished, it is `elapsed`: there is something to do now.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
+        if self.cascading().is_some() {
+            return Some(self.elapsed);
+        }
         let (slot, start) = self.first_occupied()?;
         if slot < SLOTS {
             return Some(start);
@@ -130,7 +149,7 @@ impl Wheel {
             let entry = self.entries[key as usize];
             earliest = earliest.min(entry.deadline);
             key = entry.next;
-            if key == NONE {
+            if is_end(key) {
                 return Some(earliest);
             }
         }
@@ -138,32 +157,44 @@ impl Wheel {
     }
 
     /// Hands out one key that is due at or before `now`, with its deadline, and disarms it. Call it
-    /// until it returns `None`; a spurious call costs a few nanoseconds.
+    /// until it returns [`Due::Nothing`]; a spurious call costs a few nanoseconds.
+    ///
+    /// `moves` is how many keys cascades may still move, and is counted down. When they are used
+    /// up, the answer is [`Due::Unfinished`]: call it again later with more, at this time or a later
+    /// one. At least one key is moved in each call that allows one, so there is an end to it.
     ///
     /// Keys come in the order of their deadlines, and keys of the same deadline in the order in
     /// which they were armed last. No iterator is held: between two calls any key may be armed or
     /// cancelled. What is armed with a deadline at or before `now` is handed out in the same drain,
     /// so the drain ends only if the caller arms, from some point on, later than `now`.
     ///
-    /// After `Some((_, deadline))`, `elapsed` is that deadline; after `None` it is `now`. `now` must
-    /// never go back; if it does (release builds), nothing is due.
-    pub(crate) fn pop_due(&mut self, now: u64) -> Option<(u32, u64)> {
+    /// After [`Due::Key`], `elapsed` is that deadline; after [`Due::Nothing`] it is `now`; after
+    /// [`Due::Unfinished`] it is the start of the slot that cascades. `now` must never go back; if
+    /// it does (release builds), nothing is due.
+    pub(crate) fn pop_due(&mut self, now: u64, moves: &mut u32) -> Due {
         debug_assert!(now >= self.elapsed, "time went back");
+        if let Some(slot) = self.cascading()
+            && !self.cascade(slot, moves)
+        {
+            return Due::Unfinished;
+        }
         while let Some((slot, start)) = self.first_occupied() {
             if start > now {
                 break;
             }
             // No slot lies between `elapsed` and `start`, hence no other key changes its slot.
-            self.elapsed = start;
+            self.elapse(start);
             if slot < SLOTS {
                 let key = self.slots[slot].first;
                 self.disarm(key);
-                return Some((key, start));
+                return Due::Key(key, start);
             }
-            self.cascade(slot);
+            if !self.cascade(slot, moves) {
+                return Due::Unfinished;
+            }
         }
-        self.elapsed = self.elapsed.max(now);
-        None
+        self.elapse(self.elapsed.max(now));
+        Due::Nothing
     }
 
     /// How many keys are armed.
@@ -177,11 +208,16 @@ impl Wheel {
         self.len == 0
     }
 
+    fn elapse(&mut self, tick: u64) {
+        self.elapsed = tick;
+        self.origin = tick;
+    }
+
     /// The occupied slot that comes first in time, and the tick at which it starts.
     ///
     /// Whatever is on a level is earlier than everything on the levels above, and digits on a level
     /// never wrap around, because the digits above are those of `elapsed`: so it is the lowest bit
-    /// of the lowest word.
+    /// of the lowest word. Not while a cascade is unfinished: then its slot comes first.
     fn first_occupied(&self) -> Option<(usize, u64)> {
         let level = self.occupied.iter().position(|&word| word != 0)?;
         let digit = self.occupied[level].trailing_zeros() as usize;
@@ -192,55 +228,83 @@ impl Wheel {
 
     /// Where a deadline (not before `elapsed`) belongs.
     fn slot_of(&self, deadline: u64) -> usize {
-        let differing = (self.elapsed ^ deadline) | DIGIT_MASK;
+        let differing = (self.origin ^ deadline) | DIGIT_MASK;
         let level = differing.ilog2() as usize / DIGIT_BITS;
         let digit = (deadline >> (level * DIGIT_BITS)) & DIGIT_MASK;
         level * SLOTS + digit as usize
     }
 
-    /// Moves all keys of a slot to lower levels, in order. `elapsed` is at the slot's start.
-    fn cascade(&mut self, slot: usize) {
+    /// The slot whose cascade waits for its next slice. It holds what is left to move, at least one
+    /// key, and takes what is armed meanwhile.
+    fn cascading(&self) -> Option<usize> {
+        (self.origin != self.elapsed).then(|| self.slot_of(self.elapsed))
+    }
+
+    /// Moves the keys of a slot to lower levels, in order, as far as `moves` allows. `elapsed` is at
+    /// the slot's start. True when none is left.
+    fn cascade(&mut self, slot: usize, moves: &mut u32) -> bool {
         // The list is taken as a whole before it is walked: a key that fell into the same slot
-        // again would be walked for ever.
-        let mut key = mem::replace(&mut self.slots[slot], Slot::EMPTY).first;
+        // again would be walked without end.
+        let Slot { first: mut key, last } = mem::replace(&mut self.slots[slot], Slot::empty(slot));
         self.occupied[slot / SLOTS] &= !(1 << (slot % SLOTS));
-        while key != NONE {
+        self.origin = self.elapsed;
+        while !is_end(key) {
+            if *moves == 0 {
+                self.put_back(slot, Slot { first: key, last });
+                return false;
+            }
+            *moves -= 1;
             let Entry { deadline, next, .. } = self.entries[key as usize];
             debug_assert!(self.slot_of(deadline) / SLOTS < slot / SLOTS);
             self.link(key, deadline);
             key = next;
         }
+        true
+    }
+
+    /// Leaves the rest of a slot for the next slice of its cascade.
+    #[cold]
+    fn put_back(&mut self, slot: usize, rest: Slot) {
+        self.entries[rest.first as usize].prev = end_of(slot);
+        self.slots[slot] = rest;
+        self.occupied[slot / SLOTS] |= 1 << (slot % SLOTS);
+        // A slot of a higher level does not start at 0: its digit is greater than that of the
+        // `elapsed` at which a key was put there.
+        self.origin = self.elapsed - 1;
     }
 
     /// Appends `key`, which is in no list, to the slot of `deadline`.
     fn link(&mut self, key: u32, deadline: u64) {
         let slot = self.slot_of(deadline);
         let prev = mem::replace(&mut self.slots[slot].last, key);
-        if prev == NONE {
+        if is_end(prev) {
             self.slots[slot].first = key;
             self.occupied[slot / SLOTS] |= 1 << (slot % SLOTS);
         } else {
             self.entries[prev as usize].next = key;
         }
-        self.entries[key as usize] = Entry { deadline, prev, next: NONE };
+        self.entries[key as usize] = Entry { deadline, prev, next: end_of(slot) };
     }
 
     /// Takes `key`, which is armed, out of its list; its entry is left to be overwritten.
     fn unlink(&mut self, key: u32) {
-        let Entry { deadline, prev, next } = self.entries[key as usize];
-        let slot = self.slot_of(deadline);
-        if prev == NONE {
-            self.slots[slot].first = next;
+        let Entry { prev, next, .. } = self.entries[key as usize];
+        if is_end(prev) {
+            self.slots[slot_at(prev)].first = next;
         } else {
             self.entries[prev as usize].next = next;
         }
-        if next == NONE {
-            self.slots[slot].last = prev;
+        if is_end(next) {
+            self.slots[slot_at(next)].last = prev;
         } else {
             self.entries[next as usize].prev = prev;
         }
-        if prev == NONE && next == NONE {
+        if is_end(prev) && is_end(next) {
+            let slot = slot_at(prev);
             self.occupied[slot / SLOTS] &= !(1 << (slot % SLOTS));
+            if self.cascading() == Some(slot) {
+                self.origin = self.elapsed;
+            }
         }
     }
 
@@ -255,14 +319,14 @@ impl Wheel {
 #[derive(Clone, Copy)]
 struct Entry {
     deadline: u64,
-    /// `NONE` for the first of a list, `IDLE` when the key is not armed.
+    /// [`end_of`] the slot for the first of its list, `IDLE` when the key is not armed.
     prev: u32,
-    /// `NONE` for the last of a list.
+    /// [`end_of`] the slot for the last of its list.
     next: u32,
 }
 
 impl Entry {
-    const IDLE: Self = Self { deadline: 0, prev: IDLE, next: NONE };
+    const IDLE: Self = Self { deadline: 0, prev: IDLE, next: IDLE };
 
     fn is_armed(self) -> bool {
         self.prev != IDLE
@@ -277,13 +341,40 @@ struct Slot {
 }
 
 impl Slot {
-    const EMPTY: Self = Self { first: NONE, last: NONE };
+    const ALL_EMPTY: [Self; LEVELS * SLOTS] = {
+        let mut slots = [Self { first: 0, last: 0 }; LEVELS * SLOTS];
+        let mut slot = 0;
+        while slot < slots.len() {
+            slots[slot] = Self::empty(slot);
+            slot += 1;
+        }
+        slots
+    };
+
+    const fn empty(slot: usize) -> Self {
+        Self { first: end_of(slot), last: end_of(slot) }
+    }
 }
 
-/// "No key": the end of a list.
-const NONE: u32 = u32::MAX;
-/// In the place of a predecessor: the key is in no list.
-const IDLE: u32 = u32::MAX - 1;
+/// In the place of a neighbour: the key is at this end of the list of `slot`. So an entry at the end
+/// of a list knows the list, and no other has to.
+const fn end_of(slot: usize) -> u32 {
+    KEYS_MAX + slot as u32
+}
+
+fn is_end(neighbour: u32) -> bool {
+    neighbour >= KEYS_MAX
+}
+
+/// The slot of which this is the end.
+fn slot_at(end: u32) -> usize {
+    (end - KEYS_MAX) as usize
+}
+
+/// Keys are below this.
+const KEYS_MAX: u32 = IDLE - (LEVELS * SLOTS) as u32;
+/// In the place of a neighbour: the key is in no list.
+const IDLE: u32 = u32::MAX;
 
 const DIGIT_BITS: usize = 6;
 const DIGIT_MASK: u64 = (1 << DIGIT_BITS) - 1;

@@ -64,8 +64,7 @@ fn what_is_not_an_object_of_json_is_refused_with_its_reason() {
     for other in ["[]", "null", "1", "\"{}\""] {
         assert!(matches!(refused(other), SignalsError::NotAnObject), "{other}");
     }
-    for broken in
-        ["{", "{} x", "{a:1}", "{\"a\":1,}", "undefined", "\u{feff}{}", "{\"a\":\"\\ud800\"}"]
+    for broken in ["{", "{} x", "{a:1}", "{\"a\":1,}", "undefined", "\u{feff}{}", "{\"a\":\\ud800}"]
     {
         let error = refused(broken);
         assert!(matches!(error, SignalsError::Json(_)), "{broken}");
@@ -76,6 +75,30 @@ fn what_is_not_an_object_of_json_is_refused_with_its_reason() {
         "signals are not JSON: expected value at line 1 column 7"
     );
     assert!(refused("{").source().is_some());
+}
+
+#[test]
+fn lone_surrogates_are_read_as_replacement_characters_in_values_and_names() {
+    let signals = Signals::parse(
+        br#"{"cut": "x\ud83d", "two": "\uDE00\ud83d", "whole": "\ud83d\ude00", "not": "\\ud83d",
+             "list": [{"\udfff": "\ud800\u0041"}]}"#,
+    )
+    .unwrap();
+    for (name, text) in [
+        ("cut", "x\u{fffd}"),
+        ("two", "\u{fffd}\u{fffd}"),
+        ("whole", "\u{1f600}"),
+        ("not", "\\ud83d"),
+        ("list.0.\u{fffd}", "\u{fffd}A"),
+    ] {
+        assert_eq!(signals.str(name), Some(text), "{name}");
+    }
+    // What else is wrong is told with its place.
+    assert_eq!(
+        refused(r#"{"a": "\ud800", "b": x}"#).to_string(),
+        "signals are not JSON: expected value at line 1 column 22"
+    );
+    assert!(matches!(refused(r#""\ud800""#), SignalsError::NotAnObject));
 }
 
 #[test]
@@ -120,6 +143,34 @@ fn reasons_are_safe_to_log() {
     let reason = error.to_string();
     assert!(reason.contains("\\u{d}\\u{a}\\u{1b}[31m\\u{85}\\u{2028}xxx"), "{reason}");
     assert!(reason.len() < 300, "{} bytes", reason.len());
+}
+
+#[test]
+fn no_character_that_turns_or_hides_text_is_told() {
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Strict {}
+    let dangers = ('\0'..='\u{1f}')
+        .chain('\u{7f}'..='\u{9f}')
+        .chain(['\u{ad}', '\u{61c}', '\u{180e}', '\u{feff}', '\u{e0001}'])
+        .chain('\u{200b}'..='\u{200f}')
+        .chain('\u{2028}'..='\u{202e}')
+        .chain('\u{2060}'..='\u{206f}')
+        .chain('\u{fff9}'..='\u{fffb}')
+        .chain('\u{e0020}'..='\u{e007f}');
+    for danger in dangers {
+        let name = format!("a{danger}z");
+        for error in [
+            signals(json!({ &name: 1 })).deserialize::<Strict>().unwrap_err(),
+            signals(json!({ "a": &name })).deserialize::<HashMap<String, u8>>().unwrap_err(),
+        ] {
+            let reason = error.to_string();
+            assert!(!reason.contains(danger) && reason.contains('\\'), "{danger:?}: {reason}");
+        }
+    }
+    // And what people write is told as they wrote it.
+    let error = signals(json!({ "Größe \"日本\" 😀": 1 })).deserialize::<Strict>().unwrap_err();
+    assert!(error.to_string().contains("`Größe \"日本\" 😀`"), "{error}");
 }
 
 proptest! {

@@ -14,7 +14,7 @@ use std::{
 
 use client::{Client, PATIENCE, wait_for};
 use server::Server;
-use starwheel::{Full, Handle, Reactor, Router, Sse, Topic};
+use starwheel::{Handle, Reactor, Router, Sse, Topic, TrySendError};
 
 /// A server whose streams have `topic`.
 fn serving(topic: &Topic) -> Server {
@@ -49,7 +49,7 @@ fn turn_until_quiet(reactor: &mut Reactor) {
 /// Publishes, however long it takes to be let in.
 fn publish_patiently(handle: &Handle, topic: &Topic, event: String) {
     let (mut event, start) = (event, Instant::now());
-    while let Err(Full(back)) = handle.publish(topic, event) {
+    while let Err(TrySendError::Full(back)) = handle.publish(topic, event) {
         assert!(start.elapsed() < PATIENCE, "the queue stays full");
         event = back;
         thread::yield_now();
@@ -93,15 +93,18 @@ fn a_queue_full_of_events_gives_the_event_back_and_takes_it_later() {
     let (mut reactor, mut client) = held_up(&topic);
     let handle = reactor.handle();
     let mut taken = 0;
-    let Full(back) = loop {
+    let refused = loop {
         match handle.publish(&topic, taken.to_string()) {
             Ok(()) => taken += 1,
-            Err(full) => break full,
+            Err(refused) => break refused,
         }
     };
+    assert!(refused.is_full());
+    let back = refused.into_inner();
     assert_eq!((taken, back.as_str()), (65_536, "65536"));
-    let Full(batch) = handle.publish_batch(&topic, ["a", "b"]).unwrap_err();
-    assert_eq!(batch, ["a", "b"]);
+    let batch = handle.publish_batch(&topic, ["a", "b"]).unwrap_err();
+    assert_eq!(batch, TrySendError::Full(["a", "b"]));
+    let batch = batch.into_inner();
     let reader = thread::spawn(move || {
         (0..=65_536).for_each(|number| assert_eq!(client.data(), number.to_string()));
         assert_eq!((client.data(), client.data()), ("a".to_owned(), "b".to_owned()));
@@ -109,9 +112,12 @@ fn a_queue_full_of_events_gives_the_event_back_and_takes_it_later() {
     let (mut back, mut batch) = (Some(back), Some(batch));
     while !reader.is_finished() {
         reactor.turn(Some(Duration::from_millis(1))).unwrap();
-        back = back.and_then(|event| handle.publish(&topic, event).err().map(|full| full.0));
+        back = back
+            .and_then(|event| handle.publish(&topic, event).err().map(TrySendError::into_inner));
         if back.is_none() {
-            batch = batch.and_then(|two| handle.publish_batch(&topic, two).err().map(|f| f.0));
+            batch = batch.and_then(|two| {
+                handle.publish_batch(&topic, two).err().map(TrySendError::into_inner)
+            });
         }
     }
     reader.join().unwrap();
@@ -187,12 +193,50 @@ fn handles_tell_the_figures_from_any_thread() {
 }
 
 #[test]
-fn a_reactor_that_is_gone_gives_events_back() {
+fn a_reactor_that_is_gone_gives_everything_back_and_says_so() {
+    type End = fn(Reactor);
+    let (dropped, stopped): (End, End) = (drop, |mut reactor| {
+        reactor.handle().shutdown();
+        reactor.run().unwrap();
+    });
+    for end in [dropped, stopped] {
+        let topic = Topic::new("t");
+        let reactor = Reactor::new(Router::new()).unwrap();
+        let handle = reactor.handle();
+        assert!(!handle.is_stopped());
+        // It makes no difference that the queue is full as well.
+        while handle.publish(&topic, "waits").is_ok() {}
+        assert_eq!(handle.publish(&topic, "x"), Err(TrySendError::Full("x")));
+        end(reactor);
+
+        assert!(handle.is_stopped());
+        assert_eq!(handle.publish(&topic, "x"), Err(TrySendError::Closed("x")));
+        assert_eq!(handle.publish_batch(&topic, ["x"]), Err(TrySendError::Closed(["x"])));
+        let run = handle.run(|_cx| {});
+        assert!(run.is_err_and(|refused| refused.is_closed() && !refused.is_full()));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let Err(TrySendError::Closed((_socket, bytes))) = handle.adopt(socket, vec![7]) else {
+            panic!("adopted by nobody");
+        };
+        assert_eq!(bytes, [7]);
+    }
+}
+
+#[test]
+fn a_reactor_that_stops_while_an_event_is_encoded_is_not_mistaken_for_a_full_queue() {
+    /// Ends the reactor while it is encoded, as another thread may.
+    struct Last(std::cell::Cell<Option<Reactor>>);
+
+    impl starwheel::Encode for Last {
+        fn encode(&self, out: &mut starwheel::EventBuffer) {
+            drop(self.0.take());
+            "last".encode(out);
+        }
+    }
     let topic = Topic::new("t");
     let reactor = Reactor::new(Router::new()).unwrap();
     let handle = reactor.handle();
-    drop(reactor);
-    let Full(event) = handle.publish(&topic, "unheard").unwrap_err();
-    assert_eq!(event, "unheard");
-    assert!(handle.publish_batch(&topic, ["unheard"]).is_err());
+    let refused = handle.publish(&topic, Last(Some(reactor).into()));
+    assert!(refused.is_err_and(|refused| refused.is_closed()));
 }

@@ -23,7 +23,7 @@ use mio::{Events, Interest, Poll, Token, net::TcpStream};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use server::Server;
 use socket2::{Domain, Socket, Type};
-use starwheel::{CloseReason, Full, Handle, KeepAlive, Reactor, Router, Sse, Topic};
+use starwheel::{CloseReason, Handle, KeepAlive, Reactor, Router, Sse, Topic, TrySendError};
 
 const SUBSCRIBERS: usize = 1_000;
 const STUCK: usize = 20;
@@ -134,7 +134,7 @@ fn connect(address: SocketAddr) -> std::net::TcpStream {
 fn publish(handle: &Handle, topic: &Topic, event: &str) {
     let start = Instant::now();
     let mut event = event;
-    while let Err(Full(back)) = handle.publish(topic, event) {
+    while let Err(TrySendError::Full(back)) = handle.publish(topic, event) {
         assert!(start.elapsed() < PATIENCE, "the queue stays full");
         event = back;
         thread::yield_now();

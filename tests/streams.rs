@@ -116,6 +116,38 @@ fn slack_lets_streams_share_wake_ups_and_does_not_drift() {
     assert_eq!((last - 3) / 105, (3_600_000 + 543 - 3) / 105 - u64::from(!last.is_multiple_of(10)));
 }
 
+#[test]
+fn slack_above_the_interval_makes_one_tick_of_several_and_none_is_missed() {
+    for (interval_ms, slack_ms) in [(100, 1_000), (7, 50), (1, 60_000), (999, 1_000)] {
+        let mut simulation = serving(move |_, _| clock(ms(interval_ms)).slack(ms(slack_ms)));
+        simulation.advance(ms(3));
+        simulation.get("/");
+        simulation.advance(HOUR);
+        let stats = simulation.stats();
+        assert_eq!((stats.ticks_missed, stats.tick_lateness_ms.sum()), (0, 0), "nobody was late");
+        let runs = 3_600_000 / slack_ms.max(interval_ms);
+        assert!(stats.ticks.abs_diff(runs) <= 4, "{} runs instead of {runs}", stats.ticks);
+    }
+}
+
+#[test]
+fn a_tick_that_is_late_for_less_than_its_slack_costs_none_of_the_next() {
+    let mut simulation = serving(|_, _| clock(ms(100)).slack(ms(100)));
+    simulation.advance(ms(1));
+    let client = simulation.get("/");
+    // Nominally at 101 and 201, hence at 200 and 300.
+    simulation.advance(ms(198));
+    simulation.pause(ms(6));
+    simulation.advance(ms(95));
+    assert_eq!(numbers(&simulation, client), [1, 205, 300]);
+    simulation.pause(ms(100));
+    assert_eq!(simulation.stats().ticks_missed, 0);
+    simulation.pause(ms(199));
+    assert_eq!(simulation.stats().ticks_missed, 0);
+    simulation.pause(ms(201));
+    assert_eq!(simulation.stats().ticks_missed, 2);
+}
+
 // Keep-alive.
 
 #[test]

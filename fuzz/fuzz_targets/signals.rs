@@ -21,6 +21,9 @@ fuzz_target!(|bytes: &[u8]| {
         (Err(SignalsError::NotAnObject), Some(value)) => assert!(!value.is_object()),
         (Err(SignalsError::NotUtf8), None) => assert!(std::str::from_utf8(bytes).is_err()),
         (Err(SignalsError::Json(_)), None) => {}
+        // Where serde_json refuses a lone surrogate, it is read as U+FFFD.
+        (Ok(_) | Err(SignalsError::NotAnObject), None)
+            if bytes.to_ascii_lowercase().windows(3).any(|start| start == b"\\ud") => {}
         (parsed, value) => panic!("{parsed:?}, but {value:?}"),
     }
     if let Err(error) = &parsed {

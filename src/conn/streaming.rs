@@ -160,11 +160,21 @@ impl Streaming {
         }
     }
 
-    /// Moves on to the next tick, and tells how many whole periods were missed.
+    /// Moves on to the next tick, and tells how many were missed: those whose time has passed too,
+    /// slack included. Periods that slack puts together are one tick.
     pub(super) fn schedule_next(&mut self, now: u64) -> u64 {
-        let next = next_period(self.next_tick, self.interval_ms, now);
+        // Ticks run at multiples of the slack; what is rounded up to a later one than this is not
+        // late.
+        let (reached, missed_max) = match u64::from(self.slack_ms) {
+            0 | 1 => (now, u64::MAX),
+            slack => {
+                let reached = now - now % slack;
+                (reached, reached.saturating_sub(self.tick_due()) / slack)
+            }
+        };
+        let next = next_period(self.next_tick, self.interval_ms, reached);
         self.next_tick = next.deadline;
-        next.missed
+        next.missed.min(missed_max)
     }
 
     pub(super) fn end(&mut self, ending: Ending) {
@@ -210,5 +220,41 @@ mod tests {
         assert_eq!(stream.tick_due(), 1_010);
         stream.schedule_next(1_010);
         assert_eq!((stream.next_tick, stream.tick_due()), (1_103, 1_110));
+    }
+
+    /// When the ticks run that nothing holds up, from the nominal time of the next one on: periods
+    /// that slack puts together are one.
+    fn dues(next_tick: u64, interval_ms: u32, slack_ms: u16) -> impl Iterator<Item = u64> {
+        let slack = u64::from(slack_ms.max(1));
+        let nominal = (0..).map(move |period| next_tick + period * u64::from(interval_ms));
+        let mut last = None;
+        nominal
+            .map(move |time| time.next_multiple_of(slack))
+            .filter(move |&due| last.replace(due) != Some(due))
+    }
+
+    #[test]
+    fn a_tick_is_missed_only_if_the_time_at_which_it_would_have_run_has_passed() {
+        for (interval_ms, slack_ms) in [1, 7, 10, 90, 100, 101, 250, 1_000]
+            .into_iter()
+            .flat_map(|interval_ms| [0, 1, 3, 10, 100, 1_000].map(|slack| (interval_ms, slack)))
+        {
+            for next_tick in [1_000, 1_001, 1_099] {
+                for late_ms in (0..40).chain([95, 100, 101, 1_000, 2_345]) {
+                    let mut stream = ticking(next_tick, interval_ms, slack_ms);
+                    let now = stream.tick_due() + late_ms;
+                    let missed = stream.schedule_next(now);
+                    let passed =
+                        dues(next_tick, interval_ms, slack_ms).take_while(|&due| due <= now);
+                    let mut to_come =
+                        dues(next_tick, interval_ms, slack_ms).skip_while(|&due| due <= now);
+                    assert_eq!(
+                        (missed, stream.tick_due()),
+                        (passed.count() as u64 - 1, to_come.next().unwrap()),
+                        "{interval_ms} ms with {slack_ms} ms of slack from {next_tick}, at {now}"
+                    );
+                }
+            }
+        }
     }
 }

@@ -23,6 +23,7 @@ mod reply;
 mod request;
 mod script;
 mod signals;
+mod surrogates;
 
 pub use elements::{ById, BySelector, Namespace, PatchElements, PatchMode};
 pub use html::{DATASTAR_VERSION, EscapeHtml, ScriptTag};

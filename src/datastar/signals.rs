@@ -5,6 +5,7 @@ use std::{error::Error, fmt};
 use serde_core::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::surrogates::replace_lone_surrogates;
 use crate::http::{Method, Request};
 
 /// The signals of a page, as one of its requests carried them.
@@ -68,6 +69,17 @@ impl Signals {
     /// Reads signals from JSON. Blank text means no signals. Of two members with one name the
     /// last counts, as in JavaScript; objects and arrays may be nested 127 deep.
     ///
+    /// A lone surrogate, which a page has where it has cut a string within an emoji and which
+    /// `JSON.stringify` writes as an escape, is read as U+FFFD, as everywhere on the web where text
+    /// leaves a page (`USVString`). Only such JSON costs a second pass.
+    ///
+    /// ```
+    /// use starwheel::Signals;
+    /// let signals = Signals::parse(br#"{"name": "Ann \ud83d"}"#)?;
+    /// assert_eq!(signals.str("name"), Some("Ann \u{fffd}"));
+    /// # Ok::<(), starwheel::SignalsError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`SignalsError::NotUtf8`], [`SignalsError::Json`] and [`SignalsError::NotAnObject`].
@@ -76,7 +88,7 @@ impl Signals {
         if json.trim_ascii().is_empty() {
             return Ok(Self::default());
         }
-        match serde_json::from_str(json).map_err(SignalsError::Json)? {
+        match parse_value(json).map_err(SignalsError::Json)? {
             Value::Object(signals) => Ok(Self(signals)),
             _ => Err(SignalsError::NotAnObject),
         }
@@ -179,8 +191,9 @@ impl SignalsError {
     }
 }
 
-/// Safe to log and to send: what the client sent is escaped, and the reason is cut after some
-/// hundred characters.
+/// Safe to log and to send: in what the client sent, control characters and those that turn or hide
+/// text are escaped, and the reason is cut after 200 characters. Its [`source`](Error::source) is
+/// the parser's error as it is, neither escaped nor cut.
 impl fmt::Display for SignalsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -214,15 +227,27 @@ fn is_json(content_type: &str) -> bool {
     kind.eq_ignore_ascii_case("application") && suffix.eq_ignore_ascii_case("json")
 }
 
+/// Reads JSON as JavaScript writes it. `serde_json` refuses lone surrogates, so they are looked for
+/// only when it has refused something.
+fn parse_value(json: &str) -> Result<Value, serde_json::Error> {
+    serde_json::from_str(json).or_else(|error| match replace_lone_surrogates(json) {
+        Some(repaired) => serde_json::from_str(&repaired),
+        None => Err(error),
+    })
+}
+
 /// Some of serde's reasons quote the input: names of unknown members, for example.
 fn write_reason(f: &mut fmt::Formatter<'_>, what: &str, error: &serde_json::Error) -> fmt::Result {
     write!(f, "{what}: ")?;
     let reason = error.to_string();
     for character in reason.chars().take(REASON_CHARACTERS_MAX) {
-        if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') {
-            write!(f, "{}", character.escape_unicode())?;
-        } else {
+        // Quotes and backslashes are escaped in a literal; a reason is none.
+        let is_plain =
+            matches!(character, '"' | '\'' | '\\') || character.escape_debug().len() == 1;
+        if is_plain {
             fmt::Write::write_char(f, character)?;
+        } else {
+            write!(f, "{}", character.escape_unicode())?;
         }
     }
     Ok(())

@@ -20,7 +20,7 @@ use crate::{
     http::Peer,
     limits::Limits,
     time::next_period,
-    wheel::Wheel,
+    wheel::{Due, Wheel},
 };
 
 /// All connections and timers of an engine.
@@ -77,6 +77,10 @@ pub(super) enum Starts {
 pub(super) enum Expired {
     Conn(ConnIndex),
     Timer(TimerIndex),
+    /// No more of them now.
+    Nothing,
+    /// The wheel has to be put in order first, which takes more than this turn's share.
+    Unfinished,
 }
 
 /// Slots.
@@ -305,17 +309,22 @@ impl Conns {
         }
     }
 
-    /// One slot whose deadline has come. Its timer is disarmed.
-    pub(super) fn pop_due(&mut self, now: u64) -> Option<Expired> {
-        let (key, deadline) = self.wheel.pop_due(now)?;
+    /// One slot whose deadline has come. Its timer is disarmed. `moves` bounds the work of the wheel;
+    /// see [`Wheel::pop_due`].
+    pub(super) fn pop_due(&mut self, now: u64, moves: &mut u32) -> Expired {
+        let (key, deadline) = match self.wheel.pop_due(now, moves) {
+            Due::Key(key, deadline) => (key, deadline),
+            Due::Nothing => return Expired::Nothing,
+            Due::Unfinished => return Expired::Unfinished,
+        };
         let slot = key as usize;
-        Some(match &self.slots[slot] {
+        match &self.slots[slot] {
             Slot::Conn(_) => Expired::Conn(ConnIndex::new(slot)),
             Slot::Timer(timer) => {
                 debug_assert_eq!(timer.deadline, deadline, "slot and wheel agree");
                 Expired::Timer(TimerIndex::new(slot))
             }
-        })
+        }
     }
 
     /// Until when nothing is due; see [`Wheel::next_deadline`].

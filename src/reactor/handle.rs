@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    error::Error,
     fmt, io, mem,
     net::TcpStream,
     sync::{
@@ -14,6 +13,7 @@ use std::{
 
 use mio::Waker;
 
+use super::TrySendError;
 use crate::{
     engine::{Context, Stats},
     sse::{Encode, EventBuffer},
@@ -26,8 +26,9 @@ use crate::{
 /// for everything else, such as an event for the streams of one user.
 ///
 /// Commands wait in a bounded queue and run in step 2 of the next turn, in the order in which
-/// they came. Nothing here ever blocks; a queue that is full gives the command back. Waking a
-/// sleeping reactor costs one system call, an awake one none.
+/// they came. Nothing here ever blocks. A command that cannot be taken comes back in a
+/// [`TrySendError`], which says whether to try again or to stop. Waking a sleeping reactor costs
+/// one system call, an awake one none.
 ///
 /// ```
 /// use starwheel::{Context, Reactor, Reply, Request};
@@ -43,14 +44,6 @@ use crate::{
 pub struct Handle {
     shared: Arc<Shared>,
 }
-
-/// The queue was full, or the reactor has stopped or is gone; here is what you gave.
-///
-/// ```
-/// let full = starwheel::Full("the command");
-/// assert_eq!(full.0, "the command");
-/// ```
-pub struct Full<T>(pub T);
 
 /// A closure to run on the reactor thread.
 type Job = Box<dyn FnOnce(&mut Context<'_>) + Send>;
@@ -104,19 +97,19 @@ impl Handle {
     ///             cx.send(id, &text);
     ///         }
     ///     });
-    ///     if queued.is_err() {
-    ///         log::warn!("the reactor is overloaded");
+    ///     if let Err(error) = queued {
+    ///         log::warn!("nothing was sent: {error}");
     ///     }
     /// }
     /// ```
     ///
     /// # Errors
-    /// [`Full`] with the closure when 65,536 commands wait already, or the reactor has stopped or
-    /// is gone.
+    /// With the closure in it: [`TrySendError::Full`] when 65,536 commands wait already,
+    /// [`TrySendError::Closed`] when the reactor has stopped or was dropped.
     pub fn run<F: FnOnce(&mut Context<'_>) + Send + 'static>(
         &self,
         call: F,
-    ) -> Result<(), Full<F>> {
+    ) -> Result<(), TrySendError<F>> {
         self.shared.push_with(call, |call| Command::Run(Box::new(call)))
     }
 
@@ -136,8 +129,8 @@ impl Handle {
     /// let mut reactor = Reactor::new(router)?;
     /// let handle = reactor.handle();
     /// std::thread::spawn(move || {
-    ///     if let Err(full) = handle.publish(&news, "to everybody") {
-    ///         eprintln!("not published: {}", full.0);
+    ///     if let Err(error) = handle.publish(&news, "to everybody") {
+    ///         eprintln!("{error}, so not published: {}", error.into_inner());
     ///     }
     ///     handle.shutdown();
     /// });
@@ -146,16 +139,16 @@ impl Handle {
     /// ```
     ///
     /// # Errors
-    /// [`Full`] with the event when 65,536 commands or 16 MiB of events wait already, or the
-    /// reactor is gone.
-    pub fn publish<E: Encode>(&self, topic: &Topic, event: E) -> Result<(), Full<E>> {
-        if !self.shared.has_room() {
-            return Err(Full(event));
+    /// With the event in it: [`TrySendError::Full`] when 65,536 commands or 16 MiB of events wait
+    /// already, [`TrySendError::Closed`] when the reactor has stopped or was dropped.
+    pub fn publish<E: Encode>(&self, topic: &Topic, event: E) -> Result<(), TrySendError<E>> {
+        if let Err(refused) = self.shared.would_take() {
+            return Err(refused.with(event));
         }
         let mut encoded = EventBuffer::new();
         encoded.push(&event);
         let command = Command::Publish(topic.clone(), encoded.into_bytes());
-        self.shared.push(command).map_err(|_| Full(event))
+        self.shared.push(command).map_err(|refused| refused.with(event))
     }
 
     /// Publishes several events on one topic with one look at the queue and one wake-up, in one
@@ -166,21 +159,21 @@ impl Handle {
     /// ```
     /// # use starwheel::{Handle, Topic};
     /// fn replay(handle: &Handle, topic: &Topic, lines: &[String]) {
-    ///     if handle.publish_batch(topic, lines).is_err() {
-    ///         log::warn!("the reactor is overloaded");
+    ///     if let Err(error) = handle.publish_batch(topic, lines) {
+    ///         log::warn!("{} lines were not published: {error}", lines.len());
     ///     }
     /// }
     /// ```
     ///
     /// # Errors
     /// As [`publish`](Self::publish); then none of them is published.
-    pub fn publish_batch<I>(&self, topic: &Topic, events: I) -> Result<(), Full<I>>
+    pub fn publish_batch<I>(&self, topic: &Topic, events: I) -> Result<(), TrySendError<I>>
     where
         I: IntoIterator + Clone,
         I::Item: Encode,
     {
-        if !self.shared.has_room() {
-            return Err(Full(events));
+        if let Err(refused) = self.shared.would_take() {
+            return Err(refused.with(events));
         }
         let (mut encoded, mut ends) = (EventBuffer::new(), Vec::new());
         for event in events.clone() {
@@ -189,7 +182,25 @@ impl Handle {
         }
         let batch = Batch { events: encoded.into_bytes(), ends };
         let command = Command::PublishBatch(topic.clone(), batch);
-        self.shared.push(command).map_err(|_| Full(events))
+        self.shared.push(command).map_err(|refused| refused.with(events))
+    }
+
+    /// True once the reactor has stopped or was dropped: what is given to this handle comes back as
+    /// [`TrySendError::Closed`]. For a producer that has nothing to give at the moment.
+    ///
+    /// ```
+    /// use starwheel::{Reactor, Router};
+    /// let mut reactor = Reactor::new(Router::new())?;
+    /// let handle = reactor.handle();
+    /// assert!(!handle.is_stopped());
+    /// handle.shutdown();
+    /// reactor.run()?;
+    /// assert!(handle.is_stopped());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        !self.shared.lock().open
     }
 
     /// The figures of the reactor, at most 100 ms old while it is busy.
@@ -206,19 +217,20 @@ impl Handle {
     /// # use std::net::TcpStream;
     /// /// After an upgrade check, say, in a server of another kind.
     /// fn hand_over(handle: &Handle, socket: TcpStream, request_so_far: Vec<u8>) {
-    ///     if handle.adopt(socket, request_so_far).is_err() {
-    ///         log::warn!("the reactor is overloaded");
+    ///     if let Err(error) = handle.adopt(socket, request_so_far) {
+    ///         log::warn!("a connection was not handed over: {error}");
     ///     }
     /// }
     /// ```
     ///
     /// # Errors
-    /// [`Full`] with socket and bytes when the queue is full, or the reactor has stopped or is gone.
+    /// With socket and bytes in it: [`TrySendError::Full`] when the queue is full,
+    /// [`TrySendError::Closed`] when the reactor has stopped or was dropped.
     pub fn adopt(
         &self,
         socket: TcpStream,
         read_already: Vec<u8>,
-    ) -> Result<(), Full<(TcpStream, Vec<u8>)>> {
+    ) -> Result<(), TrySendError<(TcpStream, Vec<u8>)>> {
         self.shared
             .push_with((socket, read_already), |(socket, bytes)| Command::Adopt(socket, bytes))
     }
@@ -261,25 +273,22 @@ impl Shared {
     }
 
     /// Whether a command would be taken now, to be known before the work of making it.
-    fn has_room(&self) -> bool {
-        self.lock().has_room()
+    fn would_take(&self) -> Result<(), TrySendError<()>> {
+        self.lock().would_take()
     }
 
-    fn push(&self, command: Command) -> Result<(), Command> {
-        let mut queue = self.lock();
-        if !queue.has_room() {
-            return Err(command);
-        }
-        queue.push(command);
-        drop(queue);
-        self.wake();
-        Ok(())
+    fn push(&self, command: Command) -> Result<(), TrySendError<Command>> {
+        self.push_with(command, |command| command)
     }
 
-    fn push_with<T>(&self, value: T, command: impl FnOnce(T) -> Command) -> Result<(), Full<T>> {
+    fn push_with<T>(
+        &self,
+        value: T,
+        command: impl FnOnce(T) -> Command,
+    ) -> Result<(), TrySendError<T>> {
         let mut queue = self.lock();
-        if !queue.has_room() {
-            return Err(Full(value));
+        if let Err(refused) = queue.would_take() {
+            return Err(refused.with(value));
         }
         queue.push(command(value));
         drop(queue);
@@ -363,8 +372,12 @@ fn log_wake_error(error: &io::Error) {
 }
 
 impl Queue {
-    fn has_room(&self) -> bool {
-        self.open && self.commands.len() < COMMANDS_MAX && self.bytes < BYTES_MAX
+    fn would_take(&self) -> Result<(), TrySendError<()>> {
+        if !self.open {
+            return Err(TrySendError::Closed(()));
+        }
+        let has_room = self.commands.len() < COMMANDS_MAX && self.bytes < BYTES_MAX;
+        if has_room { Ok(()) } else { Err(TrySendError::Full(())) }
     }
 
     fn push(&mut self, command: Command) {
@@ -403,20 +416,6 @@ impl fmt::Debug for Handle {
         f.debug_struct("Handle").finish_non_exhaustive()
     }
 }
-
-impl<T> fmt::Debug for Full<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Full(..)")
-    }
-}
-
-impl<T> fmt::Display for Full<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the reactor's command queue is full, or the reactor is gone")
-    }
-}
-
-impl<T> Error for Full<T> {}
 
 /// Commands that may wait for one turn.
 const COMMANDS_MAX: usize = 65_536;

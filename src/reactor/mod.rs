@@ -13,12 +13,14 @@ mod listener;
 #[cfg(feature = "signals")]
 mod signals;
 mod socket;
+mod try_send;
 
 pub use self::{
     descriptors::raise_descriptor_limit,
-    handle::{Full, Handle},
+    handle::Handle,
     listen_options::{ListenOptions, ReusePort},
     listener::Listener,
+    try_send::TrySendError,
 };
 
 use std::{

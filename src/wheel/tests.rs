@@ -3,9 +3,18 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 fn drain(wheel: &mut Wheel, now: u64) -> Vec<(u32, u64)> {
-    let due = std::iter::from_fn(|| wheel.pop_due(now)).collect();
+    let due = std::iter::from_fn(|| pop(wheel, now)).collect();
     assert_sound(wheel);
     due
+}
+
+/// The next key that is due, however many moves that takes.
+fn pop(wheel: &mut Wheel, now: u64) -> Option<(u32, u64)> {
+    match wheel.pop_due(now, &mut { u32::MAX }) {
+        Due::Key(key, deadline) => Some((key, deadline)),
+        Due::Nothing => None,
+        Due::Unfinished => panic!("more than u32::MAX moves"),
+    }
 }
 
 /// Every list is linked both ways, every key is where its deadline says, no bit is stale.
@@ -13,19 +22,23 @@ fn assert_sound(wheel: &Wheel) {
     let mut linked = 0;
     for (index, slot) in wheel.slots.iter().enumerate() {
         let bit = wheel.occupied[index / SLOTS] >> (index % SLOTS) & 1;
-        assert_eq!(bit == 1, slot.first != NONE, "stale bit of slot {index}");
-        let (mut prev, mut key) = (NONE, slot.first);
-        while key != NONE {
+        assert_eq!(bit == 1, !is_end(slot.first), "stale bit of slot {index}");
+        let (mut prev, mut key) = (end_of(index), slot.first);
+        while !is_end(key) {
             let entry = wheel.entries[key as usize];
             assert_eq!(entry.prev, prev, "broken link before {key}");
             assert!(entry.deadline >= wheel.elapsed, "{key} was left behind");
-            assert_eq!(wheel.slot_of(entry.deadline), index, "{key} is misplaced");
+            let moved = Wheel { origin: wheel.elapsed, ..Wheel::new() }.slot_of(entry.deadline);
+            let waits = wheel.cascading() == Some(index) && moved / SLOTS < index / SLOTS;
+            assert!(moved == index || waits, "{key} is misplaced");
             linked += 1;
             (prev, key) = (key, entry.next);
         }
-        assert_eq!(slot.last, prev, "slot {index} has lost its end");
+        assert_eq!((slot.last, key), (prev, end_of(index)), "slot {index} has lost its end");
     }
     assert_eq!(linked, wheel.len);
+    let waiting = wheel.cascading().map(|slot| wheel.slots[slot]);
+    assert!(waiting.is_none_or(|slot| !is_end(slot.first)), "a cascade without an end");
     let armed = wheel.entries.iter().filter(|entry| entry.is_armed());
     assert_eq!(armed.count(), wheel.len);
 }
@@ -102,7 +115,7 @@ fn cancelling_leaves_no_trace() {
 fn a_key_that_was_never_armed_is_inert() {
     let mut wheel = Wheel::new();
     wheel.arm(2, 10);
-    for key in [0, 1, 3, IDLE, NONE] {
+    for key in [0, 1, 3, KEYS_MAX - 1, KEYS_MAX, IDLE] {
         assert!(!wheel.cancel(key));
         assert_eq!(wheel.deadline(key), None);
     }
@@ -112,7 +125,7 @@ fn a_key_that_was_never_armed_is_inert() {
 #[test]
 #[should_panic(expected = "a key of the wheel")]
 fn a_reserved_key_is_refused_before_memory_is_asked_for() {
-    Wheel::new().arm(IDLE, 0);
+    Wheel::new().arm(KEYS_MAX, 0);
 }
 
 #[test]
@@ -131,7 +144,7 @@ fn while_draining_keys_may_be_armed_and_cancelled() {
     for key in 0..4 {
         wheel.arm(key, 100);
     }
-    assert_eq!(wheel.pop_due(1_000), Some((0, 100)));
+    assert_eq!(pop(&mut wheel, 1_000), Some((0, 100)));
     wheel.cancel(1); // due in the same tick, cancelled by its neighbour
     wheel.arm(2, 2_000); // put off
     wheel.arm(0, 500); // again in this drain
@@ -153,6 +166,76 @@ fn few_far_deadlines_are_known_exactly_and_many_as_a_lower_bound() {
     assert_eq!(wheel.next_deadline(), Some(234 * 64));
     assert_eq!(drain(&mut wheel, 234 * 64), []);
     assert_eq!(wheel.next_deadline(), Some(15_000));
+}
+
+#[test]
+fn a_cascade_moves_no_more_keys_than_it_may_and_hands_out_none_before_it_is_done() {
+    let mut wheel = Wheel::new();
+    // All in one slot of level 2, and there in all slots of level 1, latest first.
+    let deadline_of = |key: u32| 8_191 - u64::from(key) * 4;
+    (0..1_000).for_each(|key| wheel.arm(key, deadline_of(key)));
+    for slice in 0..10 {
+        let mut moves = 100;
+        let due = wheel.pop_due(10_000, &mut moves);
+        assert_eq!(moves, 0);
+        assert_sound(&wheel);
+        if slice < 9 {
+            assert_eq!((due, wheel.next_deadline()), (Due::Unfinished, Some(4_096)));
+        }
+    }
+    // What is left of the last slice is the first slot of level 1.
+    let mut moves = 100;
+    assert_eq!(wheel.pop_due(10_000, &mut moves), Due::Key(999, deadline_of(999)));
+    assert!(moves > 80, "{moves}");
+    let rest: Vec<_> = drain(&mut wheel, 10_000).iter().map(|&(key, _)| key).collect();
+    assert_eq!(rest, (0..999).rev().collect::<Vec<_>>());
+}
+
+#[test]
+fn without_moves_a_cascade_waits() {
+    let mut wheel = Wheel::new();
+    wheel.arm(0, 100);
+    wheel.arm(1, 3);
+    assert_eq!(wheel.pop_due(200, &mut 0), Due::Key(1, 3));
+    assert_eq!(wheel.pop_due(200, &mut 0), Due::Unfinished);
+    assert_eq!(wheel.next_deadline(), Some(64));
+    assert_sound(&wheel);
+    assert_eq!(wheel.pop_due(200, &mut 1), Due::Key(0, 100));
+    assert_eq!(wheel.pop_due(200, &mut 0), Due::Nothing);
+}
+
+#[test]
+fn between_the_slices_of_a_cascade_keys_may_be_armed_and_cancelled_in_any_list() {
+    let mut wheel = Wheel::new();
+    for key in 0..6 {
+        wheel.arm(key, 100);
+    }
+    assert_eq!(wheel.pop_due(1_000, &mut 3), Due::Unfinished);
+    // Moved already: the first, the middle and the last of them; waiting: those of the others.
+    wheel.arm(1, 100);
+    wheel.arm(4, 100);
+    wheel.arm(9, 100);
+    wheel.arm(8, 99);
+    assert!(wheel.cancel(0) && wheel.cancel(5) && wheel.cancel(2));
+    assert_sound(&wheel);
+    assert_eq!(wheel.deadline(1), Some(100));
+    assert_eq!(
+        drain(&mut wheel, 1_000),
+        [8, 3, 1, 4, 9].map(|key| (key, 99 + u64::from(key != 8)))
+    );
+}
+
+#[test]
+fn a_cascade_whose_last_keys_are_cancelled_is_done() {
+    let mut wheel = Wheel::new();
+    (0..4).for_each(|key| wheel.arm(key, 100));
+    assert_eq!(wheel.pop_due(100, &mut 2), Due::Unfinished);
+    assert!(wheel.cancel(2) && wheel.cancel(3));
+    assert_sound(&wheel);
+    assert_eq!(wheel.next_deadline(), Some(100), "no longer the start of the slot");
+    assert!(wheel.cancel(0) && wheel.cancel(1));
+    assert_eq!(wheel.next_deadline(), None);
+    assert_eq!(wheel.pop_due(100, &mut 0), Due::Nothing);
 }
 
 /// The wheel as it is specified: a sorted list. Equal deadlines are ordered by `arms`.
@@ -188,6 +271,13 @@ impl Model {
         self.elapsed = deadline;
         Some((key, deadline))
     }
+
+    /// A cascade has begun: what is armed from now on is due at its start at the earliest.
+    fn begin_cascade(&mut self, start: u64) {
+        let earliest = self.sorted.first_key_value().expect("a cascade has keys").0.0;
+        assert!((self.elapsed..=earliest).contains(&start), "nothing lies between");
+        self.elapsed = start;
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -213,8 +303,10 @@ impl When {
 enum Act {
     Arm(u32, When),
     Cancel(u32),
-    /// Drain up to then; after each key that is due do one of these.
-    Advance(When, Vec<Self>),
+    /// Drain up to then, with so many moves at a time; after each key that is due, and between the
+    /// slices of a cascade, do one of these. A cascade that is unfinished when these are used up
+    /// waits for the next drain.
+    Advance(When, u32, Vec<Self>),
 }
 
 fn when() -> impl Strategy<Value = When> {
@@ -245,8 +337,10 @@ fn advance() -> impl Strategy<Value = Act> {
         5 => 0_u64..20_000,
         2 => (any::<u64>(), 0_u32..64).prop_map(|(ticks, shift)| ticks >> shift),
     ];
-    let meanwhile = prop::collection::vec(arm_or_cancel(), 0..6);
-    (ticks, meanwhile).prop_map(|(ticks, acts)| Act::Advance(When::In(ticks), acts))
+    let slice = prop_oneof![3 => 1_u32..6, 1 => 6_u32..30, 1 => Just(u32::MAX)];
+    let meanwhile = prop::collection::vec(arm_or_cancel(), 0..12);
+    (ticks, slice, meanwhile)
+        .prop_map(|(ticks, slice, acts)| Act::Advance(When::In(ticks), slice, acts))
 }
 
 fn play(wheel: &mut Wheel, model: &mut Model, act: &Act) {
@@ -257,16 +351,29 @@ fn play(wheel: &mut Wheel, model: &mut Model, act: &Act) {
             model.arm(*key, deadline);
         }
         Act::Cancel(key) => assert_eq!(wheel.cancel(*key), model.cancel(*key)),
-        Act::Advance(when, meanwhile) => {
+        Act::Advance(when, slice, meanwhile) => {
             let now = when.tick(model.elapsed);
             let mut meanwhile = meanwhile.iter();
             loop {
-                let due = wheel.pop_due(now);
-                assert_eq!(due, model.pop_due(now));
-                if due.is_none() {
-                    break;
+                let mut moves = *slice;
+                let next_act = meanwhile.next();
+                match wheel.pop_due(now, &mut moves) {
+                    Due::Key(key, deadline) => {
+                        assert_eq!(model.pop_due(now), Some((key, deadline)));
+                    }
+                    Due::Nothing => {
+                        assert_eq!(model.pop_due(now), None);
+                        break;
+                    }
+                    Due::Unfinished => {
+                        assert_eq!(moves, 0, "moves are left");
+                        model.begin_cascade(wheel.elapsed);
+                        if next_act.is_none() {
+                            break;
+                        }
+                    }
                 }
-                if let Some(act) = meanwhile.next() {
+                if let Some(act) = next_act {
                     play(wheel, model, act);
                 }
             }
@@ -289,8 +396,11 @@ fn assert_matches(wheel: &Wheel, model: &Model) {
     assert_eq!(bound.is_some(), earliest.is_some());
     if let (Some(bound), Some(earliest)) = (bound, earliest) {
         assert!(bound <= earliest, "slept too long");
-        assert!(bound > wheel.elapsed || bound == earliest, "no progress");
-        if earliest / 64 == wheel.elapsed / 64 || model.places.len() <= EXACT_KEYS_MAX {
+        let cascades = wheel.cascading().is_some();
+        assert!(bound > wheel.elapsed || bound == earliest || cascades, "no progress");
+        if cascades {
+            assert_eq!(bound, wheel.elapsed);
+        } else if earliest / 64 == wheel.elapsed / 64 || model.places.len() <= EXACT_KEYS_MAX {
             assert_eq!(bound, earliest);
         }
     }
@@ -307,7 +417,7 @@ proptest! {
         for act in &acts {
             play(&mut wheel, &mut model, act);
         }
-        play(&mut wheel, &mut model, &Act::Advance(When::At(u64::MAX), Vec::new()));
+        play(&mut wheel, &mut model, &Act::Advance(When::At(u64::MAX), u32::MAX, Vec::new()));
         prop_assert!(wheel.is_empty());
     }
 

@@ -237,3 +237,40 @@ fn invariant_7_a_crowd_of_due_timers_is_fired_in_slices_and_in_order() {
     expected.push("armed meanwhile".to_owned());
     assert_eq!(diary.read(), expected);
 }
+
+#[test]
+fn invariant_7_timers_far_away_move_nearer_in_slices_between_which_requests_are_answered() {
+    const TIMERS: u64 = 20_000;
+    let fired = Diary::default();
+    let (noted, answered) = (fired.clone(), Diary::default());
+    let in_handler = answered.clone();
+    let mut simulation = serving(move |_, _| {
+        in_handler.note(noted.len());
+        Reply::no_content()
+    });
+    let noted = fired.clone();
+    simulation.run(move |cx| {
+        for number in 0..TIMERS {
+            let noted = noted.clone();
+            // All of them in one slot of the wheel, which begins at 8,192 ms.
+            cx.after(ms(12_000 - number % 3_000), move |_| noted.note(number));
+        }
+    });
+    let client = simulation.connect();
+    simulation.jump(secs(13));
+    let mut turns = 0;
+    while fired.len() == 0 {
+        assert!(simulation.turn_once(), "timers wait");
+        turns += 1;
+        assert!(turns < 100, "no progress");
+        simulation.request(client, Method::Get, "/", &[], b"");
+    }
+    assert!(turns >= 4, "{TIMERS} timers were moved in {turns} turns");
+    assert_eq!(answered.read(), vec!["0"; turns - 1], "nobody waited for all of them");
+
+    simulation.turn();
+    let mut expected: Vec<u64> = (0..TIMERS).collect();
+    expected.sort_by_key(|number| 3_000 - number % 3_000);
+    let expected: Vec<String> = expected.iter().map(u64::to_string).collect();
+    assert_eq!(fired.read(), expected);
+}

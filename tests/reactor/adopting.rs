@@ -104,7 +104,7 @@ fn a_refused_adoption_gives_socket_and_bytes_back() {
     drop(server);
     let (client, accepted) = pair();
     let address = accepted.local_addr().unwrap();
-    let (socket, bytes) = handle.adopt(accepted, b"GET".to_vec()).unwrap_err().0;
+    let (socket, bytes) = handle.adopt(accepted, b"GET".to_vec()).unwrap_err().into_inner();
     assert_eq!((socket.local_addr().unwrap(), &bytes[..]), (address, &b"GET"[..]));
     drop(client);
 }

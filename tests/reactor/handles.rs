@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use starwheel::{Context, Full, Handle, Reactor};
+use starwheel::{Context, Handle, Reactor, TrySendError};
 
 use crate::{client::PATIENCE, routes, server::Server};
 
@@ -47,7 +47,9 @@ fn a_full_queue_gives_the_command_back() {
     for _ in 0..65_536 {
         handle.run(counting(&ran)).unwrap();
     }
-    let Full(back) = handle.run(counting(&ran)).unwrap_err();
+    let refused = handle.run(counting(&ran)).unwrap_err();
+    assert!(refused.is_full());
+    let back = refused.into_inner();
     for _slice in 0..4 {
         reactor.turn(Some(Duration::ZERO)).unwrap();
     }
@@ -141,7 +143,7 @@ impl Server {
     fn run_patiently(&self, call: impl FnOnce(&mut Context<'_>) + Send + 'static) {
         let mut call = call;
         let start = std::time::Instant::now();
-        while let Err(Full(back)) = self.handle.run(call) {
+        while let Err(TrySendError::Full(back)) = self.handle.run(call) {
             assert!(start.elapsed() < PATIENCE, "the queue stays full");
             call = back;
             thread::yield_now();

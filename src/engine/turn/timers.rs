@@ -22,17 +22,19 @@ impl<T: Transport> Engine<T> {
     /// in the next turn, whose clock is read anew: a hundred thousand ticks that are due together
     /// hold up neither sockets nor publishers, and count how late they really are.
     pub(in crate::engine) fn fire_due(&mut self) {
+        let mut moves = MOVES_PER_TURN;
+        self.timers_wait = true;
         for _ in 0..TIMERS_PER_TURN {
-            match self.core.conns.pop_due(self.core.now) {
-                Some(Expired::Conn(index)) => self.fire_conn(index),
-                Some(Expired::Timer(index)) => self.fire_timer(index),
-                None => {
+            match self.core.conns.pop_due(self.core.now, &mut moves) {
+                Expired::Conn(index) => self.fire_conn(index),
+                Expired::Timer(index) => self.fire_timer(index),
+                Expired::Nothing => {
                     self.timers_wait = false;
                     return;
                 }
+                Expired::Unfinished => return,
             }
         }
-        self.timers_wait = true;
     }
 
     /// The one timer of a connection has run out; what it stood for is worked out only now.
@@ -167,3 +169,6 @@ const A_TIMER: Call = Call::Free("a timer");
 /// Timers fired in one turn: some milliseconds of ticks. Four times the share of deliveries, because
 /// ticks have a time to keep and what waits behind them has not.
 const TIMERS_PER_TURN: u32 = 512;
+/// Keys that the wheel may move to its lower levels in one turn: up to 100 ns each, when there are so
+/// many that they do not fit the caches.
+const MOVES_PER_TURN: u32 = 4_096;

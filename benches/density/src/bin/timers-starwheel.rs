@@ -17,7 +17,7 @@ use starwheel_density::timer_passes::{self, Timers};
 #[path = "../../../../src/wheel.rs"]
 mod wheel;
 
-use wheel::Wheel;
+use wheel::{Due, Wheel};
 
 struct Starwheel {
     wheel: Wheel,
@@ -50,8 +50,9 @@ impl Timers for Starwheel {
         self.fired = 0;
         while let Some(now_ms) = self.wheel.next_deadline() {
             self.now_ms = now_ms;
-            while let Some(due) = self.wheel.pop_due(now_ms) {
-                black_box(due);
+            let mut moves = u32::MAX;
+            while let Due::Key(key, deadline_ms) = self.wheel.pop_due(now_ms, &mut moves) {
+                black_box((key, deadline_ms));
                 self.fired += 1;
             }
         }

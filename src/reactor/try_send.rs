@@ -1,0 +1,99 @@
+//! [`TrySendError`]: why a [`Handle`](super::Handle) gives back what it was given.
+
+use std::{error::Error, fmt};
+
+/// Why a command of a [`Handle`](crate::Handle) was not taken, with the value that was given.
+///
+/// The names are those of bounded channels (`TrySendError` of std and of tokio). The two cases ask
+/// for opposite things: [`Full`](Self::Full) passes, so try again later or drop the value;
+/// [`Closed`](Self::Closed) does not pass, so stop producing.
+///
+/// ```
+/// use starwheel::{Handle, Topic, TrySendError};
+/// use std::{thread, time::Duration};
+///
+/// /// Publishes from a thread that may wait. False once nobody listens any more.
+/// fn publish_patiently(handle: &Handle, topic: &Topic, mut event: String) -> bool {
+///     loop {
+///         match handle.publish(topic, event) {
+///             Ok(()) => return true,
+///             Err(TrySendError::Closed(_)) => return false,
+///             Err(TrySendError::Full(back)) => event = back,
+///         }
+///         thread::sleep(Duration::from_millis(1));
+///     }
+/// }
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum TrySendError<T> {
+    /// The queue is full: the reactor is overloaded, or has not turned for a while. The same call
+    /// may succeed later.
+    Full(T),
+    /// The reactor has stopped, or was dropped. No call of this handle or its clones succeeds any
+    /// more.
+    Closed(T),
+}
+
+impl<T> TrySendError<T> {
+    /// The value that was given.
+    ///
+    /// ```
+    /// use starwheel::TrySendError;
+    /// assert_eq!(TrySendError::Full("event").into_inner(), "event");
+    /// assert_eq!(TrySendError::Closed("event").into_inner(), "event");
+    /// ```
+    pub fn into_inner(self) -> T {
+        match self {
+            Self::Full(value) | Self::Closed(value) => value,
+        }
+    }
+
+    /// True if the same call may succeed later.
+    ///
+    /// ```
+    /// assert!(starwheel::TrySendError::Full("event").is_full());
+    /// ```
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full(_))
+    }
+
+    /// True if no call can succeed any more.
+    ///
+    /// ```
+    /// assert!(starwheel::TrySendError::Closed("event").is_closed());
+    /// ```
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed(_))
+    }
+
+    /// The same case with another value.
+    pub(super) fn with<U>(&self, value: U) -> TrySendError<U> {
+        match self {
+            Self::Full(_) => TrySendError::Full(value),
+            Self::Closed(_) => TrySendError::Closed(value),
+        }
+    }
+}
+
+/// Says which case it is; the value need not be `Debug`.
+impl<T> fmt::Debug for TrySendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "Full(..)",
+            Self::Closed(_) => "Closed(..)",
+        })
+    }
+}
+
+impl<T> fmt::Display for TrySendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "the reactor's command queue is full; try again later",
+            Self::Closed(_) => "the reactor has stopped",
+        })
+    }
+}
+
+impl<T> Error for TrySendError<T> {}
