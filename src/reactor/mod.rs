@@ -274,7 +274,9 @@ impl Reactor {
         }
         let timeout = match self.has_work() {
             true => Some(Duration::ZERO),
-            false => shorter(timeout, Alarm::poll_timeout(|| self.next_deadline())),
+            false => {
+                [timeout, Alarm::poll_timeout(|| self.next_deadline())].into_iter().flatten().min()
+            }
         };
         if let Err(error) = self.poll.poll(&mut self.events, timeout)
             && error.kind() != io::ErrorKind::Interrupted
@@ -476,13 +478,6 @@ fn take(
         engine.abandon(index, &error);
     }
     Some(index)
-}
-
-fn shorter(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
 }
 
 const WAKER: Token = Token(usize::MAX);
