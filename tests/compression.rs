@@ -17,8 +17,8 @@ use decoders::{decoded, is_whole};
 use random::Random;
 
 use starwheel::{
-    Compress, Config, Context, Encoding, Ending, Method, Reply, Request, Router, Sse, StreamId,
-    Topic,
+    Compress, Config, Context, Encoding, Ending, FirstTick, Method, Reply, Request, Router, Sse,
+    Stream, StreamId, Topic,
     testing::{Client, EventParser, Simulation},
 };
 
@@ -444,6 +444,37 @@ fn topics_may_be_joined_and_left_at_any_time() {
         simulation.run(|cx| assert!(cx.close(id, Ending::Finish)));
         assert_eq!(data(&simulation, client), expected, "{coding}, seed {seed}");
         assert!(is_whole(&simulation.answer(client)), "{coding}, seed {seed}");
+    }
+}
+
+/// A newcomer whose hook tells the others, as in a chat, and whose updater does the same at once.
+#[test]
+fn a_stream_that_tells_others_at_its_birth_gets_nothing_of_theirs() {
+    for coding in CODINGS {
+        let greeter = |who: &'static str| {
+            move |stream: &mut Stream<'_>| {
+                stream.send(format_args!("{who}: welcome"));
+                let mut cx = stream.context();
+                let everybody: Vec<StreamId> = cx.streams().collect();
+                for id in everybody {
+                    cx.send(id, format_args!("{who}: somebody has come"));
+                }
+            }
+        };
+        let router = Router::new().get("/", move |_, _| {
+            Sse::every(Duration::from_secs(3600), greeter("updater"))
+                .first_tick(FirstTick::Now)
+                .on_connect(greeter("hook"))
+        });
+        let mut simulation = Simulation::new(router);
+        let (first, second) =
+            (get(&mut simulation, "/", coding), get(&mut simulation, "/", coding));
+        let [to_all_of_hook, to_all_of_updater] =
+            ["hook", "updater"].map(|who| format!("{who}: somebody has come"));
+        let alone = ["hook: welcome", &to_all_of_hook, "updater: welcome", &to_all_of_updater];
+        assert_eq!(data(&simulation, second), alone, "{coding}");
+        let with_second = [&alone[..], &[&to_all_of_hook, &to_all_of_updater]].concat();
+        assert_eq!(data(&simulation, first), with_second, "{coding}");
     }
 }
 

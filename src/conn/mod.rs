@@ -183,6 +183,19 @@ impl Conn {
         self.output == Output::Blocked
     }
 
+    /// When a socket that refuses bytes last took some, or since when it refuses them. A change of
+    /// the phase does not begin that time again.
+    fn blocked_since(&self) -> Option<u64> {
+        match &self.phase {
+            _ if !self.is_blocked() => None,
+            Phase::Reading { since, .. }
+            | Phase::Answering { since }
+            | Phase::Draining { since, .. } => Some(*since),
+            Phase::Streaming(streaming) => Some(streaming.last_write()),
+            Phase::ProxyHeader { .. } | Phase::Closed { .. } => None,
+        }
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed { .. })
     }
@@ -224,7 +237,7 @@ impl Conn {
                 !reader.has_kept() && self.outbox.len() <= pipelined_bytes
             }
             Phase::ProxyHeader { .. } | Phase::Draining { .. } | Phase::Streaming(_) => true,
-            Phase::Answering | Phase::Closed { .. } => false,
+            Phase::Answering { .. } | Phase::Closed { .. } => false,
         }
     }
 
@@ -240,12 +253,9 @@ impl Conn {
         }
     }
 
-    /// When a stream whose socket takes nothing has been blocked for too long.
+    /// When the client of a blocked socket is given up. One that is not admitted has a time of its own.
     pub(crate) fn stall_due(&self, limits: &Limits) -> Option<u64> {
-        match (&self.phase, self.output) {
-            (Phase::Streaming(streaming), Output::Blocked) => Some(streaming.stall_due(limits)),
-            _ => None,
-        }
+        self.blocked_since().filter(|_| self.is_admitted()).map(|since| stall_due(since, limits))
     }
 }
 

@@ -66,7 +66,7 @@ impl Outbox {
 
     /// Queues what `encode` appends, which must be at least one byte.
     pub(crate) fn push_with(&mut self, pool: &mut Pool, encode: impl FnOnce(&mut Vec<u8>)) {
-        self.queue(pool).append(0, encode);
+        self.queue(pool).append(HEAD_BYTES, encode);
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8], pool: &mut Pool) {
@@ -181,6 +181,11 @@ impl Queue {
         let has_room = |tail: &Vec<u8>| tail.len() + expected_bytes <= SEGMENT_BYTES;
         let add_to = |tail: &mut Vec<u8>| {
             let length = tail.len();
+            if tail.capacity() - length < expected_bytes && length + expected_bytes <= SEGMENT_BYTES
+            {
+                // Doubled, but not beyond what a segment may have.
+                tail.reserve_exact(expected_bytes.max(length).min(SEGMENT_BYTES - length));
+            }
             encode(tail);
             tail.len() - length
         };
@@ -263,6 +268,8 @@ fn empty(bytes: &mut Vec<u8>) {
 
 /// Above this a copy costs more than one slice more in a vectored write.
 const COPIED_BODY_BYTES_MAX: usize = 8 * 1024;
+/// What most heads fit into.
+const HEAD_BYTES: usize = 512;
 /// Copied bytes beyond go into the next segment.
 const SEGMENT_BYTES: usize = 16 * 1024;
 /// Segments that leave in one write.

@@ -19,13 +19,15 @@ pub(crate) enum Phase {
     /// reader (fresh, idle, head, body) began; while output is blocked, when the socket last took some.
     Reading { reader: Reader, since: u64 },
     /// The handler asked for a stream that has not been born yet; lasts until the turn settles.
-    Answering,
+    /// `since` is what it was while the request was read.
+    Answering { since: u64 },
     /// An SSE stream is open.
     Streaming(Streaming),
     /// Nothing is asked of the peer any more: what is queued goes out, then our FIN, then we wait
     /// for the peer's. Closing at once would send a reset for unread input, and a reset may take
-    /// the answer away from a client that has not read it yet.
-    Draining { until: u64, goodbye: Goodbye },
+    /// the answer away from a client that has not read it yet. `since` is when the socket last took
+    /// some, while output is blocked.
+    Draining { until: u64, goodbye: Goodbye, since: u64 },
     /// To be released at the end of this turn; `goodbye` is what a draining one still had to say.
     Closed { goodbye: Goodbye },
 }
@@ -76,7 +78,7 @@ impl Phase {
             })),
             Self::Streaming(streaming) => streaming.deadline(limits, output),
             Self::Draining { until, .. } => *until,
-            Self::Answering | Self::Closed { .. } => NEVER,
+            Self::Answering { .. } | Self::Closed { .. } => NEVER,
         };
         (at != NEVER).then_some(at)
     }

@@ -92,6 +92,11 @@ impl Streaming {
         self.ending
     }
 
+    /// When bytes were last given to the socket, or since when it refuses them.
+    pub(super) fn last_write(&self) -> u64 {
+        self.last_write
+    }
+
     pub(crate) fn expires(&self) -> u64 {
         self.expires
     }

@@ -74,9 +74,11 @@ impl Conn {
 
     /// The answer is a stream, which begins when the turn settles.
     pub(crate) fn begin_answering(&mut self, framing: StreamFraming) {
-        debug_assert!(matches!(self.phase, Phase::Reading { .. }));
+        let Phase::Reading { since, .. } = self.phase else {
+            return debug_assert!(false, "a request was read");
+        };
         self.framing = framing;
-        self.phase = Phase::Answering;
+        self.phase = Phase::Answering { since };
     }
 
     /// The answer is the head of a stream and no more of it than a client needs to come back.
@@ -87,14 +89,18 @@ impl Conn {
 
 /// A stream's life.
 impl Conn {
-    /// The stream that was asked for is open.
+    /// The stream that was asked for is open. If an earlier answer blocks the socket, the time in which
+    /// the client has to read some of that goes on.
     pub(crate) fn begin_streaming(
         &mut self,
         generation: u32,
         route: Option<RouteIndex>,
-        streaming: Streaming,
+        mut streaming: Streaming,
     ) {
-        debug_assert!(matches!(self.phase, Phase::Answering));
+        debug_assert!(matches!(self.phase, Phase::Answering { .. }));
+        if let Some(since) = self.blocked_since() {
+            streaming.wrote(since);
+        }
         self.generation = generation;
         self.route = route;
         self.phase = Phase::Streaming(streaming);
@@ -127,7 +133,7 @@ impl Conn {
     /// A stream has finished, and the connection reads its next request.
     pub(crate) fn begin_reading(&mut self, now: u64) {
         debug_assert!(matches!(self.phase, Phase::Streaming(_)));
-        self.phase = Phase::idle(now);
+        self.phase = Phase::idle(self.blocked_since().unwrap_or(now));
     }
 
     /// Moves on to the next tick; see [`Streaming::schedule_next`].
@@ -249,9 +255,12 @@ impl Conn {
         match &mut self.phase {
             Phase::Streaming(streaming) => streaming.wrote(now),
             Phase::Reading { since, .. } => *since = now,
-            Phase::Draining { goodbye: Goodbye::Later, .. } => {}
-            Phase::Draining { until, .. } => *until = stall_due(now, limits),
-            Phase::ProxyHeader { .. } | Phase::Answering | Phase::Closed { .. } => {}
+            Phase::Draining { goodbye: Goodbye::Later, since, .. } => *since = now,
+            Phase::Draining { until, since, .. } => {
+                *since = now;
+                *until = stall_due(now, limits);
+            }
+            Phase::ProxyHeader { .. } | Phase::Answering { .. } | Phase::Closed { .. } => {}
         }
     }
 
@@ -311,7 +320,8 @@ impl Conn {
     pub(crate) fn begin_draining(&mut self, until: u64, goodbye: Goodbye) -> bool {
         let is_open = !self.is_closed();
         if is_open {
-            self.phase = Phase::Draining { until, goodbye };
+            let since = self.blocked_since().unwrap_or_default();
+            self.phase = Phase::Draining { until, goodbye, since };
         }
         is_open
     }
@@ -337,6 +347,13 @@ impl Conn {
     pub(crate) fn close(&mut self) -> bool {
         let goodbye = match self.phase {
             Phase::Closed { .. } => return false,
+            // Aborted, or closed ahead of its cut, and where the end of the connection is the end of
+            // the stream.
+            Phase::Streaming(_) | Phase::Draining { goodbye: Goodbye::Later, .. }
+                if self.framing == StreamFraming::UntilClose =>
+            {
+                Goodbye::Reset
+            }
             Phase::Draining { goodbye, .. } => goodbye,
             _ => Goodbye::Fin,
         };

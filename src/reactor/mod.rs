@@ -84,6 +84,8 @@ pub struct Reactor {
     shared: Arc<Shared>,
     /// The poller may have more events than one turn took, or commands came while it was busy.
     busy: bool,
+    /// A turn has ended with nothing left to end.
+    stopped: bool,
     stats_copied_ms: u64,
     #[cfg(feature = "signals")]
     signals: Option<signals::Signals>,
@@ -126,6 +128,7 @@ impl Reactor {
             alarm,
             shared,
             busy: false,
+            stopped: false,
             stats_copied_ms: 0,
             #[cfg(feature = "signals")]
             signals: None,
@@ -253,7 +256,7 @@ impl Reactor {
     /// wait, and handles give commands back.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.engine.is_stopped()
+        self.stopped
     }
 
     /// One pass: waits for something to happen, at most for `timeout` (`None`: until something
@@ -271,7 +274,9 @@ impl Reactor {
         }
         let timeout = match self.has_work() {
             true => Some(Duration::ZERO),
-            false => shorter(timeout, Alarm::poll_timeout(|| self.next_deadline())),
+            false => {
+                [timeout, Alarm::poll_timeout(|| self.next_deadline())].into_iter().flatten().min()
+            }
         };
         if let Err(error) = self.poll.poll(&mut self.events, timeout)
             && error.kind() != io::ErrorKind::Interrupted
@@ -292,7 +297,8 @@ impl Reactor {
         if self.engine.is_stopping() {
             self.stop_listening();
         }
-        if self.is_stopped() {
+        self.stopped = self.engine.is_stopped();
+        if self.stopped {
             self.shared.copy_stats(self.engine.stats());
             self.shared.close();
             return Ok(());
@@ -472,13 +478,6 @@ fn take(
         engine.abandon(index, &error);
     }
     Some(index)
-}
-
-fn shorter(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
 }
 
 const WAKER: Token = Token(usize::MAX);

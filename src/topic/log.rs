@@ -144,7 +144,11 @@ impl Frame {
 
     /// Those bytes, if they are in one piece, as nearly always.
     pub(crate) fn contiguous(&self, framing: StreamFraming) -> Option<&[u8]> {
-        self.bytes.contiguous(self.range(framing))
+        let bytes = self.bytes.only()?;
+        match framing {
+            StreamFraming::Chunked => Some(bytes),
+            StreamFraming::UntilClose => Some(&bytes[self.range(framing)]),
+        }
     }
 
     /// Those bytes after the first `skipped_bytes`, piece by piece.

@@ -13,13 +13,16 @@ use std::{borrow::Cow, iter, ops::Range, sync::Arc};
 pub(crate) struct Pieces {
     /// Everything, up to 32 KiB.
     first: Arc<[u8]>,
-    others: Option<Arc<[Arc<[u8]>]>>,
+    // A thin pointer, because most frames have none.
+    others: Option<Arc<Vec<Arc<[u8]>>>>,
 }
 
 impl Pieces {
     pub(crate) fn len(&self) -> usize {
-        let others = self.others.iter().flat_map(|others| others.iter());
-        self.first.len() + others.map(|piece| piece.len()).sum::<usize>()
+        match &self.others {
+            None => self.first.len(),
+            Some(_) => self.iter().map(|piece| piece.len()).sum(),
+        }
     }
 
     /// The pieces in order.
@@ -27,15 +30,15 @@ impl Pieces {
         iter::once(&self.first).chain(self.others.iter().flat_map(|others| others.iter()))
     }
 
-    /// The bytes in `range`, if there is only one piece.
-    pub(crate) fn contiguous(&self, range: Range<usize>) -> Option<&[u8]> {
-        self.others.is_none().then(|| &self.first[range])
+    /// All bytes, if they are in one piece, as nearly always.
+    pub(crate) fn only(&self) -> Option<&[u8]> {
+        self.others.is_none().then_some(&*self.first)
     }
 
     /// The bytes in `range` as one slice; copied if they are in several pieces.
     pub(crate) fn joined(&self, range: Range<usize>) -> Cow<'_, [u8]> {
-        match self.contiguous(range.clone()) {
-            Some(bytes) => Cow::Borrowed(bytes),
+        match self.only() {
+            Some(bytes) => Cow::Borrowed(&bytes[range]),
             None => Cow::Owned(self.slices(range).collect::<Vec<_>>().concat()),
         }
     }
@@ -68,7 +71,7 @@ impl From<Vec<u8>> for Pieces {
         let mut pieces: Vec<Arc<[u8]>> = ranges.map(|range| Arc::from(&bytes[range])).collect();
         let first = pieces.pop().unwrap_or_default();
         pieces.reverse();
-        Self { first, others: Some(pieces.into()) }
+        Self { first, others: Some(Arc::new(pieces)) }
     }
 }
 
@@ -110,6 +113,7 @@ mod tests {
             assert_eq!(pieces.joined(range.clone()), &bytes[range]);
         }
         let small = Pieces::from(numbered(100));
-        assert_eq!(small.contiguous(3..9), Some(&numbered(100)[3..9]));
+        assert_eq!(small.only(), Some(&numbered(100)[..]));
+        assert!(matches!(small.joined(3..9), Cow::Borrowed(_)));
     }
 }

@@ -45,6 +45,10 @@ pub(crate) const CIRCLES: &[Circle] = &[
               fields belong to the files with the methods of `Topics` that change them",
     },
     Circle {
+        files: &["src/topic/log.rs", "src/topic/log/forms.rs"],
+        why: "the compressed forms of a frame are kept in it and made of it",
+    },
+    Circle {
         files: &["src/conn/mod.rs", "src/conn/phase.rs", "src/conn/streaming.rs"],
         why: "one state: the deadline of a phase depends on where the output stands",
     },

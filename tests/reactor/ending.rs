@@ -128,6 +128,22 @@ fn a_shutdown_by_a_closure_stops_listening_too() {
 }
 
 #[test]
+fn a_shutdown_between_two_turns_stops_listening_and_closes_handles_too() {
+    let (mut reactor, address) = listening();
+    let handle = reactor.handle();
+    reactor.context().shutdown();
+    assert!(!reactor.is_stopped(), "the next turn completes it");
+    assert_eq!(reactor.next_deadline(), Some(Duration::ZERO));
+    reactor.run().unwrap();
+    assert!(reactor.is_stopped());
+    assert!(handle.run(|_cx| {}).is_err(), "it would never run");
+    assert!(TcpStream::connect(address).is_err());
+    let _inert = reactor.context();
+    assert!(reactor.is_stopped(), "for good");
+    assert_eq!(reactor.next_deadline(), None);
+}
+
+#[test]
 fn a_shutdown_by_a_timer_stops_listening_too() {
     let (mut reactor, address) = listening();
     let shut_down = |cx: &mut Context<'_>| {

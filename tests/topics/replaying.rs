@@ -1,8 +1,8 @@
 //! Joining, coming back, and what a client is told that it cannot have any more.
 
 use starwheel::{
-    Config, Encode, Event, EventBuffer, EventError, EventId, EventName, JoinAt, Method, Request,
-    Router, Sse, Topic,
+    Config, Context, Encode, Event, EventBuffer, EventError, EventId, EventName, JoinAt, Method,
+    Request, Router, Sse, Topic,
     testing::{Client, Simulation},
 };
 
@@ -573,6 +573,32 @@ fn a_topic_begun_between_turns_long_after_the_last_one_is_forgotten_like_others(
     assert!(simulation.stats().log_bytes > 0);
     simulation.advance(secs(1));
     assert_eq!(simulation.stats().log_bytes, 0);
+}
+
+#[test]
+fn a_topic_begun_by_a_publish_of_nothing_is_forgotten_like_others() {
+    struct Nothing;
+    impl Encode for Nothing {
+        fn encode(&self, _: &mut EventBuffer) {}
+    }
+    struct Broken;
+    impl Encode for Broken {
+        fn encode(&self, _: &mut EventBuffer) {
+            panic!("on purpose");
+        }
+    }
+    let begin: [fn(&mut Context<'_>, &Topic); 2] = [
+        |cx, topic| assert_eq!(cx.publish(topic, Nothing), 0),
+        |cx, topic| assert_eq!(cx.publish(topic, Broken), 0),
+    ];
+    for begin in begin {
+        let mut simulation = rooms();
+        simulation.run(|cx| begin(cx, &Topic::new("blue").retain()));
+        simulation.advance(secs(60));
+        // If it still lived, it would still retain.
+        publish(&mut simulation, &Topic::new("blue"), ["to nobody"]);
+        assert_eq!(simulation.stats().published, 0);
+    }
 }
 
 #[test]

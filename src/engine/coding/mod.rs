@@ -47,10 +47,8 @@ impl Coding {
         self.compressor.stats()
     }
 
-    /// Begins the compressed bytes of a response with what every decoder needs first.
+    /// From now on, a stream is remembered.
     pub(super) fn open(&mut self, encoding: Encoding) -> CodingIndex {
-        self.compressor.open(encoding, self.window_bytes_max, self.out.begin_bytes());
-        self.out.mark_whole();
         CodingIndex::new(self.streams.insert(StreamCoding::new(encoding)))
     }
 
@@ -77,6 +75,14 @@ impl Coding {
     /// Empties the buffer of compressed events.
     pub(super) fn begin(&mut self) {
         self.out.begin();
+    }
+
+    /// The same, and puts into it what every decoder needs first. Not before the hooks of the new
+    /// stream have run: what they send to other streams goes through this buffer too.
+    pub(super) fn begin_response(&mut self, index: CodingIndex) {
+        let encoding = self.streams[index.slot()].encoding;
+        self.compressor.open(encoding, self.window_bytes_max, self.out.begin_bytes());
+        self.out.mark_whole();
     }
 
     /// The buffer of compressed events.

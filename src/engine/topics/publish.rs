@@ -3,22 +3,10 @@
 use super::Topics;
 use crate::{
     conn::TopicIndex,
-    topic::{Allowed, Frame, History, Topic},
+    topic::{Allowed, Frame, History},
 };
 
 impl Topics {
-    /// `None` when nobody listens and nothing is to be kept.
-    pub(in crate::engine) fn open_to_publish(
-        &mut self,
-        topic: &Topic,
-        now: u64,
-    ) -> Option<TopicIndex> {
-        if let Some(index) = self.find(topic) {
-            return Some(index);
-        }
-        topic.options().keeps_events().then(|| self.open(topic, now))
-    }
-
     /// True when what is published now would be kept by nobody and given to nobody: subscribers that
     /// are leaving do not get it.
     pub(in crate::engine) fn is_for_nobody(&self, index: TopicIndex) -> bool {

@@ -1,7 +1,7 @@
 //! From requests to answers, and what becomes of a connection after one.
 
 use crate::{
-    conn::{Afterwards, Goodbye, linger_due, stall_due},
+    conn::{Afterwards, Goodbye, linger_due},
     engine::{
         Engine, Transport,
         api::{Context, Response, Sse},
@@ -165,9 +165,9 @@ impl Core {
     /// From here on the connection only says what is queued, and goodbye.
     pub(super) fn start_draining(&mut self, index: ConnIndex, goodbye: Goodbye) {
         let (now, limits, conn) = (self.now, &self.config.limits, &self.conns[index]);
-        let until = match (conn.is_admitted(), conn.is_blocked()) {
-            (true, true) => stall_due(now, limits),
-            (true, false) => linger_due(now, limits),
+        let until = match (conn.is_admitted(), conn.stall_due(limits)) {
+            (true, Some(stall_due)) => stall_due,
+            (true, None) => linger_due(now, limits),
             // One that is turned away is in the way of others that want to be told the same.
             (false, _) => now + millis(limits.linger_timeout).min(TURNED_AWAY_LINGER_MS),
         };

@@ -22,7 +22,7 @@ use crate::{
 impl<T: Transport> Engine<T> {
     pub(super) fn open_stream(&mut self, index: ConnIndex, sse: Sse, request: &Remembered) {
         let core = &mut self.core;
-        if !matches!(core.conns[index].phase(), Phase::Answering) {
+        if !matches!(core.conns[index].phase(), Phase::Answering { .. }) {
             // Lost between its request and now: never a stream, so no hooks.
             return core.drop_guarded(sse);
         }
@@ -120,7 +120,6 @@ impl Core {
 
     /// Puts into the buffer what the stream begins with, and subscribes it to its topics.
     fn begin_events(&mut self, index: ConnIndex, sse: &Sse, request: &Remembered) {
-        self.coding.begin();
         if request.encoding != Encoding::Identity {
             let coding = self.coding.open(request.encoding);
             self.conns[index].begin_coding(coding);

@@ -158,7 +158,7 @@ impl<T: Transport> Engine<T> {
             // A health check, or a balancer that gave up: nobody waits for an answer.
             Phase::ProxyHeader { .. } => core.close_conn(index),
             // Born and finished in this turn, it still reaches the client; otherwise it ends then.
-            Phase::Answering | Phase::Closed { .. } => {}
+            Phase::Answering { .. } | Phase::Closed { .. } => {}
             Phase::Draining { goodbye: Goodbye::Said, .. } => core.close_conn(index),
             Phase::Draining { goodbye: Goodbye::Later, .. } if nothing_queued => {
                 core.close_conn(index);

@@ -94,7 +94,10 @@ impl Core {
         conn.answer_with_stub(framing);
         match reconnects {
             Reconnects::AfterCut => {
-                self.drain_until(index, self.now + CUT_DELAY_MS, Goodbye::Later)
+                let cut_due = self.now + CUT_DELAY_MS;
+                let stall_due = self.conns[index].stall_due(&self.config.limits);
+                let until = stall_due.map_or(cut_due, |due| due.min(cut_due));
+                self.drain_until(index, until, Goodbye::Later);
             }
             _ => self.start_draining(index, Goodbye::Fin),
         }

@@ -51,9 +51,9 @@ impl<T: Transport> Engine<T> {
             core.push_bookmark(index, Buffer::Scratch);
         }
         if let Some(coding) = core.conns[index].coding() {
-            // When a stream begins, the opening bytes of its coding are there already.
-            if head.is_empty() {
-                core.coding.begin();
+            match head {
+                [] => core.coding.begin(),
+                _ => core.coding.begin_response(coding),
             }
             core.coding.add(coding, &core.scratch);
         }
@@ -231,7 +231,7 @@ impl Form {
         let [only] = due else { return None };
         match self {
             Self::Plain(framing) => only.frame.contiguous(*framing),
-            Self::Coded(coded) => coded[0].as_ref().and_then(|it| it.contiguous(0..it.len())),
+            Self::Coded(coded) => coded[0].as_ref().and_then(Pieces::only),
         }
     }
 

@@ -145,7 +145,8 @@ impl Core {
     /// A client took longer than its limit. One that is in the middle of a request is told.
     fn time_out(&mut self, index: ConnIndex) {
         let conn = &self.conns[index];
-        if matches!(conn.phase(), Phase::Draining { goodbye: Goodbye::Later, .. }) {
+        let is_stalled = conn.stall_due(&self.config.limits).is_some_and(|due| due <= self.now);
+        if matches!(conn.phase(), Phase::Draining { goodbye: Goodbye::Later, .. }) && !is_stalled {
             return self.cut(index);
         }
         self.stats.timed_out += 1;
