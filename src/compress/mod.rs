@@ -60,6 +60,7 @@ pub use settings::Compression;
 pub(crate) use checksum::{Checksum, TextSum};
 pub(crate) use compressor::{Compressor, concealed};
 pub(crate) use negotiate::negotiate;
+#[cfg(any(test, feature = "brotli"))]
 pub(crate) use zstd::window_for;
 
 /// One coding. All methods append whole pieces; none can fail: what cannot be compressed, because

@@ -87,11 +87,15 @@ impl Newsroom {
         client.half_close();
         turn_until(&mut self.reactor, "the stream has ended", |stats| stats.streams == 0);
         client.stream_head();
-        std::iter::from_fn(|| client.event()).collect()
+        let events = std::iter::from_fn(|| client.event());
+        // Without bookmarks, which dispatch nothing.
+        events.filter(|event| event.contains("data: ")).collect()
     }
 
     fn ids(&mut self, path: &str) -> Vec<String> {
-        let id = |event: &String| event.strip_prefix("id: ")?.lines().next().map(str::to_owned);
+        let id = |event: &String| {
+            event.lines().find_map(|it| it.strip_prefix("id: ").map(str::to_owned))
+        };
         self.events(path).iter().filter_map(id).collect()
     }
 }
