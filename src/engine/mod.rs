@@ -17,7 +17,7 @@
 //! 4. [`Engine::end_turn`]: input put off earlier; due timers, one at a time, in deadline order,
 //!    a turn's share of them;
 //! 5. fan-out: what was published goes to subscribers, a turn's share of them at a time;
-//! 6. births, then deaths with their hooks, until there are none of either;
+//! 6. births, then deaths with their hooks, a turn's share of them, until there are none of either;
 //! 7. flush: one write for each connection that has something queued;
 //! 8. release of closed connections, so that no slot is used again within a turn.
 //!
@@ -64,6 +64,7 @@ use self::{
     links::{Close, Links},
     memory::release,
     pending::TimerCall,
+    turn::settle::DEATHS_PER_TURN,
 };
 use crate::{
     http::{Peer, Request},
@@ -196,9 +197,11 @@ impl<T: Transport> Engine<T> {
         self.core.publish_bytes(topic, events);
     }
 
-    /// False while fan-out lags behind so far that publishers should wait.
-    pub(crate) fn takes_publishes(&self) -> bool {
+    /// False while what commands have caused is more than a turn's work: fan-out lags behind, or
+    /// the ends of streams do. Other threads should wait.
+    pub(crate) fn takes_commands(&self) -> bool {
         self.core.topics.unoffered_bytes() < UNOFFERED_BYTES_MAX
+            && self.core.pending.deaths() <= DEATHS_PER_TURN
     }
 
     pub(crate) fn set_queue_depth(&mut self, commands: usize) {
@@ -232,10 +235,17 @@ impl<T: Transport> Engine<T> {
             self.end_everything();
         }
         self.flush();
-        self.core.topics.end_holds();
+        // What was published before the end of a stream is kept until that is settled.
+        if self.core.pending.deaths() == 0 {
+            self.core.topics.end_holds();
+        }
         self.core.stats.log_bytes = self.core.topics.log_bytes() as u64;
         self.core.stats.compression = self.core.coding.stats();
-        debug_assert!(self.core.stats.streams > 0 || self.core.topics.remembers_nobody());
+        debug_assert!(
+            self.core.stats.streams > 0
+                || self.core.pending.deaths() > 0
+                || self.core.topics.remembers_nobody()
+        );
         self.release();
         self.release_large_buffers();
     }

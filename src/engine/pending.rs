@@ -105,6 +105,11 @@ impl Pending {
         self.deaths.pop_front()
     }
 
+    /// How many deaths have not been settled.
+    pub(super) fn deaths(&self) -> usize {
+        self.deaths.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.births.is_empty() && self.deaths.is_empty()
     }

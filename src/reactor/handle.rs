@@ -117,8 +117,8 @@ impl Handle {
     /// It is encoded on the calling thread; the reactor appends it to the topic's log and writes
     /// the sockets.
     ///
-    /// Events of one thread on one topic arrive in the order of publishing. When fan-out cannot
-    /// keep up, the reactor takes nothing more from the queue until it can; the queue fills, and
+    /// Events of one thread on one topic arrive in the order of publishing. When fan-out (or the
+    /// ends of very many streams) cannot keep up, the reactor takes nothing more from the queue until it can; the queue fills, and
     /// the publisher learns of it here instead of memory growing.
     ///
     /// ```

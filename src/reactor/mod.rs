@@ -333,13 +333,13 @@ impl Reactor {
         pauses.chain(self.engine.next_deadline()).min()
     }
 
-    /// The commands that wait now, in slices, and none while fan-out lags behind: the queue then
-    /// fills up, and publishers learn of it. What commands give rise to waits for the next turn.
+    /// The commands that wait now, in slices, and none while what earlier ones caused lags behind:
+    /// the queue then fills up, and publishers learn of it. What commands give rise to waits for the next turn.
     fn obey_commands(&mut self) {
         let depth = self.shared.depth();
         self.engine.set_queue_depth(depth);
         let mut left = depth.min(COMMANDS_PER_TURN);
-        while left > 0 && self.engine.takes_publishes() {
+        while left > 0 && self.engine.takes_commands() {
             let commands = self.shared.take(left.min(COMMANDS_PER_SLICE));
             left -= commands.len();
             for command in commands {

@@ -96,7 +96,9 @@ impl<'a> Context<'a> {
     }
 
     /// Ends a stream behind what was sent to it and published on its topics so far; its
-    /// `on_disconnect` runs later in this turn. False when it had ended before.
+    /// `on_disconnect` runs at the end of this turn. If very many streams end together, it runs in
+    /// one of the next, 128 in each, with ticks and requests in between. False when it had ended
+    /// before.
     pub fn close(&mut self, id: StreamId, ending: Ending) -> bool {
         self.core.close(id, CloseReason::from(ending))
     }

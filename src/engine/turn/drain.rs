@@ -71,7 +71,7 @@ impl<T: Transport> Engine<T> {
         for index in self.core.conns.indices() {
             self.core.end_stream(index, CloseReason::Shutdown);
         }
-        self.settle();
+        self.settle_all();
         self.flush();
         for index in self.core.conns.indices() {
             self.core.close_conn(index);

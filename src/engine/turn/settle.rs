@@ -14,38 +14,59 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// Births before deaths, so that a stream that is opened and closed in one turn gets its
-    /// hooks; until there are none of either, because hooks may cause more.
+    /// Births before deaths, so that a stream that is opened and closed in one turn gets its hooks;
+    /// until there are none of either, because hooks may cause more. Deaths up to a turn's share: a
+    /// closure may close a hundred thousand streams, and each death runs a hook and writes. What is
+    /// left goes first in the next turn; until then, the streams are ended and count nowhere.
+    ///
+    /// Each birth adds one to the share, so that the dead become fewer however many come and go.
     pub(in crate::engine) fn settle(&mut self) {
-        let mut rounds_left = HOOK_ROUNDS_MAX;
+        let mut share = DEATHS_PER_TURN;
         loop {
             while let Some(birth) = self.core.pending.next_birth() {
-                match birth {
-                    Birth::Stream { index, sse, request } => {
-                        self.open_stream(index, *sse, &request);
-                    }
-                    Birth::Render { topic, timer } => self.render_now(topic, timer),
-                    Birth::Timer { index, call } => {
-                        self.timers.insert(index, call);
-                    }
-                }
+                share += 1;
+                self.settle_birth(birth);
             }
-            match self.core.pending.next_death() {
-                Some(Death::Stream { id, reason, last_sequence }) => {
-                    self.close_stream(id, reason, last_sequence);
-                }
-                Some(Death::Timer(index)) => {
-                    let call = self.timers.remove(&index);
-                    self.core.conns.remove_timer(index);
-                    self.core.drop_guarded(call);
-                }
-                None => return,
+            if share == 0 {
+                return;
             }
-            rounds_left -= 1;
-            assert!(rounds_left > 0, "hooks open and close streams without end");
+            let Some(death) = self.core.pending.next_death() else { return };
+            share -= 1;
+            self.settle_death(death);
+        }
+    }
+
+    /// The same without end of the turn's share.
+    pub(super) fn settle_all(&mut self) {
+        while !self.core.pending.is_empty() {
+            self.settle();
+        }
+    }
+
+    fn settle_birth(&mut self, birth: Birth) {
+        match birth {
+            Birth::Stream { index, sse, request } => self.open_stream(index, *sse, &request),
+            Birth::Render { topic, timer } => self.render_now(topic, timer),
+            Birth::Timer { index, call } => {
+                self.timers.insert(index, call);
+            }
+        }
+    }
+
+    fn settle_death(&mut self, death: Death) {
+        match death {
+            Death::Stream { id, reason, last_sequence } => {
+                self.close_stream(id, reason, last_sequence);
+            }
+            Death::Timer(index) => {
+                let call = self.timers.remove(&index);
+                self.core.conns.remove_timer(index);
+                self.core.drop_guarded(call);
+            }
         }
     }
 }
 
-/// Hooks that keep opening and closing streams for one another are a mistake of the program.
-const HOOK_ROUNDS_MAX: u32 = 10_000_000;
+/// Deaths in one turn beside one for each birth: hooks, last chunks and closed sockets of about a
+/// millisecond.
+pub(in crate::engine) const DEATHS_PER_TURN: usize = 128;
