@@ -6,6 +6,8 @@
 mod bytes;
 #[path = "invariants/ends.rs"]
 mod ends;
+#[path = "invariants/slices.rs"]
+mod slices;
 #[path = "support/story.rs"]
 mod story;
 #[path = "invariants/timers.rs"]

@@ -90,6 +90,9 @@ pub(super) enum Output {
     Quiet,
     /// Queued since the last flush, and listed for the next.
     Dirty,
+    /// The same, but all of it was sent by closures that are not the stream's own: it may have to
+    /// wait for a later flush.
+    Sent,
     /// The socket refused the rest, and has taken nothing since; the poller will tell when it
     /// takes more.
     Blocked,
@@ -181,6 +184,11 @@ impl Conn {
     /// True while the socket refuses bytes.
     pub(crate) fn is_blocked(&self) -> bool {
         self.output == Output::Blocked
+    }
+
+    /// True if nothing is queued but what others have sent.
+    pub(crate) fn waits_with_sends(&self) -> bool {
+        self.output == Output::Sent
     }
 
     /// When a socket that refuses bytes last took some, or since when it refuses them. A change of

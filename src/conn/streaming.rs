@@ -123,7 +123,7 @@ impl Streaming {
         // While output waits for the client, a comment behind it would prove nothing.
         let quiet_until = match output {
             Output::Blocked => self.stall_due(limits),
-            Output::Quiet | Output::Dirty => self.keep_alive_due(),
+            Output::Quiet | Output::Dirty | Output::Sent => self.keep_alive_due(),
         };
         self.tick_due().min(quiet_until).min(self.leave_due())
     }

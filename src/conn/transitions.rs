@@ -222,9 +222,19 @@ impl Conn {
     /// Something is queued. True if the connection is to be listed for the flush at the end of the
     /// turn: it is not listed yet, and its socket takes bytes.
     pub(crate) fn queued(&mut self) -> bool {
-        let is_new = self.output == Output::Quiet;
+        let is_new = matches!(self.output, Output::Quiet | Output::Sent);
         if is_new {
             self.output = Output::Dirty;
+        }
+        is_new
+    }
+
+    /// Something is queued that another closure has sent. True if the connection is to be listed for
+    /// one of the next flushes.
+    pub(crate) fn queued_by_other(&mut self) -> bool {
+        let is_new = self.output == Output::Quiet;
+        if is_new {
+            self.output = Output::Sent;
         }
         is_new
     }

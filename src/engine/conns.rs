@@ -31,6 +31,11 @@ pub(super) struct Conns {
     wheel: Wheel,
     /// Connections with bytes to flush at the end of this turn.
     dirty: Vec<ConnIndex>,
+    /// Connections with nothing but what others have sent, to be flushed in slices. Some have been
+    /// flushed since, or are others by now.
+    sent: VecDeque<ConnIndex>,
+    /// Bytes sent while some of those had to wait; `None` if none had to.
+    sent_meanwhile_bytes: Option<usize>,
     /// Connections with more to read, put off for fairness.
     runnable: VecDeque<ConnIndex>,
     /// How many of those were put off in earlier turns. The others have had their share of this one.
@@ -101,6 +106,8 @@ impl Conns {
             slots: Slab::with_capacity(connections),
             wheel,
             dirty: Vec::new(),
+            sent: VecDeque::new(),
+            sent_meanwhile_bytes: None,
             runnable: VecDeque::new(),
             runnable_now: 0,
             closed: Vec::new(),
@@ -180,6 +187,44 @@ impl Conns {
         debug_assert!(self.dirty.is_empty(), "flushing queues nothing");
         list.clear();
         self.dirty = list;
+    }
+
+    /// Lists a connection to which another closure has sent so many bytes. What is queued for it
+    /// besides does not wait, and neither do they then.
+    pub(super) fn mark_sent(&mut self, index: ConnIndex, bytes: usize) {
+        if let Some(meanwhile) = &mut self.sent_meanwhile_bytes {
+            *meanwhile += bytes;
+        }
+        if self[index].queued_by_other() {
+            self.sent.push_back(index);
+        }
+    }
+
+    /// The next connection with nothing but what others have sent.
+    pub(super) fn next_sent(&mut self) -> Option<ConnIndex> {
+        while let Some(index) = self.sent.pop_front() {
+            if let Some(Slot::Conn(conn)) = self.slots.get(index.slot())
+                && conn.waits_with_sends()
+            {
+                return Some(index);
+            }
+        }
+        None
+    }
+
+    pub(super) fn has_sent(&self) -> bool {
+        !self.sent.is_empty()
+    }
+
+    /// A turn's share of what was sent has been flushed.
+    pub(super) fn end_flush_of_sent(&mut self) {
+        let waits = self.has_sent();
+        self.sent_meanwhile_bytes = waits.then(|| self.sent_meanwhile_bytes());
+    }
+
+    /// How much has been sent while earlier sends wait.
+    pub(super) fn sent_meanwhile_bytes(&self) -> usize {
+        self.sent_meanwhile_bytes.unwrap_or(0)
     }
 
     /// Lists the connection for reading on in the next turn; once, or it would get several shares.

@@ -18,7 +18,8 @@
 //!    a turn's share of them;
 //! 5. fan-out: what was published goes to subscribers, a turn's share of them at a time;
 //! 6. births, then deaths with their hooks, a turn's share of them, until there are none of either;
-//! 7. flush: one write for each connection that has something queued;
+//! 7. flush: one write for each connection that has something queued; for those to which only other
+//!    closures have sent, a turn's share;
 //! 8. release of closed connections, so that no slot is used again within a turn.
 //!
 //! An updater's own output does not wait for step 7: it is written as soon as the updater
@@ -262,6 +263,7 @@ impl<T: Transport> Engine<T> {
     pub(crate) fn has_pending(&self) -> bool {
         self.timers_wait
             || self.core.conns.has_runnable()
+            || self.core.conns.has_sent()
             || !self.core.pending.is_empty()
             || self.core.topics.has_passes()
             || (self.core.stopping == Stopping::Now && self.core.stats.connections > 0)

@@ -218,7 +218,7 @@ impl Core {
         if self.aside.has_id() {
             self.push_bookmark(index, Buffer::Aside);
         }
-        // Only a socket that has refused bytes makes a client slow; within a turn everybody is.
+        // Only a socket that has refused bytes makes a client slow; others wait for the flush.
         let conn = &self.conns[index];
         let queued_bytes = conn.outbox.len() + self.aside.events().len();
         if conn.is_blocked() && queued_bytes > self.config.limits.outbox_bytes {
@@ -226,7 +226,7 @@ impl Core {
             return false;
         }
         self.queue_aside(index);
-        self.conns.mark_dirty(index);
+        self.conns.mark_sent(index, self.aside.events().len());
         true
     }
 

@@ -13,13 +13,27 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// One write for every connection that has something queued.
+    /// One write for every connection that has something queued, and up to a turn's share of them
+    /// for those that have nothing but what other closures sent: one closure may send to a hundred
+    /// thousand streams. Those wait in the order in which they were sent to. If too much is sent
+    /// while they wait, they are served at once, and ticks are late instead of memory growing.
     pub(in crate::engine) fn flush(&mut self) {
         let dirty = self.core.conns.take_dirty();
         for &index in &dirty {
             self.flush_one(index, Frames::All);
         }
         self.core.conns.flushed(dirty);
+        let piles_up = self.core.conns.sent_meanwhile_bytes() > SENT_MEANWHILE_BYTES_MAX;
+        self.flush_sent(if piles_up { usize::MAX } else { SENDS_PER_TURN });
+    }
+
+    /// Writes to so many connections at most what other closures sent to them.
+    pub(super) fn flush_sent(&mut self, most: usize) {
+        for _ in 0..most {
+            let Some(index) = self.core.conns.next_sent() else { break };
+            self.flush_one(index, Frames::All);
+        }
+        self.core.conns.end_flush_of_sent();
     }
 
     /// Writes what is queued, and of the stream's topics what `frames` says.
@@ -87,3 +101,9 @@ impl Core {
         self.rearm(index);
     }
 }
+
+/// Connections served in one turn with what other closures sent to them: a millisecond of system
+/// calls at most.
+const SENDS_PER_TURN: usize = 128;
+/// What may be sent while earlier sends wait.
+const SENT_MEANWHILE_BYTES_MAX: usize = 16 * 1024 * 1024;
