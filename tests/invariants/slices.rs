@@ -182,22 +182,34 @@ fn invariant_7_what_one_closure_sends_to_many_leaves_in_slices_and_in_order() {
 
 #[test]
 fn invariant_7_a_stream_with_more_than_sends_does_not_wait_for_its_slice() {
-    let topic = Topic::new("t");
-    let state = Topic::new("state").history(10, 10_000);
-    let mut crowd = crowd(&topic);
-    crowd.send_all("one");
-    let (subscribed, closed) = (crowd.ids.all()[CROWD - 1], crowd.ids.all()[CROWD - 2]);
-    let joined = state.clone();
-    crowd.simulation.queue(move |cx| {
-        assert!(cx.close(closed, Ending::Finish));
-        assert!(cx.subscribe(subscribed, &joined));
-        cx.publish(&joined, "state");
+    let ids = Ids::default();
+    let keep = ids.clone();
+    let mut simulation = serving(move |_, _| {
+        let keep = keep.clone();
+        Sse::new().on_connect(move |stream| keep.keep(stream.id()))
     });
-    assert!(crowd.simulation.turn_once(), "the rest waits");
-    assert_eq!(data(&crowd.simulation, crowd.clients[CROWD - 1]), ["one", "state"]);
-    assert_eq!(data(&crowd.simulation, crowd.clients[CROWD - 2]), ["one"]);
-    crowd.simulation.turn();
-    assert_eq!(crowd.served(), CROWD);
+    let clients: Vec<Client> = (0..CROWD).map(|_| simulation.get("/")).collect();
+    let state = Topic::new("state").retain();
+    let held = state.clone();
+    simulation.run(move |cx| {
+        cx.publish(&held, "state");
+    });
+    let all = ids.all();
+    simulation.queue(move |cx| {
+        all.iter().for_each(|&id| assert!(cx.send(id, "one")));
+        let [.., closed, subscribed] = all[..] else { panic!("a crowd") };
+        assert!(cx.close(closed, Ending::Finish));
+        assert!(cx.subscribe(subscribed, &state));
+    });
+    assert!(simulation.turn_once(), "the rest waits");
+    let [first, .., unserved, closed, subscribed] = clients[..] else { panic!("a crowd") };
+    assert_eq!(data(&simulation, first), ["one"]);
+    assert_eq!(data(&simulation, unserved), [""; 0]);
+    assert_eq!(data(&simulation, subscribed), ["one", "state"]);
+    assert_eq!(data(&simulation, closed), ["one"]);
+    assert_eq!(simulation.answer(closed).end, BodyEnd::Complete);
+    simulation.turn();
+    assert_eq!(data(&simulation, unserved), ["one"]);
 }
 
 #[test]
