@@ -193,7 +193,8 @@ impl<T: Transport> Engine<T> {
 enum Form {
     /// As they are in the log.
     Plain(StreamFraming),
-    /// Compressed, mostly as other subscribers get them too.
+    /// Compressed, mostly as other subscribers get it too; no array is filled for a single frame.
+    CodedOne(Pieces),
     Coded([Option<Pieces>; FRAMES_PER_WRITE]),
 }
 
@@ -202,7 +203,10 @@ impl Form {
     fn of(due: &[DueFrame<'_>], conn: &Conn, coding: &mut Coding) -> Self {
         match conn.coding() {
             None => Self::Plain(conn.framing()),
-            Some(stream) => Self::coded(due, stream, coding),
+            Some(stream) => match due {
+                [only] => Self::CodedOne(coding.shared(stream, only.frame, only.topic, None)),
+                due => Self::coded(due, stream, coding),
+            },
         }
     }
 
@@ -222,6 +226,7 @@ impl Form {
     fn len(&self, place: usize, due: &DueFrame<'_>) -> usize {
         match self {
             Self::Plain(framing) => due.frame.len(*framing),
+            Self::CodedOne(pieces) => pieces.len(),
             Self::Coded(coded) => coded[place].as_ref().map_or(0, Pieces::len),
         }
     }
@@ -231,7 +236,8 @@ impl Form {
         let [only] = due else { return None };
         match self {
             Self::Plain(framing) => only.frame.contiguous(*framing),
-            Self::Coded(coded) => coded[0].as_ref().and_then(Pieces::only),
+            Self::CodedOne(pieces) => pieces.only(),
+            Self::Coded(_) => None,
         }
     }
 
@@ -260,6 +266,7 @@ impl Form {
     ) {
         match self {
             Self::Plain(framing) => due.frame.slices(*framing, skipped_bytes).for_each(each),
+            Self::CodedOne(pieces) => pieces.slices(skipped_bytes..pieces.len()).for_each(each),
             Self::Coded(coded) => {
                 if let Some(pieces) = &coded[place] {
                     pieces.slices(skipped_bytes..pieces.len()).for_each(each);
@@ -273,6 +280,7 @@ impl Form {
         match self {
             Self::Plain(StreamFraming::Chunked) => Some(&due.frame.bytes),
             Self::Plain(StreamFraming::UntilClose) => None,
+            Self::CodedOne(pieces) => Some(pieces),
             Self::Coded(coded) => coded[place].as_ref(),
         }
     }
