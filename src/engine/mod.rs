@@ -235,7 +235,12 @@ impl<T: Transport> Engine<T> {
         self.core.topics.end_holds();
         self.core.stats.log_bytes = self.core.topics.log_bytes() as u64;
         self.core.stats.compression = self.core.coding.stats();
-        debug_assert!(self.core.stats.streams > 0 || self.core.topics.remembers_nobody());
+        debug_assert!(
+            self.core.stats.streams > 0
+                || !self.core.pending.is_empty()
+                || self.core.topics.remembers_nobody(),
+            "nothing is remembered of streams that have ended"
+        );
         self.release();
         self.release_large_buffers();
     }

@@ -158,7 +158,13 @@ impl<T: Transport> Engine<T> {
             && given.frames < FRAMES_PER_WRITE
             && !given.has_foreign_id
             && conn.outbox.is_empty();
-        core.note(index, given);
+        core.stats.delivered += given.frames as u64;
+        for &subscription in conn.subscriptions() {
+            core.topics.advance(subscription, given.last_sequence, core.now);
+        }
+        if given.has_foreign_id {
+            core.doubt_after_foreign_id(index);
+        }
         match self.wrote(index, outcome) {
             // Mostly so: it spares a second look at the logs.
             Written::Some if is_all => Written::Nothing,
@@ -351,15 +357,6 @@ impl Given {
 }
 
 impl Core {
-    #[inline]
-    fn note(&mut self, index: ConnIndex, given: Given) {
-        self.stats.delivered += given.frames as u64;
-        self.note_given(index, given.last_sequence);
-        if given.has_foreign_id {
-            self.doubt_after_foreign_id(index);
-        }
-    }
-
     /// Queues what a stream is due of its topics instead of writing it, unless its outbox would
     /// grow beyond `bytes_max`.
     pub(super) fn queue_frames(
@@ -384,7 +381,11 @@ impl Core {
             form.for_each_slice(place, due, 0, |bytes| conn.outbox.push(bytes, &mut self.pool));
             given.add(due, conn, &mut self.coding);
         }
-        self.note(index, given);
+        self.stats.delivered += given.frames as u64;
+        self.note_given(index, given.last_sequence);
+        if given.has_foreign_id {
+            self.doubt_after_foreign_id(index);
+        }
         Queued::Some
     }
 }
