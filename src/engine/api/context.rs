@@ -85,6 +85,11 @@ impl<'a> Context<'a> {
     /// [too slow](CloseReason::Slow). If the event has an id and the stream a topic with a
     /// [history](Topic::history), a bookmark follows: what its client comes back with is the position
     /// of the stream.
+    ///
+    /// The event is encoded now, and leaves at the end of this turn. If a turn sends to more than 128
+    /// streams, the rest is served in the next turns, in the order of the first sends to them, with
+    /// ticks and requests in between. To say the same to very many, publish it on a topic: that
+    /// encodes it once.
     pub fn send(&mut self, id: StreamId, event: impl Encode) -> bool {
         self.core.send(id, &event, Allowed::Yes)
     }
@@ -272,7 +277,7 @@ impl<'a> Context<'a> {
     /// How many bytes wait for a client that reads too slowly, apart from what the logs of its
     /// topics keep for it; `None` when the stream has ended. At most
     /// [`Limits::outbox_bytes`](crate::Limits::outbox_bytes), or one tick, or one event of a topic.
-    /// Within a turn it counts what leaves at the end of it too. After a turn, the memory allocated
+    /// It counts what is to leave at the end of the turn too. After a turn, the memory allocated
     /// for them is at most twice this number plus 64 KiB, no matter how much the client has been sent.
     #[must_use]
     pub fn queued_bytes(&self, id: StreamId) -> Option<usize> {

@@ -85,6 +85,7 @@ impl Core {
     }
 
     /// The client may hold an id now that says nothing of its stream.
+    #[cold]
     pub(in crate::engine) fn doubt_after_foreign_id(&mut self, index: ConnIndex) {
         let conn = &mut self.conns[index];
         if conn.subscriptions().iter().any(|it| self.topics.keeps_history(*it)) {

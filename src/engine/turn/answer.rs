@@ -188,6 +188,11 @@ fn last_event_id(request: &Request) -> Option<Box<str>> {
     if let Some(id) = request.last_event_id().filter(|id| !id.is_empty()) {
         return Some(id.into());
     }
+    // Datastar sends its signals in the query, and they are not to be decoded for nothing.
+    let mut names = request.query()?.split('&').map(|pair| pair.split('=').next().unwrap_or(pair));
+    if !names.any(|name| name.starts_with("last") || name.contains('%')) {
+        return None;
+    }
     let in_query = |name| request.query_value(name).filter(|id| !id.is_empty());
     let id = ["last_event_id", "lastEventID", "lastEventId"].into_iter().find_map(in_query);
     id.map(|id| id.as_ref().into())

@@ -158,7 +158,13 @@ impl<T: Transport> Engine<T> {
             && given.frames < FRAMES_PER_WRITE
             && !given.has_foreign_id
             && conn.outbox.is_empty();
-        core.note(index, given);
+        core.stats.delivered += given.frames as u64;
+        for &subscription in conn.subscriptions() {
+            core.topics.advance(subscription, given.last_sequence, core.now);
+        }
+        if given.has_foreign_id {
+            core.doubt_after_foreign_id(index);
+        }
         match self.wrote(index, outcome) {
             // Mostly so: it spares a second look at the logs.
             Written::Some if is_all => Written::Nothing,
@@ -193,7 +199,8 @@ impl<T: Transport> Engine<T> {
 enum Form {
     /// As they are in the log.
     Plain(StreamFraming),
-    /// Compressed, mostly as other subscribers get them too.
+    /// Compressed, mostly as other subscribers get it too; no array is filled for a single frame.
+    CodedOne(Pieces),
     Coded([Option<Pieces>; FRAMES_PER_WRITE]),
 }
 
@@ -202,7 +209,10 @@ impl Form {
     fn of(due: &[DueFrame<'_>], conn: &Conn, coding: &mut Coding) -> Self {
         match conn.coding() {
             None => Self::Plain(conn.framing()),
-            Some(stream) => Self::coded(due, stream, coding),
+            Some(stream) => match due {
+                [only] => Self::CodedOne(coding.shared(stream, only.frame, only.topic, None)),
+                due => Self::coded(due, stream, coding),
+            },
         }
     }
 
@@ -222,6 +232,7 @@ impl Form {
     fn len(&self, place: usize, due: &DueFrame<'_>) -> usize {
         match self {
             Self::Plain(framing) => due.frame.len(*framing),
+            Self::CodedOne(pieces) => pieces.len(),
             Self::Coded(coded) => coded[place].as_ref().map_or(0, Pieces::len),
         }
     }
@@ -231,7 +242,8 @@ impl Form {
         let [only] = due else { return None };
         match self {
             Self::Plain(framing) => only.frame.contiguous(*framing),
-            Self::Coded(coded) => coded[0].as_ref().and_then(Pieces::only),
+            Self::CodedOne(pieces) => pieces.only(),
+            Self::Coded(_) => None,
         }
     }
 
@@ -260,6 +272,7 @@ impl Form {
     ) {
         match self {
             Self::Plain(framing) => due.frame.slices(*framing, skipped_bytes).for_each(each),
+            Self::CodedOne(pieces) => pieces.slices(skipped_bytes..pieces.len()).for_each(each),
             Self::Coded(coded) => {
                 if let Some(pieces) = &coded[place] {
                     pieces.slices(skipped_bytes..pieces.len()).for_each(each);
@@ -273,6 +286,7 @@ impl Form {
         match self {
             Self::Plain(StreamFraming::Chunked) => Some(&due.frame.bytes),
             Self::Plain(StreamFraming::UntilClose) => None,
+            Self::CodedOne(pieces) => Some(pieces),
             Self::Coded(coded) => coded[place].as_ref(),
         }
     }
@@ -343,15 +357,6 @@ impl Given {
 }
 
 impl Core {
-    #[inline]
-    fn note(&mut self, index: ConnIndex, given: Given) {
-        self.stats.delivered += given.frames as u64;
-        self.note_given(index, given.last_sequence);
-        if given.has_foreign_id {
-            self.doubt_after_foreign_id(index);
-        }
-    }
-
     /// Queues what a stream is due of its topics instead of writing it, unless its outbox would
     /// grow beyond `bytes_max`.
     pub(super) fn queue_frames(
@@ -376,7 +381,11 @@ impl Core {
             form.for_each_slice(place, due, 0, |bytes| conn.outbox.push(bytes, &mut self.pool));
             given.add(due, conn, &mut self.coding);
         }
-        self.note(index, given);
+        self.stats.delivered += given.frames as u64;
+        self.note_given(index, given.last_sequence);
+        if given.has_foreign_id {
+            self.doubt_after_foreign_id(index);
+        }
         Queued::Some
     }
 }
