@@ -56,8 +56,8 @@
 //! let handle = reactor.handle();
 //! std::thread::spawn(move || {
 //!     for line in std::io::stdin().lines().map_while(Result::ok) {
-//!         if let Err(full) = handle.publish(&news, line) {
-//!             eprintln!("overloaded, not published: {}", full.0);
+//!         if let Err(error) = handle.publish(&news, line) {
+//!             eprintln!("not published: {error}");
 //!         }
 //!     }
 //! });

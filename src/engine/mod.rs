@@ -64,8 +64,7 @@ use self::{
     keys::TimerIndex,
     links::{Close, Links},
     memory::release,
-    pending::TimerCall,
-    turn::settle::DEATHS_PER_TURN,
+    pending::{DEATHS_PER_TURN, TimerCall},
 };
 use crate::{
     http::{Peer, Request},

@@ -124,3 +124,7 @@ impl fmt::Debug for TimerCall {
         })
     }
 }
+
+/// Deaths settled in one turn beside one for each birth: hooks, last chunks and closed sockets of
+/// about a millisecond.
+pub(super) const DEATHS_PER_TURN: usize = 128;

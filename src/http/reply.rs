@@ -53,8 +53,12 @@ pub struct Reply {
     /// Of [`Reply::retry_after`].
     wait_ms: Option<NonZeroU32>,
     /// What went wrong on the server, for its log alone.
-    failure: Option<Box<str>>,
+    failure: Option<Box<Failure>>,
 }
+
+/// What went wrong. Rare, so a reply has room for a pointer to it alone.
+#[derive(Debug, Clone)]
+struct Failure(String);
 
 impl Reply {
     /// 200 with an HTML body, UTF-8. Datastar morphs it into the page.
@@ -367,12 +371,12 @@ impl Reply {
     /// because only then it is known who failed.
     pub(crate) fn failed(error: &dyn Error) -> Self {
         let reply = Self::text_error(500, "the server failed to answer; its log says why".into());
-        Self { failure: Some(error.to_string().into()), ..reply }
+        Self { failure: Some(Box::new(Failure(error.to_string()))), ..reply }
     }
 
     /// What the log has to say when this is answered.
     pub(crate) fn failure(&self) -> Option<&str> {
-        self.failure.as_deref()
+        self.failure.as_deref().map(|Failure(text)| text.as_str())
     }
 
     fn whole(status: u16, content_type: &'static str, body: Body) -> Self {
@@ -408,7 +412,7 @@ impl Reply {
             lines: HeaderLines::with_fault(fault),
             body: Body::from("the server could not build its answer; its log says why"),
             wait_ms: None,
-            failure: Some("it built a reply that must not be sent".into()),
+            failure: Some(Box::new(Failure("it built a reply that must not be sent".to_owned()))),
         }
     }
 }

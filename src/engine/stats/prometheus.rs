@@ -24,6 +24,16 @@ impl Stats {
     }
 
     fn write_prometheus(&self, out: &mut String) -> fmt::Result {
+        self.write_gauges(out)?;
+        self.write_counters(out)?;
+        self.write_reasons(out)?;
+        let lateness = "How late ticks ran, in milliseconds";
+        self.tick_lateness_ms.write_prometheus(out, "tick_lateness_ms", lateness)?;
+        let fan_out = "Until an event had been offered to all subscribers, in milliseconds";
+        self.fan_out_ms.write_prometheus(out, "fan_out_ms", fan_out)
+    }
+
+    fn write_gauges(&self, out: &mut String) -> fmt::Result {
         for (name, value, help) in [
             ("streams", self.streams, "Open streams"),
             ("connections", self.connections, "Open connections"),
@@ -34,6 +44,10 @@ impl Stats {
             writeln!(out, "# HELP starwheel_{name} {help}\n# TYPE starwheel_{name} gauge")?;
             writeln!(out, "starwheel_{name} {value}")?;
         }
+        Ok(())
+    }
+
+    fn write_counters(&self, out: &mut String) -> fmt::Result {
         for (name, value, help) in [
             ("streams_opened", self.opened, "Streams opened"),
             ("connections_accepted", self.accepted, "Connections accepted"),
@@ -71,6 +85,10 @@ impl Stats {
             writeln!(out, "# TYPE starwheel_{name}_total counter")?;
             writeln!(out, "starwheel_{name}_total {value}")?;
         }
+        Ok(())
+    }
+
+    fn write_reasons(&self, out: &mut String) -> fmt::Result {
         writeln!(out, "# HELP starwheel_streams_closed_total Streams ended, by reason")?;
         writeln!(out, "# TYPE starwheel_streams_closed_total counter")?;
         for (reason, count) in self.closed.by_reason() {
@@ -82,11 +100,7 @@ impl Stats {
             writeln!(out, "starwheel_refused_total{{status=\"{status}\"}} {count}")?;
         }
         let other = self.refused.other();
-        writeln!(out, "starwheel_refused_total{{status=\"other\"}} {other}")?;
-        let lateness = "How late ticks ran, in milliseconds";
-        self.tick_lateness_ms.write_prometheus(out, "tick_lateness_ms", lateness)?;
-        let fan_out = "Until an event had been offered to all subscribers, in milliseconds";
-        self.fan_out_ms.write_prometheus(out, "fan_out_ms", fan_out)
+        writeln!(out, "starwheel_refused_total{{status=\"other\"}} {other}")
     }
 }
 

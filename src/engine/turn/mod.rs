@@ -9,6 +9,6 @@ mod flush;
 mod input;
 mod retry_later;
 mod send;
-pub(super) mod settle;
+mod settle;
 mod tick;
 mod timers;

@@ -2,7 +2,7 @@
 
 use crate::engine::{
     Engine, Transport,
-    pending::{Birth, Death},
+    pending::{Birth, DEATHS_PER_TURN, Death},
 };
 
 impl<T: Transport> Engine<T> {
@@ -66,7 +66,3 @@ impl<T: Transport> Engine<T> {
         }
     }
 }
-
-/// Deaths in one turn beside one for each birth: hooks, last chunks and closed sockets of about a
-/// millisecond.
-pub(in crate::engine) const DEATHS_PER_TURN: usize = 128;
