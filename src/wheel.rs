@@ -49,6 +49,9 @@ pub(crate) struct Wheel {
     /// From where slots are reckoned: `elapsed`, or the tick before while a cascade is unfinished,
     /// whose slot starts at `elapsed`. Seen from there, what belongs in that slot still does.
     origin: u64,
+    /// The slot whose cascade waits for its next slice, `NO_CASCADE` if there is none. It holds what
+    /// is left to move, at least one key, and takes what is armed meanwhile.
+    cascading: usize,
     len: usize,
 }
 
@@ -78,6 +81,7 @@ impl Wheel {
             occupied: [0; LEVELS],
             elapsed: 0,
             origin: 0,
+            cascading: NO_CASCADE,
             len: 0,
         }
     }
@@ -136,7 +140,7 @@ impl Wheel {
     /// later. A deadline costs at most one such empty turn per level, and a server with few timers
     /// has none. While a cascade is unfinished, it is `elapsed`: there is something to do now.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
-        if self.cascading().is_some() {
+        if self.cascading != NO_CASCADE {
             return Some(self.elapsed);
         }
         let (slot, start) = self.first_occupied()?;
@@ -173,9 +177,7 @@ impl Wheel {
     /// it does (release builds), nothing is due.
     pub(crate) fn pop_due(&mut self, now: u64, moves: &mut u32) -> Due {
         debug_assert!(now >= self.elapsed, "time went back");
-        if let Some(slot) = self.cascading()
-            && !self.cascade(slot, moves)
-        {
+        if self.cascading != NO_CASCADE && !self.cascade(self.cascading, moves) {
             return Due::Unfinished;
         }
         while let Some((slot, start)) = self.first_occupied() {
@@ -234,12 +236,6 @@ impl Wheel {
         level * SLOTS + digit as usize
     }
 
-    /// The slot whose cascade waits for its next slice. It holds what is left to move, at least one
-    /// key, and takes what is armed meanwhile.
-    fn cascading(&self) -> Option<usize> {
-        (self.origin != self.elapsed).then(|| self.slot_of(self.elapsed))
-    }
-
     /// Moves the keys of a slot to lower levels, in order, as far as `moves` allows. `elapsed` is at
     /// the slot's start. True when none is left.
     fn cascade(&mut self, slot: usize, moves: &mut u32) -> bool {
@@ -247,6 +243,7 @@ impl Wheel {
         // again would be walked without end.
         let Slot { first: mut key, last } = mem::replace(&mut self.slots[slot], Slot::empty(slot));
         self.occupied[slot / SLOTS] &= !(1 << (slot % SLOTS));
+        self.cascading = NO_CASCADE;
         self.origin = self.elapsed;
         while !is_end(key) {
             if *moves == 0 {
@@ -271,6 +268,7 @@ impl Wheel {
         // A slot of a higher level does not start at 0: its digit is greater than that of the
         // `elapsed` at which a key was put there.
         self.origin = self.elapsed - 1;
+        self.cascading = slot;
     }
 
     /// Appends `key`, which is in no list, to the slot of `deadline`.
@@ -302,7 +300,8 @@ impl Wheel {
         if is_end(prev) && is_end(next) {
             let slot = slot_at(prev);
             self.occupied[slot / SLOTS] &= !(1 << (slot % SLOTS));
-            if self.cascading() == Some(slot) {
+            if slot == self.cascading {
+                self.cascading = NO_CASCADE;
                 self.origin = self.elapsed;
             }
         }
@@ -375,6 +374,9 @@ fn slot_at(end: u32) -> usize {
 const KEYS_MAX: u32 = IDLE - (LEVELS * SLOTS) as u32;
 /// In the place of a neighbour: the key is in no list.
 const IDLE: u32 = u32::MAX;
+
+/// A slot of level 0, which never cascades.
+const NO_CASCADE: usize = 0;
 
 const DIGIT_BITS: usize = 6;
 const DIGIT_MASK: u64 = (1 << DIGIT_BITS) - 1;
