@@ -178,6 +178,6 @@ const A_TIMER: Call = Call::Free("a timer");
 /// Timers fired in one turn: some milliseconds of ticks. Four times the share of deliveries, because
 /// ticks have a time to keep and what waits behind them has not.
 const TIMERS_PER_TURN: u32 = 512;
-/// Keys that the wheel may move to its lower levels in one turn: up to 100 ns each, when there are so
+/// Keys that the wheel may move to its lower levels in one turn: up to 200 ns each, when there are so
 /// many that they do not fit the caches.
 const MOVES_PER_TURN: u32 = 4_096;
