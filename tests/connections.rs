@@ -4,7 +4,7 @@
 mod story;
 
 use starwheel::{
-    Config, Ending, Method, Reply, Router, Sse,
+    Config, Ending, Method, Peer, Reply, Router, Sse,
     testing::{BodyEnd, ServerEnd, Simulation},
 };
 use story::{
@@ -142,6 +142,68 @@ fn what_is_sent_into_an_open_stream_is_not_answered_either() {
     assert_eq!(simulation.stats().opened, 1);
     assert_eq!(simulation.answer(client).end, BodyEnd::Complete);
     assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
+}
+
+// Reads.
+
+#[test]
+fn a_request_costs_one_read() {
+    let mut simulation = echo();
+    let client = simulation.connect();
+    for number in 0..10 {
+        simulation.request(client, Method::Get, &format!("/?{number}"), &[], b"");
+        simulation.turn();
+        assert_eq!(simulation.reads(client), number + 1);
+    }
+}
+
+/// A read stops there, and no later event tells of what follows.
+#[test]
+fn what_follows_an_urgent_byte_is_read_with_what_is_before_it() {
+    let large =
+        [b"POST /?a HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n", &[b'x'; 900_000][..]];
+    for request in [get("/?a"), large.concat()] {
+        for cut in [0, 1, 10, request.len() / 2, request.len() - 1, request.len()] {
+            let mut simulation = echo();
+            let client = simulation.connect();
+            simulation.send(client, &request[..cut]);
+            simulation.send_urgent(client, b'!');
+            simulation.send(client, &request[cut..]);
+            simulation.send(client, &get("/?b"));
+            simulation.turn();
+            assert_eq!(texts(&simulation, client).len(), 2, "cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn urgent_bytes_on_a_bad_network_delay_nothing() {
+    for seed in 0..50 {
+        let router = Router::new().get("/", |_, _| Reply::text("hello"));
+        let mut simulation = Simulation::with_config(Config::default(), seed, router);
+        simulation.set_faults(bad_network());
+        let client = simulation.connect();
+        for number in 1..=20 {
+            let request = get("/");
+            let (before, after) = request.split_at(usize::from(seed as u8) % request.len());
+            simulation.send(client, before);
+            simulation.send_urgent(client, b'!');
+            simulation.send(client, after);
+            simulation.turn();
+            assert_eq!(simulation.answers(client).len(), number, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_unix_socket_is_read_until_it_is_empty() {
+    let mut simulation = echo();
+    let client = simulation.connect_from(Peer::Unix);
+    for number in 0..10_usize {
+        get("/?a").chunks(number + 1).for_each(|piece| simulation.send(client, piece));
+        simulation.turn();
+        assert_eq!(texts(&simulation, client).len(), number + 1);
+    }
 }
 
 // HEAD.

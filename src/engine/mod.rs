@@ -88,8 +88,17 @@ pub(crate) struct Engine<T> {
 pub(crate) struct Readiness {
     pub(crate) readable: bool,
     pub(crate) writable: bool,
-    /// The peer's FIN is behind what can be read; a short read must not be taken for the end.
-    pub(crate) read_closed: bool,
+    pub(crate) short_read: ShortRead,
+}
+
+/// What it means if a read does not fill the buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ShortRead {
+    /// The socket is empty, and the poller will report what comes later.
+    IsLast,
+    /// There may be more that was reported already and will not be reported again: the peer's FIN,
+    /// or bytes after a place at which reads stop.
+    MayBeFollowed,
 }
 
 impl<T: Transport> Engine<T> {
@@ -210,7 +219,11 @@ impl<T: Transport> Engine<T> {
             self.writable(index);
         }
         if readiness.readable {
-            self.readable(index, readiness.read_closed);
+            let short_read = match self.links.splits_reads(index) {
+                true => ShortRead::MayBeFollowed,
+                false => readiness.short_read,
+            };
+            self.readable(index, short_read);
         }
     }
 

@@ -38,7 +38,7 @@ use self::{
     socket::{Socket, set_tcp_options},
 };
 use crate::{
-    engine::{Config, ConnIndex, Context, Engine, Handler, Readiness, Stats, Tcp},
+    engine::{Config, ConnIndex, Context, Engine, Handler, Readiness, ShortRead, Stats, Tcp},
     http::Peer,
 };
 
@@ -443,7 +443,10 @@ fn readiness(event: &Event) -> Readiness {
         readable: event.is_readable() || event.is_read_closed() || event.is_error(),
         // A writer that waits has to notice a failure too.
         writable: event.is_writable() || event.is_write_closed() || event.is_error(),
-        read_closed: event.is_read_closed() || event.is_error(),
+        short_read: match event.is_priority() || event.is_read_closed() || event.is_error() {
+            true => ShortRead::MayBeFollowed,
+            false => ShortRead::IsLast,
+        },
     }
 }
 

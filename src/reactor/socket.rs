@@ -30,6 +30,16 @@ impl Transport for Socket {
         }
     }
 
+    /// On Unix sockets a read ends after bytes with which descriptors were sent (`SCM_RIGHTS`), and
+    /// before those of a sender with other credentials. On TCP it ends before an urgent byte, which
+    /// Linux reports as priority.
+    fn splits_reads(&self) -> bool {
+        match self {
+            Self::Tcp(_) => PRIORITY.is_none(),
+            Self::Unix(_) => true,
+        }
+    }
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.write(bytes), // A send of that kind.
@@ -81,6 +91,7 @@ impl Socket {
     /// re-armed, so a connection costs one `epoll_ctl` in its life.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
+        let interest = PRIORITY.map_or(interest, |priority| interest | priority);
         #[cfg(target_vendor = "apple")]
         self.as_socket().set_nosigpipe(true)?;
         match self {
@@ -127,6 +138,11 @@ fn at_least_a_second(time: Duration) -> Duration {
     time.max(Duration::from_secs(1))
 }
 
+/// By which a poller tells of urgent bytes, where it does.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const PRIORITY: Option<Interest> = Some(Interest::PRIORITY);
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+const PRIORITY: Option<Interest> = None;
 #[cfg(not(target_vendor = "apple"))]
 const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
 /// There, sockets are told once instead, in `register`.
