@@ -41,6 +41,7 @@ mod topics;
 mod transport;
 mod turn;
 
+pub(crate) use self::calls::drop_each;
 pub(crate) use self::keys::ConnIndex;
 pub(crate) use self::transport::Transport;
 pub use self::{
@@ -52,17 +53,17 @@ pub use self::{
     stats::{Closed, Histogram, Refused, Stats},
 };
 
-use std::{collections::HashMap, fmt, io::Error as IoError};
+use std::{collections::HashMap, fmt, io::Error as IoError, mem};
 
 use self::{
     calls::{Closures, watchdog::Call},
     core::{Core, Stopping},
     keys::TimerIndex,
     links::{Close, Links},
-    pending::TimerCall,
+    pending::{Birth, TimerCall},
 };
 use crate::{
-    http::{Peer, Request},
+    http::{Peer, Reply, Request},
     topic::Topic,
 };
 
@@ -202,6 +203,11 @@ impl<T: Transport> Engine<T> {
         self.core.topics.unoffered_bytes() < UNOFFERED_BYTES_MAX
     }
 
+    /// Drops a command that will not be run.
+    pub(crate) fn discard<V>(&mut self, command: V) {
+        self.core.drop_guarded(command);
+    }
+
     pub(crate) fn set_queue_depth(&mut self, commands: usize) {
         self.core.stats.queue_depth = commands as u64;
     }
@@ -293,14 +299,31 @@ impl<T> Drop for Engine<T> {
     fn drop(&mut self) {
         let core = &mut self.core;
         while let Some(birth) = core.pending.next_birth() {
-            core.drop_guarded(birth);
+            match birth {
+                Birth::Stream { sse, .. } => core.drop_sse(*sse),
+                Birth::Timer { call, .. } => core.drop_guarded(call),
+                Birth::Render { .. } => {}
+            }
+        }
+        while let Some(death) = core.pending.next_death() {
+            core.drop_guarded(death);
         }
         for closures in self.closures.drain(..) {
-            core.drop_guarded(closures);
+            core.drop_closures(closures);
         }
         for (_, call) in self.timers.drain() {
             core.drop_guarded(call);
         }
+        core.drop_guarded(mem::replace(&mut self.handler, Box::new(Gone)));
+    }
+}
+
+/// In the place of a handler that has been dropped.
+struct Gone;
+
+impl Handler for Gone {
+    fn handle(&mut self, _request: &mut Request, _cx: &mut Context<'_>) -> Response {
+        Reply::no_content().into()
     }
 }
 

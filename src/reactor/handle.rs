@@ -333,15 +333,12 @@ impl Shared {
         taken
     }
 
-    /// The reactor has stopped or is gone; what waits is dropped, what comes is given back.
-    pub(super) fn close(&self) {
-        let commands = {
-            let mut queue = self.lock();
-            queue.open = false;
-            mem::take(&mut queue.commands)
-        };
-        // Not under the lock: closures drop what they captured, and that may use a handle.
-        drop(commands);
+    /// The reactor has stopped or is gone; what comes is given back. Returns what waited, to be
+    /// dropped without the lock: destructors of what closures captured may use a handle.
+    pub(super) fn close(&self) -> VecDeque<Command> {
+        let mut queue = self.lock();
+        queue.open = false;
+        mem::take(&mut queue.commands)
     }
 
     fn wake(&self) {

@@ -80,6 +80,8 @@ pub struct Reactor {
     shared: Arc<Shared>,
     /// The poller may have more events than one turn took, or commands came while it was busy.
     busy: bool,
+    /// A shutdown or drain is complete: listeners and handles are closed.
+    stopped: bool,
     stats_copied_ms: u64,
     #[cfg(feature = "signals")]
     signals: Option<signals::Signals>,
@@ -122,6 +124,7 @@ impl Reactor {
             alarm,
             shared,
             busy: false,
+            stopped: false,
             stats_copied_ms: 0,
             #[cfg(feature = "signals")]
             signals: None,
@@ -220,11 +223,12 @@ impl Reactor {
         Ok(())
     }
 
-    /// True when a shutdown or drain is complete, for good. Further turns do nothing and do not
-    /// wait, and handles give commands back.
+    /// True when a shutdown or drain is complete, for good: at the end of a turn, never between two.
+    /// Listeners are closed, handles give commands back, and further turns do nothing and do not
+    /// wait.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.engine.is_stopped()
+        self.stopped
     }
 
     /// One pass: waits for something to happen, at most for `timeout` (`None`: until something
@@ -263,9 +267,8 @@ impl Reactor {
         if self.engine.is_stopping() {
             self.stop_listening();
         }
-        if self.is_stopped() {
-            self.shared.copy_stats(self.engine.stats());
-            self.shared.close();
+        if self.engine.is_stopped() {
+            self.stop();
             return Ok(());
         }
         self.prepare_sleep(now_ms)
@@ -330,6 +333,20 @@ impl Reactor {
     fn stop_listening(&mut self) {
         for mut acceptor in self.acceptors.drain(..) {
             acceptor.deregister(self.poll.registry());
+        }
+    }
+
+    /// All connections have ended: from now on, handles give commands back.
+    fn stop(&mut self) {
+        self.stopped = true;
+        self.discard_commands();
+        self.shared.copy_stats(self.engine.stats());
+    }
+
+    /// Their destructors may panic, and two that do so in one unwinding end the process.
+    fn discard_commands(&mut self) {
+        for command in self.shared.close() {
+            self.engine.discard(command);
         }
     }
 
@@ -424,7 +441,7 @@ impl AsFd for Reactor {
 
 impl Drop for Reactor {
     fn drop(&mut self) {
-        self.shared.close();
+        self.discard_commands();
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
-use starwheel::{CloseReason, Reactor, Router, Sse};
+use starwheel::{CloseReason, Context, Handle, Reactor, Reply, Request, Router, Sse, Topic};
 
 use crate::{
     client::{Client, PATIENCE, wait_for},
@@ -111,13 +111,91 @@ fn a_shutdown_by_a_closure_stops_listening_too() {
 #[test]
 fn a_shutdown_by_a_timer_stops_listening_too() {
     let (mut reactor, address) = listening();
-    let shut_down = |cx: &mut starwheel::Context<'_>| {
+    let shut_down = |cx: &mut Context<'_>| {
         cx.after(Duration::from_millis(1), |cx| cx.shutdown());
     };
     reactor.handle().run(shut_down).unwrap();
     reactor.run().unwrap();
     assert!(TcpStream::connect(address).is_err());
     drop(reactor);
+}
+
+#[test]
+fn a_shutdown_between_turns_closes_listeners_and_handles() {
+    for clients in [0, 3] {
+        let (mut reactor, address) = listening();
+        let handle = reactor.handle();
+        let mut clients: Vec<_> = (0..clients).map(|_| Client::connect(address)).collect();
+        clients.iter_mut().for_each(|client| client.request("/idle"));
+        turn_until(&mut reactor, "all are in", |stats| stats.streams == clients.len() as u64);
+        reactor.context().shutdown();
+        assert_eq!(reactor.next_deadline(), Some(Duration::ZERO));
+        reactor.run().unwrap();
+        assert!(reactor.is_stopped());
+        assert_eq!(reactor.next_deadline(), None);
+        assert!(handle.run(|_cx| {}).is_err(), "nobody would run it");
+        assert!(handle.publish(&Topic::new("t"), "nothing").is_err());
+        assert!(TcpStream::connect(address).is_err(), "nobody would answer");
+        clients.iter_mut().for_each(|client| client.stream_head());
+        clients.iter_mut().for_each(|client| assert_eq!(client.event(), None));
+        assert_eq!(handle.stats().closed.shutdown, clients.len() as u64);
+    }
+}
+
+#[test]
+fn a_reactor_without_listeners_ends_too() {
+    let mut reactor = Reactor::new(routes()).unwrap();
+    let (handle, (told, runs)) = (reactor.handle(), mpsc::channel());
+    handle.run(move |_cx| told.send(()).unwrap()).unwrap();
+    reactor.context().shutdown();
+    reactor.turn(None).unwrap();
+    assert!(reactor.is_stopped());
+    assert_eq!(runs.try_recv(), Ok(()), "what was given before is run");
+    assert!(handle.run(|_cx| {}).is_err());
+}
+
+#[test]
+fn commands_whose_destructors_panic_do_not_end_run() {
+    let mut reactor = Reactor::new(routes()).unwrap();
+    let (handle, again) = (reactor.handle(), reactor.handle());
+    handle
+        .run(move |cx| {
+            // They wait for the next turn, which there is not.
+            give_bombs(&again);
+            cx.shutdown();
+        })
+        .unwrap();
+    reactor.run().unwrap();
+    assert_eq!(reactor.stats().panics, 3);
+    assert_eq!(handle.stats().panics, 3);
+}
+
+#[test]
+fn a_reactor_is_dropped_whatever_destructors_do() {
+    let bombs = [Bomb, Bomb].map(|bomb| {
+        move |_: &Request, _: &mut Context<'_>| {
+            let _ = &bomb;
+            Reply::no_content()
+        }
+    });
+    let [a, b] = bombs;
+    let reactor = Reactor::new(Router::new().get("/a", a).get("/b", b)).unwrap();
+    give_bombs(&reactor.handle());
+    drop(reactor);
+}
+
+fn give_bombs(handle: &Handle) {
+    for bomb in [Bomb, Bomb, Bomb] {
+        handle.run(move |_cx| drop(bomb)).unwrap();
+    }
+}
+
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a destructor of the user's");
+    }
 }
 
 #[test]

@@ -4,9 +4,12 @@ use std::fmt::Display;
 
 use super::Core;
 use crate::{
-    engine::calls::{
-        Panicked, guard,
-        watchdog::{Call, Report},
+    engine::{
+        api::Sse,
+        calls::{
+            Closures, Hooks, Panicked, guard,
+            watchdog::{Call, Report},
+        },
     },
     error::Logged,
 };
@@ -68,10 +71,26 @@ impl Core {
         })
     }
 
-    /// Drops closures, whose captured values may have destructors that panic.
+    /// Drops one closure or error, whose captured values may have destructors that panic. What holds
+    /// several of them is taken apart first: two panics in one unwinding end the process.
     pub(in crate::engine) fn drop_guarded<V>(&mut self, value: V) {
         if guard("a destructor", || drop(value)).is_err() {
             self.stats.panics += 1;
         }
+    }
+
+    /// Drops the closures of a stream.
+    pub(in crate::engine) fn drop_closures(&mut self, closures: Closures) {
+        self.drop_guarded(closures.updater);
+        if let Some(hooks) = closures.hooks {
+            let Hooks { on_connect, on_disconnect, last_output: _ } = *hooks;
+            self.drop_guarded(on_connect);
+            self.drop_guarded(on_disconnect);
+        }
+    }
+
+    /// Drops a stream that is not born.
+    pub(in crate::engine) fn drop_sse(&mut self, sse: Sse) {
+        self.drop_closures(Closures::new(sse.updater, sse.hooks));
     }
 }

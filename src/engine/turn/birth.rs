@@ -24,14 +24,14 @@ impl<T: Transport> Engine<T> {
         let core = &mut self.core;
         if !matches!(core.conns[index].phase(), Phase::Answering) {
             // Lost between its request and now: never a stream, so no hooks.
-            return core.drop_guarded(sse);
+            return core.drop_sse(sse);
         }
         if let Some(client) = request.client
             && core.is_one_too_many(&sse)
         {
             let reply = core.no_room_for_tag().with_lines(&sse.header_lines);
             core.answer_busy(index, reply, client);
-            return core.drop_guarded(sse);
+            return core.drop_sse(sse);
         }
         let has_comments = core.begin_stream(index, &sse, request);
         self.head_buffer.clear();

@@ -32,11 +32,14 @@ impl<T: Transport> Engine<T> {
         match hook {
             Some(hook) => {
                 let what = Call::Stream("on_disconnect", index);
-                let _panicked = core.call(what, |core| hook(&mut Context::new(core), id, reason));
+                let told = reason.clone();
+                let _panicked = core.call(what, |core| hook(&mut Context::new(core), id, told));
             }
-            None => core.drop_guarded(reason),
+            None => {}
         }
-        core.drop_guarded(closures);
+        // Not within the hook, where its destructor may meet one that panics.
+        core.drop_guarded(reason);
+        core.drop_closures(closures);
         core.tags.remove(id);
         core.leave_stream(index);
     }
