@@ -425,15 +425,21 @@ fn a_drain_spreads_streams_over_its_window() {
 }
 
 #[test]
-fn a_drain_closes_idle_connections_at_once_and_busy_ones_behind_their_answer() {
+fn a_drain_closes_connections_without_a_request_after_a_second_and_busy_ones_after_their_answer() {
     let mut simulation = echo();
+    let old = simulation.get("/");
+    simulation.advance(secs(5));
     let (fresh, idle, busy) = (simulation.connect(), simulation.get("/"), simulation.connect());
     simulation.send(busy, b"GET /?late HTTP/1.1\r\n");
-    simulation.turn();
+    simulation.advance(ms(400));
     simulation.drain(secs(60));
+    simulation.advance(ms(1));
+    assert!(!simulation.is_open(old));
+    simulation.advance(ms(598));
+    assert!(simulation.is_open(fresh) && simulation.is_open(idle));
+    simulation.advance(ms(1));
     assert!(!simulation.is_open(fresh) && !simulation.is_open(idle));
     assert!(simulation.is_open(busy));
-    simulation.advance(secs(1));
     simulation.send(busy, b"Host: a\r\n\r\n");
     simulation.turn();
     assert_eq!(simulation.answer(busy).text(), "late");
@@ -441,6 +447,52 @@ fn a_drain_closes_idle_connections_at_once_and_busy_ones_behind_their_answer() {
     simulation.half_close(busy);
     simulation.turn();
     assert!(simulation.is_stopped(), "a drain with nobody left does not wait for its window");
+}
+
+#[test]
+fn requests_that_are_on_their_way_when_a_drain_begins_are_answered() {
+    let mut simulation = echo();
+    let (fresh, active, late) =
+        (simulation.connect(), simulation.get("/?a"), simulation.get("/?a"));
+    simulation.request(active, Method::Get, "/?b", &[], b"");
+    simulation.request(fresh, Method::Get, "/?b", &[], b"");
+    simulation.drain(secs(60));
+    let accepted = simulation.connect();
+    simulation.advance(ms(900));
+    for client in [late, accepted] {
+        simulation.request(client, Method::Get, "/?b", &[], b"");
+    }
+    simulation.turn();
+    for client in [fresh, active, late, accepted] {
+        assert_eq!(texts(&simulation, client).last().unwrap(), "b");
+        assert_closed(&simulation, client);
+    }
+}
+
+#[test]
+fn a_drain_may_go_on_accepting_for_a_time() {
+    let mut config = Config::default();
+    config.drain_accept_for = secs(5);
+    let router = Router::new().get("/", |_, _| Sse::new());
+    let mut simulation = Simulation::with_config(config.clone(), 0, router);
+    simulation.drain(secs(20));
+    simulation.advance(ms(4_999));
+    assert!(!simulation.is_stopped(), "somebody may come");
+    let client = simulation.get("/");
+    simulation.advance(secs(1));
+    assert_eq!(simulation.stats().streams, 1);
+    simulation.advance(secs(14));
+    assert_eq!(simulation.stats().closed.shutdown, 1, "it leaves within the window");
+    simulation.half_close(client);
+    simulation.advance(ms(2));
+    assert!(simulation.is_stopped());
+
+    let mut simulation = Simulation::with_config(config, 0, Router::new());
+    simulation.drain(secs(3));
+    simulation.advance(ms(2_999));
+    assert!(!simulation.is_stopped());
+    simulation.advance(ms(1));
+    assert!(simulation.is_stopped(), "no longer than the window");
 }
 
 #[test]

@@ -147,6 +147,9 @@ impl Options {
             match flag.as_str() {
                 "--port" => options.port = value.parse()?,
                 "--drain-ms" => options.drain_window = Duration::from_millis(value.parse()?),
+                "--drain-accept-for-ms" => {
+                    options.config.drain_accept_for = Duration::from_millis(value.parse()?);
+                }
                 "--keep-alive-ms" => {
                     options.config.keep_alive = Some(Duration::from_millis(value.parse()?));
                 }
@@ -216,6 +219,7 @@ testbed [--port N] [flags]: every feature of starwheel on a route of its own
   PORT=N, --port N       where to listen on 127.0.0.1; 0 is any free port  [8080]
   WORKERS=N              reactors, one thread each, sharing the port       [1]
   --drain-ms N           how long SIGTERM lets streams leave               [1000]
+  --drain-accept-for-ms N  for how much of that connections are accepted      [0]
   --keep-alive-ms N      quiet time before a comment                       [15000]
   --hosts NAMES          answer for these alone, *.a.example included      [all]
   --origins ORIGINS      whose pages may use this server, with credentials [no others]

@@ -84,6 +84,15 @@ pub(crate) struct Engine<T> {
     timers_wait: bool,
 }
 
+/// Whether connections are taken that come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accepting {
+    On,
+    /// Those that wait already; then listeners are closed.
+    WhatWaits,
+    Nothing,
+}
+
 /// What a poller says of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Readiness {
@@ -280,7 +289,7 @@ impl<T: Transport> Engine<T> {
 
     /// True when a shutdown, or a drain, has nothing left to end.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.is_stopping() && self.core.stats.connections == 0
+        self.accepting() != Accepting::On && self.core.stats.connections == 0
     }
 
     fn release(&mut self) {

@@ -38,7 +38,9 @@ use self::{
     socket::{Socket, set_tcp_options},
 };
 use crate::{
-    engine::{Config, ConnIndex, Context, Engine, Handler, Readiness, ShortRead, Stats, Tcp},
+    engine::{
+        Accepting, Config, ConnIndex, Context, Engine, Handler, Readiness, ShortRead, Stats, Tcp,
+    },
     http::Peer,
 };
 
@@ -264,10 +266,10 @@ impl Reactor {
         if self.engine.stats().connections < connections {
             self.acceptors.iter_mut().for_each(|acceptor| acceptor.end_pause(now_ms));
         }
-        if self.engine.is_stopping() {
+        if self.engine.accepting() == Accepting::Nothing {
             self.stop_listening();
         }
-        if self.engine.is_stopped() {
+        if self.engine.is_stopped() && self.acceptors.is_empty() {
             self.stop();
             return Ok(());
         }
@@ -329,7 +331,7 @@ impl Reactor {
         }
     }
 
-    /// The end of a drain or shutdown, whoever asked for it: a command, a signal or a closure.
+    /// A drain has accepted all that waited, or everything ends now.
     fn stop_listening(&mut self) {
         for mut acceptor in self.acceptors.drain(..) {
             acceptor.deregister(self.poll.registry());
@@ -393,8 +395,12 @@ impl Reactor {
     }
 
     fn accept(&mut self, now_ms: u64) {
-        if self.engine.is_stopping() {
+        let accepting = self.engine.accepting();
+        if accepting == Accepting::Nothing {
             return;
+        }
+        if accepting == Accepting::WhatWaits {
+            self.acceptors.iter_mut().for_each(|acceptor| acceptor.more = true);
         }
         for acceptor in self.acceptors.iter_mut().filter(|acceptor| acceptor.is_due(now_ms)) {
             let accepted = acceptor.accept(now_ms, |socket, peer| {
@@ -403,6 +409,10 @@ impl Reactor {
             if let Err(Paused) = accepted {
                 self.engine.count_accept_failure();
             }
+        }
+        // At once: whatever comes in between is reset.
+        if accepting == Accepting::WhatWaits && self.acceptors.iter().all(|it| !it.more) {
+            self.stop_listening();
         }
     }
 

@@ -1,17 +1,22 @@
 //! Shutdown and drain.
 
 use std::{
+    env, fs,
     io::ErrorKind,
     net::{TcpListener, TcpStream},
+    os::unix::net::{UnixListener, UnixStream},
+    process,
     sync::mpsc,
     time::{Duration, Instant},
 };
 
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
-use starwheel::{CloseReason, Context, Handle, Reactor, Reply, Request, Router, Sse, Topic};
+use starwheel::{
+    CloseReason, Config, Context, Handle, Reactor, Reply, Request, Router, Sse, Topic,
+};
 
 use crate::{
-    client::{Client, PATIENCE, wait_for},
+    client::{Answer, Client, PATIENCE, get, wait_for},
     listening, routes,
     server::Server,
     turn_until, turn_until_quiet,
@@ -51,13 +56,13 @@ fn a_drain_ends_streams_over_its_window_and_answers_what_is_under_way() {
     let start = Instant::now();
     let window = Duration::from_millis(400);
     server.handle.drain(window);
-    assert_eq!(idle.rest(), "", "an idle connection is closed at once");
     half_way.send("Host: test\r\n\r\n");
     let answer = half_way.answer();
     assert_eq!((answer.status, answer.body.as_str()), (200, "hello"));
     assert!(answer.head.contains("\r\nConnection: close\r\n"), "{}", answer.head);
     drop(half_way);
     clients.iter_mut().for_each(|client| assert_eq!(client.event(), None));
+    assert_eq!(idle.rest(), "", "it ends too");
     drop(clients);
     let stats = server.ended();
     assert!(start.elapsed() >= window / 2, "not all at once");
@@ -96,6 +101,61 @@ fn nobody_is_accepted_during_a_drain() {
     wait_for("nobody listens", || TcpStream::connect(server.address).err());
     assert_eq!(clients[0].event(), None, "the first leaves at once");
     assert_eq!(server.stats().streams, 1, "the second in the middle of the window");
+}
+
+/// More than one turn accepts, on listeners of both kinds.
+#[test]
+fn clients_that_wait_when_a_drain_begins_are_answered() {
+    let path = env::temp_dir().join(format!("starwheel-test-{}-drain", process::id()));
+    let (mut reactor, address) = listening();
+    reactor.listen_on(UnixListener::bind(&path).unwrap()).unwrap();
+    turn_until_quiet(&mut reactor);
+    let mut clients: Vec<_> = (0..500).map(|_| Client::connect(address)).collect();
+    let mut unix: Vec<_> = (0..50).map(|_| Client::connect_unix(&path)).collect();
+    let (asked, late) = clients.split_at_mut(400);
+    asked.iter_mut().for_each(|client| client.request("/hello"));
+    unix.iter_mut().for_each(|client| client.request("/hello"));
+    reactor.handle().drain(Duration::from_secs(3_600));
+    turn_until(&mut reactor, "all are accepted", |stats| stats.accepted == 550);
+    late.iter_mut().for_each(|client| client.request("/hello"));
+    turn_until(&mut reactor, "all are answered", |stats| stats.requests == 550);
+    turn_until_quiet(&mut reactor);
+    let error = TcpStream::connect(address).expect_err("nobody listens");
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    assert!(UnixStream::connect(&path).is_err());
+    fs::remove_file(&path).unwrap();
+    let served = |answer: Answer| {
+        assert_eq!(answer.body, "hello");
+        assert!(answer.head.contains("\r\nConnection: close\r\n"), "{}", answer.head);
+    };
+    clients.iter_mut().for_each(|client| served(client.answer()));
+    unix.iter_mut().for_each(|client| served(client.answer()));
+    drop((clients, unix));
+    reactor.run().unwrap();
+}
+
+#[test]
+fn a_drain_goes_on_accepting_for_as_long_as_it_is_told() {
+    let server = Server::start(|| {
+        let mut config = Config::default();
+        config.drain_accept_for = Duration::from_millis(300);
+        let mut reactor = Reactor::with_config(config, routes()).unwrap();
+        let address = reactor.listen("127.0.0.1:0").unwrap();
+        (reactor, address)
+    });
+    let start = Instant::now();
+    server.handle.drain(Duration::from_secs(3_600));
+    let mut served = 0;
+    while let Ok(socket) = TcpStream::connect(server.address) {
+        let mut client = Client::over(socket);
+        // The very last may come in the moment in which the listener is closed.
+        if client.try_send(get("/hello").as_bytes()).is_ok() {
+            served += usize::from(client.rest().ends_with("hello"));
+        }
+    }
+    assert!(served > 0);
+    assert!(start.elapsed() >= Duration::from_millis(300));
+    assert_eq!(server.ended().connections, 0);
 }
 
 #[test]

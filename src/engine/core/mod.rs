@@ -68,10 +68,11 @@ pub(crate) struct Core {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Stopping {
     No,
-    /// Streams leave until this tick.
+    /// Streams leave until this tick, and connections are accepted until an earlier one.
     Draining {
         until: u64,
         window_ms: u64,
+        accepts_until: u64,
     },
     /// Everything is closed at the end of this turn.
     Now,
