@@ -110,10 +110,10 @@
 //! | [`Limits::head_bytes`] | bytes, else 431, or 414 for the request line | 16 KiB |
 //! | [`Limits::header_fields`] | count, else 431 | 100 |
 //! | [`Limits::body_bytes`] | bytes, else 413 | 1 MiB |
-//! | [`Limits::chunk_overhead_bytes`] | bytes beside the body's own, else 400 | 8 KiB |
+//! | [`Limits::chunk_overhead_bytes`] | what a chunked body may have beside its data, else 400 | 8 KiB |
 //! | [`Limits::head_timeout`], [`body_timeout`](Limits::body_timeout) | time in total, else 408 | 10 s, 30 s |
-//! | [`Limits::idle_timeout`] | time between requests, then a close | 60 s |
-//! | [`Limits::linger_timeout`] | time to read the last answer and close, then a reset | 30 s |
+//! | [`Limits::idle_timeout`] | time between requests, then a close | 75 s |
+//! | [`Limits::linger_timeout`] | time to read the last answer and close, then our socket is closed | 30 s |
 //! | [`Limits::pipelined_bytes`] | bytes of answers before requests wait | 64 KiB |
 //! | **connections** | | |
 //! | [`Limits::connections`], [`connections_per_ip`](Limits::connections_per_ip) | open ones, else 503, 429 | no limit |

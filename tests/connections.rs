@@ -314,6 +314,7 @@ fn a_client_that_never_closes_is_left_after_the_linger_time() {
     assert!(simulation.is_open(client));
     simulation.advance(ms(1));
     assert!(!simulation.is_open(client));
+    assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin), "nothing is taken back");
 }
 
 #[test]

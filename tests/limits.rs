@@ -130,11 +130,11 @@ fn the_limit_of_the_body_starts_behind_the_head() {
 }
 
 #[test]
-fn an_idle_connection_is_closed_after_60_seconds_without_a_word() {
+fn an_idle_connection_is_closed_after_75_seconds_without_a_word() {
     let mut simulation = echo();
     let (fresh, used) = (simulation.connect(), simulation.get("/"));
     simulation.forget_received(used);
-    simulation.advance(ms(59_999));
+    simulation.advance(ms(74_999));
     assert!(simulation.is_open(fresh) && simulation.is_open(used));
     simulation.advance(ms(1));
     for client in [fresh, used] {
@@ -149,7 +149,7 @@ fn each_request_makes_the_idle_time_start_again() {
     let mut simulation = echo();
     let client = simulation.connect();
     for _ in 0..100 {
-        simulation.advance(secs(59));
+        simulation.advance(secs(74));
         simulation.request(client, Method::Get, "/", &[], b"");
         simulation.turn();
     }
@@ -160,7 +160,7 @@ fn each_request_makes_the_idle_time_start_again() {
 fn empty_lines_do_not_buy_time() {
     let mut simulation = echo();
     let client = simulation.connect();
-    for _ in 0..70 {
+    for _ in 0..80 {
         simulation.send(client, b"\r\n");
         simulation.advance(secs(1));
     }

@@ -113,7 +113,7 @@ fn what_is_done_between_turns_happens_at_the_time_to_which_the_clock_was_moved()
     let idle = simulation.connect();
     simulation.crowd(1, "GET / HTTP/1.1");
     assert_eq!(*ages.borrow(), [start + secs(100)], "a handler sees it too");
-    simulation.advance(ms(59_999));
+    simulation.advance(ms(74_999));
     assert!(simulation.is_open(idle), "its time begins when it connects");
     simulation.jump(secs(100));
     simulation.drain(secs(10));

@@ -231,7 +231,7 @@ testbed [--port N] [flags]: every feature of starwheel on a route of its own
   --linger-timeout-ms N  for a reply to be read, and a refused one to go   [30000]
   --head-timeout-ms N    for a request head to arrive                      [10000]
   --body-timeout-ms N    for a request body to arrive                      [30000]
-  --idle-timeout-ms N    for a connection without a request                [60000]
+  --idle-timeout-ms N    for a connection without a request                [75000]
   --connections N        open at one time                                  [no limit]
   --connections-per-ip N of one address or IPv6 network                    [no limit]
   --streams-per-tag N    of /idle?tag=T and /tick?tag=T                    [no limit]
