@@ -85,6 +85,14 @@ impl Scratch {
         self.push_encoded(KEEP_ALIVE);
     }
 
+    /// The same comment for any stream. It is stored where events are compressed: two bytes are not
+    /// worth the time.
+    pub(super) fn push_comment(&mut self) {
+        let start = self.whole_bytes;
+        self.push_keep_alive();
+        self.uncompressed.push(start..self.whole_bytes);
+    }
+
     /// The whole events, without framing.
     pub(super) fn events(&self) -> &[u8] {
         &self.buffer.as_bytes()[GAP_BYTES..self.whole_bytes]

@@ -412,7 +412,7 @@ fn invariant_9_a_payload_that_panics_when_dropped_is_caught() {
     struct Payload;
     impl Drop for Payload {
         fn drop(&mut self) {
-            std::panic::panic_any(Payload);
+            std::panic::panic_any(Self);
         }
     }
     assert_costs_itself_alone(|_, _| {

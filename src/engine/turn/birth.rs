@@ -52,6 +52,7 @@ impl<T: Transport> Engine<T> {
         if let Some(ending) = sse.ending {
             self.core.end_stream(index, ending.into());
         }
+        self.core.send_first_byte(index);
         let head = std::mem::take(&mut self.head_buffer);
         self.write_scratch(index, &head);
         self.head_buffer = head;
@@ -125,6 +126,16 @@ impl Core {
             self.tags.add(id, tag.clone());
         }
         self.scratch.push_encoded(sse.first_events.as_bytes());
+    }
+
+    /// Sends a comment with the head if nothing else follows it in this turn: nginx with HTTP/2 to
+    /// the client, for one, keeps a head until there is a byte of the body.
+    fn send_first_byte(&mut self, index: ConnIndex) {
+        let conn = &self.conns[index];
+        let is_silent = self.scratch.events().is_empty() && conn.is_live_stream();
+        if is_silent && !conn.subscriptions().iter().any(|&it| self.topics.has_news(it)) {
+            self.scratch.push_comment();
+        }
     }
 
     /// Catches up on what happened to the connection while its stream was being born.

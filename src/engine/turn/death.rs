@@ -29,13 +29,9 @@ impl<T: Transport> Engine<T> {
         core.end_coding(index);
         let mut closures = mem::take(&mut self.closures[index.slot()]);
         let hook = closures.hooks.as_mut().and_then(|hooks| hooks.on_disconnect.take());
-        match hook {
-            Some(hook) => {
-                let what = Call::Stream("on_disconnect", index);
-                let told = reason.clone();
-                let _panicked = core.call(what, |core| hook(&mut Context::new(core), id, told));
-            }
-            None => {}
+        if let Some(hook) = hook {
+            let (what, told) = (Call::Stream("on_disconnect", index), reason.clone());
+            let _panicked = core.call(what, |core| hook(&mut Context::new(core), id, told));
         }
         // Not within the hook, where its destructor may meet one that panics.
         core.drop_guarded(reason);
