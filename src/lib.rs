@@ -97,6 +97,8 @@
 //! # On a public address
 //! [`Config::hosts`] says for which names the server answers, [`OriginCheck`] refuses commands of
 //! foreign pages, [`Cors`] lets listed ones read, [`Sse::expires_at`] ends a stream with its login.
+//! Behind proxies, [`Config::trusted_proxies`] makes [`Request::client_ip`] the client's address;
+//! behind balancers that pass TCP on, [`ListenOptions::proxy_protocol`] makes it the peer's.
 //! `docs/security.md` says what else to decide.
 //!
 //! # Units and limits
@@ -112,10 +114,12 @@
 //! | [`Limits::body_bytes`] | bytes, else 413 | 1 MiB |
 //! | [`Limits::chunk_overhead_bytes`] | what a chunked body may have beside its data, else 400 | 8 KiB |
 //! | [`Limits::head_timeout`], [`body_timeout`](Limits::body_timeout) | time in total, else 408 | 10 s, 30 s |
+//! | [`Limits::first_request_timeout`] | time from accept to a first byte, then a close | 15 s |
 //! | [`Limits::idle_timeout`] | time between requests, then a close | 75 s |
 //! | [`Limits::linger_timeout`] | time to read the last answer and close, then our socket is closed | 30 s |
 //! | [`Limits::pipelined_bytes`] | bytes of answers before requests wait | 64 KiB |
 //! | **connections** | | |
+//! | [PROXY protocol header](ListenOptions::proxy_protocol) | bytes, else 400; time as for a head | 4,096 |
 //! | [`Limits::connections`], [`connections_per_ip`](Limits::connections_per_ip) | open ones, else 503, 429 | no limit |
 //! | connections beyond these that are told so | open ones, else a reset | 256 |
 //! | [`Limits::retry_after`] | least delay of those who are told so | 5 s |
@@ -160,6 +164,7 @@ mod engine;
 mod error;
 mod http;
 mod limits;
+mod proxy_protocol;
 mod reactor;
 mod router;
 mod sse;
@@ -180,9 +185,14 @@ pub use engine::{
     Tcp, TimerId,
 };
 pub use error::{BoxError, CloseReason};
-pub use http::{Body, HostPatternError, Hosts, Method, Peer, Refusal, Reply, Request, Version};
+pub use http::{
+    Body, ForwardedField, HostPatternError, Hosts, IpNetwork, IpNetworkError, Method, Peer,
+    Refusal, Reply, Request, TrustedPeers, Version,
+};
 pub use limits::Limits;
-pub use reactor::{Full, Handle, Listener, Reactor, ReusePort, raise_descriptor_limit};
+pub use reactor::{
+    Full, Handle, ListenOptions, Listener, Reactor, ReusePort, raise_descriptor_limit,
+};
 pub use router::Router;
 pub use sse::{DataWriter, Encode, Event, EventBuffer, EventError, EventId, EventName};
 pub use topic::{Backpressure, JoinAt, Topic};
@@ -194,3 +204,7 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/security.md")]
 struct Security;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/proxies.md")]
+struct Proxies;

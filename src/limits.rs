@@ -32,15 +32,29 @@ pub struct Limits {
     /// Bytes queued for one client that does not read fast enough. A stream to which more is sent
     /// ends with [`CloseReason::Slow`](crate::CloseReason::Slow). 256 KiB. What one tick or one
     /// reply leaves over is kept whole even if it is larger, provided that nothing was queued before.
+    /// The memory for a client's queue is at most twice the bytes in it plus 64 KiB.
     pub outbox_bytes: usize,
-    /// From the first byte of a request to the end of its head; beyond it 408. 10 s.
+    /// From the first byte of a request to the end of its head; beyond it 408. 10 s. Also from the
+    /// start of a connection to the end of its
+    /// [PROXY protocol header](crate::ListenOptions::proxy_protocol), if one is required; beyond it the
+    /// connection is closed.
     pub head_timeout: Duration,
     /// From the end of the head to the end of the body, in total; beyond it 408. 30 s.
     pub body_timeout: Duration,
-    /// How long a kept-alive connection may stay without a request before it is closed. 75 s, because
-    /// a proxy in front must close idle connections first: otherwise it may send a request in the
-    /// moment in which the connection is closed, and answers its client with 502. nginx and the load
-    /// balancers of AWS do so after 60 s; `docs/proxies.md` has some that wait longer.
+    /// From accepting a connection to the first byte of its first request; beyond it, the connection
+    /// is closed without an answer. 15 s. Browsers open connections in advance that they may never
+    /// use. Empty lines before a request (RFC 9112 section 2.2) do not begin it.
+    ///
+    /// An adopted connection counts as new, unless the bytes that were read ahead begin a request.
+    ///
+    /// Tomcat calls this `connectionTimeout`. Other servers have one timeout for this and the head
+    /// together: nginx `client_header_timeout`, hyper `header_read_timeout`, Go `ReadHeaderTimeout`.
+    pub first_request_timeout: Duration,
+    /// How long a connection that has had an answer may stay without a further request before it
+    /// is closed. 75 s, because a proxy in front must close idle connections first: otherwise it may
+    /// send a request in the moment in which the connection is closed, and answers its client with
+    /// 502. nginx and the load balancers of AWS do so after 60 s; `docs/proxies.md` has some that
+    /// wait longer.
     pub idle_timeout: Duration,
     /// How long a client's socket may refuse what waits for it, without taking a byte: a stream then
     /// ends with [`CloseReason::Slow`](crate::CloseReason::Slow), any other answer is cut. Each byte
@@ -57,6 +71,9 @@ pub struct Limits {
     /// Open connections, adopted ones included; beyond it, newcomers are turned away with 503 in
     /// the way of [`Reply::retry_after`](crate::Reply::retry_after), and no handler is called.
     ///
+    /// A connection that is closed in a turn leaves its place to one that is accepted in the same
+    /// turn, as when a page is reloaded; so does its address in `connections_per_ip`.
+    ///
     /// `None`, the default, leaves the bound to the system: without descriptors, newcomers wait in
     /// the kernel's queue until others leave. Where the program needs descriptors for other things
     /// (files, a database), set it some 500 below what
@@ -66,14 +83,29 @@ pub struct Limits {
     /// To be told so, up to 256 connections beyond the limits have `head_timeout` for their request
     /// and 3 s for the answer; more are reset at once.
     pub connections: Option<usize>,
-    /// Open connections of one IPv4 address or one IPv6 network of 64 bits; beyond it, newcomers
-    /// from there are turned away with 429. `None` by default, because behind a proxy everybody
-    /// has the proxy's address; set it (100, say) where clients connect themselves. Unix sockets
-    /// have no address and are not counted. Costs a hash look-up per connection, and some 50 bytes
-    /// per address.
+    /// Open connections of one IPv4 address or one IPv6 network of 64 bits; beyond it, new ones from
+    /// there are turned away with 429. `None` by default, because behind a proxy that is not
+    /// [trusted](crate::Config::trusted_proxies) everybody has the proxy's address; set it (100, say)
+    /// where clients connect themselves, or where you have listed your proxies.
+    ///
+    /// Connections of a trusted proxy are not counted. What counts instead are the streams that come
+    /// through them, each for the address of its [client](crate::Request::client_ip), together with
+    /// the connections that this client has without a proxy; a stream beyond the limit is refused
+    /// with 429 instead of being born. Behind a balancer that speaks the
+    /// [PROXY protocol](crate::ListenOptions::proxy_protocol) a connection counts for the address that
+    /// its header announces. Unix sockets have no address and are not counted.
+    ///
+    /// Costs a hash look-up per connection, some 50 bytes per address, and some 30 bytes per stream
+    /// through a trusted proxy.
     pub connections_per_ip: Option<usize>,
     /// Open streams of one [tag](crate::Sse::tag); beyond it, a stream is refused with 429 instead
     /// of being born. `None` by default.
+    ///
+    /// A stream counts from its birth, at the end of the turn in which a handler answered with it,
+    /// until its end is decided, whatever the cause. Streams are born in the order of their
+    /// requests, so of several that are requested in one turn the first take the places that are
+    /// left. A handler can make room with [`Context::tagged`](crate::Context::tagged) and
+    /// [`Context::close`](crate::Context::close): the stream that it answers with takes the place.
     pub streams_per_tag: Option<usize>,
     /// What those who are turned away by one of these three limits are told to wait, at least;
     /// each is told another time between this and twice as much. 5 s.
@@ -91,6 +123,7 @@ impl Default for Limits {
             outbox_bytes: 256 * 1024,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            first_request_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(75),
             stall_timeout: Duration::from_secs(60),
             linger_timeout: Duration::from_secs(30),

@@ -4,8 +4,9 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { start } from './browser/harness.mjs'
-import { CODINGS, readsItsOwn, readsThePage, sameBytes, stepByStep } from './clients/story.mjs'
+import { CODINGS, commentsOf, readsItsOwn, readsThePage, sameBytes, stepByStep } from './clients/story.mjs'
 import { check } from './clients/check.mjs'
+import { finishedStreams, programs } from './clients/gzip_members.mjs'
 import { curl, curlUndecoded, httpx, nodeFetch } from './clients/readers.mjs'
 
 const python = process.env.HTTPX_PYTHON
@@ -19,13 +20,15 @@ const lacks = {
 }
 for (const coding of CODINGS) {
   const testbed = await start('testbed', ['--encodings', coding])
+  const lively = await start('testbed', ['--encodings', coding, '--keep-alive-ms', '250'])
   const plain = curl(testbed.url, 'identity')
   const clients = {
-    curl: curl(testbed.url, coding),
-    fetch: nodeFetch(testbed.url, coding),
-    httpx: httpx(python, testbed.url, coding),
+    curl: (base) => curl(base, coding),
+    fetch: (base) => nodeFetch(base, coding),
+    httpx: (base) => httpx(python, base, coding),
   }
-  for (const [name, connect] of Object.entries(clients)) {
+  for (const [name, connectTo] of Object.entries(clients)) {
+    const connect = connectTo(testbed.url)
     const missing = lacks[name](coding)
     if (missing) {
       console.log(`SKIP   ${name}, ${coding}: ${missing}`)
@@ -46,6 +49,7 @@ for (const coding of CODINGS) {
       assert.equal(await expected.ends(), 0)
       assert.equal(withoutComments(reader), withoutComments(expected))
     })
+    await check(`${name}, ${coding}: comments of a quiet stream`, () => commentsOf(lively.url, `${name} ${coding}`, connectTo(lively.url)))
     await check(`${name}, ${coding}: not compressed on demand`, async () => {
       const reader = await connect('/private?ms=200&encoding=identity')
       assert.equal(reader.coding, 'identity')
@@ -56,7 +60,17 @@ for (const coding of CODINGS) {
   await check(`${coding}: all get the same bytes`, () =>
     sameBytes(testbed.url, 'same', curlUndecoded(testbed.url, coding), curlUndecoded(testbed.url, coding)))
   await testbed.stop()
+  await lively.stop()
 }
+
+const testbed = await start('testbed', ['--encodings', 'gzip'])
+let streams = []
+await check('finished gzip streams are whole, says Node', async () => { streams = await finishedStreams(testbed.url) })
+for (const program of programs()) {
+  if (program.isInstalled) await check(`finished gzip streams are whole, says ${program.name}`, async () => program.reads(streams))
+  else console.log(`SKIP   finished gzip streams: ${program.name} is not installed`)
+}
+await testbed.stop()
 
 // What fetch makes of an id with an umlaut is a byte for each character, not UTF-8. (That such an id
 // is not given in the first place is checked by `cargo test`.)

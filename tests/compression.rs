@@ -2,14 +2,23 @@
 
 #[path = "support/decoders.rs"]
 mod decoders;
+#[path = "compression/ends.rs"]
+mod ends;
+#[path = "compression/keep_alives.rs"]
+mod keep_alives;
+#[path = "support/random.rs"]
+mod random;
+#[path = "compression/replies.rs"]
+mod replies;
 
-use std::{fmt::Write, io::Read, time::Duration};
+use std::{fmt::Write, time::Duration};
 
-use decoders::decoded;
+use decoders::{decoded, is_whole};
+use random::Random;
 
 use starwheel::{
-    Compress, Config, Context, Encoding, Ending, Method, Next, Reply, Request, Router, Sse,
-    StreamId, Topic,
+    Compress, Config, Context, Encoding, Ending, FirstTick, Method, Reply, Request, Router, Sse,
+    Stream, StreamId, Topic,
     testing::{Client, EventParser, Simulation},
 };
 
@@ -143,29 +152,6 @@ fn events_of_a_streams_own_between_shared_ones() {
     }
     for client in clients {
         assert_eq!(data(&simulation, client), expected);
-    }
-}
-
-#[test]
-fn keep_alives_put_nothing_out_and_disturb_nothing() {
-    let topic = Topic::new("t");
-    let mut simulation = serving(&topic);
-    for coding in ["zstd", "br", "gzip"] {
-        let client = get(&mut simulation, "/", coding);
-        for version in 0..3 {
-            simulation.run(|cx| {
-                cx.publish(&topic, page(version));
-            });
-            let decoded_before = decoded(&simulation.answer(client));
-            let received_before = simulation.received(client).len();
-            simulation.advance(Duration::from_secs(40));
-            assert!(
-                simulation.received(client).len() > received_before,
-                "{coding}: a sign of life"
-            );
-            assert_eq!(decoded(&simulation.answer(client)), decoded_before, "{coding}");
-        }
-        assert_eq!(data(&simulation, client), [page(0), page(1), page(2)], "{coding}");
     }
 }
 
@@ -365,6 +351,19 @@ fn several_fields_of_accept_encoding_are_one_list() {
     }
 }
 
+/// Neither the rest of its line nor another line.
+#[test]
+fn a_member_of_accept_encoding_that_is_not_text_hides_no_other() {
+    let mut simulation = Simulation::new(|_: &Request, _: &mut Context<'_>| Sse::new().send("x"));
+    let client = simulation.connect();
+    simulation.send(
+        client,
+        b"GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: \xff, gzip\r\nAccept-Encoding: zstd;q=\xb2\r\n\r\n",
+    );
+    simulation.turn();
+    assert_eq!(simulation.answer(client).header("content-encoding"), Some("gzip"));
+}
+
 #[test]
 fn compression_can_be_switched_off() {
     let mut config = Config::default();
@@ -377,70 +376,106 @@ fn compression_can_be_switched_off() {
 }
 
 #[test]
-fn replies_are_compressed_from_a_kilobyte_on() {
-    let router = Router::new()
-        .get("/large", |_req: &Request, _cx| Reply::html(page(1)))
-        .get("/small", |_req: &Request, _cx| Reply::html("<p>small</p>"))
-        .get("/image", |_req: &Request, _cx| Reply::bytes("image/png", vec![0; 5000]));
-    let mut simulation = Simulation::new(router);
+fn after_the_last_topic_is_left_private_events_are_compressed_again() {
     for coding in ["zstd", "br", "gzip"] {
-        let client = get(&mut simulation, "/large", coding);
-        let answer = simulation.answer(client);
-        assert_eq!(answer.header("content-encoding"), Some(coding));
-        assert_eq!(decoded(&answer), page(1).as_bytes(), "{coding}");
-    }
-    for target in ["/small", "/image"] {
-        let client = get(&mut simulation, target, "zstd");
-        assert_eq!(simulation.answer(client).header("content-encoding"), None, "{target}");
+        let topics = ["a", "b"].map(Topic::new);
+        let mut simulation = serving(&topics[0]);
+        let client = get(&mut simulation, "/", coding);
+        let id = only(&mut simulation);
+        simulation.run(|cx| assert!(cx.subscribe(id, &topics[1])));
+        simulation.run(|cx| assert!(cx.unsubscribe(id, &topics[0])));
+        let sent = private_pages(&mut simulation, client, id, 0);
+        assert!(sent > 10 * page(0).len(), "{coding}: stored while there is a topic, {sent} bytes");
+        simulation.run(|cx| assert!(cx.unsubscribe(id, &topics[1])));
+        let sent = private_pages(&mut simulation, client, id, 20);
+        assert!(sent < 2 * page(0).len(), "{coding}: {sent} bytes for twenty pages");
     }
 }
 
-/// The decoders of some clients (Python's httpx) take a zstd frame without its last block for a
-/// stream that was cut.
+/// Sends twenty pages and tells how many bytes they took.
+fn private_pages(simulation: &mut Simulation, client: Client, id: StreamId, first: u32) -> usize {
+    let before = simulation.received(client).len();
+    for version in first..first + 20 {
+        simulation.run(|cx| assert!(cx.send(id, page(version))));
+    }
+    simulation.received(client).len() - before
+}
+
+fn only(simulation: &mut Simulation) -> StreamId {
+    let mut found = None;
+    simulation.run(|cx| found = cx.streams().next());
+    found.expect("a stream is open")
+}
+
 #[test]
-fn a_finished_stream_ends_what_its_decoder_reads() {
-    let topic = Topic::new("t");
-    let subscribed = topic.clone();
-    let router = Router::new()
-        .get("/once", |_req, _cx| Sse::new().send(page(1)).ending(Ending::Finish))
-        .get("/ticks", |_req, _cx| three_pages())
-        .get("/silent", |_req, _cx| Sse::every(SECOND, |_stream| Next::Close))
-        .get("/topic", move |_req, _cx| three_pages().subscribe(&subscribed));
-    let mut simulation = Simulation::new(router);
-    for target in ["/once", "/ticks", "/silent", "/topic"] {
-        for coding in ["zstd", "br"] {
-            let client = get(&mut simulation, target, coding);
-            for version in 0..4 {
-                simulation.run(|cx| {
-                    cx.publish(&topic, page(version));
-                });
-                simulation.advance(SECOND);
+fn topics_may_be_joined_and_left_at_any_time() {
+    for (coding, seed) in CODINGS.into_iter().flat_map(|coding| (0..30).map(move |it| (coding, it)))
+    {
+        let mut random = Random::new(seed);
+        let mut config = Config::default();
+        config.compression.history_bytes = random.pick(&[0, 300, 32 * 1024]);
+        let router = Router::new().get("/", |_, _| Sse::new());
+        let mut simulation = Simulation::with_config(config, 0, router);
+        let client = get(&mut simulation, "/", coding);
+        let (id, topic) = (only(&mut simulation), Topic::new("t"));
+        let mut expected = Vec::new();
+        for version in 0..30 {
+            // Some begin with a match at a distance that a decoder has at the start of a frame.
+            let near = ["a", "abcd", "abcdefgh"].map(|it| it.repeat(20 + version as usize));
+            let text =
+                if random.percent(50) { page(version) } else { near[random.below(3)].clone() };
+            let mut is_sent = false;
+            if random.percent(20) {
+                simulation.advance(random.pick(&[16, 31, 46, 61, 400]) * SECOND);
             }
-            let answer = simulation.answer(client);
-            assert_eq!(answer.header("content-encoding"), Some(coding));
-            assert!(is_whole(coding, &answer.body), "{coding} of {target}");
+            simulation.run(|cx| match random.below(5) {
+                0 => {
+                    cx.subscribe(id, &topic);
+                }
+                1 => {
+                    cx.unsubscribe(id, &topic);
+                }
+                2 => is_sent = cx.send(id, &text),
+                3 => is_sent = cx.send_uncompressed(id, &text),
+                _ => is_sent = cx.publish(&topic, &text) == 1,
+            });
+            expected.extend(is_sent.then_some(text));
         }
+        simulation.run(|cx| assert!(cx.close(id, Ending::Finish)));
+        assert_eq!(data(&simulation, client), expected, "{coding}, seed {seed}");
+        assert!(is_whole(&simulation.answer(client)), "{coding}, seed {seed}");
     }
 }
 
-fn three_pages() -> Sse {
-    let mut version = 0;
-    Sse::every(SECOND, move |stream| {
-        version += 1;
-        stream.send(page(version));
-        if version == 3 { Next::Close } else { Next::Again }
-    })
-}
-
-fn is_whole(coding: &str, bytes: &[u8]) -> bool {
-    if coding == "br" {
-        return brotlic::DecompressorReader::new(bytes).read_to_end(&mut Vec::new()).is_ok();
+/// A newcomer whose hook tells the others, as in a chat, and whose updater does the same at once.
+#[test]
+fn a_stream_that_tells_others_at_its_birth_gets_nothing_of_theirs() {
+    for coding in CODINGS {
+        let greeter = |who: &'static str| {
+            move |stream: &mut Stream<'_>| {
+                stream.send(format_args!("{who}: welcome"));
+                let mut cx = stream.context();
+                let everybody: Vec<StreamId> = cx.streams().collect();
+                for id in everybody {
+                    cx.send(id, format_args!("{who}: somebody has come"));
+                }
+            }
+        };
+        let router = Router::new().get("/", move |_, _| {
+            Sse::every(Duration::from_secs(3600), greeter("updater"))
+                .first_tick(FirstTick::Now)
+                .on_connect(greeter("hook"))
+        });
+        let mut simulation = Simulation::new(router);
+        let (first, second) =
+            (get(&mut simulation, "/", coding), get(&mut simulation, "/", coding));
+        let [to_all_of_hook, to_all_of_updater] =
+            ["hook", "updater"].map(|who| format!("{who}: somebody has come"));
+        let alone = ["hook: welcome", &to_all_of_hook, "updater: welcome", &to_all_of_updater];
+        assert_eq!(data(&simulation, second), alone, "{coding}");
+        let with_second = [&alone[..], &[&to_all_of_hook, &to_all_of_updater]].concat();
+        assert_eq!(data(&simulation, first), with_second, "{coding}");
     }
-    let mut context = zstd_safe::DCtx::create();
-    let mut decoded = vec![0; 1 << 20];
-    let mut output = zstd_safe::OutBuffer::around(&mut decoded[..]);
-    let mut input = zstd_safe::InBuffer::around(bytes);
-    context.decompress_stream(&mut output, &mut input) == Ok(0) && input.pos() == bytes.len()
 }
 
 const SECOND: Duration = Duration::from_secs(1);

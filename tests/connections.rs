@@ -1,5 +1,7 @@
 //! What connections do: reuse, pipelining, half-closes, drain, shutdown.
 
+#[path = "connections/head.rs"]
+mod head;
 #[path = "support/story.rs"]
 mod story;
 

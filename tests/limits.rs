@@ -4,14 +4,21 @@
 mod connections;
 #[path = "limits/crowd.rs"]
 mod crowd;
+#[path = "limits/proxied.rs"]
+mod proxied;
 #[path = "support/random.rs"]
 mod random;
+#[path = "limits/replacing.rs"]
+mod replacing;
 #[path = "limits/retrying.rs"]
 mod retrying;
 #[path = "support/story.rs"]
 mod story;
 
-use starwheel::{Config, Method, Reply, testing::ServerEnd};
+use starwheel::{
+    Config, Method, Reply,
+    testing::{Client, ServerEnd, Simulation},
+};
 use story::{assert_closed, echo, faults, ms, secs, serving, serving_with, texts};
 
 // Refusals.
@@ -129,26 +136,50 @@ fn the_limit_of_the_body_starts_behind_the_head() {
     assert_eq!(texts(&simulation, client), ["xy"]);
 }
 
+/// The connection is closed without an answer: the client asked for nothing.
+#[track_caller]
+fn assert_closed_silently(simulation: &Simulation, client: Client) {
+    assert!(!simulation.is_open(client));
+    assert_eq!(simulation.received(client), b"");
+    assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
+}
+
 #[test]
-fn an_idle_connection_is_closed_after_75_seconds_without_a_word() {
+fn a_fresh_connection_has_to_begin_its_request_within_15_seconds() {
     let mut simulation = echo();
-    let (fresh, used) = (simulation.connect(), simulation.get("/"));
-    simulation.forget_received(used);
-    simulation.advance(ms(74_999));
-    assert!(simulation.is_open(fresh) && simulation.is_open(used));
+    let (silent, in_time) = (simulation.connect(), simulation.connect());
+    simulation.advance(ms(14_999));
+    assert!(simulation.is_open(silent));
+    simulation.send(in_time, b"G");
     simulation.advance(ms(1));
-    for client in [fresh, used] {
-        assert!(!simulation.is_open(client));
-        assert_eq!(simulation.received(client), b"");
-        assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
+    assert_closed_silently(&simulation, silent);
+    assert_eq!(simulation.stats().timed_out, 1);
+    // From here on it has the time of a head.
+    simulation.advance(ms(9_998));
+    simulation.send(in_time, b"ET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    simulation.turn();
+    assert_eq!(texts(&simulation, in_time), ["-"]);
+}
+
+#[test]
+fn a_connection_that_has_had_an_answer_is_closed_after_75_idle_seconds() {
+    for target in ["/", "/once", "/nowhere"] {
+        let mut simulation = echo();
+        // Answered by a reply, by a stream that has finished, by a router without a route.
+        let client = simulation.get(target);
+        simulation.forget_received(client);
+        simulation.advance(ms(74_999));
+        assert!(simulation.is_open(client), "{target}");
+        simulation.advance(ms(1));
+        assert_closed_silently(&simulation, client);
     }
 }
 
 #[test]
 fn each_request_makes_the_idle_time_start_again() {
     let mut simulation = echo();
-    let client = simulation.connect();
-    for _ in 0..100 {
+    let client = simulation.get("/");
+    for _ in 0..99 {
         simulation.advance(secs(74));
         simulation.request(client, Method::Get, "/", &[], b"");
         simulation.turn();
@@ -158,13 +189,41 @@ fn each_request_makes_the_idle_time_start_again() {
 
 #[test]
 fn empty_lines_do_not_buy_time() {
+    // The nth byte or bytes of empty lines, cut in different places.
+    let whole: fn(u64) -> &'static [u8] = |_| b"\r\n";
+    let halves: fn(u64) -> &'static [u8] = |nth| if nth % 2 == 0 { b"\r" } else { b"\n" };
+    let shifted: fn(u64) -> &'static [u8] = |nth| if nth == 0 { b"\r" } else { b"\n\r" };
+    for piece in [whole, halves, shifted] {
+        for (is_fresh, seconds) in [(true, 15), (false, 75)] {
+            let mut simulation = echo();
+            let client = match is_fresh {
+                true => simulation.connect(),
+                false => simulation.get("/"),
+            };
+            simulation.forget_received(client);
+            for nth in 0..seconds {
+                assert!(simulation.is_open(client), "{:?} after {nth} s", piece(nth));
+                simulation.send(client, piece(nth));
+                simulation.advance(secs(1));
+            }
+            assert_closed_silently(&simulation, client);
+        }
+    }
+}
+
+#[test]
+fn a_request_may_follow_empty_lines_in_any_pieces() {
     let mut simulation = echo();
     let client = simulation.connect();
-    for _ in 0..80 {
-        simulation.send(client, b"\r\n");
-        simulation.advance(secs(1));
+    for piece in [&b"\r"[..], b"\n\r", b"\nGE", b"T / HTTP/1.1\r\nHost: a\r\n\r\n\r", b"\n"] {
+        simulation.send(client, piece);
+        simulation.advance(secs(7));
     }
-    assert!(!simulation.is_open(client));
+    assert_eq!(texts(&simulation, client), ["-"]);
+    simulation.advance(secs(60));
+    assert!(simulation.is_open(client));
+    simulation.advance(secs(1));
+    assert!(!simulation.is_open(client), "the empty line behind the request bought nothing");
 }
 
 #[test]
@@ -207,15 +266,17 @@ fn limits_are_what_config_says() {
     let mut config = Config::default();
     config.limits.body_bytes = 10;
     config.limits.head_timeout = secs(1);
+    config.limits.first_request_timeout = secs(2);
     config.limits.idle_timeout = secs(2);
     let mut simulation = serving_with(config, |_, _| Reply::no_content());
-    let (idle, slow, large) = (simulation.connect(), simulation.connect(), simulation.connect());
+    let (fresh, slow, large) = (simulation.connect(), simulation.connect(), simulation.connect());
+    let idle = simulation.get("/");
     simulation.send(slow, b"GET");
     simulation.request(large, Method::Post, "/", &[], b"eleven byte");
     simulation.advance(secs(1));
     assert_eq!(simulation.answer(large).status, 413);
     assert_eq!(simulation.answer(slow).status, 408);
-    assert!(simulation.is_open(idle));
+    assert!(simulation.is_open(fresh) && simulation.is_open(idle));
     simulation.advance(secs(1));
-    assert!(!simulation.is_open(idle));
+    assert!(!simulation.is_open(fresh) && !simulation.is_open(idle));
 }

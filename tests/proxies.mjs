@@ -2,6 +2,7 @@
 // Each proxy gets free ports of loopback and a configuration of its own. Environment: EXAMPLES_DIR.
 
 import assert from 'node:assert/strict'
+import { request } from 'node:http'
 import { start } from './browser/harness.mjs'
 import { check } from './clients/check.mjs'
 import { caddy, haproxy, has, nginx } from './clients/servers.mjs'
@@ -50,6 +51,58 @@ for (const [name, recipes] of Object.entries(PROXIES)) {
 }
 await testbed.stop()
 await lively.stop()
+
+// Who the client is. It comes from 127.0.0.2, the proxies connect from 127.0.0.1.
+const believing = await start('testbed', ['--trusted-proxies', '127.0.0.1'])
+const announced = await start('testbed', ['--proxy-protocol', '127.0.0.1'])
+const [forwards, announces] = [believing, announced].map(({ url }) => new URL(url).host)
+const NAMING = {
+  nginx: () => nginx({
+    'X-Forwarded-For': `proxy_pass http://${forwards}; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;`,
+  }),
+  caddy: () => caddy({ 'X-Forwarded-For': `reverse_proxy ${forwards}` }),
+  haproxy: () => haproxy({
+    'X-Forwarded-For': `option forwardfor\nserver testbed ${forwards}`,
+    'PROXY protocol 1': `mode tcp\nserver testbed ${announces} send-proxy check inter 100`,
+    'PROXY protocol 2': `mode tcp\nserver testbed ${announces} send-proxy-v2 check inter 100`,
+  }),
+}
+for (const [name, run] of Object.entries(NAMING)) {
+  if (has(name)) await check(`${name} names its clients`, () => namesItsClients(name, run))
+}
+await check('nobody else names anybody', async () => {
+  assert.match(await whoami(believing.url, '127.0.0.2'), /^127\.0\.0\.2 through 127\.0\.0\.2:\d+$/)
+  assert.match(await whoami(announced.url, '127.0.0.2'), /your address is not one that is trusted/)
+  assert.match(await whoami(announced.url, '127.0.0.1'), /must begin with a PROXY protocol header/)
+})
+await believing.stop()
+await announced.stop()
+
+async function namesItsClients(name, run) {
+  const proxy = await run()
+  try {
+    for (const [recipe, url] of Object.entries(proxy.urls)) {
+      await check(`${name}, ${recipe}: the client is known, and cannot pretend to be another`, async () => {
+        const peer = recipe === 'X-Forwarded-For' ? '127\\.0\\.0\\.1' : '127\\.0\\.0\\.2'
+        assert.match(await whoami(url, '127.0.0.2'), new RegExp(`^127\\.0\\.0\\.2 through ${peer}:\\d+$`))
+      })
+    }
+  } finally {
+    await proxy.stop()
+  }
+}
+
+/** What /whoami says to a client at this address that claims to be another. */
+function whoami(url, localAddress) {
+  const headers = { 'X-Forwarded-For': '203.0.113.9' }
+  return new Promise((resolve, reject) => {
+    request(`${url}/whoami`, { localAddress, headers, agent: false }, async (response) => {
+      let text = ''
+      for await (const piece of response.setEncoding('utf8')) text += piece
+      resolve(text.trim())
+    }).on('error', reject).end()
+  })
+}
 
 async function everyRecipe(name, { run, downgrades = [], compresses = [] }) {
   const proxy = await run()

@@ -286,7 +286,86 @@ fn a_client_that_does_not_read_buys_no_time_by_asking_for_more() {
     assert!(!simulation.is_open(client));
 }
 
+/// A client whose answer is refused as a whole, one second before it is cut for that.
+fn about_to_be_cut() -> (Simulation, Client) {
+    let router = Router::new()
+        .get("/", |_, _| Reply::text("refused"))
+        .get("/busy", |_, _| Reply::error(429, "busy").retry_after(secs(10)))
+        .get("/quiet", |_, _| Sse::new())
+        .get("/ticks", |_, _| Sse::every(secs(1), |stream| stream.send("tick")))
+        .get("/once", |_, _| Sse::new().send("once").ending(Ending::Finish))
+        .get("/drop", |_, _| Sse::new().send("once").ending(Ending::Drop));
+    let mut simulation = Simulation::new(router);
+    fill_the_kernel(&mut simulation);
+    let client = simulation.connect();
+    simulation.stall(client);
+    simulation.request(client, Method::Get, "/", &[], b"");
+    simulation.advance(STALL - secs(1));
+    (simulation, client)
+}
+
+#[test]
+fn a_client_that_does_not_read_buys_no_time_by_what_it_sends() {
+    let requests = ["/", "/quiet", "/ticks", "/once", "/drop"].map(story::get);
+    let others = [
+        &b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"[..],
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"HEAD /quiet HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n",
+        b"GET /busy HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\nDatastar-Request: true\r\n\r\n",
+        b"no request\r\n\r\n",
+        b"",
+    ];
+    for bytes in requests.iter().map(Vec::as_slice).chain(others) {
+        for half_closes in [false, true] {
+            let (mut simulation, client) = about_to_be_cut();
+            simulation.send(client, bytes);
+            if half_closes {
+                simulation.half_close(client);
+            }
+            simulation.advance(secs(1) - ms(1));
+            let text = bytes.escape_ascii().to_string();
+            assert!(simulation.is_open(client) || half_closes, "{text}");
+            simulation.advance(ms(1));
+            assert!(!simulation.is_open(client), "{text} {half_closes}");
+            assert_eq!(simulation.server_end(client), Some(ServerEnd::Reset), "{text}");
+        }
+    }
+}
+
 // Ends.
+
+#[test]
+fn the_end_of_a_blocked_stream_buys_its_client_no_time() {
+    for ending in [Ending::Finish, Ending::Drop] {
+        let (mut simulation, _, diary, ids) = streams();
+        let client = simulation.get("/quiet");
+        simulation.stall(client);
+        fill_the_kernel(&mut simulation);
+        simulation.run(|cx| assert!(cx.send(ids.last(), "refused")));
+        simulation.advance(STALL - secs(1));
+        simulation.run(|cx| assert!(cx.close(ids.last(), ending)));
+        assert_eq!(diary.read().len(), 1);
+        simulation.advance(secs(1) - ms(1));
+        assert!(simulation.is_open(client), "{ending:?}");
+        simulation.advance(ms(1));
+        assert!(!simulation.is_open(client), "{ending:?}");
+    }
+}
+
+#[test]
+fn a_blocked_stream_of_http_1_0_that_is_slow_is_reset() {
+    let (mut simulation, topic, diary, _) = streams();
+    let client = get_1_0(&mut simulation, "/topic", "");
+    simulation.stall(client);
+    fill_the_kernel(&mut simulation);
+    simulation.run(|cx| {
+        cx.publish(&topic, "refused as a whole, so nothing is queued");
+    });
+    simulation.advance(STALL);
+    assert_eq!(diary.read(), ["Slow"]);
+    assert_eq!(simulation.server_end(client), Some(ServerEnd::Reset), "a FIN says: this was all");
+}
 
 #[test]
 fn a_blocked_stream_of_http_1_0_that_is_dropped_and_not_read_is_reset() {
@@ -305,13 +384,14 @@ fn a_blocked_stream_of_http_1_0_that_is_dropped_and_not_read_is_reset() {
 }
 
 #[test]
-fn a_blocked_stream_that_is_dropped_has_the_stall_time_for_what_is_queued() {
+fn a_blocked_stream_that_is_dropped_has_the_rest_of_the_stall_time_for_what_is_queued() {
     let (mut simulation, _, diary, ids) = streams();
     let client = simulation.get("/ticks");
     simulation.stall(client);
+    // The seventh tick is taken in part.
     simulation.advance(secs(10));
     simulation.run(|cx| assert!(cx.close(ids.last(), Ending::Drop)));
-    simulation.advance(STALL - ms(1));
+    simulation.advance(secs(7) + STALL - secs(10) - ms(1));
     simulation.resume(client);
     simulation.turn();
     assert_eq!(data(&simulation, client).len(), 8, "also the tick that was taken in part");

@@ -6,6 +6,8 @@
 
 #[path = "support/decoders.rs"]
 mod decoders;
+#[path = "topic_chaos/lineage.rs"]
+mod lineage;
 #[path = "topic_chaos/model.rs"]
 mod model;
 #[path = "support/random.rs"]
@@ -41,9 +43,11 @@ fn everybody_gets_everything_once_or_is_told() {
         total.slow += harvest.slow;
         total.resumed += harvest.resumed;
         total.skips += harvest.skips;
+        total.exact += harvest.exact;
+        total.ids += harvest.ids;
     }
     eprintln!("{total:?}");
-    let scarce =
-        [total.delivered, total.passed_by, total.gaps, total.slow, total.resumed, total.skips];
+    let Harvest { delivered, passed_by, gaps, slow, resumed, skips, exact, ids } = total;
+    let scarce = [delivered, passed_by, gaps, slow, resumed, skips, exact, ids];
     assert!(only.is_some() || scarce.iter().all(|count| *count > 100), "{total:?}");
 }

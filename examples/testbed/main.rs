@@ -15,10 +15,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use query::{compress, number};
+use query::{compress, number, tagged};
 use starwheel::{
-    Config, Context, Cors, Encoding, Hosts, KeepAlive, Next, OriginCheck, Reactor, Reply, Request,
-    ReusePort, Router, Sse, Stream,
+    Config, Context, Cors, Encoding, Hosts, KeepAlive, ListenOptions, Next, OriginCheck, Reactor,
+    Reply, Request, ReusePort, Router, Sse, Stream, TrustedPeers,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -63,7 +63,8 @@ impl Worker {
         };
         topics::join(peers, &reactor);
         let reuse = if options.workers > 1 { ReusePort::Shared } else { ReusePort::Exclusive };
-        let address = reactor.listen_with(address, reuse)?;
+        let listen = options.listen.clone().reuse_port(reuse);
+        let address = reactor.listen_with(address, listen)?;
         reactor.drain_on_signals(options.drain_window)?;
         Ok(Self { reactor, address })
     }
@@ -78,6 +79,10 @@ fn router(peers: &topics::Peers) -> Router {
         .get("/", |_req, _cx| Reply::html(INDEX))
         .get("/health", |_req, _cx| Reply::text("ok"))
         .get("/hello", |_req, _cx| Reply::text("Hello, World!"))
+        .get("/whoami", |req, _cx| {
+            let client = req.client_ip().map_or_else(|| "nobody".into(), |it| it.to_string());
+            Reply::text(format!("{client} through {}", req.peer()))
+        })
         .get("/idle", idle)
         .get("/tick", tick)
         .get("/panic", |_req, _cx| Sse::every(SECOND, |_stream| -> Next { panic!("as asked") }))
@@ -108,20 +113,13 @@ fn tick(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Reply> {
     Ok(tagged(request, ticks.compress(compress(request)?)))
 }
 
-/// The stream under the tag that `?tag=T` gives it.
-fn tagged(request: &Request, stream: Sse) -> Sse {
-    match request.query_value("tag") {
-        Some(tag) => stream.tag(&*tag),
-        None => stream,
-    }
-}
-
 #[derive(Clone)]
 struct Options {
     port: u16,
     workers: usize,
     drain_window: Duration,
     config: Config,
+    listen: ListenOptions,
     /// What pages of other origins may do, if there are any.
     origins: Option<(Cors, OriginCheck)>,
 }
@@ -133,6 +131,7 @@ impl Options {
             workers: from_environment("WORKERS")?.unwrap_or(1),
             drain_window: Duration::from_secs(1),
             config: Config::default(),
+            listen: ListenOptions::new(),
             origins: None,
         };
         let mut arguments = env::args().skip(1);
@@ -159,6 +158,13 @@ impl Options {
                     let check = OriginCheck::new().trust(origins())?;
                     options.origins = Some((Cors::with_credentials(origins())?, check));
                 }
+                "--trusted-proxies" => {
+                    options.config.trusted_proxies = TrustedPeers::networks(value.split(','))?;
+                }
+                "--proxy-protocol" => {
+                    let balancers = TrustedPeers::networks(value.split(','))?;
+                    options.listen = options.listen.proxy_protocol(balancers);
+                }
                 "--expected-connections" => {
                     options.config.expected_connections = Some(value.parse()?)
                 }
@@ -171,6 +177,9 @@ impl Options {
                 }
                 "--head-timeout-ms" => limits.head_timeout = Duration::from_millis(value.parse()?),
                 "--body-timeout-ms" => limits.body_timeout = Duration::from_millis(value.parse()?),
+                "--first-request-timeout-ms" => {
+                    limits.first_request_timeout = Duration::from_millis(value.parse()?);
+                }
                 "--idle-timeout-ms" => limits.idle_timeout = Duration::from_millis(value.parse()?),
                 "--connections" => limits.connections = Some(value.parse()?),
                 "--connections-per-ip" => limits.connections_per_ip = Some(value.parse()?),
@@ -223,6 +232,8 @@ testbed [--port N] [flags]: every feature of starwheel on a route of its own
   --keep-alive-ms N      quiet time before a comment                       [15000]
   --hosts NAMES          answer for these alone, *.a.example included      [all]
   --origins ORIGINS      whose pages may use this server, with credentials [no others]
+  --trusted-proxies NETS whose X-Forwarded-For is believed                 [nobody's]
+  --proxy-protocol NETS  who announces clients by the PROXY protocol       [off]
   --expected-connections N  streams to make room for at the start          [descriptors]
   --encodings NAMES      content codings, best first                       [zstd,br,gzip,identity]
   --head-bytes N         longest request head                              [16384]
@@ -231,10 +242,11 @@ testbed [--port N] [flags]: every feature of starwheel on a route of its own
   --linger-timeout-ms N  for a reply to be read, and a refused one to go   [30000]
   --head-timeout-ms N    for a request head to arrive                      [10000]
   --body-timeout-ms N    for a request body to arrive                      [30000]
-  --idle-timeout-ms N    for a connection without a request                [75000]
+  --first-request-timeout-ms N  for a new connection to begin a request    [15000]
+  --idle-timeout-ms N    for a connection without a further request        [75000]
   --connections N        open at one time                                  [no limit]
   --connections-per-ip N of one address or IPv6 network                    [no limit]
-  --streams-per-tag N    of /idle?tag=T and /tick?tag=T                    [no limit]
+  --streams-per-tag N    of /idle, /tick and /topic with ?tag=T            [no limit]
   --retry-after-ms N     what those beyond these limits are told to wait   [5000]
   --user-timeout-ms N    for a client to acknowledge (Linux); 0 is off     [20000]
   --tcp-keep-alive-ms N  before a stream without comments is probed; 0: off [20000]

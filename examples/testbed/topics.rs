@@ -6,9 +6,11 @@ use std::{
     time::Duration,
 };
 
-use starwheel::{Context, Handle, PatchElements, Reactor, Reply, Request, Router, Sse, Topic};
+use starwheel::{
+    Context, Ending, Handle, PatchElements, Reactor, Reply, Request, Router, Sse, Topic,
+};
 
-use super::query::{compress, number};
+use super::query::{compress, number, tagged};
 
 /// The reactors of this process: a publish on one is passed on to the others.
 pub(crate) type Peers = Arc<Mutex<Vec<Handle>>>;
@@ -16,9 +18,15 @@ pub(crate) type Peers = Arc<Mutex<Vec<Handle>>>;
 pub(crate) fn add_routes(router: Router, peers: Peers) -> Router {
     router
         .get("/topic", |req, _cx| -> Result<Sse, Reply> {
-            Ok(Sse::new().subscribe(&topic(req)).compress(compress(req)?))
+            Ok(tagged(req, Sse::new().subscribe(&topic(req)).compress(compress(req)?)))
         })
         .post("/publish", move |req, cx| publish(req, cx, &peers))
+        .post("/finish", |req, cx| {
+            for id in cx.tagged(&req.query_value("tag").unwrap_or_default()) {
+                cx.close(id, Ending::Finish);
+            }
+            Reply::no_content()
+        })
         .get("/page", page)
         .get("/private", private)
         .get("/metrics", |_req, cx| {

@@ -5,6 +5,8 @@
 
 #[path = "../../tests/support/decoders.rs"]
 mod decoders;
+#[path = "../../tests/topic_chaos/lineage.rs"]
+mod lineage;
 #[path = "../../tests/topic_chaos/model.rs"]
 mod model;
 #[path = "../../tests/support/random.rs"]

@@ -126,10 +126,6 @@ impl Codec for Brotli {
         append_uncompressed(bytes, out);
     }
 
-    fn idle(&self) -> &'static [u8] {
-        &[EMPTY_METADATA_BLOCK as u8]
-    }
-
     fn whole(&mut self, body: &[u8], out: &mut Vec<u8>) {
         let mut encoder = BrotliEncoderStateStruct::new(StandardAlloc::default());
         encoder.params = BrotliEncoderParams {

@@ -3,7 +3,9 @@ use super::brotli::Brotli;
 #[cfg(feature = "gzip")]
 use super::gzip::Gzip;
 use super::zstd::Zstd;
-use super::{Codec, Compression, Encoding, WINDOW_LOG_MAX, WINDOW_LOG_MIN, tail, window_log};
+use super::{
+    Checksum, Codec, Compression, Encoding, WINDOW_LOG_MAX, WINDOW_LOG_MIN, tail, window_log,
+};
 
 /// All codings of one reactor. Contexts are made when first needed, one for each coding.
 ///
@@ -144,6 +146,15 @@ impl Compressor {
         }
     }
 
+    /// Notes that `text` was stored `count` times in a row on a stream with a history of its own, so
+    /// that later pieces allow for it. Nothing does before the first of them.
+    pub(crate) fn note_stored(&self, history: &mut Vec<u8>, text: &[u8], count: usize) {
+        if count > 0 && !history.is_empty() {
+            let fill = self.history_bytes / text.len() + 1;
+            remember(history, &[], &text.repeat(count.min(fill)), self.history_bytes);
+        }
+    }
+
     /// Text stored on a stream with a history of its own, such that no later piece refers to it.
     pub(crate) fn secret_private(
         &mut self,
@@ -158,18 +169,17 @@ impl Compressor {
         }
     }
 
-    /// Bytes that decode to nothing: the keep-alive. Empty where there are none.
-    pub(crate) fn idle(&self, encoding: Encoding) -> &'static [u8] {
-        self.codec_ref(encoding).map_or(&[], Codec::idle)
-    }
-
-    /// What ends a stream that is finished, for decoders that take one without it for broken. Gzip
-    /// has no such end here: its checksum would be a figure of all that this one reader was sent.
-    pub(crate) const fn end(encoding: Encoding) -> &'static [u8] {
+    /// What ends a stream that is finished; `checksum` is that of all it decodes to. Strict decoders
+    /// take a stream without it for one that was cut, and so a stream that is cut must not have it.
+    pub(crate) fn end(encoding: Encoding, checksum: Checksum, out: &mut Vec<u8>) {
         match encoding {
-            Encoding::Zstd => ZSTD_EMPTY_LAST_BLOCK,
-            Encoding::Brotli => BROTLI_EMPTY_LAST_BLOCK,
-            Encoding::Gzip | Encoding::Identity => &[],
+            Encoding::Zstd => out.extend_from_slice(ZSTD_EMPTY_LAST_BLOCK),
+            Encoding::Brotli => out.extend_from_slice(BROTLI_EMPTY_LAST_BLOCK),
+            Encoding::Gzip => {
+                out.extend_from_slice(DEFLATE_EMPTY_LAST_BLOCK);
+                out.extend_from_slice(&checksum.trailer());
+            }
+            Encoding::Identity => {}
         }
     }
 
@@ -275,5 +285,7 @@ const CONTEXT_BYTES: usize = 2;
 const ZSTD_EMPTY_LAST_BLOCK: &[u8] = &[1, 0, 0];
 /// RFC 7932, section 9.2: ISLAST and ISLASTEMPTY; every piece ends on a full byte.
 const BROTLI_EMPTY_LAST_BLOCK: &[u8] = &[0b11];
+/// RFC 1951, section 3.2.6: last, fixed codes, the end of the block.
+const DEFLATE_EMPTY_LAST_BLOCK: &[u8] = &[0b011, 0];
 /// Half the largest window.
 const HISTORY_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -89,10 +89,6 @@ impl Codec for Gzip {
         append_stored_blocks(bytes, out);
     }
 
-    fn idle(&self) -> &'static [u8] {
-        &EMPTY_STORED_BLOCK
-    }
-
     fn whole(&mut self, body: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(&HEADER);
         self.deflate(&[], body, FlushCompress::Finish, out);
@@ -125,7 +121,6 @@ fn append_stored_blocks(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// Magic, deflate, no flags, no time, no hints, system unknown.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
-const EMPTY_STORED_BLOCK: [u8; 5] = [0, 0, 0, 0xff, 0xff];
 const EMPTY_LAST_BLOCK: [u8; 5] = [1, 0, 0, 0xff, 0xff];
 const WINDOW_BYTES: usize = 32 * 1024;
 const BUFFER_BYTES: usize = 16 * 1024;

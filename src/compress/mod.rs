@@ -16,7 +16,7 @@
 //!   [`Compressor::reset`] goes before it.
 //! * A *delta* refers to the last bytes that its reader has decoded, its *history*, and to nothing
 //!   else of the reader's past. That is why one delta serves everybody who has the same history.
-//! * *raw* carries bytes without touching any other state; *idle* carries nothing.
+//! * *raw* carries bytes without touching any other state.
 //! * A *secret* is raw, and in the history that deltas are made with, bytes stand for it that no
 //!   text has. So nothing refers to it, and what follows is compressed as if it were not there.
 //!
@@ -31,7 +31,7 @@
 //!
 //! # The contract with who sends the pieces
 //! * Nothing that decodes to output may come between a piece and the delta that has it as history,
-//!   unless it is made part of that history: keep-alive is [`Compressor::idle`], never a comment.
+//!   unless it is made part of that history: so it is with the comments that keep a stream alive.
 //! * Whoever reads a key or a delta was opened with a window of at least
 //!   [`window_for`]`(history, message)` bytes. `usize::MAX` is right for all; less spares memory of
 //!   clients.
@@ -42,6 +42,7 @@
 
 #[cfg(feature = "brotli")]
 mod brotli;
+mod checksum;
 mod compressor;
 mod encoding;
 #[cfg(feature = "gzip")]
@@ -56,13 +57,10 @@ pub use compressor::CompressionCounts;
 pub use encoding::Encoding;
 pub use settings::Compression;
 
+pub(crate) use checksum::{Checksum, TextSum};
 pub(crate) use compressor::{Compressor, concealed};
 pub(crate) use negotiate::negotiate;
-
-/// The window that a decoder needs for a delta of these sizes, or a key (`history_bytes` is 0).
-pub(crate) const fn window_for(history_bytes: usize, message_bytes: usize) -> usize {
-    history_bytes.saturating_add(zstd::RESET_OUTPUT.len()).saturating_add(message_bytes)
-}
+pub(crate) use zstd::window_for;
 
 /// One coding. All methods append whole pieces; none can fail: what cannot be compressed, because
 /// memory for a context is refused, is stored.
@@ -77,7 +75,6 @@ trait Codec: std::fmt::Debug {
     /// or nothing.
     fn delta(&mut self, history: &[u8], message: &[u8], out: &mut Vec<u8>) -> &'static [u8];
     fn raw(&self, bytes: &[u8], out: &mut Vec<u8>);
-    fn idle(&self) -> &'static [u8];
     /// A complete body.
     fn whole(&mut self, body: &[u8], out: &mut Vec<u8>);
 }

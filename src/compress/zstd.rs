@@ -10,6 +10,11 @@ use zstd_safe::{CCtx, CParameter, SafeResult, zstd_sys::ZSTD_MAGIC_DICTIONARY};
 
 use super::{Codec, WINDOW_LOG_MAX, tail, worthwhile};
 
+/// The window that a decoder needs for a delta of these sizes, or a key (`history_bytes` is 0).
+pub(crate) const fn window_for(history_bytes: usize, message_bytes: usize) -> usize {
+    history_bytes.saturating_add(RESET_OUTPUT.len()).saturating_add(message_bytes)
+}
+
 /// The blocks of one reactor: a context and two buffers, made when first needed.
 pub(super) struct Zstd {
     level: i32,
@@ -88,7 +93,7 @@ impl Codec for Zstd {
             out.extend_from_slice(&RESET_BLOCK);
         }
         let window_bytes = 1_usize << self.window_log_max;
-        if super::window_for(history.len(), message.len()) > window_bytes {
+        if window_for(history.len(), message.len()) > window_bytes {
             self.blocks(&[], message, out);
             return comment;
         }
@@ -109,10 +114,6 @@ impl Codec for Zstd {
 
     fn raw(&self, bytes: &[u8], out: &mut Vec<u8>) {
         append_raw_blocks(bytes, out);
-    }
-
-    fn idle(&self) -> &'static [u8] {
-        &EMPTY_RAW_BLOCK
     }
 
     fn whole(&mut self, body: &[u8], out: &mut Vec<u8>) {
@@ -231,7 +232,6 @@ pub(super) const RESET_BLOCK: [u8; 22] = [
 ];
 
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-const EMPTY_RAW_BLOCK: [u8; 3] = [0, 0, 0];
 const EMPTY_LAST_BLOCK: [u8; 3] = [1, 0, 0];
 const BLOCK_HEADER_BYTES: usize = 3;
 const BLOCK_BYTES_MAX: usize = 128 * 1024;

@@ -14,6 +14,7 @@
 //!               └── all written, then end of input or the linger timeout ──► released
 //! ```
 //!
+//! Where the listener requires a PROXY protocol header, `ProxyHeader` comes before all of it.
 //! Whatever the phase, a connection whose socket refuses bytes lives under the stall timeout.
 //!
 //! This floor knows neither sockets nor clocks nor user closures: bytes and `now` come in as
@@ -29,17 +30,17 @@ mod subscriptions;
 mod transitions;
 
 pub(crate) use keys::{CodingIndex, RouteIndex, TopicIndex};
-pub(crate) use outbox::{Outbox, Pool};
-pub(crate) use phase::{Goodbye, Phase, linger_due, stall_due};
+pub(crate) use outbox::{Outbox, Pool, SLICES_PER_WRITE};
+pub(crate) use phase::{Announcer, Goodbye, Phase, linger_due, stall_due};
 pub(crate) use streaming::{Ending, FAREWELL_MS, Farewell, OFF, Schedule, Streaming};
-pub(crate) use subscriptions::{Subscription, Subscriptions};
+pub(crate) use subscriptions::{Standing, Subscription, Subscriptions};
 
 use peer::PackedPeer;
+use phase::head_due;
 
 use crate::{
     http::{Peer, StreamFraming},
     limits::Limits,
-    time::millis,
 };
 
 /// One connection, from accept to release.
@@ -106,17 +107,22 @@ pub(crate) enum Afterwards {
 pub(crate) enum Admission {
     /// It is served.
     Admitted,
+    /// It is served and counts for no address: one that begins with a PROXY protocol header, until
+    /// that has announced an address.
+    Unannounced,
     /// It gets one short answer, because there are as many connections as may be.
     NoRoom,
     /// The same, because its address has as many as one may have.
     NoRoomForAddress,
+    /// It is closed at the end of the turn. Its place is already free for another one.
+    Leaving,
 }
 
 impl Conn {
-    pub(crate) fn new(peer: Peer, generation: u32, now: u64, admission: Admission) -> Self {
+    pub(crate) fn new(peer: Peer, generation: u32, phase: Phase, admission: Admission) -> Self {
         Self {
             outbox: Outbox::new(),
-            phase: Phase::reading(now),
+            phase,
             generation,
             peer: PackedPeer::from(peer),
             input: Input::Drained,
@@ -167,13 +173,27 @@ impl Conn {
         self.route
     }
 
+    /// False while the connection is being turned away.
     pub(crate) fn is_admitted(&self) -> bool {
-        self.admission == Admission::Admitted
+        matches!(self.admission, Admission::Admitted | Admission::Unannounced)
     }
 
     /// True while the socket refuses bytes.
     pub(crate) fn is_blocked(&self) -> bool {
         self.output == Output::Blocked
+    }
+
+    /// When a socket that refuses bytes last took some, or since when it refuses them. A change of
+    /// the phase does not begin that time again.
+    fn blocked_since(&self) -> Option<u64> {
+        match &self.phase {
+            _ if !self.is_blocked() => None,
+            Phase::Reading { since, .. }
+            | Phase::Answering { since }
+            | Phase::Draining { since, .. } => Some(*since),
+            Phase::Streaming(streaming) => Some(streaming.last_write()),
+            Phase::ProxyHeader { .. } | Phase::Closed { .. } => None,
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -202,6 +222,11 @@ impl Conn {
         self.streaming().map_or(&[], |streaming| streaming.subscriptions())
     }
 
+    /// Whether the ids of shared frames say how far the stream has come.
+    pub(crate) fn standing(&self) -> Standing {
+        self.streaming().map_or(Standing::Even, Streaming::standing)
+    }
+
     /// False while answers must go out first; bytes then stay in the socket, which is the
     /// backpressure a pipelining client gets.
     pub(crate) fn takes_input(&self, pipelined_bytes: usize) -> bool {
@@ -211,8 +236,8 @@ impl Conn {
             Phase::Reading { reader, .. } => {
                 !reader.has_kept() && self.outbox.len() <= pipelined_bytes
             }
-            Phase::Draining { .. } | Phase::Streaming(_) => true,
-            Phase::Answering | Phase::Closed { .. } => false,
+            Phase::ProxyHeader { .. } | Phase::Draining { .. } | Phase::Streaming(_) => true,
+            Phase::Answering { .. } | Phase::Closed { .. } => false,
         }
     }
 
@@ -223,19 +248,14 @@ impl Conn {
     pub(crate) fn deadline(&self, limits: &Limits) -> Option<u64> {
         match self.phase {
             // One that is not admitted has the time of one head, counted from the beginning.
-            Phase::Reading { since, .. } if !self.is_admitted() => {
-                Some(since.saturating_add(millis(limits.head_timeout)))
-            }
+            Phase::Reading { since, .. } if !self.is_admitted() => Some(head_due(since, limits)),
             _ => self.phase.deadline(limits, self.output),
         }
     }
 
-    /// When a stream whose socket takes nothing has been blocked for too long.
+    /// When the client of a blocked socket is given up. One that is not admitted has a time of its own.
     pub(crate) fn stall_due(&self, limits: &Limits) -> Option<u64> {
-        match (&self.phase, self.output) {
-            (Phase::Streaming(streaming), Output::Blocked) => Some(streaming.stall_due(limits)),
-            _ => None,
-        }
+        self.blocked_since().filter(|_| self.is_admitted()).map(|since| stall_due(since, limits))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The state of an open stream: its schedule, its topics, and how it ends.
 
-use super::{Output, Subscription, Subscriptions, TopicIndex, stall_due};
+use super::{Output, Standing, Subscription, Subscriptions, TopicIndex, stall_due};
 use crate::{
     limits::Limits,
     time::{NEVER, next_period},
@@ -92,6 +92,11 @@ impl Streaming {
         self.ending
     }
 
+    /// When bytes were last given to the socket, or since when it refuses them.
+    pub(super) fn last_write(&self) -> u64 {
+        self.last_write
+    }
+
     pub(crate) fn expires(&self) -> u64 {
         self.expires
     }
@@ -102,6 +107,11 @@ impl Streaming {
 
     pub(crate) fn subscription(&self, topic: TopicIndex) -> Option<Subscription> {
         self.subscriptions.find(topic)
+    }
+
+    /// Whether the ids of shared frames say how far the stream has come.
+    pub(crate) fn standing(&self) -> Standing {
+        self.subscriptions.standing()
     }
 
     /// How long the stream has been open, in seconds.

@@ -10,68 +10,106 @@ pub(crate) struct Subscription {
     pub(crate) place: u32,
 }
 
-/// The subscriptions of one stream, in the order in which they were made.
+/// The subscriptions of one stream, sorted by topic, so that one of very many is found quickly.
 #[derive(Debug, Default)]
 pub(crate) enum Subscriptions {
     #[default]
     None,
-    One(Subscription),
-    // Boxed once more, so that streams with one topic or none stay small.
-    #[expect(clippy::box_collection, reason = "sixteen bytes in every stream")]
-    Many(Box<Vec<Subscription>>),
+    One(Subscription, Standing),
+    /// Boxed, so that streams with one topic or none stay small.
+    Many(Box<(Vec<Subscription>, Standing)>),
+}
+
+/// Whether the ids of shared frames say how far a stream has come in all its topics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    /// They do.
+    #[default]
+    Even,
+    /// Perhaps not: what is due next may be older than what the stream has been given.
+    Uneven,
+    /// Perhaps not, and the client holds no id yet that speaks of its newest topic.
+    Unmarked,
 }
 
 impl Subscriptions {
     pub(crate) fn as_slice(&self) -> &[Subscription] {
         match self {
             Self::None => &[],
-            Self::One(one) => std::slice::from_ref(one),
-            Self::Many(many) => many,
+            Self::One(one, _) => std::slice::from_ref(one),
+            Self::Many(many) => &many.0,
         }
     }
 
+    pub(crate) fn standing(&self) -> Standing {
+        match self {
+            Self::None => Standing::Even,
+            Self::One(_, standing) => *standing,
+            Self::Many(many) => many.1,
+        }
+    }
+
+    pub(crate) fn set_standing(&mut self, standing: Standing) {
+        match self {
+            Self::None => {}
+            Self::One(_, stored) => *stored = standing,
+            Self::Many(many) => many.1 = standing,
+        }
+    }
+
+    /// The next frames need at least this much of a look.
+    pub(crate) fn doubt(&mut self, standing: Standing) {
+        self.set_standing(self.standing().max(standing));
+    }
+
     pub(crate) fn find(&self, topic: TopicIndex) -> Option<Subscription> {
-        self.as_slice().iter().copied().find(|subscription| subscription.topic == topic)
+        self.as_slice().get(self.place_of(topic).ok()?).copied()
+    }
+
+    /// Where a topic is among them, or where it would be.
+    fn place_of(&self, topic: TopicIndex) -> Result<usize, usize> {
+        self.as_slice().binary_search_by_key(&topic, |subscription| subscription.topic)
     }
 
     /// Adds a topic that is not among them yet.
     pub(crate) fn add(&mut self, subscription: Subscription) {
-        debug_assert!(self.find(subscription.topic).is_none());
-        *self = match std::mem::take(self) {
-            Self::None => Self::One(subscription),
-            Self::One(one) => Self::Many(Box::new(vec![one, subscription])),
-            Self::Many(mut many) => {
-                many.push(subscription);
-                Self::Many(many)
-            }
+        let Err(place) = self.place_of(subscription.topic) else {
+            return debug_assert!(false, "a stream has a topic once");
         };
+        let mut many = match std::mem::take(self) {
+            Self::None => return *self = Self::One(subscription, Standing::Even),
+            Self::One(one, standing) => Box::new((vec![one], standing)),
+            Self::Many(many) => many,
+        };
+        many.0.insert(place, subscription);
+        *self = Self::Many(many);
     }
 
     pub(crate) fn remove(&mut self, topic: TopicIndex) -> Option<Subscription> {
-        let removed = self.find(topic)?;
-        *self = match std::mem::take(self) {
-            Self::None | Self::One(_) => Self::None,
+        let place = self.place_of(topic).ok()?;
+        match std::mem::take(self) {
+            Self::None => None,
+            Self::One(one, _) => Some(one),
             Self::Many(mut many) => {
-                many.retain(|subscription| subscription.topic != topic);
-                match many.as_slice() {
-                    [one] => Self::One(*one),
+                let removed = many.0.remove(place);
+                *self = match many.0[..] {
+                    [one] => Self::One(one, many.1),
                     _ => Self::Many(many),
-                }
+                };
+                Some(removed)
             }
-        };
-        Some(removed)
+        }
     }
 
     /// The topic has put this subscriber elsewhere in its list.
     pub(crate) fn moved(&mut self, topic: TopicIndex, place: u32) {
-        let found = match self {
-            Self::None => None,
-            Self::One(one) => Some(one).filter(|one| one.topic == topic),
-            Self::Many(many) => many.iter_mut().find(|one| one.topic == topic),
+        let Ok(at) = self.place_of(topic) else {
+            return debug_assert!(false, "a subscriber knows its topics");
         };
-        debug_assert!(found.is_some(), "a subscriber knows its topics");
-        if let Some(subscription) = found {
-            subscription.place = place;
+        match self {
+            Self::None => {}
+            Self::One(one, _) => one.place = place,
+            Self::Many(many) => many.0[at].place = place,
         }
     }
 }
@@ -96,17 +134,20 @@ mod tests {
     #[test]
     fn topics_come_and_go_in_any_order() {
         let mut subscriptions = Subscriptions::None;
-        for topic in 1..=3 {
-            subscriptions.add(on(topic));
+        for number in [3, 1, 2] {
+            subscriptions.add(on(number));
         }
         assert_eq!(subscriptions.as_slice(), [on(1), on(2), on(3)]);
+        subscriptions.doubt(Standing::Unmarked);
+        subscriptions.doubt(Standing::Uneven);
         assert_eq!(subscriptions.remove(topic(2)), Some(on(2)));
         assert_eq!(subscriptions.remove(topic(2)), None);
         subscriptions.moved(topic(3), 7);
         assert_eq!(subscriptions.remove(topic(1)), Some(on(1)));
         let moved = Subscription { topic: topic(3), place: 7 };
-        assert!(matches!(subscriptions, Subscriptions::One(only) if only == moved));
+        assert!(matches!(subscriptions, Subscriptions::One(only, _) if only == moved));
+        assert_eq!(subscriptions.standing(), Standing::Unmarked);
         subscriptions.remove(topic(3));
-        assert_eq!(subscriptions.as_slice(), []);
+        assert_eq!((subscriptions.as_slice(), subscriptions.standing()), (&[][..], Standing::Even));
     }
 }

@@ -4,13 +4,39 @@
 //! caller has to do about it, if anything. It knows no list, no wheel and no socket.
 
 use super::{
-    Admission, Afterwards, CodingIndex, Conn, Ending, Goodbye, Input, Output, Phase, RouteIndex,
-    Streaming, Subscription, Subscriptions, TopicIndex, linger_due, stall_due,
+    Admission, Afterwards, Announcer, CodingIndex, Conn, Ending, Goodbye, Input, Output, Phase,
+    RouteIndex, Standing, Streaming, Subscription, Subscriptions, TopicIndex, linger_due,
+    stall_due,
 };
 use crate::{
-    http::{Reader, StreamFraming},
+    http::{Peer, Reader, StreamFraming},
     limits::Limits,
 };
+
+/// The PROXY protocol header.
+impl Conn {
+    /// Who is to announce whose connection this is, while that is waited for.
+    pub(crate) fn announcer(&mut self) -> Option<&mut Announcer> {
+        match &mut self.phase {
+            Phase::ProxyHeader { announcer, .. } => Some(announcer),
+            _ => None,
+        }
+    }
+
+    /// The header says that it is this client's connection, which is let in or not.
+    pub(crate) fn announced(&mut self, peer: Peer, admission: Admission) {
+        self.peer = peer.into();
+        self.admission = admission;
+    }
+
+    /// The header is complete, and requests follow. A connection that is turned away has one time for
+    /// all of it.
+    pub(crate) fn begin_requests(&mut self, now: u64) {
+        if let Phase::ProxyHeader { since, .. } = self.phase {
+            self.phase = Phase::fresh(if self.is_admitted() { now } else { since });
+        }
+    }
+}
 
 /// Requests and answers.
 impl Conn {
@@ -48,9 +74,11 @@ impl Conn {
 
     /// The answer is a stream, which begins when the turn settles.
     pub(crate) fn begin_answering(&mut self, framing: StreamFraming) {
-        debug_assert!(matches!(self.phase, Phase::Reading { .. }));
+        let Phase::Reading { since, .. } = self.phase else {
+            return debug_assert!(false, "a request was read");
+        };
         self.framing = framing;
-        self.phase = Phase::Answering;
+        self.phase = Phase::Answering { since };
     }
 
     /// The answer is the head of a stream and no more of it than a client needs to come back.
@@ -61,14 +89,18 @@ impl Conn {
 
 /// A stream's life.
 impl Conn {
-    /// The stream that was asked for is open.
+    /// The stream that was asked for is open. If an earlier answer blocks the socket, the time in which
+    /// the client has to read some of that goes on.
     pub(crate) fn begin_streaming(
         &mut self,
         generation: u32,
         route: Option<RouteIndex>,
-        streaming: Streaming,
+        mut streaming: Streaming,
     ) {
-        debug_assert!(matches!(self.phase, Phase::Answering));
+        debug_assert!(matches!(self.phase, Phase::Answering { .. }));
+        if let Some(since) = self.blocked_since() {
+            streaming.wrote(since);
+        }
         self.generation = generation;
         self.route = route;
         self.phase = Phase::Streaming(streaming);
@@ -101,7 +133,7 @@ impl Conn {
     /// A stream has finished, and the connection reads its next request.
     pub(crate) fn begin_reading(&mut self, now: u64) {
         debug_assert!(matches!(self.phase, Phase::Streaming(_)));
-        self.phase = Phase::reading(now);
+        self.phase = Phase::idle(self.blocked_since().unwrap_or(now));
     }
 
     /// Moves on to the next tick; see [`Streaming::schedule_next`].
@@ -148,6 +180,20 @@ impl Conn {
 
     pub(crate) fn unsubscribe(&mut self, topic: TopicIndex) -> Option<Subscription> {
         self.streaming_mut()?.subscriptions_mut().remove(topic)
+    }
+
+    /// The next frames need at least this much of a look.
+    pub(crate) fn doubt_standing(&mut self, standing: Standing) {
+        if let Some(streaming) = self.streaming_mut() {
+            streaming.subscriptions_mut().doubt(standing);
+        }
+    }
+
+    /// The client holds an id that says how far the stream has come, or has everything.
+    pub(crate) fn set_standing(&mut self, standing: Standing) {
+        if let Some(streaming) = self.streaming_mut() {
+            streaming.subscriptions_mut().set_standing(standing);
+        }
     }
 
     /// Ends all subscriptions and returns what they were.
@@ -209,17 +255,21 @@ impl Conn {
         match &mut self.phase {
             Phase::Streaming(streaming) => streaming.wrote(now),
             Phase::Reading { since, .. } => *since = now,
-            Phase::Draining { goodbye: Goodbye::Later, .. } => {}
-            Phase::Draining { until, .. } => *until = stall_due(now, limits),
-            Phase::Answering | Phase::Closed { .. } => {}
+            Phase::Draining { goodbye: Goodbye::Later, since, .. } => *since = now,
+            Phase::Draining { until, since, .. } => {
+                *since = now;
+                *until = stall_due(now, limits);
+            }
+            Phase::ProxyHeader { .. } | Phase::Answering { .. } | Phase::Closed { .. } => {}
         }
     }
 
     /// The socket has taken all that a blocked connection had for it.
     pub(crate) fn end_stall(&mut self, now: u64, limits: &Limits) {
+        let is_admitted = self.is_admitted();
         match &mut self.phase {
             Phase::Draining { goodbye: Goodbye::Later, .. } => {}
-            Phase::Draining { until, .. } if self.admission == Admission::Admitted => {
+            Phase::Draining { until, .. } if is_admitted => {
                 *until = linger_due(now, limits);
             }
             _ => {}
@@ -270,7 +320,8 @@ impl Conn {
     pub(crate) fn begin_draining(&mut self, until: u64, goodbye: Goodbye) -> bool {
         let is_open = !self.is_closed();
         if is_open {
-            self.phase = Phase::Draining { until, goodbye };
+            let since = self.blocked_since().unwrap_or_default();
+            self.phase = Phase::Draining { until, goodbye, since };
         }
         is_open
     }
@@ -286,11 +337,23 @@ impl Conn {
         matches!(now, Goodbye::Fin | Goodbye::Reset).then_some(now)
     }
 
+    /// The connection's place is free for another one from now on. Returns what it was let in as.
+    pub(crate) fn leave_place(&mut self) -> Admission {
+        std::mem::replace(&mut self.admission, Admission::Leaving)
+    }
+
     /// Nothing more happens on this connection; its slot is released at the end of the turn.
     /// False if it was closed before.
     pub(crate) fn close(&mut self) -> bool {
         let goodbye = match self.phase {
             Phase::Closed { .. } => return false,
+            // Aborted, or closed ahead of its cut, and where the end of the connection is the end of
+            // the stream.
+            Phase::Streaming(_) | Phase::Draining { goodbye: Goodbye::Later, .. }
+                if self.framing == StreamFraming::UntilClose =>
+            {
+                Goodbye::Reset
+            }
             Phase::Draining { goodbye, .. } => goodbye,
             _ => Goodbye::Fin,
         };

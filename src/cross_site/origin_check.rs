@@ -114,7 +114,11 @@ impl OriginCheck {
             return Ok(());
         }
         let origin = request.header_bytes("origin").unwrap_or_default();
-        if self.trusted.find(origin).is_some() || self.trusts_null(request, origin) {
+        let mut origins = request.header_values("origin");
+        let is_trusted = |origin: &[u8]| {
+            self.trusted.find(origin).is_some() || self.trusts_null(request, origin)
+        };
+        if !origin.is_empty() && origins.all(is_trusted) {
             return Ok(());
         }
         log::debug!(

@@ -5,7 +5,9 @@ use std::{
     fmt::{self, Write as _},
 };
 
-use super::{Envelope, PATCH_ELEMENTS, encode_selector, envelope_setters, reply::selector_value};
+use super::{
+    Envelope, PATCH_ELEMENTS, encode_selector, envelope_setters, header_values::selector_value,
+};
 use crate::{
     http::Reply,
     sse::{Encode, EventBuffer},

@@ -16,6 +16,7 @@
 //! the ADR is silent, the item says so.
 
 mod elements;
+mod header_values;
 mod html;
 mod patch_signals;
 mod reply;

@@ -5,7 +5,8 @@ use std::{borrow::Cow, error::Error, fmt};
 use memchr::memchr;
 
 use super::{
-    Envelope, PATCH_ELEMENTS, envelope_setters, html::write_attribute, reply::json_object_value,
+    Envelope, PATCH_ELEMENTS, envelope_setters, header_values::json_object_value,
+    html::write_attribute,
 };
 use crate::{
     http::Reply,

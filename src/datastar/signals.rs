@@ -206,7 +206,7 @@ impl Error for SignalsError {
 
 /// True for `application/json` and `+json` types, with or without parameters.
 fn is_json(content_type: &str) -> bool {
-    let media_type = content_type.split(';').next().unwrap_or_default().trim_ascii();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim_matches([' ', '\t']);
     let Some((kind, subtype)) = media_type.split_once('/') else {
         return false;
     };

@@ -1,88 +1,117 @@
-//! Who is let in: the limits of connections, and who is turned away for them.
+//! Which connections are let in: how many there are, in all and of each network.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
     net::{IpAddr, Ipv4Addr},
 };
 
-use super::core::Core;
-use crate::{
-    conn::{Admission, Conn},
-    http::Peer,
-};
+use super::keys::ConnIndex;
+use crate::conn::Admission;
 
 /// Who is here, as far as limits need to know it.
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
-    /// Connections of each network; empty without a limit.
+    /// Connections that were admitted and are not about to be closed.
+    admitted: usize,
+    /// Connections of each network, and streams that it has through trusted proxies; empty without a
+    /// limit.
     of_network: HashMap<Network, usize>,
+    /// Those streams, by connection.
+    proxied: HashMap<ConnIndex, Network>,
     /// Connections that are being turned away.
     turned_away: usize,
 }
 
 /// What one client can be expected to have a single one of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Network {
+pub(super) enum Network {
     V4(Ipv4Addr),
     /// The first half of an address: the second half is the client's own choice (RFC 4291, 2.5.1).
     V6([u8; 8]),
 }
 
 impl Network {
-    fn of(peer: Peer) -> Option<Self> {
-        let Peer::Ip(address) = peer else { return None };
-        Some(match address.ip().to_canonical() {
+    pub(super) fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
             IpAddr::V4(v4) => Self::V4(v4),
             IpAddr::V6(v6) => {
                 let [a, b, c, d, e, f, g, h, ..] = v6.octets();
                 Self::V6([a, b, c, d, e, f, g, h])
             }
-        })
-    }
-}
-
-impl Core {
-    /// Decides about a newcomer; `None` if it cannot even be told that there is no room.
-    pub(super) fn admit(&mut self, peer: Peer) -> Option<Admission> {
-        let limits = &self.config.limits;
-        let admitted = self.stats.connections as usize - self.crowd.turned_away;
-        let network = limits.connections_per_ip.and_then(|max| Some((Network::of(peer)?, max)));
-        let admission = match network {
-            Some((network, max)) if self.crowd.count(network) >= max => Admission::NoRoomForAddress,
-            _ if limits.connections.is_some_and(|max| admitted >= max) => Admission::NoRoom,
-            _ => Admission::Admitted,
-        };
-        match (admission, network) {
-            (Admission::Admitted, Some((network, _))) => self.crowd.enter(network),
-            (Admission::Admitted, None) => {}
-            _ if self.crowd.turned_away == TURNED_AWAY_MAX => {
-                self.stats.resets += 1;
-                return None;
-            }
-            _ => self.crowd.turned_away += 1,
-        }
-        Some(admission)
-    }
-
-    /// A connection has gone.
-    pub(super) fn forget(&mut self, conn: &Conn) {
-        if !conn.is_admitted() {
-            self.crowd.turned_away -= 1;
-        } else if self.config.limits.connections_per_ip.is_some()
-            && let Some(network) = Network::of(conn.peer())
-        {
-            self.crowd.leave(network);
         }
     }
 }
 
 impl Crowd {
-    fn count(&self, network: Network) -> usize {
+    /// Connections that were admitted and are not about to be closed.
+    pub(super) fn admitted(&self) -> usize {
+        self.admitted
+    }
+
+    /// A connection has come. `None` if it cannot even be told that there is no room, because there
+    /// are too many of those.
+    pub(super) fn add(&mut self, admission: Admission) -> Option<Admission> {
+        match admission {
+            Admission::Admitted | Admission::Unannounced => self.admitted += 1,
+            Admission::NoRoom | Admission::NoRoomForAddress => return self.turn_away(admission),
+            Admission::Leaving => {}
+        }
+        Some(admission)
+    }
+
+    /// A connection has announced itself from an address that has no room for it; see
+    /// [`add`](Self::add).
+    pub(super) fn turn_away_announced(&mut self) -> Option<Admission> {
+        let turned_away = self.turn_away(Admission::NoRoomForAddress);
+        if turned_away.is_some() {
+            self.admitted -= 1;
+        }
+        turned_away
+    }
+
+    /// A connection is about to be closed. `network` is what it counted for.
+    pub(super) fn remove(&mut self, admission: Admission, network: Option<Network>) {
+        match admission {
+            Admission::Leaving => {}
+            Admission::NoRoom | Admission::NoRoomForAddress => self.turned_away -= 1,
+            Admission::Unannounced => self.admitted -= 1,
+            Admission::Admitted => {
+                self.admitted -= 1;
+                if let Some(network) = network {
+                    self.leave(network);
+                }
+            }
+        }
+    }
+
+    fn turn_away(&mut self, admission: Admission) -> Option<Admission> {
+        let has_room = self.turned_away < TURNED_AWAY_MAX;
+        self.turned_away += usize::from(has_room);
+        has_room.then_some(admission)
+    }
+
+    pub(super) fn count(&self, network: Network) -> usize {
         self.of_network.get(&network).copied().unwrap_or_default()
     }
 
-    fn enter(&mut self, network: Network) {
+    pub(super) fn enter(&mut self, network: Network) {
         *self.of_network.entry(network).or_default() += 1;
+    }
+
+    /// A stream of a client behind a trusted proxy is born on this connection.
+    pub(super) fn enter_proxied(&mut self, index: ConnIndex, network: Network) {
+        self.enter(network);
+        self.proxied.insert(index, network);
+    }
+
+    /// The end of the stream on this connection is decided: there is room for another.
+    pub(super) fn leave_proxied(&mut self, index: ConnIndex) {
+        // Without a limit, or without proxies, the end of a stream costs no hash.
+        if !self.proxied.is_empty()
+            && let Some(network) = self.proxied.remove(&index)
+        {
+            self.leave(network);
+        }
     }
 
     fn leave(&mut self, network: Network) {
@@ -102,29 +131,34 @@ const TURNED_AWAY_MAX: usize = 256;
 mod tests {
     use super::*;
 
-    fn network(address: &str) -> Option<Network> {
-        Network::of(Peer::Ip(address.parse().unwrap()))
+    fn network(address: &str) -> Network {
+        Network::of(address.parse().unwrap())
     }
 
     #[test]
     fn one_network_is_one_v4_address_or_64_bits_of_v6() {
-        assert_eq!(network("192.0.2.1:1"), network("192.0.2.1:2"));
-        assert_eq!(network("192.0.2.1:1"), network("[::ffff:192.0.2.1]:1"));
-        assert_ne!(network("192.0.2.1:1"), network("192.0.2.2:1"));
-        assert_eq!(network("[2001:db8:0:7::1]:1"), network("[2001:db8:0:7:ffff::2]:1"));
-        assert_ne!(network("[2001:db8:0:7::1]:1"), network("[2001:db8:0:8::1]:1"));
-        assert_eq!(Network::of(Peer::Unix), None);
+        assert_eq!(network("192.0.2.1"), network("192.0.2.1"));
+        assert_eq!(network("192.0.2.1"), network("::ffff:192.0.2.1"));
+        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
+        assert_eq!(network("2001:db8:0:7::1"), network("2001:db8:0:7:ffff::2"));
+        assert_ne!(network("2001:db8:0:7::1"), network("2001:db8:0:8::1"));
     }
 
     #[test]
     fn a_network_is_forgotten_with_its_last_connection() {
         let mut crowd = Crowd::default();
-        let one = network("192.0.2.1:1").unwrap();
+        let one = network("192.0.2.1");
         crowd.enter(one);
         crowd.enter(one);
         crowd.leave(one);
         assert_eq!(crowd.count(one), 1);
         crowd.leave(one);
         assert!(crowd.of_network.is_empty());
+        let index = ConnIndex::new(7);
+        crowd.enter_proxied(index, one);
+        assert_eq!(crowd.count(one), 1);
+        crowd.leave_proxied(index);
+        crowd.leave_proxied(index);
+        assert!(crowd.of_network.is_empty() && crowd.proxied.is_empty());
     }
 }

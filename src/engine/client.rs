@@ -1,7 +1,7 @@
 //! What is known of the client that asked: enough of its request to answer it after the request's
 //! buffers have been used for another, and what makes it reconnect.
 
-use crate::http::{Connection, Method, Request, StreamFraming, Version};
+use crate::http::{Connection, Method, Request, StreamFraming, Version, media_type};
 
 /// What an answer needs to know of its request.
 #[derive(Debug, Clone, Copy)]
@@ -12,9 +12,11 @@ pub(super) struct RequestLine {
 }
 
 impl RequestLine {
-    /// For an answer to what could not be read.
-    pub(super) const UNKNOWN: Self =
-        Self { method: Method::Get, version: Version::Http11, keep_alive: false };
+    /// For an answer to a request that was not read to its end, with the method that it began with.
+    pub(super) fn unread(method: Option<Method>) -> Self {
+        let method = method.unwrap_or(Method::Get);
+        Self { method, version: Version::Http11, keep_alive: false }
+    }
 
     pub(super) fn of(request: &Request) -> Self {
         Self {
@@ -71,17 +73,15 @@ impl Client {
     }
 
     /// One whose request was not read to its end.
-    pub(super) const UNKNOWN: Self =
-        Self { request: RequestLine::UNKNOWN, reconnects: Reconnects::Never };
+    pub(super) fn unread(method: Option<Method>) -> Self {
+        Self { request: RequestLine::unread(method), reconnects: Reconnects::Never }
+    }
 }
 
 fn accepts_events(request: &Request) -> bool {
-    request.header("accept").is_some_and(|accepted| {
-        accepted.split(',').any(|range| {
-            let media_type = range.split_once(';').map_or(range, |(media_type, _)| media_type);
-            media_type.trim().eq_ignore_ascii_case("text/event-stream")
-        })
-    })
+    request
+        .header_list("accept")
+        .any(|range| media_type(range).eq_ignore_ascii_case(b"text/event-stream"))
 }
 
 #[cfg(test)]
@@ -94,7 +94,10 @@ mod tests {
             ("text/event-stream", true),
             ("text/event-stream, text/html, application/json", true),
             ("text/html, TEXT/Event-Stream ; q=0.5", true),
+            ("text/html\r\nAccept: text/event-stream", true),
+            ("text/\u{e4}, text/event-stream", true),
             ("text/html, */*", false),
+            ("\u{a0}text/event-stream", false),
             ("text/event-streams", false),
         ] {
             let bytes = format!("GET / HTTP/1.1\r\nHost: a\r\nAccept: {accepted}\r\n\r\n");

@@ -16,7 +16,7 @@ use slab::Slab;
 
 use super::keys::{ConnIndex, StreamId, TimerId, TimerIndex};
 use crate::{
-    conn::{Admission, Conn},
+    conn::{Admission, Conn, Phase},
     http::Peer,
     limits::Limits,
     time::next_period,
@@ -96,8 +96,8 @@ impl Conns {
         }
     }
 
-    pub(super) fn open(&mut self, peer: Peer, now: u64, admission: Admission) -> ConnIndex {
-        let conn = Conn::new(peer, self.next_generation(), now, admission);
+    pub(super) fn open(&mut self, peer: Peer, phase: Phase, admission: Admission) -> ConnIndex {
+        let conn = Conn::new(peer, self.next_generation(), phase, admission);
         ConnIndex::new(self.slots.insert(Slot::Conn(conn)))
     }
 
@@ -126,11 +126,14 @@ impl Conns {
         self.iter().map(|(index, _)| index).collect()
     }
 
-    /// Closes the connection: its slot is given up at the end of this turn.
-    pub(super) fn close(&mut self, index: ConnIndex) {
-        if self[index].close() {
+    /// Closes the connection: its slot is given up at the end of this turn. False if it was closed
+    /// before.
+    pub(super) fn close(&mut self, index: ConnIndex) -> bool {
+        let is_open = self[index].close();
+        if is_open {
             self.closed.push(index);
         }
+        is_open
     }
 
     /// Takes a closed connection out of its slot. Only at the end of a turn: until then, every

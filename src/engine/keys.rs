@@ -38,7 +38,7 @@ impl fmt::Display for StreamId {
     }
 }
 
-/// Names a timer set with [`Context::after`] or [`Context::every`]. Stale ids are inert.
+/// Names a timer set with [`Context::after`](crate::Context::after) or [`Context::every`](crate::Context::every). Stale ids are inert.
 ///
 /// ```
 /// use starwheel::{Context, TimerId};

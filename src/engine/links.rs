@@ -78,6 +78,7 @@ impl<T: Transport> Links<T> {
     }
 
     /// Offers the slices to the socket as one piece.
+    #[inline]
     pub(super) fn write(&mut self, index: ConnIndex, slices: &[IoSlice<'_>]) -> Outcome {
         let transport = self.get(index);
         loop {

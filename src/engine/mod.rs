@@ -33,6 +33,8 @@ mod conns;
 mod core;
 mod keys;
 mod links;
+mod memory;
+mod opening;
 mod pending;
 mod scratch;
 mod stats;
@@ -43,6 +45,7 @@ mod turn;
 
 pub(crate) use self::calls::drop_each;
 pub(crate) use self::keys::ConnIndex;
+pub(crate) use self::opening::Opening;
 pub(crate) use self::transport::Transport;
 pub use self::{
     api::{
@@ -60,6 +63,7 @@ use self::{
     core::{Core, Stopping},
     keys::TimerIndex,
     links::{Close, Links},
+    memory::release,
     pending::{Birth, TimerCall},
 };
 use crate::{
@@ -150,20 +154,24 @@ impl<T: Transport> Engine<T> {
     /// `Date` header. Whatever is called between two turns needs it too: the time of the last turn
     /// may be long ago, and before the first there is none.
     pub(crate) fn tell_time(&mut self, now: u64, unix_seconds: u64) {
-        debug_assert!(now >= self.core.now, "time went back");
-        self.core.now = now;
-        self.core.date.set(unix_seconds);
+        self.core.tell_time(now, unix_seconds);
     }
 
     /// Takes over an accepted connection. The number is its name until it is released. `None` if it
     /// was reset at once, because there are far too many.
-    pub(crate) fn accept(&mut self, transport: T, peer: Peer) -> Option<ConnIndex> {
+    pub(crate) fn accept(
+        &mut self,
+        transport: T,
+        peer: Peer,
+        opening: Opening,
+    ) -> Option<ConnIndex> {
         self.core.stats.accepted += 1;
-        let Some(admission) = self.core.admit(peer) else {
+        let peer = peer.canonical();
+        let Some(admission) = self.core.admit(peer, opening) else {
             Links::refuse(transport);
             return None;
         };
-        let index = self.core.add_conn(peer, admission);
+        let index = self.core.add_conn(peer, opening.phase(self.core.now), admission);
         if self.closures.len() <= index.slot() {
             self.closures.resize_with(index.slot() + 1, Closures::default);
         }
@@ -255,7 +263,9 @@ impl<T: Transport> Engine<T> {
         self.core.topics.end_holds();
         self.core.stats.log_bytes = self.core.topics.log_bytes() as u64;
         self.core.stats.compression = self.core.coding.stats();
+        debug_assert!(self.core.stats.streams > 0 || self.core.topics.remembers_nobody());
         self.release();
+        self.release_large_buffers();
     }
 
     /// When the next turn is due if nothing else happens; now, if work was put off.
@@ -292,10 +302,16 @@ impl<T: Transport> Engine<T> {
         self.accepting() != Accepting::On && self.core.stats.connections == 0
     }
 
+    /// Frees what this turn needed beyond what is kept for each buffer; see `memory.rs`.
+    fn release_large_buffers(&mut self) {
+        self.request.release_large_buffers();
+        release(&mut self.head_buffer);
+        self.core.release_large_buffers();
+    }
+
     fn release(&mut self) {
         while let Some((index, mut conn)) = self.core.conns.pop_closed() {
             self.core.stats.connections -= 1;
-            self.core.forget(&conn);
             let close = if conn.ends_with_a_reset() { Close::Reset } else { Close::InOrder };
             self.links.close(index, close);
             conn.outbox.clear(&mut self.core.pool);

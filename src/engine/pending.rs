@@ -4,6 +4,7 @@
 use std::{collections::VecDeque, fmt};
 
 use super::{
+    admission::Network,
     api::{Context, Feed, Next, Sse},
     client::Client,
     keys::{ConnIndex, StreamId, TimerIndex},
@@ -45,8 +46,10 @@ pub(super) enum Birth {
 pub(super) struct Remembered {
     pub(super) last_event_id: Option<Box<str>>,
     pub(super) encoding: Encoding,
-    /// For a stream that may be one too many of its tag.
+    /// For a stream that may be one too many of its tag or of its address.
     pub(super) client: Option<Client>,
+    /// For a stream that comes through a trusted proxy: what it counts for.
+    pub(super) network: Option<Network>,
     pub(super) route: Option<RouteIndex>,
 }
 

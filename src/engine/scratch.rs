@@ -1,13 +1,15 @@
 //! The reactor's scratch buffer: events of one tick, framed in place.
 
 use std::{
+    fmt::Display,
     hash::{DefaultHasher, Hasher},
     ops::Range,
 };
 
+use super::memory::KEPT_BYTES;
 use crate::{
     http::{CHUNK_END, LAST_CHUNK, StreamFraming, chunk_header},
-    sse::{Encode, EventBuffer},
+    sse::{Encode, EventBuffer, EventName, KEEP_ALIVE},
     topic::Allowed,
 };
 
@@ -33,13 +35,21 @@ impl Scratch {
     pub(super) fn begin(&mut self) {
         self.buffer.clear();
         let bytes = self.buffer.bytes_mut();
-        // One huge tick must not pin its memory for ever.
-        if bytes.capacity() > KEPT_CAPACITY_BYTES {
-            bytes.shrink_to(KEPT_CAPACITY_BYTES);
+        // One huge tick must not pin its memory for the others of this turn.
+        if bytes.capacity() > KEPT_BYTES {
+            bytes.shrink_to(KEPT_BYTES);
         }
         bytes.extend_from_slice(&[0; GAP_BYTES]);
         self.whole_bytes = GAP_BYTES;
         self.uncompressed.clear();
+    }
+
+    /// Frees the memory of a large turn, and forgets the events that it has sent.
+    pub(super) fn release_large_buffers(&mut self) {
+        let ranges_bytes = self.uncompressed.capacity() * size_of::<Range<usize>>();
+        if self.buffer.capacity() > KEPT_BYTES || ranges_bytes > KEPT_BYTES {
+            *self = Self::new();
+        }
     }
 
     pub(super) fn push(&mut self, event: &impl Encode) {
@@ -65,6 +75,36 @@ impl Scratch {
         self.whole_bytes = self.buffer.len();
     }
 
+    /// Appends all events of a buffer.
+    pub(super) fn push_all(&mut self, events: &EventBuffer) {
+        self.buffer.truncate(self.whole_bytes);
+        self.buffer.push_all(events);
+        self.whole_bytes = self.buffer.len();
+    }
+
+    /// Appends an id without an event, or with one that has no data.
+    pub(super) fn push_bookmark(&mut self, id: impl Display, event: Option<&EventName<'_>>) {
+        self.buffer.truncate(self.whole_bytes);
+        self.buffer.push_bookmark(id, event);
+        self.whole_bytes = self.buffer.len();
+    }
+
+    /// Appends what `copy` does, which may have to stay as it is.
+    pub(super) fn push_copied(&mut self, compression: Allowed, copy: impl FnOnce(&mut Vec<u8>)) {
+        self.buffer.truncate(self.whole_bytes);
+        let start = self.whole_bytes;
+        copy(self.buffer.bytes_mut());
+        self.whole_bytes = self.buffer.len();
+        if compression == Allowed::No {
+            self.uncompressed.push(start..self.whole_bytes);
+        }
+    }
+
+    /// True if an event may have brought an id of its sender's.
+    pub(super) fn has_id(&self) -> bool {
+        self.buffer.has_id()
+    }
+
     /// Begins anew and lends the bytes, for somebody who appends compressed events.
     pub(super) fn begin_bytes(&mut self) -> &mut Vec<u8> {
         self.begin();
@@ -83,14 +123,6 @@ impl Scratch {
 
     pub(super) fn push_keep_alive(&mut self) {
         self.push_encoded(KEEP_ALIVE);
-    }
-
-    /// The same comment for any stream. It is stored where events are compressed: two bytes are not
-    /// worth the time.
-    pub(super) fn push_comment(&mut self) {
-        let start = self.whole_bytes;
-        self.push_keep_alive();
-        self.uncompressed.push(start..self.whole_bytes);
     }
 
     /// The whole events, without framing.
@@ -122,6 +154,10 @@ impl Scratch {
     pub(super) fn cut(&mut self, events_bytes: usize) {
         self.whole_bytes = self.whole_bytes.min(GAP_BYTES + events_bytes);
         self.uncompressed.retain(|range| range.end <= self.whole_bytes);
+        if self.events().is_empty() {
+            self.buffer.truncate(GAP_BYTES);
+            self.buffer.forget_id();
+        }
     }
 
     /// The bytes to write: nothing when there are no events, because an empty chunk is the last.
@@ -154,11 +190,8 @@ impl Scratch {
     }
 }
 
-/// A comment, and not a blank line behind it: some clients take every blank line for an event.
-const KEEP_ALIVE: &[u8] = b":\n";
 /// The longest chunk header: 16 hexadecimal digits and CR LF.
 const GAP_BYTES: usize = 18;
-const KEPT_CAPACITY_BYTES: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -1,37 +1,113 @@
 //! The users' own names for streams, such as a session key. Streams without one cost nothing.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    iter,
+    sync::Arc,
+};
 
 use super::keys::StreamId;
 
+/// Which streams carry which tag.
+///
+/// The open streams of a tag are a list that is linked through `members`: it keeps the order of
+/// birth, and any of them leaves it in constant time.
 #[derive(Debug, Default)]
 pub(super) struct Tags {
-    by_tag: HashMap<Arc<str>, Vec<StreamId>>,
-    of_stream: HashMap<StreamId, Arc<str>>,
+    lists: HashMap<Arc<str>, List>,
+    /// Every stream with a tag, from its birth until its hooks have run.
+    members: HashMap<StreamId, Member>,
+}
+
+/// The ends of a list, and how many streams are between them.
+#[derive(Debug)]
+struct List {
+    oldest: StreamId,
+    newest: StreamId,
+    length: usize,
+}
+
+#[derive(Debug)]
+struct Member {
+    tag: Arc<str>,
+    /// `None` once the stream's end is decided: its hooks may still ask for its tag.
+    links: Option<Links>,
+}
+
+/// The neighbours in the list.
+#[derive(Debug, Default)]
+struct Links {
+    older: Option<StreamId>,
+    newer: Option<StreamId>,
 }
 
 impl Tags {
+    /// A stream with a tag is born.
     pub(super) fn add(&mut self, id: StreamId, tag: Arc<str>) {
-        self.by_tag.entry(Arc::clone(&tag)).or_default().push(id);
-        self.of_stream.insert(id, tag);
+        let mut links = Links::default();
+        match self.lists.entry(Arc::clone(&tag)) {
+            Entry::Vacant(none) => {
+                none.insert(List { oldest: id, newest: id, length: 1 });
+            }
+            Entry::Occupied(mut list) => {
+                let list = list.get_mut();
+                links.older = Some(list.newest);
+                list.newest = id;
+                list.length += 1;
+            }
+        }
+        if let Some(older) = links.older {
+            self.links(older).newer = Some(id);
+        }
+        self.members.insert(id, Member { tag, links: Some(links) });
     }
 
-    pub(super) fn remove(&mut self, id: StreamId) {
-        let Some(tag) = self.of_stream.remove(&id) else { return };
-        if let Some(ids) = self.by_tag.get_mut(&tag) {
-            ids.retain(|other| *other != id);
-            if ids.is_empty() {
-                self.by_tag.remove(&tag);
-            }
+    /// The end of a stream is decided: it is not found by its tag any more, and does not count.
+    pub(super) fn end(&mut self, id: StreamId) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let Some(Links { older, newer }) = member.links.take() else { return };
+        let tag = Arc::clone(&member.tag);
+        if let Some(older) = older {
+            self.links(older).newer = newer;
+        }
+        if let Some(newer) = newer {
+            self.links(newer).older = older;
+        }
+        let Some(list) = self.lists.get_mut(&tag) else { return };
+        list.length -= 1;
+        match (older, newer) {
+            (Some(_), Some(_)) => {}
+            (None, Some(newer)) => list.oldest = newer,
+            (Some(older), None) => list.newest = older,
+            (None, None) => drop(self.lists.remove(&tag)),
         }
     }
 
-    pub(super) fn of(&self, id: StreamId) -> Option<&str> {
-        self.of_stream.get(&id).map(|tag| &**tag)
+    /// A stream's hooks have run.
+    pub(super) fn forget(&mut self, id: StreamId) {
+        self.end(id);
+        self.members.remove(&id);
     }
 
-    pub(super) fn with(&self, tag: &str) -> &[StreamId] {
-        self.by_tag.get(tag).map_or(&[], Vec::as_slice)
+    pub(super) fn of(&self, id: StreamId) -> Option<&str> {
+        self.members.get(&id).map(|member| &*member.tag)
+    }
+
+    /// How many open streams carry a tag.
+    pub(super) fn count(&self, tag: &str) -> usize {
+        self.lists.get(tag).map_or(0, |list| list.length)
+    }
+
+    /// The open streams that carry a tag, the oldest first.
+    pub(super) fn with(&self, tag: &str) -> impl Iterator<Item = StreamId> + '_ {
+        let newer = |id: &StreamId| self.members.get(id)?.links.as_ref()?.newer;
+        iter::successors(self.lists.get(tag).map(|list| list.oldest), newer)
+    }
+
+    /// The links of a stream that is in a list.
+    fn links(&mut self, id: StreamId) -> &mut Links {
+        let member = self.members.get_mut(&id).expect("neighbours in a list are members");
+        member.links.as_mut().expect("neighbours in a list are linked")
     }
 }
 
@@ -40,17 +116,71 @@ mod tests {
     use super::*;
     use crate::engine::keys::ConnIndex;
 
+    fn id(slot: usize) -> StreamId {
+        StreamId { conn: ConnIndex::new(slot), generation: 7 }
+    }
+
+    fn tagged(streams: usize) -> Tags {
+        let mut tags = Tags::default();
+        (0..streams).for_each(|index| tags.add(id(index), "anna".into()));
+        tags
+    }
+
+    #[track_caller]
+    fn assert_lists(tags: &Tags, expected: &[usize]) {
+        let expected: Vec<_> = expected.iter().map(|index| id(*index)).collect();
+        assert_eq!(tags.with("anna").collect::<Vec<_>>(), expected);
+        assert_eq!(tags.count("anna"), expected.len());
+        let backwards: Vec<_> =
+            iter::successors(tags.lists.get("anna").map(|list| list.newest), |id| {
+                tags.members[id].links.as_ref()?.older
+            })
+            .collect();
+        assert!(backwards.iter().rev().eq(&expected), "{backwards:?}");
+    }
+
     #[test]
     fn a_tag_names_several_streams_and_goes_with_the_last() {
-        let [one, two] = [1, 2].map(|slot| StreamId { conn: ConnIndex::new(slot), generation: 7 });
-        let mut tags = Tags::default();
-        tags.add(one, "anna".into());
-        tags.add(two, "anna".into());
-        assert_eq!(tags.with("anna"), [one, two]);
-        assert_eq!(tags.of(two), Some("anna"));
-        tags.remove(one);
-        tags.remove(one);
-        tags.remove(two);
-        assert!(tags.by_tag.is_empty() && tags.of_stream.is_empty());
+        let mut tags = tagged(2);
+        assert_lists(&tags, &[0, 1]);
+        assert_eq!(tags.of(id(1)), Some("anna"));
+        tags.forget(id(0));
+        tags.forget(id(0));
+        tags.forget(id(1));
+        assert!(tags.lists.is_empty() && tags.members.is_empty());
+    }
+
+    #[test]
+    fn a_stream_that_ends_leaves_the_list_and_keeps_its_tag_for_its_hooks() {
+        let mut tags = tagged(2);
+        tags.end(id(1));
+        tags.end(id(1));
+        assert_lists(&tags, &[0]);
+        assert_eq!(tags.of(id(1)), Some("anna"));
+        tags.add(id(2), "anna".into());
+        assert_lists(&tags, &[0, 2]);
+        tags.forget(id(1));
+        assert_eq!(tags.of(id(1)), None);
+        assert_lists(&tags, &[0, 2]);
+        tags.end(id(0));
+        tags.end(id(2));
+        assert!(tags.lists.is_empty(), "no stream is listed, though names are kept");
+        assert_eq!(tags.of(id(2)), Some("anna"));
+    }
+
+    #[test]
+    fn the_order_of_birth_is_kept_when_any_of_them_end() {
+        for first in 0..4 {
+            for second in (0..4).filter(|second| *second != first) {
+                let mut tags = tagged(4);
+                tags.end(id(first));
+                tags.end(id(second));
+                let left: Vec<_> =
+                    (0..4).filter(|index| ![first, second].contains(index)).collect();
+                assert_lists(&tags, &left);
+                tags.add(id(9), "anna".into());
+                assert_lists(&tags, &[left[0], left[1], 9]);
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! It knows no request and no reply; both use it.
 
-use std::fmt;
+use std::{fmt, iter};
 
 use crate::error::Logged;
 
@@ -62,9 +62,39 @@ impl HeaderLines {
 
     /// The first value of `name`, in any case.
     pub(crate) fn value(&self, name: &str) -> Option<&str> {
-        let text = std::str::from_utf8(&self.lines).ok()?;
-        let mut lines = text.split_terminator("\r\n").filter_map(|line| line.split_once(": "));
-        lines.find(|(sent, _)| sent.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.values(name).next()
+    }
+
+    /// The values of all lines with `name`, in any case.
+    pub(super) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        let lines = self.text().split_terminator("\r\n").filter_map(|line| line.split_once(": "));
+        lines.filter(move |(sent, _)| sent.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// Puts `prefix` before the values of `name` that `is_due` picks.
+    pub(super) fn prefix_values(
+        &mut self,
+        name: &str,
+        prefix: &str,
+        is_due: impl Fn(&str) -> bool,
+    ) {
+        debug_assert!(prefix.bytes().all(is_value_byte));
+        let mut lines = Vec::with_capacity(self.lines.len() + prefix.len());
+        for line in self.text().split_inclusive("\r\n") {
+            match line.split_once(": ") {
+                Some((sent, value)) if sent.eq_ignore_ascii_case(name) && is_due(value) => {
+                    let parts = [sent, ": ", prefix, value];
+                    parts.iter().for_each(|part| lines.extend_from_slice(part.as_bytes()));
+                }
+                _ => lines.extend_from_slice(line.as_bytes()),
+            }
+        }
+        self.lines = lines;
+    }
+
+    fn text(&self) -> &str {
+        // Names and values came as text.
+        std::str::from_utf8(&self.lines).unwrap_or_default()
     }
 }
 
@@ -148,7 +178,37 @@ pub(super) const fn is_value_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
-/// Without the white space that a field value may have around it.
+/// The members of a comma list that are not empty (RFC 9110 section 5.6.1). A comma in a quoted
+/// string (section 5.6.4) is a part of its member.
+pub(super) fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(value);
+    let members = iter::from_fn(move || {
+        let list = rest?;
+        let end = member_end(list);
+        rest = list.get(end + 1..);
+        Some(trim(&list[..end]))
+    });
+    members.filter(|member| !member.is_empty())
+}
+
+/// Where the first comma outside of quotes is, else the end.
+fn member_end(list: &[u8]) -> usize {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let ends = |&byte: &u8| {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_quoted,
+            b'"' => is_quoted = !is_quoted,
+            b',' => return !is_quoted,
+            _ => {}
+        }
+        false
+    };
+    list.iter().position(ends).unwrap_or(list.len())
+}
+
+/// Without the white space that a field value may have around it: space and tab, nothing else
+/// (RFC 9110 section 5.6.3).
 pub(super) fn trim(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
         value = rest;

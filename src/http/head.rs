@@ -9,7 +9,7 @@ use httparse::Status;
 
 use super::{
     Method, Refusal, Version,
-    fields::{is_token, trim},
+    fields::{is_token, list_members, trim},
     target::{Path, Target, is_host},
 };
 
@@ -62,6 +62,11 @@ impl Head {
         self.method = Method::Get;
         self.version = Version::Http11;
         (self.target, self.query, self.host) = (Span::EMPTY, None, Span::EMPTY);
+    }
+
+    /// Bytes allocated for the text.
+    pub(super) fn capacity_bytes(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// Copies `bytes`, one whole head with `field_count` fields, and works out what it says.
@@ -135,7 +140,7 @@ impl Head {
     }
 
     /// All values of one field, in any case of its name.
-    pub(super) fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+    pub(super) fn values(&self, name: &str) -> impl DoubleEndedIterator<Item = &[u8]> {
         let is_named =
             move |field: &&Field| self.slice(field.name).eq_ignore_ascii_case(name.as_bytes());
         self.fields.iter().filter(is_named).map(|field| self.slice(field.value))
@@ -279,11 +284,6 @@ fn transfer_coding(value: &[u8]) -> Result<Framing, Refusal> {
         knows_all &= name.eq_ignore_ascii_case(b"chunked");
     }
     Err(if knows_all { Refusal::CODING_INVALID } else { Refusal::CODING_UNKNOWN })
-}
-
-/// The members of a comma list that are not empty (RFC 9110 section 5.6.1).
-fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|&byte| byte == b',').map(trim).filter(|member| !member.is_empty())
 }
 
 /// Which refusal a syntax error is. The scan has seen to line ends and the number of fields.

@@ -23,14 +23,19 @@
 //! ```
 
 mod body;
+mod cookies;
 mod date;
 mod encode;
+mod entity_tag;
 mod fields;
+mod forwarded;
 mod head;
 mod hosts;
 mod method;
+mod networks;
 mod origin;
 mod payload;
+mod peer;
 mod reader;
 mod refusal;
 mod reply;
@@ -40,12 +45,15 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+pub use forwarded::ForwardedField;
 pub use hosts::{HostPatternError, Hosts};
 pub use method::{Method, Version};
+pub use networks::{IpNetwork, IpNetworkError, TrustedPeers};
 pub use payload::Body;
+pub use peer::Peer;
 pub use refusal::Refusal;
 pub use reply::Reply;
-pub use request::{Peer, Request};
+pub use request::Request;
 
 pub(crate) use date::Date;
 pub(crate) use encode::{
@@ -54,4 +62,6 @@ pub(crate) use encode::{
 #[cfg(test)]
 pub(crate) use fields::HeaderFault;
 pub(crate) use fields::HeaderLines;
-pub(crate) use reader::{Progress, Reader, Stage};
+pub(crate) use reader::{Progress, Reader, Stage, method_of};
+pub(crate) use reply::Codable;
+pub(crate) use request::media_type;

@@ -24,11 +24,13 @@ impl Request {
     /// ```
     #[must_use]
     pub fn is_cross_origin(&self) -> bool {
-        match (self.header_bytes("sec-fetch-site"), self.header_bytes("origin")) {
-            (Some(site), _) => !matches!(site, b"same-origin" | b"none"),
-            (None, Some(origin)) => !is_origin_of(origin, self.host()),
-            (None, None) => false,
+        // Browsers send one line of each; of several, none may be foreign.
+        if self.header_bytes("sec-fetch-site").is_some() {
+            return !self
+                .header_values("sec-fetch-site")
+                .all(|site| matches!(site, b"same-origin" | b"none"));
         }
+        !self.header_values("origin").all(|origin| is_origin_of(origin, self.host()))
     }
 }
 
@@ -75,6 +77,8 @@ mod tests {
         }
         for fields in [
             "Host: a\r\nSec-Fetch-Site: cross-site",
+            "Host: a\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Site: cross-site",
+            "Host: a\r\nOrigin: http://a\r\nOrigin: http://b",
             "Host: a\r\nSec-Fetch-Site: same-site\r\nOrigin: http://a",
             "Host: a\r\nSec-Fetch-Site: Same-Origin",
             "Host: a\r\nSec-Fetch-Site:",

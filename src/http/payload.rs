@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-/// The body of a [`Reply`](crate::Reply). Static and shared bytes are never copied.
+/// The body of a [`Reply`](crate::Reply).
+///
+/// Bodies up to 8 KiB are copied into the send queue. Larger ones are queued as they are, and
+/// their memory is freed as the client reads: at most twice the unread bytes plus 64 KiB are kept for
+/// a client. Static and shared bytes are not copied, with one exception: the rest of a shared body is
+/// copied when it is small compared to this client's part of the whole.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -19,7 +24,8 @@ pub enum Body {
     Static(&'static [u8]),
     /// Made for one reply.
     Owned(Vec<u8>),
-    /// Shared between replies.
+    /// Shared between replies; its size counts in equal parts for all that hold it
+    /// whenever the client reads.
     Shared(Arc<[u8]>),
 }
 

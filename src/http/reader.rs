@@ -7,7 +7,7 @@
 use std::mem;
 
 use super::{
-    Refusal, Request,
+    Method, Refusal, Request,
     body::{BodyReader, Fill},
     head::Expectation,
     scan::{HeadScan, head_limit_bytes},
@@ -18,6 +18,8 @@ use crate::Limits;
 #[derive(Debug)]
 pub(crate) struct Reader {
     state: State,
+    /// No request has been completed yet.
+    is_fresh: bool,
 }
 
 /// What a call of [`Reader::advance`] came to.
@@ -35,7 +37,9 @@ pub(crate) enum Progress {
 /// How far the present request is; each has its own time limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Not one byte of a request is here. Also after a refusal.
+    /// Not one byte of the first request is here.
+    Fresh,
+    /// Not one byte of a further request is here. Also after a refusal.
     Idle,
     /// The head has begun, or kept bytes wait for the next `advance`.
     Head,
@@ -43,9 +47,22 @@ pub(crate) enum Stage {
     Body,
 }
 
+impl Stage {
+    /// True while no byte of a request is here.
+    pub(crate) const fn is_between_requests(self) -> bool {
+        matches!(self, Self::Fresh | Self::Idle)
+    }
+}
+
 impl Reader {
+    /// For a connection that has just been accepted.
     pub(crate) const fn new() -> Self {
-        Self { state: State::IDLE }
+        Self { state: State::IDLE, is_fresh: true }
+    }
+
+    /// For a connection that goes on after an answer.
+    pub(crate) const fn between_requests() -> Self {
+        Self { state: State::IDLE, is_fresh: false }
     }
 
     /// Takes what it needs from the front of `input`, after what was kept.
@@ -67,17 +84,45 @@ impl Reader {
         limits: &Limits,
         request: &mut Request,
     ) -> Result<Progress, Refusal> {
-        // An early return with `?` leaves `Refused` behind, and nothing held.
-        let (progress, state) = match mem::replace(&mut self.state, State::Refused) {
-            State::Idle { skipped_bytes } => Self::begin(skipped_bytes, input, limits, request)?,
-            State::Held(held) => held.go_on(input, limits, request)?,
-            State::Refused => {
+        let (all, head_bytes_max) = (*input, head_limit_bytes(limits));
+        let (outcome, method) = match mem::replace(&mut self.state, State::REFUSED) {
+            State::Idle { skipped_bytes } => {
+                let outcome = Self::begin(skipped_bytes, input, limits, request);
+                let room_bytes = head_bytes_max.saturating_sub(skipped_bytes);
+                let method = || method_at_the_front(all.iter(), room_bytes);
+                let method = outcome.is_err().then(method).flatten();
+                (outcome, method)
+            }
+            State::Held(held) => {
+                let method = held.method(all, head_bytes_max);
+                (held.go_on(input, limits, request), method)
+            }
+            State::Refused { .. } => {
                 debug_assert!(false, "advance was called after a refusal");
                 return Err(Refusal::ALREADY_REFUSED);
             }
         };
-        self.state = state;
-        Ok(progress)
+        match outcome {
+            Ok((progress, state)) => {
+                self.state = state;
+                self.is_fresh &= progress != Progress::Complete;
+                Ok(progress)
+            }
+            Err(refusal) => {
+                self.state = State::Refused { method };
+                Err(refusal)
+            }
+        }
+    }
+
+    /// The method of the request that is being read or was refused, once it is known: whether an
+    /// answer may have a body depends on it, however much of the request is missing or malformed.
+    pub(crate) fn method(&self) -> Option<Method> {
+        match &self.state {
+            State::Idle { .. } => None,
+            State::Held(held) => held.method(&[], usize::MAX),
+            State::Refused { method } => *method,
+        }
     }
 
     /// Keeps what lies behind a complete request for a later `advance(&mut &[][..], ..)`.
@@ -95,7 +140,7 @@ impl Reader {
                 held.bytes.extend_from_slice(rest);
                 held.news = News::Unseen;
             }
-            State::Refused => {}
+            State::Refused { .. } => {}
         }
     }
 
@@ -106,11 +151,12 @@ impl Reader {
 
     pub(crate) fn stage(&self) -> Stage {
         match &self.state {
-            State::Idle { .. } | State::Refused => Stage::Idle,
-            State::Held(held) => match held.work {
+            State::Held(held) if !held.is_half_an_empty_line() => match held.work {
                 Work::Head(_) => Stage::Head,
                 Work::Body(_) => Stage::Body,
             },
+            State::Idle { .. } | State::Held(_) if self.is_fresh => Stage::Fresh,
+            State::Idle { .. } | State::Held(_) | State::Refused { .. } => Stage::Idle,
         }
     }
 
@@ -140,11 +186,15 @@ enum State {
         skipped_bytes: usize,
     },
     Held(Box<Held>),
-    Refused,
+    /// Nothing is held. Of the request, only its method is remembered, if it had one.
+    Refused {
+        method: Option<Method>,
+    },
 }
 
 impl State {
     const IDLE: Self = Self::Idle { skipped_bytes: 0 };
+    const REFUSED: Self = Self::Refused { method: None };
 
     const fn idle_after(scan: &HeadScan) -> Self {
         Self::Idle { skipped_bytes: scan.skipped_bytes() }
@@ -171,6 +221,24 @@ enum News {
 }
 
 impl Held {
+    /// The method of the request under way, which goes on with `input`.
+    fn method(&self, input: &[u8], head_bytes_max: usize) -> Option<Method> {
+        match &self.work {
+            Work::Head(scan) => {
+                let kept = self.bytes.get(self.start..).unwrap_or_default();
+                let room_bytes = head_bytes_max.saturating_sub(scan.skipped_bytes());
+                method_at_the_front(kept.iter().chain(input), room_bytes)
+            }
+            Work::Body(unfinished) => Some(unfinished.request.method()),
+        }
+    }
+
+    /// An empty line before a request does not begin it, and neither does half of one. Otherwise a
+    /// client could go from stage to stage with them, and have the time of each again.
+    fn is_half_an_empty_line(&self) -> bool {
+        self.news == News::None && matches!(self.work, Work::Head(_)) && self.bytes == b"\r"
+    }
+
     fn go_on(
         mut self: Box<Self>,
         input: &mut &[u8],
@@ -185,8 +253,7 @@ impl Held {
                 return Ok((Progress::Complete, self.behind_complete()));
             }
             self.news = News::None;
-            self.bytes.drain(..self.start);
-            self.start = 0;
+            self.cut();
         }
         if matches!(self.work, Work::Head(_)) && !self.bytes.is_empty() {
             // No more than the longest head is added, most often much less; a longer one is refused.
@@ -232,8 +299,19 @@ impl Held {
         if self.start == self.bytes.len() {
             return State::IDLE;
         }
+        // At half, so that each byte moves at most once.
+        if self.start >= self.bytes.len() / 2 {
+            self.cut();
+        }
         self.work = Work::Head(HeadScan::default());
         State::Held(self)
+    }
+
+    /// Frees what was taken. The requests of a client that reads its answers slowly wait here.
+    fn cut(&mut self) {
+        self.bytes.drain(..self.start);
+        self.bytes.shrink_to_fit();
+        self.start = 0;
     }
 }
 
@@ -310,6 +388,37 @@ impl Unfinished {
         }
     }
 }
+
+/// The method of the request that begins with these bytes, if it is whole and known.
+pub(crate) fn method_of(bytes: &[u8]) -> Option<Method> {
+    method_at_the_front(bytes.iter(), usize::MAX)
+}
+
+/// The method at the front of a request, after empty lines, if it is whole and known. Only the room
+/// for a head is looked at: beyond it a request may be refused before or after its method has come,
+/// and the answer must not depend on which.
+fn method_at_the_front<'a>(
+    bytes: impl Iterator<Item = &'a u8>,
+    room_bytes: usize,
+) -> Option<Method> {
+    let mut bytes = bytes.copied().take(room_bytes);
+    let mut first = bytes.next()?;
+    while first == b'\r' && bytes.next()? == b'\n' {
+        first = bytes.next()?;
+    }
+    let (mut name, mut length) = ([0; METHOD_BYTES_MAX], 0);
+    for byte in std::iter::once(first).chain(bytes) {
+        if byte == b' ' {
+            return Method::from_name(std::str::from_utf8(&name[..length]).ok()?);
+        }
+        *name.get_mut(length)? = byte;
+        length += 1;
+    }
+    None
+}
+
+/// Of the longest method that is served.
+const METHOD_BYTES_MAX: usize = 7;
 
 #[cfg(test)]
 mod tests;

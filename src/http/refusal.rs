@@ -56,7 +56,8 @@ impl fmt::Display for Refusal {
 
 impl Error for Refusal {}
 
-/// The table. Grouped as a request is read: request line, fields, target and Host, framing, body.
+/// The table. Grouped as a request is read: request line, fields, target and Host, what precedes a
+/// request, framing, body.
 impl Refusal {
     pub(crate) const TIMED_OUT: Self =
         Self::new(408, "the request took too long to arrive; send it again");
@@ -110,6 +111,17 @@ impl Refusal {
 
     pub(crate) const MISDIRECTED: Self =
         Self::new(421, "this server does not answer for that host; check the name in the URL");
+
+    pub(crate) const PROXY_MISSING: Self = Self::new(
+        400,
+        "this port is for proxies: a connection must begin with a PROXY protocol header",
+    );
+    pub(crate) const PROXY_MALFORMED: Self =
+        Self::new(400, "the PROXY protocol header is malformed or longer than 4096 bytes");
+    pub(crate) const PROXY_UNTRUSTED: Self = Self::new(
+        400,
+        "this port is for proxies, and your address is not one that is trusted here",
+    );
 
     pub(super) const LENGTH_AND_CODING: Self =
         Self::new(400, "Content-Length and Transfer-Encoding exclude each other; send one of them");

@@ -1,6 +1,11 @@
 //! Replies: a status, header lines and a body that is there as a whole.
 //!
-//! It knows no request and no connection; whether there is a next request comes as an argument.
+//! It knows no connection, and of requests only which tags they name; whether there is a next
+//! request comes as an argument.
+
+mod coding;
+
+pub(crate) use coding::Codable;
 
 use std::{borrow::Cow, error::Error, io, num::NonZeroU32, time::Duration};
 
@@ -16,6 +21,18 @@ use crate::error::Logged;
 /// `Content-Length`, `Date` and `Connection` are set by the library. A reply that must not be sent
 /// as it is (a header value with a line end in it, a status below 200) becomes a 500 at once and
 /// stays one; the reason is logged, and shows during development, not in an attack.
+///
+/// Text is compressed if the client accepts that and it is long enough ([`Compression`]); `Vary` says
+/// so. A strong `ETag` then becomes a weak one (`W/`), because a strong one names one sequence of bytes
+/// (RFC 9110 section 8.8.3.3). Compare with [`Request::if_none_match`], which allows for it. `If-Match`
+/// does not (RFC 9110 section 13.1.1): where clients send it, keep the reply from being compressed.
+///
+/// Never compressed are replies with `Cache-Control: no-transform`, those with status 206, and those
+/// with one of the fields `Content-Range`, `Content-Encoding`, `Content-Digest`, `Repr-Digest`,
+/// `Digest` and `Content-MD5`.
+///
+/// [`Compression`]: crate::Compression
+/// [`Request::if_none_match`]: crate::Request::if_none_match
 ///
 /// ```
 /// use starwheel::Reply;
@@ -348,24 +365,6 @@ impl Reply {
     pub(crate) fn failed(error: &dyn Error) -> Self {
         log::error!("a handler failed: {}", Logged(&error.to_string()));
         Self::text_error(500, Body::from("the server failed to answer; its log says why"))
-    }
-
-    /// True for text of some length that is not compressed already.
-    pub(crate) fn is_worth_compressing(&self, body_bytes_min: usize) -> bool {
-        let content_type = self.content_type.as_deref().unwrap_or_default();
-        self.body().len() >= body_bytes_min.max(1)
-            && TEXTUAL.iter().any(|start| content_type.starts_with(start))
-            && self.header_value("content-encoding").is_none()
-    }
-
-    /// Says that the body depends on what the client accepts, and replaces it if it was compressed.
-    pub(crate) fn coded(mut self, coded: Option<(&str, Vec<u8>)>) -> Self {
-        self.lines.push("Vary", "Accept-Encoding");
-        if let Some((coding, body)) = coded {
-            self.lines.push("Content-Encoding", coding);
-            self.body = body.into();
-        }
-        self
     }
 
     fn whole(status: u16, content_type: &'static str, body: Body) -> Self {

@@ -2,40 +2,16 @@
 //!
 //! It knows no framing: a [`Request`] is complete, or it is not there.
 
-use std::{borrow::Cow, fmt, net::SocketAddr};
+use std::{borrow::Cow, fmt, net::IpAddr};
 
 use super::{
-    Method, Refusal, Version,
+    Method, Peer, Refusal, Version,
+    fields::{list_members, trim},
     head::Head,
     reader::{Progress, Reader},
     target::{Path, form_decoded, unescape_kept},
 };
 use crate::Limits;
-
-/// Who is at the other end of a connection. Behind a proxy that is the proxy.
-///
-/// ```
-/// use starwheel::Peer;
-/// let peer = Peer::Ip("192.0.2.7:4711".parse().unwrap());
-/// assert_eq!(peer.to_string(), "192.0.2.7:4711");
-/// assert_eq!(Peer::Unix.to_string(), "unix");
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peer {
-    /// A TCP client.
-    Ip(SocketAddr),
-    /// A process on this machine, through a Unix socket; also what a request built by hand has.
-    Unix,
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ip(address) => address.fmt(f),
-            Self::Unix => f.write_str("unix"),
-        }
-    }
-}
 
 /// A complete request: line, header fields and body, all of it in memory of its own.
 ///
@@ -68,7 +44,8 @@ pub struct Request {
     params: Params,
     /// Empty if none has matched.
     route: String,
-    peer: Peer,
+    pub(super) peer: Peer,
+    pub(super) client_ip: Option<IpAddr>,
 }
 
 impl Request {
@@ -81,6 +58,7 @@ impl Request {
             params: Params { text: String::new(), ends: Vec::new() },
             route: String::new(),
             peer: Peer::Unix,
+            client_ip: None,
         }
     }
 
@@ -222,6 +200,10 @@ impl Request {
     /// The first value of a header field; names match in any case (RFC 9110 section 5.1). `None`
     /// when it is absent or not UTF-8.
     ///
+    /// A field that is a list may come in several lines (RFC 9110 section 5.3), because proxies add
+    /// lines of their own: use [`header_list`](Self::header_list) for `Accept`, `Cache-Control`,
+    /// `If-None-Match`, `X-Forwarded-For` and the like.
+    ///
     /// ```
     /// assert_eq!(starwheel::Request::get("/").header("host"), Some("localhost"));
     /// ```
@@ -238,6 +220,38 @@ impl Request {
     #[must_use]
     pub fn header_bytes(&self, name: &str) -> Option<&[u8]> {
         self.head.values(name).next()
+    }
+
+    /// The values of all lines of a header field, in the order in which they were sent, each without
+    /// outer white space.
+    ///
+    /// ```
+    /// use starwheel::Request;
+    /// let request = Request::parse(b"GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\nX: 2, 3\r\n\r\n")?;
+    /// assert_eq!(request.header_values("x").collect::<Vec<_>>(), [&b"1"[..], b"2, 3"]);
+    /// # Ok::<(), starwheel::Refusal>(())
+    /// ```
+    pub fn header_values(&self, name: &str) -> impl DoubleEndedIterator<Item = &[u8]> {
+        self.head.values(name)
+    }
+
+    /// The members of a header field that is a comma-separated list, over all of its lines (RFC 9110
+    /// sections 5.3 and 5.6.1).
+    ///
+    /// Members come without outer white space; empty ones are left out. A comma in a quoted string
+    /// separates nothing, and a quoted string ends with its line at the latest.
+    ///
+    /// ```
+    /// use starwheel::Request;
+    /// let request = Request::parse(
+    ///     b"GET / HTTP/1.1\r\nHost: a\r\nIf-None-Match: \"a,b\", \"c\"\r\nIf-None-Match: *\r\n\r\n",
+    /// )?;
+    /// let members: Vec<_> = request.header_list("if-none-match").collect();
+    /// assert_eq!(members, [&b"\"a,b\""[..], b"\"c\"", b"*"]);
+    /// # Ok::<(), starwheel::Refusal>(())
+    /// ```
+    pub fn header_list(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.head.values(name).flat_map(list_members)
     }
 
     /// All header fields in the order in which they were sent, values without outer white space.
@@ -261,22 +275,6 @@ impl Request {
         self.head.host()
     }
 
-    /// The value of a cookie as it was sent (RFC 6265 section 4.2); the first one of that name.
-    ///
-    /// ```
-    /// let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nCookie: theme=dark; id=7\r\n\r\n";
-    /// let request = starwheel::Request::parse(bytes)?;
-    /// assert_eq!(request.cookie("id"), Some("7"));
-    /// # Ok::<(), starwheel::Refusal>(())
-    /// ```
-    #[must_use]
-    pub fn cookie(&self, name: &str) -> Option<&str> {
-        let fields = self.head.values("cookie").filter_map(|value| std::str::from_utf8(value).ok());
-        let mut pairs =
-            fields.flat_map(|field| field.split(';')).filter_map(|pair| pair.split_once('='));
-        pairs.find(|(sent, _)| sent.trim() == name).map(|(_, value)| value.trim())
-    }
-
     /// The body, de-chunked; empty when there is none. At most `Limits::body_bytes`.
     ///
     /// ```
@@ -287,7 +285,8 @@ impl Request {
         &self.body
     }
 
-    /// The media type of the body, without parameters. Compare it with `eq_ignore_ascii_case`.
+    /// The media type of the body, without parameters; `None` when it is absent or not UTF-8. Compare
+    /// it with `eq_ignore_ascii_case`.
     ///
     /// ```
     /// let bytes = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Type: Text/HTML ;charset=utf-8\r\n\r\n";
@@ -296,8 +295,7 @@ impl Request {
     /// ```
     #[must_use]
     pub fn content_type(&self) -> Option<&str> {
-        let value = self.header("content-type")?;
-        Some(value.split_once(';').map_or(value, |(media_type, _)| media_type).trim())
+        std::str::from_utf8(media_type(self.header_bytes("content-type")?)).ok()
     }
 
     /// The id of the last event that a reconnecting client has seen (WHATWG HTML section 9.2.4).
@@ -319,7 +317,8 @@ impl Request {
         Some(std::str::from_utf8(id).unwrap_or("\u{fffd}"))
     }
 
-    /// Who is at the other end of the connection.
+    /// Who is at the other end of the connection: a proxy, if there is one. See
+    /// [`client_ip`](Self::client_ip) for the client.
     ///
     /// ```
     /// assert_eq!(starwheel::Request::get("/").peer(), starwheel::Peer::Unix);
@@ -408,11 +407,6 @@ impl Request {
         self.route.push_str(pattern);
     }
 
-    /// A request that was just read has [`Peer::Unix`]: set it after each one.
-    pub(crate) fn set_peer(&mut self, peer: Peer) {
-        self.peer = peer;
-    }
-
     /// Empties it and keeps its memory, up to 64 KiB for each part.
     pub(crate) fn clear(&mut self) {
         self.head.clear(CAPACITY_BYTES_MAX);
@@ -422,6 +416,14 @@ impl Request {
         self.params.clear();
         self.route.clear();
         self.peer = Peer::Unix;
+        self.client_ip = None;
+    }
+
+    /// Frees the memory of a large request once it is answered.
+    pub(crate) fn release_large_buffers(&mut self) {
+        if self.body.capacity().max(self.head.capacity_bytes()) > CAPACITY_BYTES_MAX {
+            self.clear();
+        }
     }
 
     /// What a [`Reader`] fills.
@@ -442,6 +444,11 @@ impl fmt::Debug for Request {
             .field("peer", &self.peer)
             .finish_non_exhaustive()
     }
+}
+
+/// A member of `Accept`, or the value of `Content-Type`, without its parameters.
+pub(crate) fn media_type(value: &[u8]) -> &[u8] {
+    trim(&value[..memchr::memchr(b';', value).unwrap_or(value.len())])
 }
 
 /// Names and values in one string.

@@ -14,8 +14,14 @@ use mio::{
 };
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 
-use super::socket::{Socket, set_tcp_options};
-use crate::{engine::Tcp, http::Peer};
+use super::{
+    listen_options::ReusePort,
+    socket::{Socket, set_tcp_options},
+};
+use crate::{
+    engine::{Opening, Tcp},
+    http::{Peer, TrustedPeers},
+};
 
 /// A bound socket that somebody else opened, for [`Reactor::listen_on`](crate::Reactor::listen_on):
 /// a descriptor from systemd, say, or a Unix socket.
@@ -47,27 +53,12 @@ impl From<unix::UnixListener> for Listener {
     }
 }
 
-/// Whether several reactors may listen on one address.
-///
-/// ```no_run
-/// # use starwheel::{Reactor, Reply, Request, Context, ReusePort};
-/// # let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Reply::text("hi"))?;
-/// reactor.listen_with("127.0.0.1:8080", ReusePort::Shared)?;
-/// # Ok::<(), std::io::Error>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReusePort {
-    /// This listener wants the address for itself; the default.
-    Exclusive,
-    /// `SO_REUSEPORT`: the kernel spreads connections over all listeners of the address that ask
-    /// for this, which is how one process runs a reactor per core.
-    Shared,
-}
-
 /// A listener in the poll.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     listener: Kind,
+    /// Who announces, by the PROXY protocol, whose connections these are; `None` without it.
+    announcers: Option<TrustedPeers>,
     /// Edge-triggered: until `accept` has said `WouldBlock` no new event will come.
     pub(super) more: bool,
     /// Accepting has failed; when to try again.
@@ -97,6 +88,7 @@ impl Acceptor {
 
     pub(super) fn new(
         listener: Listener,
+        announcers: Option<TrustedPeers>,
         tcp: &Tcp,
         registry: &Registry,
         token: Token,
@@ -117,7 +109,7 @@ impl Acceptor {
             Kind::Tcp(listener) => listener.register(registry, token, Interest::READABLE)?,
             Kind::Unix(listener) => listener.register(registry, token, Interest::READABLE)?,
         }
-        Ok(Self { listener, more: true, again_ms: None, starved: false })
+        Ok(Self { listener, announcers, more: true, again_ms: None, starved: false })
     }
 
     /// Ends the watch. Closing would not, while a parent or child process holds the listener too:
@@ -132,6 +124,11 @@ impl Acceptor {
         }
     }
 
+    /// The poller has reported connections.
+    pub(super) fn arrived(&mut self) {
+        self.more = true;
+    }
+
     /// True if there may be a connection to accept, and no pause to wait for.
     pub(super) fn is_due(&self, now_ms: u64) -> bool {
         self.more && self.again_ms.is_none_or(|again_ms| again_ms <= now_ms)
@@ -142,10 +139,11 @@ impl Acceptor {
     pub(super) fn accept(
         &mut self,
         now_ms: u64,
-        take: impl FnMut(Socket, Peer),
+        mut take: impl FnMut(Socket, Peer, Opening),
     ) -> Result<(), Paused> {
         self.again_ms = None;
-        let listener = &self.listener;
+        let (listener, announcers) = (&self.listener, self.announcers.as_ref());
+        let take = |socket, peer| take(socket, peer, Opening::of(peer, announcers));
         match accept_some(|| listener.accept(), take) {
             Ok(Queue { is_empty }) => {
                 self.more = !is_empty;
@@ -311,11 +309,12 @@ mod tests {
         let listener = Acceptor::bind(([127, 0, 0, 1], 0).into(), ReusePort::Exclusive).unwrap();
         let address = listener.local_addr().unwrap();
         let mut acceptor =
-            Acceptor::new(listener.into(), &Tcp::default(), poll.registry(), Token(0)).unwrap();
+            Acceptor::new(listener.into(), None, &Tcp::default(), poll.registry(), Token(0))
+                .unwrap();
         let _client = TcpStream::connect(address).unwrap();
         poll.poll(&mut Events::with_capacity(1), Some(Duration::from_secs(20))).unwrap();
         let mut accepted = Vec::new();
-        acceptor.accept(0, |socket, _peer| accepted.push(socket)).unwrap();
+        acceptor.accept(0, |socket, _peer, _opening| accepted.push(socket)).unwrap();
         let [Socket::Tcp(socket)] = &accepted[..] else { panic!("{accepted:?}") };
         assert!(socket.nodelay().unwrap(), "small events leave at once");
         #[cfg(target_os = "linux")]

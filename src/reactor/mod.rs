@@ -6,8 +6,10 @@
 mod alarm;
 mod clock;
 mod descriptors;
+mod ending;
 mod epoch;
 mod handle;
+mod listen_options;
 mod listener;
 #[cfg(feature = "signals")]
 mod signals;
@@ -16,7 +18,8 @@ mod socket;
 pub use self::{
     descriptors::raise_descriptor_limit,
     handle::{Full, Handle},
-    listener::{Listener, ReusePort},
+    listen_options::{ListenOptions, ReusePort},
+    listener::Listener,
 };
 
 use std::{
@@ -27,7 +30,7 @@ use std::{
     time::Duration,
 };
 
-use mio::{Events, Poll, Token, Waker, event::Event};
+use mio::{Events, Poll, Token, Waker};
 use socket2::SockRef;
 
 use self::{
@@ -35,12 +38,10 @@ use self::{
     clock::Clock,
     handle::{Command, Shared},
     listener::{Acceptor, Paused},
-    socket::{Socket, set_tcp_options},
+    socket::{Socket, readiness, set_tcp_options},
 };
 use crate::{
-    engine::{
-        Accepting, Config, ConnIndex, Context, Engine, Handler, Readiness, ShortRead, Stats, Tcp,
-    },
+    engine::{Accepting, Config, ConnIndex, Context, Engine, Handler, Opening, Stats, Tcp},
     http::Peer,
 };
 
@@ -139,24 +140,25 @@ impl Reactor {
     /// # Errors
     /// When the address cannot be had, with the address in the message.
     pub fn listen(&mut self, address: impl ToSocketAddrs) -> io::Result<SocketAddr> {
-        self.listen_with(address, ReusePort::Exclusive)
+        self.listen_with(address, ListenOptions::new())
     }
 
-    /// The same, with a choice whether other reactors may share the address.
+    /// The same with [`ListenOptions`]: an address shared with other reactors, or the PROXY protocol.
     ///
     /// # Errors
     /// As [`Reactor::listen`].
     pub fn listen_with(
         &mut self,
         address: impl ToSocketAddrs,
-        reuse_port: ReusePort,
+        options: impl Into<ListenOptions>,
     ) -> io::Result<SocketAddr> {
+        let options = options.into();
         let mut refused = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
         for address in address.to_socket_addrs()? {
-            match Acceptor::bind(address, reuse_port) {
+            match Acceptor::bind(address, options.reuse_port) {
                 Ok(listener) => {
                     let bound = listener.local_addr()?;
-                    self.listen_on(listener)?;
+                    self.listen_on_with(listener, options)?;
                     return Ok(bound);
                 }
                 Err(error) => {
@@ -173,10 +175,34 @@ impl Reactor {
     /// # Errors
     /// When it cannot be made non-blocking or be watched.
     pub fn listen_on(&mut self, listener: impl Into<Listener>) -> io::Result<()> {
+        self.listen_on_with(listener, ListenOptions::new())
+    }
+
+    /// The same with [`ListenOptions`].
+    ///
+    /// ```no_run
+    /// # use starwheel::{Reactor, Reply, Request, Context};
+    /// use starwheel::{ListenOptions, TrustedPeers};
+    /// # let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Reply::text("hi"))?;
+    /// // HAProxy on the same machine: `server app unix@/run/app.sock send-proxy-v2`.
+    /// let listener = std::os::unix::net::UnixListener::bind("/run/app.sock")?;
+    /// let options = ListenOptions::new().proxy_protocol(TrustedPeers::unix_sockets());
+    /// reactor.listen_on_with(listener, options)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Reactor::listen_on`].
+    pub fn listen_on_with(
+        &mut self,
+        listener: impl Into<Listener>,
+        options: impl Into<ListenOptions>,
+    ) -> io::Result<()> {
         descriptors::warn_once_if_few(self.expected_connections);
         let token = Token(FIRST_LISTENER + self.acceptors.len());
-        let registry = self.poll.registry();
-        self.acceptors.push(Acceptor::new(listener.into(), &self.tcp, registry, token)?);
+        let (announcers, registry) = (options.into().proxy_protocol, self.poll.registry());
+        let acceptor = Acceptor::new(listener.into(), announcers, &self.tcp, registry, token)?;
+        self.acceptors.push(acceptor);
         Ok(())
     }
 
@@ -331,27 +357,6 @@ impl Reactor {
         }
     }
 
-    /// A drain has accepted all that waited, or everything ends now.
-    fn stop_listening(&mut self) {
-        for mut acceptor in self.acceptors.drain(..) {
-            acceptor.deregister(self.poll.registry());
-        }
-    }
-
-    /// All connections have ended: from now on, handles give commands back.
-    fn stop(&mut self) {
-        self.stopped = true;
-        self.discard_commands();
-        self.shared.copy_stats(self.engine.stats());
-    }
-
-    /// Their destructors may panic, and two that do so in one unwinding end the process.
-    fn discard_commands(&mut self) {
-        for command in self.shared.close() {
-            self.engine.discard(command);
-        }
-    }
-
     fn adopt(&mut self, stream: TcpStream, read_already: &[u8]) {
         let prepared = stream
             .set_nonblocking(true)
@@ -360,7 +365,8 @@ impl Reactor {
         match prepared {
             Ok(peer) => {
                 let socket = Socket::Tcp(mio::net::TcpStream::from_std(stream));
-                if let Some(index) = take(&mut self.engine, &self.poll, socket, Peer::Ip(peer)) {
+                let (engine, peer) = (&mut self.engine, Peer::Ip(peer));
+                if let Some(index) = take(engine, &self.poll, socket, peer, Opening::Request) {
                     self.engine.feed(index, read_already);
                 }
             }
@@ -384,7 +390,7 @@ impl Reactor {
                 }
                 Token(number) if number >= FIRST_LISTENER => {
                     if let Some(acceptor) = self.acceptors.get_mut(number - FIRST_LISTENER) {
-                        acceptor.more = true;
+                        acceptor.arrived();
                     }
                 }
                 // Tokens of connections are made of their u32 index.
@@ -403,8 +409,8 @@ impl Reactor {
             self.acceptors.iter_mut().for_each(|acceptor| acceptor.more = true);
         }
         for acceptor in self.acceptors.iter_mut().filter(|acceptor| acceptor.is_due(now_ms)) {
-            let accepted = acceptor.accept(now_ms, |socket, peer| {
-                take(&mut self.engine, &self.poll, socket, peer);
+            let accepted = acceptor.accept(now_ms, |socket, peer, opening| {
+                take(&mut self.engine, &self.poll, socket, peer, opening);
             });
             if let Err(Paused) = accepted {
                 self.engine.count_accept_failure();
@@ -449,32 +455,20 @@ impl AsFd for Reactor {
     }
 }
 
-impl Drop for Reactor {
-    fn drop(&mut self) {
-        self.discard_commands();
-    }
-}
-
 /// Gives a new socket to the engine and to the poller.
-fn take(engine: &mut Engine<Socket>, poll: &Poll, socket: Socket, peer: Peer) -> Option<ConnIndex> {
-    let index = engine.accept(socket, peer)?;
+fn take(
+    engine: &mut Engine<Socket>,
+    poll: &Poll,
+    socket: Socket,
+    peer: Peer,
+    opening: Opening,
+) -> Option<ConnIndex> {
+    let index = engine.accept(socket, peer, opening)?;
     let token = Token(index.token() as usize);
     if let Err(error) = engine.transport(index).register(poll.registry(), token) {
         engine.abandon(index, &error);
     }
     Some(index)
-}
-
-fn readiness(event: &Event) -> Readiness {
-    Readiness {
-        readable: event.is_readable() || event.is_read_closed() || event.is_error(),
-        // A writer that waits has to notice a failure too.
-        writable: event.is_writable() || event.is_write_closed() || event.is_error(),
-        short_read: match event.is_priority() || event.is_read_closed() || event.is_error() {
-            true => ShortRead::MayBeFollowed,
-            false => ShortRead::IsLast,
-        },
-    }
 }
 
 fn shorter(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {

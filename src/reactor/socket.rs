@@ -8,12 +8,13 @@ use std::{
 
 use mio::{
     Interest, Registry, Token,
+    event::Event,
     event::Source,
     net::{TcpStream, UnixStream},
 };
 use socket2::{SockRef, TcpKeepalive};
 
-use crate::engine::{Tcp, Transport};
+use crate::engine::{Readiness, ShortRead, Tcp, Transport};
 
 /// A connected socket: eight bytes.
 #[derive(Debug)]
@@ -148,3 +149,16 @@ const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
 /// There, sockets are told once instead, in `register`.
 #[cfg(target_vendor = "apple")]
 const NO_SIGNAL: i32 = 0;
+
+/// What the poller reports of a socket.
+pub(super) fn readiness(event: &Event) -> Readiness {
+    Readiness {
+        readable: event.is_readable() || event.is_read_closed() || event.is_error(),
+        // A writer that waits has to notice a failure too.
+        writable: event.is_writable() || event.is_write_closed() || event.is_error(),
+        short_read: match event.is_priority() || event.is_read_closed() || event.is_error() {
+            true => ShortRead::MayBeFollowed,
+            false => ShortRead::IsLast,
+        },
+    }
+}

@@ -1,6 +1,6 @@
 //! The bytes of events, and the only code that puts text between line ends.
 
-use std::{fmt, time::Duration};
+use std::{fmt, io::Write, time::Duration};
 
 use memchr::memchr2;
 
@@ -25,13 +25,15 @@ pub struct EventBuffer {
     bytes: Vec<u8>,
     /// Fields were written that no blank line has ended yet.
     is_open: bool,
+    /// An id was written since the buffer was empty.
+    has_id: bool,
 }
 
 impl EventBuffer {
     /// An empty buffer without memory.
     #[must_use]
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), is_open: false }
+        Self { bytes: Vec::new(), is_open: false, has_id: false }
     }
 
     /// Appends one event with the blank line that makes clients dispatch it.
@@ -68,8 +70,10 @@ impl EventBuffer {
     }
 
     /// Appends the id, which clients send back as `Last-Event-ID` when they reconnect. It stays
-    /// in force for later events without one.
+    /// in force for later events without one. On a stream that has a topic with a
+    /// [history](crate::Topic::history), only ids that are published there come back.
     pub fn id(&mut self, id: &EventId<'_>) {
+        self.has_id = true;
         self.field("id: ", |bytes| id.append_to(bytes));
     }
 
@@ -159,6 +163,31 @@ impl EventBuffer {
         });
     }
 
+    /// Appends a bookmark: an id of the server's and not of a sender's, without an event, or with one
+    /// of this name that has no data.
+    pub(crate) fn push_bookmark(&mut self, id: impl fmt::Display, event: Option<&EventName<'_>>) {
+        self.dispatch();
+        if let Some(name) = event {
+            self.event(name);
+            self.data("");
+        }
+        // Writing to memory does not fail.
+        let _infallible = writeln!(self.bytes, "id: {id}\n");
+        self.is_open = false;
+    }
+
+    /// Appends all events of another buffer.
+    pub(crate) fn push_all(&mut self, events: &Self) {
+        self.dispatch();
+        self.bytes.extend_from_slice(&events.bytes);
+        self.has_id |= events.has_id;
+    }
+
+    /// True if an event may have brought an id of its sender's.
+    pub(crate) fn has_id(&self) -> bool {
+        self.has_id
+    }
+
     /// How many bytes have been written.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
@@ -167,6 +196,17 @@ impl EventBuffer {
     /// Forgets all bytes and keeps the memory.
     pub(crate) fn clear(&mut self) {
         self.truncate(0);
+        self.forget_id();
+    }
+
+    /// No event is left that may have brought an id.
+    pub(crate) fn forget_id(&mut self) {
+        self.has_id = false;
+    }
+
+    /// Bytes allocated.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// Forgets the bytes from `len` on, for events that shall not leave after all. `len` lies

@@ -33,7 +33,8 @@ use super::EventBuffer;
 /// ```
 ///
 /// A type that stands for several events calls [`push`](crate::EventBuffer::push) for each of
-/// them inside `encode`.
+/// them inside `encode`. They are published, retained and dropped together; on a topic with a history
+/// each has an id, so a client that is cut between them gets the rest when it comes back.
 pub trait Encode {
     /// Appends the fields of this event. Called once for each buffer the event goes into, at the
     /// time it is sent or published.

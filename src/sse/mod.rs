@@ -21,6 +21,7 @@ mod encode;
 mod event;
 mod field;
 mod place;
+mod split;
 
 pub use buffer::{DataWriter, EventBuffer};
 pub use encode::Encode;
@@ -28,4 +29,9 @@ pub use event::Event;
 pub use field::{EventError, EventId, EventName};
 
 pub(crate) use field::Retry;
-pub(crate) use place::id_place;
+pub(crate) use place::id_of;
+pub(crate) use split::{add_id, each_event, has_id, is_whole, replace_id};
+
+/// The sign of life of a quiet stream: a comment, and no blank line after it, because some clients
+/// take every blank line for an event.
+pub(crate) const KEEP_ALIVE: &[u8] = b":\n";

@@ -103,6 +103,12 @@ impl Answer {
         EventParser::read(&self.body).events
     }
 
+    /// What a client that is cut here sends as `Last-Event-ID` when it comes back; empty if nothing.
+    #[must_use]
+    pub fn last_event_id(&self) -> String {
+        EventParser::read(&self.body).last_event_id().to_owned()
+    }
+
     /// True for `100 Continue` and its kind: the answer itself is still to come.
     #[must_use]
     pub fn is_interim(&self) -> bool {

@@ -1,34 +1,9 @@
 //! Clients that are only there to be many.
 
-use std::{
-    cell::Cell,
-    io::{self, ErrorKind},
-    net::Ipv4Addr,
-    rc::Rc,
-};
+use std::net::Ipv4Addr;
 
 use super::{Simulation, network::SimulatedSocket};
-use crate::http::Peer;
-
-/// What all crowds of a simulation have been sent.
-#[derive(Debug, Default)]
-pub(super) struct Received {
-    writes: Cell<u64>,
-    bytes: Cell<u64>,
-}
-
-impl Received {
-    pub(super) fn take(&self, bytes: usize) -> usize {
-        self.writes.set(self.writes.get() + 1);
-        self.bytes.set(self.bytes.get() + bytes as u64);
-        bytes
-    }
-
-    /// Nobody in a crowd says anything after the request.
-    pub(super) fn nothing_to_read() -> io::Error {
-        ErrorKind::WouldBlock.into()
-    }
-}
+use crate::{engine::Opening, http::Peer};
 
 impl Simulation {
     /// Opens `count` connections that send one request each and from then on take and forget
@@ -61,7 +36,8 @@ impl Simulation {
             let ip = Ipv4Addr::from_bits(CROWD_NETWORK | self.crowd_size & 0x00ff_ffff);
             self.crowd_size += 1;
             // Who is one too many is reset and not served.
-            if let Some(index) = self.engine.accept(socket, Peer::Ip((ip, 1024).into())) {
+            let peer = Peer::Ip((ip, 1024).into());
+            if let Some(index) = self.engine.accept(socket, peer, Opening::Request) {
                 self.engine.feed(index, request.as_bytes());
             }
             if (nth + 1) % ACCEPTED_PER_TURN == 0 {
@@ -74,17 +50,15 @@ impl Simulation {
     /// How many writes of the server the crowds have taken.
     #[must_use]
     pub fn crowd_writes(&self) -> u64 {
-        self.crowd.writes.get()
+        self.crowd.writes()
     }
 
     /// How many bytes the crowds have taken.
     #[must_use]
     pub fn crowd_bytes(&self) -> u64 {
-        self.crowd.bytes.get()
+        self.crowd.bytes()
     }
 }
-
-pub(super) type Crowd = Rc<Received>;
 
 /// 10.0.0.0/8.
 const CROWD_NETWORK: u32 = 10 << 24;

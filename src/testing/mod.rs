@@ -26,25 +26,25 @@
 
 mod answer;
 mod crowd;
+mod faults;
 mod incoming;
 mod network;
 mod parser;
+mod reading;
 
 pub use self::{
     answer::{Answer, BodyEnd},
+    faults::Faults,
     network::ServerEnd,
     parser::{EventParser, ParsedEvent},
 };
 
 use std::{cell::Cell, fmt, net::SocketAddr, time::Duration};
 
-use self::{
-    crowd::Crowd,
-    network::{Network, SimulatedSocket},
-};
+use self::network::{Crowd, Network, SimulatedSocket};
 use crate::{
-    engine::{Config, ConnIndex, Context, Engine, Handler, Readiness, ShortRead, Stats},
-    http::{Method, Peer},
+    engine::{Config, ConnIndex, Context, Engine, Handler, Opening, Readiness, ShortRead, Stats},
+    http::{Method, Peer, TrustedPeers},
 };
 
 /// One engine, its clients and its time.
@@ -80,49 +80,6 @@ type Command = Box<dyn FnOnce(&mut Context<'_>)>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Client(usize);
 
-/// What goes wrong in the network, by chance; the same seed gives the same faults.
-///
-/// ```
-/// use starwheel::testing::Faults;
-/// let mut faults = Faults::default();
-/// faults.short_writes_percent = 50;
-/// assert_eq!(faults.resets_percent, 0);
-/// ```
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Faults {
-    /// Writes that take only a part, at any byte.
-    pub short_writes_percent: u8,
-    /// Reads that give only a part.
-    pub short_reads_percent: u8,
-    /// Reads and writes that are refused for now.
-    pub would_block_percent: u8,
-    /// Reads and writes that a signal interrupts. Whoever is interrupted tries again, so 100 is
-    /// a standstill.
-    pub interrupts_percent: u8,
-    /// Reads and writes that find the connection reset.
-    pub resets_percent: u8,
-    /// Events that report everything a poller can see at that moment, as epoll does, instead of
-    /// nothing but what has changed.
-    pub spurious_readiness_percent: u8,
-    /// What the kernel buffers for a client that does not read. 64 KiB by default.
-    pub socket_buffer_bytes: usize,
-}
-
-impl Default for Faults {
-    fn default() -> Self {
-        Self {
-            short_writes_percent: 0,
-            short_reads_percent: 0,
-            would_block_percent: 0,
-            interrupts_percent: 0,
-            resets_percent: 0,
-            spurious_readiness_percent: 0,
-            socket_buffer_bytes: 64 * 1024,
-        }
-    }
-}
-
 impl Simulation {
     /// A simulation with default settings in which nothing goes wrong.
     pub fn new(handler: impl Handler + 'static) -> Self {
@@ -150,7 +107,7 @@ impl Simulation {
 
     /// What goes wrong from now on.
     pub fn set_faults(&mut self, faults: Faults) {
-        self.network.lock().faults = faults;
+        self.network.lock().set_faults(faults);
     }
 
     /// A new client connects.
@@ -172,10 +129,35 @@ impl Simulation {
     /// assert_eq!(simulation.answer(client).text(), "[2001:db8::7]:4711");
     /// ```
     pub fn connect_from(&mut self, peer: Peer) -> Client {
+        self.connect_to(peer, None)
+    }
+
+    /// A new connection to a listener with
+    /// [`ListenOptions::proxy_protocol`](crate::ListenOptions::proxy_protocol).
+    ///
+    /// ```
+    /// use starwheel::{Peer, Reply, Router, TrustedPeers, testing::Simulation};
+    /// let router = Router::new().get("/", |req, _cx| Reply::text(req.peer().to_string()));
+    /// let mut simulation = Simulation::new(router);
+    /// let balancers = TrustedPeers::networks(["10.0.0.0/8"])?;
+    /// let peer = Peer::Ip("10.0.0.1:4711".parse().unwrap());
+    /// let client = simulation.connect_with_proxy_protocol(peer, &balancers);
+    /// simulation.send(client, b"PROXY TCP4 192.0.2.7 10.0.0.9 4712 80\r\n");
+    /// simulation.send(client, b"GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    /// simulation.turn();
+    /// assert_eq!(simulation.answer(client).text(), "192.0.2.7:4712");
+    /// # Ok::<(), starwheel::IpNetworkError>(())
+    /// ```
+    pub fn connect_with_proxy_protocol(&mut self, peer: Peer, from: &TrustedPeers) -> Client {
+        self.connect_to(peer, Some(from))
+    }
+
+    fn connect_to(&mut self, peer: Peer, announcers: Option<&TrustedPeers>) -> Client {
         self.tell_time();
         let (wire, socket) = self.network.connect(peer);
+        let accepted = self.engine.accept(socket, peer, Opening::of(peer, announcers));
         // No events are reported of one that was not taken: its wire is closed.
-        self.connections.push(self.engine.accept(socket, peer).map_or(u32::MAX, ConnIndex::token));
+        self.connections.push(accepted.map_or(u32::MAX, ConnIndex::token));
         self.methods.push(Vec::new());
         Client(wire)
     }
@@ -400,57 +382,6 @@ impl Simulation {
         self.engine.stats()
     }
 
-    /// Every byte that a client has read so far.
-    #[must_use]
-    pub fn received(&self, client: Client) -> Vec<u8> {
-        self.network.lock().wires[client.0].received.clone()
-    }
-
-    /// The same, and forgets it.
-    pub fn take_received(&mut self, client: Client) -> Vec<u8> {
-        std::mem::take(&mut self.network.lock().wires[client.0].received)
-    }
-
-    /// Forgets what a client has read so far.
-    pub fn forget_received(&mut self, client: Client) {
-        self.network.lock().wires[client.0].received.clear();
-    }
-
-    /// The first answer that a client has read, without its framing.
-    ///
-    /// # Panics
-    /// When the head is not complete or is not HTTP: in a test, that is the finding.
-    #[must_use]
-    pub fn answer(&self, client: Client) -> Answer {
-        let received = self.received(client);
-        Answer::parse(&received, self.method(client, 0)).unwrap_or_else(|| {
-            panic!("no complete head in {:?}", String::from_utf8_lossy(&received))
-        })
-    }
-
-    /// All answers that a client has read, interim ones (1xx) left out; only the last may be
-    /// incomplete. Answers to requests that were not made with [`get`](Self::get) or
-    /// [`request`](Self::request) are taken for answers to GET.
-    ///
-    /// # Panics
-    /// When something in between is not HTTP.
-    #[must_use]
-    pub fn answers(&self, client: Client) -> Vec<Answer> {
-        let mut answers = Vec::new();
-        let mut bytes = self.received(client);
-        while let Some(mut answer) = Answer::parse(&bytes, self.method(client, answers.len())) {
-            bytes = std::mem::take(&mut answer.rest);
-            if !answer.is_interim() {
-                answers.push(answer);
-            }
-        }
-        answers
-    }
-
-    fn method(&self, client: Client, number: usize) -> Method {
-        self.methods[client.0].get(number).copied().unwrap_or(Method::Get)
-    }
-
     /// The events that a client has read, as a browser would dispatch them.
     ///
     /// # Panics
@@ -458,6 +389,25 @@ impl Simulation {
     #[must_use]
     pub fn events(&self, client: Client) -> Vec<ParsedEvent> {
         self.answer(client).events()
+    }
+
+    /// What a client would send as `Last-Event-ID` if it came back now; empty if nothing. An id
+    /// counts without an event too.
+    ///
+    /// ```
+    /// use starwheel::{Event, Router, Sse, testing::Simulation};
+    /// let mut simulation = Simulation::new(Router::new().get("/", |_req, _cx| {
+    ///     Ok(Sse::new().send(Event::id_only(7).map_err(|_| starwheel::Reply::error(500, "id"))?))
+    /// }));
+    /// let client = simulation.get("/");
+    /// assert_eq!(simulation.last_event_id(client), "7");
+    /// ```
+    ///
+    /// # Panics
+    /// As [`answer`](Self::answer).
+    #[must_use]
+    pub fn last_event_id(&self, client: Client) -> String {
+        self.answer(client).last_event_id()
     }
 
     /// Whether the server still holds its end of the connection. Its FIN may be sent already.

@@ -1,16 +1,15 @@
 //! A network in memory: sockets with finite buffers, edge-triggered events, and faults on demand.
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     io::{self, ErrorKind, IoSlice},
+    mem,
+    rc::Rc,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{
-    Faults,
-    crowd::{Crowd, Received},
-    incoming::Incoming,
-};
+use super::{faults::Faults, incoming::Incoming};
 use crate::{
     engine::{Tcp, Transport},
     http::Peer,
@@ -25,7 +24,7 @@ pub(super) struct Inner {
     pub(super) wires: Vec<Wire>,
     /// Wires for which an event is due. Each is listed once.
     events: VecDeque<usize>,
-    pub(super) faults: Faults,
+    faults: Faults,
     random: Random,
 }
 
@@ -95,6 +94,32 @@ pub(super) enum SimulatedSocket {
     Crowd(Crowd),
 }
 
+/// Counts what is sent to clients that keep nothing; all crowds of a simulation share one.
+pub(super) type Crowd = Rc<Received>;
+
+/// What all crowds of a simulation have been sent.
+#[derive(Debug, Default)]
+pub(super) struct Received {
+    writes: Cell<u64>,
+    bytes: Cell<u64>,
+}
+
+impl Received {
+    fn take(&self, bytes: usize) -> usize {
+        self.writes.set(self.writes.get() + 1);
+        self.bytes.set(self.bytes.get() + bytes as u64);
+        bytes
+    }
+
+    pub(super) fn writes(&self) -> u64 {
+        self.writes.get()
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+}
+
 impl Network {
     pub(super) fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(Inner {
@@ -123,6 +148,10 @@ impl Network {
 }
 
 impl Inner {
+    pub(super) fn set_faults(&mut self, faults: Faults) {
+        self.faults = faults;
+    }
+
     pub(super) fn send(&mut self, wire: usize, bytes: &[u8]) {
         self.wires[wire].to_server.send(bytes);
         self.wires[wire].readable = true;
@@ -164,12 +193,17 @@ impl Inner {
     pub(super) fn read_some(&mut self, wire: usize, bytes_max: usize) {
         let state = &mut self.wires[wire];
         let count = state.to_client.len().min(bytes_max);
-        state.received.extend(state.to_client.drain(..count));
+        state.received.extend_from_slice(&state.to_client[..count]);
+        state.to_client.drain(..count);
         if count > 0 && state.writer_waits {
             state.writer_waits = false;
             state.writable = true;
             self.list(wire);
         }
+    }
+
+    pub(super) fn take_received(&mut self, wire: usize) -> Vec<u8> {
+        mem::take(&mut self.wires[wire].received)
     }
 
     fn list(&mut self, wire: usize) {
@@ -186,7 +220,7 @@ impl Inner {
 
     /// The events so far, each once, as an edge-triggered poller would give them.
     pub(super) fn take_events(&mut self) -> Vec<WireEvent> {
-        let wires = std::mem::take(&mut self.events);
+        let wires = mem::take(&mut self.events);
         wires.into_iter().map(|wire| self.take_event(wire)).collect()
     }
 
@@ -198,8 +232,8 @@ impl Inner {
         state.listed = false;
         WireEvent {
             wire,
-            readable: std::mem::take(&mut state.readable) || (all && state.is_readable()),
-            writable: std::mem::take(&mut state.writable) || all,
+            readable: mem::take(&mut state.readable) || (all && state.is_readable()),
+            writable: mem::take(&mut state.writable) || all,
             read_on: state.client_fin || state.reset || state.to_server.has_priority(),
         }
     }
@@ -285,7 +319,8 @@ impl Transport for SimulatedSocket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Wire { network, wire } => network.lock().read(*wire, buffer),
-            Self::Crowd(_) => Err(Received::nothing_to_read()),
+            // Nobody in a crowd says anything after the request.
+            Self::Crowd(_) => Err(ErrorKind::WouldBlock.into()),
         }
     }
 
@@ -336,7 +371,7 @@ impl Drop for SimulatedSocket {
         let mut inner = network.lock();
         let state = &mut inner.wires[*wire];
         state.closed = true;
-        let unread = !state.to_server.is_empty();
+        let unread = !mem::take(&mut state.to_server).is_empty();
         let reset = state.resets_on_close || state.reset || unread;
         if reset {
             // Also behind a FIN: the reset may overtake what the client has not read yet.

@@ -46,6 +46,8 @@ pub struct EventParser {
     is_past_first_line: bool,
     data: String,
     event_type: String,
+    /// What the last `id` field said; it counts from the next blank line on.
+    id_buffer: String,
     last_event_id: String,
 }
 
@@ -56,6 +58,20 @@ impl EventParser {
         let mut parser = Self::default();
         parser.feed(bytes);
         parser
+    }
+
+    /// What a client that is cut here sends as `Last-Event-ID` when it comes back; empty if nothing.
+    /// An id counts from the blank line on, also without data.
+    ///
+    /// ```
+    /// let mut parser = starwheel::testing::EventParser::read(b"id: 7\ndata: x\n\nid: 8\n");
+    /// assert_eq!(parser.last_event_id(), "7");
+    /// parser.feed(b"\n");
+    /// assert_eq!((parser.last_event_id(), parser.events.len()), ("8", 1));
+    /// ```
+    #[must_use]
+    pub fn last_event_id(&self) -> &str {
+        &self.last_event_id
     }
 
     /// Reads the next bytes of the stream. A line counts once its end was read; at the end of
@@ -100,7 +116,7 @@ impl EventParser {
                 self.data.push('\n');
             }
             "id" if value.contains('\0') => {}
-            "id" => value.clone_into(&mut self.last_event_id),
+            "id" => value.clone_into(&mut self.id_buffer),
             "retry" if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {
                 self.retries_ms.push(value.parse().expect("a retry that fits 64 bits"));
             }
@@ -109,6 +125,7 @@ impl EventParser {
     }
 
     fn dispatch(&mut self) {
+        self.id_buffer.clone_into(&mut self.last_event_id);
         let name = std::mem::take(&mut self.event_type);
         let mut data = std::mem::take(&mut self.data);
         if data.is_empty() {

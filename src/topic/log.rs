@@ -1,11 +1,17 @@
 //! The log of one topic: frames in order, a bound, and where cursors stand.
 
-use std::{cell::OnceCell, collections::VecDeque, fmt::Write, sync::Arc};
+mod forms;
 
-use super::{History, Retain, TopicOptions};
-use crate::compress::{Compressor, Encoding};
+use std::{borrow::Cow, cell::OnceCell, collections::VecDeque, fmt::Display, ops::Range};
+
+use forms::Forms;
+
+use super::{
+    History, Pieces, Point, Retain, TopicOptions,
+    ids::{copy_with_ids, points},
+};
 use crate::http::{CHUNK_END, StreamFraming, chunk_header};
-use crate::sse::id_place;
+use crate::sse::{each_event, has_id, replace_id};
 
 /// One published event, encoded and framed; the bytes are shared by all subscribers.
 #[derive(Debug, Clone)]
@@ -13,10 +19,12 @@ pub(crate) struct Frame {
     /// Its place in the one series of all topics. A cursor is the sequence of the last frame seen.
     pub(crate) sequence: u64,
     /// Chunk header, event, CR LF.
-    pub(crate) bytes: Arc<[u8]>,
+    pub(crate) bytes: Pieces,
     header_bytes: u8,
-    /// An id that the publisher has chosen.
-    own_id: Option<Box<str>>,
+    /// Ids that the publisher has chosen, and how much of the frame each stands for.
+    own_ids: Box<[(Point, Box<str>)]>,
+    /// It brings ids that nobody looks for, because its topic has no history.
+    has_foreign_id: bool,
     /// The event before it on its topic, kept for as long as a delta may be made against it.
     previous: Option<Previous>,
     compression: Allowed,
@@ -28,7 +36,7 @@ pub(crate) struct Frame {
 #[derive(Debug, Clone)]
 pub(crate) struct Previous {
     sequence: u64,
-    bytes: Arc<[u8]>,
+    bytes: Pieces,
     header_bytes: u8,
 }
 
@@ -37,12 +45,6 @@ pub(crate) struct Previous {
 pub(crate) enum Allowed {
     Yes,
     No,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Forms {
-    keys: [OnceCell<Arc<[u8]>>; 3],
-    deltas: [OnceCell<Arc<[u8]>>; 3],
 }
 
 /// The frames of one topic that may still be needed, oldest first.
@@ -73,7 +75,7 @@ pub(crate) enum Resume {
 }
 
 impl Frame {
-    /// Frames the encoded `events`. With `epoch`, the last of them gets an id made of it and the
+    /// Frames the encoded `events`. With `epoch`, each of them gets an id made of it and the
     /// sequence, unless it has one of its own.
     pub(crate) fn new(
         sequence: u64,
@@ -82,18 +84,11 @@ impl Frame {
         scratch: &mut Vec<u8>,
     ) -> Self {
         scratch.clear();
-        let mut own_id = None;
-        match epoch.and_then(|epoch| Some((epoch, id_place(events)?))) {
-            Some((epoch, place)) if place.id.is_none() => {
-                scratch.extend_from_slice(&events[..place.offset]);
-                let mut line = String::with_capacity(40);
-                let _infallible = writeln!(line, "id: {epoch}-{sequence}");
-                scratch.extend_from_slice(line.as_bytes());
-                scratch.extend_from_slice(&events[place.offset..]);
-            }
-            found => {
-                let id = found.and_then(|(_, place)| place.id);
-                own_id = id.map(|id| String::from_utf8_lossy(id).into());
+        let (mut own_ids, mut has_foreign_id) = (Vec::new(), false);
+        match epoch {
+            Some(epoch) => copy_with_ids(sequence, events, epoch, &mut own_ids, scratch),
+            None => {
+                has_foreign_id = has_id(events);
                 scratch.extend_from_slice(events);
             }
         }
@@ -102,7 +97,8 @@ impl Frame {
             sequence,
             bytes,
             header_bytes,
-            own_id,
+            own_ids: own_ids.into(),
+            has_foreign_id,
             previous: None,
             compression: Allowed::Yes,
             forms: OnceCell::new(),
@@ -121,11 +117,13 @@ impl Frame {
         self
     }
 
-    /// This event as the one before the next; `None` if nothing may refer to it.
-    pub(crate) fn as_previous(&self) -> Option<Previous> {
-        (self.compression == Allowed::Yes).then(|| Previous {
+    /// This event as the one before the next; `None` if nothing may refer to it, or if it is too
+    /// large for a delta to refer to.
+    pub(crate) fn as_previous(&self, window_bytes: usize) -> Option<Previous> {
+        let may_be = self.compression == Allowed::Yes && self.bytes.len() < window_bytes;
+        may_be.then(|| Previous {
             sequence: self.sequence,
-            bytes: Arc::clone(&self.bytes),
+            bytes: self.bytes.clone(),
             header_bytes: self.header_bytes,
         })
     }
@@ -135,86 +133,89 @@ impl Frame {
         self.previous.as_ref().is_some_and(|previous| previous.sequence == sequence)
     }
 
-    /// The event so that a decoder understands it whatever it has seen before.
-    pub(crate) fn key(&self, encoding: Encoding, compressor: &mut Compressor) -> Arc<[u8]> {
-        let make = || {
-            let mut out = compressor.reset(encoding).to_vec();
-            match self.compression {
-                Allowed::Yes => compressor.key(encoding, self.events(), &mut out),
-                Allowed::No => compressor.raw(encoding, self.events(), &mut out),
-            }
-            chunk(&out).0
-        };
-        let forms = self.forms.get_or_init(Box::default);
-        match form_index(encoding).and_then(|index| forms.keys.get(index)) {
-            Some(key) => Arc::clone(key.get_or_init(make)),
-            None => Arc::clone(&self.bytes),
-        }
+    fn events(&self) -> Cow<'_, [u8]> {
+        self.bytes.joined(events_in(&self.bytes, self.header_bytes))
     }
 
-    /// The event as what has changed since the one before. With a `tail`, which the stream alone
-    /// was sent since then, the delta is made for it alone.
-    pub(crate) fn delta(
-        &self,
-        encoding: Encoding,
-        compressor: &mut Compressor,
-        tail: &[u8],
-    ) -> Arc<[u8]> {
-        let (Some(previous), Allowed::Yes) = (&self.previous, self.compression) else {
-            return self.key(encoding, compressor);
-        };
-        let mut make = |history: &[u8]| {
-            let mut out = Vec::new();
-            compressor.delta(encoding, history, self.events(), &mut out);
-            chunk(&out).0
-        };
-        if !tail.is_empty() {
-            return make(&[previous.events(), tail].concat());
-        }
-        let forms = self.forms.get_or_init(Box::default);
-        match form_index(encoding).and_then(|index| forms.deltas.get(index)) {
-            Some(delta) => Arc::clone(delta.get_or_init(|| make(previous.events()))),
-            None => Arc::clone(&self.bytes),
-        }
+    /// How many bytes a stream of this framing carries.
+    pub(crate) fn len(&self, framing: StreamFraming) -> usize {
+        self.range(framing).len()
     }
 
-    fn events(&self) -> &[u8] {
-        self.framed(StreamFraming::UntilClose)
-    }
-
-    /// The bytes as a stream of this framing carries them.
-    pub(crate) fn framed(&self, framing: StreamFraming) -> &[u8] {
+    /// Those bytes, if they are in one piece, as nearly always.
+    pub(crate) fn contiguous(&self, framing: StreamFraming) -> Option<&[u8]> {
+        let bytes = self.bytes.only()?;
         match framing {
-            StreamFraming::Chunked => &self.bytes,
-            StreamFraming::UntilClose => {
-                &self.bytes[self.header_bytes.into()..self.bytes.len() - CHUNK_END.len()]
+            StreamFraming::Chunked => Some(bytes),
+            StreamFraming::UntilClose => Some(&bytes[self.range(framing)]),
+        }
+    }
+
+    /// Those bytes after the first `skipped_bytes`, piece by piece.
+    pub(crate) fn slices(
+        &self,
+        framing: StreamFraming,
+        skipped_bytes: usize,
+    ) -> impl Iterator<Item = &[u8]> {
+        let range = self.range(framing);
+        self.bytes.slices(range.start + skipped_bytes..range.end)
+    }
+
+    /// Copies the events after the first `seen`, for one stream alone.
+    pub(crate) fn copy_events(&self, seen: u32, out: &mut Vec<u8>) {
+        each_event(&self.events()).skip(seen as usize).for_each(|it| out.extend_from_slice(it));
+    }
+
+    /// The same with other ids: `id_at` makes them of how much of the frame a client has seen.
+    pub(crate) fn copy_events_with<I: Display>(
+        &self,
+        seen: u32,
+        mut id_at: impl FnMut(Point) -> I,
+        out: &mut Vec<u8>,
+    ) {
+        for (point, event) in points(self.sequence, &self.events()).skip(seen as usize) {
+            match point {
+                Some(point) => replace_id(event, id_at(point), out),
+                None => out.extend_from_slice(event),
             }
+        }
+    }
+
+    pub(crate) fn compression(&self) -> Allowed {
+        self.compression
+    }
+
+    /// True if a client that comes back with the id of this event says nothing by it.
+    pub(crate) fn has_foreign_id(&self) -> bool {
+        self.has_foreign_id
+    }
+
+    fn range(&self, framing: StreamFraming) -> Range<usize> {
+        match framing {
+            StreamFraming::Chunked => 0..self.bytes.len(),
+            StreamFraming::UntilClose => events_in(&self.bytes, self.header_bytes),
         }
     }
 }
 
 impl Previous {
-    fn events(&self) -> &[u8] {
-        &self.bytes[self.header_bytes.into()..self.bytes.len() - CHUNK_END.len()]
+    fn events(&self) -> Cow<'_, [u8]> {
+        self.bytes.joined(events_in(&self.bytes, self.header_bytes))
     }
 }
 
 /// Frames bytes as one chunk; also tells how long its header is. An empty event would be an empty
 /// chunk, which ends the stream; it is never framed.
-fn chunk(bytes: &[u8]) -> (Arc<[u8]>, u8) {
+fn chunk(bytes: &[u8]) -> (Pieces, u8) {
     let mut header = [0; 18];
     let header_bytes = chunk_header(bytes.len(), &mut header);
     let framed = [&header[..header_bytes], bytes, CHUNK_END].concat();
     (framed.into(), header_bytes as u8)
 }
 
-fn form_index(encoding: Encoding) -> Option<usize> {
-    match encoding {
-        Encoding::Zstd => Some(0),
-        Encoding::Brotli => Some(1),
-        Encoding::Gzip => Some(2),
-        Encoding::Identity => None,
-    }
+/// Where the events are in a chunk whose header has so many bytes.
+fn events_in(chunk: &Pieces, header_bytes: u8) -> Range<usize> {
+    header_bytes.into()..chunk.len() - CHUNK_END.len()
 }
 
 impl Log {
@@ -239,8 +240,8 @@ impl Log {
     }
 
     /// The newest frame, as the one before the next.
-    pub(crate) fn newest(&self) -> Option<Previous> {
-        self.frames.back().and_then(Frame::as_previous)
+    pub(crate) fn newest(&self, window_bytes: usize) -> Option<Previous> {
+        self.frames.back().and_then(|frame| frame.as_previous(window_bytes))
     }
 
     /// The sequence of the newest frame; of the log's beginning while it is empty.
@@ -265,6 +266,13 @@ impl Log {
         newest.map_or(self.lost_up_to, |sequence| (sequence - 1).max(self.lost_up_to))
     }
 
+    /// The newest frame, if it is the only one after `cursor`, as it nearly always is.
+    pub(crate) fn only_after(&self, cursor: u64) -> Option<&Frame> {
+        let newest = self.frames.back().filter(|frame| frame.sequence > cursor)?;
+        let before = self.frames.len().checked_sub(2).map(|place| self.frames[place].sequence);
+        before.is_none_or(|before| before <= cursor).then_some(newest)
+    }
+
     /// The frames behind `cursor`, oldest first.
     pub(crate) fn after(&self, cursor: u64) -> impl Iterator<Item = &Frame> {
         // Nearly all cursors are at the end, or one before it.
@@ -285,6 +293,7 @@ impl Log {
         {
             self.pop_front();
         }
+        self.shrink_after_a_burst();
     }
 
     /// True when there are frames that are kept for slow subscribers alone.
@@ -301,8 +310,14 @@ impl Log {
         while self.frames.len() > kept && self.frames[0].sequence <= seen_by_all {
             self.pop_front();
         }
-        if self.frames.is_empty() && self.frames.capacity() > IDLE_FRAMES {
-            self.frames.shrink_to(IDLE_FRAMES);
+        self.shrink_after_a_burst();
+    }
+
+    /// Frees room for frames once three quarters of it are unused. Each frame that comes or goes
+    /// pays for a few moves at most.
+    fn shrink_after_a_burst(&mut self) {
+        if self.frames.capacity() > IDLE_FRAMES.max(4 * self.frames.len()) {
+            self.frames.shrink_to(IDLE_FRAMES.max(2 * self.frames.len()));
         }
     }
 
@@ -313,15 +328,16 @@ impl Log {
             LastSeen::Sequence(sequence) if self.has_passed_by(sequence) => {
                 Resume::Gap(self.lost_up_to)
             }
-            // It may be that of another topic's event; a cursor is not ahead of its log.
-            LastSeen::Sequence(sequence) => Resume::At(sequence.min(self.last_sequence())),
+            // It may be that of another topic's event, and ahead of this log.
+            LastSeen::Sequence(sequence) => Resume::At(sequence),
         }
     }
 
-    /// The newest event that its publisher gave this id.
-    pub(crate) fn find_own_id(&self, id: &str) -> Option<u64> {
-        let mut frames = self.frames.iter().rev();
-        frames.find(|frame| frame.own_id.as_deref() == Some(id)).map(|frame| frame.sequence)
+    /// What a client has seen whose last event had this id of the publisher's own, for each such
+    /// event.
+    pub(crate) fn with_own_id<'a>(&'a self, id: &'a str) -> impl Iterator<Item = Point> + 'a {
+        let own_ids = self.frames.iter().flat_map(|frame| &frame.own_ids);
+        own_ids.filter(move |(_, own)| **own == *id).map(|(point, _)| *point)
     }
 
     fn pop_front(&mut self) {
@@ -333,16 +349,14 @@ impl Log {
 }
 
 impl TopicOptions {
+    /// True when events are kept for those who join later.
+    pub(crate) fn keeps_events(&self) -> bool {
+        self.history == History::On || self.retain == Retain::Last
+    }
+
     fn frames_kept_anyway(&self) -> usize {
         usize::from(self.retain == Retain::Last)
     }
-}
-
-/// The sequence in an id that this process has given.
-pub(crate) fn sequence_of(id: &str, epoch: &str) -> Option<u64> {
-    let digits = id.strip_prefix(epoch)?.strip_prefix('-')?;
-    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    plain.then(|| digits.parse().ok()).flatten()
 }
 
 /// What an empty log keeps allocated.
@@ -369,23 +383,39 @@ mod tests {
     }
 
     fn text(frame: &Frame) -> &str {
-        std::str::from_utf8(frame.framed(StreamFraming::UntilClose)).unwrap()
+        std::str::from_utf8(frame.contiguous(StreamFraming::UntilClose).unwrap()).unwrap()
     }
 
     #[test]
-    fn a_frame_is_a_chunk_and_carries_its_id_behind_the_event_name() {
+    fn a_frame_is_a_chunk_and_carries_its_id_last() {
         let named = frame(7, ": hello\nevent: add\ndata: x\n\n");
-        assert_eq!(text(&named), ": hello\nevent: add\nid: e-7\ndata: x\n\n");
-        let length = named.framed(StreamFraming::UntilClose).len();
-        assert!(named.bytes.starts_with(format!("{length:x}\r\n: hello\n").as_bytes()));
-        assert!(named.bytes.ends_with(b"\n\n\r\n"));
+        assert_eq!(text(&named), ": hello\nevent: add\ndata: x\nid: e-7\n\n");
+        let length = named.len(StreamFraming::UntilClose);
+        let chunk = named.contiguous(StreamFraming::Chunked).unwrap();
+        assert!(chunk.starts_with(format!("{length:x}\r\n: hello\n").as_bytes()));
+        assert!(chunk.ends_with(b"\n\n\r\n"));
     }
 
     #[test]
     fn an_id_of_the_publishers_own_stays() {
         let own = frame(7, "id: mine\ndata: x\n\n");
-        assert_eq!(text(&own), "id: mine\ndata: x\n\n");
-        assert_eq!(own.own_id.as_deref(), Some("mine"));
+        assert_eq!(text(&own), "data: x\nid: mine\n\n");
+        assert_eq!(*own.own_ids, [(Point::whole(7), "mine".into())]);
+    }
+
+    #[test]
+    fn each_event_of_a_frame_says_what_has_been_seen_with_it() {
+        let frame = frame(7, "data: a\n\nid: b\ndata: b\n\nid: \ndata: c\n\n: end\n");
+        let c = "data: c\nid: e-7\n\n: end\n";
+        assert_eq!(text(&frame), format!("data: a\nid: e-7.1\n\ndata: b\nid: b\n\n{c}"));
+        assert_eq!(*frame.own_ids, [(Point { sequence: 7, events: 2 }, "b".into())]);
+        let mut rest = Vec::new();
+        frame.copy_events(2, &mut rest);
+        assert_eq!(rest, c.as_bytes());
+        rest.clear();
+        frame.copy_events_with(1, |point| format!("new {point}"), &mut rest);
+        let b = "data: b\nid: new 7.2\n\n";
+        assert_eq!(rest, format!("{b}data: c\nid: new 7\n\n: end\n").as_bytes());
     }
 
     #[test]
@@ -433,17 +463,9 @@ mod tests {
         assert_eq!(resume(4), Resume::At(4));
         assert_eq!(resume(3), Resume::At(3));
         assert_eq!(resume(2), Resume::Gap(3), "3 is gone, 4 and 9 are still new");
-        assert_eq!(resume(1000), Resume::At(9), "that of another topic");
+        assert_eq!(resume(1000), Resume::At(1000), "that of another topic");
         assert_eq!(log.resume(LastSeen::Unknown), Resume::Gap(9));
-        assert_eq!(log.find_own_id("mine"), Some(9));
-        assert_eq!(log.find_own_id("e-4"), None);
-    }
-
-    #[test]
-    fn only_ids_of_this_process_have_a_sequence() {
-        assert_eq!(sequence_of("e-4", "e"), Some(4));
-        for absurd in ["", "e-", "e-+4", "e-99999999999999999999", "other-4", "4"] {
-            assert_eq!(sequence_of(absurd, "e"), None, "{absurd}");
-        }
+        assert_eq!(log.with_own_id("mine").collect::<Vec<_>>(), [Point::whole(9)]);
+        assert_eq!(log.with_own_id("e-4").next(), None);
     }
 }

@@ -12,14 +12,19 @@
 //! serves `Last-Event-ID`: resuming is placing the cursor.
 //!
 //! Sequence numbers are one series for all topics of a reactor, so that a single id says what a
-//! stream with several topics has seen.
+//! stream with several topics has seen; `position.rs` says how.
 //!
 //! This floor knows no sockets, no connections and no subscribers: it keeps frames and answers
 //! where a cursor stands.
 
+mod ids;
 mod log;
+mod pieces;
+mod position;
 
-pub(crate) use log::{Allowed, Frame, LastSeen, Log, Previous, Resume, sequence_of};
+pub(crate) use log::{Allowed, Frame, LastSeen, Log, Previous, Resume};
+pub(crate) use pieces::Pieces;
+pub(crate) use position::{IdOf, Point, Position, TopicKey};
 
 use std::{fmt, sync::Arc};
 
@@ -144,7 +149,7 @@ impl Topic {
         &self.inner.name
     }
 
-    /// Keeps up to `events` events and `bytes` bytes, gives each event an id, and honours
+    /// Keeps up to `events` events and `bytes` bytes, gives each event an id as its last line, and honours
     /// `Last-Event-ID` (or the query parameters `last_event_id`, `lastEventID` and `lastEventId`, for clients that
     /// cannot set the header): a client that comes back gets exactly what it has missed, or a
     /// [gap event](Self::gap_event) if that is no longer known. It is kept in memory, so an id of
@@ -152,6 +157,11 @@ impl Topic {
     /// 64 random bits that each [`Reactor`](crate::Reactor) draws when it is made. Two copies of
     /// one running reactor share them, and cannot tell their ids apart: do not resume several
     /// virtual machines from one snapshot of a running server.
+    ///
+    /// The id speaks for all topics of a stream, and a stream with such a topic has one from the
+    /// beginning: an id without an event (a bookmark) leaves with the response head. Not all clients
+    /// keep those; see [`Config::bookmark_event`](crate::Config::bookmark_event), and `docs/replay.md`
+    /// for what ids mean, for ids of your own, and for the limits.
     ///
     /// One id says what a stream has seen of all its topics. An event that brings an
     /// [id of its own](crate::Event::id) keeps it, in whatever order an [`Encode`] writes its
@@ -205,7 +215,8 @@ impl Topic {
     }
 
     /// Names the event that tells a client of events it has missed for good; `gap` by default. Its
-    /// data is the topic's name. The client should load the whole state again. Pages of Datastar
+    /// data is the topic's name. It comes after what [`Sse::send`](crate::Sse::send) sends and before
+    /// the topic's events. The client should load the whole state again. Pages of Datastar
     /// are told, as a `datastar-fetch` DOM event, only of names that start with `datastar`.
     ///
     /// ```

@@ -80,7 +80,8 @@ fn half_open_connections_keep_nobody_out() {
 
 #[test]
 fn silent_connections_whose_clients_are_gone_are_given_up() {
-    let testbed = Testbed::start(&["--idle-timeout-ms", "500", "--linger-timeout-ms", "500"]);
+    let testbed =
+        Testbed::start(&["--first-request-timeout-ms", "500", "--linger-timeout-ms", "500"]);
     let mut neighbour = Neighbour::of(&testbed);
     let before = testbed.footprint();
     let silent: Vec<_> = (0..500)

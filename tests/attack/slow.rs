@@ -118,7 +118,8 @@ fn hundreds_of_slow_clients_are_all_refused() {
 
 #[test]
 fn a_connection_without_a_request_is_closed_and_streams_are_not() {
-    let testbed = Testbed::start(&["--idle-timeout-ms", "200"]);
+    let testbed =
+        Testbed::start(&["--first-request-timeout-ms", "200", "--idle-timeout-ms", "200"]);
     let mut neighbour = Neighbour::of(&testbed);
     let mut quiet = Client::connect(testbed.address);
     quiet.open_stream("/idle");

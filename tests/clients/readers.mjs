@@ -86,6 +86,9 @@ class Reader {
     return fields.filter((lines) => lines.length).map((lines) => lines.map((line) => line.replace(/^data: ?/, '')).join('\n'))
   }
 
+  /** How many keep-alives have come so far. */
+  comments() { return this.bytes.toString().match(/^:$/gm)?.length ?? 0 }
+
   sees(count) { return this.until(`${count} events`, () => this.data().length >= count) }
 
   ends() { return this.until('the end', () => this.ended !== undefined).then(() => this.ended) }

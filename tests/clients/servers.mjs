@@ -46,7 +46,8 @@ ${ports.map(([lines, port]) => `http://127.0.0.1:${port} {\nbind 127.0.0.1\n${li
 `,
 }), ['run', '--adapter', 'caddyfile', '--config'])
 
-/** Frontends of HAProxy: `backends` gives each a name and the lines of its backend. */
+/** Frontends of HAProxy: `backends` gives each a name and the lines of its backend. One whose lines
+ * begin with `mode tcp` passes TCP on. */
 export const haproxy = (backends) => proxy('haproxy', backends, (ports) => ({
   'haproxy.cfg': `
 defaults
@@ -56,6 +57,7 @@ defaults
   timeout server 60s
 ${ports.map(([lines, port], n) => `
 frontend front${n}
+  ${lines.startsWith('mode tcp') ? 'mode tcp' : 'mode http'}
   bind 127.0.0.1:${port}
   default_backend back${n}
 backend back${n}

@@ -3,7 +3,9 @@
 //!
 //! This knows Rust's surface, not the rules of the architecture.
 
-use crate::tokens::{Kind, Token, tokens};
+use std::collections::BTreeSet;
+
+use crate::tokens::{Kind, Token, Tokens, tokens};
 
 /// What the rules need to know of a file.
 pub(crate) struct Source {
@@ -21,6 +23,13 @@ pub(crate) struct Source {
     pub(crate) catches: Vec<usize>,
     /// Lines with `fn`.
     pub(crate) functions: Vec<usize>,
+    /// Names that occur outside tests and `use` declarations.
+    pub(crate) words: BTreeSet<String>,
+    pub(crate) tokens: Vec<Token>,
+    /// For every token: is it part of test code?
+    pub(crate) is_test: Vec<bool>,
+    /// How many lines the file has.
+    pub(crate) lines: usize,
 }
 
 /// One path that the file uses, resolved: it begins with `crate`, the name of another crate, or
@@ -31,6 +40,8 @@ pub(crate) struct Use {
     /// A glob ends in `*`.
     pub(crate) path: Vec<String>,
     pub(crate) origin: Origin,
+    /// A `pub use` or `pub(..) use`.
+    pub(crate) is_reexport: bool,
     pub(crate) is_test: bool,
 }
 
@@ -59,6 +70,7 @@ impl Use {
             line: self.line,
             path: import.path.iter().chain(rest).cloned().collect(),
             origin: Origin::Imported,
+            is_reexport: false,
             is_test: self.is_test,
         })
     }
@@ -75,6 +87,7 @@ impl Source {
             module: module.clone(),
             inline_modules: Vec::new(),
             depth: 0,
+            is_reexport: false,
             source: Self {
                 file: file.to_owned(),
                 module,
@@ -83,15 +96,22 @@ impl Source {
                 shared_cells: Vec::new(),
                 catches: Vec::new(),
                 functions: Vec::new(),
+                words: BTreeSet::new(),
+                tokens: Vec::new(),
+                is_test: Vec::new(),
+                lines: text.lines().count(),
             },
         };
-        reader.read()
+        let source = reader.read();
+        Self { tokens, is_test, ..source }
     }
 
     /// For a file whose module is declared `#[cfg(test)]` elsewhere.
     pub(crate) fn mark_as_test(&mut self) {
         self.shared_cells.clear();
         self.catches.clear();
+        self.words.clear();
+        self.is_test.fill(true);
         self.uses.iter_mut().for_each(|it| it.is_test = true);
     }
 }
@@ -169,6 +189,8 @@ struct Reader<'a> {
     /// The depth of braces at which each surrounding `mod name {` began.
     inline_modules: Vec<usize>,
     depth: usize,
+    /// The `use` declaration that is being read is a re-export.
+    is_reexport: bool,
     source: Source,
 }
 
@@ -194,8 +216,13 @@ impl Reader<'_> {
                 }
             }
             Kind::Name(name) => match name.as_str() {
-                "use" if !self.punct(at + 1, '<') => return self.use_tree(at + 1, Vec::new()),
-                "mod" if self.name(at + 1).is_some() => return self.module_item(at),
+                "use" if !self.tokens.punct(at + 1, '<') => {
+                    self.is_reexport = self.is_public(at);
+                    return self.use_tree(at + 1, Vec::new());
+                }
+                // `pub(in crate::engine)` names a module and uses nothing of it.
+                "in" if self.tokens.punct(at.wrapping_sub(1), '(') => return self.path(at + 1).1,
+                "mod" if self.tokens.name(at + 1).is_some() => return self.module_item(at),
                 _ => {
                     self.note_words(at, name);
                     return self.inline_path(at);
@@ -206,9 +233,18 @@ impl Reader<'_> {
         at + 1
     }
 
+    /// `pub` or `pub(..)` stands before this token.
+    fn is_public(&self, at: usize) -> bool {
+        let before = |back: usize| at.checked_sub(back).and_then(|at| self.tokens.name(at));
+        let is_restricted = at > 0 && self.tokens.punct(at - 1, ')');
+        // `pub(super)` has three tokens behind `pub`; `pub(in crate::engine)` has six or more.
+        before(1) == Some("pub")
+            || (is_restricted && (4..=12).any(|back| before(back) == Some("pub")))
+    }
+
     fn module_item(&mut self, at: usize) -> usize {
-        let name = self.name(at + 1).unwrap_or_default().to_owned();
-        if self.punct(at + 2, '{') {
+        let name = self.tokens.name(at + 1).unwrap_or_default().to_owned();
+        if self.tokens.punct(at + 2, '{') {
             self.module.push(name);
             self.inline_modules.push(self.depth);
         } else if self.is_test[at] {
@@ -227,6 +263,7 @@ impl Reader<'_> {
         if self.is_test[at] {
             return;
         }
+        self.source.words.insert(name.to_owned());
         if name == "catch_unwind" {
             self.source.catches.push(line);
         }
@@ -237,13 +274,13 @@ impl Reader<'_> {
 
     /// `<RefCell`, `::<cell::RefCell`, `::new(RefCell` and the like.
     fn wraps_ref_cell(&self, mut at: usize) -> bool {
-        if self.path_sep(at) {
+        if self.tokens.path_sep(at) {
             at += 1;
         }
-        if self.name(at) == Some("new") {
+        if self.tokens.name(at) == Some("new") {
             at += 1;
         }
-        if !self.punct(at, '<') && !self.punct(at, '(') {
+        if !self.tokens.punct(at, '<') && !self.tokens.punct(at, '(') {
             return false;
         }
         self.path(at + 1).0.iter().any(|name| name == "RefCell")
@@ -251,14 +288,14 @@ impl Reader<'_> {
 
     /// `a::b::c` from here on, and where it ends.
     fn path(&self, mut at: usize) -> (Vec<String>, usize) {
-        if self.path_sep(at) {
+        if self.tokens.path_sep(at) {
             at += 1;
         }
         let mut names = Vec::new();
-        while let Some(name) = self.name(at) {
+        while let Some(name) = self.tokens.name(at) {
             names.push(name.to_owned());
             at += 1;
-            if !self.path_sep(at) || self.name(at + 1).is_none() {
+            if !self.tokens.path_sep(at) || self.tokens.name(at + 1).is_none() {
                 break;
             }
             at += 1;
@@ -269,13 +306,13 @@ impl Reader<'_> {
     fn inline_path(&mut self, at: usize) -> usize {
         let (path, end) = self.path(at);
         // After `Type::<T>::` or `<T as Trait>::` comes a name of that type, not of a module.
-        let is_start = at < 2 || !(self.path_sep(at - 1) && self.punct(at - 2, '>'));
+        let is_start = at < 2 || !(self.tokens.path_sep(at - 1) && self.tokens.punct(at - 2, '>'));
         if is_start && path.len() > 1 {
             self.push_use(at, path, Origin::Inline);
         }
         // `std::panic::catch_unwind` and `rc::Rc<..>`: the later names count as words, too.
         for later in at + 1..end {
-            if let Some(name) = self.name(later) {
+            if let Some(name) = self.tokens.name(later) {
                 let name = name.to_owned();
                 self.note_words(later, &name);
             }
@@ -285,25 +322,25 @@ impl Reader<'_> {
 
     /// One tree of a `use` declaration; returns where it ends.
     fn use_tree(&mut self, mut at: usize, mut prefix: Vec<String>) -> usize {
-        if self.path_sep(at) {
+        if self.tokens.path_sep(at) {
             at += 1;
         }
-        if self.punct(at, '{') {
+        if self.tokens.punct(at, '{') {
             at += 1;
-            while at < self.tokens.len() && !self.punct(at, '}') {
+            while at < self.tokens.len() && !self.tokens.punct(at, '}') {
                 at = self.use_tree(at, prefix.clone());
-                if self.punct(at, ',') {
+                if self.tokens.punct(at, ',') {
                     at += 1;
                 }
             }
             return at + 1;
         }
-        if self.punct(at, '*') {
+        if self.tokens.punct(at, '*') {
             prefix.push("*".to_owned());
             self.push_use(at, prefix, Origin::Declared(None));
             return at + 1;
         }
-        let Some(name) = self.name(at) else {
+        let Some(name) = self.tokens.name(at) else {
             return at + 1;
         };
         if name != "self" || prefix.is_empty() {
@@ -312,10 +349,10 @@ impl Reader<'_> {
         if !self.is_test[at] && name == "catch_unwind" {
             self.source.catches.push(self.tokens[at].line);
         }
-        if self.path_sep(at + 1) {
+        if self.tokens.path_sep(at + 1) {
             return self.use_tree(at + 2, prefix);
         }
-        let (bound, end) = match (self.name(at + 1), self.name(at + 2)) {
+        let (bound, end) = match (self.tokens.name(at + 1), self.tokens.name(at + 2)) {
             (Some("as"), Some(alias)) => (Some(alias.to_owned()), at + 3),
             _ => (prefix.last().cloned(), at + 1),
         };
@@ -327,6 +364,7 @@ impl Reader<'_> {
         self.source.uses.push(Use {
             line: self.tokens[at].line,
             path: self.resolve(path),
+            is_reexport: self.is_reexport && matches!(origin, Origin::Declared(_)),
             origin,
             is_test: self.is_test[at],
         });
@@ -360,20 +398,5 @@ impl Reader<'_> {
                 .collect();
             self.source.uses.extend(followed);
         }
-    }
-
-    fn name(&self, at: usize) -> Option<&str> {
-        match &self.tokens.get(at)?.kind {
-            Kind::Name(name) => Some(name),
-            _ => None,
-        }
-    }
-
-    fn punct(&self, at: usize, punct: char) -> bool {
-        self.tokens.get(at).is_some_and(|token| token.kind == Kind::Punct(punct))
-    }
-
-    fn path_sep(&self, at: usize) -> bool {
-        self.tokens.get(at).is_some_and(|token| token.kind == Kind::PathSep)
     }
 }

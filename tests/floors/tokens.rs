@@ -22,6 +22,47 @@ pub(crate) fn tokens(text: &str) -> Vec<Token> {
     std::iter::from_fn(|| lexer.token()).collect()
 }
 
+/// Looking around in tokens; beyond their end there is nothing.
+pub(crate) trait Tokens {
+    fn name(&self, at: usize) -> Option<&str>;
+    fn punct(&self, at: usize, punct: char) -> bool;
+    fn path_sep(&self, at: usize) -> bool;
+    /// Where the bracket that opens here is closed; the last token if it is not.
+    fn closing(&self, at: usize) -> usize;
+}
+
+impl Tokens for [Token] {
+    fn name(&self, at: usize) -> Option<&str> {
+        match &self.get(at)?.kind {
+            Kind::Name(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    fn punct(&self, at: usize, punct: char) -> bool {
+        self.get(at).is_some_and(|token| token.kind == Kind::Punct(punct))
+    }
+
+    fn path_sep(&self, at: usize) -> bool {
+        self.get(at).is_some_and(|token| token.kind == Kind::PathSep)
+    }
+
+    fn closing(&self, at: usize) -> usize {
+        let mut depth = 0_usize;
+        for (place, token) in self.iter().enumerate().skip(at) {
+            match token.kind {
+                Kind::Punct('(' | '[' | '{') => depth += 1,
+                Kind::Punct(')' | ']' | '}') => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            if depth == 0 {
+                return place;
+            }
+        }
+        self.len().saturating_sub(1)
+    }
+}
+
 struct Lexer {
     chars: Vec<char>,
     at: usize,

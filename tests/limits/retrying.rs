@@ -84,11 +84,39 @@ fn one_who_does_not_read_what_comes_before_the_cut_is_left_in_the_end() {
     let client = simulation.connect();
     simulation.stall(client);
     simulation.request(client, Method::Get, "/", DATASTAR, b"");
-    simulation.advance(secs(60));
+    simulation.advance(secs(60) - ms(1));
     assert!(simulation.is_open(client));
-    simulation.advance(secs(1));
+    simulation.advance(ms(1));
     assert!(!simulation.is_open(client));
     assert_eq!(simulation.stats().timed_out, 1);
+}
+
+#[test]
+fn one_who_is_turned_away_and_does_not_read_has_three_seconds_after_the_cut() {
+    let mut config = Config::default();
+    config.limits.connections = Some(0);
+    let mut simulation = Simulation::with_config(config, 0, Router::new());
+    simulation.advance(secs(600));
+    let mut faults = starwheel::testing::Faults::default();
+    faults.socket_buffer_bytes = 10;
+    simulation.set_faults(faults);
+    let client = simulation.connect();
+    simulation.stall(client);
+    simulation.request(client, Method::Get, "/", DATASTAR, b"");
+    simulation.advance(secs(4) - ms(1));
+    assert!(simulation.is_open(client));
+    simulation.advance(ms(1));
+    assert!(!simulation.is_open(client));
+}
+
+#[test]
+fn a_server_that_stops_before_the_cut_resets_a_client_of_http_1_0() {
+    let mut simulation = busy();
+    let fields = "Accept: text/event-stream\r\nDatastar-Request: true\r\n";
+    let client = get_1_0(&mut simulation, "/", fields);
+    told(simulation.answer(client).text());
+    simulation.shutdown();
+    assert_eq!(simulation.server_end(client), Some(ServerEnd::Reset), "an end is the last word");
 }
 
 #[test]

@@ -1,11 +1,17 @@
 //! Sockets that somebody else accepted.
 
-use std::net::{TcpListener, TcpStream};
+use std::{
+    net::{TcpListener, TcpStream},
+    time::Duration,
+};
+
+use starwheel::{Config, Reactor};
 
 use crate::{
     client::{Client, get},
     routes,
     server::Server,
+    turn_until_quiet,
 };
 
 #[test]
@@ -52,6 +58,30 @@ fn a_socket_is_taken_over_with_many_pipelined_requests_and_a_stream_behind_them(
     (0..requests).for_each(|_| assert_eq!(client.answer().body, "hello"));
     client.stream_head();
     assert_eq!((client.data(), client.data()), ("0".into(), "1".into()));
+}
+
+#[test]
+fn an_adopted_connection_has_the_time_of_what_was_read_ahead() {
+    let [first_request, head, idle] = [1, 10, 100].map(|hours| Duration::from_secs(3600 * hours));
+    let request = get("/hello");
+    for (read_already, least, most) in [
+        ("", Duration::ZERO, first_request),
+        ("\r\n\r", Duration::ZERO, first_request),
+        (&request[..10], first_request, head),
+        (&request[..], head, idle),
+    ] {
+        let mut config = Config::default();
+        config.limits.first_request_timeout = first_request;
+        config.limits.head_timeout = head;
+        config.limits.idle_timeout = idle;
+        let mut reactor = Reactor::with_config(config, routes()).unwrap();
+        let (_client, accepted) = pair();
+        reactor.handle().adopt(accepted, read_already.into()).unwrap();
+        turn_until_quiet(&mut reactor);
+        assert_eq!(reactor.stats().connections, 1);
+        let deadline = reactor.next_deadline().expect("it is not waited for without end");
+        assert!(least < deadline && deadline <= most, "{read_already:?}: {deadline:?}");
+    }
 }
 
 #[test]

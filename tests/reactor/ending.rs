@@ -12,7 +12,7 @@ use std::{
 
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
 use starwheel::{
-    CloseReason, Config, Context, Handle, Reactor, Reply, Request, Router, Sse, Topic,
+    CloseReason, Config, Context, Ending, Handle, Reactor, Reply, Request, Router, Sse, Topic,
 };
 
 use crate::{
@@ -21,6 +21,25 @@ use crate::{
     server::Server,
     turn_until, turn_until_quiet,
 };
+
+#[test]
+fn a_drain_is_spread_over_the_streams_that_are_still_open() {
+    let (mut reactor, address) = listening();
+    let mut clients: Vec<_> = (0..3).map(|_| Client::connect(address)).collect();
+    clients.iter_mut().for_each(|client| client.request("/idle"));
+    turn_until(&mut reactor, "the streams are open", |stats| stats.streams == 3);
+    let handle = reactor.handle();
+    let close_two = |cx: &mut Context<'_>| {
+        let first_two: Vec<_> = cx.streams().take(2).collect();
+        assert!(first_two.into_iter().all(|id| cx.close(id, Ending::Drop)));
+    };
+    // Both in one turn.
+    handle.run(close_two).unwrap();
+    handle.drain(Duration::from_secs(600));
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    let deadline = reactor.next_deadline().expect("one stream is still to leave");
+    assert!(deadline <= Duration::from_secs(1), "the first to leave is told at once: {deadline:?}");
+}
 
 #[test]
 fn a_shutdown_ends_run_and_tells_each_stream_once() {
@@ -167,6 +186,22 @@ fn a_shutdown_by_a_closure_stops_listening_too() {
     let error = TcpStream::connect(address).expect_err("nobody listens");
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
     drop(reactor);
+}
+
+#[test]
+fn a_shutdown_between_two_turns_stops_listening_and_closes_handles_too() {
+    let (mut reactor, address) = listening();
+    let handle = reactor.handle();
+    reactor.context().shutdown();
+    assert!(!reactor.is_stopped(), "the next turn completes it");
+    assert_eq!(reactor.next_deadline(), Some(Duration::ZERO));
+    reactor.run().unwrap();
+    assert!(reactor.is_stopped());
+    assert!(handle.run(|_cx| {}).is_err(), "it would never run");
+    assert!(TcpStream::connect(address).is_err());
+    let _inert = reactor.context();
+    assert!(reactor.is_stopped(), "for good");
+    assert_eq!(reactor.next_deadline(), None);
 }
 
 #[test]

@@ -2,14 +2,14 @@
 
 use std::{
     env, fs,
-    io::ErrorKind,
+    io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener},
     os::unix::net::UnixListener,
     path::PathBuf,
     process,
 };
 
-use starwheel::{Reactor, ReusePort};
+use starwheel::{ListenOptions, Reactor, Reply, ReusePort, Router, TrustedPeers};
 
 use crate::{client::Client, listening, routes, server::Server};
 
@@ -93,6 +93,46 @@ fn connections_that_were_waiting_before_the_reactor_existed_are_served() {
     for client in &mut clients {
         assert_eq!(client.answer().body, "hello");
     }
+}
+
+/// A listener for both families reports IPv4 clients as `::ffff:127.0.0.1`.
+#[test]
+fn each_listener_has_its_own_rule_for_the_proxy_protocol() {
+    let path = SocketPath::new("announced");
+    let unix = UnixListener::bind(&path.0).unwrap();
+    let (more, addresses) = std::sync::mpsc::channel::<SocketAddr>();
+    let server = Server::start(move || {
+        let whoami = Router::new().get("/", |req, _cx| Reply::text(req.peer().to_string()));
+        let mut reactor = Reactor::new(whoami).unwrap();
+        let announced = |networks: &[&str]| {
+            ListenOptions::new().proxy_protocol(TrustedPeers::networks(networks).unwrap())
+        };
+        // A machine without IPv6 has one family alone.
+        let both = reactor
+            .listen_with("[::]:0", announced(&["127.0.0.0/8"]))
+            .or_else(|_| reactor.listen_with("127.0.0.1:0", announced(&["127.0.0.0/8"])));
+        more.send(both.unwrap()).unwrap();
+        more.send(reactor.listen_with("127.0.0.1:0", announced(&["192.0.2.0/24"])).unwrap())
+            .unwrap();
+        let trusted = ListenOptions::new().proxy_protocol(TrustedPeers::unix_sockets());
+        reactor.listen_on_with(unix, trusted).unwrap();
+        let address = reactor.listen("127.0.0.1:0").unwrap();
+        (reactor, address)
+    });
+    let [both, others] = [(); 2].map(|()| addresses.recv().unwrap());
+    let both = SocketAddr::from(([127, 0, 0, 1], both.port()));
+    assert_eq!(announce(Client::connect(both)), "192.0.2.7:4711");
+    assert_eq!(announce(Client::connect_unix(&path.0)), "192.0.2.7:4711");
+    let refused = announce(Client::connect(others));
+    assert!(refused.contains("not one that is trusted"), "{refused}");
+    let refused = announce(Client::connect(server.address));
+    assert!(refused.contains("a request line is"), "{refused}");
+}
+
+/// What is answered behind a PROXY protocol header.
+fn announce<S: Read + Write>(mut client: Client<S>) -> String {
+    client.send("PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\n");
+    client.get("/").body
 }
 
 /// A listener that fails for good, here because its other holder has shut it down, is one thing;

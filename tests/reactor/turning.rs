@@ -9,11 +9,11 @@ use std::{
 };
 
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
-use starwheel::{Context, Next, Reactor, Reply, Request, Router, Sse};
+use starwheel::{Config, Context, Limits, Next, Reactor, Reply, Request, Router, Sse};
 
 use crate::{
     client::{Client, PATIENCE, get},
-    listening, turn_until, turn_until_quiet,
+    listening, routes, turn_until, turn_until_quiet,
 };
 
 #[test]
@@ -133,6 +133,44 @@ fn a_stopped_reactor_does_nothing_in_further_turns() {
     assert!(reactor.is_stopped());
     assert_eq!(reactor.next_deadline(), None);
     reactor.turn(None).unwrap(); // Returns: there is nothing to wait for.
+}
+
+#[test]
+fn a_page_that_is_loaded_again_has_the_place_of_its_old_connection() {
+    let limit_all: fn(&mut Limits) = |limits| limits.connections = Some(1);
+    let limit_address: fn(&mut Limits) = |limits| limits.connections_per_ip = Some(1);
+    for limit in [limit_all, limit_address] {
+        let mut config = Config::default();
+        limit(&mut config.limits);
+        let mut reactor = Reactor::with_config(config, routes()).unwrap();
+        let address = reactor.listen("127.0.0.1:0").unwrap();
+        let mut page = Client::connect(address);
+        page.request("/idle");
+        turn_until(&mut reactor, "the stream is open", |stats| stats.streams == 1);
+        for reload in 1..=5 {
+            // The end of the old connection and the new one are there when the turn begins.
+            match reload % 2 {
+                0 => page.reset(),
+                _ => drop(page),
+            }
+            page = Client::connect(address);
+            page.request("/idle");
+            turn_until(&mut reactor, "the next stream is open", |stats| {
+                stats.opened == reload + 1 || stats.refused.total() > 0
+            });
+            assert_eq!(reactor.stats().refused.total(), 0);
+        }
+        // There is room for one, as before.
+        let mut second = Client::connect(address);
+        second.request("/hello");
+        turn_until(&mut reactor, "it is turned away", |stats| stats.refused.total() == 1);
+        drop((page, second));
+        turn_until(&mut reactor, "all are gone", |stats| stats.connections == 0);
+        let mut last = Client::connect(address);
+        last.request("/hello");
+        turn_until(&mut reactor, "the last is answered", |stats| stats.requests == 7);
+        assert_eq!(last.answer().body, "hello");
+    }
 }
 
 #[test]

@@ -2,17 +2,25 @@
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
-use starwheel::{Backpressure, Context, Event, JoinAt, StreamId, Topic, testing::ParsedEvent};
+use starwheel::{
+    Backpressure, Context, Encode, Event, EventBuffer, JoinAt, StreamId, Topic,
+    testing::ParsedEvent,
+};
+
+use crate::lineage::{CameWith, Held};
 
 /// A topic and the options it was made with.
 pub(crate) struct Room {
     pub(crate) topic: Topic,
+    pub(crate) log_events: usize,
     pub(crate) log_bytes: usize,
     pub(crate) has_history: bool,
     pub(crate) retains: bool,
     pub(crate) backpressure: Backpressure,
-    /// The numbers of all events that were published on it and, as far as it goes, kept for somebody.
+    /// All events that were published on it and, as far as it goes, kept for somebody.
     pub(crate) published: Vec<u64>,
+    pub(crate) frames: usize,
+    pub(crate) bytes: usize,
     pub(crate) largest_frame_bytes: usize,
 }
 
@@ -20,7 +28,7 @@ pub(crate) struct Room {
 #[derive(Default)]
 pub(crate) struct World {
     pub(crate) rooms: Vec<Room>,
-    /// Events published so far; each carries its number.
+    /// Publishes so far that anybody could hear of.
     pub(crate) published: u64,
     pub(crate) visits: Vec<Visit>,
     pub(crate) live: BTreeMap<StreamId, usize>,
@@ -34,8 +42,9 @@ pub(crate) type Shared = Rc<RefCell<World>>;
 pub(crate) struct Visit {
     /// The rooms asked for, and whether from the oldest event on.
     pub(crate) rooms: Vec<(usize, JoinsAt)>,
-    /// The last event with an id that the client has seen in an earlier visit.
-    pub(crate) resumes_behind: Option<u64>,
+    /// The rooms that `on_connect` subscribes to.
+    pub(crate) connects: Vec<usize>,
+    pub(crate) came_with: Option<CameWith>,
     pub(crate) announces: Option<usize>,
     pub(crate) id: Option<StreamId>,
     pub(crate) stays: BTreeMap<usize, Stay>,
@@ -43,12 +52,20 @@ pub(crate) struct Visit {
     pub(crate) closed_at: Option<u64>,
 }
 
-/// For how long a stream has had a topic, in numbers of events.
+/// For how long a stream has had a topic.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stay {
     pub(crate) from: u64,
     pub(crate) to: Option<u64>,
     pub(crate) begins: Begins,
+    pub(crate) since: Since,
+}
+
+/// When a stay began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Since {
+    Birth,
+    Later,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,10 +79,25 @@ pub(crate) enum JoinsAt {
 pub(crate) enum Begins {
     /// As a new client's: the next event, the retained one, or the oldest.
     Fresh(JoinsAt),
-    /// Behind this event, or a gap.
-    Behind(u64),
-    /// While the stream ran: the next event, or the retained one.
-    Later,
+    /// Where the client had got to; or with a gap, if that may not be known any more.
+    At(Progress, MayBeLost),
+    /// With a gap, because the id says nothing.
+    Lost,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MayBeLost {
+    Always,
+    IfEvicted,
+}
+
+/// How far a client has got in a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// The place of the next event that has to come.
+    pub(crate) next: usize,
+    /// Up to where it may be found besides.
+    pub(crate) missing_up_to: Option<usize>,
 }
 
 impl From<JoinsAt> for JoinAt {
@@ -77,52 +109,96 @@ impl From<JoinsAt> for JoinAt {
     }
 }
 
+/// Events are named by the publish that they were part of, and their place in it.
+const EVENTS_PER_PUBLISH: u64 = 4;
+
+/// The first `events` events of a publish; all of them if it is zero.
+pub(crate) fn mark(publish: u64, events: u64) -> u64 {
+    let events = if events == 0 { EVENTS_PER_PUBLISH - 1 } else { events };
+    publish * EVENTS_PER_PUBLISH + events
+}
+
+/// Events that are published together.
+struct Together(Vec<Event<'static>>);
+
+impl Encode for Together {
+    fn encode(&self, out: &mut EventBuffer) {
+        self.0.iter().for_each(|event| out.push(event));
+    }
+}
+
+/// What to publish.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Planned {
+    pub(crate) bytes: usize,
+    /// The events bring ids of their own.
+    pub(crate) own_ids: bool,
+    pub(crate) events: u64,
+}
+
 impl World {
-    /// Publishes the next event; some bring an id of their own.
-    pub(crate) fn publish(
-        world: &Shared,
-        cx: &mut Context<'_>,
-        room: usize,
-        bytes: usize,
-        own_id: bool,
-    ) {
+    pub(crate) fn publish(world: &Shared, cx: &mut Context<'_>, room: usize, planned: Planned) {
         let mut world = world.borrow_mut();
-        world.published += 1;
-        let number = world.published;
-        let room_number = room;
-        let room = &mut world.rooms[room];
-        let text = format!("{room_number} {number} {}", "x".repeat(bytes));
-        room.largest_frame_bytes = room.largest_frame_bytes.max(text.len() + 80);
-        let subscribers = cx.subscribers(&room.topic);
-        let keeps = room.has_history || room.retains;
-        if subscribers > 0 || keeps {
-            room.published.push(number);
+        let number = room;
+        let subscribers = cx.subscribers(&world.rooms[room].topic);
+        let room = &world.rooms[room];
+        if subscribers == 0 && !room.has_history && !room.retains {
+            assert_eq!(cx.publish(&room.topic.clone(), "nobody hears this"), 0);
+            return;
         }
+        world.published += 1;
+        let publish = world.published;
+        let room = &mut world.rooms[number];
+        let filling = "x".repeat(planned.bytes);
+        let events = (1..=planned.events).map(|nth| {
+            let mark = mark(publish, nth);
+            room.published.push(mark);
+            let event = Event::new(format!("{number} {mark} {filling}"));
+            // An id that no log knows is as good as that of a private event.
+            let own = if room.has_history { "own" } else { "mine" };
+            match planned.own_ids {
+                true => event.id(format!("{own} {mark}")).expect("an id"),
+                false => event,
+            }
+        });
+        let events = Together(events.collect());
+        let frame_bytes = (planned.bytes + 100) * events.0.len();
+        room.frames += 1;
+        room.bytes += frame_bytes;
+        room.largest_frame_bytes = room.largest_frame_bytes.max(frame_bytes);
         let topic = room.topic.clone();
         drop(world);
-        let event = Event::new(text);
-        let told = match own_id {
-            true => cx.publish(&topic, event.id(format!("own {number}")).expect("an id")),
-            false => cx.publish(&topic, event),
-        };
-        assert_eq!(told, subscribers);
+        assert_eq!(cx.publish(&topic, events), subscribers);
+    }
+
+    /// Everything that has been published.
+    pub(crate) fn now(&self) -> u64 {
+        mark(self.published, 0)
     }
 
     /// Takes down that a stream is born.
     pub(crate) fn join(&mut self, visit: usize, id: StreamId) {
-        let published = self.published;
-        let Visit { rooms, resumes_behind, .. } = &self.visits[visit];
-        let resumes_behind = *resumes_behind;
-        let stays = rooms.iter().map(|&(room, joins_at)| {
-            let begins = match resumes_behind {
-                Some(number) if self.rooms[room].has_history => Begins::Behind(number),
-                _ => Begins::Fresh(joins_at),
-            };
-            (room, Stay { from: published, to: None, begins })
-        });
-        self.visits[visit].stays = stays.collect();
+        let Visit { rooms, connects, .. } = &self.visits[visit];
+        let connects = connects.iter().map(|room| (*room, JoinsAt::Live));
+        let rooms: Vec<_> = rooms.iter().copied().chain(connects).collect();
+        for (room, joins_at) in rooms {
+            self.stay(visit, room, joins_at, Since::Birth);
+        }
         self.visits[visit].id = Some(id);
         assert_eq!(self.live.insert(id, visit), None);
+    }
+
+    /// Takes down that a stream has got a topic.
+    pub(crate) fn stay(&mut self, visit: usize, room: usize, joins_at: JoinsAt, since: Since) {
+        let came_with = self.visits[visit].came_with.as_ref();
+        let begins = match came_with {
+            Some(came_with) if self.rooms[room].has_history => {
+                came_with.begins(room, &self.rooms[room])
+            }
+            _ => Begins::Fresh(joins_at),
+        };
+        let stay = Stay { from: self.now(), to: None, begins, since };
+        assert!(self.visits[visit].stays.insert(room, stay).is_none());
     }
 
     pub(crate) fn leave(&mut self, id: StreamId) {
@@ -145,6 +221,25 @@ impl World {
     }
 }
 
+impl Room {
+    /// The place of the first event after this one.
+    pub(crate) fn place_after(&self, mark: u64) -> usize {
+        self.published.partition_point(|published| *published <= mark)
+    }
+
+    /// The place of the first event of the last publish before this place.
+    fn last_publish_before(&self, place: usize) -> usize {
+        let Some(last) = place.checked_sub(1) else { return 0 };
+        let publish = |mark| mark / EVENTS_PER_PUBLISH;
+        self.published.partition_point(|mark| publish(*mark) < publish(self.published[last]))
+    }
+
+    /// Whether the log may have let something go.
+    fn may_have_evicted(&self) -> bool {
+        self.frames > self.log_events || self.bytes > self.log_bytes
+    }
+}
+
 /// What one event is, to a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Got {
@@ -152,18 +247,11 @@ enum Got {
     Gap,
 }
 
-/// The room and number of an event of a topic.
+/// The room and mark of an event of a topic.
 fn number_of(event: &ParsedEvent) -> Option<(usize, u64)> {
     let mut words = event.data.split(' ');
     let room = words.next()?.parse().ok()?;
     Some((room, words.next()?.parse().ok()?))
-}
-
-/// The last event with an id among these.
-pub(crate) fn last_with_id(events: &[ParsedEvent]) -> Option<(String, u64)> {
-    let id = events.last().map(|event| event.last_event_id.clone()).filter(|id| !id.is_empty())?;
-    let bearer = events.iter().find(|event| event.last_event_id == id)?;
-    Some((id, number_of(bearer)?.1))
 }
 
 /// How far a client has to have got.
@@ -178,13 +266,10 @@ pub(crate) enum Complete {
 impl Visit {
     /// Compares what a client got with what was published. Returns how often it was skipped.
     pub(crate) fn check(&self, rooms: &[Room], events: &[ParsedEvent], complete: Complete) -> u64 {
+        // One series for all topics; only what one that was joined later brings may be older.
+        let joined_later = self.stays.values().any(|stay| stay.since == Since::Later);
         let numbers: Vec<_> = events.iter().filter_map(number_of).map(|(_, n)| n).collect();
-        // One series for all topics; only a retained event of one joined later may be older.
-        let is_older =
-            |(room, stay): (&usize, &Stay)| stay.begins == Begins::Later && rooms[*room].retains;
-        let retained_later = self.stays.iter().any(is_older);
-        assert!(retained_later || numbers.is_sorted_by(|a, b| a < b), "{events:?} in {self:?}");
-        let mut skips = 0;
+        assert!(joined_later || numbers.is_sorted_by(|a, b| a < b), "{events:?} in {self:?}");
         for event in events {
             let known = match number_of(event) {
                 Some((room, _)) => self.stays.contains_key(&room),
@@ -192,46 +277,78 @@ impl Visit {
             };
             assert!(known, "{event:?}");
         }
+        let mut skips = 0;
         for (&number, stay) in &self.stays {
-            let room = &rooms[number];
-            let got: Vec<_> = events
-                .iter()
-                .filter_map(|event| match number_of(event) {
-                    Some((of, n)) => (of == number).then_some(Got::Event(n)),
-                    None if event.name == "gap" => {
-                        (event.data == room.topic.name()).then_some(Got::Gap)
-                    }
-                    None => None,
-                })
-                .collect();
-            skips += stay.check(room, &got, complete, self.closed_at);
+            let (room, got) = (&rooms[number], self.got(number, &rooms[number], events));
+            let (progress, skipped) = stay.follow(room, &got, self.closed_at);
+            stay.check_end(room, progress, complete, self.closed_at);
+            skips += skipped;
         }
         skips
+    }
+
+    /// How far a client has got in each room that its id speaks of for sure.
+    pub(crate) fn progress(
+        &self,
+        rooms: &[Room],
+        events: &[ParsedEvent],
+    ) -> BTreeMap<usize, Progress> {
+        let known = self.stays.iter().filter_map(|(&number, stay)| {
+            let (room, got) = (&rooms[number], self.got(number, &rooms[number], events));
+            let is_told = stay.since == Since::Birth || !got.is_empty();
+            let speaks = room.has_history && stay.to.is_none() && is_told;
+            speaks.then(|| (number, stay.follow(room, &got, self.closed_at).0))
+        });
+        known.collect()
+    }
+
+    /// The last event of each room that a client has got.
+    pub(crate) fn last_of_each(&self, events: &[ParsedEvent]) -> BTreeMap<usize, u64> {
+        events.iter().filter_map(number_of).collect()
+    }
+
+    fn got(&self, number: usize, room: &Room, events: &[ParsedEvent]) -> Vec<Got> {
+        let of_room = events.iter().filter_map(|event| match number_of(event) {
+            Some((of, mark)) => (of == number).then_some(Got::Event(mark)),
+            None if event.name == "gap" => (event.data == room.topic.name()).then_some(Got::Gap),
+            None => None,
+        });
+        of_room.collect()
     }
 }
 
 impl Stay {
-    fn check(&self, room: &Room, got: &[Got], complete: Complete, closed_at: Option<u64>) -> u64 {
-        let told = || format!("{got:?} of {:?} in {self:?}", room.published);
-        let place_behind = |number| room.published.partition_point(|n| *n <= number);
-        let end = [self.to, closed_at].into_iter().flatten().min();
-        let joined = place_behind(self.from);
+    fn start(&self, room: &Room) -> Progress {
+        let joined = room.place_after(self.from);
         let keeps = room.has_history || room.retains;
-        let kept_last = if keeps { joined.saturating_sub(1) } else { joined };
-        // The place of the next event that has to come, and where it may be found besides.
-        let (mut next, mut missing_up_to) = match self.begins {
-            Begins::Behind(number) => (place_behind(number), None),
-            Begins::Fresh(JoinsAt::Live) | Begins::Later if room.retains => {
-                (joined.saturating_sub(1), None)
-            }
-            Begins::Fresh(JoinsAt::Live) | Begins::Later => (joined, None),
-            Begins::Fresh(JoinsAt::Oldest) => (0, Some(kept_last)),
+        let last_publish = room.last_publish_before(joined);
+        let (next, missing_up_to) = match self.begins {
+            Begins::At(progress, _) => return progress,
+            Begins::Lost => (joined, None),
+            Begins::Fresh(JoinsAt::Live) if room.retains => (last_publish, None),
+            Begins::Fresh(JoinsAt::Live) => (joined, None),
+            Begins::Fresh(JoinsAt::Oldest) if keeps => (0, Some(last_publish)),
+            Begins::Fresh(JoinsAt::Oldest) => (0, Some(joined)),
         };
+        Progress { next, missing_up_to }
+    }
+
+    /// Where a client stands that has got these, and how often it was skipped.
+    fn follow(&self, room: &Room, got: &[Got], closed_at: Option<u64>) -> (Progress, u64) {
+        let told = || format!("{got:?} of {:?} in {self:?}", room.published);
+        let drops = room.backpressure == Backpressure::DropOldest;
+        let end = [self.to, closed_at].into_iter().flatten().min();
+        let joined = room.place_after(self.from);
+        let Progress { mut next, mut missing_up_to } = self.start(room);
         let mut skips = 0;
         for (i, item) in got.iter().enumerate() {
-            let Got::Event(number) = *item else {
-                let drops = room.backpressure == Backpressure::DropOldest;
-                if i == 0 && matches!(self.begins, Begins::Behind(_)) {
+            let Got::Event(mark) = *item else {
+                let may_be_lost = match self.begins {
+                    Begins::At(_, MayBeLost::IfEvicted) => room.may_have_evicted(),
+                    Begins::At(_, MayBeLost::Always) | Begins::Lost => true,
+                    Begins::Fresh(_) => false,
+                };
+                if i == 0 && may_be_lost {
                     // It starts anew, where a new client does or later; or it fell behind later on.
                     (next, missing_up_to) = (0, Some(if drops { usize::MAX } else { joined }));
                 } else {
@@ -241,23 +358,42 @@ impl Stay {
                 }
                 continue;
             };
-            assert!(end.is_none_or(|end| number <= end), "behind its end: {}", told());
-            let place = room.published.binary_search(&number).expect("it was published");
-            assert!(place >= next, "{number} comes twice or too late: {}", told());
+            assert!(i > 0 || self.begins != Begins::Lost, "a gap is missing: {}", told());
+            assert!(end.is_none_or(|end| mark <= end), "after its end: {}", told());
+            let place = room.published.binary_search(&mark).expect("it was published");
+            assert!(place >= next, "{mark} comes twice or too late: {}", told());
             if place > missing_up_to.take().unwrap_or(next) {
-                let skipped = room.backpressure == Backpressure::Latest;
-                assert!(skipped, "some are missing before {number}: {}", told());
-                skips += 1;
+                let skipped = room.backpressure == Backpressure::Latest && room.may_have_evicted();
+                assert!(skipped, "some are missing before {mark}: {}", told());
+                // What was skipped before the client came back counts for the visit before.
+                skips += u64::from(i > 0 || !matches!(self.begins, Begins::At(..)));
             }
             next = place + 1;
         }
+        (Progress { next, missing_up_to }, skips)
+    }
+
+    fn check_end(&self, room: &Room, got: Progress, complete: Complete, closed_at: Option<u64>) {
         if let Complete::UpTo(last) = complete
             && self.to.is_none()
         {
-            let last = place_behind(end.map_or(last, |end| end.min(last)));
-            let next = missing_up_to.map_or(next, |up_to| up_to.max(next));
-            assert!(next >= last, "some are missing at the end: {}", told());
+            let end = closed_at.map_or(last, |end| end.min(last));
+            let next = got.missing_up_to.map_or(got.next, |up_to| up_to.max(got.next));
+            let told = || format!("{got:?} of {:?} in {self:?}", room.published);
+            assert!(next >= room.place_after(end), "some are missing at the end: {}", told());
         }
-        skips
+    }
+}
+
+/// What a client's id says of a room that it is not known to have had.
+pub(crate) fn begins_after(held: Held, last_got: u64, room: &Room) -> Progress {
+    match held {
+        Held::Even(mark) => Progress { next: room.place_after(mark), missing_up_to: None },
+        // It may be among those that lag.
+        Held::Uneven(mark) => Progress {
+            next: room.place_after(last_got),
+            missing_up_to: Some(room.place_after(mark)),
+        },
+        Held::Private => unreachable!("it says nothing of any room"),
     }
 }

@@ -3,13 +3,14 @@
 use std::{rc::Rc, time::Duration};
 
 use starwheel::{
-    Backpressure, Config, Ending, Request, Router, Sse, StreamId, Topic,
-    testing::{Answer, BodyEnd, Client, Faults, ParsedEvent, Simulation},
+    Backpressure, Config, Ending, Event, Request, Router, Sse, StreamId, Topic,
+    testing::{Answer, BodyEnd, Client, Faults, Simulation},
 };
 
 use crate::{
     decoders,
-    model::{Begins, Complete, JoinsAt, Room, Shared, Stay, Visit, World, last_with_id},
+    lineage::{CameWith, Held, check_ids},
+    model::{Complete, JoinsAt, Planned, Room, Shared, Since, Visit, World},
     random::Random,
 };
 
@@ -22,6 +23,10 @@ pub(crate) struct Harvest {
     pub(crate) slow: u64,
     pub(crate) resumed: u64,
     pub(crate) skips: u64,
+    /// Visits of clients that came back and were told of no gap.
+    pub(crate) exact: u64,
+    /// Ids that clients have held.
+    pub(crate) ids: u64,
 }
 
 /// A scenario of some 70 steps. `seed` is that of the network's faults.
@@ -47,21 +52,13 @@ struct Chaos {
     outbox_bytes: usize,
 }
 
-/// What a client says that comes back.
-struct Resuming {
-    id: String,
-    /// The number of the event that bore the id.
-    bearer: u64,
-    /// Those of its last visit.
-    rooms: Vec<(usize, JoinsAt)>,
-}
-
 impl Chaos {
     fn new(mut random: Random, seed: u64) -> Self {
         let mut config = Config::default();
         config.limits.outbox_bytes = random.pick(&[1_000, 5_000, 256 * 1024]);
         config.limits.stall_timeout =
             Duration::from_millis(random.pick(&[1, 5_000, 60_000, 60_000]));
+        config.keep_alive = Some(Duration::from_millis(random.pick(&[500, 4_000, 15_000])));
         let outbox_bytes = config.limits.outbox_bytes;
         let mut faults = Faults::default();
         faults.socket_buffer_bytes = random.pick(&[50, 300, 2_000, 64 * 1024]);
@@ -108,38 +105,51 @@ impl Chaos {
         let events: Vec<_> = (0..count)
             .map(|_| {
                 let bytes = self.random.pick(&[0, 10, 10, 10, 10, 100, 1_000, 4_000]);
-                (self.random.below(bytes + 1), self.random.percent(10))
+                Planned {
+                    bytes: self.random.below(bytes + 1),
+                    own_ids: self.random.percent(10),
+                    events: self.random.pick(&[1, 1, 1, 1, 2, 3]),
+                }
             })
             .collect();
         let world = Rc::clone(&self.world);
         self.simulation.queue(move |cx| {
-            for (bytes, own_id) in events {
-                World::publish(&world, cx, room, bytes, own_id);
+            for planned in events {
+                World::publish(&world, cx, room, planned);
             }
         });
     }
 
-    /// A client comes for the first time, or comes back.
-    fn visit(&mut self, resuming: Option<Resuming>) {
+    /// A client comes for the first time, or comes back to what it had.
+    fn visit(&mut self, back: Option<(CameWith, usize)>) {
         let mut world = self.world.borrow_mut();
         let number = world.visits.len();
         let (mut query, mut visit) = (format!("visit={number}"), Visit::default());
         let all = world.rooms.len();
-        match resuming {
-            Some(Resuming { id, bearer, rooms }) => {
-                query += &format!("&last_event_id={}", id.replace(' ', "+"));
-                visit.resumes_behind = Some(bearer);
-                visit.rooms = rooms;
+        let former = back.as_ref().map(|(_, former)| &world.visits[*former]);
+        match former {
+            Some(former) if self.random.percent(80) => {
+                visit.rooms.clone_from(&former.rooms);
+                visit.connects.clone_from(&former.connects);
             }
-            None => {
+            _ => {
                 for room in 0..all {
                     let oldest = self.random.percent(30);
-                    if self.random.percent(60) {
-                        let joins_at = if oldest { JoinsAt::Oldest } else { JoinsAt::Live };
-                        visit.rooms.push((room, joins_at));
+                    let joins_at = if oldest { JoinsAt::Oldest } else { JoinsAt::Live };
+                    match self.random.below(100) {
+                        0..50 => visit.rooms.push((room, joins_at)),
+                        50..60 => visit.connects.push(room),
+                        _ => {}
                     }
                 }
             }
+        }
+        if let Some((came_with, _)) = back {
+            query += &format!("&last_event_id={}", came_with.id.replace(' ', "+"));
+            visit.came_with = Some(came_with);
+        }
+        if self.random.percent(10) {
+            query += "&says=mine+first";
         }
         visit.announces = self.random.percent(20).then(|| self.random.below(all));
         world.visits.push(visit);
@@ -154,14 +164,33 @@ impl Chaos {
         );
     }
 
-    /// Somebody comes back, perhaps while he is still here.
+    /// Somebody comes back, perhaps while it is still here: cut after all that it has got, or
+    /// anywhere before that.
     fn visit_again(&mut self) {
         let Some(number) = self.some_visit() else { return };
-        let resuming = last_with_id(&self.events(number));
-        let rooms = self.world.borrow().visits[number].rooms.clone();
-        if let Some((id, bearer)) = resuming {
-            self.visit(Some(Resuming { id, bearer, rooms }));
+        let mut received = self.simulation.received(self.clients[number]);
+        if self.random.percent(50) {
+            received.truncate(self.random.below(received.len() + 1));
         }
+        let world = self.world.borrow();
+        let visit = &world.visits[number];
+        let answer = parse(&received);
+        let (events, mut id) = match &answer {
+            Some(answer) => (answer.events(), answer.last_event_id()),
+            None => Default::default(),
+        };
+        if let Some(came_with) = visit.came_with.as_ref().filter(|_| id.is_empty()) {
+            id.clone_from(&came_with.id);
+        }
+        if id.is_empty() {
+            assert!(events.iter().all(|event| event.last_event_id.is_empty()));
+            return;
+        }
+        let held = Held::of(&id);
+        let progress = visit.progress(&world.rooms, &events);
+        let came_with = CameWith { id, held, progress, last_of_each: visit.last_of_each(&events) };
+        drop(world);
+        self.visit(Some((came_with, number)));
     }
 
     fn stall(&mut self) {
@@ -194,7 +223,7 @@ impl Chaos {
             let mut world = world.borrow_mut();
             let Some((id, visit)) = some_stream(&world, random) else { return };
             if cx.close(id, ending) {
-                world.visits[visit].closed_at = Some(world.published);
+                world.visits[visit].closed_at = Some(world.now());
             }
         });
     }
@@ -203,9 +232,13 @@ impl Chaos {
         let (world, random) = (Rc::clone(&self.world), self.random.next() as usize);
         self.simulation.queue(move |cx| {
             if let Some((id, _)) = some_stream(&world.borrow(), random) {
-                match random >> 32 & 1 {
-                    0 => cx.send(id, "private"),
-                    _ => cx.send_uncompressed(id, "private"),
+                let private = Event::new("private");
+                let with_id = private.clone().id(format!("mine {random}")).expect("an id");
+                match random >> 32 & 3 {
+                    0 => cx.send(id, private),
+                    1 => cx.send(id, with_id),
+                    2 => cx.send_uncompressed(id, private),
+                    _ => cx.send_uncompressed(id, with_id),
                 };
             }
         });
@@ -217,16 +250,12 @@ impl Chaos {
         self.simulation.queue(move |cx| {
             let mut world = world.borrow_mut();
             let Some((id, visit)) = some_stream(&world, random) else { return };
-            // What is known of a stream's topics is one stay in each of them. And a retained event
-            // with an id would take the id of the stream back.
-            let room_state = &world.rooms[room];
-            let goes_back = room_state.has_history && room_state.retains;
-            if goes_back || world.visits[visit].stays.contains_key(&room) {
+            // What is known of a stream's topics is one stay in each of them.
+            if world.visits[visit].stays.contains_key(&room) {
                 return;
             }
-            if cx.subscribe(id, &room_state.topic) {
-                let stay = Stay { from: world.published, to: None, begins: Begins::Later };
-                world.visits[visit].stays.insert(room, stay);
+            if cx.subscribe(id, &world.rooms[room].topic) {
+                world.stay(visit, room, JoinsAt::Live, Since::Later);
             }
         });
     }
@@ -237,7 +266,7 @@ impl Chaos {
         self.simulation.queue(move |cx| {
             let mut world = world.borrow_mut();
             let Some((id, visit)) = some_stream(&world, random) else { return };
-            let published = world.published;
+            let published = world.now();
             let left = cx.unsubscribe(id, &world.rooms[room].topic);
             if left {
                 let stay = world.visits[visit].stays.get_mut(&room).expect("a stay");
@@ -263,15 +292,9 @@ impl Chaos {
         (count > 0).then(|| self.random.below(count))
     }
 
-    fn answer(&self, visit: usize) -> Option<Answer> {
+    fn coded_answer(&self, visit: usize) -> Option<Answer> {
         let received = self.simulation.received(self.clients[visit]);
-        let mut answer = Answer::parse(&received, starwheel::Method::Get)?;
-        answer.body = decoders::decoded(&answer);
-        Some(answer)
-    }
-
-    fn events(&self, visit: usize) -> Vec<ParsedEvent> {
-        self.answer(visit).map(|answer| answer.events()).unwrap_or_default()
+        Answer::parse(&received, starwheel::Method::Get)
     }
 
     /// What has to be true between turns.
@@ -280,8 +303,9 @@ impl Chaos {
         let outbox_bytes_max = {
             let world = world.borrow();
             let largest = world.rooms.iter().map(|room| room.largest_frame_bytes).max();
-            // One event of a topic, the gaps and the private event behind it; or the head.
-            self.outbox_bytes.max(largest.unwrap_or(0)) + 40 * world.rooms.len() + 500
+            // One event of a topic, the gaps and the private event behind it, and its bookmark; or
+            // the head.
+            self.outbox_bytes.max(largest.unwrap_or(0)) + 40 * world.rooms.len() + 1_000
         };
         let stats = self.simulation.stats();
         assert!(stats.log_bytes <= world.borrow().log_bytes_max() as u64, "{}", stats.log_bytes);
@@ -318,17 +342,26 @@ impl Chaos {
         let mut harvest = Harvest::default();
         let world = self.world.borrow();
         for (number, visit) in world.visits.iter().enumerate() {
-            let Some(answer) = self.answer(number) else { continue };
+            let Some(coded) = self.coded_answer(number) else { continue };
+            if coded.end == BodyEnd::Complete {
+                assert!(decoders::is_whole(&coded), "visit {number} was finished, not its coding");
+            }
+            let answer = decode(coded);
             let is_open = visit.id.is_some_and(|id| world.live.contains_key(&id));
             let complete = match (is_open, answer.end) {
-                (true, _) => Complete::UpTo(world.published),
+                (true, _) => Complete::UpTo(world.now()),
                 (false, BodyEnd::Complete) => {
                     Complete::UpTo(visit.closed_at.expect("somebody closed it"))
                 }
                 (false, BodyEnd::Open) => Complete::UpToSomewhere,
             };
-            harvest.skips += visit.check(&world.rooms, &answer.events(), complete);
-            harvest.resumed += u64::from(visit.resumes_behind.is_some());
+            let events = answer.events();
+            harvest.skips += visit.check(&world.rooms, &events, complete);
+            harvest.ids += check_ids(&answer.body);
+            if visit.came_with.is_some() {
+                harvest.resumed += 1;
+                harvest.exact += u64::from(events.iter().all(|event| event.name != "gap"));
+            }
         }
         let stats = self.simulation.stats();
         assert!(harvest.skips <= stats.passed_by, "skipped, but not passed by");
@@ -358,6 +391,16 @@ impl Chaos {
     }
 }
 
+fn decode(mut answer: Answer) -> Answer {
+    answer.body = decoders::decoded(&answer);
+    answer
+}
+
+/// What a client makes of these bytes.
+fn parse(received: &[u8]) -> Option<Answer> {
+    Answer::parse(received, starwheel::Method::Get).map(decode)
+}
+
 fn random_room(number: usize, random: &mut Random) -> Room {
     let log_events = random.pick(&[1, 2, 5, 30, 1_000]);
     let log_bytes = random.pick(&[0, 500, 3_000, 30_000, 1_000_000]);
@@ -372,11 +415,14 @@ fn random_room(number: usize, random: &mut Random) -> Room {
     let topic = if retains { topic.retain() } else { topic };
     Room {
         topic: topic.backpressure(backpressure),
+        log_events,
         log_bytes,
         has_history,
         retains,
         backpressure,
         published: Vec::new(),
+        frames: 0,
+        bytes: 0,
         largest_frame_bytes: 0,
     }
 }
@@ -397,20 +443,27 @@ fn server(world: &Shared) -> Router {
         let world = world.borrow();
         let asked = &world.visits[visit];
         let announces = asked.announces;
-        let sse = asked.rooms.iter().fold(Sse::new(), |sse, &(room, joins_at)| {
+        let connects: Vec<_> =
+            asked.connects.iter().map(|room| world.rooms[*room].topic.clone()).collect();
+        let says = req.query_value("says").map(|id| Event::new("private").id(id).expect("an id"));
+        let sse = says.into_iter().fold(Sse::new(), |sse, event| sse.send(event));
+        let sse = asked.rooms.iter().fold(sse, |sse, &(room, joins_at)| {
             sse.subscribe_at(&world.rooms[room].topic, joins_at.into())
         });
         sse.on_connect(move |stream| {
             joined.borrow_mut().join(visit, stream.id());
+            connects.iter().for_each(|topic| assert!(stream.subscribe(topic)));
             if let Some(room) = announces {
-                World::publish(&joined, &mut stream.context(), room, 10, false);
+                World::publish(&joined, &mut stream.context(), room, ANNOUNCEMENT);
             }
         })
         .on_disconnect(move |cx, id, _| {
             left.borrow_mut().leave(id);
             if let Some(room) = announces {
-                World::publish(&left, cx, room, 10, false);
+                World::publish(&left, cx, room, ANNOUNCEMENT);
             }
         })
     })
 }
+
+const ANNOUNCEMENT: Planned = Planned { bytes: 10, own_ids: false, events: 1 };

@@ -346,6 +346,27 @@ fn a_stream_that_ends_is_not_found_by_its_tag_any_more() {
     assert_eq!(*seen.borrow(), [(1, anna.clone()), (0, anna)]);
 }
 
+#[test]
+fn what_is_published_after_the_end_of_the_last_subscriber_is_for_nobody() {
+    let topic = Topic::new("t");
+    let watched = topic.clone();
+    let router =
+        Router::new().get("/", move |_, _| Sse::new().subscribe_at(&watched, JoinAt::Oldest));
+    let mut simulation = Simulation::new(router);
+    let (last, next) = (simulation.get("/"), simulation.connect());
+    // It joins in the turn in which the other one leaves, at the oldest event that is kept.
+    simulation.request(next, Method::Get, "/", &[], b"");
+    simulation.run(|cx| {
+        assert_eq!(cx.publish(&topic, "before"), 1);
+        let [id] = cx.streams().collect::<Vec<_>>()[..] else { panic!("one stream") };
+        assert!(cx.close(id, Ending::Finish));
+        assert_eq!(cx.publish(&topic, "behind"), 0);
+    });
+    assert_eq!(data(&simulation, last), ["before"]);
+    assert!(!data(&simulation, next).contains(&"behind".to_owned()));
+    assert_eq!(simulation.stats().published, 1);
+}
+
 /// A topic whose log is kept for one stuck client alone.
 fn stuck() -> (Simulation, Topic, starwheel::testing::Client) {
     let topic = Topic::new("t");

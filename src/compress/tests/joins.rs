@@ -9,7 +9,9 @@ use proptest::{
 };
 
 use super::{
-    stories::{Message, Piece, Splice, Story, Tab, Topic, message, messages, part, story},
+    stories::{
+        KEEP_ALIVE, Message, Piece, Splice, Story, Tab, Topic, message, messages, part, story,
+    },
     *,
 };
 
@@ -119,6 +121,8 @@ struct PrivateStream {
     history_bytes: usize,
     /// Everything that was decoded, as far as later events may know of it.
     known: Vec<u8>,
+    /// Keep-alives since the last event.
+    keep_alives: usize,
 }
 
 impl PrivateStream {
@@ -126,20 +130,34 @@ impl PrivateStream {
         let settings = Compression { history_bytes, ..settings(level) };
         let mut topic = Topic::with(&settings, encoding);
         let tab = Tab::open(&mut topic, usize::MAX);
-        Self { topic, tab, history: Vec::new(), history_bytes, known: Vec::new() }
+        let (history, known) = (Vec::new(), Vec::new());
+        Self { topic, tab, history, history_bytes, known, keep_alives: 0 }
     }
 
     /// Returns what went over the wire.
     fn send(&mut self, message: &[u8]) -> Result<Vec<u8>, String> {
+        self.note_keep_alives();
         let piece = self.topic.delta_private(&mut self.history, message);
         self.known.extend_from_slice(&piece.decoded);
         self.tab.take(&piece)?;
-        self.tab.take(&self.topic.idle())?;
         self.check_history()?;
+        for _ in 0..message.len() % 4 {
+            self.tab.take(&self.topic.raw(KEEP_ALIVE))?;
+            self.keep_alives += 1;
+        }
         Ok(piece.bytes)
     }
 
+    fn note_keep_alives(&mut self) {
+        let count = std::mem::take(&mut self.keep_alives);
+        if !self.history.is_empty() {
+            self.known.extend_from_slice(&KEEP_ALIVE.repeat(count));
+        }
+        self.topic.note_stored(&mut self.history, KEEP_ALIVE, count);
+    }
+
     fn send_secret(&mut self, text: &[u8]) -> Result<(), String> {
+        self.note_keep_alives();
         let piece = self.topic.secret_private(&mut self.history, text);
         self.known.extend_from_slice(&concealed(text));
         self.tab.take(&piece)?;
@@ -155,6 +173,7 @@ impl PrivateStream {
     }
 
     fn send_raw(&mut self, bytes: &[u8]) -> Result<(), TestCaseError> {
+        self.note_keep_alives();
         let piece: Piece = self.topic.raw(bytes);
         self.known.extend_from_slice(bytes);
         self.history = tail(&self.known, self.history_bytes).to_vec();

@@ -1,8 +1,8 @@
-//! Single pieces: headers, keep-alives, stored bytes, whole bodies, memory.
+//! Single pieces: headers, stored bytes, whole bodies, memory.
 
 use super::{
     decoders::decode,
-    stories::{Splice, Tab, Topic},
+    stories::{KEEP_ALIVE, Splice, Tab, Topic},
     *,
 };
 
@@ -19,7 +19,7 @@ fn identity_is_the_bytes_as_they_are() {
         compressor.key(Encoding::Identity, b"1", out);
         compressor.delta(Encoding::Identity, b"1", b"2", out);
         compressor.raw(Encoding::Identity, b"3", out);
-        out.extend_from_slice(compressor.idle(Encoding::Identity));
+        compressor.note_stored(&mut history, b":", 1);
         compressor.delta_private(Encoding::Identity, &mut history, b"4", out);
         compressor.whole(Encoding::Identity, b"5", out);
     });
@@ -49,7 +49,7 @@ fn every_window_is_understood_by_both_decoders() {
         for log in 0..26 {
             let mut topic = Topic::new(1, encoding, Splice::AsBuilt);
             let mut tab = Tab::open(&mut topic, 1 << log);
-            tab.take(&topic.idle()).unwrap();
+            tab.take(&topic.raw(KEEP_ALIVE)).unwrap();
             tab.take(&topic.key(b"data: hello hello hello\n\n")).unwrap();
             tab.close().unwrap_or_else(|error| panic!("{encoding}, 1 << {log}: {error}"));
         }
@@ -70,13 +70,24 @@ fn stored_bytes_of_any_length() {
     }
 }
 
+/// However long a stream was quiet, its history is the end of what it was sent, within its bound.
 #[test]
-fn keep_alives_are_short() {
-    assert_eq!(compressor().idle(Encoding::Zstd), [0, 0, 0]);
-    #[cfg(feature = "gzip")]
-    assert_eq!(compressor().idle(Encoding::Gzip), [0, 0, 0, 0xff, 0xff]);
-    #[cfg(feature = "brotli")]
-    assert_eq!(compressor().idle(Encoding::Brotli), [6]);
+fn stored_text_is_part_of_a_history_however_often_it_was_stored() {
+    let settings = Compression { history_bytes: 20, ..Compression::default() };
+    let compressor = Compressor::new(&settings);
+    for (count, expected) in [
+        (0, &b"data: hello\n\n"[..]),
+        (2, b"data: hello\n\n:\n:\n"),
+        (5, b"ta: hello\n\n:\n:\n:\n:\n:\n"),
+        (usize::MAX, b":\n:\n:\n:\n:\n:\n:\n:\n:\n:\n"),
+    ] {
+        let mut history = b"data: hello\n\n".to_vec();
+        compressor.note_stored(&mut history, KEEP_ALIVE, count);
+        assert_eq!(history, tail(expected, 20), "{count}");
+    }
+    let mut history = Vec::new();
+    compressor.note_stored(&mut history, KEEP_ALIVE, 7);
+    assert_eq!(history.capacity(), 0, "a stream that was sent nothing else owns no memory");
 }
 
 #[test]

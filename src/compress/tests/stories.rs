@@ -28,8 +28,8 @@ pub(super) enum Move {
     Follow,
     /// Does not get this message; catches up with the key of a later one.
     Miss,
-    /// Gets a keep-alive and the message.
-    Idle,
+    /// Gets so many keep-alives and the message.
+    Quiet(usize),
     /// Gets something private and the message.
     Private(Part),
 }
@@ -79,7 +79,7 @@ fn reader() -> impl Strategy<Value = Reader> {
     let a_move = prop_oneof![
         6 => Just(Move::Follow),
         1 => Just(Move::Miss),
-        1 => Just(Move::Idle),
+        1 => (1_usize..6).prop_map(Move::Quiet),
         2 => part().prop_map(Move::Private),
     ];
     (any::<prop::sample::Index>(), vec(a_move, 8))
@@ -208,7 +208,12 @@ impl Reader {
                     is_behind = true;
                     continue;
                 }
-                Move::Idle => tab.take(&topic.idle())?,
+                Move::Quiet(keep_alives) => {
+                    for _ in 0..*keep_alives {
+                        tab.take(&topic.raw(KEEP_ALIVE))?;
+                        private.extend_from_slice(KEEP_ALIVE);
+                    }
+                }
                 Move::Private(part) => {
                     let start = private.len();
                     part.append_to(&mut private, &messages[at - 1]);
@@ -309,8 +314,8 @@ impl Topic {
         Piece { bytes: bytes.to_vec(), decoded: self.comment_of(bytes).to_vec() }
     }
 
-    pub(super) fn idle(&self) -> Piece {
-        Piece { bytes: self.compressor.idle(self.encoding).to_vec(), decoded: Vec::new() }
+    pub(super) fn note_stored(&self, history: &mut Vec<u8>, text: &[u8], count: usize) {
+        self.compressor.note_stored(history, text, count);
     }
 
     fn comment_of(&self, bytes: &[u8]) -> &'static [u8] {
@@ -359,4 +364,6 @@ impl Tab {
     }
 }
 
+/// The comment that keeps a stream alive.
+pub(super) const KEEP_ALIVE: &[u8] = b":\n";
 const MESSAGE_BYTES_MAX: usize = 300_000;

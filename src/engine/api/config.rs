@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use crate::{compress::Compression, http::Hosts, limits::Limits};
+use crate::{
+    compress::Compression,
+    http::{ForwardedField, Hosts, TrustedPeers},
+    limits::Limits,
+    sse::EventName,
+};
 
 /// Settings of a reactor; each field has a default.
 ///
@@ -31,6 +36,14 @@ pub struct Config {
     pub expected_connections: Option<usize>,
     /// For which hosts requests are answered; all by default. Others get 421, see [`Hosts`].
     pub hosts: Hosts,
+    /// Proxies that are trusted to report the client's address; see
+    /// [`Request::client_ip`](crate::Request::client_ip). None by default.
+    /// [`Limits::connections_per_ip`] does not count their connections; it counts the streams of each
+    /// of their clients instead.
+    pub trusted_proxies: TrustedPeers,
+    /// The field in which they report it: the one that your proxies write. `X-Forwarded-For` by
+    /// default.
+    pub forwarded_field: ForwardedField,
     /// Which content codings are offered, and what they may cost.
     pub compression: Compression,
     /// How soon the system gives up a TCP client that has vanished.
@@ -48,6 +61,19 @@ pub struct Config {
     /// warning, with its route and client; `None` is never. 100 ms, as Python's asyncio has it. Right
     /// to within the tick of the kernel's clock, 1 to 10 ms; costs some 20 ns per call.
     pub slow_call: Option<Duration>,
+    /// The name of an event, without data, as which bookmarks are sent: ids between the events of
+    /// streams that have topics with a [history](crate::Topic::history). `None`, the default, sends
+    /// the id alone. By WHATWG HTML 9.2.6 that is noted and dispatches nothing, but Firefox and
+    /// npm's `eventsource` do not note it, and so lose silently what is published after they were cut
+    /// and before their first event. They note an event, which reaches no listener if none listens
+    /// for its name; clients that hand over all events hand over this one too. See `docs/replay.md`.
+    ///
+    /// ```
+    /// use starwheel::{Config, EventName};
+    /// let mut config = Config::default();
+    /// config.bookmark_event = Some(EventName::from_static("bookmark"));
+    /// ```
+    pub bookmark_event: Option<EventName<'static>>,
 }
 
 /// What is asked of the system's TCP for listeners, whose connections inherit it, and for adopted
@@ -116,10 +142,13 @@ impl Default for Config {
             keep_alive: Some(Duration::from_secs(15)),
             expected_connections: None,
             hosts: Hosts::any(),
+            trusted_proxies: TrustedPeers::none(),
+            forwarded_field: ForwardedField::default(),
             compression: Compression::default(),
             tcp: Tcp::default(),
             drain_accept_for: Duration::ZERO,
             slow_call: Some(Duration::from_millis(100)),
+            bookmark_event: None,
         }
     }
 }

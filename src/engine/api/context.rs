@@ -82,7 +82,9 @@ impl<'a> Context<'a> {
     }
 
     /// Sends an event to a stream. False when the stream has ended, or ends now because it is
-    /// [too slow](CloseReason::Slow).
+    /// [too slow](CloseReason::Slow). If the event has an id and the stream a topic with a
+    /// [history](Topic::history), a bookmark follows: what its client comes back with is the position
+    /// of the stream.
     pub fn send(&mut self, id: StreamId, event: impl Encode) -> bool {
         self.core.send(id, &event, Allowed::Yes)
     }
@@ -118,8 +120,10 @@ impl<'a> Context<'a> {
 
     /// Subscribes an open stream to a topic. What is sent to the stream before this call returns
     /// comes before the topic's next event. False if the stream has ended or has this topic already.
+    /// A client that came with a `Last-Event-ID` goes on after it; see
+    /// [`Stream::subscribe`](crate::Stream::subscribe).
     pub fn subscribe(&mut self, id: StreamId, topic: &Topic) -> bool {
-        self.core.subscribe(id, topic, JoinAt::Live, None)
+        self.core.subscribe(id, topic, JoinAt::Live)
     }
 
     /// Ends a subscription: what the stream has not been given yet, it does not get. False if there
@@ -128,7 +132,8 @@ impl<'a> Context<'a> {
         self.core.unsubscribe(id, topic)
     }
 
-    /// How many streams are subscribed to a topic.
+    /// How many open streams are subscribed to a topic. One whose end is decided does not count,
+    /// though it is still to be given what was published before.
     #[must_use]
     pub fn subscribers(&self, topic: &Topic) -> usize {
         self.core.topics.subscribers(topic)
@@ -216,11 +221,32 @@ impl<'a> Context<'a> {
         self.core.conns.live_streams()
     }
 
-    /// The open streams that carry a [`tag`](crate::Sse::tag).
+    /// The open streams that carry a [`tag`](crate::Sse::tag), the oldest first. A stream is listed
+    /// from its birth, at the end of the turn in which a handler answered with it, until its end
+    /// is decided. Costs a hash look-up for each.
+    ///
+    /// So that a user's newest window replaces the oldest where
+    /// [`Limits::streams_per_tag`](crate::Limits::streams_per_tag) is 3:
+    ///
+    /// ```
+    /// use starwheel::{Config, Ending, Router, Sse, testing::Simulation};
+    /// let mut config = Config::default();
+    /// config.limits.streams_per_tag = Some(3);
+    /// let router = Router::new().get("/", |_req, cx| {
+    ///     let open = cx.tagged("anna");
+    ///     if let [oldest, _, _] = open[..] {
+    ///         cx.close(oldest, Ending::Drop);
+    ///     }
+    ///     Sse::new().tag("anna")
+    /// });
+    /// let mut simulation = Simulation::with_config(config, 0, router);
+    /// let windows: Vec<_> = (0..4).map(|_| simulation.get("/")).collect();
+    /// assert_eq!(simulation.stats().streams, 3);
+    /// assert_eq!(simulation.stats().refused.total(), 0);
+    /// ```
     #[must_use]
     pub fn tagged(&self, tag: &str) -> Vec<StreamId> {
-        let ids = self.core.tags.with(tag).iter().copied();
-        ids.filter(|id| self.core.conns.live(*id).is_some()).collect()
+        self.core.tags.with(tag).collect()
     }
 
     /// The tag of a stream; in its `on_disconnect` it is still known.
@@ -244,7 +270,8 @@ impl<'a> Context<'a> {
     /// How many bytes wait for a client that reads too slowly, apart from what the logs of its
     /// topics keep for it; `None` when the stream has ended. At most
     /// [`Limits::outbox_bytes`](crate::Limits::outbox_bytes), or one tick, or one event of a topic.
-    /// Within a turn it counts what leaves at the end of it too.
+    /// Within a turn it counts what leaves at the end of it too. After a turn, the memory allocated
+    /// for them is at most twice this number plus 64 KiB, no matter how much the client has been sent.
     #[must_use]
     pub fn queued_bytes(&self, id: StreamId) -> Option<usize> {
         self.core.queued_bytes(id)

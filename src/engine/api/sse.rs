@@ -72,7 +72,9 @@ pub struct Sse {
 pub enum KeepAlive {
     /// As the reactor's [`Config`](crate::Config) says; 15 s unless changed.
     Default,
-    /// A comment line whenever nothing was sent for this long.
+    /// A comment line whenever nothing was sent for this long, in every content coding. With a short
+    /// interval, compressed streams soon share keys instead of deltas: the event after four or more
+    /// comments is compressed without reference to the one before.
     Every(Duration),
     /// Never, but for the one that comes with the head of a stream that begins without an event.
     /// Proxies and NAT boxes may then cut a quiet stream. A vanished client is noticed by the
@@ -182,8 +184,13 @@ impl Sse {
         }
     }
 
-    /// Sends an event ahead of everything else, in one write with the response head. May be
-    /// called several times.
+    /// Sends an event ahead of everything else, gap events included, in one write with the response
+    /// head. May be called several times.
+    ///
+    /// The order is: these events, gap events of the topics given to [`subscribe`](Self::subscribe),
+    /// what `on_connect` and a first tick send, the bookmark, then the topics' events. If a topic has
+    /// a [history](Topic::history), a bookmark follows an id that you send: what clients come back
+    /// with is the position of the stream.
     #[must_use]
     pub fn send(mut self, event: impl Encode) -> Self {
         self.first_events.push(&event);
@@ -194,8 +201,9 @@ impl Sse {
     /// event first if the topic [retains](Topic::retain) it, and, if the client comes back with
     /// a `Last-Event-ID` and the topic has a [history](Topic::history), what it has missed.
     ///
-    /// May be called for several topics; their events arrive in the order of publishing. What
-    /// [`Sse::send`] and `on_connect` send comes first, so a snapshot sent there and the events
+    /// May be called for several topics; their events arrive in the order of publishing, and the one
+    /// id that a client holds speaks for all of them. What [`Sse::send`] and `on_connect` send comes
+    /// before them, so a snapshot sent there and the events
     /// that follow fit together without a gap.
     #[must_use]
     pub fn subscribe(self, topic: &Topic) -> Self {

@@ -81,8 +81,14 @@ impl<'a> Stream<'a> {
 
     /// Subscribes this stream to a topic. What has been sent to it before, such as a snapshot,
     /// comes before the topic's next event. False if it has this topic already.
+    ///
+    /// If the topic has a [history](Topic::history), the stream goes on after the `Last-Event-ID`
+    /// that its client came with, unless it has had the topic since; and it gets a bookmark, so that
+    /// the client can come back. In `on_connect` that is as exact as with
+    /// [`Sse::subscribe`](crate::Sse::subscribe). Later, events that are older than those that the
+    /// stream has been given are copied for it.
     pub fn subscribe(&mut self, topic: &Topic) -> bool {
-        self.core.subscribe(self.id, topic, JoinAt::Live, None)
+        self.core.subscribe(self.id, topic, JoinAt::Live)
     }
 
     /// Ends a subscription: what the stream has not been given yet, it does not get. False if there

@@ -5,15 +5,18 @@
 //! the event before; a stream only remembers which event that was. Events of a stream's own
 //! updater refer to the last bytes of that stream, which are kept as they are.
 
-use std::sync::Arc;
+use std::{iter, mem, num::NonZeroU64};
 
 use slab::Slab;
 
 use super::scratch::Scratch;
 use crate::{
-    compress::{Compression, CompressionCounts, Compressor, Encoding, concealed},
+    compress::{
+        Checksum, Compression, CompressionCounts, Compressor, Encoding, TextSum, concealed,
+    },
     conn::{CodingIndex, TopicIndex},
-    topic::{Allowed, Frame},
+    sse::KEEP_ALIVE,
+    topic::{Allowed, Frame, Pieces},
 };
 
 /// The compressor that all streams share, and what is remembered of each compressed one.
@@ -44,10 +47,8 @@ impl Coding {
         self.compressor.stats()
     }
 
-    /// Begins the compressed bytes of a response with what every decoder needs first.
+    /// From now on, a stream is remembered.
     pub(super) fn open(&mut self, encoding: Encoding) -> CodingIndex {
-        self.compressor.open(encoding, self.window_bytes_max, self.out.begin_bytes());
-        self.out.mark_whole();
         CodingIndex::new(self.streams.insert(StreamCoding::new(encoding)))
     }
 
@@ -66,9 +67,22 @@ impl Coding {
         self.compressor.whole(encoding, body, out);
     }
 
+    /// The stream has left its last topic.
+    pub(super) fn unshare(&mut self, index: CodingIndex) {
+        self.streams[index.slot()].unshare();
+    }
+
     /// Empties the buffer of compressed events.
     pub(super) fn begin(&mut self) {
         self.out.begin();
+    }
+
+    /// The same, and puts into it what every decoder needs first. Not before the hooks of the new
+    /// stream have run: what they send to other streams goes through this buffer too.
+    pub(super) fn begin_response(&mut self, index: CodingIndex) {
+        let encoding = self.streams[index.slot()].encoding;
+        self.compressor.open(encoding, self.window_bytes_max, self.out.begin_bytes());
+        self.out.mark_whole();
     }
 
     /// The buffer of compressed events.
@@ -86,17 +100,19 @@ impl Coding {
         &mut self.out
     }
 
-    /// Puts the sign of life of a quiet stream into the buffer: a block that decodes to nothing,
-    /// because a comment would move what later deltas refer to.
+    /// Appends the comment that keeps a quiet stream alive.
     pub(super) fn keep_alive(&mut self, index: CodingIndex) {
-        let idle = self.compressor.idle(self.streams[index.slot()].encoding);
-        self.out.begin_bytes().extend_from_slice(idle);
+        let stream = &mut self.streams[index.slot()];
+        stream.keep_alive(&mut self.compressor, self.out.bytes_mut());
         self.out.mark_whole();
     }
 
-    /// Appends what ends the coded bytes of a stream that has finished.
+    /// Appends what ends the coded bytes of a stream that has finished. One that is dropped gets no
+    /// such end: its decoder is to see that it was cut, as its HTTP client does.
     pub(super) fn end(&mut self, index: CodingIndex) -> &mut Scratch {
-        self.out.push_encoded(Compressor::end(self.streams[index.slot()].encoding));
+        let StreamCoding { encoding, checksum, .. } = self.streams[index.slot()];
+        Compressor::end(encoding, checksum, self.out.bytes_mut());
+        self.out.mark_whole();
         &mut self.out
     }
 
@@ -108,13 +124,13 @@ impl Coding {
         frame: &Frame,
         topic: TopicIndex,
         after: Option<(TopicIndex, u64)>,
-    ) -> Arc<[u8]> {
+    ) -> Pieces {
         self.streams[index.slot()].shared(&mut self.compressor, frame, after, topic)
     }
 
     /// This topic's event has been given to the stream.
-    pub(super) fn synced(&mut self, index: CodingIndex, topic: TopicIndex, sequence: u64) {
-        self.streams[index.slot()].synced(topic, sequence);
+    pub(super) fn synced(&mut self, index: CodingIndex, topic: TopicIndex, frame: &Frame) {
+        self.streams[index.slot()].synced(topic, frame);
     }
 }
 
@@ -122,31 +138,62 @@ impl Coding {
 #[derive(Debug)]
 struct StreamCoding {
     encoding: Encoding,
+    /// Keep-alives since the last event.
+    keep_alives: u32,
+    /// Of all that the decoder has put out; kept for gzip alone.
+    checksum: Checksum,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
     /// A stream without topics: the last bytes its decoder has put out.
-    Private { history: Vec<u8> },
+    Private { history: Vec<u8>, start: Start },
     /// A stream with topics.
     Shared {
-        /// Topic and sequence of the last shared event.
-        synced: Option<(TopicIndex, u64)>,
+        /// The last shared event.
+        synced: Option<Synced>,
         /// What was sent to this stream alone since then.
         tail: Vec<u8>,
     },
 }
 
+/// Where the first event of a stream without history stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// Right after the opening bytes, or after an earlier event of this kind.
+    Opened,
+    /// After events of topics. What the decoder remembers of them must be reset first.
+    AfterTopics,
+}
+
+/// An event of a topic, by its sequence; the first one is 1.
+#[derive(Debug, Clone, Copy)]
+struct Synced {
+    topic: TopicIndex,
+    sequence: NonZeroU64,
+}
+
 impl StreamCoding {
     fn new(encoding: Encoding) -> Self {
-        Self { encoding, state: State::Private { history: Vec::new() } }
+        let state = State::Private { history: Vec::new(), start: Start::Opened };
+        Self { encoding, keep_alives: 0, checksum: Checksum::default(), state }
     }
 
     /// From now on, events come from topics too.
     fn share(&mut self) {
         if matches!(self.state, State::Private { .. }) {
             self.state = State::Shared { synced: None, tail: Vec::new() };
+        }
+    }
+
+    /// The stream has left its last topic. From now on its events are compressed against each other
+    /// again. The events sent to it alone since the last shared one are the last output of its
+    /// decoder, so its history starts with them.
+    fn unshare(&mut self) {
+        if let State::Shared { tail, .. } = &mut self.state {
+            let history = mem::take(tail);
+            self.state = State::Private { history, start: Start::AfterTopics };
         }
     }
 
@@ -158,14 +205,27 @@ impl StreamCoding {
         compression: Allowed,
         out: &mut Vec<u8>,
     ) {
+        if self.has_checksum() {
+            self.checksum.append(&TextSum::of(events));
+        }
+        let keep_alives = mem::take(&mut self.keep_alives) as usize;
         match &mut self.state {
-            State::Private { history } => match compression {
-                Allowed::Yes => compressor.delta_private(self.encoding, history, events, out),
-                Allowed::No => compressor.secret_private(self.encoding, history, events, out),
-            },
+            State::Private { history, start } => {
+                compressor.note_stored(history, KEEP_ALIVE, keep_alives);
+                if compression == Allowed::No {
+                    return compressor.secret_private(self.encoding, history, events, out);
+                }
+                if history.is_empty() && *start == Start::AfterTopics {
+                    out.extend_from_slice(compressor.reset(self.encoding));
+                }
+                *start = Start::Opened;
+                compressor.delta_private(self.encoding, history, events, out);
+            }
             State::Shared { synced, tail } => {
                 compressor.raw(self.encoding, events, out);
-                if synced.is_some() && tail.len() + events.len() <= TAIL_BYTES_MAX {
+                let tail_bytes = tail.len() + keep_alives * KEEP_ALIVE.len() + events.len();
+                if synced.is_some() && tail_bytes <= TAIL_BYTES_MAX {
+                    tail.extend(iter::repeat_n(KEEP_ALIVE, keep_alives).flatten());
                     match compression {
                         Allowed::Yes => tail.extend_from_slice(events),
                         Allowed::No => tail.extend_from_slice(&concealed(events)),
@@ -185,25 +245,61 @@ impl StreamCoding {
         frame: &Frame,
         after: Option<(TopicIndex, u64)>,
         topic: TopicIndex,
-    ) -> Arc<[u8]> {
+    ) -> Pieces {
         let State::Shared { synced, tail } = &self.state else {
             return frame.key(self.encoding, compressor);
         };
-        let synced = after.or(*synced);
-        let tail: &[u8] = if after.is_some() { &[] } else { tail };
-        match synced {
+        let (last, tail, keep_alives) = match after {
+            Some(last) => (Some(last), &[][..], 0),
+            None => {
+                let last = synced.map(|last| (last.topic, last.sequence.get()));
+                (last, &tail[..], self.keep_alives as usize)
+            }
+        };
+        match last {
             Some((same, sequence)) if same == topic && frame.follows(sequence) => {
-                frame.delta(self.encoding, compressor, tail)
+                frame.delta(self.encoding, compressor, tail, keep_alives)
             }
             _ => frame.key(self.encoding, compressor),
         }
     }
 
+    /// Codes the comment that keeps a quiet stream alive. A block that decodes to nothing would reach
+    /// neither a watchdog in the page nor anything behind a proxy that decompresses. The comment is
+    /// only counted here, so that a quiet stream owns no memory.
+    fn keep_alive(&mut self, compressor: &mut Compressor, out: &mut Vec<u8>) {
+        compressor.raw(self.encoding, KEEP_ALIVE, out);
+        self.keep_alives = self.keep_alives.saturating_add(1);
+        if self.has_checksum() {
+            self.checksum.append(&TextSum::of(KEEP_ALIVE));
+        }
+    }
+
     /// This topic's event has been given to the stream.
-    fn synced(&mut self, topic: TopicIndex, frame: u64) {
-        self.state = State::Shared { synced: Some((topic, frame)), tail: Vec::new() };
+    fn synced(&mut self, topic: TopicIndex, frame: &Frame) {
+        let sequence = NonZeroU64::new(frame.sequence);
+        let synced = sequence.map(|sequence| Synced { topic, sequence });
+        self.state = State::Shared { synced, tail: Vec::new() };
+        self.keep_alives = 0;
+        if self.has_checksum() {
+            self.checksum.append(&frame.sum());
+        }
+    }
+
+    fn has_checksum(&self) -> bool {
+        self.encoding == Encoding::Gzip
     }
 }
 
 /// Above this, the next shared event is sent as a key instead of as a delta of the stream's own.
 const TAIL_BYTES_MAX: usize = 4 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn size_is_part_of_the_contract() {
+        assert!(size_of::<StreamCoding>() <= 56, "{} bytes", size_of::<StreamCoding>());
+    }
+}

@@ -8,6 +8,8 @@
 //! It is composed of parts, each of which keeps its fields to itself. What needs several parts is a
 //! method of `Core`; it stands here if several steps of a turn use it, otherwise with its step.
 
+mod admission;
+mod bookmark;
 mod calls;
 mod drive;
 mod negotiation;
@@ -23,6 +25,7 @@ use crate::engine::{
     coding::Coding,
     conns::{Conns, NewTimer, Starts},
     keys::{ConnIndex, StreamId, TimerId},
+    memory::KEPT_BYTES,
     pending::{Birth, Death, Pending, TimerCall},
     scratch::Scratch,
     stats::Stats,
@@ -30,7 +33,7 @@ use crate::engine::{
     topics::Topics,
 };
 use crate::{
-    conn::{Admission, Ending, Pool},
+    conn::{Admission, Ending, Phase, Pool},
     error::CloseReason,
     http::{Date, Peer},
     sse::{Encode, EventBuffer},
@@ -78,6 +81,26 @@ pub(in crate::engine) enum Stopping {
     Now,
 }
 
+/// Which buffer a bookmark goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Buffer {
+    /// That of the stream whose closure runs.
+    Scratch,
+    /// That for other streams.
+    Aside,
+}
+
+/// What [`Core::even_out`] came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Evened {
+    /// The stream can have shared frames.
+    Out,
+    /// Something was queued; there may be more.
+    Further,
+    /// What is due next is not for it to have.
+    NotYet,
+}
+
 impl Core {
     pub(in crate::engine) fn new(config: Config, epoch: String) -> Self {
         Self {
@@ -92,7 +115,7 @@ impl Core {
             publish_buffer: EventBuffer::new(),
             coding: Coding::new(&config.compression),
             pool: Pool::default(),
-            topics: Topics::new(epoch),
+            topics: Topics::new(epoch, config.compression.window_bytes_max),
             tags: Tags::default(),
             crowd: Crowd::default(),
             told_to_wait: 0,
@@ -103,8 +126,33 @@ impl Core {
         }
     }
 
+    pub(in crate::engine) fn tell_time(&mut self, now: u64, unix_seconds: u64) {
+        debug_assert!(now >= self.now, "time went back");
+        self.now = now;
+        self.date.set(unix_seconds);
+    }
+
     pub(in crate::engine) fn system_time(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.date.unix_seconds())
+    }
+
+    pub(in crate::engine) fn begin_drain(&mut self, draining: Stopping) {
+        self.stopping = draining;
+        let limits = &mut self.config.limits;
+        for timeout in [&mut limits.first_request_timeout, &mut limits.idle_timeout] {
+            *timeout = IDLE_WHILE_DRAINING.min(*timeout);
+        }
+    }
+
+    /// Frees what this turn needed beyond what is kept for each buffer; see `memory.rs`.
+    pub(in crate::engine) fn release_large_buffers(&mut self) {
+        self.scratch.release_large_buffers();
+        self.aside.release_large_buffers();
+        self.coding.out().release_large_buffers();
+        if self.publish_buffer.capacity() > KEPT_BYTES {
+            self.publish_buffer = EventBuffer::new();
+        }
+        self.topics.release_large_buffers();
     }
 
     pub(in crate::engine) fn begin_shutdown(&mut self) {
@@ -114,14 +162,26 @@ impl Core {
 
 /// Connections.
 impl Core {
-    pub(in crate::engine) fn add_conn(&mut self, peer: Peer, admission: Admission) -> ConnIndex {
-        let index = self.conns.open(peer, self.now, admission);
+    pub(in crate::engine) fn add_conn(
+        &mut self,
+        peer: Peer,
+        phase: Phase,
+        admission: Admission,
+    ) -> ConnIndex {
+        let index = self.conns.open(peer, phase, admission);
         if self.stopping != Stopping::No {
             self.conns[index].close_afterwards();
         }
         self.stats.connections += 1;
         self.rearm(index);
         index
+    }
+
+    /// Closes a connection: its slot is given up at the end of this turn, and its place is free now.
+    pub(in crate::engine) fn close_conn(&mut self, index: ConnIndex) {
+        if self.conns.close(index) {
+            self.free_place(index);
+        }
     }
 
     /// Puts the connection's one timer where its state says.
@@ -160,6 +220,9 @@ impl Core {
         }
         self.aside.begin();
         self.aside.push_with(event, compression);
+        if self.aside.has_id() {
+            self.push_bookmark(index, Buffer::Aside);
+        }
         // Only a socket that has refused bytes makes a client slow; within a turn everybody is.
         let conn = &self.conns[index];
         let queued_bytes = conn.outbox.len() + self.aside.events().len();
@@ -192,7 +255,8 @@ impl Core {
     }
 
     /// Decides the end of the stream on this connection; false if that has been decided before, or
-    /// if there is none.
+    /// if there is none. From here on the stream counts nowhere, though its last events are still to
+    /// be written and its hooks to be run.
     pub(in crate::engine) fn end_stream(&mut self, index: ConnIndex, reason: CloseReason) -> bool {
         let ending = match reason {
             CloseReason::Finished => Ending::Finish,
@@ -204,9 +268,15 @@ impl Core {
             return false;
         }
         for &subscription in conn.subscriptions() {
-            self.topics.hold(subscription);
+            self.topics.begin_leaving(subscription);
         }
         let id = self.conns.stream_id(index);
+        self.tags.end(id);
+        self.stats.streams -= 1;
+        self.crowd.leave_proxied(index);
+        if ending == Ending::Abort {
+            self.free_place(index);
+        }
         let last_sequence = self.topics.last_sequence();
         self.pending.add_death(Death::Stream { id, reason, last_sequence });
         true
@@ -240,3 +310,7 @@ impl Core {
         was_armed
     }
 }
+
+/// During a drain, how long a connection may be without a request: the time that one needs which is
+/// on its way.
+const IDLE_WHILE_DRAINING: Duration = Duration::from_secs(1);

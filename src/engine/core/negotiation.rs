@@ -6,7 +6,7 @@ use super::Core;
 use crate::{
     compress::{Encoding, negotiate},
     engine::api::{Compress, Sse},
-    http::{Reply, Request, Version},
+    http::{Codable, Reply, Request, Version},
 };
 
 impl Core {
@@ -19,19 +19,26 @@ impl Core {
         negotiate(accept_encoding(request).as_deref(), &self.config.compression.preference)
     }
 
-    /// Compresses the body of a reply if that pays and the client accepts it.
+    /// Compresses the body of a reply if that pays, the client accepts it and nothing forbids it.
     pub(in crate::engine) fn compress_reply(&mut self, reply: Reply, request: &Request) -> Reply {
         let settings = &self.config.compression;
-        if !settings.is_on() || !reply.is_worth_compressing(settings.reply_bytes_min) {
+        let codable = match settings.is_on() {
+            true => reply.codable(settings.reply_bytes_min),
+            false => Codable::Never,
+        };
+        if codable == Codable::Never {
             return reply;
         }
-        let encoding = negotiate(accept_encoding(request).as_deref(), &settings.preference);
-        if encoding == Encoding::Identity {
-            return reply.coded(None);
+        let reply = reply.varies_by_coding();
+        match negotiate(accept_encoding(request).as_deref(), &settings.preference) {
+            Encoding::Identity => reply,
+            _ if codable == Codable::Whole => reply.with_the_tag_of(request),
+            encoding => {
+                let mut coded = Vec::new();
+                self.coding.whole(encoding, reply.body(), &mut coded);
+                reply.coded(encoding.as_str(), coded)
+            }
         }
-        let mut coded = Vec::new();
-        self.coding.whole(encoding, reply.body(), &mut coded);
-        reply.coded(Some((encoding.as_str(), coded)))
     }
 
     /// The header lines that tell of the coding: that there may be several, and which one it is.
@@ -44,9 +51,9 @@ impl Core {
     }
 }
 
-/// The field's value; several fields of the name are one list (RFC 9110 section 5.3).
+/// The field's value; several lines of the name are one list (RFC 9110 section 5.3). A member that
+/// is not text stays malformed, and so is ignored; its neighbours count.
 fn accept_encoding(request: &Request) -> Option<Cow<'_, str>> {
-    let named = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("accept-encoding"));
-    let texts = named.filter_map(|(_, value)| std::str::from_utf8(value).ok());
-    texts.map(Cow::Borrowed).reduce(|list, field| Cow::Owned(format!("{list},{field}")))
+    let lines = request.header_values("accept-encoding").map(String::from_utf8_lossy);
+    lines.reduce(|list, line| Cow::Owned(format!("{list},{line}")))
 }

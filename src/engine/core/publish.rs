@@ -17,7 +17,7 @@ impl Core {
         event: &(impl Encode + ?Sized),
         compression: Allowed,
     ) -> usize {
-        let Some(index) = self.topics.open_to_publish(topic, self.now) else { return 0 };
+        let Some(index) = self.open_to_publish(topic) else { return 0 };
         let mut buffer = mem::take(&mut self.publish_buffer);
         buffer.clear();
         buffer.push(event);
@@ -28,10 +28,24 @@ impl Core {
 
     /// Publishes events that another thread has encoded.
     pub(in crate::engine) fn publish_bytes(&mut self, topic: &Topic, events: &[u8]) -> usize {
-        match self.topics.open_to_publish(topic, self.now) {
+        match self.open_to_publish(topic) {
             Some(index) => self.publish_at(index, events, Allowed::Yes),
             None => 0,
         }
+    }
+
+    /// The topic, if there is one or if one is to be begun. That is watched at once, because nothing
+    /// may follow: events may be empty, and encoding them may panic.
+    fn open_to_publish(&mut self, topic: &Topic) -> Option<TopicIndex> {
+        if let Some(index) = self.topics.find(topic) {
+            return Some(index);
+        }
+        if !topic.options().keeps_events() {
+            return None;
+        }
+        let index = self.topics.open(topic, self.now);
+        self.watch_topic(index);
+        Some(index)
     }
 
     pub(in crate::engine) fn publish_at(
@@ -40,14 +54,11 @@ impl Core {
         events: &[u8],
         compression: Allowed,
     ) -> usize {
-        let subscribers = self.topics.subscribers_at(index);
-        if !events.is_empty() {
+        let audience = self.topics.subscribers_at(index);
+        if !events.is_empty() && !self.topics.is_for_nobody(index) {
             self.stats.published += 1;
             self.topics.append(index, events, compression, self.now);
-            if subscribers == 0 {
-                self.watch_topic(index);
-            }
         }
-        subscribers
+        audience
     }
 }

@@ -4,23 +4,22 @@ use std::sync::Arc;
 
 use super::Core;
 use crate::{
-    conn::{Subscription, TopicIndex},
+    conn::{Standing, Subscription, TopicIndex},
     engine::{
         keys::{ConnIndex, StreamId},
         pending::{Birth, TimerCall},
     },
-    topic::{Allowed, JoinAt, LastSeen, Topic},
+    topic::{Allowed, JoinAt, Topic},
 };
 
 impl Core {
     /// Subscribes a stream; false if it has ended or is subscribed already. A client that comes
-    /// back goes on after what it has seen.
+    /// back goes on after what it has seen when it came, unless the stream has had the topic since.
     pub(in crate::engine) fn subscribe(
         &mut self,
         id: StreamId,
         topic: &Topic,
         join_at: JoinAt,
-        last_seen: Option<LastSeen>,
     ) -> bool {
         let Some(conn) = self.conns.live(id) else { return false };
         let index = self.topics.open(topic, self.now);
@@ -29,6 +28,7 @@ impl Core {
             return false;
         }
         let coding = self.conns[conn].coding();
+        let last_seen = self.topics.last_seen(conn, index);
         let start = self.topics[index].start_for(join_at, last_seen);
         let subscription = self.topics.join(index, conn, start, self.now);
         if let Some(coding) = coding {
@@ -36,6 +36,7 @@ impl Core {
             self.coding.share(coding);
         }
         self.conns[conn].subscribe(subscription);
+        self.conns[conn].doubt_standing(start.standing);
         if let Some(timer) = self.topics.render_for_first(subscription) {
             self.pending.add_birth(Birth::Render { topic: index, timer });
         }
@@ -44,7 +45,7 @@ impl Core {
             let topic = self.topics[index].topic().clone();
             self.send(id, &topic.gap(), Allowed::Yes);
         }
-        if self.topics.has_news(subscription) {
+        if self.topics.has_news(subscription) || start.standing == Standing::Unmarked {
             self.conns.mark_dirty(conn);
         }
         true
@@ -57,7 +58,13 @@ impl Core {
         };
         let left = self.conns[conn].unsubscribe(index);
         if let Some(left) = left {
+            self.topics.note_left_topic(conn, left);
             self.leave_topic(conn, left);
+            if let Some(coding) = self.conns[conn].coding()
+                && self.conns[conn].subscriptions().is_empty()
+            {
+                self.coding.unshare(coding);
+            }
         }
         left.is_some()
     }
@@ -67,12 +74,16 @@ impl Core {
         for &left in self.conns[conn].take_subscriptions().as_slice() {
             self.leave_topic(conn, left);
         }
+        self.topics.forget_stream(conn);
     }
 
     /// Takes a stream off a topic's list that has struck the topic off its own.
     fn leave_topic(&mut self, conn: ConnIndex, left: Subscription) {
         if self.conns[conn].coding().is_some() {
             self.topics.leave_coded(left.topic);
+        }
+        if !self.conns[conn].is_live_stream() {
+            self.topics.end_leaving(left);
         }
         for (moved, place) in self.topics.leave(left, conn, self.now).into_iter().flatten() {
             self.conns[moved].subscription_moved(left.topic, place);

@@ -20,20 +20,21 @@ use crate::{compress::CompressionCounts, error::CloseReason};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Gauge: open streams.
+    /// Gauge: open streams, from birth until their end is decided.
     pub streams: u64,
     /// Gauge: open connections, those with a stream included.
     pub connections: u64,
     /// Streams opened.
     pub opened: u64,
-    /// Streams ended, by reason.
+    /// Streams ended, by reason. Counted just before `on_disconnect` runs.
     pub closed: Closed,
     /// Connections accepted, and sockets adopted.
     pub accepted: u64,
     /// Requests read completely and given to the handler.
     pub requests: u64,
     /// Requests refused, by status: those that no handler saw because they were malformed, too
-    /// large, too slow, for a host not on the [list](crate::Config::hosts), or a command that
+    /// large, too slow, for a host not on the [list](crate::Config::hosts), without the
+    /// [PROXY protocol header](crate::ListenOptions::proxy_protocol) that was required, or a command that
     /// [`OriginCheck`](crate::OriginCheck) stopped; streams that had
     /// [expired](crate::Sse::expires_at) before their birth; those turned away by the limits of
     /// connections and streams; and those that a handler sent away with

@@ -60,7 +60,9 @@ impl Topics {
         &mut self,
         joined: Subscription,
     ) -> Option<TimerIndex> {
-        let driver = self[joined.topic].driver.as_mut().filter(|_| joined.place == 0)?;
+        let state = &mut self[joined.topic];
+        let is_first = state.audience() == 1;
+        let driver = state.driver.as_mut().filter(|_| is_first)?;
         let is_on_its_way = mem::replace(&mut driver.renders_at_once, true);
         (!is_on_its_way).then(|| driver.timer())
     }
@@ -74,7 +76,7 @@ impl Topics {
         let Some(driver) = self.driver(index, timer) else { return Render::No };
         driver.renders_at_once = false;
         let state = &mut self[index];
-        if state.subscribers.is_empty() {
+        if state.audience() == 0 {
             return Render::No;
         }
         // The subscriber has not seen the last render, unless that is kept for those that join.
@@ -110,7 +112,7 @@ impl Topics {
         now: u64,
     ) -> (Render, Option<TimerIndex>) {
         let state = &mut self[index];
-        let renders_at_once = !state.subscribers.is_empty();
+        let renders_at_once = state.audience() > 0;
         state.last_use = now;
         let driver = Driver { timer, topic: topic.clone(), renders_at_once, last_output: None };
         let former = state.driver.replace(driver);

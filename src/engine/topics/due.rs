@@ -1,13 +1,10 @@
-//! What a stream is due of its topics: frames in the order of publishing, as many as fit one write,
-//! each in the form that the stream's client understands.
+//! What a stream is due of its topics: frames in the order of publishing, as many as fit one write.
 
-use std::{iter, slice, sync::Arc};
+use std::iter;
 
 use super::Topics;
 use crate::{
-    conn::{Conn, Ending, Subscription, TopicIndex},
-    engine::coding::Coding,
-    http::StreamFraming,
+    conn::{Conn, Ending, SLICES_PER_WRITE, Subscription, TopicIndex},
     topic::Frame,
 };
 
@@ -38,41 +35,11 @@ impl Frames {
     }
 }
 
-/// A frame that a stream has not been given, as that stream gets it.
-#[derive(Debug)]
+/// A frame that a stream has not been given, and the topic that it is due from.
+#[derive(Debug, Clone, Copy)]
 pub(in crate::engine) struct DueFrame<'a> {
+    pub(in crate::engine) frame: &'a Frame,
     pub(in crate::engine) topic: TopicIndex,
-    pub(in crate::engine) sequence: u64,
-    form: Form<'a>,
-}
-
-#[derive(Debug)]
-enum Form<'a> {
-    /// As it is in the log.
-    Whole(&'a Arc<[u8]>),
-    /// Without its chunk header, for HTTP/1.0.
-    Bare(&'a [u8]),
-    /// Compressed, mostly as other subscribers get it too.
-    Coded(Arc<[u8]>),
-}
-
-impl DueFrame<'_> {
-    pub(in crate::engine) fn bytes(&self) -> &[u8] {
-        match &self.form {
-            Form::Whole(bytes) => bytes,
-            Form::Bare(bytes) => bytes,
-            Form::Coded(bytes) => bytes,
-        }
-    }
-
-    /// The same as memory that may be shared, where it is.
-    pub(in crate::engine) fn shared(&self) -> Option<&Arc<[u8]>> {
-        match &self.form {
-            Form::Whole(bytes) => Some(bytes),
-            Form::Coded(bytes) => Some(bytes),
-            Form::Bare(_) => None,
-        }
-    }
 }
 
 /// Frames for one stream in the order in which they were published, whatever their topic; as many
@@ -80,83 +47,82 @@ impl DueFrame<'_> {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "it lives on the stack, for one write")]
 pub(in crate::engine) enum DueFrames<'a> {
+    /// Some of them are gone; the topic's policy says what is to be done.
+    Lost,
     /// By far the most frequent, with none or one; no array is filled for it.
     One(Option<DueFrame<'a>>),
-    Many([Option<DueFrame<'a>>; FRAMES_PER_WRITE]),
+    Many {
+        frames: [DueFrame<'a>; FRAMES_PER_WRITE],
+        length: usize,
+    },
 }
 
 impl<'a> DueFrames<'a> {
-    /// Compresses what no other subscriber has needed before. Nothing of the stream's state
-    /// changes: what the socket then refuses is gathered again, and made of the same pieces.
+    #[inline]
     pub(in crate::engine) fn gather(
         topics: &'a Topics,
-        conn: &Conn,
+        subscriptions: &[Subscription],
         frames: Frames,
-        coding: &mut Coding,
     ) -> Self {
-        let mut after = None;
-        let mut in_form = |(frame, topic): (&'a Frame, TopicIndex)| {
-            let form = match (conn.coding(), conn.framing()) {
-                (Some(stream), _) => Form::Coded(coding.shared(stream, frame, topic, after)),
-                (None, StreamFraming::Chunked) => Form::Whole(&frame.bytes),
-                (None, framing @ StreamFraming::UntilClose) => Form::Bare(frame.framed(framing)),
-            };
-            after = Some((topic, frame.sequence));
-            DueFrame { topic, sequence: frame.sequence, form }
-        };
         let last = frames.last();
-        if let [only] = conn.subscriptions() {
-            let (log, cursor) = topics.position(*only);
+        if let &[Subscription { topic, place }] = subscriptions {
+            let (log, cursor) = topics.position(Subscription { topic, place });
+            if log.has_passed_by(cursor) {
+                return Self::Lost;
+            }
+            if let Some(frame) = log.only_after(cursor) {
+                let due = DueFrame { frame, topic };
+                return Self::One((frame.sequence <= last).then_some(due));
+            }
             let frames = log.after(cursor).take_while(|frame| frame.sequence <= last);
-            return Self::collect(frames.map(|frame| in_form((frame, only.topic))));
+            return Self::collect(frames.map(|frame| DueFrame { frame, topic }));
         }
-        Self::collect(merge(topics, conn.subscriptions(), last).map(in_form))
+        if subscriptions.iter().any(|&subscription| topics.has_passed_by(subscription)) {
+            return Self::Lost;
+        }
+        // A merge by sequence: what was taken last is a lower bound for all topics alike.
+        let mut taken = 0;
+        Self::collect(iter::from_fn(|| {
+            let next = next_due(topics, subscriptions, taken);
+            let (frame, subscription) = next.filter(|(frame, _)| frame.sequence <= last)?;
+            taken = frame.sequence;
+            Some(DueFrame { frame, topic: subscription.topic })
+        }))
     }
 
     fn collect(mut due: impl Iterator<Item = DueFrame<'a>>) -> Self {
         let Some(first) = due.next() else { return Self::One(None) };
         let Some(second) = due.next() else { return Self::One(Some(first)) };
-        let mut many = [const { None }; FRAMES_PER_WRITE];
-        let rest = due.take(FRAMES_PER_WRITE - 2);
-        for (place, frame) in many.iter_mut().zip([first, second].into_iter().chain(rest)) {
-            *place = Some(frame);
+        let (mut frames, mut length) = ([first; FRAMES_PER_WRITE], 1);
+        for next in iter::once(second).chain(due.take(FRAMES_PER_WRITE - 2)) {
+            frames[length] = next;
+            length += 1;
         }
-        Self::Many(many)
+        Self::Many { frames, length }
     }
 
-    pub(in crate::engine) fn iter(&self) -> impl Iterator<Item = &DueFrame<'a>> {
-        let places = match self {
-            Self::One(frame) => slice::from_ref(frame),
-            Self::Many(frames) => frames.as_slice(),
-        };
-        places.iter().map_while(Option::as_ref)
-    }
-
-    /// True when there is no room for more; there may be some.
-    pub(in crate::engine) fn is_full(&self) -> bool {
-        matches!(self, Self::Many([.., Some(_)]))
+    pub(in crate::engine) fn as_slice(&self) -> &[DueFrame<'a>] {
+        match self {
+            Self::Lost => &[],
+            Self::One(frame) => frame.as_slice(),
+            Self::Many { frames, length } => &frames[..*length],
+        }
     }
 }
 
-/// The frames of several topics by their sequences, up to `last`.
-fn merge<'a>(
+/// The first frame after `taken` that a stream has not been given.
+pub(in crate::engine) fn next_due<'a>(
     topics: &'a Topics,
     subscriptions: &[Subscription],
-    last: u64,
-) -> impl Iterator<Item = (&'a Frame, TopicIndex)> {
-    // What was taken last is a lower bound for all topics alike.
-    let mut taken = 0;
-    iter::from_fn(move || {
-        let next = subscriptions.iter().filter_map(|&subscription| {
-            let (log, cursor) = topics.position(subscription);
-            Some((log.after(cursor.max(taken)).next()?, subscription.topic))
-        });
-        let next = next.min_by_key(|(frame, _)| frame.sequence);
-        let due = next.filter(|(frame, _)| frame.sequence <= last)?;
-        taken = due.0.sequence;
-        Some(due)
-    })
+    taken: u64,
+) -> Option<(&'a Frame, Subscription)> {
+    let next = subscriptions.iter().filter_map(|&subscription| {
+        let (log, cursor) = topics.position(subscription);
+        Some((log.after(cursor.max(taken)).next()?, subscription))
+    });
+    next.min_by_key(|(frame, _)| frame.sequence)
 }
 
-/// Frames that leave in one vectored write; what one costs does not depend on their number.
-pub(in crate::engine) const FRAMES_PER_WRITE: usize = 16;
+/// Frames that leave in one vectored write; what one costs does not depend on their number. Large
+/// frames are of several pieces: those that do not fit leave with the next.
+pub(in crate::engine) const FRAMES_PER_WRITE: usize = SLICES_PER_WRITE;

@@ -7,6 +7,8 @@
 //! | `publish.rs` | events into logs |
 //! | `subscribe.rs` | streams join, leave, and go on after what they have seen |
 //! | `driven.rs` | topics with an updater |
+//! | `seen.rs` | the id that a client came with, and topics that a stream has left |
+//! | `standing.rs` | how far a stream has come in all its topics |
 //! | `due.rs` | what a stream has not been given yet, over all of its topics |
 //!
 //! No user code is called here, and nothing is written.
@@ -15,12 +17,14 @@ mod driven;
 mod due;
 mod pass;
 mod publish;
+mod seen;
+mod standing;
 mod state;
 mod subscribe;
 
 pub(super) use self::{
     driven::{Render, Rendered},
-    due::{DueFrames, FRAMES_PER_WRITE, Frames},
+    due::{DueFrame, DueFrames, FRAMES_PER_WRITE, Frames, next_due},
     pass::News,
     subscribe::Loss,
 };
@@ -33,11 +37,14 @@ use std::{
 
 use slab::Slab;
 
-use self::state::TopicState;
+use self::{seen::Past, state::TopicState};
 use crate::{
     conn::{Subscription, TopicIndex},
-    engine::keys::{TimerId, TimerIndex},
-    topic::{Log, Topic},
+    engine::{
+        keys::{TimerId, TimerIndex},
+        memory::release,
+    },
+    topic::{History, Log, Topic},
 };
 
 /// All topics that are in use.
@@ -45,8 +52,11 @@ use crate::{
 pub(super) struct Topics {
     by_name: HashMap<Arc<str>, TopicIndex>,
     states: Slab<TopicState>,
-    /// Topics with a pass to make or to finish, in turn; each once.
-    passes: VecDeque<TopicIndex>,
+    /// Topics with a pass to make or to finish, in turn; each once. The number of the pass tells one
+    /// that has been forgotten meanwhile from another in its place.
+    passes: VecDeque<(TopicIndex, u64)>,
+    /// How many passes have begun.
+    passes_begun: u64,
     /// Bytes published that some pass has not yet offered to everybody.
     unoffered_bytes: usize,
     /// Bytes of all logs.
@@ -58,6 +68,14 @@ pub(super) struct Topics {
     /// Topics of which something is held back for somebody until this turn ends.
     held: Vec<TopicIndex>,
     frame_scratch: Vec<u8>,
+    past: Past,
+    /// The last sequence of any topic with history that was forgotten: one that begins may have
+    /// begun before, and lost events up to here.
+    forgotten: u64,
+    /// A topic with history has been in use.
+    has_history: bool,
+    /// How far a delta may refer back.
+    window_bytes: usize,
 }
 
 /// What a forgotten topic leaves to be ended: the timer that watched it, and its updater's.
@@ -68,8 +86,8 @@ pub(super) struct Forgotten {
 }
 
 impl Topics {
-    pub(super) fn new(epoch: String) -> Self {
-        Self { epoch, ..Self::default() }
+    pub(super) fn new(epoch: String, window_bytes: usize) -> Self {
+        Self { epoch, window_bytes, ..Self::default() }
     }
 
     pub(super) fn find(&self, topic: &Topic) -> Option<TopicIndex> {
@@ -81,7 +99,8 @@ impl Topics {
         if let Some(index) = self.find(topic) {
             return index;
         }
-        let state = TopicState::new(topic.clone(), self.sequence, now);
+        let state = TopicState::new(topic.clone(), (self.forgotten, self.sequence), now);
+        self.has_history |= topic.options().history == History::On;
         let index = TopicIndex::new(self.states.insert(state));
         self.by_name.insert(Arc::clone(topic.shared_name()), index);
         index
@@ -93,12 +112,16 @@ impl Topics {
     }
 
     pub(super) fn subscribers(&self, topic: &Topic) -> usize {
-        self.find(topic).map_or(0, |index| self[index].subscribers.len())
+        self.find(topic).map_or(0, |index| self[index].audience())
     }
 
     /// How many streams will be offered what is published next; none if it has been forgotten.
     pub(super) fn subscribers_at(&self, index: TopicIndex) -> usize {
-        self.states.get(index.slot()).map_or(0, |state| state.subscribers.len())
+        self.states.get(index.slot()).map_or(0, TopicState::audience)
+    }
+
+    pub(super) fn epoch(&self) -> &str {
+        &self.epoch
     }
 
     /// The sequence of the last event published on any topic.
@@ -130,15 +153,32 @@ impl Topics {
         result
     }
 
+    /// Frees the places of forgotten topics once three quarters of all places are free. Checked only
+    /// when the number of topics has halved, because it may walk over all places.
+    fn shrink_after_a_rush(&mut self) {
+        let topics = self.states.len();
+        let halves = topics == 0 || topics.is_power_of_two();
+        if halves && self.states.capacity() > PLACES_KEPT.max(4 * topics) {
+            self.states.shrink_to_fit();
+            self.by_name.shrink_to(2 * topics);
+        }
+    }
+
+    /// Frees the memory of a large publish.
+    pub(super) fn release_large_buffers(&mut self) {
+        release(&mut self.frame_scratch);
+    }
+
     /// Removes a topic that nobody uses. Returns the timers that were set for it.
     pub(super) fn forget(&mut self, index: TopicIndex) -> Forgotten {
         let state = self.states.remove(index.slot());
         self.by_name.remove(state.topic.shared_name());
-        if state.pass.is_some() {
-            self.passes.retain(|other| *other != index);
+        if state.topic.options().history == History::On {
+            self.forgotten = self.forgotten.max(state.log.last_sequence());
         }
         self.log_bytes -= state.log.bytes();
         self.unoffered_bytes -= state.unoffered_bytes + state.pass.map_or(0, |pass| pass.bytes);
+        self.shrink_after_a_rush();
         Forgotten { watch: state.watch, driver: state.driver.map(|driver| driver.timer()) }
     }
 }
@@ -158,3 +198,6 @@ impl IndexMut<TopicIndex> for Topics {
         &mut self.states[index.slot()]
     }
 }
+
+/// Places for topics that are always kept.
+const PLACES_KEPT: usize = 64;

@@ -16,6 +16,8 @@ use crate::{
 /// One walk over the subscribers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pass {
+    /// Tells it from an earlier one of a topic that has been forgotten, in whose place this one is.
+    number: u64,
     pub(super) next_place: usize,
     /// When, in milliseconds.
     began: u64,
@@ -52,7 +54,14 @@ pub(in crate::engine) enum News {
 impl Topics {
     /// The topic whose pass goes on next.
     pub(in crate::engine) fn next_pass(&mut self) -> Option<TopicIndex> {
-        self.passes.pop_front()
+        while let Some((index, number)) = self.passes.pop_front() {
+            let state = self.states.get(index.slot());
+            let pass = state.and_then(|state| state.pass.as_ref());
+            if pass.is_some_and(|pass| pass.number == number) {
+                return Some(index);
+            }
+        }
+        None
     }
 
     pub(in crate::engine) fn has_passes(&self) -> bool {
@@ -61,7 +70,9 @@ impl Topics {
 
     /// The pass over this topic goes on in its turn.
     pub(in crate::engine) fn rest_pass(&mut self, index: TopicIndex) {
-        self.passes.push_back(index);
+        if let Some(pass) = &self[index].pass {
+            self.passes.push_back((index, pass.number));
+        }
     }
 
     /// True when the pass has only to be ended.
@@ -117,12 +128,15 @@ impl Topics {
 
     /// Starts a pass over the subscribers, unless one is on its way already.
     pub(super) fn begin_pass(&mut self, index: TopicIndex, now: u64) {
-        let state = &mut self[index];
-        if state.pass.is_some() {
+        if self[index].pass.is_some() {
             return;
         }
+        self.passes_begun += 1;
+        let number = self.passes_begun;
+        let state = &mut self[index];
         let up_to = state.log.last_sequence();
         state.pass = Some(Pass {
+            number,
             next_place: 0,
             began: now,
             up_to,
@@ -130,7 +144,7 @@ impl Topics {
             is_outdated: false,
             bytes: mem::take(&mut state.unoffered_bytes),
         });
-        self.passes.push_back(index);
+        self.passes.push_back((index, number));
     }
 
     /// Moves a subscriber's cursor: it has been given everything up to this sequence.
@@ -160,8 +174,19 @@ impl Topics {
         }
     }
 
+    /// The end of a subscriber is decided. What was published before is kept for it.
+    pub(in crate::engine) fn begin_leaving(&mut self, subscription: Subscription) {
+        self.hold(subscription);
+        self[subscription.topic].leaving += 1;
+    }
+
+    /// A subscriber whose end was decided leaves.
+    pub(in crate::engine) fn end_leaving(&mut self, subscription: Subscription) {
+        self[subscription.topic].leaving -= 1;
+    }
+
     /// Keeps what comes after a subscription's cursor until the turn ends.
-    pub(in crate::engine) fn hold(&mut self, subscription: Subscription) {
+    pub(super) fn hold(&mut self, subscription: Subscription) {
         let (log, cursor) = self.position(subscription);
         if cursor >= log.last_sequence() {
             return;

@@ -3,22 +3,15 @@
 use super::Topics;
 use crate::{
     conn::TopicIndex,
-    topic::{Allowed, Frame, History, Retain, Topic},
+    topic::{Allowed, Frame, History},
 };
 
 impl Topics {
-    /// `None` when nobody listens and nothing is to be kept.
-    pub(in crate::engine) fn open_to_publish(
-        &mut self,
-        topic: &Topic,
-        now: u64,
-    ) -> Option<TopicIndex> {
-        if let Some(index) = self.find(topic) {
-            return Some(index);
-        }
-        let options = topic.options();
-        let keeps = options.history == History::On || options.retain == Retain::Last;
-        keeps.then(|| self.open(topic, now))
+    /// True when what is published now would be kept by nobody and given to nobody: subscribers that
+    /// are leaving do not get it.
+    pub(in crate::engine) fn is_for_nobody(&self, index: TopicIndex) -> bool {
+        let state = &self[index];
+        state.audience() == 0 && !state.topic.options().keeps_events()
     }
 
     /// Appends events to a topic's log as one frame, and starts a pass over its subscribers.
@@ -41,7 +34,7 @@ impl Topics {
             Allowed::No => frame.uncompressed(),
         };
         if state.coded_subscribers > 0 {
-            state.last = frame.as_previous();
+            state.last = frame.as_previous(self.window_bytes);
         }
         state.last_use = now;
         let is_alone = state.subscribers.is_empty();

@@ -3,7 +3,7 @@
 use super::{driven::Driver, pass::Pass};
 use crate::{
     engine::keys::{ConnIndex, TimerId, TimerIndex},
-    topic::{History, Log, Previous, Retain, Topic},
+    topic::{Log, Previous, Topic},
 };
 
 /// A topic that is in use.
@@ -12,6 +12,8 @@ pub(in crate::engine) struct TopicState {
     pub(super) topic: Topic,
     pub(super) log: Log,
     pub(super) subscribers: Vec<Subscriber>,
+    /// How many subscribers have an end that is decided, and leave when the turn settles.
+    pub(super) leaving: usize,
     pub(super) pass: Option<Pass>,
     /// Everything up to here has been offered to every subscriber.
     pub(super) offered: u64,
@@ -42,11 +44,12 @@ pub(super) struct Subscriber {
 }
 
 impl TopicState {
-    pub(super) fn new(topic: Topic, last_sequence: u64, now: u64) -> Self {
+    pub(super) fn new(topic: Topic, (begins_after, last_sequence): (u64, u64), now: u64) -> Self {
         Self {
             topic,
-            log: Log::new(last_sequence),
+            log: Log::new(begins_after),
             subscribers: Vec::new(),
+            leaving: 0,
             pass: None,
             offered: last_sequence,
             kept_after: last_sequence,
@@ -58,6 +61,11 @@ impl TopicState {
             watch: None,
             last_use: now,
         }
+    }
+
+    /// How many subscribers get what is published from now on.
+    pub(in crate::engine) fn audience(&self) -> usize {
+        self.subscribers.len() - self.leaving
     }
 
     /// True when the log is kept for slow subscribers alone.
@@ -83,6 +91,9 @@ impl TopicState {
             self.subscribers.swap(place, hole);
         }
         self.subscribers.swap_remove(hole);
+        if self.subscribers.len() < self.subscribers.capacity() / 4 {
+            self.subscribers.shrink_to(2 * self.subscribers.len());
+        }
         [place, hole].map(|place| Some((self.subscribers.get(place)?.conn, place as u32)))
     }
 
@@ -130,8 +141,7 @@ impl TopicState {
     }
 
     fn keeps_something(&self) -> bool {
-        let options = self.topic.options();
-        options.history == History::On || options.retain == Retain::Last || self.driver.is_some()
+        self.topic.options().keeps_events() || self.driver.is_some()
     }
 }
 

@@ -7,9 +7,9 @@ use super::{
     state::{Subscriber, TopicState},
 };
 use crate::{
-    conn::{Subscription, TopicIndex},
+    conn::{Standing, Subscription, TopicIndex},
     engine::keys::ConnIndex,
-    topic::{Backpressure, History, JoinAt, LastSeen, Resume, Retain, Topic, sequence_of},
+    topic::{Backpressure, History, JoinAt, LastSeen, Resume, Retain, Topic},
 };
 
 /// Where frames are gone that a stream has not been given.
@@ -24,30 +24,8 @@ pub(in crate::engine) enum Loss {
 }
 
 impl Topics {
-    /// What the client of a stream with these topics has seen. An id that its publisher chose is
-    /// looked for in all of them; if two know it, it says nothing about either.
-    pub(in crate::engine) fn last_seen(
-        &self,
-        topics: &[(Topic, JoinAt)],
-        last_event_id: &str,
-    ) -> LastSeen {
-        if let Some(sequence) = sequence_of(last_event_id, &self.epoch) {
-            return match sequence <= self.sequence {
-                true => LastSeen::Sequence(sequence),
-                false => LastSeen::Unknown,
-            };
-        }
-        let mut known = topics
-            .iter()
-            .filter_map(|(topic, _)| self[self.find(topic)?].log.find_own_id(last_event_id));
-        match known.next() {
-            Some(first) if known.all(|other| other == first) => LastSeen::Sequence(first),
-            _ => LastSeen::Unknown,
-        }
-    }
-
     /// True when frames that this subscription has not been given are gone.
-    pub(in crate::engine) fn has_passed_by(&self, subscription: Subscription) -> bool {
+    pub(super) fn has_passed_by(&self, subscription: Subscription) -> bool {
         let (log, cursor) = self.position(subscription);
         log.has_passed_by(cursor)
     }
@@ -112,10 +90,11 @@ impl Topics {
 
     /// The stream that has joined is compressed.
     pub(in crate::engine) fn join_coded(&mut self, index: TopicIndex) {
+        let window_bytes = self.window_bytes;
         let state = &mut self[index];
         state.coded_subscribers += 1;
         if state.last.is_none() {
-            state.last = state.log.newest();
+            state.last = state.log.newest(window_bytes);
         }
     }
 
@@ -148,6 +127,8 @@ pub(in crate::engine) struct Start {
     cursor: u64,
     /// Events are gone that it should have got.
     pub(in crate::engine) is_gap: bool,
+    /// What the next frames need of a look; nothing without history.
+    pub(in crate::engine) standing: Standing,
 }
 
 impl TopicState {
@@ -162,11 +143,16 @@ impl TopicState {
             (JoinAt::Live, Retain::Last) => self.log.newest_cursor(u64::MAX),
             (JoinAt::Live, Retain::Nothing) => self.log.last_sequence(),
         };
-        let last_seen = last_seen.filter(|_| options.history == History::On);
-        match last_seen.map(|last_seen| self.log.resume(last_seen)) {
-            None => Start { cursor: fresh, is_gap: false },
-            Some(Resume::At(cursor)) => Start { cursor, is_gap: false },
-            Some(Resume::Gap(cursor)) => Start { cursor: cursor.min(fresh), is_gap: true },
-        }
+        let (cursor, is_gap, standing) = match last_seen.map(|seen| self.log.resume(seen)) {
+            // The client holds an id already that speaks of this topic.
+            Some(Resume::At(cursor)) => (cursor, false, Standing::Uneven),
+            Some(Resume::Gap(cursor)) => (cursor.min(fresh), true, Standing::Unmarked),
+            None => (fresh, false, Standing::Unmarked),
+        };
+        let standing = match options.history {
+            History::On => standing,
+            History::Off => Standing::Even,
+        };
+        Start { cursor, is_gap, standing }
     }
 }

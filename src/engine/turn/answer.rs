@@ -1,7 +1,7 @@
 //! From requests to answers, and what becomes of a connection after one.
 
 use crate::{
-    conn::{Afterwards, Goodbye, linger_due, stall_due},
+    conn::{Afterwards, Goodbye, linger_due},
     engine::{
         Engine, Transport,
         api::{Context, Response, Sse},
@@ -24,7 +24,8 @@ impl<T: Transport> Engine<T> {
             return self.core.refuse_as(index, Refusal::MISDIRECTED, line.closing());
         }
         self.core.stats.requests += 1;
-        self.request.set_peer(self.core.conns[index].peer());
+        let (peer, config) = (self.core.conns[index].peer(), &self.core.config);
+        self.request.set_sender(peer, &config.trusted_proxies, config.forwarded_field);
         let (handler, request, core) = (&mut self.handler, &mut self.request, &mut self.core);
         let began_ms = core.watchdog.begin();
         let response = guard("a handler", || handler.handle(request, &mut Context::new(core)));
@@ -79,12 +80,14 @@ impl Core {
             conn.close_afterwards();
         }
         conn.begin_answering(line.framing());
-        let has_topics = !sse.subscriptions.is_empty();
-        let is_counted = sse.tag.is_some() && self.config.limits.streams_per_tag.is_some();
+        let network = self.proxied_network(request);
+        let has_tag_limit = sse.tag.is_some() && self.config.limits.streams_per_tag.is_some();
+        let is_counted = has_tag_limit || network.is_some();
         let request = Remembered {
-            last_event_id: has_topics.then(|| last_event_id(request)).flatten(),
+            last_event_id: last_event_id(request),
             encoding: self.encoding_of(request, &sse),
             client: is_counted.then(|| Client::of(request)),
+            network,
             route: self.routes.number(request.route()),
         };
         self.pending.add_birth(Birth::Stream { index, sse, request });
@@ -105,8 +108,9 @@ impl Core {
         let encoding = self.encoding_of(request, sse);
         let [vary, coding] = self.coding_lines(encoding);
         let lines = [sse.header_lines.as_bytes(), vary, coding];
-        let out = self.conns[index].outbox.bytes(&mut self.pool);
-        encode_stream_head(out, &self.date, line.framing(), connection, lines);
+        self.conns[index].outbox.push_with(&mut self.pool, |out| {
+            encode_stream_head(out, &self.date, line.framing(), connection, lines);
+        });
         self.finish_answer(index, connection);
     }
 }
@@ -115,10 +119,11 @@ impl Core {
 impl Core {
     /// Refuses what is not known to be a request.
     pub(super) fn refuse(&mut self, index: ConnIndex, refusal: Refusal) {
-        self.refuse_as(index, refusal, RequestLine::UNKNOWN);
+        let method = self.conns[index].reader().and_then(|reader| reader.method());
+        self.refuse_as(index, refusal, RequestLine::unread(method));
     }
 
-    fn refuse_as(&mut self, index: ConnIndex, refusal: Refusal, line: RequestLine) {
+    pub(super) fn refuse_as(&mut self, index: ConnIndex, refusal: Refusal, line: RequestLine) {
         self.stats.refused.count(refusal.status());
         log::debug!("{}: refused with {refusal}", self.conns[index].peer());
         self.answer(index, Reply::from(refusal), line);
@@ -128,7 +133,9 @@ impl Core {
     pub(super) fn answer(&mut self, index: ConnIndex, reply: Reply, line: RequestLine) {
         let connection = self.connection_after(index, line);
         let outbox = &mut self.conns[index].outbox;
-        reply.encode_head(outbox.bytes(&mut self.pool), &self.date, connection, line.version);
+        outbox.push_with(&mut self.pool, |out| {
+            reply.encode_head(out, &self.date, connection, line.version);
+        });
         if line.method != Method::Head {
             outbox.push_body(reply.into_body(), &mut self.pool);
         }
@@ -152,9 +159,9 @@ impl Core {
     /// From here on the connection only says what is queued, and goodbye.
     pub(super) fn start_draining(&mut self, index: ConnIndex, goodbye: Goodbye) {
         let (now, limits, conn) = (self.now, &self.config.limits, &self.conns[index]);
-        let until = match (conn.is_admitted(), conn.is_blocked()) {
-            (true, true) => stall_due(now, limits),
-            (true, false) => linger_due(now, limits),
+        let until = match (conn.is_admitted(), conn.stall_due(limits)) {
+            (true, Some(stall_due)) => stall_due,
+            (true, None) => linger_due(now, limits),
             // One that is turned away is in the way of others that want to be told the same.
             (false, _) => now + millis(limits.linger_timeout).min(TURNED_AWAY_LINGER_MS),
         };

@@ -5,32 +5,31 @@ use std::time::{Duration, SystemTime};
 
 use crate::{
     compress::Encoding,
-    conn::{Afterwards, Farewell, Input, OFF, Phase, Schedule, Streaming},
+    conn::{Afterwards, Farewell, Input, OFF, Phase, Schedule, Standing, Streaming},
     engine::{
         Engine, Transport,
         api::{Alignment, FirstTick, KeepAlive, Sse},
         calls::Closures,
-        core::Core,
+        core::{Buffer, Core},
         keys::ConnIndex,
         pending::Remembered,
     },
     error::CloseReason,
-    http::{Connection, StreamFraming, encode_stream_head},
+    http::{Connection, Reply, StreamFraming, encode_stream_head},
     time::{NEVER, millis},
 };
 
 impl<T: Transport> Engine<T> {
     pub(super) fn open_stream(&mut self, index: ConnIndex, sse: Sse, request: &Remembered) {
         let core = &mut self.core;
-        if !matches!(core.conns[index].phase(), Phase::Answering) {
+        if !matches!(core.conns[index].phase(), Phase::Answering { .. }) {
             // Lost between its request and now: never a stream, so no hooks.
             return core.drop_sse(sse);
         }
         if let Some(client) = request.client
-            && core.is_one_too_many(&sse)
+            && let Some(reply) = core.no_room_for_stream(&sse, request)
         {
-            let reply = core.no_room_for_tag().with_lines(&sse.header_lines);
-            core.answer_busy(index, reply, client);
+            core.answer_busy(index, reply.with_lines(&sse.header_lines), client);
             return core.drop_sse(sse);
         }
         let has_comments = core.begin_stream(index, &sse, request);
@@ -49,22 +48,25 @@ impl<T: Transport> Engine<T> {
         if ticks_now && core.conns[index].is_live_stream() {
             self.tick(index);
         }
+        self.core.mark_birth(index);
         if let Some(ending) = sse.ending {
             self.core.end_stream(index, ending.into());
         }
-        self.core.send_first_byte(index);
         let head = std::mem::take(&mut self.head_buffer);
-        self.write_scratch(index, &head);
+        match self.core.is_silent(index) {
+            true => self.write_comment(index, &head),
+            false => self.write_scratch(index, &head),
+        }
         self.head_buffer = head;
         if !has_comments {
-            self.send_keep_alive_probes(index);
+            self.begin_probes(index);
         }
         self.core.catch_up(index);
     }
 
     /// Probes of clients that came together must not leave together: the queues of some network
     /// devices are short. So they begin up to half as late again, in steps of a second.
-    fn send_keep_alive_probes(&mut self, index: ConnIndex) {
+    fn begin_probes(&mut self, index: ConnIndex) {
         let mut tcp = self.core.config.tcp;
         tcp.keep_alive_idle = tcp.keep_alive_idle.map(|idle| {
             let steps = (idle.as_secs() / 2).max(1);
@@ -75,10 +77,20 @@ impl<T: Transport> Engine<T> {
 }
 
 impl Core {
-    /// True when there are as many streams of this one's tag as there may be.
+    /// What a stream that is one too many is told.
+    fn no_room_for_stream(&self, sse: &Sse, request: &Remembered) -> Option<Reply> {
+        if self.is_one_too_many(sse) {
+            return Some(self.no_room_for_tag());
+        }
+        let is_too_many = request.network.is_some_and(|network| !self.has_room_for(network));
+        is_too_many.then(|| self.no_room_for_address())
+    }
+
+    /// True when there are as many streams of this one's tag as there may be. Those whose end is
+    /// decided do not count, so a new stream can take the place of an old one within a turn.
     fn is_one_too_many(&self, sse: &Sse) -> bool {
         let max = self.config.limits.streams_per_tag.unwrap_or(usize::MAX);
-        sse.tag.as_deref().is_some_and(|tag| self.tags.with(tag).len() >= max)
+        sse.tag.as_deref().is_some_and(|tag| self.tags.count(tag) >= max)
     }
 
     /// From here on the connection is a stream. True if comments prove often enough that its client
@@ -92,6 +104,9 @@ impl Core {
         self.conns[index].begin_streaming(generation, request.route, streaming);
         self.stats.streams += 1;
         self.stats.opened += 1;
+        if let Some(network) = request.network {
+            self.crowd.enter_proxied(index, network);
+        }
         schedule.keep_alive_ms <= COMMENTS_SUFFICE_MS
     }
 
@@ -108,34 +123,40 @@ impl Core {
 
     /// Puts into the buffer what the stream begins with, and subscribes it to its topics.
     fn begin_events(&mut self, index: ConnIndex, sse: &Sse, request: &Remembered) {
-        self.coding.begin();
         if request.encoding != Encoding::Identity {
             let coding = self.coding.open(request.encoding);
             self.conns[index].begin_coding(coding);
         }
         self.scratch.begin();
+        self.scratch.push_all(&sse.first_events);
         self.lent = Some(index);
         let id = self.conns.stream_id(index);
-        let last_event_id = request.last_event_id.as_deref();
-        let last_seen = last_event_id.map(|id| self.topics.last_seen(&sse.subscriptions, id));
+        if let Some(last_event_id) = &request.last_event_id {
+            self.topics.remember(index, last_event_id, &sse.subscriptions);
+        }
         for (topic, join_at) in &sse.subscriptions {
-            self.subscribe(id, topic, *join_at, last_seen);
+            self.subscribe(id, topic, *join_at);
         }
         self.lent = None;
         if let Some(tag) = &sse.tag {
             self.tags.add(id, tag.clone());
         }
-        self.scratch.push_encoded(sse.first_events.as_bytes());
     }
 
-    /// Sends a comment with the head if nothing else follows it in this turn: nginx with HTTP/2 to
-    /// the client, for one, keeps a head until there is a byte of the body.
-    fn send_first_byte(&mut self, index: ConnIndex) {
-        let conn = &self.conns[index];
-        let is_silent = self.scratch.events().is_empty() && conn.is_live_stream();
-        if is_silent && !conn.subscriptions().iter().any(|&it| self.topics.has_news(it)) {
-            self.scratch.push_comment();
+    /// Ends a stream's first events with its bookmark, if it needs one. With an id of a sender's
+    /// among them, it gets one anyway.
+    fn mark_birth(&mut self, index: ConnIndex) {
+        let is_unmarked = self.conns[index].standing() == Standing::Unmarked;
+        if is_unmarked && !self.scratch.has_id() {
+            self.push_bookmark(index, Buffer::Scratch);
         }
+    }
+
+    /// True if nothing follows the head of a new stream in this turn.
+    fn is_silent(&self, index: ConnIndex) -> bool {
+        let conn = &self.conns[index];
+        let has_news = || conn.subscriptions().iter().any(|&it| self.topics.has_news(it));
+        self.scratch.events().is_empty() && conn.is_live_stream() && !has_news()
     }
 
     /// Catches up on what happened to the connection while its stream was being born.

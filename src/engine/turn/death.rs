@@ -36,7 +36,7 @@ impl<T: Transport> Engine<T> {
         // Not within the hook, where its destructor may meet one that panics.
         core.drop_guarded(reason);
         core.drop_closures(closures);
-        core.tags.remove(id);
+        core.tags.forget(id);
         core.leave_stream(index);
     }
 }
@@ -44,7 +44,6 @@ impl<T: Transport> Engine<T> {
 impl Core {
     /// Counts and logs the end of a stream.
     fn note_end(&mut self, id: StreamId, reason: &CloseReason) {
-        self.stats.streams -= 1;
         self.stats.closed.count(reason);
         let peer = self.conns[id.conn].peer();
         if reason.is_expected() {
@@ -76,7 +75,7 @@ impl Core {
             conn.outbox.push(LAST_CHUNK, &mut self.pool);
         }
         match ending {
-            Ending::Abort => self.conns.close(index),
+            Ending::Abort => self.close_conn(index),
             Ending::Finish | Ending::Finished
                 if chunked && conn.afterwards() == Afterwards::ReadOn =>
             {

@@ -43,15 +43,13 @@ impl<T: Transport> Engine<T> {
         let until = now.saturating_add(window_ms);
         let accept_ms = millis(self.core.config.drain_accept_for).min(window_ms);
         let accepts_until = now.saturating_add(accept_ms);
-        self.core.stopping = Stopping::Draining { until, window_ms, accepts_until };
-        let idle_timeout = &mut self.core.config.limits.idle_timeout;
-        *idle_timeout = IDLE_WHILE_DRAINING.min(*idle_timeout);
+        self.core.begin_drain(Stopping::Draining { until, window_ms, accepts_until });
         let streams = self.core.stats.streams.max(1);
         let mut leaving = 0_u64;
         for index in self.core.conns.indices() {
             let conn = &mut self.core.conns[index];
             conn.close_afterwards();
-            if conn.streaming().is_some() {
+            if conn.is_live_stream() {
                 conn.leave_by(departure(now, until, (leaving, streams)));
                 leaving += 1;
             }
@@ -84,7 +82,7 @@ impl<T: Transport> Engine<T> {
         self.settle();
         self.flush();
         for index in self.core.conns.indices() {
-            self.core.conns.close(index);
+            self.core.close_conn(index);
         }
     }
 }
@@ -142,8 +140,6 @@ fn scattered(number: u32) -> (u64, u64) {
     (number.wrapping_mul(0x9E37_79B9).into(), 1 << 32)
 }
 
-/// How long a connection may be without a request: the time that one needs which is on its way.
-const IDLE_WHILE_DRAINING: Duration = Duration::from_secs(1);
 /// Also what Datastar waits by default.
 const RETRY_MS_MIN: u64 = 1_000;
 const RETRY_SPREAD_MS_MIN: u64 = 2_000;

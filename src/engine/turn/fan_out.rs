@@ -1,12 +1,13 @@
 //! Fan-out: from the logs of topics straight to sockets, in slices.
 
 use crate::{
-    conn::{Ending, TopicIndex},
+    conn::{Ending, Standing, TopicIndex},
     engine::{
         Engine, Transport,
-        core::Core,
+        core::{Core, Evened},
         keys::ConnIndex,
         topics::{Frames, Loss, News},
+        turn::send::Queued,
     },
     error::CloseReason,
 };
@@ -85,15 +86,23 @@ impl Core {
     fn queue_last_frames(&mut self, index: ConnIndex, frames: Frames) -> LastFrames {
         let bytes_max = self.config.limits.outbox_bytes;
         while self.conns[index].ending() == Some(Ending::Finish) {
-            let takes_frames = self.skip_what_is_lost(index, frames);
-            let due_bytes = self.due_bytes(index, frames);
-            let queued_bytes = self.conns[index].outbox.len() + due_bytes;
-            if !takes_frames || (due_bytes > 0 && queued_bytes > bytes_max) {
-                self.conns[index].abort_stream();
-                return LastFrames::TooMany;
-            }
-            if !self.queue_frames(index, frames) {
-                return LastFrames::Given;
+            let queued = match self.skip_what_is_lost(index, frames) {
+                false => Queued::TooMany,
+                true if self.even_out(index, frames) == Evened::Further => {
+                    match self.conns[index].outbox.len() > bytes_max {
+                        true => Queued::TooMany,
+                        false => Queued::Some,
+                    }
+                }
+                true => self.queue_frames(index, frames, bytes_max),
+            };
+            match queued {
+                Queued::Some => {}
+                Queued::Nothing => break,
+                Queued::TooMany => {
+                    self.conns[index].abort_stream();
+                    return LastFrames::TooMany;
+                }
             }
         }
         LastFrames::Given
@@ -105,12 +114,13 @@ impl Core {
         if !frames.are_for(&self.conns[index]) {
             return false;
         }
-        let mut gaps = Vec::new();
+        let (mut gaps, mut has_moved) = (Vec::new(), false);
         for &subscription in self.conns[index].subscriptions() {
             match self.topics.skip_lost(subscription, frames.last(), self.now) {
                 Loss::Nothing => {}
                 Loss::Skipped { gap } => {
                     self.stats.passed_by += 1;
+                    has_moved = true;
                     gaps.extend(gap);
                 }
                 Loss::Disconnect => {
@@ -119,6 +129,10 @@ impl Core {
                     return false;
                 }
             }
+        }
+        if has_moved {
+            // It may be ahead now of what is due from other topics.
+            self.conns[index].doubt_standing(Standing::Uneven);
         }
         for topic in gaps {
             self.stats.gaps += 1;

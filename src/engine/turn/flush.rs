@@ -31,11 +31,7 @@ impl<T: Transport> Engine<T> {
         }
         let was_blocked = conn.begin_flush();
         loop {
-            let written = match self.core.conns[index].outbox.is_empty() {
-                true => self.write_frames(index, frames),
-                false => self.write_queued(index),
-            };
-            match written {
+            match self.write_next(index, frames) {
                 Written::Some => {}
                 Written::Blocked => break,
                 Written::Nothing => {
@@ -73,7 +69,7 @@ impl<T: Transport> Engine<T> {
                     Err(error) => self.lose(index, &error),
                 }
             }
-            Some(_) => self.core.conns.close(index),
+            Some(_) => self.core.close_conn(index),
         }
     }
 }

@@ -1,14 +1,18 @@
 //! From sockets to requests: reading, in slices, and what an end of input means.
 
-use std::io::Error;
+use std::{io::Error, ops::Range};
 
 use crate::{
-    conn::{Goodbye, Phase},
+    conn::{Announcer, Goodbye, Phase},
     engine::{
-        Engine, ShortRead, Transport, client::Client, keys::ConnIndex, links::Input as Received,
+        Engine, ShortRead, Transport,
+        client::{Client, RequestLine},
+        keys::ConnIndex,
+        links::Input as Received,
     },
     error::CloseReason,
-    http::{Progress, Stage},
+    http::{Progress, Refusal, Stage, method_of},
+    proxy_protocol::Fault,
 };
 
 impl<T: Transport> Engine<T> {
@@ -60,12 +64,11 @@ impl<T: Transport> Engine<T> {
             let is_full = conn.outbox.len() > limits.pipelined_bytes;
             let turned_away = !conn.is_admitted();
             let Some(reader) = conn.reader() else {
-                // After a request that opened a stream, and after one that was refused, nothing is
-                // answered any more; RFC 9112, 9.6 lets the client expect just that.
-                if !input.is_empty() {
-                    conn.close_afterwards();
+                match self.take_other_input(index, taken..count) {
+                    Some(header_bytes) => taken += header_bytes,
+                    None => return,
                 }
-                return;
+                continue;
             };
             if is_full || requests_left == 0 {
                 reader.keep(input);
@@ -79,14 +82,12 @@ impl<T: Transport> Engine<T> {
             let new_stage = reader.stage();
             taken = count - input.len();
             match progress {
-                // The body will not be waited for.
-                Ok(Progress::NeedMore | Progress::ExpectContinue)
-                    if turned_away && new_stage == Stage::Body =>
-                {
-                    return self.core.turn_away(index, Client::UNKNOWN);
-                }
-                Ok(Progress::Complete) if turned_away => {
-                    return self.core.turn_away(index, Client::of(&self.request));
+                Ok(progress) if turned_away && is_enough(progress, new_stage) => {
+                    let client = match progress {
+                        Progress::Complete => Client::of(&self.request),
+                        _ => Client::unread(reader.method()),
+                    };
+                    return self.core.turn_away(index, client);
                 }
                 Ok(Progress::NeedMore) => {
                     if new_stage != stage {
@@ -109,6 +110,39 @@ impl<T: Transport> Engine<T> {
         }
     }
 
+    /// Takes bytes of a connection that reads no requests from this part of the read buffer: those of
+    /// a PROXY protocol header. `Some` when it is complete: requests follow after so many bytes.
+    fn take_other_input(&mut self, index: ConnIndex, bytes: Range<usize>) -> Option<usize> {
+        let mut input = &self.read_buffer[bytes];
+        let count = input.len();
+        if input.is_empty() {
+            return None;
+        }
+        let conn = &mut self.core.conns[index];
+        let Some(announcer) = conn.announcer() else {
+            // After a request that opened a stream, and after one that was refused, nothing is
+            // answered any more; RFC 9112, 9.6 lets the client expect just that.
+            conn.close_afterwards();
+            return None;
+        };
+        let refusal = match announcer {
+            Announcer::Untrusted => Refusal::PROXY_UNTRUSTED,
+            Announcer::Trusted(reader) => match reader.advance(&mut input) {
+                Ok(source) => {
+                    let taken = count - input.len();
+                    self.core.announce(index, source?);
+                    return Some(taken);
+                }
+                Err(Fault::Missing) => Refusal::PROXY_MISSING,
+                Err(Fault::Malformed) => Refusal::PROXY_MALFORMED,
+            },
+        };
+        // Where the header is missing, these are the first bytes of the request.
+        let line = RequestLine::unread(method_of(&self.read_buffer[..count]));
+        self.core.refuse_as(index, refusal, line);
+        None
+    }
+
     /// The peer has sent its FIN. Answers that are under way still reach it; streams end.
     fn end_of_input(&mut self, index: ConnIndex) {
         let core = &mut self.core;
@@ -119,14 +153,16 @@ impl<T: Transport> Engine<T> {
             Phase::Streaming(_) => {
                 core.end_stream(index, CloseReason::Disconnected);
             }
+            // A health check, or a balancer that gave up: nobody waits for an answer.
+            Phase::ProxyHeader { .. } => core.close_conn(index),
             // Born and finished in this turn, it still reaches the client; otherwise it ends then.
-            Phase::Answering | Phase::Closed { .. } => {}
-            Phase::Draining { goodbye: Goodbye::Said, .. } => core.conns.close(index),
+            Phase::Answering { .. } | Phase::Closed { .. } => {}
+            Phase::Draining { goodbye: Goodbye::Said, .. } => core.close_conn(index),
             Phase::Draining { goodbye: Goodbye::Later, .. } if nothing_queued => {
-                core.conns.close(index);
+                core.close_conn(index);
             }
             Phase::Draining { .. } => {}
-            Phase::Reading { .. } if nothing_queued => core.conns.close(index),
+            Phase::Reading { .. } if nothing_queued => core.close_conn(index),
             Phase::Reading { .. } => core.start_draining(index, Goodbye::Fin),
         }
     }
@@ -137,13 +173,19 @@ impl<T: Transport> Engine<T> {
         let conn = &mut core.conns[index];
         log::debug!("{}: {error}", conn.peer());
         if conn.streaming().is_none() {
-            return core.conns.close(index);
+            return core.close_conn(index);
         }
         // If its end is being settled already, there is nobody left to flush for.
         if !core.end_stream(index, CloseReason::Io(error.kind())) {
             core.conns[index].abort_stream();
         }
     }
+}
+
+/// True when a connection that is turned away has sent enough of its request: the body is not waited
+/// for.
+fn is_enough(progress: Progress, stage: Stage) -> bool {
+    progress == Progress::Complete || stage == Stage::Body
 }
 
 /// One turn's share of a client that sends without end.

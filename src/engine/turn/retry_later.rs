@@ -27,12 +27,18 @@ impl Core {
 
     /// What a connection without admission is told; `None` for all others.
     fn no_room_for(&self, index: ConnIndex) -> Option<Reply> {
-        let reply = match self.conns[index].admission() {
-            Admission::Admitted => return None,
-            Admission::NoRoom => Reply::error(503, NO_ROOM),
-            Admission::NoRoomForAddress => Reply::error(429, NO_ROOM_FOR_ADDRESS),
-        };
-        Some(reply.retry_after(self.config.limits.retry_after))
+        match self.conns[index].admission() {
+            Admission::Admitted | Admission::Unannounced | Admission::Leaving => None,
+            Admission::NoRoom => {
+                Some(Reply::error(503, NO_ROOM).retry_after(self.config.limits.retry_after))
+            }
+            Admission::NoRoomForAddress => Some(self.no_room_for_address()),
+        }
+    }
+
+    /// What a connection or stream that is one too many of its address is told.
+    pub(super) fn no_room_for_address(&self) -> Reply {
+        Reply::error(429, NO_ROOM_FOR_ADDRESS).retry_after(self.config.limits.retry_after)
     }
 
     /// What the stream that is one too many of its tag is told.
@@ -76,17 +82,22 @@ impl Core {
         self.aside.begin();
         self.aside.push(&Event::retry_only(delay).comment(String::from_utf8_lossy(reply.body())));
         let conn = &mut self.conns[index];
-        let out = conn.outbox.bytes(&mut self.pool);
         let lines = reply.header_lines();
-        encode_stream_head(out, &self.date, framing, Connection::Close, [lines]);
-        out.extend_from_slice(match reconnects {
+        conn.outbox.push_with(&mut self.pool, |out| {
+            encode_stream_head(out, &self.date, framing, Connection::Close, [lines]);
+        });
+        let events = match reconnects {
             Reconnects::AfterCut => self.aside.seal(framing),
             _ => self.aside.seal_last(framing),
-        });
+        };
+        conn.outbox.push(events, &mut self.pool);
         conn.answer_with_stub(framing);
         match reconnects {
             Reconnects::AfterCut => {
-                self.drain_until(index, self.now + CUT_DELAY_MS, Goodbye::Later)
+                let cut_due = self.now + CUT_DELAY_MS;
+                let stall_due = self.conns[index].stall_due(&self.config.limits);
+                let until = stall_due.map_or(cut_due, |due| due.min(cut_due));
+                self.drain_until(index, until, Goodbye::Later);
             }
             _ => self.start_draining(index, Goodbye::Fin),
         }

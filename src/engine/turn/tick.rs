@@ -131,6 +131,11 @@ impl<T: Transport> Engine<T> {
         mut updater: TopicUpdater,
     ) {
         let core = &mut self.core;
+        // Its last subscriber may have ended in this turn.
+        if core.topics.subscribers_at(topic) == 0 {
+            self.timers.insert(timer, TimerCall::Drive(topic, updater));
+            return;
+        }
         core.stats.ticks += 1;
         core.scratch.begin();
         let next = core.call(Call::Topic(topic), |core| updater(&mut Feed::new(core, topic)));

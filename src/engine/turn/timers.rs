@@ -13,7 +13,7 @@ use crate::{
         pending::{Death, TimerCall},
     },
     error::{CloseReason, Logged},
-    http::{Refusal, Stage},
+    http::Refusal,
     time::millis,
 };
 
@@ -81,7 +81,10 @@ impl<T: Transport> Engine<T> {
             conn.wrote(core.now);
             core.stats.keep_alives += 1;
             match conn.coding() {
-                Some(coding) => core.coding.keep_alive(coding),
+                Some(coding) => {
+                    core.coding.begin();
+                    core.coding.keep_alive(coding);
+                }
                 None => {
                     core.scratch.begin();
                     core.scratch.push_keep_alive();
@@ -134,17 +137,18 @@ impl Core {
     /// A client took longer than its limit. One that is in the middle of a request is told.
     fn time_out(&mut self, index: ConnIndex) {
         let conn = &self.conns[index];
-        if matches!(conn.phase(), Phase::Draining { goodbye: Goodbye::Later, .. }) {
+        let is_stalled = conn.stall_due(&self.config.limits).is_some_and(|due| due <= self.now);
+        if matches!(conn.phase(), Phase::Draining { goodbye: Goodbye::Later, .. }) && !is_stalled {
             return self.cut(index);
         }
         self.stats.timed_out += 1;
         match conn.phase() {
             Phase::Reading { reader, .. }
-                if conn.outbox.is_empty() && reader.stage() != Stage::Idle =>
+                if conn.outbox.is_empty() && !reader.stage().is_between_requests() =>
             {
                 self.refuse(index, Refusal::TIMED_OUT);
             }
-            _ => self.conns.close(index),
+            _ => self.close_conn(index),
         }
     }
 

@@ -25,7 +25,7 @@ fn nothing_is_held_while_idle() {
             let (first, second) = bytes.split_at(cut);
             assert_eq!(advance(&mut reader, first, &mut request), (Progress::NeedMore, 0));
             assert!(!is_idle(&reader));
-            assert_ne!(reader.stage(), Stage::Idle);
+            assert!(!reader.stage().is_between_requests());
             assert_eq!(advance(&mut reader, second, &mut request), (Progress::Complete, 0));
             assert!(is_idle(&reader));
             assert_eq!(reader.stage(), Stage::Idle);
@@ -33,6 +33,20 @@ fn nothing_is_held_while_idle() {
     }
     advance(&mut reader, b"\r\n\r\n", &mut request);
     assert!(is_idle(&reader), "empty lines are no request");
+}
+
+#[test]
+fn kept_bytes_are_freed_as_they_are_read() {
+    let (mut reader, mut request) = (Reader::new(), Request::new());
+    reader.keep(&[&GET.repeat(1_000), &GET[..5]].concat());
+    for left in (0..1_000).rev() {
+        assert_eq!(advance(&mut reader, b"", &mut request), (Progress::Complete, 0));
+        let State::Held(held) = &reader.state else { panic!("{left} requests are left") };
+        assert!(held.bytes.capacity() <= 2 * left * GET.len() + GET.len());
+    }
+    assert_eq!(advance(&mut reader, b"", &mut request), (Progress::NeedMore, 0));
+    let State::Held(held) = &reader.state else { panic!("a part of a head is left") };
+    assert!(held.bytes.capacity() <= 5);
 }
 
 #[test]
@@ -68,7 +82,23 @@ fn stages_follow_the_request() {
         stages.push(reader.stage());
     }
     stages.dedup();
-    assert_eq!(stages, [Stage::Idle, Stage::Head, Stage::Body, Stage::Idle]);
+    assert_eq!(stages, [Stage::Fresh, Stage::Head, Stage::Body, Stage::Idle]);
+}
+
+#[test]
+fn empty_lines_ahead_of_a_request_are_no_stage_of_it() {
+    for (mut reader, waiting) in
+        [(Reader::new(), Stage::Fresh), (Reader::between_requests(), Stage::Idle)]
+    {
+        let mut request = Request::new();
+        for byte in [b"\r", b"\n"].repeat(10) {
+            advance(&mut reader, byte, &mut request);
+            assert_eq!(reader.stage(), waiting);
+        }
+        advance(&mut reader, b"\r", &mut request);
+        advance(&mut reader, b"\nG", &mut request);
+        assert_eq!(reader.stage(), Stage::Head);
+    }
 }
 
 #[test]
@@ -151,7 +181,7 @@ fn a_refusal_frees_what_was_held() {
     advance(&mut reader, b"GET / HTTP/1.1\r\nHost: a\r\n", &mut request);
     let refused = reader.advance(&mut &b"\n"[..], &Limits::default(), &mut request);
     assert_eq!(refused, Err(Refusal::BARE_LF));
-    assert!(matches!(reader.state, State::Refused));
+    assert!(matches!(reader.state, State::Refused { .. }));
     reader.keep(b"GET");
     assert!(!reader.has_kept());
 }

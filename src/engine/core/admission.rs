@@ -1,0 +1,96 @@
+//! Who is let in: the limits of connections, and which ones are turned away for them.
+
+use super::Core;
+use crate::{
+    conn::{Admission, Goodbye},
+    engine::{admission::Network, keys::ConnIndex, opening::Opening},
+    http::{Peer, Request},
+    proxy_protocol::Source,
+};
+
+impl Core {
+    /// Decides about a new connection; `None` if it cannot even be told that there is no room.
+    pub(in crate::engine) fn admit(&mut self, peer: Peer, opening: Opening) -> Option<Admission> {
+        let admitted = self.crowd.admitted();
+        let is_full = self.config.limits.connections.is_some_and(|max| admitted >= max);
+        let admission = match opening {
+            // Which address it counts for is not known before the header is there.
+            Opening::ProxyHeader if !is_full => Admission::Unannounced,
+            Opening::ProxyHeader => Admission::NoRoom,
+            _ if self.is_address_full(peer) => Admission::NoRoomForAddress,
+            _ if is_full => Admission::NoRoom,
+            _ => Admission::Admitted,
+        };
+        let admission = self.crowd.add(admission);
+        match admission {
+            Some(Admission::Admitted) => self.enter_network(peer),
+            Some(_) => {}
+            None => self.stats.resets += 1,
+        }
+        admission
+    }
+
+    /// A PROXY protocol header has said whose connection this is, and requests follow.
+    pub(in crate::engine) fn announce(&mut self, index: ConnIndex, source: Source) {
+        if let Source::Address(address) = source {
+            let peer = Peer::Ip(address);
+            let admission = match self.conns[index].admission() {
+                Admission::Unannounced if self.is_address_full(peer) => {
+                    self.crowd.turn_away_announced()
+                }
+                Admission::Unannounced => {
+                    self.enter_network(peer);
+                    Some(Admission::Admitted)
+                }
+                decided => Some(decided),
+            };
+            let Some(admission) = admission else {
+                self.stats.resets += 1;
+                self.conns[index].begin_draining(self.now, Goodbye::Reset);
+                return self.close_conn(index);
+            };
+            self.conns[index].announced(peer, admission);
+        }
+        self.conns[index].begin_requests(self.now);
+        self.rearm(index);
+    }
+
+    /// A connection is closed at the end of this turn. One that is accepted in the same turn, as
+    /// when a page is loaded again, can have its place.
+    pub(in crate::engine) fn free_place(&mut self, index: ConnIndex) {
+        let network = self.network_of(self.conns[index].peer());
+        let admission = self.conns[index].leave_place();
+        self.crowd.remove(admission, network);
+    }
+
+    fn enter_network(&mut self, peer: Peer) {
+        if let Some(network) = self.network_of(peer) {
+            self.crowd.enter(network);
+        }
+    }
+
+    fn is_address_full(&self, peer: Peer) -> bool {
+        self.network_of(peer).is_some_and(|network| !self.has_room_for(network))
+    }
+
+    /// What a connection counts for, if there is a limit. Those of a trusted proxy count for no
+    /// client: the requests of all come through them.
+    fn network_of(&self, peer: Peer) -> Option<Network> {
+        self.config.limits.connections_per_ip?;
+        peer.ip().filter(|_| !self.config.trusted_proxies.include(peer)).map(Network::of)
+    }
+
+    /// What a stream that is asked for through a trusted proxy counts for, if there is a limit. It is
+    /// streams that count, not the proxy's connections, because only a stream keeps one to itself.
+    pub(in crate::engine) fn proxied_network(&self, request: &Request) -> Option<Network> {
+        self.config.limits.connections_per_ip?;
+        let trusted = &self.config.trusted_proxies;
+        let client = request.client_ip().filter(|_| trusted.include(request.peer()))?;
+        (!trusted.include_ip(client)).then(|| Network::of(client))
+    }
+
+    pub(in crate::engine) fn has_room_for(&self, network: Network) -> bool {
+        let max = self.config.limits.connections_per_ip.unwrap_or(usize::MAX);
+        self.crowd.count(network) < max
+    }
+}

@@ -1,0 +1,38 @@
+//! How a connection begins: with a request, or with a PROXY protocol header that says whose it is.
+
+use crate::{
+    conn::{Announcer, Phase},
+    http::{Peer, TrustedPeers},
+    proxy_protocol::HeaderReader,
+};
+
+/// What the first bytes of a connection have to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opening {
+    Request,
+    /// A PROXY protocol header; then requests of the client that it announces.
+    ProxyHeader,
+    /// The same, but the peer is not trusted to send one: whatever comes is refused.
+    UntrustedProxyHeader,
+}
+
+impl Opening {
+    /// That of a connection from `peer` to a listener on which `announcers`, if there are any, announce
+    /// their clients.
+    pub(crate) fn of(peer: Peer, announcers: Option<&TrustedPeers>) -> Self {
+        match announcers {
+            None => Self::Request,
+            Some(trusted) if trusted.include(peer) => Self::ProxyHeader,
+            Some(_) => Self::UntrustedProxyHeader,
+        }
+    }
+
+    pub(super) fn phase(self, now: u64) -> Phase {
+        let announcer = match self {
+            Self::Request => return Phase::fresh(now),
+            Self::ProxyHeader => Announcer::Trusted(HeaderReader::default()),
+            Self::UntrustedProxyHeader => Announcer::Untrusted,
+        };
+        Phase::ProxyHeader { announcer, since: now }
+    }
+}

@@ -1,0 +1,190 @@
+//! What is remembered of streams besides their cursors: the id that a client came with, and topics
+//! that were given up. Most streams have neither, so both live beside the table of connections.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Topics;
+use crate::topic::{History, JoinAt, LastSeen, Point, Position, Topic, TopicKey};
+use crate::{
+    conn::{Subscription, TopicIndex},
+    engine::keys::ConnIndex,
+};
+
+/// What is remembered by connection, for as long as its stream lives.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    came_with: HashMap<ConnIndex, CameWith>,
+    /// Those that came with an id that means nothing here, or not any more.
+    lost: HashSet<ConnIndex>,
+    left: HashMap<ConnIndex, Left>,
+}
+
+/// What a client says that it has seen.
+#[derive(Debug)]
+enum CameWith {
+    /// Everything up to this sequence, whatever the topic.
+    Sequence(u64),
+    /// The same where topics differ.
+    Position(Box<Position>),
+    /// An id that is none of ours; a topic that the stream subscribes to later may know it.
+    Own(Box<OwnId>),
+}
+
+/// An id of a publisher's own. Boxed as a whole, so that the table has small entries.
+#[derive(Debug)]
+struct OwnId(Box<str>);
+
+/// What a stream has seen of topics that it is not subscribed to any more.
+#[derive(Debug, Default)]
+struct Left {
+    /// The largest of their cursors.
+    up_to: u64,
+    /// For streams that came with an id: it says nothing about these topics any more.
+    topics: Vec<TopicKey>,
+}
+
+impl From<Position> for CameWith {
+    fn from(position: Position) -> Self {
+        match position.is_even() {
+            true => Self::Sequence(position.up_to.sequence),
+            false => Self::Position(Box::new(position)),
+        }
+    }
+}
+
+impl Topics {
+    /// Remembers the id that a client came with, for all topics that its stream ever subscribes to.
+    /// An id of a publisher's own is looked for in those that it begins with; if two events have
+    /// it, it says nothing.
+    pub(in crate::engine) fn remember(
+        &mut self,
+        conn: ConnIndex,
+        id: &str,
+        topics: &[(Topic, JoinAt)],
+    ) {
+        let came_with = match Position::parse(id, &self.epoch) {
+            Some(position) if position.up_to.sequence > self.sequence => None,
+            Some(position) => Some(position.into()),
+            None => self.own_id(id, topics),
+        };
+        match came_with {
+            Some(came_with) => {
+                self.past.came_with.insert(conn, came_with);
+            }
+            None => {
+                self.past.lost.insert(conn);
+            }
+        }
+    }
+
+    /// What an id of a publisher's own says.
+    fn own_id(&self, id: &str, topics: &[(Topic, JoinAt)]) -> Option<CameWith> {
+        let logs = topics.iter().filter_map(|(topic, _)| Some(&self[self.find(topic)?].log));
+        match single(logs.flat_map(|log| log.with_own_id(id))) {
+            Ok(point) => Some(Position::at(point).into()),
+            // A log that knows it is there already, or will never be.
+            Err(0) if self.has_history && id.len() <= OWN_ID_BYTES_MAX => {
+                Some(CameWith::Own(Box::new(OwnId(id.into()))))
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// The stream has ended.
+    pub(in crate::engine) fn forget_stream(&mut self, conn: ConnIndex) {
+        // No key is hashed for nothing: most servers have no such streams, and every stream ends.
+        if self.remembers_nobody() {
+            return;
+        }
+        let Past { came_with, lost, left } = &mut self.past;
+        came_with.remove(&conn);
+        lost.remove(&conn);
+        left.remove(&conn);
+    }
+
+    /// True if nothing is remembered of any stream.
+    pub(in crate::engine) fn remembers_nobody(&self) -> bool {
+        let Past { came_with, lost, left } = &self.past;
+        came_with.is_empty() && lost.is_empty() && left.is_empty()
+    }
+
+    /// A stream leaves a topic and goes on.
+    pub(in crate::engine) fn note_left_topic(&mut self, conn: ConnIndex, left: Subscription) {
+        if self.keeps_history(left) {
+            let (_, cursor) = self.position(left);
+            self.note_left(conn, TopicKey::of(self[left.topic].topic.name()), cursor);
+        }
+    }
+
+    fn note_left(&mut self, conn: ConnIndex, topic: TopicKey, cursor: u64) {
+        let Past { came_with, lost, left } = &mut self.past;
+        let left = left.entry(conn).or_default();
+        left.up_to = left.up_to.max(cursor);
+        let came_with_id = came_with.contains_key(&conn) || lost.contains(&conn);
+        if came_with_id && !left.topics.contains(&topic) {
+            left.topics.push(topic);
+        }
+    }
+
+    /// What a stream has seen of topics that it has given up.
+    pub(super) fn left_at(&self, conn: ConnIndex) -> u64 {
+        self.past.left.get(&conn).map_or(0, |left| left.up_to)
+    }
+
+    /// What the client of a stream had seen of a topic when it came; `None` if nothing.
+    pub(in crate::engine) fn last_seen(
+        &mut self,
+        conn: ConnIndex,
+        index: TopicIndex,
+    ) -> Option<LastSeen> {
+        let state = &self.states[index.slot()];
+        if state.topic.options().history == History::Off || self.remembers_nobody() {
+            return None;
+        }
+        let Past { came_with, lost, .. } = &mut self.past;
+        let is_lost = lost.contains(&conn);
+        let mut came_with = came_with.get_mut(&conn);
+        if let Some(CameWith::Own(id)) = came_with.as_deref()
+            && let Ok(point) = single(state.log.with_own_id(&id.0))
+            && let Some(came_with) = &mut came_with
+        {
+            **came_with = Position::at(point).into();
+        }
+        let key = TopicKey::of(state.topic.name());
+        let last_seen = match came_with {
+            None if is_lost => LastSeen::Unknown,
+            None => return None,
+            Some(CameWith::Sequence(sequence)) => LastSeen::Sequence(*sequence),
+            Some(CameWith::Position(position)) => LastSeen::Sequence(position.of(key).cursor()),
+            Some(CameWith::Own(_)) => LastSeen::Unknown,
+        };
+        (!self.has_left(conn, key)).then_some(last_seen)
+    }
+
+    fn has_left(&self, conn: ConnIndex, topic: TopicKey) -> bool {
+        self.past.left.get(&conn).is_some_and(|left| left.topics.contains(&topic))
+    }
+
+    /// What a client that was cut in the middle of a frame has seen of it, if its stream has not
+    /// been given the rest yet.
+    pub(super) fn half_seen(&self, conn: ConnIndex, topic: TopicKey, cursor: u64) -> Option<Point> {
+        let Some(CameWith::Position(position)) = self.past.came_with.get(&conn) else {
+            return None;
+        };
+        let point = position.of(topic);
+        let is_due = point.events > 0 && point.cursor() == cursor && !self.has_left(conn, topic);
+        is_due.then_some(point)
+    }
+}
+
+/// The only one of these; how many there are, two standing for more, if that is not one.
+fn single<T>(mut found: impl Iterator<Item = T>) -> Result<T, usize> {
+    match (found.next(), found.next()) {
+        (Some(only), None) => Ok(only),
+        (None, _) => Err(0),
+        (Some(_), Some(_)) => Err(2),
+    }
+}
+
+/// What publishers may choose as an id. Longer ones are not kept for topics that come later.
+const OWN_ID_BYTES_MAX: usize = 1024;

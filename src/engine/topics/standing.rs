@@ -1,0 +1,115 @@
+//! How far a stream has come in all its topics: bookmarks, and frames that are older than others
+//! that it has been given.
+//!
+//! An id of a client's speaks for all topics of its stream. The id in a shared frame does so as
+//! long as frames are given in the order of their sequences. Where a topic begins before the others
+//! (its retained event, its oldest one, what a client has missed of it), its frames are copied
+//! for the stream, and the copies carry ids that say how far each topic has come.
+
+use super::Topics;
+use crate::{
+    conn::Subscription,
+    engine::keys::ConnIndex,
+    topic::{Frame, History, IdOf, Point, Position, TopicKey},
+};
+
+impl Topics {
+    /// How far a stream has come in its topics with history; `None` if it has none.
+    pub(in crate::engine) fn stream_position(
+        &self,
+        conn: ConnIndex,
+        subscriptions: &[Subscription],
+    ) -> Option<Position> {
+        let kept =
+            || subscriptions.iter().filter(|subscription| self.keeps_history(**subscription));
+        let cursors = kept().map(|subscription| self.position(*subscription).1);
+        let up_to = cursors.max()?.max(self.left_at(conn));
+        let mut position = Position::at(Point::whole(up_to));
+        for subscription in kept() {
+            let key = TopicKey::of(self[subscription.topic].topic.name());
+            let (log, cursor) = self.position(*subscription);
+            let next = log.after(cursor).next();
+            let half_seen = next.and_then(|frame| self.half_seen_frame(conn, key, cursor, frame));
+            let has_older = next.is_some_and(|frame| frame.sequence <= up_to);
+            // Of what is lost it is told later, or when it comes back.
+            if has_older || (log.has_passed_by(cursor) && cursor < up_to) {
+                position.lags(key, half_seen.unwrap_or_else(|| Point::whole(cursor)));
+            } else if let Some(point) = half_seen {
+                position.up_to = point;
+            }
+        }
+        Some(position)
+    }
+
+    /// The same, with all that was published counted as seen if the stream has been given its part
+    /// of it.
+    pub(in crate::engine) fn latest_position(
+        &mut self,
+        conn: ConnIndex,
+        subscriptions: &[Subscription],
+    ) -> Option<Position> {
+        let kept =
+            || subscriptions.iter().filter(|subscription| self.keeps_history(**subscription));
+        let is_behind = |subscription: &Subscription| {
+            let (log, cursor) = self.position(*subscription);
+            log.last_sequence() > cursor
+        };
+        if !kept().any(is_behind)
+            && let Some(&first) = kept().next()
+        {
+            let sequence = self.sequence;
+            self[first.topic].subscribers[first.place as usize].cursor = sequence;
+        }
+        self.stream_position(conn, subscriptions)
+    }
+
+    pub(in crate::engine) fn keeps_history(&self, subscription: Subscription) -> bool {
+        self[subscription.topic].topic.options().history == History::On
+    }
+
+    /// How much the client has seen of this frame, if it was cut in the middle of it.
+    fn half_seen_frame(
+        &self,
+        conn: ConnIndex,
+        topic: TopicKey,
+        cursor: u64,
+        frame: &Frame,
+    ) -> Option<Point> {
+        let half_seen = self.half_seen(conn, topic, cursor)?;
+        Some(half_seen).filter(|point| point.sequence == frame.sequence)
+    }
+
+    /// Copies the next frame of an uneven stream for it alone, into `out`. A frame that is older
+    /// than `position` gets ids that say so.
+    pub(in crate::engine) fn copy_frame(
+        &self,
+        conn: ConnIndex,
+        mut position: Position,
+        due: (&Frame, Subscription),
+        out: &mut Vec<u8>,
+    ) {
+        let (frame, subscription) = due;
+        let (log, cursor) = self.position(subscription);
+        let key = TopicKey::of(self[subscription.topic].topic.name());
+        let half_seen = self.half_seen_frame(conn, key, cursor, frame);
+        let seen = half_seen.map_or(0, |point| point.events);
+        let up_to = position.up_to.sequence;
+        if !self.keeps_history(subscription)
+            || frame.sequence > up_to
+            || half_seen == Some(position.up_to)
+        {
+            return frame.copy_events(seen, out);
+        }
+        position.has_caught_up(key);
+        let next = log.after(frame.sequence).next();
+        let has_more = next.is_some_and(|next| next.sequence <= up_to);
+        let id_at = |point: Point| {
+            let mut position = position.clone();
+            if point.events > 0 || has_more {
+                position.lags(key, point);
+            }
+            IdOf { position: &position, epoch: &self.epoch }.to_string()
+        };
+        frame.copy_events_with(seen, id_at, out);
+    }
+}

@@ -1,0 +1,101 @@
+//! What content codings mean for a reply: which ones may be compressed, and what else then changes.
+
+use super::{Reply, TEXTUAL};
+use crate::http::{Request, entity_tag::EntityTag, fields::list_members};
+
+/// What the client's `Accept-Encoding` decides about a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Codable {
+    /// Nothing: it is sent as it is.
+    Never,
+    /// Nothing about this reply, but perhaps about the whole page that it is a part of, or that the
+    /// client has: 206 and 304.
+    Whole,
+    /// How its body is sent.
+    Body,
+}
+
+impl Reply {
+    /// Text of some length may be compressed, unless it is a part of something (RFC 9110 section
+    /// 14.4: of its uncompressed bytes), the handler forbids it (`no-transform`) or has compressed it
+    /// already, or says something of the very bytes that would not be true of others.
+    pub(crate) fn codable(&self, body_bytes_min: usize) -> Codable {
+        let content_type = self.content_type.as_deref();
+        let is_text = || {
+            let starts = |start| content_type.is_some_and(|name| name.starts_with(start));
+            TEXTUAL.into_iter().any(starts)
+        };
+        let (codable, is_due) = match self.status {
+            206 | 304 => {
+                let may_be_text = content_type.is_none_or(|name| name.starts_with(PARTS));
+                (Codable::Whole, may_be_text || is_text())
+            }
+            _ => {
+                let is_long = self.body().len() >= body_bytes_min.max(1);
+                (Codable::Body, is_long && is_text() && !self.has_any(&["Content-Range"]))
+            }
+        };
+        match is_due && !self.has_any(&OF_THE_BYTES) && !self.forbids_transforming() {
+            true => codable,
+            false => Codable::Never,
+        }
+    }
+
+    /// Says that what is sent depends on what the client accepts: also in replies that have no such
+    /// body of their own (RFC 9110 sections 15.3.7 and 15.4.5).
+    pub(crate) fn varies_by_coding(mut self) -> Self {
+        let names_it = |name: &[u8]| name == b"*" || name.eq_ignore_ascii_case(b"Accept-Encoding");
+        let is_said = self.members("Vary").any(names_it);
+        if !is_said {
+            self.lines.push("Vary", "Accept-Encoding");
+        }
+        self
+    }
+
+    /// Replaces the body by what a coding has made of it. A strong entity tag becomes weak: it would
+    /// name different bytes in each coding (RFC 9110 section 8.8.3.3).
+    pub(crate) fn coded(mut self, coding: &str, body: Vec<u8>) -> Self {
+        self.lines.push("Content-Encoding", coding);
+        self.weaken_tag();
+        self.body = body.into();
+        self
+    }
+
+    /// A 304 to a client that has the compressed form of this page has to name it by its weak tag: a
+    /// strong one that the client has never seen updates nothing (RFC 9111 section 4.3.4).
+    pub(crate) fn with_the_tag_of(mut self, request: &Request) -> Self {
+        let tag = self.lines.value("ETag").and_then(EntityTag::parse);
+        if self.status == 304 && tag.is_some_and(|tag| request.names_exactly(tag.weakened())) {
+            self.weaken_tag();
+        }
+        self
+    }
+
+    fn weaken_tag(&mut self) {
+        self.lines.prefix_values("ETag", "W/", |tag| tag.starts_with('"'));
+    }
+
+    fn has_any(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.lines.value(name).is_some())
+    }
+
+    /// RFC 9111 section 5.2.2.6.
+    fn forbids_transforming(&self) -> bool {
+        self.members("Cache-Control").any(|directive| {
+            let name = directive.split(|&byte| byte == b'=').next().unwrap_or_default();
+            name.eq_ignore_ascii_case(b"no-transform")
+        })
+    }
+
+    /// The members of a list, over all of its lines.
+    fn members(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.lines.values(name).flat_map(|value| list_members(value.as_bytes()))
+    }
+}
+
+/// Several parts of one page.
+const PARTS: &str = "multipart/byteranges";
+/// Fields that a coding would make untrue: digests (RFC 9530, RFC 3230, RFC 1864), and a coding that is
+/// applied already.
+const OF_THE_BYTES: [&str; 5] =
+    ["Content-Encoding", "Content-Digest", "Repr-Digest", "Digest", "Content-MD5"];

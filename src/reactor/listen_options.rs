@@ -1,0 +1,85 @@
+//! Options of a single listener.
+
+use crate::http::TrustedPeers;
+
+/// Options of one listener, for [`Reactor::listen_with`](crate::Reactor::listen_with) and
+/// [`Reactor::listen_on_with`](crate::Reactor::listen_on_with). By default the address is not shared,
+/// and connections begin with a request.
+///
+/// ```no_run
+/// # use starwheel::{Reactor, Reply, Request, Context};
+/// use starwheel::{ListenOptions, ReusePort, TrustedPeers};
+/// # let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Reply::text("hi"))?;
+/// let balancers = TrustedPeers::networks(["10.0.0.0/8"]).expect("a network");
+/// let options = ListenOptions::new().reuse_port(ReusePort::Shared).proxy_protocol(balancers);
+/// reactor.listen_with("0.0.0.0:8080", options)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct ListenOptions {
+    pub(super) reuse_port: ReusePort,
+    pub(super) proxy_protocol: Option<TrustedPeers>,
+}
+
+impl ListenOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether several reactors may listen on the address; [`ReusePort::Exclusive`] by default. Has no
+    /// effect on a socket that was bound elsewhere.
+    pub fn reuse_port(mut self, reuse_port: ReusePort) -> Self {
+        self.reuse_port = reuse_port;
+        self
+    }
+
+    /// Requires each connection to begin with a PROXY protocol header, version 1 or 2, in which one of
+    /// these balancers announces whose connection it is (HAProxy's `proxy-protocol.txt`). Off by
+    /// default.
+    ///
+    /// For balancers that forward TCP without reading it, and so cannot add a header field: HAProxy in
+    /// `mode tcp`, nginx `stream`, AWS NLB. [`Request::peer`](crate::Request::peer) is then the
+    /// announced address. Logs show it, and
+    /// [`Limits::connections_per_ip`](crate::Limits::connections_per_ip) counts by it.
+    ///
+    /// - The header must arrive within [`Limits::head_timeout`](crate::Limits::head_timeout) from the
+    ///   start of the connection.
+    /// - With `LOCAL` (health checks), `UNKNOWN` and families other than TCP over IP the connection is
+    ///   the balancer's own. It keeps its address and counts for none.
+    /// - Connections from any other address are refused with 400. So is a missing header, a malformed
+    ///   one, or one longer than 4,096 bytes. [`Stats::refused`](crate::Stats::refused) counts them.
+    /// - Extensions of version 2 (TLVs) are skipped.
+    ///
+    /// A trusted balancer can pretend to be any client: list your balancers alone. A listener without
+    /// this option refuses such a header as a bad request. Adopted connections have no header.
+    pub fn proxy_protocol(mut self, balancers: TrustedPeers) -> Self {
+        self.proxy_protocol = Some(balancers);
+        self
+    }
+}
+
+/// Whether several reactors may listen on one address.
+///
+/// ```no_run
+/// # use starwheel::{Reactor, Reply, Request, Context, ReusePort};
+/// # let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Reply::text("hi"))?;
+/// reactor.listen_with("127.0.0.1:8080", ReusePort::Shared)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReusePort {
+    /// This listener wants the address for itself; the default.
+    #[default]
+    Exclusive,
+    /// `SO_REUSEPORT`: the kernel spreads connections over all listeners of the address that ask
+    /// for this, which is how one process runs a reactor per core.
+    Shared,
+}
+
+impl From<ReusePort> for ListenOptions {
+    fn from(reuse_port: ReusePort) -> Self {
+        Self::new().reuse_port(reuse_port)
+    }
+}

@@ -1,0 +1,57 @@
+//! What clients have read: bytes, and the answers in them.
+
+use super::{Answer, Client, Simulation};
+use crate::http::Method;
+
+impl Simulation {
+    /// Every byte that a client has read so far.
+    #[must_use]
+    pub fn received(&self, client: Client) -> Vec<u8> {
+        self.network.lock().wires[client.0].received.clone()
+    }
+
+    /// The same, and forgets it.
+    pub fn take_received(&mut self, client: Client) -> Vec<u8> {
+        self.network.lock().take_received(client.0)
+    }
+
+    /// Forgets what a client has read so far.
+    pub fn forget_received(&mut self, client: Client) {
+        self.network.lock().wires[client.0].received.clear();
+    }
+
+    /// The first answer that a client has read, without its framing.
+    ///
+    /// # Panics
+    /// When the head is not complete or is not HTTP: in a test, that is the finding.
+    #[must_use]
+    pub fn answer(&self, client: Client) -> Answer {
+        let received = self.received(client);
+        Answer::parse(&received, self.method(client, 0)).unwrap_or_else(|| {
+            panic!("no complete head in {:?}", String::from_utf8_lossy(&received))
+        })
+    }
+
+    /// All answers that a client has read, interim ones (1xx) left out; only the last may be
+    /// incomplete. Answers to requests that were not made with [`get`](Self::get) or
+    /// [`request`](Self::request) are taken for answers to GET.
+    ///
+    /// # Panics
+    /// When something in between is not HTTP.
+    #[must_use]
+    pub fn answers(&self, client: Client) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        let mut bytes = self.received(client);
+        while let Some(mut answer) = Answer::parse(&bytes, self.method(client, answers.len())) {
+            bytes = std::mem::take(&mut answer.rest);
+            if !answer.is_interim() {
+                answers.push(answer);
+            }
+        }
+        answers
+    }
+
+    fn method(&self, client: Client, number: usize) -> Method {
+        self.methods[client.0].get(number).copied().unwrap_or(Method::Get)
+    }
+}

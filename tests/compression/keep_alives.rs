@@ -1,0 +1,179 @@
+//! Keep-alives of compressed streams: comments that clients see, and that later events allow for.
+
+use std::time::Duration;
+
+use starwheel::{
+    CompressionCounts, KeepAlive, Router, Sse, Topic,
+    testing::{Client, Simulation},
+};
+
+use super::{CODINGS, SECOND, data, decoded, for_all_streams, get, page};
+
+/// Streams of a topic, with `?s=n` for the interval of keep-alives in seconds; and private ones that
+/// send a page each time their updater runs, once a minute.
+fn serving(topic: &Topic) -> Simulation {
+    let topic = topic.clone();
+    let router = Router::new()
+        .get("/", move |req, _cx| {
+            let interval = req.query_value("s").map_or(15, |text| text.parse().unwrap());
+            let keep_alive = KeepAlive::Every(Duration::from_secs(interval));
+            Sse::new().subscribe(&topic).keep_alive(keep_alive)
+        })
+        .get("/silent", |_req, _cx| Sse::new())
+        .get("/private", |_req, _cx| {
+            let mut version = 0;
+            Sse::every(60 * SECOND, move |stream| {
+                stream.send(page(version));
+                version += 1;
+            })
+        });
+    Simulation::new(router)
+}
+
+fn publish(simulation: &mut Simulation, topic: &Topic, version: u32) {
+    simulation.run(|cx| {
+        cx.publish(topic, page(version));
+    });
+}
+
+/// How many comments a client has seen, by bytes that are nothing but keep-alives.
+fn comments(simulation: &Simulation, client: Client) -> usize {
+    let decoded = decoded(&simulation.answer(client));
+    String::from_utf8(decoded).unwrap().lines().filter(|line| *line == ":").count()
+}
+
+/// A block that decodes to nothing does not reach a watchdog in the page, nor what lies behind a
+/// proxy that decompresses.
+#[test]
+fn a_keep_alive_is_a_comment_in_every_coding() {
+    let topic = Topic::new("t");
+    let mut simulation = serving(&topic);
+    for coding in CODINGS {
+        let streams =
+            ["/", "/silent", "/private"].map(|target| get(&mut simulation, target, coding));
+        publish(&mut simulation, &topic, 0);
+        simulation.advance(40 * SECOND);
+        for client in streams {
+            assert_eq!(comments(&simulation, client), 2, "{coding}");
+            assert!(decoded(&simulation.answer(client)).ends_with(b":\n:\n"), "{coding}");
+            simulation.reset(client);
+        }
+        simulation.turn();
+    }
+}
+
+#[test]
+fn events_after_any_number_of_keep_alives_arrive_as_they_were_sent() {
+    for retains in [false, true] {
+        let topic = if retains { Topic::new("t").retain() } else { Topic::new("t") };
+        let mut simulation = serving(&topic);
+        let mut clients = Vec::new();
+        let mut published = 0;
+        // An hour's quiet last.
+        for quiet in [0, 1, 2, 3, 4, 5, 240] {
+            for coding in CODINGS {
+                let client = get(&mut simulation, "/", coding);
+                let seen = if retains { 1 } else { 0 };
+                clients.push((client, coding, published.max(seen) - seen));
+            }
+            publish(&mut simulation, &topic, published);
+            publish(&mut simulation, &topic, published + 1);
+            published += 2;
+            simulation.advance(quiet * 15 * SECOND + SECOND);
+        }
+        publish(&mut simulation, &topic, published);
+        for (client, coding, from) in clients {
+            let expected: Vec<String> = (from..=published).map(page).collect();
+            assert_eq!(data(&simulation, client), expected, "{coding} from {from} on");
+        }
+    }
+}
+
+#[test]
+fn streams_with_different_intervals_follow_one_topic() {
+    let topic = Topic::new("t");
+    let mut simulation = serving(&topic);
+    let mut clients = Vec::new();
+    for version in 0..12 {
+        for coding in CODINGS {
+            let target = format!("/?s={}", 2 + 3 * (version % 5));
+            clients.push((get(&mut simulation, &target, coding), coding, version));
+        }
+        publish(&mut simulation, &topic, version);
+        simulation.advance(Duration::from_millis(u64::from(version) * 1_777));
+    }
+    for (client, coding, from) in clients {
+        let expected: Vec<String> = (from..12).map(page).collect();
+        assert_eq!(data(&simulation, client), expected, "{coding} from {from} on");
+    }
+}
+
+#[test]
+fn private_events_before_and_after_keep_alives_are_part_of_the_history() {
+    let topic = Topic::new("t");
+    let mut simulation = serving(&topic);
+    let clients = CODINGS.map(|coding| get(&mut simulation, "/", coding));
+    let mut expected = Vec::new();
+    for (version, pauses) in [[0, 20], [20, 0], [20, 20], [100, 0], [0, 100]].iter().enumerate() {
+        for (pause, text) in pauses.iter().zip(["for you alone", "and for you again"]) {
+            simulation.advance(*pause * SECOND);
+            for_all_streams(&mut simulation, |cx, id| {
+                cx.send(id, text);
+            });
+            expected.push(text.to_owned());
+        }
+        publish(&mut simulation, &topic, version as u32);
+        publish(&mut simulation, &topic, version as u32 + 1);
+        expected.extend([page(version as u32), page(version as u32 + 1)]);
+    }
+    for (client, coding) in clients.into_iter().zip(CODINGS) {
+        assert_eq!(data(&simulation, client), expected, "{coding}");
+    }
+}
+
+#[test]
+fn a_private_stream_refers_to_what_it_sent_before_its_keep_alives() {
+    let mut simulation = serving(&Topic::new("t"));
+    for coding in CODINGS {
+        let client = get(&mut simulation, "/private", coding);
+        simulation.advance(301 * SECOND);
+        let expected: Vec<String> = (0..6).map(page).collect();
+        assert_eq!(data(&simulation, client), expected, "{coding}");
+        assert_eq!(comments(&simulation, client), 15, "{coding}: three a minute");
+        if coding != "identity" {
+            let bytes = simulation.received(client).len();
+            assert!(bytes < page(0).len() / 2, "{coding}: {bytes} bytes, so pages are deltas");
+        }
+        simulation.reset(client);
+        simulation.turn();
+    }
+}
+
+/// What a crowd costs at the first publish after a pause: one piece for each number of keep-alives
+/// up to three, and one key for all that have had more.
+#[test]
+fn quiet_streams_share_one_piece_by_the_number_of_their_keep_alives() {
+    let topic = Topic::new("t");
+    let made = |quiet: u32, intervals: &[u64]| {
+        let mut simulation = serving(&topic);
+        for crowd in 0..30_usize {
+            let target = format!("/?s={}", intervals[crowd % intervals.len()]);
+            get(&mut simulation, &target, "zstd");
+        }
+        publish(&mut simulation, &topic, 0);
+        publish(&mut simulation, &topic, 1);
+        simulation.advance(quiet * SECOND);
+        let before = simulation.stats().compression;
+        publish(&mut simulation, &topic, 2);
+        let after = simulation.stats().compression;
+        let since = |count: fn(&CompressionCounts) -> u64| count(&after) - count(&before);
+        (since(|counts| counts.deltas), since(|counts| counts.keys))
+    };
+    for quiet in [0, 16, 31, 46] {
+        assert_eq!(made(quiet, &[15]), (1, 0), "{quiet} s");
+    }
+    assert_eq!(made(61, &[15]), (0, 1));
+    assert_eq!(made(3601, &[15]), (0, 1));
+    assert_eq!(made(46, &[15, 20, 45, 50, 10]), (4, 1), "3, 2, 1, 0 and 4 keep-alives");
+    assert_eq!(made(46, &[1, 2, 3]), (0, 1));
+}

@@ -1,0 +1,196 @@
+//! Replies that are compressed, those that must not be, and what caches are told about both.
+
+use starwheel::{
+    Method, Reply, Request, Router,
+    testing::{Answer, Simulation},
+};
+
+use super::{decoded, get, page};
+
+#[test]
+fn replies_are_compressed_from_a_kilobyte_on() {
+    let router = Router::new()
+        .get("/large", |_req: &Request, _cx| Reply::html(page(1)))
+        .get("/small", |_req: &Request, _cx| Reply::html("<p>small</p>"))
+        .get("/image", |_req: &Request, _cx| Reply::bytes("image/png", vec![0; 5000]));
+    let mut simulation = Simulation::new(router);
+    for coding in ["zstd", "br", "gzip"] {
+        let client = get(&mut simulation, "/large", coding);
+        let answer = simulation.answer(client);
+        assert_eq!(answer.header("content-encoding"), Some(coding));
+        assert_eq!(decoded(&answer), page(1).as_bytes(), "{coding}");
+    }
+    for target in ["/small", "/image"] {
+        let client = get(&mut simulation, target, "zstd");
+        assert_eq!(simulation.answer(client).header("content-encoding"), None, "{target}");
+    }
+}
+
+/// A part is a part of the bytes that its neighbours come from: of the uncompressed ones.
+#[test]
+fn parts_of_a_page_are_not_compressed() {
+    let part = |status: u16| {
+        let reply = Reply::html(page(1)).with_status(status);
+        reply.header("Content-Range", "bytes 0-9999/20000")
+    };
+    let router = Router::new()
+        .get("/part", move |_req, _cx| part(206))
+        .get("/error", move |_req, _cx| part(416))
+        .get("/parts", |_req, _cx| {
+            let body = Reply::bytes("multipart/byteranges; boundary=a", page(1));
+            body.with_status(206)
+        })
+        .get("/text", |_req, _cx| Reply::text(page(1)).with_status(206));
+    let mut simulation = Simulation::new(router);
+    for target in ["/part", "/error", "/parts", "/text"] {
+        assert_is_plain(&ask(&mut simulation, target, &[("Accept-Encoding", "zstd")]), target);
+    }
+}
+
+#[test]
+fn what_must_not_be_transformed_is_not_compressed() {
+    let cache_control = |values: &'static [&'static str]| {
+        move |_req: &Request, _cx: &mut starwheel::Context<'_>| {
+            let reply = Reply::html(page(1));
+            values.iter().fold(reply, |reply, value| reply.header("Cache-Control", value))
+        }
+    };
+    let router = Router::new()
+        .get("/1", cache_control(&["no-transform"]))
+        .get("/2", cache_control(&["max-age=60,No-Transform"]))
+        .get("/3", cache_control(&["private", "max-age=60 ,\tno-transform ,"]))
+        .get("/4", cache_control(&["no-transform=x"]))
+        .get("/allowed", cache_control(&["no-transformers, x=\"no-transform\"", "no-cache"]));
+    let mut simulation = Simulation::new(router);
+    for target in ["/1", "/2", "/3", "/4"] {
+        assert_is_plain(&ask(&mut simulation, target, &[("Accept-Encoding", "gzip")]), target);
+    }
+    let answer = ask(&mut simulation, "/allowed", &[("Accept-Encoding", "gzip")]);
+    assert_eq!(answer.header("content-encoding"), Some("gzip"));
+}
+
+/// What a handler says of the very bytes of its reply would be wrong of other bytes.
+#[test]
+fn replies_with_a_digest_of_their_bytes_are_not_compressed() {
+    let fields = ["Content-Digest", "Repr-Digest", "Digest", "Content-MD5", "Content-Encoding"];
+    let router = fields.into_iter().fold(Router::new(), |router, field| {
+        router.get(&format!("/{field}"), move |_req, _cx| Reply::html(page(1)).header(field, "x"))
+    });
+    let mut simulation = Simulation::new(router);
+    for field in fields {
+        let answer = ask(&mut simulation, &format!("/{field}"), &[("Accept-Encoding", "br")]);
+        assert_eq!(answer.body, page(1).as_bytes(), "{field}");
+        let coding = answer.header("content-encoding");
+        assert_eq!(coding, (field == "Content-Encoding").then_some("x"), "{field}");
+    }
+}
+
+/// RFC 9110, section 8.8.3.3: a strong tag names one sequence of bytes.
+#[test]
+fn compressed_replies_have_a_weak_entity_tag() {
+    let tagged = |tag: &'static str| {
+        move |_req: &Request, _cx: &mut starwheel::Context<'_>| {
+            Reply::html(page(1)).header("etag", tag)
+        }
+    };
+    let router = Router::new()
+        .get("/strong", tagged("\"v1\""))
+        .get("/weak", tagged("W/\"v1\""))
+        .get("/small", |_req, _cx| Reply::html("small").header("ETag", "\"v1\""));
+    let mut simulation = Simulation::new(router);
+    for (target, coding, expected) in [
+        ("/strong", "identity", "\"v1\""),
+        ("/strong", "zstd", "W/\"v1\""),
+        ("/strong", "br", "W/\"v1\""),
+        ("/strong", "gzip", "W/\"v1\""),
+        ("/weak", "gzip", "W/\"v1\""),
+        ("/small", "gzip", "\"v1\""),
+    ] {
+        let answer = ask(&mut simulation, target, &[("Accept-Encoding", coding)]);
+        assert_eq!(tags(&answer), [expected], "{target} {coding}");
+    }
+}
+
+/// A cache updates what it has by a 304 whose tag it knows (RFC 9111, section 4.3.4).
+#[test]
+fn a_reply_that_was_not_modified_names_the_tag_that_the_client_has() {
+    let router = Router::new().get("/", |req, _cx| {
+        let reply =
+            if req.if_none_match("\"v1\"") { Reply::status(304) } else { Reply::html(page(1)) };
+        reply.header("ETag", "\"v1\"")
+    });
+    let mut simulation = Simulation::new(router);
+    for (coding, known, status, tag) in [
+        ("gzip", "W/\"v1\"", 304, "W/\"v1\""),
+        ("gzip", "\"v0\", W/\"v1\" , \"v2\"", 304, "W/\"v1\""),
+        ("gzip", "\"v1\"", 304, "\"v1\""),
+        ("gzip", "\"v1\", W/\"v1\"", 304, "W/\"v1\""),
+        ("gzip", "*", 304, "\"v1\""),
+        ("identity", "\"v1\"", 304, "\"v1\""),
+        ("identity", "W/\"v1\"", 304, "\"v1\""),
+        ("gzip", "W/\"v2\"", 200, "W/\"v1\""),
+        ("identity", "\"v2\"", 200, "\"v1\""),
+    ] {
+        let fields = [("Accept-Encoding", coding), ("If-None-Match", known)];
+        let answer = ask(&mut simulation, "/", &fields);
+        assert_eq!((answer.status, tags(&answer)), (status, vec![tag]), "{coding}, {known}");
+    }
+}
+
+/// RFC 9110, sections 15.3.7 and 15.4.5: as the 200 would have it.
+#[test]
+fn parts_and_replies_that_were_not_modified_say_what_they_vary_by() {
+    let router = Router::new()
+        .get("/304", |_req, _cx| Reply::status(304))
+        .get("/206", |_req, _cx| {
+            let part = Reply::html("part").with_status(206);
+            part.header("Content-Range", "bytes 0-3/9999")
+        })
+        .get("/parts", |_req, _cx| {
+            Reply::bytes("multipart/byteranges; boundary=a", "part").with_status(206)
+        })
+        .get("/image", |_req, _cx| Reply::bytes("image/png", "part").with_status(206))
+        .get("/own", |_req, _cx| Reply::status(304).header("Vary", "Origin, accept-encoding"))
+        .get("/any", |_req, _cx| Reply::html(page(1)).header("Vary", "*"))
+        .get("/other", |_req, _cx| Reply::html(page(1)).header("Vary", "Accept-Encodings"))
+        .get("/fixed", |_req, _cx| Reply::status(304).header("Cache-Control", "no-transform"))
+        .get("/204", |_req, _cx| Reply::no_content());
+    let mut simulation = Simulation::new(router);
+    for (target, expected) in [
+        ("/304", &["Accept-Encoding"][..]),
+        ("/206", &["Accept-Encoding"]),
+        ("/parts", &["Accept-Encoding"]),
+        ("/image", &[]),
+        ("/own", &["Origin, accept-encoding"]),
+        ("/any", &["*"]),
+        ("/other", &["Accept-Encodings", "Accept-Encoding"]),
+        ("/fixed", &[]),
+        ("/204", &[]),
+    ] {
+        for coding in ["gzip", "identity"] {
+            let answer = ask(&mut simulation, target, &[("Accept-Encoding", coding)]);
+            assert_eq!(values(&answer, "vary"), expected, "{target} {coding}");
+        }
+    }
+}
+
+fn ask(simulation: &mut Simulation, target: &str, fields: &[(&str, &str)]) -> Answer {
+    let client = simulation.connect();
+    simulation.request(client, Method::Get, target, fields, b"");
+    simulation.turn();
+    simulation.answer(client)
+}
+
+fn assert_is_plain(answer: &Answer, target: &str) {
+    assert_eq!(answer.header("content-encoding"), None, "{target}");
+    assert_eq!(answer.body, page(1).as_bytes(), "{target}");
+}
+
+fn tags(answer: &Answer) -> Vec<&str> {
+    values(answer, "etag")
+}
+
+fn values<'a>(answer: &'a Answer, name: &str) -> Vec<&'a str> {
+    let named = answer.headers.iter().filter(|(field, _)| field.eq_ignore_ascii_case(name));
+    named.map(|(_, value)| value.as_str()).collect()
+}
