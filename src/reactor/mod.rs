@@ -406,7 +406,7 @@ impl Reactor {
             return;
         }
         if accepting == Accepting::WhatWaits {
-            self.acceptors.iter_mut().for_each(|acceptor| acceptor.more = true);
+            self.acceptors.iter_mut().for_each(Acceptor::arrived);
         }
         for acceptor in self.acceptors.iter_mut().filter(|acceptor| acceptor.is_due(now_ms)) {
             let accepted = acceptor.accept(now_ms, |socket, peer, opening| {
