@@ -112,11 +112,11 @@
 //! | [`Limits::head_bytes`] | bytes, else 431, or 414 for the request line | 16 KiB |
 //! | [`Limits::header_fields`] | count, else 431 | 100 |
 //! | [`Limits::body_bytes`] | bytes, else 413 | 1 MiB |
-//! | [`Limits::chunk_overhead_bytes`] | bytes beside the body's own, else 400 | 8 KiB |
+//! | [`Limits::chunk_overhead_bytes`] | what a chunked body may have beside its data, else 400 | 8 KiB |
 //! | [`Limits::head_timeout`], [`body_timeout`](Limits::body_timeout) | time in total, else 408 | 10 s, 30 s |
 //! | [`Limits::first_request_timeout`] | time from accept to a first byte, then a close | 15 s |
-//! | [`Limits::idle_timeout`] | time between requests, then a close | 60 s |
-//! | [`Limits::linger_timeout`] | time to read the last answer and close, then a reset | 30 s |
+//! | [`Limits::idle_timeout`] | time between requests, then a close | 75 s |
+//! | [`Limits::linger_timeout`] | time to read the last answer and close, then our socket is closed | 30 s |
 //! | [`Limits::pipelined_bytes`] | bytes of answers before requests wait | 64 KiB |
 //! | **connections** | | |
 //! | [PROXY protocol header](ListenOptions::proxy_protocol) | bytes, else 400; time as for a head | 4,096 |

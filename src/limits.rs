@@ -21,7 +21,10 @@ pub struct Limits {
     pub header_fields: usize,
     /// Body of one request after de-chunking; beyond it 413. 1 MiB.
     pub body_bytes: usize,
-    /// Chunk extensions and trailer fields of one chunked body together; beyond it 400. 8 KiB.
+    /// What one chunked body may have beside its data; beyond it 400. 8 KiB. Chunk extensions and
+    /// trailer fields count. Of a size line, with the line end after the data, that counts which is
+    /// more than the data of its chunk: chunks of five bytes or more cost nothing, 2,048 of a single
+    /// byte are allowed. So the framing is never longer than the data and this limit together.
     pub chunk_overhead_bytes: usize,
     /// Bytes of answers queued for a client that pipelines requests; beyond it, further requests
     /// wait in its socket until it has read some. 64 KiB.
@@ -48,7 +51,10 @@ pub struct Limits {
     /// together: nginx `client_header_timeout`, hyper `header_read_timeout`, Go `ReadHeaderTimeout`.
     pub first_request_timeout: Duration,
     /// How long a connection that has had an answer may stay without a further request before it
-    /// is closed. 60 s.
+    /// is closed. 75 s, because a proxy in front must close idle connections first: otherwise it may
+    /// send a request in the moment in which the connection is closed, and answers its client with
+    /// 502. nginx and the load balancers of AWS do so after 60 s; `docs/proxies.md` has some that
+    /// wait longer.
     pub idle_timeout: Duration,
     /// How long a client's socket may refuse what waits for it, without taking a byte: a stream then
     /// ends with [`CloseReason::Slow`](crate::CloseReason::Slow), any other answer is cut. Each byte
@@ -57,8 +63,10 @@ pub struct Limits {
     /// steadily but very slowly looks like one that does not. 60 s, as nginx's `send_timeout`;
     /// [`Duration::MAX`] is never.
     pub stall_timeout: Duration,
-    /// How long the server waits, behind the last byte of an answer or refusal that ends the
-    /// connection, for the client to read it and close its side. 30 s.
+    /// How long the server waits, after the last byte of an answer or refusal that ends the
+    /// connection and its FIN, for the client to read it and close its side. 30 s. Then the socket is
+    /// closed in order, not reset: the kernel still delivers what it holds for a client that reads
+    /// slowly, and answers only what the client sends from then on with a reset.
     pub linger_timeout: Duration,
     /// Open connections, adopted ones included; beyond it, newcomers are turned away with 503 in
     /// the way of [`Reply::retry_after`](crate::Reply::retry_after), and no handler is called.
@@ -116,7 +124,7 @@ impl Default for Limits {
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             first_request_timeout: Duration::from_secs(15),
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(75),
             stall_timeout: Duration::from_secs(60),
             linger_timeout: Duration::from_secs(30),
             connections: None,

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fmt};
 
 use crate::{
-    engine::{Context, Handler, Response},
+    engine::{Context, Handler, Response, drop_each},
     http::{Method, Reply, Request},
 };
 
@@ -208,6 +208,14 @@ impl Route {
             allowed.push("OPTIONS");
         }
         allowed.join(", ")
+    }
+}
+
+/// Closures are dropped one by one: two destructors that panic in one unwinding end the process.
+impl Drop for Router {
+    fn drop(&mut self) {
+        let of_routes = self.routes.drain(..).flat_map(|route| route.by_method);
+        drop_each(of_routes.map(|(_, handler)| handler).chain(self.fallback.take()));
     }
 }
 

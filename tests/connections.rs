@@ -6,7 +6,7 @@ mod head;
 mod story;
 
 use starwheel::{
-    Config, Ending, Method, Reply, Router, Sse,
+    Config, Ending, Method, Peer, Reply, Router, Sse,
     testing::{BodyEnd, ServerEnd, Simulation},
 };
 use story::{
@@ -146,6 +146,68 @@ fn what_is_sent_into_an_open_stream_is_not_answered_either() {
     assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
 }
 
+// Reads.
+
+#[test]
+fn a_request_costs_one_read() {
+    let mut simulation = echo();
+    let client = simulation.connect();
+    for number in 0..10 {
+        simulation.request(client, Method::Get, &format!("/?{number}"), &[], b"");
+        simulation.turn();
+        assert_eq!(simulation.reads(client), number + 1);
+    }
+}
+
+/// A read stops there, and no later event tells of what follows.
+#[test]
+fn what_follows_an_urgent_byte_is_read_with_what_is_before_it() {
+    let large =
+        [b"POST /?a HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n", &[b'x'; 900_000][..]];
+    for request in [get("/?a"), large.concat()] {
+        for cut in [0, 1, 10, request.len() / 2, request.len() - 1, request.len()] {
+            let mut simulation = echo();
+            let client = simulation.connect();
+            simulation.send(client, &request[..cut]);
+            simulation.send_urgent(client, b'!');
+            simulation.send(client, &request[cut..]);
+            simulation.send(client, &get("/?b"));
+            simulation.turn();
+            assert_eq!(texts(&simulation, client).len(), 2, "cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn urgent_bytes_on_a_bad_network_delay_nothing() {
+    for seed in 0..50 {
+        let router = Router::new().get("/", |_, _| Reply::text("hello"));
+        let mut simulation = Simulation::with_config(Config::default(), seed, router);
+        simulation.set_faults(bad_network());
+        let client = simulation.connect();
+        for number in 1..=20 {
+            let request = get("/");
+            let (before, after) = request.split_at(usize::from(seed as u8) % request.len());
+            simulation.send(client, before);
+            simulation.send_urgent(client, b'!');
+            simulation.send(client, after);
+            simulation.turn();
+            assert_eq!(simulation.answers(client).len(), number, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_unix_socket_is_read_until_it_is_empty() {
+    let mut simulation = echo();
+    let client = simulation.connect_from(Peer::Unix);
+    for number in 0..10_usize {
+        get("/?a").chunks(number + 1).for_each(|piece| simulation.send(client, piece));
+        simulation.turn();
+        assert_eq!(texts(&simulation, client).len(), number + 1);
+    }
+}
+
 // HEAD.
 
 #[test]
@@ -254,6 +316,7 @@ fn a_client_that_never_closes_is_left_after_the_linger_time() {
     assert!(simulation.is_open(client));
     simulation.advance(ms(1));
     assert!(!simulation.is_open(client));
+    assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin), "nothing is taken back");
 }
 
 #[test]
@@ -365,15 +428,21 @@ fn a_drain_spreads_streams_over_its_window() {
 }
 
 #[test]
-fn a_drain_closes_idle_connections_at_once_and_busy_ones_behind_their_answer() {
+fn a_drain_closes_connections_without_a_request_after_a_second_and_busy_ones_after_their_answer() {
     let mut simulation = echo();
+    let old = simulation.get("/");
+    simulation.advance(secs(5));
     let (fresh, idle, busy) = (simulation.connect(), simulation.get("/"), simulation.connect());
     simulation.send(busy, b"GET /?late HTTP/1.1\r\n");
-    simulation.turn();
+    simulation.advance(ms(400));
     simulation.drain(secs(60));
+    simulation.advance(ms(1));
+    assert!(!simulation.is_open(old));
+    simulation.advance(ms(598));
+    assert!(simulation.is_open(fresh) && simulation.is_open(idle));
+    simulation.advance(ms(1));
     assert!(!simulation.is_open(fresh) && !simulation.is_open(idle));
     assert!(simulation.is_open(busy));
-    simulation.advance(secs(1));
     simulation.send(busy, b"Host: a\r\n\r\n");
     simulation.turn();
     assert_eq!(simulation.answer(busy).text(), "late");
@@ -381,6 +450,52 @@ fn a_drain_closes_idle_connections_at_once_and_busy_ones_behind_their_answer() {
     simulation.half_close(busy);
     simulation.turn();
     assert!(simulation.is_stopped(), "a drain with nobody left does not wait for its window");
+}
+
+#[test]
+fn requests_that_are_on_their_way_when_a_drain_begins_are_answered() {
+    let mut simulation = echo();
+    let (fresh, active, late) =
+        (simulation.connect(), simulation.get("/?a"), simulation.get("/?a"));
+    simulation.request(active, Method::Get, "/?b", &[], b"");
+    simulation.request(fresh, Method::Get, "/?b", &[], b"");
+    simulation.drain(secs(60));
+    let accepted = simulation.connect();
+    simulation.advance(ms(900));
+    for client in [late, accepted] {
+        simulation.request(client, Method::Get, "/?b", &[], b"");
+    }
+    simulation.turn();
+    for client in [fresh, active, late, accepted] {
+        assert_eq!(texts(&simulation, client).last().unwrap(), "b");
+        assert_closed(&simulation, client);
+    }
+}
+
+#[test]
+fn a_drain_may_go_on_accepting_for_a_time() {
+    let mut config = Config::default();
+    config.drain_accept_for = secs(5);
+    let router = Router::new().get("/", |_, _| Sse::new());
+    let mut simulation = Simulation::with_config(config.clone(), 0, router);
+    simulation.drain(secs(20));
+    simulation.advance(ms(4_999));
+    assert!(!simulation.is_stopped(), "somebody may come");
+    let client = simulation.get("/");
+    simulation.advance(secs(1));
+    assert_eq!(simulation.stats().streams, 1);
+    simulation.advance(secs(14));
+    assert_eq!(simulation.stats().closed.shutdown, 1, "it leaves within the window");
+    simulation.half_close(client);
+    simulation.advance(ms(2));
+    assert!(simulation.is_stopped());
+
+    let mut simulation = Simulation::with_config(config, 0, Router::new());
+    simulation.drain(secs(3));
+    simulation.advance(ms(2_999));
+    assert!(!simulation.is_stopped());
+    simulation.advance(ms(1));
+    assert!(simulation.is_stopped(), "no longer than the window");
 }
 
 #[test]

@@ -184,6 +184,25 @@ fn trusted_origins_may_give_commands() {
 }
 
 #[test]
+fn null_origins_are_trusted_only_when_asked_for_and_where_browsers_say_no_more() {
+    let checked = || {
+        let check = OriginCheck::new().trust(["https://app.example"]).expect("an origin");
+        check.trust_null_origin().around(site())
+    };
+    let status = |fields: &[_]| ask(checked(), Method::Post, "/say", fields).status;
+    assert_eq!(status(&[("Origin", "null")]), 200);
+    assert_eq!(status(&[("Origin", "https://app.example")]), 200);
+    for origin in ["Null", "null ", "null.example", "https://null", "", "http://attacker.net"] {
+        let expected = if origin == "null " { 200 } else { 403 }; // White space is no part of it.
+        assert_eq!(status(&[("Origin", origin)]), expected, "{origin:?}");
+    }
+    for site in ["cross-site", "same-site"] {
+        assert_eq!(status(&[("Sec-Fetch-Site", site), ("Origin", "null")]), 403, "{site}");
+    }
+    assert_eq!(status(&[("Sec-Fetch-Site", "same-origin"), ("Origin", "null")]), 200);
+}
+
+#[test]
 fn endpoints_that_read_signals_refuse_what_forms_can_send() {
     for content_type in
         ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain", "x"]

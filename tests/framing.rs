@@ -198,12 +198,15 @@ fn a_body_may_have_exactly_its_limit() {
 fn extensions_and_trailers_may_have_exactly_their_limit() {
     let limit = Limits::default().chunk_overhead_bytes;
     let head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-    // What counts is `;a=x..` in the one, `A: x..` with its line end in the other.
+    // What counts is `;a=x..` in the one, `A: x..` with its line end in the other. The size line of
+    // one byte of data counts but for one byte.
+    let last = "0\r\n\r\n".len();
     for (chunks, uncounted) in [
-        ("1;a=X\r\nb\r\n0\r\n\r\n", "1\r\nb\r\n0\r\n\r\n".len()),
-        ("0;a=\"X\"\r\n\r\n", "0\r\n\r\n".len()),
-        ("0\r\nA: X\r\n\r\n", "0\r\n\r\n".len()),
-        ("1;a\r\nb\r\n0\r\nA: X\r\n\r\n", "1\r\nb\r\n0\r\n\r\n".len()),
+        ("5;a=X\r\nbbbbb\r\n0\r\n\r\n", "5\r\nbbbbb\r\n".len() + last),
+        ("1;a=X\r\nb\r\n0\r\n\r\n", 2 + last),
+        ("0;a=\"X\"\r\n\r\n", last),
+        ("0\r\nA: X\r\n\r\n", last),
+        ("1;a\r\nb\r\n0\r\nA: X\r\n\r\n", 2 + last),
     ] {
         let with = |bytes| [&head[..], &stretched(chunks, uncounted + bytes)].concat();
         assert_eq!(status(&with(limit)), 204, "{chunks}");
@@ -211,9 +214,31 @@ fn extensions_and_trailers_may_have_exactly_their_limit() {
     }
     // Many small ones are as good as a large one (CVE-2023-39326).
     let many = |chunks: usize| {
-        let chunks = "1;a\r\nb\r\n".repeat(chunks);
+        let chunks = "5;a\r\nbbbbb\r\n".repeat(chunks);
         [&head[..], chunks.as_bytes(), b"0\r\n\r\n"].concat()
     };
     assert_eq!(status(&many(limit / 2)), 204);
     assert_eq!(status(&many(limit / 2 + 1)), 400);
+}
+
+#[test]
+fn size_lines_may_not_outgrow_the_data_by_more_than_the_limit() {
+    let limit = Limits::default().chunk_overhead_bytes;
+    let body = |size_digits: usize, data_bytes: usize, chunks: usize| {
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let data = "x".repeat(data_bytes);
+        let chunk = format!("{data_bytes:0size_digits$x}\r\n{data}\r\n");
+        format!("{head}{}0\r\n\r\n", chunk.repeat(chunks)).into_bytes()
+    };
+    for (size_digits, data_bytes) in [(1, 1), (1, 4), (16, 1), (16, 19)] {
+        let beyond = size_digits + "\r\n\r\n".len() - data_bytes;
+        let most = limit / beyond;
+        assert_eq!(status(&body(size_digits, data_bytes, most)), 204, "{size_digits} {data_bytes}");
+        assert_eq!(status(&body(size_digits, data_bytes, most + 1)), 400, "{size_digits}");
+    }
+    // Whatever the client writes at a time, down to five bytes.
+    for (size_digits, data_bytes) in [(1, 5), (2, 16), (2, 100), (16, 20)] {
+        let chunks = Limits::default().body_bytes / data_bytes;
+        assert_eq!(status(&body(size_digits, data_bytes, chunks)), 204, "{size_digits}");
+    }
 }

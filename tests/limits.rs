@@ -162,13 +162,13 @@ fn a_fresh_connection_has_to_begin_its_request_within_15_seconds() {
 }
 
 #[test]
-fn a_connection_that_has_had_an_answer_is_closed_after_60_idle_seconds() {
+fn a_connection_that_has_had_an_answer_is_closed_after_75_idle_seconds() {
     for target in ["/", "/once", "/nowhere"] {
         let mut simulation = echo();
         // Answered by a reply, by a stream that has finished, by a router without a route.
         let client = simulation.get(target);
         simulation.forget_received(client);
-        simulation.advance(ms(59_999));
+        simulation.advance(ms(74_999));
         assert!(simulation.is_open(client), "{target}");
         simulation.advance(ms(1));
         assert_closed_silently(&simulation, client);
@@ -180,7 +180,7 @@ fn each_request_makes_the_idle_time_start_again() {
     let mut simulation = echo();
     let client = simulation.get("/");
     for _ in 0..99 {
-        simulation.advance(secs(59));
+        simulation.advance(secs(74));
         simulation.request(client, Method::Get, "/", &[], b"");
         simulation.turn();
     }
@@ -194,7 +194,7 @@ fn empty_lines_do_not_buy_time() {
     let halves: fn(u64) -> &'static [u8] = |nth| if nth % 2 == 0 { b"\r" } else { b"\n" };
     let shifted: fn(u64) -> &'static [u8] = |nth| if nth == 0 { b"\r" } else { b"\n\r" };
     for piece in [whole, halves, shifted] {
-        for (is_fresh, seconds) in [(true, 15), (false, 60)] {
+        for (is_fresh, seconds) in [(true, 15), (false, 75)] {
             let mut simulation = echo();
             let client = match is_fresh {
                 true => simulation.connect(),
@@ -220,7 +220,7 @@ fn a_request_may_follow_empty_lines_in_any_pieces() {
         simulation.advance(secs(7));
     }
     assert_eq!(texts(&simulation, client), ["-"]);
-    simulation.advance(secs(45));
+    simulation.advance(secs(60));
     assert!(simulation.is_open(client));
     simulation.advance(secs(1));
     assert!(!simulation.is_open(client), "the empty line behind the request bought nothing");

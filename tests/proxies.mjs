@@ -22,6 +22,7 @@ const PROXIES = {
     run: () => nginx({
       'as it comes': `proxy_pass http://${upstream};`,
       'with HTTP/1.1': `proxy_pass http://${upstream}; ${HTTP_1_1}`,
+      ...(has('openssl') ? { 'with HTTP/2': `proxy_pass http://${upstream}; ${HTTP_1_1}` } : {}),
       'with gzip on': `proxy_pass http://${upstream}; ${HTTP_1_1} gzip on; gzip_min_length 0; gzip_types text/event-stream;`,
       impatient: `proxy_pass http://${livelyUpstream}; ${HTTP_1_1} proxy_read_timeout 2s;`,
     }),
@@ -108,11 +109,24 @@ async function everyRecipe(name, { run, downgrades = [], compresses = [] }) {
   try {
     for (const [recipe, url] of Object.entries(proxy.urls)) {
       if (recipe === 'impatient') await cutsIdleStreams(name, url)
+      else if (recipe === 'with HTTP/2') await opensAtOnce(`${name} ${recipe}`, url, '--insecure', '--http2')
       else await everythingPasses(`${name} ${recipe}`, url, { downgrades, compresses }, recipe)
     }
   } finally {
     await proxy.stop()
   }
+}
+
+/** A stream that says nothing for 30 s, longer than the patience of the check: nginx keeps the head
+ * until there is a byte of the body. */
+async function opensAtOnce(name, url, ...options) {
+  await Promise.all(['identity', ...CODINGS].map((coding) =>
+    check(`${name}, ${coding}: a quiet stream opens at once`, async () => {
+      const reader = await curl(url, coding, ...options)('/idle')
+      await reader.until('its comment', () => reader.bytes.toString().startsWith(':\n'))
+      assert.equal(reader.bytes.toString(), ':\n')
+      await reader.close()
+    })))
 }
 
 async function everythingPasses(name, url, { downgrades, compresses }, recipe) {

@@ -313,13 +313,16 @@ fn a_reset_in_the_middle_of_a_header_leaves_nothing() {
 }
 
 #[test]
-fn a_drain_closes_who_waits_and_serves_who_has_begun() {
+fn a_drain_closes_who_says_nothing_for_a_second_and_serves_who_has_begun() {
     let mut simulation = server(|_| {});
     let (silent, begun) = (connect(&mut simulation, BALANCER), connect(&mut simulation, BALANCER));
     let stranger = connect(&mut simulation, STRANGER);
     simulation.send(begun, &V1[..9]);
     simulation.turn();
     simulation.drain(secs(5));
+    simulation.advance(ms(999));
+    assert!([silent, begun, stranger].iter().all(|&client| simulation.is_open(client)));
+    simulation.advance(ms(1));
     assert_eq!(
         [silent, begun, stranger].map(|client| simulation.is_open(client)),
         [false, true, false]

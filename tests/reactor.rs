@@ -17,6 +17,8 @@ mod epochs;
 mod handles;
 #[path = "reactor/listening.rs"]
 mod listening;
+#[path = "reactor/reading.rs"]
+mod reading;
 #[path = "reactor/silence.rs"]
 mod silence;
 #[path = "reactor/turning.rs"]

@@ -171,7 +171,7 @@ impl Reference {
 
     /// The head of an answer, then the stream up to somewhere.
     fn assert_begins(&self, received: &[u8]) {
-        let head = received.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+        let head = end_of_head(received).expect("a head");
         assert!(self.bytes.starts_with(&received[head..]), "something else was sent");
     }
 }
@@ -272,11 +272,9 @@ impl Reader {
     fn take(&mut self, mut bytes: &[u8], reference: &Reference, progress: &Progress) {
         if !self.is_past_head {
             self.head.extend_from_slice(bytes);
-            let Some(end) = self.head.windows(4).position(|four| four == b"\r\n\r\n") else {
-                return;
-            };
+            let Some(end) = end_of_head(&self.head) else { return };
             self.is_past_head = true;
-            bytes = &bytes[bytes.len() - (self.head.len() - end - 4)..];
+            bytes = &bytes[bytes.len() - (self.head.len() - end)..];
             self.head = Vec::new();
         }
         let expected = &reference.bytes[self.read_bytes..];
@@ -287,6 +285,12 @@ impl Reader {
             progress.has_read(block);
         }
     }
+}
+
+/// Where the head ends, and the comment that comes with it.
+fn end_of_head(received: &[u8]) -> Option<usize> {
+    let end = b"\r\n\r\n2\r\n:\n\r\n";
+    Some(received.windows(end.len()).position(|window| window == end)? + end.len())
 }
 
 /// What the kernel still has for a client that never read.

@@ -1,12 +1,14 @@
 //! What streams do, through HTTP: every option of `Sse`, every `Next`.
 
+#[path = "support/decoders.rs"]
+mod decoders;
 #[path = "support/story.rs"]
 mod story;
 
 use std::time::Duration;
 
 use starwheel::{
-    Alignment, Config, Ending, Event, FirstTick, KeepAlive, Next, Router, Sse,
+    Alignment, Config, Ending, Event, FirstTick, KeepAlive, Method, Next, Router, Sse, Topic,
     testing::{BodyEnd, Client, EventParser, ServerEnd, Simulation},
 };
 use story::{Diary, HOUR, Ids, data, get, get_1_0, ms, numbers, secs, serving, serving_with};
@@ -16,8 +18,10 @@ fn clock(interval: Duration) -> Sse {
     Sse::every(interval, |stream| stream.send(format_args!("{}", stream.now().as_millis())))
 }
 
+/// Comments, but for the one that comes with a head when no event does.
 fn comments(simulation: &Simulation, client: Client) -> usize {
-    EventParser::read(&simulation.answer(client).body).comments.len()
+    let body = simulation.answer(client).body;
+    EventParser::read(&body).comments.len() - usize::from(body.starts_with(b":\n"))
 }
 
 // The interval and its phase.
@@ -534,4 +538,75 @@ fn ten_thousand_streams_tick_for_a_simulated_minute() {
     simulation.advance(secs(60));
     assert_eq!(simulation.stats().ticks, 70_000);
     assert_eq!(simulation.stats().tick_lateness_ms.sum(), 0);
+}
+
+/// A proxy may keep the head of an answer until there is a byte of its body.
+#[test]
+fn a_body_begins_with_the_head_also_when_no_event_follows() {
+    let retained = Topic::new("retained").retain();
+    let (quiet, driven) = (Topic::new("quiet"), Topic::new("driven").retain());
+    let (topics, kept) = ([retained.clone(), quiet.clone(), driven.clone()], driven.clone());
+    let router = Router::new().get("/{kind}", move |req, _| {
+        let [retained, quiet, driven] = &topics;
+        match req.param("kind").unwrap() {
+            "quiet" => Sse::new(),
+            "off" => Sse::new().keep_alive(KeepAlive::Off),
+            "later" => Sse::every(secs(1), |stream| stream.send("tick"))
+                .first_tick(FirstTick::AfterInterval),
+            "silent" => Sse::every(secs(1), |_| ()),
+            "topic" => Sse::new().subscribe(quiet),
+            "first" => Sse::new().send("first"),
+            "ticks" => Sse::every(secs(1), |stream| stream.send("first")),
+            "connect" => Sse::new().on_connect(|stream| stream.send("first")),
+            "retained" => Sse::new().subscribe(retained).subscribe(quiet),
+            "driven" => Sse::new().subscribe(driven),
+            "end" => Sse::new().ending(Ending::Finish),
+            "cut" => Sse::new().ending(Ending::Drop),
+            other => panic!("{other}"),
+        }
+    });
+    let mut simulation = Simulation::new(router);
+    simulation.run(|cx| {
+        cx.publish(&retained, "first");
+        cx.drive(&driven, secs(1), |feed| feed.send("first")).unwrap();
+    });
+    // Somebody has it rendered.
+    simulation.get("/driven");
+    for coding in ["identity", "zstd", "br", "gzip"] {
+        for (kind, body, writes) in [
+            ("quiet", ":\n", 1),
+            ("off", ":\n", 1),
+            ("later", ":\n", 1),
+            ("silent", ":\n", 1),
+            ("topic", ":\n", 1),
+            ("first", "data: first\n\n", 1),
+            ("ticks", "data: first\n\n", 1),
+            ("connect", "data: first\n\n", 1),
+            ("retained", "data: first\n\n", 2),
+            ("driven", "data: first\n\n", 2),
+            ("end", "", 1),
+            ("cut", "", 1),
+        ] {
+            let client = simulation.connect();
+            let fields = [("Accept-Encoding", coding)];
+            simulation.request(client, Method::Get, &format!("/{kind}"), &fields, b"");
+            simulation.turn();
+            let answer = simulation.answer(client);
+            let found = answer.header("content-encoding").unwrap_or("identity");
+            assert_eq!(found, coding, "{kind}");
+            let decoded = decoders::decoded(&answer);
+            let decoded = String::from_utf8_lossy(&decoded);
+            // A coding may have comments of its own.
+            assert!(decoded.ends_with(body), "{kind} in {coding}: {decoded:?}");
+            assert_eq!(
+                decoded.starts_with(":\n"),
+                body == ":\n",
+                "{kind} in {coding}: {decoded:?}"
+            );
+            assert_eq!(simulation.writes(client), writes, "{kind} in {coding}");
+        }
+    }
+    let old = get_1_0(&mut simulation, "/quiet", "");
+    assert_eq!(simulation.answer(old).body, b":\n");
+    drop(kept);
 }

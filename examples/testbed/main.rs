@@ -146,6 +146,9 @@ impl Options {
             match flag.as_str() {
                 "--port" => options.port = value.parse()?,
                 "--drain-ms" => options.drain_window = Duration::from_millis(value.parse()?),
+                "--drain-accept-for-ms" => {
+                    options.config.drain_accept_for = Duration::from_millis(value.parse()?);
+                }
                 "--keep-alive-ms" => {
                     options.config.keep_alive = Some(Duration::from_millis(value.parse()?));
                 }
@@ -225,6 +228,7 @@ testbed [--port N] [flags]: every feature of starwheel on a route of its own
   PORT=N, --port N       where to listen on 127.0.0.1; 0 is any free port  [8080]
   WORKERS=N              reactors, one thread each, sharing the port       [1]
   --drain-ms N           how long SIGTERM lets streams leave               [1000]
+  --drain-accept-for-ms N  for how much of that connections are accepted      [0]
   --keep-alive-ms N      quiet time before a comment                       [15000]
   --hosts NAMES          answer for these alone, *.a.example included      [all]
   --origins ORIGINS      whose pages may use this server, with credentials [no others]
@@ -239,7 +243,7 @@ testbed [--port N] [flags]: every feature of starwheel on a route of its own
   --head-timeout-ms N    for a request head to arrive                      [10000]
   --body-timeout-ms N    for a request body to arrive                      [30000]
   --first-request-timeout-ms N  for a new connection to begin a request    [15000]
-  --idle-timeout-ms N    for a connection without a further request        [60000]
+  --idle-timeout-ms N    for a connection without a further request        [75000]
   --connections N        open at one time                                  [no limit]
   --connections-per-ip N of one address or IPv6 network                    [no limit]
   --streams-per-tag N    of /idle, /tick and /topic with ?tag=T            [no limit]

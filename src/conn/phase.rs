@@ -68,7 +68,15 @@ impl Phase {
 
     pub(super) fn deadline(&self, limits: &Limits, output: Output) -> Option<u64> {
         let at = match self {
-            Self::ProxyHeader { since, .. } => head_due(*since, limits),
+            Self::ProxyHeader { announcer: Announcer::Trusted(reader), since }
+                if reader.has_begun() =>
+            {
+                head_due(*since, limits)
+            }
+            Self::ProxyHeader { since, .. } => {
+                let first = limits.first_request_timeout.min(limits.head_timeout);
+                since.saturating_add(millis(first))
+            }
             Self::Reading { since, .. } if output == Output::Blocked => stall_due(*since, limits),
             Self::Reading { reader, since } => since.saturating_add(millis(match reader.stage() {
                 Stage::Fresh => limits.first_request_timeout,

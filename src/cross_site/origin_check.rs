@@ -30,6 +30,15 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub struct OriginCheck {
     trusted: Origins,
+    null: NullOrigin,
+}
+
+/// What a command of the origin `null` is that comes without `Sec-Fetch-Site`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum NullOrigin {
+    #[default]
+    Refused,
+    Trusted,
 }
 
 impl OriginCheck {
@@ -56,6 +65,33 @@ impl OriginCheck {
         Ok(self)
     }
 
+    /// Takes commands with `Origin: null` too, if they say no more than that.
+    ///
+    /// Browsers send it in place of your own origin for forms of pages with `Referrer-Policy:
+    /// no-referrer` (Fetch section 3.2). Where they send `Sec-Fetch-Site` as well, on https and
+    /// localhost, that field decides, and this setting changes nothing. On plain http it is all they
+    /// say, and such forms are refused. **Prefer `Referrer-Policy: same-origin` on your pages**: it
+    /// tells other sites no more, and needs no trust.
+    ///
+    /// The risk: on plain http, every page of any origin can send `null` as well, from a sandboxed
+    /// frame. So this gives the check up there. Use it only if commands carry what such a page does
+    /// not have: a cookie with `SameSite=Lax` or `Strict`, or a token in the form.
+    ///
+    /// ```
+    /// use starwheel::{Method, OriginCheck, Reply, Router, testing::Simulation};
+    /// let router = Router::new().post("/pay", |_req, _cx| Reply::no_content());
+    /// let mut simulation = Simulation::new(OriginCheck::new().trust_null_origin().around(router));
+    /// let client = simulation.connect();
+    /// simulation.request(client, Method::Post, "/pay", &[("Origin", "null")], b"");
+    /// simulation.turn();
+    /// assert_eq!(simulation.answer(client).status, 204);
+    /// ```
+    #[must_use]
+    pub fn trust_null_origin(mut self) -> Self {
+        self.null = NullOrigin::Trusted;
+        self
+    }
+
     /// Checks one request; for single routes. In a handler, `?` answers with the refusal.
     ///
     /// ```
@@ -79,7 +115,10 @@ impl OriginCheck {
         }
         let origin = request.header_bytes("origin").unwrap_or_default();
         let mut origins = request.header_values("origin");
-        if !origin.is_empty() && origins.all(|origin| self.trusted.find(origin).is_some()) {
+        let is_trusted = |origin: &[u8]| {
+            self.trusted.find(origin).is_some() || self.trusts_null(request, origin)
+        };
+        if !origin.is_empty() && origins.all(is_trusted) {
             return Ok(());
         }
         log::debug!(
@@ -89,6 +128,12 @@ impl OriginCheck {
             origin.escape_ascii()
         );
         Err(Reply::error(403, "a page of another origin may not give commands here"))
+    }
+
+    fn trusts_null(&self, request: &Request, origin: &[u8]) -> bool {
+        self.null == NullOrigin::Trusted
+            && origin == b"null"
+            && request.header_bytes("sec-fetch-site").is_none()
     }
 
     /// A handler that checks every request, and gives to `handler` what passes.

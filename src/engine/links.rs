@@ -109,6 +109,11 @@ impl<T: Transport> Links<T> {
         }
     }
 
+    /// See [`Transport::splits_reads`].
+    pub(super) fn splits_reads(&mut self, index: ConnIndex) -> bool {
+        self.get(index).splits_reads()
+    }
+
     /// Sends our FIN after what was written; reading goes on.
     pub(super) fn shutdown_write(&mut self, index: ConnIndex) -> Result<(), Error> {
         self.get(index).shutdown_write()

@@ -44,6 +44,7 @@ mod topics;
 mod transport;
 mod turn;
 
+pub(crate) use self::calls::drop_each;
 pub(crate) use self::keys::ConnIndex;
 pub(crate) use self::opening::Opening;
 pub(crate) use self::transport::Transport;
@@ -56,7 +57,7 @@ pub use self::{
     stats::{Closed, Histogram, Refused, Stats},
 };
 
-use std::{collections::HashMap, fmt, io::Error as IoError};
+use std::{collections::HashMap, fmt, io::Error as IoError, mem};
 
 use self::{
     calls::{Closures, watchdog::Call},
@@ -64,10 +65,10 @@ use self::{
     keys::TimerIndex,
     links::{Close, Links},
     memory::release,
-    pending::{DEATHS_PER_TURN, TimerCall},
+    pending::{Birth, DEATHS_PER_TURN, TimerCall},
 };
 use crate::{
-    http::{Peer, Request},
+    http::{Peer, Reply, Request},
     topic::Topic,
 };
 
@@ -88,13 +89,31 @@ pub(crate) struct Engine<T> {
     timers_wait: bool,
 }
 
+/// Whether connections are taken that come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accepting {
+    On,
+    /// Those that wait already; then listeners are closed.
+    WhatWaits,
+    Nothing,
+}
+
 /// What a poller says of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Readiness {
     pub(crate) readable: bool,
     pub(crate) writable: bool,
-    /// The peer's FIN is behind what can be read; a short read must not be taken for the end.
-    pub(crate) read_closed: bool,
+    pub(crate) short_read: ShortRead,
+}
+
+/// What it means if a read does not fill the buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ShortRead {
+    /// The socket is empty, and the poller will report what comes later.
+    IsLast,
+    /// There may be more that was reported already and will not be reported again: the peer's FIN,
+    /// or bytes after a place at which reads stop.
+    MayBeFollowed,
 }
 
 impl<T: Transport> Engine<T> {
@@ -204,6 +223,11 @@ impl<T: Transport> Engine<T> {
             && self.core.pending.deaths() <= DEATHS_PER_TURN
     }
 
+    /// Drops a command that will not be run.
+    pub(crate) fn discard<V>(&mut self, command: V) {
+        self.core.drop_guarded(command);
+    }
+
     pub(crate) fn set_queue_depth(&mut self, commands: usize) {
         self.core.stats.queue_depth = commands as u64;
     }
@@ -221,7 +245,11 @@ impl<T: Transport> Engine<T> {
             self.writable(index);
         }
         if readiness.readable {
-            self.readable(index, readiness.read_closed);
+            let short_read = match self.links.splits_reads(index) {
+                true => ShortRead::MayBeFollowed,
+                false => readiness.short_read,
+            };
+            self.readable(index, short_read);
         }
     }
 
@@ -283,7 +311,7 @@ impl<T: Transport> Engine<T> {
 
     /// True when a shutdown, or a drain, has nothing left to end.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.is_stopping() && self.core.stats.connections == 0
+        self.accepting() != Accepting::On && self.core.stats.connections == 0
     }
 
     /// Frees what this turn needed beyond what is kept for each buffer; see `memory.rs`.
@@ -308,14 +336,31 @@ impl<T> Drop for Engine<T> {
     fn drop(&mut self) {
         let core = &mut self.core;
         while let Some(birth) = core.pending.next_birth() {
-            core.drop_guarded(birth);
+            match birth {
+                Birth::Stream { sse, .. } => core.drop_sse(*sse),
+                Birth::Timer { call, .. } => core.drop_guarded(call),
+                Birth::Render { .. } => {}
+            }
+        }
+        while let Some(death) = core.pending.next_death() {
+            core.drop_guarded(death);
         }
         for closures in self.closures.drain(..) {
-            core.drop_guarded(closures);
+            core.drop_closures(closures);
         }
         for (_, call) in self.timers.drain() {
             core.drop_guarded(call);
         }
+        core.drop_guarded(mem::replace(&mut self.handler, Box::new(Gone)));
+    }
+}
+
+/// In the place of a handler that has been dropped.
+struct Gone;
+
+impl Handler for Gone {
+    fn handle(&mut self, _request: &mut Request, _cx: &mut Context<'_>) -> Response {
+        Reply::no_content().into()
     }
 }
 

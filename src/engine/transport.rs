@@ -12,6 +12,10 @@ use super::api::config::Tcp;
 pub(crate) trait Transport {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
+    /// True if a read may give less than there is without the poller's having said so. Then only
+    /// [`io::ErrorKind::WouldBlock`] says that the socket is empty.
+    fn splits_reads(&self) -> bool;
+
     /// Writes a prefix of `bytes`.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
 

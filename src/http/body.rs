@@ -77,8 +77,10 @@ pub(super) struct ChunkedReader {
     state: ChunkState,
     /// Of the present chunk: first its size as far as it was read, then what is left of it.
     remaining: u64,
-    /// Bytes of extensions and trailers so far.
+    /// Bytes of extensions and trailers so far, and what size lines had beyond their data.
     overhead_bytes: usize,
+    /// Of the present size.
+    size_digits: u8,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -121,7 +123,8 @@ enum ChunkState {
 
 impl ChunkedReader {
     const fn new() -> Self {
-        Self { state: ChunkState::Size { digits: 0 }, remaining: 0, overhead_bytes: 0 }
+        let state = ChunkState::Size { digits: 0 };
+        Self { state, remaining: 0, overhead_bytes: 0, size_digits: 0 }
     }
 
     fn take(
@@ -170,6 +173,7 @@ impl ChunkedReader {
                 }
                 let digit = char::from(byte).to_digit(16).unwrap_or_default();
                 self.remaining = self.remaining << 4 | u64::from(digit);
+                self.size_digits = digits + 1;
                 S::Size { digits: digits + 1 }
             }
             (S::Size { digits: 0 }, _) => return Err(Refusal::CHUNK_SIZE),
@@ -180,6 +184,9 @@ impl ChunkedReader {
                 if self.remaining > room_bytes as u64 {
                     return Err(Refusal::BODY_LENGTH);
                 }
+                let framing_bytes = usize::from(self.size_digits) + SIZE_LINE_ENDS_BYTES;
+                let excess_bytes = (framing_bytes as u64).saturating_sub(self.remaining);
+                self.add_overhead(excess_bytes as usize, limits)?;
                 S::Data
             }
             (S::DataEnd, b'\r') => S::DataEndLf,
@@ -208,11 +215,16 @@ impl ChunkedReader {
 
     /// Goes on to `next` and counts the byte that led there.
     fn overhead(&mut self, next: ChunkState, limits: &Limits) -> Result<ChunkState, Refusal> {
-        self.overhead_bytes += 1;
+        self.add_overhead(1, limits)?;
+        Ok(next)
+    }
+
+    fn add_overhead(&mut self, bytes: usize, limits: &Limits) -> Result<(), Refusal> {
+        self.overhead_bytes += bytes;
         if self.overhead_bytes > limits.chunk_overhead_bytes {
             return Err(Refusal::CHUNK_OVERHEAD);
         }
-        Ok(next)
+        Ok(())
     }
 }
 
@@ -239,3 +251,5 @@ fn after_extension_byte(state: ChunkState, byte: u8) -> Option<ChunkState> {
 }
 
 const SIZE_DIGITS_MAX: u8 = 16;
+/// Of the size line and of the data.
+const SIZE_LINE_ENDS_BYTES: usize = 4;

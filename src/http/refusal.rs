@@ -149,8 +149,10 @@ impl Refusal {
         Self::new(400, "a chunk size line is malformed; send the size and CRLF alone");
     pub(super) const CHUNK_DATA: Self =
         Self::new(400, "the data of a chunk is not followed by CRLF; check its size");
-    pub(super) const CHUNK_OVERHEAD: Self =
-        Self::new(400, "the chunk extensions and trailer fields are too long; send fewer");
+    pub(super) const CHUNK_OVERHEAD: Self = Self::new(
+        400,
+        "a body has too much beside its data; send larger chunks, or fewer extensions",
+    );
     pub(super) const TRAILER: Self = Self::new(400, "a trailer field is malformed");
 
     pub(super) const CUT: Self = Self::new(400, "the request ends before it is complete");

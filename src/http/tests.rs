@@ -136,7 +136,7 @@ fn limits_have_their_own_answers() {
         head_bytes: 64,
         header_fields: 2,
         body_bytes: 4,
-        chunk_overhead_bytes: 6,
+        chunk_overhead_bytes: 10,
         ..Limits::default()
     };
     let long = "x".repeat(64);
@@ -159,7 +159,11 @@ fn limits_have_their_own_answers() {
         (chunked("1;a=bcd\r\na\r\n0\r\n\r\n"), None),
         (chunked("1;a=bcde\r\na\r\n0\r\n\r\n"), Some(400)),
         (chunked("1;a=b\r\na\r\n0\r\nA:\r\n\r\n"), Some(400)),
-        (chunked("0\r\nAB:c\r\nA"), Some(400)),
+        (chunked("0\r\nAB:c\r\nA:\r\n\r\n"), None),
+        (chunked("0\r\nAB:c\r\nAB:\r\n"), Some(400)),
+        (chunked("1\r\na\r\n1\r\nb\r\n0\r\n\r\n"), None),
+        (chunked("1\r\na\r\n0001\r\nb\r\n"), Some(400)),
+        (chunked("1\r\na\r\n1\r\nb\r\n1\r\n"), Some(400)),
     ];
     for (text, status) in cases {
         let outcome = read_pieces([text.as_bytes()], &limits);

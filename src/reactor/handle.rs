@@ -238,8 +238,10 @@ impl Handle {
     /// Lets everybody leave politely. `run` returns when all have left, at the end of `window` at the
     /// latest: what is left then is given up, clients that do not read included.
     ///
-    /// - The listeners are closed. What is on its way through an accepted connection is answered, with
-    ///   `Connection: close`; idle connections are closed.
+    /// - Connections that wait to be accepted are accepted, then the listeners are closed;
+    ///   [`Config::drain_accept_for`](crate::Config::drain_accept_for) accepts for longer.
+    /// - Requests are answered, with `Connection: close`. A connection that has been without one for
+    ///   a second is closed: new clients, and those that ask often, get an answer and no reset.
     /// - Each stream is dropped with [`CloseReason::Shutdown`](crate::CloseReason::Shutdown) at a
     ///   moment of its own in the window, so that its client comes back. Half a second earlier it is
     ///   told when, by a `retry:` of its own: a second or more behind the end of the window, and
@@ -248,6 +250,12 @@ impl Handle {
     ///   longer than 31 s, because an `EventSource` keeps it for good, until another
     ///   [`retry`](crate::Event::retry).
     /// - A stream that is opened meanwhile leaves in the same manner.
+    ///
+    /// Two races remain. A connection whose handshake ends in the microseconds between the last accept
+    /// and the close of the listener is reset by the kernel; it is not if another process holds the
+    /// same listener ([`Reactor::listen_on`](crate::Reactor::listen_on) with one from systemd, say).
+    /// And a client may ask on a connection in the moment in which it is closed as idle, as with every
+    /// server of HTTP/1.1; clients repeat such a request by themselves (RFC 9112, 9.3.1).
     ///
     /// Ten seconds serve a restart. The process must not be killed earlier: give the service manager
     /// more time than the window (systemd's `TimeoutStopSec`).
@@ -342,15 +350,12 @@ impl Shared {
         taken
     }
 
-    /// The reactor has stopped or is gone; what waits is dropped, what comes is given back.
-    pub(super) fn close(&self) {
-        let commands = {
-            let mut queue = self.lock();
-            queue.open = false;
-            mem::take(&mut queue.commands)
-        };
-        // Not under the lock: closures drop what they captured, and that may use a handle.
-        drop(commands);
+    /// The reactor has stopped or is gone; what comes is given back. Returns what waited, to be
+    /// dropped without the lock: destructors of what closures captured may use a handle.
+    pub(super) fn close(&self) -> VecDeque<Command> {
+        let mut queue = self.lock();
+        queue.open = false;
+        mem::take(&mut queue.commands)
     }
 
     fn wake(&self) {

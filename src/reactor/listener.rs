@@ -139,11 +139,14 @@ impl Acceptor {
     pub(super) fn accept(
         &mut self,
         now_ms: u64,
-        take: impl FnMut(Socket, Peer, Opening),
+        mut take: impl FnMut(Socket, Peer, Opening),
     ) -> Result<(), Paused> {
         self.again_ms = None;
-        match self.accept_some(take) {
-            Ok(()) => {
+        let (listener, announcers) = (&self.listener, self.announcers.as_ref());
+        let take = |socket, peer| take(socket, peer, Opening::of(peer, announcers));
+        match accept_some(|| listener.accept(), take) {
+            Ok(Queue { is_empty }) => {
+                self.more = !is_empty;
                 self.starved = false;
                 Ok(())
             }
@@ -162,35 +165,16 @@ impl Acceptor {
     pub(super) fn end_pause(&mut self, now_ms: u64) {
         self.again_ms = self.again_ms.map(|_| now_ms);
     }
+}
 
-    fn accept_some(&mut self, mut take: impl FnMut(Socket, Peer, Opening)) -> io::Result<()> {
-        for _ in 0..ACCEPTS_PER_TURN {
-            match self.accept_one() {
-                Ok((socket, peer)) => {
-                    let opening = Opening::of(peer, self.announcers.as_ref());
-                    take(socket, peer, opening);
-                }
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => {
-                        self.more = false;
-                        return Ok(());
-                    }
-                    // This one gave up while it waited; the next may be fine.
-                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
-                    _ => return Err(error),
-                },
-            }
-        }
-        Ok(())
-    }
-
-    fn accept_one(&self) -> io::Result<(Socket, Peer)> {
-        match &self.listener {
-            Kind::Tcp(listener) => {
+impl Kind {
+    fn accept(&self) -> io::Result<(Socket, Peer)> {
+        match self {
+            Self::Tcp(listener) => {
                 let (stream, address) = listener.accept()?;
                 Ok((Socket::Tcp(stream), Peer::Ip(address)))
             }
-            Kind::Unix(listener) => {
+            Self::Unix(listener) => {
                 let (stream, _unnamed) = listener.accept()?;
                 Ok((Socket::Unix(stream), Peer::Unix))
             }
@@ -198,10 +182,67 @@ impl Acceptor {
     }
 }
 
+/// What is known of the connections that wait.
+#[derive(Debug)]
+struct Queue {
+    is_empty: bool,
+}
+
+/// Takes a turn's share of what `accept` gives, and passes over connections that are lost. If all of
+/// the share is, the error is not of those connections but of the listener.
+fn accept_some<C>(
+    mut accept: impl FnMut() -> io::Result<(C, Peer)>,
+    mut take: impl FnMut(C, Peer),
+) -> io::Result<Queue> {
+    let (mut has_taken, mut last_loss) = (false, None);
+    for _ in 0..ACCEPTS_PER_TURN {
+        match accept() {
+            Ok((connection, peer)) => {
+                take(connection, peer);
+                has_taken = true;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Ok(Queue { is_empty: true });
+            }
+            Err(error) if is_of_one_connection(&error) => {
+                log::debug!("a connection was lost before it was accepted: {error}");
+                last_loss = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match last_loss {
+        Some(error) if !has_taken => Err(error),
+        _ => Ok(Queue { is_empty: false }),
+    }
+}
+
+/// True for errors that mean the connection to be accepted and not the listener: it gave up while
+/// it waited, or the network or a firewall cut it off. Linux passes them on (accept(2)).
+fn is_of_one_connection(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::Interrupted
+        || error.raw_os_error().is_some_and(|code| OF_ONE_CONNECTION.contains(&code))
+}
+
 /// Accepting has failed for now.
 #[derive(Debug)]
 pub(super) struct Paused;
 
+const OF_ONE_CONNECTION: &[i32] = &[
+    libc::ECONNABORTED,
+    libc::ECONNRESET,
+    libc::EHOSTDOWN,
+    libc::EHOSTUNREACH,
+    libc::ENETDOWN,
+    libc::ENETUNREACH,
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    libc::ENONET,
+    libc::ENOPROTOOPT,
+    libc::EOPNOTSUPP,
+    libc::EPERM,
+    libc::EPROTO,
+    libc::ETIMEDOUT,
+];
 /// Connections that wait for us in the kernel; it cuts this to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 /// Accepts in one turn, so that a rush of newcomers does not make ticks late.
@@ -216,6 +257,51 @@ mod tests {
     use std::{net::TcpStream, time::Duration};
 
     use mio::{Events, Poll};
+
+    /// What `accept_some` makes of these attempts, and how many connections it takes.
+    fn accept_all(attempts: impl IntoIterator<Item = Result<(), i32>>) -> (io::Result<Queue>, u32) {
+        let (mut attempts, mut taken) = (attempts.into_iter(), 0);
+        let accept = || match attempts.next().unwrap_or(Err(libc::EAGAIN)) {
+            Ok(()) => Ok(((), Peer::Unix)),
+            Err(code) => Err(io::Error::from_raw_os_error(code)),
+        };
+        let outcome = accept_some(accept, |(), _peer| taken += 1);
+        (outcome, taken)
+    }
+
+    #[test]
+    fn lost_connections_do_not_hold_up_those_behind_them() {
+        for &code in OF_ONE_CONNECTION.iter().chain(&[libc::EINTR]) {
+            let (outcome, taken) = accept_all([Ok(()), Err(code), Err(code), Ok(()), Err(code)]);
+            assert!(outcome.unwrap().is_empty, "{code}");
+            assert_eq!(taken, 2, "{code}");
+        }
+    }
+
+    #[test]
+    fn for_want_of_means_or_of_a_listener_there_is_a_pause() {
+        for code in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EINVAL] {
+            let (outcome, taken) = accept_all([Ok(()), Err(code), Ok(())]);
+            assert_eq!((outcome.unwrap_err().raw_os_error(), taken), (Some(code), 1));
+        }
+    }
+
+    #[test]
+    fn a_turn_accepts_its_share_and_does_not_spin_on_losses() {
+        let share = ACCEPTS_PER_TURN as usize;
+        let (outcome, taken) = accept_all(vec![Ok(()); share + 10]);
+        assert!(!outcome.unwrap().is_empty);
+        assert_eq!(taken, ACCEPTS_PER_TURN);
+        // A listener that loses them all, as one whose policy forbids to accept, makes a pause.
+        let (outcome, taken) = accept_all(vec![Err(libc::EPERM); share + 10]);
+        assert_eq!((outcome.unwrap_err().raw_os_error(), taken), (Some(libc::EPERM), 0));
+        let losses = vec![Err(libc::EPROTO); share - 1];
+        for mixed in [[losses.clone(), vec![Ok(())]], [vec![Ok(())], losses.clone()]] {
+            let (outcome, taken) = accept_all(mixed.concat());
+            assert!(!outcome.unwrap().is_empty);
+            assert_eq!(taken, 1);
+        }
+    }
 
     #[test]
     fn accepted_sockets_inherit_what_the_listener_was_told() {

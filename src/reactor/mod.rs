@@ -6,6 +6,7 @@
 mod alarm;
 mod clock;
 mod descriptors;
+mod ending;
 mod epoch;
 mod handle;
 mod listen_options;
@@ -42,7 +43,7 @@ use self::{
     socket::{Socket, readiness, set_tcp_options},
 };
 use crate::{
-    engine::{Config, ConnIndex, Context, Engine, Handler, Opening, Stats, Tcp},
+    engine::{Accepting, Config, ConnIndex, Context, Engine, Handler, Opening, Stats, Tcp},
     http::Peer,
 };
 
@@ -84,7 +85,7 @@ pub struct Reactor {
     shared: Arc<Shared>,
     /// The poller may have more events than one turn took, or commands came while it was busy.
     busy: bool,
-    /// A turn has ended with nothing left to end.
+    /// A shutdown or drain is complete: listeners and handles are closed.
     stopped: bool,
     stats_copied_ms: u64,
     #[cfg(feature = "signals")]
@@ -252,8 +253,9 @@ impl Reactor {
         Ok(())
     }
 
-    /// True when a shutdown or drain is complete, for good. Further turns do nothing and do not
-    /// wait, and handles give commands back.
+    /// True when a shutdown or drain is complete, for good: at the end of a turn, never between two.
+    /// Listeners are closed, handles give commands back, and further turns do nothing and do not
+    /// wait.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stopped
@@ -294,13 +296,11 @@ impl Reactor {
         if self.engine.stats().connections < connections {
             self.acceptors.iter_mut().for_each(|acceptor| acceptor.end_pause(now_ms));
         }
-        if self.engine.is_stopping() {
+        if self.engine.accepting() == Accepting::Nothing {
             self.stop_listening();
         }
-        self.stopped = self.engine.is_stopped();
-        if self.stopped {
-            self.shared.copy_stats(self.engine.stats());
-            self.shared.close();
+        if self.engine.is_stopped() && self.acceptors.is_empty() {
+            self.stop();
             return Ok(());
         }
         self.prepare_sleep(now_ms)
@@ -361,13 +361,6 @@ impl Reactor {
         }
     }
 
-    /// The end of a drain or shutdown, whoever asked for it: a command, a signal or a closure.
-    fn stop_listening(&mut self) {
-        for mut acceptor in self.acceptors.drain(..) {
-            acceptor.deregister(self.poll.registry());
-        }
-    }
-
     fn adopt(&mut self, stream: TcpStream, read_already: &[u8]) {
         let prepared = stream
             .set_nonblocking(true)
@@ -412,8 +405,12 @@ impl Reactor {
     }
 
     fn accept(&mut self, now_ms: u64) {
-        if self.engine.is_stopping() {
+        let accepting = self.engine.accepting();
+        if accepting == Accepting::Nothing {
             return;
+        }
+        if accepting == Accepting::WhatWaits {
+            self.acceptors.iter_mut().for_each(Acceptor::arrived);
         }
         for acceptor in self.acceptors.iter_mut().filter(|acceptor| acceptor.is_due(now_ms)) {
             let accepted = acceptor.accept(now_ms, |socket, peer, opening| {
@@ -422,6 +419,10 @@ impl Reactor {
             if let Err(Paused) = accepted {
                 self.engine.count_accept_failure();
             }
+        }
+        // At once: whatever comes in between is reset.
+        if accepting == Accepting::WhatWaits && self.acceptors.iter().all(|it| !it.more) {
+            self.stop_listening();
         }
     }
 
@@ -455,12 +456,6 @@ impl Reactor {
 impl AsFd for Reactor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.poll.registry().as_fd()
-    }
-}
-
-impl Drop for Reactor {
-    fn drop(&mut self) {
-        self.shared.close();
     }
 }
 

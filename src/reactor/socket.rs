@@ -14,7 +14,7 @@ use mio::{
 };
 use socket2::{SockRef, TcpKeepalive};
 
-use crate::engine::{Readiness, Tcp, Transport};
+use crate::engine::{Readiness, ShortRead, Tcp, Transport};
 
 /// A connected socket: eight bytes.
 #[derive(Debug)]
@@ -28,6 +28,16 @@ impl Transport for Socket {
         match self {
             Self::Tcp(stream) => stream.read(buffer),
             Self::Unix(stream) => stream.read(buffer),
+        }
+    }
+
+    /// On Unix sockets a read ends after bytes with which descriptors were sent (`SCM_RIGHTS`), and
+    /// before those of a sender with other credentials. On TCP it ends before an urgent byte, which
+    /// Linux reports as priority.
+    fn splits_reads(&self) -> bool {
+        match self {
+            Self::Tcp(_) => PRIORITY.is_none(),
+            Self::Unix(_) => true,
         }
     }
 
@@ -82,6 +92,7 @@ impl Socket {
     /// re-armed, so a connection costs one `epoll_ctl` in its life.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
+        let interest = PRIORITY.map_or(interest, |priority| interest | priority);
         #[cfg(target_vendor = "apple")]
         self.as_socket().set_nosigpipe(true)?;
         match self {
@@ -128,6 +139,11 @@ fn at_least_a_second(time: Duration) -> Duration {
     time.max(Duration::from_secs(1))
 }
 
+/// By which a poller tells of urgent bytes, where it does.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const PRIORITY: Option<Interest> = Some(Interest::PRIORITY);
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+const PRIORITY: Option<Interest> = None;
 #[cfg(not(target_vendor = "apple"))]
 const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
 /// There, sockets are told once instead, in `register`.
@@ -140,6 +156,9 @@ pub(super) fn readiness(event: &Event) -> Readiness {
         readable: event.is_readable() || event.is_read_closed() || event.is_error(),
         // A writer that waits has to notice a failure too.
         writable: event.is_writable() || event.is_write_closed() || event.is_error(),
-        read_closed: event.is_read_closed() || event.is_error(),
+        short_read: match event.is_priority() || event.is_read_closed() || event.is_error() {
+            true => ShortRead::MayBeFollowed,
+            false => ShortRead::IsLast,
+        },
     }
 }

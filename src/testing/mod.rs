@@ -27,6 +27,7 @@
 mod answer;
 mod crowd;
 mod faults;
+mod incoming;
 mod network;
 mod parser;
 mod reading;
@@ -42,7 +43,7 @@ use std::{cell::Cell, fmt, net::SocketAddr, time::Duration};
 
 use self::network::{Crowd, Network, SimulatedSocket};
 use crate::{
-    engine::{Config, ConnIndex, Context, Engine, Handler, Opening, Readiness, Stats},
+    engine::{Config, ConnIndex, Context, Engine, Handler, Opening, Readiness, ShortRead, Stats},
     http::{Method, Peer, TrustedPeers},
 };
 
@@ -153,7 +154,7 @@ impl Simulation {
 
     fn connect_to(&mut self, peer: Peer, announcers: Option<&TrustedPeers>) -> Client {
         self.tell_time();
-        let (wire, socket) = self.network.connect();
+        let (wire, socket) = self.network.connect(peer);
         let accepted = self.engine.accept(socket, peer, Opening::of(peer, announcers));
         // No events are reported of one that was not taken: its wire is closed.
         self.connections.push(accepted.map_or(u32::MAX, ConnIndex::token));
@@ -205,9 +206,28 @@ impl Simulation {
         self.send(client, &bytes);
     }
 
-    /// A client sends bytes; they are handled in the next turn.
+    /// A client sends bytes; they are handled in the next turn. From a [Unix](Peer::Unix) peer they
+    /// are a message that comes with a descriptor, so that a read stops at its end.
     pub fn send(&mut self, client: Client, bytes: &[u8]) {
         self.network.lock().send(client.0, bytes);
+    }
+
+    /// A client sends an urgent byte (RFC 6093, `MSG_OOB`). It is apart from the data, but a read of
+    /// the server stops in front of it. On a Unix socket it is a byte like others.
+    ///
+    /// ```
+    /// use starwheel::{Reply, Router, testing::Simulation};
+    /// let router = Router::new().get("/", |_req, _cx| Reply::text("hi"));
+    /// let mut simulation = Simulation::new(router);
+    /// let client = simulation.connect();
+    /// simulation.send(client, b"GET / HTTP/1.1\r\n");
+    /// simulation.send_urgent(client, b'!');
+    /// simulation.send(client, b"Host: test\r\n\r\n");
+    /// simulation.turn();
+    /// assert_eq!(simulation.answer(client).text(), "hi");
+    /// ```
+    pub fn send_urgent(&mut self, client: Client, byte: u8) {
+        self.network.lock().send_urgent(client.0, byte);
     }
 
     /// A client sends its FIN and goes on reading.
@@ -296,7 +316,10 @@ impl Simulation {
             let readiness = Readiness {
                 readable: event.readable,
                 writable: event.writable,
-                read_closed: event.read_closed,
+                short_read: match event.read_on {
+                    true => ShortRead::MayBeFollowed,
+                    false => ShortRead::IsLast,
+                },
             };
             // An index that has been given to a younger wire means that this one is closed.
             let index = self.connections[event.wire];
@@ -397,6 +420,12 @@ impl Simulation {
     #[must_use]
     pub fn writes(&self, client: Client) -> u64 {
         self.network.lock().wires[client.0].writes
+    }
+
+    /// How often the server has tried to read from a client: system calls, if it were a socket.
+    #[must_use]
+    pub fn reads(&self, client: Client) -> u64 {
+        self.network.lock().wires[client.0].reads
     }
 
     /// Turns so far: what a real reactor would have woken up for.

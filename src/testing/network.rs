@@ -9,8 +9,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::faults::Faults;
-use crate::engine::{Tcp, Transport};
+use super::{faults::Faults, incoming::Incoming};
+use crate::{
+    engine::{Tcp, Transport},
+    http::Peer,
+};
 
 /// All wires of a simulation, shared between it and the sockets that the engine owns.
 #[derive(Debug, Clone)]
@@ -28,7 +31,7 @@ pub(super) struct Inner {
 /// One connection, seen from both ends.
 #[derive(Debug, Default)]
 pub(super) struct Wire {
-    to_server: VecDeque<u8>,
+    to_server: Incoming,
     /// In the kernel's buffers: written by the server, not yet read by the client.
     to_client: Vec<u8>,
     /// What the client has read.
@@ -45,6 +48,8 @@ pub(super) struct Wire {
     closed: bool,
     /// How often the server has written at least a byte.
     pub(super) writes: u64,
+    /// How often the server has tried to read.
+    pub(super) reads: u64,
 }
 
 impl Wire {
@@ -74,7 +79,8 @@ pub(super) struct WireEvent {
     pub(super) wire: usize,
     pub(super) readable: bool,
     pub(super) writable: bool,
-    pub(super) read_closed: bool,
+    /// More may follow a read that does not fill its buffer.
+    pub(super) read_on: bool,
 }
 
 /// The server's end of a connection.
@@ -128,9 +134,13 @@ impl Network {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn connect(&self) -> (usize, SimulatedSocket) {
+    pub(super) fn connect(&self, peer: Peer) -> (usize, SimulatedSocket) {
         let mut inner = self.lock();
-        inner.wires.push(Wire::default());
+        let to_server = match peer {
+            Peer::Ip(_) => Incoming::default(),
+            Peer::Unix => Incoming::unix(),
+        };
+        inner.wires.push(Wire { to_server, ..Wire::default() });
         let wire = inner.wires.len() - 1;
         drop(inner);
         (wire, SimulatedSocket::Wire { network: self.clone(), wire })
@@ -143,7 +153,13 @@ impl Inner {
     }
 
     pub(super) fn send(&mut self, wire: usize, bytes: &[u8]) {
-        self.wires[wire].to_server.extend(bytes);
+        self.wires[wire].to_server.send(bytes);
+        self.wires[wire].readable = true;
+        self.list(wire);
+    }
+
+    pub(super) fn send_urgent(&mut self, wire: usize, byte: u8) {
+        self.wires[wire].to_server.send_urgent(byte);
         self.wires[wire].readable = true;
         self.list(wire);
     }
@@ -218,11 +234,12 @@ impl Inner {
             wire,
             readable: mem::take(&mut state.readable) || (all && state.is_readable()),
             writable: mem::take(&mut state.writable) || all,
-            read_closed: state.client_fin || state.reset,
+            read_on: state.client_fin || state.reset || state.to_server.has_priority(),
         }
     }
 
     fn read(&mut self, wire: usize, buffer: &mut [u8]) -> io::Result<usize> {
+        self.wires[wire].reads += 1;
         if self.random.percent(self.faults.resets_percent) {
             self.wires[wire].reset = true;
         }
@@ -241,7 +258,7 @@ impl Inner {
             self.list(wire);
             return Err(ErrorKind::WouldBlock.into());
         }
-        let available = self.wires[wire].to_server.len().min(buffer.len());
+        let available = self.wires[wire].to_server.available(buffer.len());
         let mut count = available;
         if self.random.percent(self.faults.short_reads_percent) {
             count = 1 + self.random.below(available);
@@ -251,7 +268,7 @@ impl Inner {
                 self.list(wire);
             }
         }
-        for (place, byte) in buffer.iter_mut().zip(self.wires[wire].to_server.drain(..count)) {
+        for (place, byte) in buffer.iter_mut().zip(self.wires[wire].to_server.take(count)) {
             *place = byte;
         }
         Ok(count)
@@ -304,6 +321,13 @@ impl Transport for SimulatedSocket {
             Self::Wire { network, wire } => network.lock().read(*wire, buffer),
             // Nobody in a crowd says anything after the request.
             Self::Crowd(_) => Err(ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn splits_reads(&self) -> bool {
+        match self {
+            Self::Wire { network, wire } => network.lock().wires[*wire].to_server.splits_reads(),
+            Self::Crowd(_) => false,
         }
     }
 

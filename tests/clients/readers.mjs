@@ -6,8 +6,8 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 
 /** curl; with `--compressed` it decodes what comes. (`-D -`: with `-i` it would keep the head until the first event.) */
-export const curl = (base, coding) => (route) =>
-  opened(printedBy('curl', ['-sN', '-D', '-', '--compressed', '-H', `Accept-Encoding: ${coding}`, base + route]), coding)
+export const curl = (base, coding, ...options) => (route) =>
+  opened(printedBy('curl', ['-sN', '-D', '-', '--compressed', '-H', `Accept-Encoding: ${coding}`, ...options, base + route]), coding)
 
 /** curl that hands over the bytes as they are coded. */
 export const curlUndecoded = (base, coding) => (route) =>

@@ -11,7 +11,8 @@ import path from 'node:path'
 /** Whether a program can be started at all. */
 export const has = (program) => spawnSync(program, ['-v'], { stdio: 'ignore' }).error === undefined
 
-/** Servers of nginx: `locations` gives each a name and the lines of its location. */
+/** Servers of nginx: `locations` gives each a name and the lines of its location. Those whose names end
+ * in `HTTP/2` speak it over TLS, with a certificate of their own. */
 export const nginx = (locations) => proxy('nginx', locations, (ports, folder) => ({
   'nginx.conf': `
 daemon off; master_process off; pid ${folder}/pid; error_log stderr;
@@ -19,10 +20,21 @@ events {}
 http {
   access_log off;
   ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/${name};`).join(' ')}
-  ${ports.map(([lines, port]) => `server { listen 127.0.0.1:${port}; location / { ${lines} } }`).join('\n  ')}
+  ${ports.map(([lines, port, name]) => `server { listen 127.0.0.1:${port}${isTls(name) ? tls(folder) : ''}; location / { ${lines} } }`).join('\n  ')}
 }
 `,
 }), ['-e', 'stderr', '-c'])
+
+const isTls = (name) => name.endsWith('HTTP/2')
+
+/** The rest of a `listen` directive, and the certificate. */
+function tls(folder) {
+  const [key, certificate] = [`${folder}/key.pem`, `${folder}/certificate.pem`]
+  const request = ['req', '-x509', '-nodes', '-newkey', 'rsa:2048', '-subj', '/CN=localhost', '-keyout', key, '-out', certificate]
+  const made = spawnSync('openssl', request)
+  if (made.status !== 0) throw new Error(`no certificate: ${made.error ?? made.stderr}`)
+  return ` ssl http2; ssl_certificate ${certificate}; ssl_certificate_key ${key}`
+}
 
 /** Sites of Caddy: `sites` gives each a name and its directives. */
 export const caddy = (sites) => proxy('caddy', sites, (ports) => ({
@@ -67,7 +79,7 @@ async function proxy(...recipe) {
 
 async function startProxy(program, kinds, configuration, options) {
   const folder = await mkdtemp(path.join(tmpdir(), `starwheel-${program}-`))
-  const ports = await Promise.all(Object.values(kinds).map(async (lines) => [lines, await freePort()]))
+  const ports = await Promise.all(Object.entries(kinds).map(async ([name, lines]) => [lines, await freePort(), name]))
   const [[name, text]] = Object.entries(configuration(ports, folder))
   await writeFile(path.join(folder, name), text)
   const environment = { ...process.env, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder }
@@ -91,7 +103,7 @@ async function startProxy(program, kinds, configuration, options) {
       await new Promise((resolve) => setTimeout(resolve, 100))
     }
   }
-  const urls = Object.keys(kinds).map((name, n) => [name, `http://127.0.0.1:${ports[n][1]}`])
+  const urls = Object.keys(kinds).map((name, n) => [name, `${isTls(name) ? 'https' : 'http'}://127.0.0.1:${ports[n][1]}`])
   return { urls: Object.fromEntries(urls), stop }
 }
 

@@ -4,7 +4,8 @@ use crate::story::{Bomb, Census, Diary, Ids, data, faults, ms, numbers, secs, se
 use crate::{assert_counts_from_zero, counter};
 use starwheel::testing::{Client, Simulation};
 use starwheel::{
-    Closed, Context, Encode, Ending, EventBuffer, Method, Next, Reply, Request, Router, Sse,
+    Closed, Config, Context, Encode, Ending, EventBuffer, Method, Next, Reply, Request, Router,
+    Sse, Stream,
 };
 
 // 8. Hooks run exactly once.
@@ -297,6 +298,85 @@ fn invariant_9_a_panic_in_the_destructor_of_a_captured_value_is_caught() {
     });
 }
 
+/// Two panics that meet in one unwinding end the process.
+#[test]
+fn invariant_9_each_of_many_panicking_destructors_is_caught_by_itself() {
+    let armed = |sse: Sse| {
+        let bomb = Bomb;
+        sse.on_disconnect(move |_, _, _| drop(bomb))
+    };
+    let failing = move || {
+        let bomb = Bomb;
+        let fail = move |_: &mut Stream<'_>| {
+            let _ = &bomb;
+            Err::<(), _>(Box::new(BombError(Bomb)).into())
+        };
+        armed(Sse::every(secs(1), fail))
+    };
+    let unborn = move || {
+        let bomb = Bomb;
+        failing().on_connect(move |_| drop(bomb))
+    };
+    let mut tagged = 0;
+    let router = Router::new()
+        .get("/failing", move |_, _| failing())
+        .get("/expired", move |_, cx| unborn().expires_at(cx.system_time()))
+        .get("/tagged", move |_, _| {
+            tagged += 1;
+            if tagged == 1 { armed(Sse::new()).tag("one") } else { unborn().tag("one") }
+        });
+    let mut config = Config::default();
+    config.limits.streams_per_tag = Some(1);
+    let mut simulation = Simulation::with_config(config, 0, router);
+    for path in ["/failing", "/expired", "/tagged", "/tagged", "/failing"] {
+        simulation.get(path);
+    }
+    let head = simulation.connect();
+    simulation.request(head, Method::Head, "/failing", &[], b"");
+    simulation.turn();
+    assert_eq!((simulation.stats().closed.failed, simulation.stats().streams), (2, 1));
+    assert_eq!(simulation.stats().panics, 3 + 3 + 3 + 3 + 2);
+    drop(simulation);
+}
+
+#[test]
+fn invariant_9_the_end_of_a_simulation_survives_all_destructors() {
+    let armed = |bomb: Bomb| move |_: &Request, _: &mut Context<'_>| drop_later(&bomb);
+    let router = Router::new()
+        .get("/a", armed(Bomb))
+        .post("/a", armed(Bomb))
+        .get("/b", armed(Bomb))
+        .fallback(armed(Bomb));
+    let mut simulation = Simulation::new(router);
+    simulation.get("/a");
+    let mut cx = simulation.context();
+    for _ in 0..2 {
+        let bomb = Bomb;
+        cx.after(secs(1), move |_| drop(bomb));
+    }
+    drop(simulation);
+}
+
+fn drop_later(_: &Bomb) -> Sse {
+    let [updated, ended] = [Bomb, Bomb];
+    Sse::every(secs(1), move |_| {
+        let _ = &updated;
+    })
+    .on_disconnect(move |_, _, _| drop(ended))
+}
+
+/// An error whose destructor panics.
+#[derive(Debug)]
+struct BombError(#[allow(dead_code, reason = "for its destructor")] Bomb);
+
+impl std::fmt::Display for BombError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a bomb")
+    }
+}
+
+impl std::error::Error for BombError {}
+
 #[test]
 fn invariant_9_a_panic_in_an_encode_leaves_no_half_event_behind() {
     let (simulation, wrong) = assert_costs_itself_alone(|_, _| {
@@ -327,6 +407,16 @@ fn invariant_9_a_panic_in_an_encode_leaves_no_half_event_behind() {
 fn invariant_9_a_payload_that_panics_when_dropped_is_caught() {
     assert_costs_itself_alone(|_, _| {
         Sse::every(secs(1), |_| -> () { std::panic::panic_any(Bomb) })
+    });
+    // And one whose destructor's panic has such a payload too.
+    struct Payload;
+    impl Drop for Payload {
+        fn drop(&mut self) {
+            std::panic::panic_any(Self);
+        }
+    }
+    assert_costs_itself_alone(|_, _| {
+        Sse::every(secs(1), |_| -> () { std::panic::panic_any(Payload) })
     });
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use starwheel::{CloseReason, Reply, Router, Sse, StreamId};
+use starwheel::{CloseReason, Config, Reactor, Reply, Router, Sse, StreamId};
 
 use crate::{
     client::{Client, PATIENCE, get},
@@ -28,7 +28,7 @@ fn a_client_that_closes_resets_or_half_closes_ends_its_stream_once() {
     let mut client = Client::streaming(server.address, "/idle");
     client.half_close();
     assert!(matches!(next(&reasons), CloseReason::Disconnected));
-    assert_eq!(client.rest(), "", "the connection ends with it");
+    assert_eq!(client.event(), None, "the connection ends with it");
 
     let stats = server.wait_for("all are gone", |stats| stats.connections == 0);
     assert_eq!((stats.streams, stats.opened, stats.closed.total()), (0, 3, 3));
@@ -42,6 +42,24 @@ fn a_client_that_half_closes_behind_its_request_gets_its_answer() {
     client.request("/hello");
     client.half_close();
     assert!(client.rest().ends_with("hello"));
+}
+
+#[test]
+fn what_the_kernel_holds_arrives_after_the_linger_timeout() {
+    let server = Server::start(|| {
+        let mut config = Config::default();
+        config.limits.linger_timeout = Duration::from_millis(20);
+        let router = Router::new().get("/", |_req, _cx| Reply::text("x".repeat(60_000)));
+        let mut reactor = Reactor::with_config(config, router).unwrap();
+        let address = reactor.listen("127.0.0.1:0").unwrap();
+        (reactor, address)
+    });
+    // Most of it stays with the sender while nobody reads.
+    let mut client = Client::connect_with_buffer(server.address, 4_000);
+    client.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    server.wait_for("it has been left", |stats| stats.timed_out == 1 && stats.connections == 0);
+    assert_eq!(client.answer().body.len(), 60_000);
+    assert_eq!(client.rest(), "");
 }
 
 #[test]

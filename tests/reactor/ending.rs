@@ -1,17 +1,22 @@
 //! Shutdown and drain.
 
 use std::{
+    env, fs,
     io::ErrorKind,
     net::{TcpListener, TcpStream},
+    os::unix::net::{UnixListener, UnixStream},
+    process,
     sync::mpsc,
     time::{Duration, Instant},
 };
 
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
-use starwheel::{CloseReason, Context, Ending, Reactor, Router, Sse};
+use starwheel::{
+    CloseReason, Config, Context, Ending, Handle, Reactor, Reply, Request, Router, Sse, Topic,
+};
 
 use crate::{
-    client::{Client, PATIENCE, wait_for},
+    client::{Answer, Client, PATIENCE, get, wait_for},
     listening, routes,
     server::Server,
     turn_until, turn_until_quiet,
@@ -70,13 +75,13 @@ fn a_drain_ends_streams_over_its_window_and_answers_what_is_under_way() {
     let start = Instant::now();
     let window = Duration::from_millis(400);
     server.handle.drain(window);
-    assert_eq!(idle.rest(), "", "an idle connection is closed at once");
     half_way.send("Host: test\r\n\r\n");
     let answer = half_way.answer();
     assert_eq!((answer.status, answer.body.as_str()), (200, "hello"));
     assert!(answer.head.contains("\r\nConnection: close\r\n"), "{}", answer.head);
     drop(half_way);
     clients.iter_mut().for_each(|client| assert_eq!(client.event(), None));
+    assert_eq!(idle.rest(), "", "it ends too");
     drop(clients);
     let stats = server.ended();
     assert!(start.elapsed() >= window / 2, "not all at once");
@@ -117,6 +122,62 @@ fn nobody_is_accepted_during_a_drain() {
     assert_eq!(server.stats().streams, 1, "the second in the middle of the window");
 }
 
+/// More than one turn accepts, on listeners of both kinds.
+#[test]
+fn clients_that_wait_when_a_drain_begins_are_answered() {
+    let path = env::temp_dir().join(format!("starwheel-test-{}-drain", process::id()));
+    let (mut reactor, address) = listening();
+    reactor.listen_on(UnixListener::bind(&path).unwrap()).unwrap();
+    turn_until_quiet(&mut reactor);
+    let mut clients: Vec<_> = (0..500).map(|_| Client::connect(address)).collect();
+    let mut unix: Vec<_> = (0..50).map(|_| Client::connect_unix(&path)).collect();
+    let (asked, late) = clients.split_at_mut(400);
+    asked.iter_mut().for_each(|client| client.request("/hello"));
+    unix.iter_mut().for_each(|client| client.request("/hello"));
+    reactor.handle().drain(Duration::from_secs(3_600));
+    turn_until(&mut reactor, "all are accepted", |stats| stats.accepted == 550);
+    late.iter_mut().for_each(|client| client.request("/hello"));
+    turn_until(&mut reactor, "all are answered", |stats| stats.requests == 550);
+    turn_until_quiet(&mut reactor);
+    let error = TcpStream::connect(address).expect_err("nobody listens");
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    assert!(UnixStream::connect(&path).is_err());
+    fs::remove_file(&path).unwrap();
+    let served = |answer: Answer| {
+        assert_eq!(answer.body, "hello");
+        assert!(answer.head.contains("\r\nConnection: close\r\n"), "{}", answer.head);
+    };
+    clients.iter_mut().for_each(|client| served(client.answer()));
+    unix.iter_mut().for_each(|client| served(client.answer()));
+    drop((clients, unix));
+    reactor.run().unwrap();
+}
+
+#[test]
+fn a_drain_goes_on_accepting_for_as_long_as_it_is_told() {
+    let server = Server::start(|| {
+        let mut config = Config::default();
+        config.drain_accept_for = Duration::from_millis(300);
+        let mut reactor = Reactor::with_config(config, routes()).unwrap();
+        let address = reactor.listen("127.0.0.1:0").unwrap();
+        (reactor, address)
+    });
+    let start = Instant::now();
+    server.handle.drain(Duration::from_secs(3_600));
+    let mut served = 0;
+    while let Ok(socket) = TcpStream::connect(server.address) {
+        let mut client = Client::over(socket);
+        // The very last may come in the moment in which the listener is closed.
+        if client.try_send(get("/hello").as_bytes()).is_ok() {
+            served += usize::from(client.rest().ends_with("hello"));
+        }
+    }
+    assert!(served > 0);
+    // Times are whole milliseconds.
+    assert!(start.elapsed() >= Duration::from_millis(298));
+    assert_eq!(server.ended().connections, 0);
+}
+
 #[test]
 fn a_shutdown_by_a_closure_stops_listening_too() {
     let (mut reactor, address) = listening();
@@ -153,6 +214,84 @@ fn a_shutdown_by_a_timer_stops_listening_too() {
     reactor.run().unwrap();
     assert!(TcpStream::connect(address).is_err());
     drop(reactor);
+}
+
+#[test]
+fn a_shutdown_between_turns_closes_listeners_and_handles() {
+    for clients in [0, 3] {
+        let (mut reactor, address) = listening();
+        let handle = reactor.handle();
+        let mut clients: Vec<_> = (0..clients).map(|_| Client::connect(address)).collect();
+        clients.iter_mut().for_each(|client| client.request("/idle"));
+        turn_until(&mut reactor, "all are in", |stats| stats.streams == clients.len() as u64);
+        reactor.context().shutdown();
+        assert_eq!(reactor.next_deadline(), Some(Duration::ZERO));
+        reactor.run().unwrap();
+        assert!(reactor.is_stopped());
+        assert_eq!(reactor.next_deadline(), None);
+        assert!(handle.run(|_cx| {}).is_err(), "nobody would run it");
+        assert!(handle.publish(&Topic::new("t"), "nothing").is_err());
+        assert!(TcpStream::connect(address).is_err(), "nobody would answer");
+        clients.iter_mut().for_each(|client| client.stream_head());
+        clients.iter_mut().for_each(|client| assert_eq!(client.event(), None));
+        assert_eq!(handle.stats().closed.shutdown, clients.len() as u64);
+    }
+}
+
+#[test]
+fn a_reactor_without_listeners_ends_too() {
+    let mut reactor = Reactor::new(routes()).unwrap();
+    let (handle, (told, runs)) = (reactor.handle(), mpsc::channel());
+    handle.run(move |_cx| told.send(()).unwrap()).unwrap();
+    reactor.context().shutdown();
+    reactor.turn(None).unwrap();
+    assert!(reactor.is_stopped());
+    assert_eq!(runs.try_recv(), Ok(()), "what was given before is run");
+    assert!(handle.run(|_cx| {}).is_err());
+}
+
+#[test]
+fn commands_whose_destructors_panic_do_not_end_run() {
+    let mut reactor = Reactor::new(routes()).unwrap();
+    let (handle, again) = (reactor.handle(), reactor.handle());
+    handle
+        .run(move |cx| {
+            // They wait for the next turn, which there is not.
+            give_bombs(&again);
+            cx.shutdown();
+        })
+        .unwrap();
+    reactor.run().unwrap();
+    assert_eq!(reactor.stats().panics, 3);
+    assert_eq!(handle.stats().panics, 3);
+}
+
+#[test]
+fn a_reactor_is_dropped_whatever_destructors_do() {
+    let bombs = [Bomb, Bomb].map(|bomb| {
+        move |_: &Request, _: &mut Context<'_>| {
+            let _ = &bomb;
+            Reply::no_content()
+        }
+    });
+    let [a, b] = bombs;
+    let reactor = Reactor::new(Router::new().get("/a", a).get("/b", b)).unwrap();
+    give_bombs(&reactor.handle());
+    drop(reactor);
+}
+
+fn give_bombs(handle: &Handle) {
+    for bomb in [Bomb, Bomb, Bomb] {
+        handle.run(move |_cx| drop(bomb)).unwrap();
+    }
+}
+
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a destructor of the user's");
+    }
 }
 
 #[test]

@@ -62,6 +62,12 @@ impl Client<TcpStream> {
         &self.socket
     }
 
+    /// Sends an urgent byte (RFC 6093). It is no part of the data, but the server's reads stop there.
+    pub(crate) fn send_urgent(&self, byte: u8) {
+        let sent = SockRef::from(&self.socket).send_out_of_band(&[byte]).unwrap();
+        assert_eq!(sent, 1);
+    }
+
     /// Ends the sending half only.
     pub(crate) fn half_close(&mut self) {
         self.socket.shutdown(Shutdown::Write).unwrap();
@@ -92,6 +98,10 @@ impl Client<UnixStream> {
         let socket = UnixStream::connect(path).expect("a connection");
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Self::of(socket)
+    }
+
+    pub(crate) fn socket(&self) -> &UnixStream {
+        &self.socket
     }
 }
 

@@ -95,5 +95,5 @@ fn a_published_id_that_no_log_knows_is_followed_by_the_position_of_the_stream() 
     simulation.run(|cx| {
         cx.publish(&passing, Event::new("1").id("b").unwrap());
     });
-    assert_eq!(simulation.answer(client).text(), "id: b\ndata: 1\n\n", "and nothing else");
+    assert_eq!(simulation.answer(client).text(), ":\nid: b\ndata: 1\n\n", "and nothing else");
 }

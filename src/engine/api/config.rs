@@ -48,6 +48,14 @@ pub struct Config {
     pub compression: Compression,
     /// How soon the system gives up a TCP client that has vanished.
     pub tcp: Tcp,
+    /// How long a [drain](crate::Handle::drain) goes on accepting connections, as part of its window;
+    /// 0 by default. Then it accepts those that wait already, and closes the listeners.
+    ///
+    /// Set it where traffic is still sent for a while after the signal to end: Kubernetes takes a pod
+    /// out of its services at the same time as it sends SIGTERM, and proxies learn of it some seconds
+    /// later. 5 s with a window of 15 s will do there. Streams that are opened meanwhile leave within
+    /// the window like all others.
+    pub drain_accept_for: Duration,
     /// How long a handler, updater, hook, timer or [`Handle::run`](crate::Handle::run) closure may
     /// run before it is counted ([`Stats::slow_calls`](crate::Stats::slow_calls)) and named in a
     /// warning, with its route and client. 100 ms, as Python's asyncio has it. `None` is never; then
@@ -139,6 +147,7 @@ impl Default for Config {
             forwarded_field: ForwardedField::default(),
             compression: Compression::default(),
             tcp: Tcp::default(),
+            drain_accept_for: Duration::ZERO,
             slow_call: Some(Duration::from_millis(100)),
             bookmark_event: None,
         }

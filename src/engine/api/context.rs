@@ -323,7 +323,8 @@ impl<'a> Context<'a> {
         &self.core.stats
     }
 
-    /// Ends all streams with reason [`CloseReason::Shutdown`] and then the reactor's `run`.
+    /// Ends all streams with reason [`CloseReason::Shutdown`] and then the reactor's `run`, at the
+    /// end of this turn. [Between two turns](crate::Reactor::context) it is the next one.
     pub fn shutdown(&mut self) {
         self.core.begin_shutdown();
     }

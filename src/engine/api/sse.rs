@@ -76,7 +76,8 @@ pub enum KeepAlive {
     /// interval, compressed streams soon share keys instead of deltas: the event after four or more
     /// comments is compressed without reference to the one before.
     Every(Duration),
-    /// Never. Proxies and NAT boxes may then cut a quiet stream. A vanished client is noticed by the
+    /// Never, but for the one that comes with the head of a stream that begins without an event.
+    /// Proxies and NAT boxes may then cut a quiet stream. A vanished client is noticed by the
     /// next event, or by the probes of [`Tcp::keep_alive_idle`](crate::Tcp::keep_alive_idle).
     Off,
 }
@@ -139,6 +140,9 @@ pub enum Alignment {
 
 impl Sse {
     /// A stream without an updater: it carries what is sent to it and keep-alive comments.
+    ///
+    /// If no event follows the response head at once, a comment does, in the same write, so that
+    /// proxies have something to pass on and the client knows that the stream is open.
     #[must_use]
     pub fn new() -> Self {
         Self {

@@ -5,7 +5,7 @@ pub(super) mod watchdog;
 
 use std::{
     any::Any,
-    fmt,
+    fmt, mem,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -79,9 +79,23 @@ impl Caught {
     pub(in crate::engine) fn log(self, culprit: impl fmt::Display) -> Panicked {
         let Self(payload) = self;
         log::error!("{culprit} panicked: {}", Logged(message_of(&*payload)));
-        // The payload's own destructor is user code too.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        drop_payload(payload);
         Panicked
+    }
+}
+
+/// The destructor of a panic's payload is user code too, and so is that of its own panic's, which is
+/// therefore never dropped.
+fn drop_payload(payload: Box<dyn Any + Send>) {
+    if let Err(next) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        mem::forget(next);
+    }
+}
+
+/// Drops closures one by one, whatever their destructors do.
+pub(crate) fn drop_each<V>(values: impl IntoIterator<Item = V>) {
+    for value in values {
+        let _panicked = guard("a destructor", || drop(value));
     }
 }
 

@@ -100,10 +100,10 @@ impl Coding {
         &mut self.out
     }
 
-    /// Puts the comment that keeps a quiet stream alive into the buffer.
+    /// Appends the comment that keeps a quiet stream alive.
     pub(super) fn keep_alive(&mut self, index: CodingIndex) {
         let stream = &mut self.streams[index.slot()];
-        stream.keep_alive(&mut self.compressor, self.out.begin_bytes());
+        stream.keep_alive(&mut self.compressor, self.out.bytes_mut());
         self.out.mark_whole();
     }
 

@@ -5,8 +5,9 @@ use std::fmt::Display;
 use super::Core;
 use crate::{
     engine::{
+        api::Sse,
         calls::{
-            Panicked, catch, guard,
+            Closures, Hooks, Panicked, catch, guard,
             watchdog::{Call, Report},
         },
         keys::ConnIndex,
@@ -100,10 +101,26 @@ impl Core {
         })
     }
 
-    /// Drops closures, whose captured values may have destructors that panic.
+    /// Drops one closure or error, whose captured values may have destructors that panic. What holds
+    /// several of them is taken apart first: two panics in one unwinding end the process.
     pub(in crate::engine) fn drop_guarded<V>(&mut self, value: V) {
         if guard("a destructor", || drop(value)).is_err() {
             self.stats.panics += 1;
         }
+    }
+
+    /// Drops the closures of a stream.
+    pub(in crate::engine) fn drop_closures(&mut self, closures: Closures) {
+        self.drop_guarded(closures.updater);
+        if let Some(hooks) = closures.hooks {
+            let Hooks { on_connect, on_disconnect, last_output: _ } = *hooks;
+            self.drop_guarded(on_connect);
+            self.drop_guarded(on_disconnect);
+        }
+    }
+
+    /// Drops a stream that is not born.
+    pub(in crate::engine) fn drop_sse(&mut self, sse: Sse) {
+        self.drop_closures(Closures::new(sse.updater, sse.hooks));
     }
 }

@@ -71,10 +71,11 @@ pub(crate) struct Core {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Stopping {
     No,
-    /// Streams leave until this tick.
+    /// Streams leave until this tick, and connections are accepted until an earlier one.
     Draining {
         until: u64,
         window_ms: u64,
+        accepts_until: u64,
     },
     /// Everything is closed at the end of this turn.
     Now,
@@ -135,8 +136,12 @@ impl Core {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.date.unix_seconds())
     }
 
-    pub(in crate::engine) fn begin_drain(&mut self, until: u64, window_ms: u64) {
-        self.stopping = Stopping::Draining { until, window_ms };
+    pub(in crate::engine) fn begin_drain(&mut self, draining: Stopping) {
+        self.stopping = draining;
+        let limits = &mut self.config.limits;
+        for timeout in [&mut limits.first_request_timeout, &mut limits.idle_timeout] {
+            *timeout = IDLE_WHILE_DRAINING.min(*timeout);
+        }
     }
 
     /// Frees what this turn needed beyond what is kept for each buffer; see `memory.rs`.
@@ -305,3 +310,7 @@ impl Core {
         was_armed
     }
 }
+
+/// During a drain, how long a connection may be without a request: the time that one needs which is
+/// on its way.
+const IDLE_WHILE_DRAINING: Duration = Duration::from_secs(1);

@@ -43,7 +43,8 @@ pub struct Stats {
     /// Connections reset at once, because there were far more than the limits allow.
     pub resets: u64,
     /// Attempts to accept that failed, most often for want of descriptors. While it lasts, there
-    /// are ten a second for each listener.
+    /// are ten a second for each listener. Connections that were lost while they waited (a reset, a
+    /// firewall, a network that is down) are passed over and not counted.
     pub accept_failures: u64,
     /// Connections closed because a time limit of [`Limits`](crate::Limits) ran out.
     pub timed_out: u64,

@@ -74,11 +74,11 @@ impl Core {
                 log::debug!("{} {path}: {reason}", line.method);
             }
             self.answer(index, Reply::error(status, reason), line);
-            return self.drop_guarded(sse);
+            return self.drop_sse(*sse);
         }
         if line.method == Method::Head {
             self.answer_stream_head(index, line, &sse, request);
-            return self.drop_guarded(sse);
+            return self.drop_sse(*sse);
         }
         let conn = &mut self.conns[index];
         let pipelined = conn.reader().is_some_and(|reader| reader.has_kept());

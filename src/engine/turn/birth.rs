@@ -24,13 +24,13 @@ impl<T: Transport> Engine<T> {
         let core = &mut self.core;
         if !matches!(core.conns[index].phase(), Phase::Answering { .. }) {
             // Lost between its request and now: never a stream, so no hooks.
-            return core.drop_guarded(sse);
+            return core.drop_sse(sse);
         }
         if let Some(client) = request.client
             && let Some(reply) = core.no_room_for_stream(&sse, request)
         {
             core.answer_busy(index, reply.with_lines(&sse.header_lines), client);
-            return core.drop_guarded(sse);
+            return core.drop_sse(sse);
         }
         let has_comments = core.begin_stream(index, &sse, request);
         self.head_buffer.clear();
@@ -53,7 +53,10 @@ impl<T: Transport> Engine<T> {
             self.core.end_stream(index, ending.into());
         }
         let head = std::mem::take(&mut self.head_buffer);
-        self.write_scratch(index, &head);
+        match self.core.is_silent(index) {
+            true => self.write_comment(index, &head),
+            false => self.write_scratch(index, &head),
+        }
         self.head_buffer = head;
         if !has_comments {
             self.begin_probes(index);
@@ -147,6 +150,13 @@ impl Core {
         if is_unmarked && !self.scratch.has_id() {
             self.push_bookmark(index, Buffer::Scratch);
         }
+    }
+
+    /// True if nothing follows the head of a new stream in this turn.
+    fn is_silent(&self, index: ConnIndex) -> bool {
+        let conn = &self.conns[index];
+        let has_news = || conn.subscriptions().iter().any(|&it| self.topics.has_news(it));
+        self.scratch.events().is_empty() && conn.is_live_stream() && !has_news()
     }
 
     /// Catches up on what happened to the connection while its stream was being born.

@@ -29,14 +29,13 @@ impl<T: Transport> Engine<T> {
         core.end_coding(index);
         let mut closures = mem::take(&mut self.closures[index.slot()]);
         let hook = closures.hooks.as_mut().and_then(|hooks| hooks.on_disconnect.take());
-        match hook {
-            Some(hook) => {
-                let what = Call::Stream("on_disconnect", index);
-                let _panicked = core.call(what, |core| hook(&mut Context::new(core), id, reason));
-            }
-            None => core.drop_guarded(reason),
+        if let Some(hook) = hook {
+            let (what, told) = (Call::Stream("on_disconnect", index), reason.clone());
+            let _panicked = core.call(what, |core| hook(&mut Context::new(core), id, told));
         }
-        core.drop_guarded(closures);
+        // Not within the hook, where its destructor may meet one that panics.
+        core.drop_guarded(reason);
+        core.drop_closures(closures);
         core.tags.forget(id);
         core.leave_stream(index);
     }

@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! drain                          a stream's farewell    its drop            until
-//!   │ no connection is accepted,           │ `retry:`       │ reason Shutdown  │ whatever is left
-//!   │ idle ones are closed                 │                │                  │ is given up
+//!   │ what waits to be accepted is         │ `retry:`       │ reason Shutdown  │ whatever is left
+//!   │ answered, idle ones are closed       │                │                  │ is given up
 //!   ├──────────────────────────────────────┴── FAREWELL_MS ─┴──────────────────┤
 //! ```
+//!
+//! A connection without a request is not closed at once: the request of a client that has just
+//! connected, or that asks again and again, is on its way. Its answer says `Connection: close`.
 //!
 //! A dropped client comes back by itself: `EventSource` and Datastar after what the last `retry:`
 //! said. Left to their defaults, the clients of a server that restarts come back before there is
@@ -16,9 +19,9 @@
 use std::time::Duration;
 
 use crate::{
-    conn::{Announcer, FAREWELL_MS, Goodbye, Phase},
+    conn::FAREWELL_MS,
     engine::{
-        Engine, Transport,
+        Accepting, Engine, Transport,
         core::{Core, Stopping},
         keys::ConnIndex,
         pending::TimerCall,
@@ -38,7 +41,9 @@ impl<T: Transport> Engine<T> {
         let now = self.core.now;
         let window_ms = millis(window);
         let until = now.saturating_add(window_ms);
-        self.core.begin_drain(until, window_ms);
+        let accept_ms = millis(self.core.config.drain_accept_for).min(window_ms);
+        let accepts_until = now.saturating_add(accept_ms);
+        self.core.begin_drain(Stopping::Draining { until, window_ms, accepts_until });
         let streams = self.core.stats.streams.max(1);
         let mut leaving = 0_u64;
         for index in self.core.conns.indices() {
@@ -48,23 +53,26 @@ impl<T: Transport> Engine<T> {
                 conn.leave_by(departure(now, until, (leaving, streams)));
                 leaving += 1;
             }
-            let is_idle = match conn.phase() {
-                Phase::Reading { reader, .. } => reader.stage().is_between_requests(),
-                Phase::ProxyHeader { announcer: Announcer::Trusted(reader), .. } => {
-                    !reader.has_begun()
-                }
-                Phase::ProxyHeader { announcer: Announcer::Untrusted, .. } => true,
-                _ => false,
-            };
-            match conn.outbox.is_empty() {
-                true if is_idle => self.core.close_conn(index),
-                // The answer on its way promised to keep the connection, but nothing was asked since.
-                false if is_idle => self.core.start_draining(index, Goodbye::Fin),
-                _ => self.core.rearm(index),
-            }
+            self.core.rearm(index);
+        }
+        if accept_ms > 0 {
+            // For the turn in which accepting ends.
+            self.core.add_timer(accept_ms, 0, TimerCall::Once(Box::new(|_cx| {})));
         }
         let goodbye = TimerCall::Once(Box::new(|cx| cx.shutdown()));
         self.core.add_timer(window_ms, 0, goodbye);
+    }
+
+    /// What to do with connections that come, and with listeners.
+    pub(crate) fn accepting(&self) -> Accepting {
+        match self.core.stopping {
+            Stopping::No => Accepting::On,
+            Stopping::Draining { accepts_until, .. } if self.core.now < accepts_until => {
+                Accepting::On
+            }
+            Stopping::Draining { .. } => Accepting::WhatWaits,
+            Stopping::Now => Accepting::Nothing,
+        }
     }
 
     pub(in crate::engine) fn end_everything(&mut self) {
@@ -84,7 +92,7 @@ impl Core {
     /// Tells a stream that will be dropped when to come back. No blank line follows: every client
     /// obeys the line by itself, and some would take the blank line for an event.
     pub(super) fn say_farewell(&mut self, index: ConnIndex) {
-        let Stopping::Draining { until, window_ms } = self.stopping else { return };
+        let Stopping::Draining { until, window_ms, .. } = self.stopping else { return };
         let conn = &mut self.conns[index];
         conn.say_farewell();
         let Some(streaming) = conn.streaming() else { return };

@@ -5,7 +5,7 @@ use std::{io::Error, ops::Range};
 use crate::{
     conn::{Announcer, Goodbye, Phase},
     engine::{
-        Engine, Transport,
+        Engine, ShortRead, Transport,
         client::{Client, RequestLine},
         keys::ConnIndex,
         links::Input as Received,
@@ -17,7 +17,7 @@ use crate::{
 
 impl<T: Transport> Engine<T> {
     /// Reads what there is, in slices: a client that never stops sending gets its turn, not ours.
-    pub(in crate::engine) fn readable(&mut self, index: ConnIndex, read_closed: bool) {
+    pub(in crate::engine) fn readable(&mut self, index: ConnIndex, short_read: ShortRead) {
         let mut budget_bytes = READ_BYTES_PER_TURN;
         while budget_bytes > 0 {
             let conn = &mut self.core.conns[index];
@@ -29,9 +29,7 @@ impl<T: Transport> Engine<T> {
                     self.core.stats.bytes_in += count as u64;
                     self.receive(index, count);
                     budget_bytes = budget_bytes.saturating_sub(count);
-                    // A short read has emptied the socket, unless a FIN follows: that one was
-                    // reported together with these bytes and will not be reported again.
-                    if count < self.read_buffer.len() && !read_closed {
+                    if count < self.read_buffer.len() && short_read == ShortRead::IsLast {
                         return self.core.conns[index].input_drained();
                     }
                 }
@@ -48,9 +46,9 @@ impl<T: Transport> Engine<T> {
     pub(in crate::engine) fn run_put_off_input(&mut self) {
         while let Some(index) = self.core.conns.take_up() {
             self.receive(index, 0);
-            // A FIN may follow what is read now: only an empty read ends this one.
+            // What follows what is read now was reported in an earlier turn.
             if self.core.conns[index].has_waiting_input() {
-                self.readable(index, true);
+                self.readable(index, ShortRead::MayBeFollowed);
             }
         }
     }

@@ -60,6 +60,20 @@ impl<T: Transport> Engine<T> {
         self.write_events(index, head);
     }
 
+    /// Writes the head of a stream with a comment: nginx with HTTP/2 to the client, for one, keeps a
+    /// head until there is a byte of the body.
+    pub(super) fn write_comment(&mut self, index: ConnIndex, head: &[u8]) {
+        let core = &mut self.core;
+        match core.conns[index].coding() {
+            Some(coding) => {
+                core.coding.begin_response(coding);
+                core.coding.keep_alive(coding);
+            }
+            None => core.scratch.push_keep_alive(),
+        }
+        self.write_events(index, head);
+    }
+
     /// Writes the events in the buffer that fits the stream, plain or compressed. What the socket
     /// does not take waits in the outbox; an end that has been decided meanwhile leaves in the same
     /// write.

@@ -83,7 +83,10 @@ impl<T: Transport> Engine<T> {
             conn.wrote(core.now);
             core.stats.keep_alives += 1;
             match conn.coding() {
-                Some(coding) => core.coding.keep_alive(coding),
+                Some(coding) => {
+                    core.coding.begin();
+                    core.coding.keep_alive(coding);
+                }
                 None => {
                     core.scratch.begin();
                     core.scratch.push_keep_alive();

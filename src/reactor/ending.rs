@@ -1,0 +1,32 @@
+//! The end of a reactor: first its listeners close, then its handles.
+
+use super::Reactor;
+
+impl Reactor {
+    /// A drain has accepted all that waited, or everything ends now.
+    pub(super) fn stop_listening(&mut self) {
+        for mut acceptor in self.acceptors.drain(..) {
+            acceptor.deregister(self.poll.registry());
+        }
+    }
+
+    /// All connections have ended: from now on, handles give commands back.
+    pub(super) fn stop(&mut self) {
+        self.stopped = true;
+        self.discard_commands();
+        self.shared.copy_stats(self.engine.stats());
+    }
+
+    /// Their destructors may panic, and two that do so in one unwinding end the process.
+    fn discard_commands(&mut self) {
+        for command in self.shared.close() {
+            self.engine.discard(command);
+        }
+    }
+}
+
+impl Drop for Reactor {
+    fn drop(&mut self) {
+        self.discard_commands();
+    }
+}

@@ -1,0 +1,96 @@
+//! What a client has sent and the server has not read: bytes, and places at which a read stops.
+
+use std::collections::VecDeque;
+
+/// The server's receive buffer of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Incoming {
+    bytes: VecDeque<u8>,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// With the last urgent byte that was not read past, and how many bytes are before it.
+    Tcp { urgent: Option<(usize, u8)> },
+    /// With the lengths of messages that came with a descriptor each: reads never go beyond one.
+    Unix { messages: VecDeque<usize> },
+}
+
+impl Default for Kind {
+    fn default() -> Self {
+        Self::Tcp { urgent: None }
+    }
+}
+
+impl Incoming {
+    pub(super) fn unix() -> Self {
+        Self { bytes: VecDeque::new(), kind: Kind::Unix { messages: VecDeque::new() } }
+    }
+
+    pub(super) fn send(&mut self, bytes: &[u8]) {
+        self.bytes.extend(bytes);
+        if let Kind::Unix { messages } = &mut self.kind
+            && !bytes.is_empty()
+        {
+            messages.push_back(bytes.len());
+        }
+    }
+
+    /// An urgent byte is apart from the data, until another one takes its place.
+    pub(super) fn send_urgent(&mut self, byte: u8) {
+        match &mut self.kind {
+            Kind::Tcp { urgent } => {
+                if let Some((place, former)) = urgent.take() {
+                    self.bytes.insert(place, former);
+                }
+                *urgent = Some((self.bytes.len(), byte));
+            }
+            Kind::Unix { .. } => self.send(&[byte]),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// True if a poller reports that an urgent byte waits.
+    pub(super) fn has_priority(&self) -> bool {
+        matches!(self.kind, Kind::Tcp { urgent: Some(_) })
+    }
+
+    /// True if reads stop at places that no poller reports.
+    pub(super) fn splits_reads(&self) -> bool {
+        matches!(self.kind, Kind::Unix { .. })
+    }
+
+    /// How many bytes a read gives that asks for so many.
+    pub(super) fn available(&self, wanted: usize) -> usize {
+        let stop = match &self.kind {
+            Kind::Tcp { urgent: Some((0, _)) | None } => self.bytes.len(),
+            Kind::Tcp { urgent: Some((place, _)) } => *place,
+            Kind::Unix { messages } => messages.front().copied().unwrap_or_default(),
+        };
+        stop.min(wanted)
+    }
+
+    /// Reads so many of the [available](Self::available) bytes.
+    pub(super) fn take(&mut self, count: usize) -> impl Iterator<Item = u8> + '_ {
+        match &mut self.kind {
+            Kind::Tcp { urgent } => {
+                *urgent = urgent
+                    .filter(|(place, _)| *place > 0)
+                    .map(|(place, byte)| (place - count, byte));
+            }
+            Kind::Unix { messages } => {
+                if let Some(front) = messages.front_mut() {
+                    *front -= count;
+                }
+                while messages.front() == Some(&0) {
+                    messages.pop_front();
+                }
+            }
+        }
+        self.bytes.drain(..count)
+    }
+}
