@@ -1,0 +1,84 @@
+//! Where a reactor listens.
+
+use std::{
+    io,
+    net::{SocketAddr, ToSocketAddrs},
+};
+
+use mio::Token;
+
+use super::{FIRST_LISTENER, ListenOptions, Listener, Reactor, descriptors, listener::Acceptor};
+
+impl Reactor {
+    /// Listens on a TCP address and tells which one it became: port 0 is any free one. May be
+    /// called for several addresses.
+    ///
+    /// # Errors
+    /// When the address cannot be had, with the address in the message.
+    pub fn listen(&mut self, address: impl ToSocketAddrs) -> io::Result<SocketAddr> {
+        self.listen_with(address, ListenOptions::new())
+    }
+
+    /// The same with [`ListenOptions`]: an address shared with other reactors, or the PROXY protocol.
+    ///
+    /// # Errors
+    /// As [`Reactor::listen`].
+    pub fn listen_with(
+        &mut self,
+        address: impl ToSocketAddrs,
+        options: impl Into<ListenOptions>,
+    ) -> io::Result<SocketAddr> {
+        let options = options.into();
+        let mut refused = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+        for address in address.to_socket_addrs()? {
+            match Acceptor::bind(address, options.reuse_port) {
+                Ok(listener) => {
+                    let bound = listener.local_addr()?;
+                    self.listen_on_with(listener, options)?;
+                    return Ok(bound);
+                }
+                Err(error) => {
+                    let message = format!("cannot listen on {address}: {error}");
+                    refused = io::Error::new(error.kind(), message);
+                }
+            }
+        }
+        Err(refused)
+    }
+
+    /// Accepts from a socket that was bound elsewhere: TCP or Unix, from systemd or a parent.
+    ///
+    /// # Errors
+    /// When it cannot be made non-blocking or be watched.
+    pub fn listen_on(&mut self, listener: impl Into<Listener>) -> io::Result<()> {
+        self.listen_on_with(listener, ListenOptions::new())
+    }
+
+    /// The same with [`ListenOptions`].
+    ///
+    /// ```no_run
+    /// # use starwheel::{Reactor, Reply, Request, Context};
+    /// use starwheel::{ListenOptions, TrustedPeers};
+    /// # let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Reply::text("hi"))?;
+    /// // HAProxy on the same machine: `server app unix@/run/app.sock send-proxy-v2`.
+    /// let listener = std::os::unix::net::UnixListener::bind("/run/app.sock")?;
+    /// let options = ListenOptions::new().proxy_protocol(TrustedPeers::unix_sockets());
+    /// reactor.listen_on_with(listener, options)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Reactor::listen_on`].
+    pub fn listen_on_with(
+        &mut self,
+        listener: impl Into<Listener>,
+        options: impl Into<ListenOptions>,
+    ) -> io::Result<()> {
+        descriptors::warn_once_if_few(self.expected_connections);
+        let token = Token(FIRST_LISTENER + self.acceptors.len());
+        let (announcers, registry) = (options.into().proxy_protocol, self.poll.registry());
+        let acceptor = Acceptor::new(listener.into(), announcers, &self.tcp, registry, token)?;
+        self.acceptors.push(acceptor);
+        Ok(())
+    }
+}
