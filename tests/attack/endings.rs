@@ -32,6 +32,7 @@ fn a_client_that_half_closes_behind_many_requests_gets_all_answers_and_nothing_s
         writing.write_all(get("/hello").repeat(requests).as_bytes())?;
         writing.shutdown(Shutdown::Write)
     });
+    testbed.stands_still(&mut neighbour);
     testbed.does_not_spin(&mut neighbour);
     assert!(testbed.figure("requests_total") < requests as u64, "they wait for the client to read");
     for _ in 0..requests {

@@ -54,6 +54,7 @@ const TRANSPORT_METHODS: &[&str] = &[
     "reset_on_close",
     "send_keep_alive_probes",
     "shutdown_write",
+    "splits_reads",
     "write",
     "write_all",
     "write_vectored",

@@ -165,6 +165,21 @@ impl Testbed {
         );
     }
 
+    /// Waits until it answers nobody but us: clients that do not read are owed no more.
+    pub(crate) fn stands_still(&self, neighbour: &mut Neighbour) {
+        let mut seen = self.figure("requests_total");
+        loop {
+            for _ in 0..10 {
+                neighbour.tick();
+            }
+            let now = self.figure("requests_total");
+            if now == seen + 1 {
+                return;
+            }
+            seen = now;
+        }
+    }
+
     /// It sleeps between the ticks of the neighbour, and uses little time. A machine that is busy
     /// with other things makes neither untrue.
     pub(crate) fn does_not_spin(&self, neighbour: &mut Neighbour) {
