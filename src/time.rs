@@ -1,4 +1,5 @@
-//! Milliseconds: how durations become ticks of the wheel, and how a schedule goes on.
+//! Milliseconds: how durations become ticks of the wheel, how a schedule goes on, and how a crowd is
+//! kept apart.
 
 use std::time::Duration;
 
@@ -30,6 +31,18 @@ pub(crate) fn next_period(deadline: u64, interval_ms: u32, now: u64) -> NextPeri
     NextPeriod { deadline, missed }
 }
 
+/// Where the nth of a crowd goes in `0..range`. However many they are, they lie as evenly as can be, and
+/// neighbours lie far apart: multiples of the golden ratio, modulo one (Knuth, TAOCP 3, 6.4). No dice
+/// could keep those who are sent away together further apart when they come back.
+pub(crate) fn spread(range: u64, nth: u64) -> u64 {
+    let share = nth.wrapping_mul(GOLDEN_RATIO);
+    // Below `range`, so nothing is cut.
+    ((u128::from(range) * u128::from(share)) >> 64) as u64
+}
+
+/// Its fraction, in units of 2^-64.
+const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +63,20 @@ mod tests {
     fn a_schedule_ends_where_time_ends() {
         assert_eq!(next_period(NEVER, 100, NEVER).deadline, NEVER);
         assert_eq!(next_period(NEVER - 1, u32::MAX, NEVER - 1).deadline, NEVER);
+    }
+
+    #[test]
+    fn a_crowd_is_spread_over_the_whole_range() {
+        for crowd in [10, 100, 1_000] {
+            let mut places: Vec<u64> = (0..crowd).map(|nth| spread(10_000_000, nth)).collect();
+            places.sort_unstable();
+            assert!(places[places.len() - 1] < 10_000_000);
+            let even = 10_000_000 / crowd;
+            let nearest = places.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();
+            let farthest = places.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+            assert!(nearest > even / 3 && farthest < even * 2, "{nearest} {even} {farthest}");
+        }
+        assert!((0..1_000).all(|nth| spread(u64::MAX, nth) < u64::MAX && spread(0, nth) == 0));
     }
 
     #[test]

@@ -11,6 +11,25 @@ use crate::{
 };
 
 /// What a connection is doing. The data of a phase lives in its variant and dies with it.
+///
+/// ```text
+///  accepted             accepted where the PROXY protocol is required
+///     |                                    |
+///     v       the header is complete       v
+///  Reading <-------------------------- ProxyHeader
+///   |  ^  |
+///   |  |  '--- a stream is asked for ---> Answering
+///   |  |                                     | the turn settles
+///   |  |                                     v
+///   |  '------- its last chunk is out --- Streaming
+///   | refused, timed out,                    | it ends, and the connection with it
+///   | or the last answer                     |
+///   v                                        |
+/// Draining <---------------------------------'
+///   | all is out, and the peer has closed or has had its time
+///   v
+/// Closed   <--- from every phase, when the connection breaks
+/// ```
 #[derive(Debug)]
 pub(crate) enum Phase {
     /// Waiting for the PROXY protocol header that the listener requires, since the connection came.

@@ -59,8 +59,8 @@ impl Signals {
         if in_query {
             return Self::parse(&request.query_value_bytes("datastar").unwrap_or_default());
         }
-        match request.header("content-type") {
-            Some(content_type) if is_json(content_type) => Self::parse(request.body()),
+        match request.content_type() {
+            Some(media_type) if is_json(media_type) => Self::parse(request.body()),
             None if request.body().is_empty() => Ok(Self::default()),
             _ => Err(SignalsError::ContentType),
         }
@@ -217,9 +217,8 @@ impl Error for SignalsError {
     }
 }
 
-/// True for `application/json` and `+json` types, with or without parameters.
-fn is_json(content_type: &str) -> bool {
-    let media_type = content_type.split(';').next().unwrap_or_default().trim_matches([' ', '\t']);
+/// True for `application/json` and `+json` types.
+fn is_json(media_type: &str) -> bool {
     let Some((kind, subtype)) = media_type.split_once('/') else {
         return false;
     };

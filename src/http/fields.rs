@@ -193,6 +193,16 @@ pub(super) fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Where the first comma outside of quotes is, else the end.
 fn member_end(list: &[u8]) -> usize {
+    // Lists with quotes are rare, and this is done for each request.
+    match memchr::memchr2(b',', b'"', list) {
+        Some(at) if list[at] == b'"' => at + quoted_member_end(&list[at..]),
+        Some(comma) => comma,
+        None => list.len(),
+    }
+}
+
+/// The same from the first quote on.
+fn quoted_member_end(list: &[u8]) -> usize {
     let (mut is_quoted, mut is_escaped) = (false, false);
     let ends = |&byte: &u8| {
         match byte {

@@ -59,26 +59,21 @@ impl Request {
     /// ```
     #[must_use]
     pub fn client_ip(&self) -> Option<IpAddr> {
-        self.client_ip
+        self.forwarded_ip.or_else(|| self.peer.ip())
     }
 
     /// Sets the peer, and works out the client's address. A request that was just read has
     /// [`Peer::Unix`]: call this after each one.
     pub(crate) fn set_sender(&mut self, peer: Peer, trusted: &TrustedPeers, field: ForwardedField) {
         self.peer = peer;
-        self.client_ip = match trusted.include(peer) {
-            true => self.forwarded_ip(peer, trusted, field),
-            false => peer.ip(),
-        };
+        if trusted.include(peer) {
+            self.forwarded_ip = self.walk(trusted, field);
+        }
     }
 
-    fn forwarded_ip(
-        &self,
-        peer: Peer,
-        trusted: &TrustedPeers,
-        field: ForwardedField,
-    ) -> Option<IpAddr> {
-        let mut client = peer.ip();
+    /// The address that the trusted proxies name, if they name one.
+    fn walk(&self, trusted: &TrustedPeers, field: ForwardedField) -> Option<IpAddr> {
+        let mut client = None;
         for line in self.header_values(field.name()).rev() {
             let mut rest = line;
             while let Some(entry) = field.take_last(&mut rest) {

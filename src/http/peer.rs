@@ -44,10 +44,10 @@ impl Peer {
     /// The same peer, an IPv4-mapped address as IPv4.
     pub(crate) fn canonical(self) -> Self {
         match self {
-            Self::Ip(address) => {
+            Self::Ip(SocketAddr::V6(address)) => {
                 Self::Ip(SocketAddr::new(address.ip().to_canonical(), address.port()))
             }
-            Self::Unix => Self::Unix,
+            Self::Ip(SocketAddr::V4(_)) | Self::Unix => self,
         }
     }
 }

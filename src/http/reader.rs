@@ -87,11 +87,16 @@ impl Reader {
         let (all, head_bytes_max) = (*input, head_limit_bytes(limits));
         let (outcome, method) = match mem::replace(&mut self.state, State::REFUSED) {
             State::Idle { skipped_bytes } => {
-                let outcome = Self::begin(skipped_bytes, input, limits, request);
-                let room_bytes = head_bytes_max.saturating_sub(skipped_bytes);
-                let method = || method_at_the_front(all.iter(), room_bytes);
-                let method = outcome.is_err().then(method).flatten();
-                (outcome, method)
+                let mut work = Work::Head(HeadScan::new(skipped_bytes));
+                match work.take(input, limits, request) {
+                    // The way of nearly all requests: nothing is held, so read where the bytes lie.
+                    Ok(Step::Complete) => return Ok(self.complete(State::IDLE)),
+                    Ok(Step::Open) => (Ok(begun(work, input)), None),
+                    Err(refusal) => {
+                        let room_bytes = head_bytes_max.saturating_sub(skipped_bytes);
+                        (Err(refusal), method_at_the_front(all.iter(), room_bytes))
+                    }
+                }
             }
             State::Held(held) => {
                 let method = held.method(all, head_bytes_max);
@@ -103,9 +108,9 @@ impl Reader {
             }
         };
         match outcome {
+            Ok((Progress::Complete, state)) => Ok(self.complete(state)),
             Ok((progress, state)) => {
                 self.state = state;
-                self.is_fresh &= progress != Progress::Complete;
                 Ok(progress)
             }
             Err(refusal) => {
@@ -113,6 +118,12 @@ impl Reader {
                 Err(refusal)
             }
         }
+    }
+
+    fn complete(&mut self, state: State) -> Progress {
+        self.state = state;
+        self.is_fresh = false;
+        Progress::Complete
     }
 
     /// The method of the request that is being read or was refused, once it is known: whether an
@@ -159,23 +170,16 @@ impl Reader {
             State::Idle { .. } | State::Held(_) | State::Refused { .. } => Stage::Idle,
         }
     }
+}
 
-    /// The way of nearly all requests: nothing is held, so read where the bytes lie.
-    fn begin(
-        skipped_bytes: usize,
-        input: &mut &[u8],
-        limits: &Limits,
-        request: &mut Request,
-    ) -> Result<(Progress, State), Refusal> {
-        let mut work = Work::Head(HeadScan::new(skipped_bytes));
-        if work.take(input, limits, request)? == Step::Complete {
-            return Ok((Progress::Complete, State::IDLE));
+/// The state after the first bytes of a request, which is not whole.
+fn begun(work: Work, input: &mut &[u8]) -> (Progress, State) {
+    match (&work, *input) {
+        (Work::Head(scan), []) => (Progress::NeedMore, State::idle_after(scan)),
+        _ => {
+            let bytes = mem::take(input).to_vec();
+            Box::new(Held { bytes, start: 0, news: News::None, work }).pause()
         }
-        if let (Work::Head(scan), []) = (&work, *input) {
-            return Ok((Progress::NeedMore, State::idle_after(scan)));
-        }
-        let bytes = mem::take(input).to_vec();
-        Ok(Box::new(Held { bytes, start: 0, news: News::None, work }).pause())
     }
 }
 

@@ -68,7 +68,7 @@ impl Reply {
     /// ```
     #[must_use]
     pub fn html(body: impl Into<Body>) -> Self {
-        Self::whole(200, "text/html; charset=utf-8", body.into())
+        Self::whole("text/html; charset=utf-8", body.into())
     }
 
     /// 200 with plain text, UTF-8.
@@ -78,7 +78,7 @@ impl Reply {
     /// ```
     #[must_use]
     pub fn text(body: impl Into<Body>) -> Self {
-        Self::whole(200, TEXT, body.into())
+        Self::whole(TEXT, body.into())
     }
 
     /// 200 with a body that is JSON text already; it is not looked at.
@@ -89,7 +89,7 @@ impl Reply {
     /// ```
     #[must_use]
     pub fn json_text(json: impl Into<Body>) -> Self {
-        Self::whole(200, "application/json", json.into())
+        Self::whole("application/json", json.into())
     }
 
     /// 200 with a body of any type.
@@ -133,15 +133,7 @@ impl Reply {
     /// ```
     #[must_use]
     pub fn status(status: u16) -> Self {
-        let reply = Self {
-            status: 200,
-            content_type: None,
-            lines: HeaderLines::new(),
-            body: Body::EMPTY,
-            wait_ms: None,
-            failure: None,
-        };
-        reply.with_status(status)
+        Self::EMPTY.with_status(status)
     }
 
     /// An error with its reason as plain text. Write the reason for the client: it must not quote
@@ -379,13 +371,21 @@ impl Reply {
         self.failure.as_deref().map(|Failure(text)| text.as_str())
     }
 
-    fn whole(status: u16, content_type: &'static str, body: Body) -> Self {
-        let content_type = Some(Cow::Borrowed(content_type));
-        Self { content_type, body, ..Self::status(status) }
+    const EMPTY: Self = Self {
+        status: 200,
+        content_type: None,
+        lines: HeaderLines::new(),
+        body: Body::EMPTY,
+        wait_ms: None,
+        failure: None,
+    };
+
+    fn whole(content_type: &'static str, body: Body) -> Self {
+        Self { content_type: Some(Cow::Borrowed(content_type)), body, ..Self::EMPTY }
     }
 
     fn text_error(status: u16, reason: Body) -> Self {
-        let reply = Self::whole(200, TEXT, reason).with_status(status);
+        let reply = Self::whole(TEXT, reason).with_status(status);
         reply.header("X-Content-Type-Options", "nosniff")
     }
 

@@ -45,7 +45,8 @@ pub struct Request {
     /// Empty if none has matched.
     route: String,
     pub(super) peer: Peer,
-    pub(super) client_ip: Option<IpAddr>,
+    /// What trusted proxies say of the client's address.
+    pub(super) forwarded_ip: Option<IpAddr>,
 }
 
 impl Request {
@@ -58,7 +59,7 @@ impl Request {
             params: Params { text: String::new(), ends: Vec::new() },
             route: String::new(),
             peer: Peer::Unix,
-            client_ip: None,
+            forwarded_ip: None,
         }
     }
 
@@ -416,7 +417,7 @@ impl Request {
         self.params.clear();
         self.route.clear();
         self.peer = Peer::Unix;
-        self.client_ip = None;
+        self.forwarded_ip = None;
     }
 
     /// Frees the memory of a large request once it is answered.

@@ -74,8 +74,9 @@ impl Incoming {
         stop.min(wanted)
     }
 
-    /// Reads so many of the [available](Self::available) bytes.
-    pub(super) fn take(&mut self, count: usize) -> impl Iterator<Item = u8> + '_ {
+    /// Reads as many of the [available](Self::available) bytes as the buffer has room for.
+    pub(super) fn take(&mut self, buffer: &mut [u8]) {
+        let count = buffer.len();
         match &mut self.kind {
             Kind::Tcp { urgent } => {
                 *urgent = urgent
@@ -91,6 +92,10 @@ impl Incoming {
                 }
             }
         }
-        self.bytes.drain(..count)
+        let (front, back) = self.bytes.as_slices();
+        let (to_front, to_back) = buffer.split_at_mut(front.len().min(count));
+        to_front.copy_from_slice(&front[..to_front.len()]);
+        to_back.copy_from_slice(&back[..to_back.len()]);
+        self.bytes.drain(..count);
     }
 }

@@ -89,6 +89,8 @@ pub(super) enum SimulatedSocket {
     Wire {
         network: Network,
         wire: usize,
+        /// See [`Incoming::splits_reads`].
+        splits_reads: bool,
     },
     /// A client that takes everything and keeps nothing.
     Crowd(Crowd),
@@ -140,10 +142,11 @@ impl Network {
             Peer::Ip(_) => Incoming::default(),
             Peer::Unix => Incoming::unix(),
         };
+        let splits_reads = to_server.splits_reads();
         inner.wires.push(Wire { to_server, ..Wire::default() });
         let wire = inner.wires.len() - 1;
         drop(inner);
-        (wire, SimulatedSocket::Wire { network: self.clone(), wire })
+        (wire, SimulatedSocket::Wire { network: self.clone(), wire, splits_reads })
     }
 }
 
@@ -268,9 +271,7 @@ impl Inner {
                 self.list(wire);
             }
         }
-        for (place, byte) in buffer.iter_mut().zip(self.wires[wire].to_server.take(count)) {
-            *place = byte;
-        }
+        self.wires[wire].to_server.take(&mut buffer[..count]);
         Ok(count)
     }
 
@@ -318,7 +319,7 @@ impl Inner {
 impl Transport for SimulatedSocket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Wire { network, wire } => network.lock().read(*wire, buffer),
+            Self::Wire { network, wire, .. } => network.lock().read(*wire, buffer),
             // Nobody in a crowd says anything after the request.
             Self::Crowd(_) => Err(ErrorKind::WouldBlock.into()),
         }
@@ -326,21 +327,21 @@ impl Transport for SimulatedSocket {
 
     fn splits_reads(&self) -> bool {
         match self {
-            Self::Wire { network, wire } => network.lock().wires[*wire].to_server.splits_reads(),
+            Self::Wire { splits_reads, .. } => *splits_reads,
             Self::Crowd(_) => false,
         }
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Wire { network, wire } => network.lock().write(*wire, &[IoSlice::new(bytes)]),
+            Self::Wire { network, wire, .. } => network.lock().write(*wire, &[IoSlice::new(bytes)]),
             Self::Crowd(received) => Ok(received.take(bytes.len())),
         }
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Self::Wire { network, wire } => network.lock().write(*wire, slices),
+            Self::Wire { network, wire, .. } => network.lock().write(*wire, slices),
             Self::Crowd(received) => {
                 Ok(received.take(slices.iter().map(|slice| slice.len()).sum()))
             }
@@ -348,7 +349,7 @@ impl Transport for SimulatedSocket {
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
-        let Self::Wire { network, wire } = self else { return Ok(()) };
+        let Self::Wire { network, wire, .. } = self else { return Ok(()) };
         let mut inner = network.lock();
         let state = &mut inner.wires[*wire];
         state.server_end.get_or_insert(ServerEnd::Fin);
@@ -359,7 +360,7 @@ impl Transport for SimulatedSocket {
     fn send_keep_alive_probes(&mut self, _tcp: &Tcp) {}
 
     fn reset_on_close(&mut self) {
-        if let Self::Wire { network, wire } = self {
+        if let Self::Wire { network, wire, .. } = self {
             network.lock().wires[*wire].resets_on_close = true;
         }
     }
@@ -367,7 +368,7 @@ impl Transport for SimulatedSocket {
 
 impl Drop for SimulatedSocket {
     fn drop(&mut self) {
-        let Self::Wire { network, wire } = self else { return };
+        let Self::Wire { network, wire, .. } = self else { return };
         let mut inner = network.lock();
         let state = &mut inner.wires[*wire];
         state.closed = true;

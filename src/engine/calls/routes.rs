@@ -8,6 +8,8 @@ use crate::conn::RouteIndex;
 pub(in crate::engine) struct Routes {
     names: Vec<Arc<str>>,
     numbers: HashMap<Arc<str>, RouteIndex>,
+    /// The one that was asked for last: a crowd mostly comes for one route.
+    last: Option<RouteIndex>,
 }
 
 impl Routes {
@@ -15,9 +17,16 @@ impl Routes {
     /// its streams have none.
     pub(in crate::engine) fn number(&mut self, route: Option<&str>) -> Option<RouteIndex> {
         let route = route?;
-        if let Some(&number) = self.numbers.get(route) {
-            return Some(number);
+        if let Some(last) = self.last
+            && self.name(last) == route
+        {
+            return self.last;
         }
+        self.last = self.numbers.get(route).copied().or_else(|| self.add(route));
+        self.last
+    }
+
+    fn add(&mut self, route: &str) -> Option<RouteIndex> {
         let number = RouteIndex::new(self.names.len())?;
         let name: Arc<str> = route.into();
         self.names.push(Arc::clone(&name));

@@ -27,7 +27,7 @@ use crate::{
         pending::TimerCall,
     },
     error::CloseReason,
-    time::millis,
+    time::{millis, spread},
 };
 
 impl<T: Transport> Engine<T> {
@@ -50,7 +50,12 @@ impl<T: Transport> Engine<T> {
             let conn = &mut self.core.conns[index];
             conn.close_afterwards();
             if conn.is_live_stream() {
-                conn.leave_by(departure(now, until, (leaving, streams)));
+                let place = |window_ms: u64| {
+                    let later_ms =
+                        u128::from(window_ms) * u128::from(leaving) / u128::from(streams);
+                    later_ms as u64 // Below `window_ms`.
+                };
+                conn.leave_by(departure(now, until, place));
                 leaving += 1;
             }
             self.core.rearm(index);
@@ -109,19 +114,19 @@ impl Stopping {
     /// When a stream that is born now has to leave, if so.
     pub(super) fn departure(self, now: u64, generation: u32) -> Option<u64> {
         match self {
-            Self::Draining { until, .. } => Some(departure(now, until, scattered(generation))),
+            Self::Draining { until, .. } => {
+                Some(departure(now, until, |window_ms| spread(window_ms, generation.into())))
+            }
             Self::No | Self::Now => None,
         }
     }
 }
 
-/// The moment at `share` of what is left of the window behind a farewell that is said at once.
-fn departure(now: u64, until: u64, (share, of): (u64, u64)) -> u64 {
+/// The moment at `place` in what is left of the window after a farewell that is said at once.
+fn departure(now: u64, until: u64, place: impl FnOnce(u64) -> u64) -> u64 {
     let left_ms = until.saturating_sub(now);
     let ahead_ms = FAREWELL_MS.min(left_ms / 2);
-    let later_ms = u128::from(left_ms - ahead_ms) * u128::from(share) / u128::from(of);
-    // Not above what is left.
-    now + ahead_ms + later_ms as u64
+    now + ahead_ms + place(left_ms - ahead_ms)
 }
 
 /// When a client that is dropped so long before the end of this server is to come back: behind
@@ -131,14 +136,7 @@ fn departure(now: u64, until: u64, (share, of): (u64, u64)) -> u64 {
 /// long; hence the bounds. Zero would make it ask without a pause.
 fn retry_ms(until_end_ms: u64, window_ms: u64, generation: u32) -> u64 {
     let spread_ms = window_ms.clamp(RETRY_SPREAD_MS_MIN, RETRY_MS_MAX);
-    let (share, of) = scattered(generation);
-    RETRY_MS_MIN + until_end_ms.min(RETRY_MS_MAX) + spread_ms * share / of
-}
-
-/// A share that neighbouring numbers have far apart, and any row of them evenly spread: multiples
-/// of the golden ratio (Knuth, TAOCP 3, 6.4).
-fn scattered(number: u32) -> (u64, u64) {
-    (number.wrapping_mul(0x9E37_79B9).into(), 1 << 32)
+    RETRY_MS_MIN + until_end_ms.min(RETRY_MS_MAX) + spread(spread_ms, generation.into())
 }
 
 /// Also what Datastar waits by default.
@@ -152,12 +150,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn departures_fill_the_window_behind_the_first_farewell() {
-        let leave = |share| departure(1_000, 11_000, (share, 4));
+    fn departures_fill_the_window_after_the_first_farewell() {
+        let leave = |nth| departure(1_000, 11_000, |window_ms| window_ms * nth / 4);
         assert_eq!([0, 1, 2, 3].map(leave), [1_500, 3_875, 6_250, 8_625]);
-        assert_eq!(departure(5, 5, (3, 4)), 5);
-        assert_eq!(departure(0, 100, (1, 2)), 75);
-        assert_eq!(departure(7, u64::MAX, (0, 1)), 507);
+        assert_eq!(departure(5, 5, |window_ms| window_ms), 5);
+        assert_eq!(departure(0, 100, |window_ms| window_ms / 2), 75);
+        assert_eq!(departure(7, u64::MAX, |_| 0), 507);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::{
     },
     http::{Connection, Reply, StreamFraming, encode_stream_head},
     sse::Event,
+    time::spread,
 };
 
 impl Core {
@@ -49,7 +50,8 @@ impl Core {
     /// Answers with a reply that has a [`Reply::retry_after`], and closes the connection.
     pub(super) fn answer_busy(&mut self, index: ConnIndex, reply: Reply, client: Client) {
         self.stats.refused.count(reply.status_code());
-        let delay_ms = spread(reply.wait_ms().unwrap_or(1), self.told_to_wait);
+        let least_ms = u64::from(reply.wait_ms().unwrap_or(1));
+        let delay_ms = least_ms + spread(least_ms, self.told_to_wait);
         self.told_to_wait = self.told_to_wait.wrapping_add(1);
         log::debug!("{}: told to come back in {delay_ms} ms", self.conns[index].peer());
         match client.reconnects {
@@ -112,17 +114,6 @@ impl Core {
     }
 }
 
-/// A time between `least_ms` and twice that for the nth who asks. Multiples of the golden ratio,
-/// modulo one, lie as evenly as can be however many there are: no dice could keep those who are
-/// sent away together further apart when they come back.
-fn spread(least_ms: u32, nth: u64) -> u64 {
-    let fraction = nth.wrapping_mul(GOLDEN_RATIO) >> 32;
-    let least_ms = u64::from(least_ms);
-    least_ms + ((least_ms * fraction) >> 32)
-}
-
-/// Its fraction, in units of 2^-64.
-const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Between what a client should know and the cut that may take it away: Chromium forgets what the
 /// page has not read when a body is cut.
 const CUT_DELAY_MS: u64 = 1_000;
@@ -132,27 +123,3 @@ const NO_ROOM_FOR_ADDRESS: &str =
     "your address has as many connections as one may have; close some, or come back later";
 const NO_ROOM_FOR_TAG: &str =
     "there are as many of these streams as one may have; close one, or come back later";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn delays_are_spread_over_the_whole_range() {
-        for crowd in [10, 100, 1_000] {
-            let mut delays: Vec<u64> = (0..crowd).map(|nth| spread(10_000_000, nth)).collect();
-            delays.sort_unstable();
-            assert!(delays[0] >= 10_000_000 && delays[delays.len() - 1] < 20_000_000);
-            let even = 10_000_000 / crowd;
-            let nearest = delays.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();
-            let farthest = delays.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
-            assert!(nearest > even / 3 && farthest < even * 2, "{nearest} {even} {farthest}");
-        }
-    }
-
-    #[test]
-    fn no_delay_is_too_long_to_be_spread() {
-        let longest = u64::from(u32::MAX);
-        assert!((0..1_000).all(|nth| (longest..2 * longest).contains(&spread(u32::MAX, nth))));
-    }
-}
