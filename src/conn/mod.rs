@@ -244,7 +244,9 @@ impl Conn {
             Phase::Reading { reader, .. } => {
                 !reader.has_kept() && self.outbox.len() <= pipelined_bytes
             }
-            Phase::ProxyHeader { .. } | Phase::Draining { .. } | Phase::Streaming(_) => true,
+            Phase::ProxyHeader { .. } | Phase::Draining { .. } => true,
+            // Its client may have read the last chunk and asked again, before the end has settled.
+            Phase::Streaming(streaming) => streaming.ending().is_none(),
             Phase::Answering { .. } | Phase::Closed { .. } => false,
         }
     }
