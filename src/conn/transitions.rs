@@ -312,6 +312,11 @@ impl Conn {
         self.input == Input::Waiting
     }
 
+    /// True while the connection is listed for reading on in a later turn.
+    pub(crate) fn is_put_off(&self) -> bool {
+        self.is_put_off
+    }
+
     /// Reading goes on in a later turn. True if the connection is to be listed for that.
     pub(crate) fn put_off(&mut self) -> bool {
         !std::mem::replace(&mut self.is_put_off, true)

@@ -190,14 +190,6 @@ impl<T: Transport> Engine<T> {
         self.lose(index, error);
     }
 
-    /// Hands over bytes of a connection that were read by somebody else.
-    pub(crate) fn feed(&mut self, index: ConnIndex, bytes: &[u8]) {
-        for piece in bytes.chunks(READ_BUFFER_BYTES) {
-            self.read_buffer[..piece.len()].copy_from_slice(piece);
-            self.receive(index, piece.len());
-        }
-    }
-
     /// Lends the transport of a connection that has just been accepted, for registering it with a
     /// poller.
     pub(crate) fn transport(&mut self, index: ConnIndex) -> &mut T {
