@@ -77,6 +77,8 @@ struct Queue {
     commands: VecDeque<Command>,
     /// Of the events among them.
     bytes: usize,
+    /// Drains and shutdowns among them.
+    endings: usize,
     /// Cleared when the reactor has stopped or is dropped.
     open: bool,
 }
@@ -118,8 +120,9 @@ impl Handle {
     /// the sockets.
     ///
     /// Events of one thread on one topic arrive in the order of publishing. When fan-out (or the
-    /// ends of very many streams) cannot keep up, the reactor takes nothing more from the queue until it can; the queue fills, and
-    /// the publisher learns of it here instead of memory growing.
+    /// ends of very many streams) cannot keep up, the reactor takes nothing more from the queue until it
+    /// can, or until it is to be drained or shut down. The queue fills, and the publisher learns of it
+    /// here instead of memory growing.
     ///
     /// ```
     /// use starwheel::{Reactor, Router, Sse, Topic};
@@ -276,7 +279,8 @@ impl Handle {
 
 impl Shared {
     pub(super) fn new(waker: Waker) -> Self {
-        let queue = Mutex::new(Queue { commands: VecDeque::new(), bytes: 0, open: true });
+        let queue =
+            Mutex::new(Queue { commands: VecDeque::new(), bytes: 0, endings: 0, open: true });
         Self { queue, waker, sleeping: AtomicBool::new(false), stats: Mutex::default() }
     }
 
@@ -304,13 +308,14 @@ impl Shared {
         Ok(())
     }
 
-    /// Takes its place behind the others, but is never refused for want of room.
+    /// Takes its place after the others, but is never refused for want of room, and never waits for
+    /// fan-out to keep up.
     fn push_always(&self, command: Command) {
         let mut queue = self.lock();
         if !queue.open {
             return;
         }
-        queue.commands.push_back(command);
+        queue.push(command);
         drop(queue);
         self.wake();
     }
@@ -337,16 +342,22 @@ impl Shared {
         self.lock().commands.len()
     }
 
+    /// True if the reactor is to be drained or shut down: by a command that may wait after others.
+    pub(super) fn is_to_end(&self) -> bool {
+        self.lock().endings > 0
+    }
+
     /// Takes up to `most` commands.
     pub(super) fn take(&self, most: usize) -> VecDeque<Command> {
         let mut queue = self.lock();
         if queue.commands.len() <= most {
-            queue.bytes = 0;
+            (queue.bytes, queue.endings) = (0, 0);
             return mem::take(&mut queue.commands);
         }
         let rest = queue.commands.split_off(most);
         let taken = mem::replace(&mut queue.commands, rest);
         queue.bytes -= taken.iter().map(Command::bytes).sum::<usize>();
+        queue.endings -= taken.iter().filter(|command| command.is_ending()).count();
         taken
     }
 
@@ -387,6 +398,7 @@ impl Queue {
 
     fn push(&mut self, command: Command) {
         self.bytes += command.bytes();
+        self.endings += usize::from(command.is_ending());
         self.commands.push_back(command);
     }
 }
@@ -407,6 +419,10 @@ impl Command {
             Self::Adopt(_, read_already) => read_already.len(),
             Self::Run(_) | Self::Drain(_) | Self::Shutdown => 0,
         }
+    }
+
+    fn is_ending(&self) -> bool {
+        matches!(self, Self::Drain(_) | Self::Shutdown)
     }
 }
 

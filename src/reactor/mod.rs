@@ -263,12 +263,14 @@ impl Reactor {
     }
 
     /// The commands that wait now, in slices, and none while what earlier ones caused lags behind:
-    /// the queue then fills up, and publishers learn of it. What commands give rise to waits for the next turn.
+    /// the queue then fills up, and publishers learn of it. A drain or shutdown among them is obeyed in
+    /// any case, after those before it: closures may publish so much that fan-out always lags. What
+    /// commands give rise to waits for the next turn.
     fn obey_commands(&mut self) {
         let depth = self.shared.depth();
         self.engine.set_queue_depth(depth);
         let mut left = depth.min(COMMANDS_PER_TURN);
-        while left > 0 && self.engine.takes_commands() {
+        while left > 0 && (self.engine.takes_commands() || self.shared.is_to_end()) {
             let commands = self.shared.take(left.min(COMMANDS_PER_SLICE));
             left -= commands.len();
             for command in commands {
