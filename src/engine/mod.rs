@@ -306,6 +306,15 @@ impl<T: Transport> Engine<T> {
         self.accepting() != Accepting::On && self.core.stats.connections == 0
     }
 
+    /// Closes all connections without telling anybody. Where an end in order would pass for the end of
+    /// a stream, or bytes wait, a reset does not.
+    pub(crate) fn cut_everything(&mut self) {
+        for index in self.core.conns.indices() {
+            self.core.close_conn(index);
+        }
+        self.release();
+    }
+
     /// Frees what this turn needed beyond what is kept for each buffer; see `memory.rs`.
     fn release_large_buffers(&mut self) {
         self.request.release_large_buffers();

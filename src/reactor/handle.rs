@@ -13,7 +13,10 @@ use std::{
 
 use mio::Waker;
 
-use super::TrySendError;
+use super::{
+    TrySendError,
+    command::{Batch, Command},
+};
 use crate::{
     engine::{Context, Stats},
     sse::{Encode, EventBuffer},
@@ -43,25 +46,6 @@ use crate::{
 #[derive(Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
-}
-
-/// A closure to run on the reactor thread.
-type Job = Box<dyn FnOnce(&mut Context<'_>) + Send>;
-
-pub(super) enum Command {
-    Run(Job),
-    Publish(Topic, Vec<u8>),
-    PublishBatch(Topic, Batch),
-    Adopt(TcpStream, Vec<u8>),
-    Drain(Duration),
-    Shutdown,
-}
-
-/// Events that are published one right behind the other.
-pub(super) struct Batch {
-    events: Vec<u8>,
-    /// Where each of them ends.
-    ends: Vec<usize>,
 }
 
 pub(super) struct Shared {
@@ -400,29 +384,6 @@ impl Queue {
         self.bytes += command.bytes();
         self.endings += usize::from(command.is_ending());
         self.commands.push_back(command);
-    }
-}
-
-impl Batch {
-    /// Each of the events, encoded.
-    pub(super) fn events(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, &end)| &self.events[start..end])
-    }
-}
-
-impl Command {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Publish(_, events) => events.len(),
-            Self::PublishBatch(_, batch) => batch.events.len(),
-            Self::Adopt(_, read_already) => read_already.len(),
-            Self::Run(_) | Self::Drain(_) | Self::Shutdown => 0,
-        }
-    }
-
-    fn is_ending(&self) -> bool {
-        matches!(self, Self::Drain(_) | Self::Shutdown)
     }
 }
 
