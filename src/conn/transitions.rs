@@ -274,10 +274,11 @@ impl Conn {
         }
     }
 
-    /// The socket has taken all that a blocked connection had for it.
+    /// The socket has taken all that a blocked connection had for it, or takes all that it is given.
     pub(crate) fn end_stall(&mut self, now: u64, limits: &Limits) {
         let is_admitted = self.is_admitted();
         match &mut self.phase {
+            Phase::Reading { since, .. } if is_admitted => *since = now,
             Phase::Draining { goodbye: Goodbye::Later, .. } => {}
             Phase::Draining { until, .. } if is_admitted => {
                 *until = linger_due(now, limits);

@@ -286,3 +286,25 @@ fn invariant_7_a_client_that_sends_on_while_it_was_put_off_gets_one_share() {
         }
     }
 }
+
+#[test]
+fn invariant_7_a_client_that_reads_a_long_answer_fast_holds_nobody_up() {
+    let router = Router::new()
+        .get("/long", |_, _| Reply::text("x".repeat(20_000_000)))
+        .get("/", |_, _| Reply::text("pong"));
+    let mut simulation = Simulation::new(router);
+    let (greedy, other) = (simulation.connect(), simulation.connect());
+    simulation.request(greedy, Method::Get, "/long", &[], b"");
+    let (mut turns, mut goes_on) = (0, true);
+    while goes_on {
+        simulation.request(other, Method::Get, "/", &[], b"");
+        let before = simulation.stats().bytes_out;
+        goes_on = simulation.turn_once();
+        let written = simulation.stats().bytes_out - before;
+        assert!(written < 4_000_000, "{written} bytes in one turn");
+        turns += 1;
+        assert_eq!(simulation.answers(other).len(), turns, "others are served in between");
+    }
+    assert_eq!(simulation.answer(greedy).text().len(), 20_000_000);
+    assert!(simulation.is_open(greedy), "and may ask again");
+}
