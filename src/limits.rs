@@ -42,8 +42,9 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// From the end of the head to the end of the body, in total; beyond it 408. 30 s.
     pub body_timeout: Duration,
-    /// From accepting a connection to the first byte of its first request; beyond it, the connection
-    /// is closed without an answer. 15 s. Browsers open connections in advance that they may never
+    /// From accepting a connection, or from the end of its
+    /// [PROXY protocol header](crate::ListenOptions::proxy_protocol), to the first byte of its first
+    /// request; beyond it, the connection is closed without an answer. 15 s. Browsers open connections in advance that they may never
     /// use. Empty lines before a request (RFC 9112 section 2.2) do not begin it.
     ///
     /// An adopted connection counts as new, unless the bytes that were read ahead begin a request.
