@@ -30,8 +30,9 @@ pub struct Limits {
     /// wait in its socket until it has read some. 64 KiB.
     pub pipelined_bytes: usize,
     /// Bytes queued for one client that does not read fast enough. A stream to which more is sent
-    /// ends with [`CloseReason::Slow`](crate::CloseReason::Slow). 256 KiB. What one tick or one
-    /// reply leaves over is kept whole even if it is larger, provided that nothing was queued before.
+    /// ends with [`CloseReason::Slow`](crate::CloseReason::Slow). 256 KiB. What one tick, one reply, or
+    /// the sends of one turn leave over is kept whole even if it is larger, provided that the client
+    /// had taken all that was queued before.
     /// The memory for a client's queue is at most twice the bytes in it plus 64 KiB.
     pub outbox_bytes: usize,
     /// From the first byte of a request to the end of its head; beyond it 408. 10 s. Also from the
@@ -41,8 +42,9 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// From the end of the head to the end of the body, in total; beyond it 408. 30 s.
     pub body_timeout: Duration,
-    /// From accepting a connection to the first byte of its first request; beyond it, the connection
-    /// is closed without an answer. 15 s. Browsers open connections in advance that they may never
+    /// From accepting a connection, or from the end of its
+    /// [PROXY protocol header](crate::ListenOptions::proxy_protocol), to the first byte of its first
+    /// request; beyond it, the connection is closed without an answer. 15 s. Browsers open connections in advance that they may never
     /// use. Empty lines before a request (RFC 9112 section 2.2) do not begin it.
     ///
     /// An adopted connection counts as new, unless the bytes that were read ahead begin a request.

@@ -90,8 +90,8 @@ pub(super) enum Output {
     Quiet,
     /// Queued since the last flush, and listed for the next.
     Dirty,
-    /// The same, but all of it was sent by closures that are not the stream's own: it may have to
-    /// wait for a later flush.
+    /// The same, but all of it was sent by closures that are not the stream's own, or is the rest of
+    /// a reply after its share of this turn: it may have to wait for a later flush.
     Sent,
     /// The socket refused the rest, and has taken nothing since; the poller will tell when it
     /// takes more.
@@ -244,7 +244,9 @@ impl Conn {
             Phase::Reading { reader, .. } => {
                 !reader.has_kept() && self.outbox.len() <= pipelined_bytes
             }
-            Phase::ProxyHeader { .. } | Phase::Draining { .. } | Phase::Streaming(_) => true,
+            Phase::ProxyHeader { .. } | Phase::Draining { .. } => true,
+            // Its client may have read the last chunk and asked again, before the end has settled.
+            Phase::Streaming(streaming) => streaming.ending().is_none(),
             Phase::Answering { .. } | Phase::Closed { .. } => false,
         }
     }

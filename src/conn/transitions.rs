@@ -274,10 +274,11 @@ impl Conn {
         }
     }
 
-    /// The socket has taken all that a blocked connection had for it.
+    /// The socket has taken all that a blocked connection had for it, or takes all that it is given.
     pub(crate) fn end_stall(&mut self, now: u64, limits: &Limits) {
         let is_admitted = self.is_admitted();
         match &mut self.phase {
+            Phase::Reading { since, .. } if is_admitted => *since = now,
             Phase::Draining { goodbye: Goodbye::Later, .. } => {}
             Phase::Draining { until, .. } if is_admitted => {
                 *until = linger_due(now, limits);
@@ -310,6 +311,11 @@ impl Conn {
     /// True while bytes wait in the socket that the poller has reported.
     pub(crate) fn has_waiting_input(&self) -> bool {
         self.input == Input::Waiting
+    }
+
+    /// True while the connection is listed for reading on in a later turn.
+    pub(crate) fn is_put_off(&self) -> bool {
+        self.is_put_off
     }
 
     /// Reading goes on in a later turn. True if the connection is to be listed for that.

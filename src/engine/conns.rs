@@ -31,8 +31,8 @@ pub(super) struct Conns {
     wheel: Wheel,
     /// Connections with bytes to flush at the end of this turn.
     dirty: Vec<ConnIndex>,
-    /// Connections with nothing but what others have sent, to be flushed in slices. Some have been
-    /// flushed since, or are others by now.
+    /// Connections with nothing but what others have sent, or with more of a reply than a turn's share,
+    /// to be flushed in slices. Some have been flushed since, or are others by now.
     sent: VecDeque<ConnIndex>,
     /// Bytes sent while some of those had to wait; `None` if none had to.
     sent_meanwhile_bytes: Option<usize>,
@@ -200,9 +200,16 @@ impl Conns {
         }
     }
 
-    /// The next connection with nothing but what others have sent.
-    pub(super) fn next_sent(&mut self) -> Option<ConnIndex> {
-        while let Some(index) = self.sent.pop_front() {
+    /// How many entries the list of those has.
+    pub(super) fn listed_for_sends(&self) -> usize {
+        self.sent.len()
+    }
+
+    /// The next connection with nothing but what others have sent, among so many entries.
+    pub(super) fn next_sent(&mut self, listed: &mut usize) -> Option<ConnIndex> {
+        while *listed > 0 {
+            *listed -= 1;
+            let index = self.sent.pop_front()?;
             if let Some(Slot::Conn(conn)) = self.slots.get(index.slot())
                 && conn.waits_with_sends()
             {
@@ -216,10 +223,11 @@ impl Conns {
         !self.sent.is_empty()
     }
 
-    /// A turn's share of what was sent has been flushed.
-    pub(super) fn end_flush_of_sent(&mut self) {
-        let waits = self.has_sent();
-        self.sent_meanwhile_bytes = waits.then(|| self.sent_meanwhile_bytes());
+    /// A turn's share of what was sent has been flushed; so many of the entries still wait from
+    /// before that.
+    pub(super) fn end_flush_of_sent(&mut self, still_waiting: usize) {
+        let meanwhile = if still_waiting == 0 { 0 } else { self.sent_meanwhile_bytes() };
+        self.sent_meanwhile_bytes = self.has_sent().then_some(meanwhile);
     }
 
     /// How much has been sent while earlier sends wait.

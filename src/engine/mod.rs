@@ -190,14 +190,6 @@ impl<T: Transport> Engine<T> {
         self.lose(index, error);
     }
 
-    /// Hands over bytes of a connection that were read by somebody else.
-    pub(crate) fn feed(&mut self, index: ConnIndex, bytes: &[u8]) {
-        for piece in bytes.chunks(READ_BUFFER_BYTES) {
-            self.read_buffer[..piece.len()].copy_from_slice(piece);
-            self.receive(index, piece.len());
-        }
-    }
-
     /// Lends the transport of a connection that has just been accepted, for registering it with a
     /// poller.
     pub(crate) fn transport(&mut self, index: ConnIndex) -> &mut T {
@@ -312,6 +304,15 @@ impl<T: Transport> Engine<T> {
     /// True when a shutdown, or a drain, has nothing left to end.
     pub(crate) fn is_stopped(&self) -> bool {
         self.accepting() != Accepting::On && self.core.stats.connections == 0
+    }
+
+    /// Closes all connections without telling anybody. Where an end in order would pass for the end of
+    /// a stream, or bytes wait, a reset does not.
+    pub(crate) fn cut_everything(&mut self) {
+        for index in self.core.conns.indices() {
+            self.core.close_conn(index);
+        }
+        self.release();
     }
 
     /// Frees what this turn needed beyond what is kept for each buffer; see `memory.rs`.

@@ -28,5 +28,6 @@ impl Reactor {
 impl Drop for Reactor {
     fn drop(&mut self) {
         self.discard_commands();
+        self.engine.cut_everything();
     }
 }

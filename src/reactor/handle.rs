@@ -13,7 +13,10 @@ use std::{
 
 use mio::Waker;
 
-use super::TrySendError;
+use super::{
+    TrySendError,
+    command::{Batch, Command},
+};
 use crate::{
     engine::{Context, Stats},
     sse::{Encode, EventBuffer},
@@ -45,25 +48,6 @@ pub struct Handle {
     shared: Arc<Shared>,
 }
 
-/// A closure to run on the reactor thread.
-type Job = Box<dyn FnOnce(&mut Context<'_>) + Send>;
-
-pub(super) enum Command {
-    Run(Job),
-    Publish(Topic, Vec<u8>),
-    PublishBatch(Topic, Batch),
-    Adopt(TcpStream, Vec<u8>),
-    Drain(Duration),
-    Shutdown,
-}
-
-/// Events that are published one right behind the other.
-pub(super) struct Batch {
-    events: Vec<u8>,
-    /// Where each of them ends.
-    ends: Vec<usize>,
-}
-
 pub(super) struct Shared {
     queue: Mutex<Queue>,
     waker: Waker,
@@ -77,6 +61,8 @@ struct Queue {
     commands: VecDeque<Command>,
     /// Of the events among them.
     bytes: usize,
+    /// Drains and shutdowns among them.
+    endings: usize,
     /// Cleared when the reactor has stopped or is dropped.
     open: bool,
 }
@@ -118,8 +104,9 @@ impl Handle {
     /// the sockets.
     ///
     /// Events of one thread on one topic arrive in the order of publishing. When fan-out (or the
-    /// ends of very many streams) cannot keep up, the reactor takes nothing more from the queue until it can; the queue fills, and
-    /// the publisher learns of it here instead of memory growing.
+    /// ends of very many streams) cannot keep up, the reactor takes nothing more from the queue until it
+    /// can, or until it is to be drained or shut down. The queue fills, and the publisher learns of it
+    /// here instead of memory growing.
     ///
     /// ```
     /// use starwheel::{Reactor, Router, Sse, Topic};
@@ -276,7 +263,8 @@ impl Handle {
 
 impl Shared {
     pub(super) fn new(waker: Waker) -> Self {
-        let queue = Mutex::new(Queue { commands: VecDeque::new(), bytes: 0, open: true });
+        let queue =
+            Mutex::new(Queue { commands: VecDeque::new(), bytes: 0, endings: 0, open: true });
         Self { queue, waker, sleeping: AtomicBool::new(false), stats: Mutex::default() }
     }
 
@@ -304,13 +292,14 @@ impl Shared {
         Ok(())
     }
 
-    /// Takes its place behind the others, but is never refused for want of room.
+    /// Takes its place after the others, but is never refused for want of room, and never waits for
+    /// fan-out to keep up.
     fn push_always(&self, command: Command) {
         let mut queue = self.lock();
         if !queue.open {
             return;
         }
-        queue.commands.push_back(command);
+        queue.push(command);
         drop(queue);
         self.wake();
     }
@@ -337,16 +326,22 @@ impl Shared {
         self.lock().commands.len()
     }
 
+    /// True if the reactor is to be drained or shut down: by a command that may wait after others.
+    pub(super) fn is_to_end(&self) -> bool {
+        self.lock().endings > 0
+    }
+
     /// Takes up to `most` commands.
     pub(super) fn take(&self, most: usize) -> VecDeque<Command> {
         let mut queue = self.lock();
         if queue.commands.len() <= most {
-            queue.bytes = 0;
+            (queue.bytes, queue.endings) = (0, 0);
             return mem::take(&mut queue.commands);
         }
         let rest = queue.commands.split_off(most);
         let taken = mem::replace(&mut queue.commands, rest);
         queue.bytes -= taken.iter().map(Command::bytes).sum::<usize>();
+        queue.endings -= taken.iter().filter(|command| command.is_ending()).count();
         taken
     }
 
@@ -387,26 +382,8 @@ impl Queue {
 
     fn push(&mut self, command: Command) {
         self.bytes += command.bytes();
+        self.endings += usize::from(command.is_ending());
         self.commands.push_back(command);
-    }
-}
-
-impl Batch {
-    /// Each of the events, encoded.
-    pub(super) fn events(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, &end)| &self.events[start..end])
-    }
-}
-
-impl Command {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Publish(_, events) => events.len(),
-            Self::PublishBatch(_, batch) => batch.events.len(),
-            Self::Adopt(_, read_already) => read_already.len(),
-            Self::Run(_) | Self::Drain(_) | Self::Shutdown => 0,
-        }
     }
 }
 

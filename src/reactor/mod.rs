@@ -5,6 +5,7 @@
 
 mod alarm;
 mod clock;
+mod command;
 mod descriptors;
 mod ending;
 mod epoch;
@@ -39,7 +40,8 @@ use socket2::SockRef;
 use self::{
     alarm::Alarm,
     clock::Clock,
-    handle::{Command, Shared},
+    command::Command,
+    handle::Shared,
     listener::{Acceptor, Paused},
     socket::{Socket, readiness, set_tcp_options},
 };
@@ -54,8 +56,10 @@ use crate::{
 /// `Send`, so the closures it owns may hold whatever they like; other threads get in through a
 /// [`Handle`].
 ///
-/// Dropped before a shutdown or drain is complete, it resets its connections and drops the closures
-/// without calling them: `on_disconnect` belongs to the end of a stream, not to that of the reactor.
+/// Dropped before a shutdown or drain is complete, it closes its connections at once and drops the
+/// closures without calling them: `on_disconnect` belongs to the end of a stream, not to that of the
+/// reactor. No stream and no answer looks finished that is not: those of HTTP/1.0 are reset, and so
+/// are connections for which bytes wait.
 ///
 /// ```no_run
 /// use starwheel::{Reactor, Router, Sse};
@@ -263,12 +267,14 @@ impl Reactor {
     }
 
     /// The commands that wait now, in slices, and none while what earlier ones caused lags behind:
-    /// the queue then fills up, and publishers learn of it. What commands give rise to waits for the next turn.
+    /// the queue then fills up, and publishers learn of it. A drain or shutdown among them is obeyed in
+    /// any case, after those before it: closures may publish so much that fan-out always lags. What
+    /// commands give rise to waits for the next turn.
     fn obey_commands(&mut self) {
         let depth = self.shared.depth();
         self.engine.set_queue_depth(depth);
         let mut left = depth.min(COMMANDS_PER_TURN);
-        while left > 0 && self.engine.takes_commands() {
+        while left > 0 && (self.engine.takes_commands() || self.shared.is_to_end()) {
             let commands = self.shared.take(left.min(COMMANDS_PER_SLICE));
             left -= commands.len();
             for command in commands {

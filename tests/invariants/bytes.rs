@@ -252,3 +252,59 @@ fn invariant_7_a_client_that_pipelines_gets_its_share_of_a_turn() {
     simulation.turn();
     assert_eq!(simulation.answers(flood).len(), 1000);
 }
+
+#[test]
+fn invariant_7_a_client_that_pipelines_long_requests_gets_the_same_share() {
+    let mut simulation = serving(|_, _| Reply::text("pong"));
+    let flood = simulation.connect();
+    let long = format!("GET / HTTP/1.1\r\nHost: test\r\nX: {}\r\n\r\n", "x".repeat(1_500));
+    simulation.send(flood, long.repeat(1_000).as_bytes());
+    let mut goes_on = true;
+    while goes_on {
+        let before = simulation.stats().requests;
+        goes_on = simulation.turn_once();
+        let share = simulation.stats().requests - before;
+        assert!(share <= 64, "{share} requests in one turn");
+    }
+    assert_eq!(simulation.answers(flood).len(), 1_000);
+}
+
+#[test]
+fn invariant_7_a_client_that_sends_on_while_it_was_put_off_gets_one_share() {
+    let mut simulation = serving(|_, _| Sse::new());
+    let flood = simulation.get("/");
+    simulation.send(flood, &vec![b'x'; 1_000_000]);
+    let mut goes_on = true;
+    while goes_on {
+        let before = simulation.stats().bytes_in;
+        goes_on = simulation.turn_once();
+        let share = simulation.stats().bytes_in - before;
+        assert!(share <= 256 * 1024, "{share} bytes in one turn");
+        if simulation.stats().bytes_in < 3_000_000 {
+            simulation.send(flood, &vec![b'x'; 300_000]);
+            goes_on = true;
+        }
+    }
+}
+
+#[test]
+fn invariant_7_a_client_that_reads_a_long_answer_fast_holds_nobody_up() {
+    let router = Router::new()
+        .get("/long", |_, _| Reply::text("x".repeat(20_000_000)))
+        .get("/", |_, _| Reply::text("pong"));
+    let mut simulation = Simulation::new(router);
+    let (greedy, other) = (simulation.connect(), simulation.connect());
+    simulation.request(greedy, Method::Get, "/long", &[], b"");
+    let (mut turns, mut goes_on) = (0, true);
+    while goes_on {
+        simulation.request(other, Method::Get, "/", &[], b"");
+        let before = simulation.stats().bytes_out;
+        goes_on = simulation.turn_once();
+        let written = simulation.stats().bytes_out - before;
+        assert!(written < 4_000_000, "{written} bytes in one turn");
+        turns += 1;
+        assert_eq!(simulation.answers(other).len(), turns, "others are served in between");
+    }
+    assert_eq!(simulation.answer(greedy).text().len(), 20_000_000);
+    assert!(simulation.is_open(greedy), "and may ask again");
+}

@@ -268,6 +268,22 @@ fn invariant_9_a_panic_in_a_timer_ends_that_timer() {
 }
 
 #[test]
+fn invariant_9_a_timer_that_panics_takes_no_timer_with_it_that_it_has_set() {
+    let diary = Diary::default();
+    let (once, every) = (diary.clone(), diary.clone());
+    let mut simulation = serving(|_, _| Reply::no_content());
+    simulation.run(move |cx| {
+        cx.after(secs(1), move |cx| {
+            cx.after(secs(1), move |_| once.note("once"));
+            cx.every(secs(1), move |_| every.note("every")).unwrap();
+            panic!("a timer of the user's")
+        });
+    });
+    simulation.advance(secs(3));
+    assert_eq!(diary.read(), ["once", "every", "every"]);
+}
+
+#[test]
 fn invariant_9_a_panic_in_a_command_of_another_thread_is_caught() {
     let mut simulation = serving(|_, _| counter(100));
     let client = simulation.get("/");

@@ -3,7 +3,7 @@
 
 use crate::story::{Diary, Ids, data, secs, serving};
 use starwheel::testing::{BodyEnd, Client, Simulation};
-use starwheel::{Ending, Method, Reply, Router, Sse, StreamId, Topic};
+use starwheel::{Ending, Method, Next, Reply, Router, Sse, StreamId, Topic};
 
 /// More than a few turns' shares.
 const CROWD: usize = 1_000;
@@ -140,6 +140,38 @@ fn invariant_7_an_end_that_waits_stays_what_it_is_when_its_client_leaves_or_the_
     crowd.simulation.turn_once();
     assert_eq!(crowd.ends.read(), crowd.expected_ends("Finished"));
     assert!(crowd.simulation.is_stopped());
+}
+
+#[test]
+fn invariant_7_a_client_that_has_read_the_end_of_its_stream_may_ask_again_though_others_end_too() {
+    let router = Router::new().get("/page", |_, _| Reply::text("page")).get("/", |_, _| {
+        let mut is_first = true;
+        Sse::every(secs(1), move |stream| {
+            stream.send("tick");
+            match std::mem::take(&mut is_first) {
+                true => Next::Again,
+                false => Next::Close,
+            }
+        })
+    });
+    let mut simulation = Simulation::new(router);
+    let clients: Vec<Client> = (0..CROWD / 4).map(|_| simulation.connect()).collect();
+    for &client in &clients {
+        simulation.request(client, Method::Get, "/", &[], b"");
+    }
+    simulation.turn();
+    simulation.jump(secs(1));
+    assert!(simulation.turn_once(), "the hooks of some wait");
+    for &client in &clients {
+        assert_eq!(simulation.answer(client).end, BodyEnd::Complete);
+        simulation.request(client, Method::Get, "/page", &[], b"");
+    }
+    simulation.turn();
+    for &client in &clients {
+        let answers = simulation.answers(client);
+        assert_eq!(answers.len(), 2, "the connection was kept for another request");
+        assert_eq!(answers[1].text(), "page");
+    }
 }
 
 #[test]

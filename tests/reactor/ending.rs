@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    io::ErrorKind,
+    io::{ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
     os::unix::net::{UnixListener, UnixStream},
     process,
@@ -16,7 +16,7 @@ use starwheel::{
 };
 
 use crate::{
-    client::{Answer, Client, PATIENCE, get, wait_for},
+    client::{Answer, Client, PATIENCE, get, is_reset, wait_for},
     listening, routes,
     server::Server,
     turn_until, turn_until_quiet,
@@ -320,4 +320,18 @@ fn a_listener_that_somebody_else_holds_too_wakes_nobody_once_the_drain_has_begun
     outer.poll(&mut events, Some(Duration::from_millis(50))).unwrap();
     assert!(events.is_empty(), "the reactor is woken for connections it will not take");
     drop(listener);
+}
+
+#[test]
+fn no_stream_of_a_reactor_that_is_dropped_looks_finished() {
+    let (mut reactor, address) = listening();
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    // A stream of HTTP/1.0 is finished when its connection is.
+    client.write_all(b"GET /idle HTTP/1.0\r\n\r\n").unwrap();
+    turn_until(&mut reactor, "it is open", |stats| stats.streams == 1);
+    let mut head = [0; 1_000];
+    assert!(client.read(&mut head).unwrap() > 0);
+    drop(reactor);
+    assert!(is_reset(&client.read(&mut head).unwrap_err()));
 }

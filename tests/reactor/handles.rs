@@ -7,12 +7,17 @@ use std::{
         mpsc,
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use starwheel::{Context, Handle, Reactor, TrySendError};
+use starwheel::{Backpressure, Context, Handle, Reactor, Router, Sse, Topic, TrySendError};
 
-use crate::{client::PATIENCE, routes, server::Server};
+use crate::{
+    client::{Client, PATIENCE},
+    routes,
+    server::Server,
+    turn_until,
+};
 
 #[test]
 fn commands_of_one_thread_keep_their_order() {
@@ -66,6 +71,43 @@ fn a_full_queue_still_takes_a_shutdown() {
     while handle.run(|_cx| {}).is_ok() {}
     handle.shutdown();
     reactor.run().unwrap();
+}
+
+#[test]
+fn a_shutdown_or_drain_is_obeyed_though_fan_out_always_lags_behind() {
+    for ends in [Handle::shutdown as fn(&Handle), |handle| handle.drain(Duration::ZERO)] {
+        let news = Topic::new("news").backpressure(Backpressure::Latest);
+        let watched = news.clone();
+        let router = Router::new().get("/", move |_req, _cx| Sse::new().subscribe(&watched));
+        let mut reactor = Reactor::new(router).unwrap();
+        let address = reactor.listen("127.0.0.1:0").unwrap();
+        // A pass over them takes three turns, and more is published in each of these than may lag.
+        let _clients: Vec<Client> = (0..300)
+            .map(|_| {
+                let mut client = Client::connect(address);
+                client.request("/");
+                client
+            })
+            .collect();
+        turn_until(&mut reactor, "all are there", |stats| stats.streams == 300);
+        let event = "x".repeat(2_000_000);
+        let publish = move |cx: &mut Context<'_>| {
+            cx.publish(&news, &event);
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_millis(2) {}
+        };
+        reactor.context().every(Duration::from_millis(1), publish).unwrap();
+        turn_until(&mut reactor, "it lags", |stats| stats.published > 3);
+        let handle = reactor.handle();
+        let ran = Arc::new(AtomicU32::new(0));
+        handle.run(counting(&ran)).unwrap();
+        ends(&handle);
+        for _ in 0..50 {
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+        }
+        assert!(reactor.is_stopped(), "50 turns later");
+        assert_eq!(ran.load(Ordering::Relaxed), 1, "what was given before is not passed over");
+    }
 }
 
 #[test]
@@ -142,7 +184,7 @@ impl Server {
     /// As a thread does that may wait: tries again while the queue is full.
     fn run_patiently(&self, call: impl FnOnce(&mut Context<'_>) + Send + 'static) {
         let mut call = call;
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         while let Err(TrySendError::Full(back)) = self.handle.run(call) {
             assert!(start.elapsed() < PATIENCE, "the queue stays full");
             call = back;

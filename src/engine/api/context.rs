@@ -100,8 +100,9 @@ impl<'a> Context<'a> {
         self.core.send(id, &event, Allowed::No)
     }
 
-    /// Ends a stream behind what was sent to it and published on its topics so far; its
-    /// `on_disconnect` runs at the end of this turn. If very many streams end together, it runs in
+    /// Ends a stream after what was sent to it and published on its topics so far; its
+    /// `on_disconnect` runs at the end of this turn. A client that is [dropped](Ending::Drop) while it
+    /// does not read gets no more of its topics: it comes back. If very many streams end together, it runs in
     /// one of the next, 128 in each, with ticks and requests in between. False when it had ended
     /// before.
     pub fn close(&mut self, id: StreamId, ending: Ending) -> bool {
@@ -129,6 +130,9 @@ impl<'a> Context<'a> {
     /// comes before the topic's next event. False if the stream has ended or has this topic already.
     /// A client that came with a `Last-Event-ID` goes on after it; see
     /// [`Stream::subscribe`](crate::Stream::subscribe).
+    ///
+    /// What the topic has for the stream, such as a retained event, leaves at the end of this turn.
+    /// That is not sliced: subscribe very many streams over several turns.
     pub fn subscribe(&mut self, id: StreamId, topic: &Topic) -> bool {
         self.core.subscribe(id, topic, JoinAt::Live)
     }
@@ -151,8 +155,8 @@ impl<'a> Context<'a> {
     /// render at once. Output equal to that of the run before is not published.
     ///
     /// Such a topic should [`retain`](Topic::retain) its last event, so that everybody who joins
-    /// later gets something at once too. An error or a panic is logged and counted, and the updater
-    /// runs again at its next time.
+    /// later gets something at once too. An error or a panic is logged, a panic is counted
+    /// ([`Stats::panics`]) as well, and the updater runs again at its next time.
     ///
     /// The updater ends, and is dropped, when
     /// - it returns [`Next::Close`](crate::Next::Close) or [`Next::Drop`](crate::Next::Drop);
@@ -204,8 +208,8 @@ impl<'a> Context<'a> {
 
     /// Takes the updater of a topic away. False if it had none.
     ///
-    /// It does not run again, and is dropped in this turn, when no other closure is running; from
-    /// within itself, what this run sends is not published. Subscribers stay, and so does the last
+    /// It does not run again, and is dropped when no other closure is running: in this turn, unless
+    /// very many streams end in it. From within itself, what this run sends is not published. Subscribers stay, and so does the last
     /// event of a topic that retains it; the topic can be published on and driven again.
     ///
     /// ```
@@ -268,7 +272,8 @@ impl<'a> Context<'a> {
         self.core.peer_of(id)
     }
 
-    /// How long a stream has been open, in whole seconds; `None` when it has ended.
+    /// How long a stream has been open, to the second: in full seconds of [`now`](Self::now), so up
+    /// to a second more than has passed. `None` when it has ended.
     #[must_use]
     pub fn age(&self, id: StreamId) -> Option<Duration> {
         self.core.age(id)
@@ -276,7 +281,8 @@ impl<'a> Context<'a> {
 
     /// How many bytes wait for a client that reads too slowly, apart from what the logs of its
     /// topics keep for it; `None` when the stream has ended. At most
-    /// [`Limits::outbox_bytes`](crate::Limits::outbox_bytes), or one tick, or one event of a topic.
+    /// [`Limits::outbox_bytes`](crate::Limits::outbox_bytes), or one tick, one event of a topic, or
+    /// what was sent to the stream in the turn in which its client fell behind.
     /// It counts what is to leave at the end of the turn too. After a turn, the memory allocated
     /// for them is at most twice this number plus 64 KiB, no matter how much the client has been sent.
     #[must_use]

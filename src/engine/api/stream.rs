@@ -97,8 +97,8 @@ impl<'a> Stream<'a> {
         self.core.unsubscribe(self.id, topic)
     }
 
-    /// Ends the stream behind what was sent, and published on its topics, so far. The updater is
-    /// not called again.
+    /// Ends the stream after what was sent, and published on its topics, so far; see
+    /// [`Context::close`]. The updater is not called again.
     pub fn close(&mut self, ending: Ending) {
         self.core.close(self.id, CloseReason::from(ending));
     }

@@ -57,7 +57,8 @@ pub struct Stats {
     pub ticks_missed: u64,
     /// Ticks whose output equalled that of the one before and was not sent.
     pub ticks_unchanged: u64,
-    /// Events encoded for single streams.
+    /// Events sent to single streams by closures. Those of [`Sse::send`](crate::Sse::send) are not
+    /// counted.
     pub events: u64,
     /// Events published on topics.
     pub published: u64,

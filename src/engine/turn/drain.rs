@@ -86,7 +86,7 @@ impl<T: Transport> Engine<T> {
         }
         self.settle_all();
         self.flush();
-        self.flush_sent(usize::MAX);
+        self.flush_sent(usize::MAX, usize::MAX);
         for index in self.core.conns.indices() {
             self.core.close_conn(index);
         }

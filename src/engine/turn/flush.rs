@@ -18,22 +18,25 @@ impl<T: Transport> Engine<T> {
     /// thousand streams. Those wait in the order in which they were sent to. If too much is sent
     /// while they wait, they are served at once, and ticks are late instead of memory growing.
     pub(in crate::engine) fn flush(&mut self) {
+        // Those that are listed from here on have had their share of this turn.
+        let listed = self.core.conns.listed_for_sends();
         let dirty = self.core.conns.take_dirty();
         for &index in &dirty {
             self.flush_one(index, Frames::All);
         }
         self.core.conns.flushed(dirty);
         let piles_up = self.core.conns.sent_meanwhile_bytes() > SENT_MEANWHILE_BYTES_MAX;
-        self.flush_sent(if piles_up { usize::MAX } else { SENDS_PER_TURN });
+        self.flush_sent(if piles_up { usize::MAX } else { SENDS_PER_TURN }, listed);
     }
 
-    /// Writes to so many connections at most what other closures sent to them.
-    pub(super) fn flush_sent(&mut self, most: usize) {
+    /// Writes to so many connections at most what other closures sent to them, and looks no further
+    /// than at the first `listed` of them.
+    pub(super) fn flush_sent(&mut self, most: usize, mut listed: usize) {
         for _ in 0..most {
-            let Some(index) = self.core.conns.next_sent() else { break };
+            let Some(index) = self.core.conns.next_sent(&mut listed) else { break };
             self.flush_one(index, Frames::All);
         }
-        self.core.conns.end_flush_of_sent();
+        self.core.conns.end_flush_of_sent(listed);
     }
 
     /// Writes what is queued, and of the stream's topics what `frames` says.
@@ -46,6 +49,10 @@ impl<T: Transport> Engine<T> {
         let was_blocked = conn.begin_flush();
         loop {
             match self.write_next(index, frames) {
+                Written::Some if self.has_had_its_share(index, bytes_out) => {
+                    self.core.conns.mark_sent(index, 0);
+                    return self.core.end_stall(index);
+                }
                 Written::Some => {}
                 Written::Blocked => break,
                 Written::Nothing => {
@@ -61,6 +68,16 @@ impl<T: Transport> Engine<T> {
         if !was_blocked || self.core.stats.bytes_out > bytes_out {
             self.core.begin_stall(index);
         }
+    }
+
+    /// True if a connection whose client reads as fast as we write has got its share of a turn, and
+    /// more of a reply is queued. Streams have bounds of their own: what waited for the next turn would
+    /// pile up with ticks, and logs would let it go.
+    fn has_had_its_share(&self, index: ConnIndex, bytes_out_before: u64) -> bool {
+        let conn = &self.core.conns[index];
+        self.core.stats.bytes_out - bytes_out_before >= FLUSHED_BYTES_PER_TURN
+            && !conn.outbox.is_empty()
+            && conn.streaming().is_none()
     }
 
     /// Everything queued has been taken by the socket: on to what waited for that.
@@ -95,7 +112,7 @@ impl Core {
         self.rearm(index);
     }
 
-    /// The socket has taken everything at last.
+    /// The socket has taken everything at last, or its share of this turn.
     fn end_stall(&mut self, index: ConnIndex) {
         self.conns[index].end_stall(self.now, &self.config.limits);
         self.rearm(index);
@@ -105,5 +122,7 @@ impl Core {
 /// Connections served in one turn with what other closures sent to them: a millisecond of system
 /// calls at most.
 const SENDS_PER_TURN: usize = 128;
+/// Written to one connection in one turn before others get theirs: some 100 us of system calls.
+const FLUSHED_BYTES_PER_TURN: u64 = 1024 * 1024;
 /// What may be sent while earlier sends wait.
 const SENT_MEANWHILE_BYTES_MAX: usize = 16 * 1024 * 1024;

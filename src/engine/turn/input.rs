@@ -16,10 +16,27 @@ use crate::{
 };
 
 impl<T: Transport> Engine<T> {
+    /// Hands over bytes of a connection that were read by somebody else.
+    pub(crate) fn feed(&mut self, index: ConnIndex, bytes: &[u8]) {
+        let mut share = Share::of_a_turn();
+        for piece in bytes.chunks(self.read_buffer.len()) {
+            self.read_buffer[..piece.len()].copy_from_slice(piece);
+            self.receive(index, piece.len(), &mut share);
+        }
+    }
+
     /// Reads what there is, in slices: a client that never stops sending gets its turn, not ours.
     pub(in crate::engine) fn readable(&mut self, index: ConnIndex, short_read: ShortRead) {
-        let mut budget_bytes = READ_BYTES_PER_TURN;
-        while budget_bytes > 0 {
+        let conn = &mut self.core.conns[index];
+        match conn.is_put_off() {
+            // Its share of this turn comes with those that were put off.
+            true => conn.input_waits(),
+            false => self.read_on(index, short_read, &mut Share::of_a_turn()),
+        }
+    }
+
+    fn read_on(&mut self, index: ConnIndex, short_read: ShortRead, share: &mut Share) {
+        while share.bytes > 0 && share.requests > 0 {
             let conn = &mut self.core.conns[index];
             if !conn.takes_input(self.core.config.limits.pipelined_bytes) {
                 return conn.input_waits();
@@ -27,8 +44,8 @@ impl<T: Transport> Engine<T> {
             match self.links.read(index, &mut self.read_buffer) {
                 Received::Bytes(count) => {
                     self.core.stats.bytes_in += count as u64;
-                    self.receive(index, count);
-                    budget_bytes = budget_bytes.saturating_sub(count);
+                    share.bytes = share.bytes.saturating_sub(count);
+                    self.receive(index, count, share);
                     if count < self.read_buffer.len() && short_read == ShortRead::IsLast {
                         return self.core.conns[index].input_drained();
                     }
@@ -45,18 +62,18 @@ impl<T: Transport> Engine<T> {
     /// Goes on with connections that had more to say than an earlier turn allowed.
     pub(in crate::engine) fn run_put_off_input(&mut self) {
         while let Some(index) = self.core.conns.take_up() {
-            self.receive(index, 0);
+            let mut share = Share::of_a_turn();
+            self.receive(index, 0, &mut share);
             // What follows what is read now was reported in an earlier turn.
             if self.core.conns[index].has_waiting_input() {
-                self.readable(index, ShortRead::MayBeFollowed);
+                self.read_on(index, ShortRead::MayBeFollowed, &mut share);
             }
         }
     }
 
     /// Makes requests of the first `count` bytes of the read buffer and of what was kept.
-    pub(in crate::engine) fn receive(&mut self, index: ConnIndex, count: usize) {
+    fn receive(&mut self, index: ConnIndex, count: usize, share: &mut Share) {
         let mut taken = 0;
-        let mut requests_left = REQUESTS_PER_TURN;
         loop {
             let (now, limits) = (self.core.now, &self.core.config.limits);
             let conn = &mut self.core.conns[index];
@@ -70,9 +87,9 @@ impl<T: Transport> Engine<T> {
                 }
                 continue;
             };
-            if is_full || requests_left == 0 {
+            if is_full || share.requests == 0 {
                 reader.keep(input);
-                if requests_left == 0 {
+                if share.requests == 0 {
                     self.core.conns.put_off(index);
                 }
                 return;
@@ -102,7 +119,7 @@ impl<T: Transport> Engine<T> {
                 }
                 Ok(Progress::Complete) => {
                     conn.begin_stage(now);
-                    requests_left -= 1;
+                    share.requests -= 1;
                     self.answer_request(index);
                 }
                 Err(refusal) => return self.core.refuse(index, refusal),
@@ -179,6 +196,19 @@ impl<T: Transport> Engine<T> {
         if !core.end_stream(index, CloseReason::Io(error.kind())) {
             core.conns[index].abort_stream();
         }
+    }
+}
+
+/// What is left of one connection's share of a turn.
+#[derive(Debug)]
+struct Share {
+    bytes: usize,
+    requests: u32,
+}
+
+impl Share {
+    fn of_a_turn() -> Self {
+        Self { bytes: READ_BYTES_PER_TURN, requests: REQUESTS_PER_TURN }
     }
 }
 

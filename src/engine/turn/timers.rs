@@ -102,7 +102,9 @@ impl<T: Transport> Engine<T> {
         let next = match self.timers.remove(&index) {
             Some(TimerCall::Once(call)) => {
                 core.conns.remove_timer(index);
-                core.call(A_TIMER, |core| call(&mut Context::new(core))).map(|()| Next::Again)
+                // From here on, the slot may be that of a timer which this one sets.
+                let _panicked = core.call(A_TIMER, |core| call(&mut Context::new(core)));
+                return;
             }
             Some(TimerCall::Drive(topic, updater)) => {
                 let Repeated { late_ms, missed } = core.conns.repeat_timer(index, core.now);
