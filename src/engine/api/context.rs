@@ -148,7 +148,8 @@ impl<'a> Context<'a> {
 
     /// Gives a topic an updater, in place of an earlier one: it renders once per `interval` for
     /// all subscribers, and does not run while there are none. The first subscriber gets a fresh
-    /// render at once. Output equal to that of the run before is not published.
+    /// render at once, or the retained one if that is the same. Output equal to that of the run
+    /// before is not published; a run that sends nothing is one too.
     ///
     /// Such a topic should [`retain`](Topic::retain) its last event, so that everybody who joins
     /// later gets something at once too. An error or a panic is logged and counted, and the updater
