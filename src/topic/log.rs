@@ -229,10 +229,6 @@ impl Log {
         self.bytes
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
-    }
-
     pub(crate) fn push(&mut self, frame: Frame) {
         debug_assert!(frame.sequence > self.last_sequence(), "sequences grow");
         self.bytes += frame.bytes.len();
@@ -449,7 +445,7 @@ mod tests {
         log.trim(3, &retaining);
         assert_eq!(after(&log, 0), [3]);
         log.trim(3, &TopicOptions::default());
-        assert!(log.is_empty());
+        assert!(log.frames.is_empty());
         assert_eq!((log.bytes, log.last_sequence()), (0, 3));
     }
 
