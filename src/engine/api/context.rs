@@ -152,8 +152,8 @@ impl<'a> Context<'a> {
     /// before is not published; a run that sends nothing is one too.
     ///
     /// Such a topic should [`retain`](Topic::retain) its last event, so that everybody who joins
-    /// later gets something at once too. An error or a panic is logged and counted, and the updater
-    /// runs again at its next time.
+    /// later gets something at once too. A run that ends with an error or a panic publishes nothing:
+    /// it is logged, a panic is counted too, and the updater runs again at its next time.
     ///
     /// The updater ends, and is dropped, when
     /// - it returns [`Next::Close`](crate::Next::Close) or [`Next::Drop`](crate::Next::Drop);
