@@ -37,6 +37,21 @@ impl fmt::Display for Logged<'_> {
     }
 }
 
+/// The same of bytes that may be no text.
+#[derive(Debug)]
+pub(crate) struct LoggedBytes<'a>(pub(crate) &'a [u8]);
+
+impl fmt::Display for LoggedBytes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (shown, rest) = self.0.split_at(self.0.len().min(LOGGED_BYTES_MAX));
+        write!(f, "{}", shown.escape_ascii())?;
+        match rest.len() {
+            0 => Ok(()),
+            left_bytes => write!(f, "... ({left_bytes} more bytes)"),
+        }
+    }
+}
+
 const LOGGED_BYTES_MAX: usize = 1000;
 
 /// Why a stream ended.

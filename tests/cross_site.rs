@@ -7,6 +7,7 @@ use starwheel::{
     Config, Cors, Handler, Hosts, Method, OriginCheck, PatchElements, Reply, Router, Signals, Sse,
     testing::{Answer, Simulation},
 };
+use std::time::{Duration, SystemTime};
 use story::assert_closed;
 
 // Hosts.
@@ -293,6 +294,25 @@ fn a_foreign_page_with_one_stream_too_many_is_told_where_it_can_read_it() {
 }
 
 #[test]
+fn a_foreign_page_whose_stream_is_not_opened_may_read_why() {
+    let expired = || Sse::new().expires_at(SystemTime::UNIX_EPOCH);
+    let impossible = || Sse::every(Duration::ZERO, |_| {});
+    let streams: [(fn() -> Sse, u16); 3] =
+        [(expired, 403), (impossible, 500), (|| Sse::new().header("X-Split", "a\r\nb"), 500)];
+    for (stream, status) in streams {
+        for method in [Method::Get, Method::Head] {
+            let router = Router::new().get("/", move |_, _| stream());
+            let layered = Cors::with_credentials([PAGE]).expect("an origin").around(router);
+            let answer = ask(layered, method, "/", &[("Origin", PAGE)]);
+            assert_eq!(answer.status, status);
+            assert_eq!(answer.header("access-control-allow-origin"), Some(PAGE));
+            assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
+            assert!(varies_by_origin(&answer), "{status}");
+        }
+    }
+}
+
+#[test]
 fn any_origin_never_comes_with_credentials() {
     for fields in [&[][..], &[("Origin", PAGE), ("Cookie", "id=7")], &[("Origin", "null")]] {
         let answer = ask(Cors::any().around(site()), Method::Get, "/stream", fields);
@@ -384,7 +404,7 @@ fn a_preflight_tells_what_was_configured() {
         .methods([Method::Get, Method::Put])
         .header("X-Api-Key")
         .expose("X-Total")
-        .max_age(std::time::Duration::from_secs(7200))
+        .max_age(Duration::from_secs(7200))
         .around(site());
     let mut simulation = Simulation::new(layered);
     let client = simulation.connect();

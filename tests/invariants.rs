@@ -4,6 +4,8 @@
 
 #[path = "invariants/bytes.rs"]
 mod bytes;
+#[path = "invariants/encoding.rs"]
+mod encoding;
 #[path = "invariants/ends.rs"]
 mod ends;
 #[path = "invariants/slices.rs"]

@@ -201,6 +201,24 @@ fn a_long_text_is_cut() {
 }
 
 #[test]
+fn a_long_foreign_origin_is_cut() {
+    listen();
+    let router = Router::new().post("/", |_, _| Reply::no_content());
+    let mut simulation = Simulation::new(OriginCheck::new().around(router));
+    for (length, end) in [(1_000, "xx is refused"), (15_000, "xx... (14000 more bytes) is refused")]
+    {
+        let client = simulation.connect();
+        let origin = "x".repeat(length);
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\nOrigin: {origin}\r\n\r\n");
+        simulation.send(client, head.as_bytes());
+        simulation.turn();
+        assert_eq!(simulation.answer(client).status, 403);
+        let records = logged();
+        assert!(records.iter().any(|(_, text)| text.ends_with(end)), "{records:?}");
+    }
+}
+
+#[test]
 fn what_is_refused_is_not_quoted() {
     listen();
     let mut config = Config::default();

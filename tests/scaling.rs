@@ -114,3 +114,19 @@ fn subscribing_a_stream_to_many_topics_takes_linear_time() {
         close(simulation, |ids| ids);
     });
 }
+
+#[test]
+fn a_forged_id_takes_the_same_time_however_long_the_history() {
+    let prepare = |count: usize| {
+        let topic = Topic::new("t").history(usize::MAX, usize::MAX);
+        let watched = topic.clone();
+        let router = Router::new().get("/", move |_, _| Sse::new().subscribe(&watched));
+        let mut simulation = Simulation::new(router);
+        simulation.run(|cx| (0..4 * count).for_each(|_| assert_eq!(cx.publish(&topic, "x"), 0)));
+        (simulation, count)
+    };
+    assert_linear(prepare, |(simulation, count)| {
+        simulation.crowd(*count, "GET /?lastEventId=forged HTTP/1.1");
+        assert_eq!(simulation.stats().gaps, *count as u64);
+    });
+}

@@ -1,7 +1,11 @@
 //! What is encoded is read back by the rules of WHATWG HTML 9.2.6: one event in, the same event
 //! out, whatever the text.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 use proptest::prelude::*;
 use starwheel::{
@@ -198,6 +202,72 @@ fn an_event_type_can_stand_for_several_events() {
             dispatched("message", "key 3", "3")
         ]
     );
+}
+
+/// What `put` makes of a buffer that holds an event already; `None` if it panics.
+fn after_an_event(put: impl Fn(&mut EventBuffer)) -> (Option<()>, EventBuffer) {
+    struct Puts<F>(F);
+    impl<F: Fn(&mut EventBuffer)> Encode for Puts<F> {
+        fn encode(&self, out: &mut EventBuffer) {
+            self.0(out);
+        }
+    }
+    let mut out = EventBuffer::new();
+    out.push("an event");
+    let encoded = catch_unwind(AssertUnwindSafe(|| out.push(&Puts(put)))).ok();
+    (encoded, out)
+}
+
+#[test]
+fn an_event_type_cannot_replace_what_was_sent_before() {
+    let other = |texts: &[&str]| {
+        let mut other = EventBuffer::new();
+        texts.iter().for_each(|text| other.push(*text));
+        other
+    };
+    let replaced: [&dyn Fn(&mut EventBuffer); 4] = [
+        &|out| *out = EventBuffer::new(),
+        &|out| *out = other(&["short"]),
+        &|out| *out = other(&["a text that is longer than the event before it"]),
+        &|out| out.push(&Replacing),
+    ];
+    for put in replaced {
+        let (encoded, mut out) = after_an_event(put);
+        assert_eq!(encoded, None, "a mistake that is told");
+        out.push("next");
+        let read = EventParser::read(out.as_bytes());
+        assert_eq!(read.events, [dispatched("message", "next", "")]);
+        assert_eq!(read.unknown_fields, []);
+    }
+    // What puts back what it has taken, or catches a panic of a part, is as good as others.
+    let appended: [&dyn Fn(&mut EventBuffer); 2] = [
+        &|out| {
+            let taken = std::mem::take(out);
+            out.push("thrown away");
+            *out = taken;
+            out.data("appended");
+        },
+        &|out| {
+            let part = || out.push(&Replacing);
+            assert!(catch_unwind(AssertUnwindSafe(part)).is_err());
+            out.data("appended");
+        },
+    ];
+    for put in appended {
+        let (encoded, out) = after_an_event(put);
+        assert_eq!(encoded, Some(()));
+        assert!(out.as_bytes().ends_with(b"\ndata: appended\n\n"));
+    }
+}
+
+/// Takes the buffer away in which it is.
+struct Replacing;
+
+impl Encode for Replacing {
+    fn encode(&self, out: &mut EventBuffer) {
+        *out = EventBuffer::new();
+        out.data("id: 7");
+    }
 }
 
 #[test]

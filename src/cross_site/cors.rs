@@ -18,8 +18,9 @@ use crate::{
 /// 204 with what is allowed, or 403 with the reason. Replies and streams get
 /// `Access-Control-Allow-Origin`, those with a list `Vary: Origin` too; a handler that sets
 /// `Access-Control-Allow-Origin` itself is left alone. What is refused before a handler sees it
-/// (400, 421, [`Limits::connections`](crate::Limits)) says nothing of CORS: a foreign `EventSource`
-/// does not come back from it.
+/// (400, 421, [`Limits::connections`](crate::Limits)), and the 500 for a handler that panics or a
+/// reply that must not be sent, say nothing of CORS: a foreign `EventSource` does not come back from
+/// them.
 ///
 /// Datastar works across origins as it is: unless told otherwise all methods are allowed, the
 /// request fields that its client and JSON need (`Content-Type`, `Datastar-Request`,

@@ -3,6 +3,7 @@
 use super::origins::{OriginError, Origins};
 use crate::{
     engine::{Context, Handler, Response},
+    error::LoggedBytes,
     http::{Method, Reply, Request},
 };
 
@@ -125,7 +126,7 @@ impl OriginCheck {
             "{}: {} from a page of {} is refused",
             request.peer(),
             request.method(),
-            origin.escape_ascii()
+            LoggedBytes(origin)
         );
         Err(Reply::error(403, "a page of another origin may not give commands here"))
     }

@@ -27,22 +27,37 @@ pub struct EventBuffer {
     is_open: bool,
     /// An id was written since the buffer was empty.
     has_id: bool,
+    /// Where the event begins that is being encoded, which tells this buffer from one that is put in
+    /// its place meanwhile.
+    lent_at: Option<usize>,
 }
 
 impl EventBuffer {
     /// An empty buffer without memory.
     #[must_use]
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), is_open: false, has_id: false }
+        Self { bytes: Vec::new(), is_open: false, has_id: false, lent_at: None }
     }
 
     /// Appends one event with the blank line that makes clients dispatch it.
     ///
     /// The blank line is left out if the event wrote no field (a lone comment needs none), and
     /// fields that were written before outside of `push` are ended first.
+    ///
+    /// # Panics
+    /// If `event` puts another buffer in the place of the one that it is lent (`*out = ..`), instead
+    /// of appending to it: the events before it are lost.
     pub fn push<E: Encode + ?Sized>(&mut self, event: &E) {
         self.dispatch();
+        let (start, has_id) = (self.bytes.len(), self.has_id);
+        let outer = self.lent_at.replace(start);
         event.encode(self);
+        // A push within it that has panicked, and was caught, has left its own.
+        let is_ours = self.lent_at.is_some_and(|at| at >= start) && self.bytes.len() >= start;
+        self.lent_at = outer;
+        if !is_ours {
+            self.was_replaced(start, has_id);
+        }
         self.dispatch();
     }
 
@@ -220,6 +235,19 @@ impl EventBuffer {
     pub(crate) fn bytes_mut(&mut self) -> &mut Vec<u8> {
         debug_assert!(!self.is_open, "framing goes around whole events");
         &mut self.bytes
+    }
+
+    /// Panics, and leaves as many bytes as there were, because others count on them: a comment,
+    /// wherever its beginning is cut off.
+    #[cold]
+    fn was_replaced(&mut self, length: usize, has_id: bool) -> ! {
+        self.bytes.clear();
+        self.bytes.resize(length, b':');
+        if let Some(last) = self.bytes.last_mut() {
+            *last = b'\n';
+        }
+        (self.is_open, self.has_id) = (false, has_id);
+        panic!("an Encode has to append to the EventBuffer that it is lent, not to replace it");
     }
 
     fn dispatch(&mut self) {

@@ -38,6 +38,8 @@ use super::EventBuffer;
 pub trait Encode {
     /// Appends the fields of this event. Called once for each buffer the event goes into, at the
     /// time it is sent or published.
+    ///
+    /// To put another buffer in the place of `out` is a mistake, and panics.
     fn encode(&self, out: &mut EventBuffer);
 }
 

@@ -4,8 +4,7 @@ use crate::story::{Bomb, Census, Diary, Ids, data, faults, ms, numbers, secs, se
 use crate::{assert_counts_from_zero, counter};
 use starwheel::testing::{Client, Simulation};
 use starwheel::{
-    Closed, Config, Context, Encode, Ending, EventBuffer, Method, Next, Reply, Request, Router,
-    Sse, Stream,
+    Closed, Config, Context, Ending, Method, Next, Reply, Request, Router, Sse, Stream,
 };
 
 // 8. Hooks run exactly once.
@@ -167,18 +166,9 @@ fn invariant_8_a_stream_that_a_fin_overtakes_still_has_both_hooks() {
 
 // 9. What users and peers do wrong costs them alone.
 
-struct Unencodable;
-
-impl Encode for Unencodable {
-    fn encode(&self, out: &mut EventBuffer) {
-        out.data("half of it");
-        panic!("an Encode of the user's");
-    }
-}
-
 /// Lives through `wrong` beside a ticking neighbour, who must not notice.
 #[track_caller]
-fn assert_costs_itself_alone(
+pub(crate) fn assert_costs_itself_alone(
     handler: impl FnMut(&Request, &mut Context<'_>) -> Sse + 'static,
 ) -> (Simulation, Client) {
     let router = Router::new().get("/ticks", |_, _| counter(100)).get("/wrong", handler);
@@ -392,32 +382,6 @@ impl std::fmt::Display for BombError {
 }
 
 impl std::error::Error for BombError {}
-
-#[test]
-fn invariant_9_a_panic_in_an_encode_leaves_no_half_event_behind() {
-    let (simulation, wrong) = assert_costs_itself_alone(|_, _| {
-        Sse::every(secs(1), |stream| {
-            stream.send("whole");
-            stream.send(Unencodable);
-        })
-    });
-    assert_eq!(data(&simulation, wrong), ["whole"]);
-    assert_eq!(simulation.stats().closed.panicked, 1);
-
-    // Sent from elsewhere, it costs the sender, not the stream that was to get it.
-    let ids = Ids::default();
-    let keep = ids.clone();
-    let (mut simulation, innocent) = assert_costs_itself_alone(move |_, cx| {
-        let (keep, to) = (keep.clone(), keep.clone());
-        cx.after(secs(1), move |cx| {
-            cx.send(to.last(), Unencodable);
-        });
-        Sse::new().on_connect(move |stream| keep.keep(stream.id()))
-    });
-    let id = ids.last();
-    simulation.run(|cx| assert!(cx.send(id, "still here")));
-    assert_eq!(data(&simulation, innocent), ["still here"]);
-}
 
 #[test]
 fn invariant_9_a_payload_that_panics_when_dropped_is_caught() {

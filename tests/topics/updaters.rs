@@ -299,6 +299,62 @@ fn a_retained_render_and_a_fresh_one_when_it_has_changed_meanwhile() {
 }
 
 #[test]
+fn a_first_subscriber_gets_a_fresh_render_whatever_was_published_by_hand() {
+    for by_itself in [false, true] {
+        let topic = Topic::new("t").retain();
+        let mut simulation = serving(&topic);
+        let own = topic.clone();
+        simulation.run(|cx| {
+            let mut count = 0;
+            let updater = move |feed: &mut Feed<'_>| {
+                count += 1;
+                feed.send("state");
+                if by_itself && count == 2 {
+                    feed.context().publish(&own, "by hand");
+                }
+            };
+            cx.drive(&topic, secs(1), updater).unwrap();
+        });
+        let first = simulation.get("/");
+        simulation.advance(secs(1));
+        if !by_itself {
+            publish(&mut simulation, &topic, ["by hand"]);
+        }
+        simulation.half_close(first);
+        simulation.advance(secs(1));
+        let second = simulation.get("/");
+        assert_eq!(data(&simulation, second), ["by hand", "state"]);
+        simulation.half_close(second);
+        simulation.advance(secs(1));
+        let third = simulation.get("/");
+        simulation.advance(secs(3));
+        assert_eq!(data(&simulation, third), ["state"], "the retained one is a render again");
+    }
+}
+
+#[test]
+fn a_run_is_compared_with_the_run_before_also_when_that_sent_nothing() {
+    let topic = Topic::new("t").retain();
+    let mut simulation = serving(&topic);
+    simulation.run(|cx| {
+        let mut outputs = ["alarm", "", "alarm", "alarm", "", "", "alarm", "", "alarm"].into_iter();
+        let updater = move |feed: &mut Feed<'_>| match outputs.next() {
+            None | Some("") => {}
+            Some(output) => feed.send(output),
+        };
+        cx.drive(&topic, secs(1), updater).unwrap();
+    });
+    let client = simulation.get("/");
+    simulation.advance(secs(7));
+    assert_eq!(data(&simulation, client), ["alarm"; 3]);
+    assert_eq!(simulation.stats().ticks_unchanged, 1);
+    simulation.half_close(client);
+    simulation.advance(secs(1));
+    let client = simulation.get("/");
+    assert_eq!(data(&simulation, client), ["alarm"], "the retained one is as good as a fresh one");
+}
+
+#[test]
 fn joins_in_one_turn_share_one_render() {
     let topic = Topic::new("t");
     let mut simulation = serving(&topic);

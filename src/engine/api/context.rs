@@ -152,11 +152,13 @@ impl<'a> Context<'a> {
 
     /// Gives a topic an updater, in place of an earlier one: it renders once per `interval` for
     /// all subscribers, and does not run while there are none. The first subscriber gets a fresh
-    /// render at once. Output equal to that of the run before is not published.
+    /// render at once, or the retained one if that is the same. Output equal to that of the run
+    /// before is not published; a run that sends nothing is one too.
     ///
     /// Such a topic should [`retain`](Topic::retain) its last event, so that everybody who joins
-    /// later gets something at once too. An error or a panic is logged, a panic is counted
-    /// ([`Stats::panics`]) as well, and the updater runs again at its next time.
+    /// later gets something at once too. A run that ends with an error or a panic publishes nothing:
+    /// it is logged, a panic is counted too ([`Stats::panics`]), and the updater runs again at its
+    /// next time.
     ///
     /// The updater ends, and is dropped, when
     /// - it returns [`Next::Close`](crate::Next::Close) or [`Next::Drop`](crate::Next::Drop);

@@ -31,7 +31,7 @@ impl<'a> Feed<'a> {
     }
 
     /// Sends an event to all subscribers. All events of one run are published together, and only
-    /// if they differ from those of the run before.
+    /// if they differ from those of the run before, which may have sent none.
     pub fn send(&mut self, event: impl Encode) {
         self.core.scratch.push(&event);
     }

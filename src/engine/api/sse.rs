@@ -241,7 +241,8 @@ impl Sse {
     }
 
     /// Adds a response header, such as a cookie or a CORS permission. A name or value that HTTP
-    /// forbids (RFC 9110, 5.1 and 5.5) turns the answer into a 500.
+    /// forbids (RFC 9110, 5.1 and 5.5) turns the answer into a 500. An error that is answered in place
+    /// of the stream has the other fields too.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.header_lines.push(name, value);

@@ -55,15 +55,15 @@ impl Core {
 
     /// Publishes what the updater driven by `timer` has sent; nothing if it was replaced meanwhile.
     pub(in crate::engine) fn publish_render(&mut self, index: TopicIndex, timer: TimerIndex) {
-        if self.scratch.events().is_empty() {
-            return;
-        }
-        match self.topics.note_render(index, timer, self.scratch.hash_from(0)) {
-            Rendered::ByNobody => {}
+        let hash = self.scratch.hash_from(0);
+        let output = (!self.scratch.events().is_empty()).then_some(hash);
+        match self.topics.note_render(index, timer, output) {
+            Rendered::ByNobody | Rendered::Nothing => {}
             Rendered::Same => self.stats.ticks_unchanged += 1,
             Rendered::News => {
                 let scratch = mem::take(&mut self.scratch);
                 self.publish_at(index, scratch.events(), Allowed::Yes);
+                self.topics.note_published(index, timer, hash);
                 self.scratch = scratch;
             }
         }

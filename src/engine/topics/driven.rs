@@ -19,8 +19,18 @@ pub(in crate::engine) struct Driver {
     pub(super) topic: Topic,
     /// A render for the first subscriber is on its way.
     renders_at_once: bool,
-    /// Hash of what it published last.
+    /// What a run is compared with: the hash of what the run before sent, if it sent anything.
     last_output: Option<u64>,
+    /// The last of its events that was published.
+    published: Option<Published>,
+}
+
+/// An event of an updater's in the log of its topic.
+#[derive(Debug, Clone, Copy)]
+struct Published {
+    sequence: u64,
+    /// Of what the updater sent.
+    hash: u64,
 }
 
 /// Whether a topic is rendered now.
@@ -37,6 +47,8 @@ pub(in crate::engine) enum Rendered {
     News,
     /// The same as the run before.
     Same,
+    /// It sent nothing.
+    Nothing,
     /// The topic has another updater by now.
     ByNobody,
 }
@@ -79,26 +91,44 @@ impl Topics {
         if state.audience() == 0 {
             return Render::No;
         }
-        // The subscriber has not seen the last render, unless that is kept for those that join.
-        if let Some(driver) = &mut state.driver
-            && (state.topic.options().retain == Retain::Nothing || state.log.is_empty())
-        {
-            driver.last_output = None;
+        // The subscriber has seen no render but one that is kept for those that join: the newest
+        // event, unless somebody else has published since.
+        let retains = state.topic.options().retain == Retain::Last;
+        let kept = Some(state.log.last_sequence()).filter(|_| retains);
+        if let Some(driver) = &mut state.driver {
+            let seen = driver.published.filter(|published| Some(published.sequence) == kept);
+            driver.last_output = seen.map(|published| published.hash);
         }
         Render::Now
     }
 
-    /// Notes what an updater has sent, to be compared with its next run.
+    /// Notes what an updater has sent, to be compared with its next run: the hash of it, or `None`
+    /// if it sent nothing.
     pub(in crate::engine) fn note_render(
         &mut self,
         index: TopicIndex,
         timer: TimerIndex,
-        hash: u64,
+        output: Option<u64>,
     ) -> Rendered {
-        match self.driver(index, timer).map(|driver| driver.last_output.replace(hash)) {
-            None => Rendered::ByNobody,
-            Some(Some(last)) if last == hash => Rendered::Same,
+        let Some(driver) = self.driver(index, timer) else { return Rendered::ByNobody };
+        let last = mem::replace(&mut driver.last_output, output);
+        match output {
+            None => Rendered::Nothing,
+            Some(_) if output == last => Rendered::Same,
             Some(_) => Rendered::News,
+        }
+    }
+
+    /// What the updater has sent was published as the last event of all.
+    pub(in crate::engine) fn note_published(
+        &mut self,
+        index: TopicIndex,
+        timer: TimerIndex,
+        hash: u64,
+    ) {
+        let sequence = self.sequence;
+        if let Some(driver) = self.driver(index, timer) {
+            driver.published = Some(Published { sequence, hash });
         }
     }
 
@@ -114,7 +144,9 @@ impl Topics {
         let state = &mut self[index];
         let renders_at_once = state.audience() > 0;
         state.last_use = now;
-        let driver = Driver { timer, topic: topic.clone(), renders_at_once, last_output: None };
+        let (last_output, published) = (None, None);
+        let topic = topic.clone();
+        let driver = Driver { timer, topic, renders_at_once, last_output, published };
         let former = state.driver.replace(driver);
         let render = if renders_at_once { Render::Now } else { Render::No };
         (render, former.map(|driver| driver.timer()))

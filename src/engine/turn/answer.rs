@@ -73,7 +73,8 @@ impl Core {
                 self.stats.refused.count(status);
                 log::debug!("{} {path}: {reason}", line.method);
             }
-            self.answer(index, Reply::error(status, reason), line);
+            let reply = Reply::error(status, reason).with_lines(&sse.header_lines);
+            self.answer(index, reply, line);
             return self.drop_sse(*sse);
         }
         if line.method == Method::Head {
