@@ -3,7 +3,6 @@
 //! Everything that touches the outside world is on this floor. What happens to the bytes and when
 //! a timer is due is decided below, without any of it.
 
-mod alarm;
 mod clock;
 mod descriptors;
 mod ending;
@@ -15,6 +14,7 @@ mod listening;
 #[cfg(feature = "signals")]
 mod signals;
 mod socket;
+mod system;
 mod try_send;
 
 pub use self::{
@@ -37,11 +37,11 @@ use mio::{Events, Poll, Token, Waker};
 use socket2::SockRef;
 
 use self::{
-    alarm::Alarm,
     clock::Clock,
     handle::{Command, Shared},
     listener::{Acceptor, Paused},
     socket::{Socket, readiness, set_tcp_options},
+    system::Alarm,
 };
 use crate::{
     engine::{Accepting, Config, ConnIndex, Context, Engine, Handler, Opening, Stats, Tcp},
