@@ -3,8 +3,9 @@
 //! Three topics: a page of 22.8 KB of which 10 or 100 of 200 rows change, and signals of 100 bytes. For
 //! each coding: the key that joiners share, the delta that all others share, the delta of a stream
 //! with a history of its own; against one streaming context per client, which is what others do,
-//! and against a plain copy. Bytes per event are printed first, `cargo bench --bench splice`
-//! measures the time; a delta is made once per event, what a stream costs is paid per client.
+//! and against a plain copy. Bytes per event are printed first, then
+//! `cargo bench -p starwheel-tests --bench splice` measures the time; a delta is made once per event, what a
+//! stream costs is paid per client.
 
 use std::{hint::black_box, io::Write};
 

@@ -151,8 +151,13 @@
 //! that a handler sheds.
 //!
 //! # Features
-//! * `gzip`, `brotli`: further content codings beside zstd ([`Encoding`]).
-//! * `signals`: [`Reactor::drain_on_signals`](Reactor) for SIGTERM and SIGINT.
+//! None is on by default; zstd is always built in.
+//!
+//! | feature | what it is for | what it adds |
+//! |---|---|---|
+//! | `gzip` | the content coding that browsers accept on plain http ([`Encoding`]) | flate2 with zlib-rs: Rust, no C |
+//! | `brotli` | the content coding `br`, for clients without zstd ([`Encoding`]) | brotli |
+//! | `signals` | [`Reactor::drain_on_signals`](Reactor): SIGTERM and SIGINT drain the server | signal-hook |
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 

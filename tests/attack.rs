@@ -2,7 +2,7 @@
 //! neighbour's stream has to tick on.
 //!
 //! Those that wait for the system's own time limits are ignored; `tests/run` runs them apart, all
-//! at a time: `cargo test --all-features --test attack -- --ignored --test-threads 16`.
+//! at a time: `cargo test -p starwheel-tests --test attack -- --ignored --test-threads 16`.
 #![cfg(target_os = "linux")]
 
 #[path = "support/client.rs"]

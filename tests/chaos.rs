@@ -1,8 +1,8 @@
 //! Random scenarios against a model: whatever clients, network and closures do, every stream is
 //! whole, in order, told of its end once, and everything is released.
 //!
-//! A scenario follows from its seed. One that fails prints it; `STARWHEEL_SEED=n cargo test --test
-//! chaos` lives through that one alone. `STARWHEEL_SEEDS=n` sets how many small ones are tried.
+//! A scenario follows from its seed. One that fails prints it; `STARWHEEL_SEED=n cargo test -p
+//! starwheel-tests --test chaos` lives through that one alone. `STARWHEEL_SEEDS=n` sets how many small ones are tried.
 
 #[path = "chaos/clients.rs"]
 mod clients;
@@ -37,7 +37,9 @@ fn live_through_all(seeds: impl Iterator<Item = u64>) {
     for seed in seeds {
         let seed = only.unwrap_or(seed);
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| small(seed))) {
-            eprintln!("to see it again: STARWHEEL_SEED={seed} cargo test --test chaos");
+            eprintln!(
+                "to see it again: STARWHEEL_SEED={seed} cargo test -p starwheel-tests --test chaos"
+            );
             resume_unwind(panic);
         }
         if only.is_some() {

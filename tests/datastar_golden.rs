@@ -185,7 +185,7 @@ fn answer_to(request: &str) -> Answer {
 }
 
 fn official_cases(folders: &[&str]) -> Option<Vec<Case>> {
-    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/datastar-golden");
+    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/datastar-golden");
     let root = env::var_os("DATASTAR_GOLDEN").map_or_else(beside, PathBuf::from);
     if !root.is_dir() {
         // Past the capturing of output, so that a run shows what it left out.

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 #[test]
 fn every_test_in_the_table_is_there() {
     let read = |path: &str| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     };
     let table = read("docs/datastar.md");

@@ -1,5 +1,5 @@
 //! The limit of descriptors. Alone in its program, because it is one of the whole process.
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", not(starwheel_portable)))]
 
 use std::sync::Mutex;
 

@@ -1,8 +1,8 @@
 //! Random scenarios around topics against a model: whatever network and closures do, everybody who
 //! stays gets every event of his topics in order and exactly once, and who cannot have one is told.
 //!
-//! A scenario follows from its seed. One that fails prints it; `STARWHEEL_SEED=n cargo test --test
-//! topic_chaos` lives through that one alone. `STARWHEEL_SEEDS=n` sets how many are tried.
+//! A scenario follows from its seed. One that fails prints it; `STARWHEEL_SEED=n cargo test -p
+//! starwheel-tests --test topic_chaos` lives through that one alone. `STARWHEEL_SEEDS=n` sets how many are tried.
 
 #[path = "support/decoders.rs"]
 mod decoders;
@@ -34,7 +34,7 @@ fn everybody_gets_everything_once_or_is_told() {
     for seed in seeds {
         let harvest = catch_unwind(AssertUnwindSafe(|| live_through(Random::new(seed), seed)))
             .unwrap_or_else(|panic| {
-                eprintln!("to see it again: STARWHEEL_SEED={seed} cargo test --test topic_chaos");
+                eprintln!("to see it again: STARWHEEL_SEED={seed} cargo test -p starwheel-tests --test topic_chaos");
                 resume_unwind(panic)
             });
         total.delivered += harvest.delivered;

@@ -3,6 +3,8 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::system::COARSE_NANOS;
+
 /// Milliseconds since the start of the reactor, from the monotonic clock. The wall clock is used
 /// for the `Date` header alone, and never for a deadline.
 #[derive(Debug)]
@@ -49,27 +51,14 @@ pub(super) fn nanos() -> u64 {
 
 /// The clock of nanoseconds by which closures are timed, read twice per call: an exact one where
 /// that costs little. Where it is a system call (a virtual machine without a usable counter), a
-/// coarse one.
+/// coarse one if the system has it.
 pub(super) fn for_calls() -> fn() -> u64 {
     let reading_nanos = || {
         let began = nanos();
         nanos() - began
     };
     let least_nanos = (0..READINGS).map(|_| reading_nanos()).min().unwrap_or(0);
-    if least_nanos <= CHEAP_READING_NANOS { nanos } else { coarse_nanos }
-}
-
-/// Nanoseconds of some epoch, as of the kernel's last tick (1 to 10 ms): read without looking at
-/// any hardware.
-#[cfg(target_os = "linux")]
-fn coarse_nanos() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
-    (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn coarse_nanos() -> u64 {
-    nanos()
+    if least_nanos <= CHEAP_READING_NANOS { nanos } else { COARSE_NANOS.unwrap_or(nanos) }
 }
 
 /// As many as make one of them undisturbed.

@@ -2,6 +2,8 @@
 
 use std::{io, sync::Once};
 
+use super::system::{self, DescriptorLimits};
+
 /// Raises the soft limit of descriptors (`ulimit -n`) to the hard one, for the whole process, and
 /// tells what it is then; `u64::MAX` without a limit. Many systems start with a soft limit of 1,024
 /// and a hard one hundreds of times higher, for the sake of programs that use `select`.
@@ -20,35 +22,28 @@ use std::{io, sync::Once};
 /// # Errors
 /// When the system refuses, and [`Unsupported`](io::ErrorKind::Unsupported) elsewhere than on Linux.
 pub fn raise_descriptor_limit() -> io::Result<u64> {
-    system::raise()
+    system::raise_descriptors()
 }
 
 /// For how many connections a reactor makes room that was not told how many will come.
 pub(super) fn connections_to_expect() -> Option<usize> {
-    let soft = system::limits()?.soft;
+    let soft = system::descriptor_limits()?.soft;
     Some(usize::try_from(soft).map_or(EXPECTED_MAX, |soft| soft.min(EXPECTED_MAX)))
 }
 
 /// Warns, once in the life of the process, if the soft limit is low.
 pub(super) fn warn_once_if_few(expected_connections: Option<usize>) {
     static WARNED: Once = Once::new();
-    if let Some(limits) = system::limits()
+    if let Some(limits) = system::descriptor_limits()
         && let Some(advice) = advice(limits, expected_connections.unwrap_or(0))
     {
         WARNED.call_once(|| log::warn!("{advice}"));
     }
 }
 
-/// The limits of descriptors; `u64::MAX` for none.
-#[derive(Debug, Clone, Copy)]
-struct Limits {
-    soft: u64,
-    hard: u64,
-}
-
 /// What to do about a soft limit that is low for so many connections; `None` if it is not.
-fn advice(limits: Limits, expected_connections: usize) -> Option<String> {
-    let Limits { soft, hard } = limits;
+fn advice(limits: DescriptorLimits, expected_connections: usize) -> Option<String> {
+    let DescriptorLimits { soft, hard } = limits;
     let wanted = (expected_connections as u64 + RESERVE).max(FEW);
     (soft < wanted).then(|| {
         let how = match hard >= wanted {
@@ -60,42 +55,6 @@ fn advice(limits: Limits, expected_connections: usize) -> Option<String> {
              (systemd: LimitNOFILE=) to {wanted} or more (the hard limit is {hard})"
         )
     })
-}
-
-#[cfg(target_os = "linux")]
-mod system {
-    use std::io;
-
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-    use super::Limits;
-
-    pub(super) fn limits() -> Option<Limits> {
-        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-        let [soft, hard] = [current, maximum].map(|limit| limit.unwrap_or(u64::MAX));
-        Some(Limits { soft, hard })
-    }
-
-    pub(super) fn raise() -> io::Result<u64> {
-        let maximum = getrlimit(Resource::Nofile).maximum;
-        setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
-        Ok(maximum.unwrap_or(u64::MAX))
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-mod system {
-    use std::io;
-
-    use super::Limits;
-
-    pub(super) fn limits() -> Option<Limits> {
-        None
-    }
-
-    pub(super) fn raise() -> io::Result<u64> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
 }
 
 /// 10 MB of address space: no matter, even where a system counts all of it as used.
@@ -111,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_low_limit_comes_with_advice_that_helps() {
-        let advice = |soft, hard, expected| advice(Limits { soft, hard }, expected);
+        let advice = |soft, hard, expected| advice(DescriptorLimits { soft, hard }, expected);
         assert_eq!(advice(1_048_576, 1_048_576, 0), None);
         assert_eq!(advice(u64::MAX, u64::MAX, 1_000_000), None);
         assert_eq!(advice(4_096, 4_096, 3_996), None);

@@ -5,8 +5,8 @@
 //! operating system, drawn for each reactor: no clock, which two reactors can read at one moment.
 
 use std::io;
-#[cfg(not(target_os = "linux"))]
-use std::{fs::File, io::Read};
+
+use super::system::random_bits;
 
 /// An epoch of its own: 11 letters and digits. Among a million reactors, two have the same one with
 /// a probability of 3 in 10^8.
@@ -15,29 +15,6 @@ pub(super) fn draw() -> io::Result<String> {
         io::Error::new(error.kind(), format!("the system gives no random bits: {error}"))
     })?;
     Ok(in_base_62(bits))
-}
-
-/// Waits until the system has gathered enough entropy, which happens once, at the start of the
-/// machine. Before that, two machines could draw the same.
-#[cfg(target_os = "linux")]
-fn random_bits() -> io::Result<u64> {
-    use rustix::{
-        io::retry_on_intr,
-        rand::{GetRandomFlags, getrandom},
-    };
-    let mut bytes = [0; 8];
-    let count = retry_on_intr(|| getrandom(&mut bytes, GetRandomFlags::empty()))?;
-    match count == bytes.len() {
-        true => Ok(u64::from_ne_bytes(bytes)),
-        false => Err(io::ErrorKind::UnexpectedEof.into()),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn random_bits() -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(u64::from_ne_bytes(bytes))
 }
 
 /// The shortest form that needs no escape in a URL: it leaves with each event of a topic with a

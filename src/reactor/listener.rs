@@ -17,6 +17,7 @@ use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 use super::{
     listen_options::ReusePort,
     socket::{Socket, set_tcp_options},
+    system::ACCEPT_LOSSES,
 };
 use crate::{
     engine::{Opening, Tcp},
@@ -221,7 +222,9 @@ fn accept_some<C>(
 /// it waited, or the network or a firewall cut it off. Linux passes them on (accept(2)).
 fn is_of_one_connection(error: &io::Error) -> bool {
     error.kind() == ErrorKind::Interrupted
-        || error.raw_os_error().is_some_and(|code| OF_ONE_CONNECTION.contains(&code))
+        || error
+            .raw_os_error()
+            .is_some_and(|code| OF_ONE_CONNECTION.contains(&code) || ACCEPT_LOSSES.contains(&code))
 }
 
 /// Accepting has failed for now.
@@ -235,8 +238,6 @@ const OF_ONE_CONNECTION: &[i32] = &[
     libc::EHOSTUNREACH,
     libc::ENETDOWN,
     libc::ENETUNREACH,
-    #[cfg(any(target_os = "android", target_os = "linux"))]
-    libc::ENONET,
     libc::ENOPROTOOPT,
     libc::EOPNOTSUPP,
     libc::EPERM,
@@ -271,7 +272,7 @@ mod tests {
 
     #[test]
     fn lost_connections_do_not_hold_up_those_behind_them() {
-        for &code in OF_ONE_CONNECTION.iter().chain(&[libc::EINTR]) {
+        for &code in OF_ONE_CONNECTION.iter().chain(ACCEPT_LOSSES).chain(&[libc::EINTR]) {
             let (outcome, taken) = accept_all([Ok(()), Err(code), Err(code), Ok(()), Err(code)]);
             assert!(outcome.unwrap().is_empty, "{code}");
             assert_eq!(taken, 2, "{code}");
@@ -317,7 +318,7 @@ mod tests {
         acceptor.accept(0, |socket, _peer, _opening| accepted.push(socket)).unwrap();
         let [Socket::Tcp(socket)] = &accepted[..] else { panic!("{accepted:?}") };
         assert!(socket.nodelay().unwrap(), "small events leave at once");
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(starwheel_portable)))]
         {
             let user_timeout = SockRef::from(socket).tcp_user_timeout().unwrap();
             assert_eq!(user_timeout, Tcp::default().user_timeout);

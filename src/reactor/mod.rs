@@ -3,7 +3,6 @@
 //! Everything that touches the outside world is on this floor. What happens to the bytes and when
 //! a timer is due is decided below, without any of it.
 
-mod alarm;
 mod clock;
 mod command;
 mod descriptors;
@@ -16,6 +15,7 @@ mod listening;
 #[cfg(feature = "signals")]
 mod signals;
 mod socket;
+mod system;
 mod try_send;
 
 pub use self::{
@@ -38,12 +38,12 @@ use mio::{Events, Poll, Token, Waker};
 use socket2::SockRef;
 
 use self::{
-    alarm::Alarm,
     clock::Clock,
     command::Command,
     handle::Shared,
     listener::{Acceptor, Paused},
     socket::{Socket, readiness, set_tcp_options},
+    system::Alarm,
 };
 use crate::{
     engine::{Accepting, Config, ConnIndex, Context, Engine, Handler, Opening, Stats, Tcp},

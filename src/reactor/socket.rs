@@ -14,6 +14,7 @@ use mio::{
 };
 use socket2::{SockRef, TcpKeepalive};
 
+use super::system::{PRIORITY, set_user_timeout};
 use crate::engine::{Readiness, ShortRead, Tcp, Transport};
 
 /// A connected socket: eight bytes.
@@ -107,8 +108,7 @@ impl Socket {
 pub(super) fn set_tcp_options(socket: &SockRef<'_>, tcp: &Tcp) -> io::Result<()> {
     // Small events must not wait for the acknowledgement of the one before.
     socket.set_tcp_nodelay(true)?;
-    #[cfg(any(target_os = "android", target_os = "linux"))]
-    socket.set_tcp_user_timeout(tcp.user_timeout)?;
+    set_user_timeout(socket, tcp.user_timeout)?;
     // Probes are for single streams; see `Tcp`. It may have been inherited.
     socket.set_keepalive(false)
 }
@@ -118,10 +118,9 @@ fn set_keep_alive(socket: &SockRef<'_>, idle: Duration, tcp: &Tcp) -> io::Result
     let probes = tcp.keep_alive_probes.max(1);
     // Linux does not count probes where there is a user timeout: behind it, the first one that is
     // not answered within an interval is the last.
-    #[cfg(any(target_os = "android", target_os = "linux"))]
     if let Some(user_timeout) = tcp.user_timeout {
         let all_probes = idle.saturating_add(interval.saturating_mul(probes));
-        socket.set_tcp_user_timeout(Some(user_timeout.max(all_probes)))?;
+        set_user_timeout(socket, Some(user_timeout.max(all_probes)))?;
     }
     let keep_alive = TcpKeepalive::new().with_time(idle);
     #[cfg(not(any(
@@ -139,11 +138,6 @@ fn at_least_a_second(time: Duration) -> Duration {
     time.max(Duration::from_secs(1))
 }
 
-/// By which a poller tells of urgent bytes, where it does.
-#[cfg(any(target_os = "android", target_os = "linux"))]
-const PRIORITY: Option<Interest> = Some(Interest::PRIORITY);
-#[cfg(not(any(target_os = "android", target_os = "linux")))]
-const PRIORITY: Option<Interest> = None;
 #[cfg(not(target_vendor = "apple"))]
 const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
 /// There, sockets are told once instead, in `register`.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
-use starwheel::{Config, Context, Limits, Next, Reactor, Reply, Request, Router, Sse};
+use starwheel::{Config, Context, Limits, Reactor, Reply, Request, Router};
 
 use crate::{
     client::{Client, PATIENCE, get},
@@ -228,9 +228,10 @@ fn the_descriptor_tells_of_connections_and_commands_once_each() {
     assert!(reactor.is_stopped());
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(starwheel_portable)))]
 #[test]
 fn the_descriptor_tells_of_deadlines_so_that_the_outer_loop_needs_no_timeout() {
+    use starwheel::{Next, Sse};
     let ticks = |_req: &Request, _cx: &mut Context<'_>| {
         let mut left = 3;
         Sse::every(Duration::from_millis(5), move |stream| {

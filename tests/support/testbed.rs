@@ -278,13 +278,13 @@ fn is_sanitized() -> bool {
     env::var_os("ASAN_OPTIONS").is_some()
 }
 
-/// `cargo test` builds the examples beside the tests.
+/// `cargo test --workspace` builds the examples beside the tests.
 fn program() -> PathBuf {
     let mut path = env::current_exe().unwrap();
     path.pop();
     path.pop();
     path.push("examples/testbed");
-    assert!(path.exists(), "run `cargo build --example testbed` first, or all tests");
+    assert!(path.exists(), "run `cargo build -p testbed --example testbed` first, or all tests");
     path
 }
 
