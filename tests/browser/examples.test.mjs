@@ -1,7 +1,7 @@
 // The examples, as a visitor uses them.
 
 import assert from 'node:assert/strict'
-import { lineTo, test, textBecomes, textsBecome, textsOf } from './harness.mjs'
+import { lineTo, numberReaches, test, textBecomes, textsBecome, textsOf } from './harness.mjs'
 
 const DATASTAR = { needs: 'datastar' }
 
@@ -12,7 +12,7 @@ test('clock: ticks arrive and visitors are counted', 'clock', async ({ open, sho
   const second = await open('/')
   await textBecomes(first, '#visitors', '2')
   await textBecomes(second, '#visitors', '2')
-  await textBecomes(first, '#seconds', '2.8 s')
+  await numberReaches(first, '#seconds', 2.8)
   await shot(first, 'clock')
   await second.close()
   await textBecomes(first, '#visitors', '1')

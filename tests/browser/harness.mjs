@@ -45,6 +45,11 @@ export async function textBecomes(page, selector, text) {
     })
 }
 
+/** Waits until an element shows this number or a larger one. A busy browser may never show each of them. */
+export const numberReaches = (page, selector, least) =>
+  page.waitForFunction(([selector, least]) =>
+    parseFloat(document.querySelector(selector)?.textContent) >= least, [selector, least])
+
 /** Waits until the elements that match a selector show these texts, in order. */
 export async function textsBecome(page, selector, texts) {
   await page.waitForFunction(([selector, texts]) =>
