@@ -18,7 +18,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use starwheel::{Context, Ending, Handler, OriginCheck, Reactor, Reply, Request, Router, Sse};
+use starwheel::{
+    Context, Ending, Handler, OriginCheck, Reactor, Request, Response, Router, Sse, StatusCode,
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut reactor = Reactor::new(site(random_id))?;
@@ -32,7 +34,7 @@ pub(crate) fn site(mut new_id: impl FnMut() -> io::Result<String> + 'static) -> 
     let sessions = Sessions::default();
     let (opened, asked, closed) = (sessions.clone(), sessions.clone(), sessions);
     let router = Router::new()
-        .get("/", |_req, _cx| Reply::html(PAGE))
+        .get("/", |_req, _cx| Response::html(PAGE))
         .post("/login", move |req, cx| {
             let form = |name| field_of_form(req, name);
             let (user, password) = (form("user"), form("password"));
@@ -47,7 +49,7 @@ pub(crate) fn site(mut new_id: impl FnMut() -> io::Result<String> + 'static) -> 
             let max_age_s = SESSION.as_secs();
             let cookie =
                 format!("session={id}; Path=/; HttpOnly; SameSite=Strict; Max-Age={max_age_s}");
-            Ok(Reply::redirect("/").header("Set-Cookie", cookie))
+            Ok(Response::redirect("/").with_header("Set-Cookie", cookie))
         })
         .post("/logout", move |req, cx| {
             let id = req.cookie("session").unwrap_or_default();
@@ -56,7 +58,7 @@ pub(crate) fn site(mut new_id: impl FnMut() -> io::Result<String> + 'static) -> 
             for stream in cx.tagged(id) {
                 cx.close(stream, Ending::Drop);
             }
-            Reply::redirect("/").header("Set-Cookie", "session=; Path=/; Max-Age=0")
+            Response::redirect("/").with_header("Set-Cookie", "session=; Path=/; Max-Age=0")
         })
         .get("/news", move |req, cx| {
             let id = req.cookie("session").unwrap_or_default();
@@ -76,8 +78,9 @@ const SESSION: Duration = Duration::from_secs(60);
 
 /// 401 has to name a way to log in (RFC 9110 section 15.5.2); a scheme that browsers do not know
 /// makes them show no dialogue of their own.
-fn unauthorized(reason: &str) -> Reply {
-    Reply::error(401, reason).header("WWW-Authenticate", "Cookie realm=\"example\"")
+fn unauthorized(reason: &str) -> Response {
+    Response::error(StatusCode::UNAUTHORIZED, reason)
+        .with_header("WWW-Authenticate", "Cookie realm=\"example\"")
 }
 
 #[derive(Clone)]

@@ -6,7 +6,7 @@
 
 use std::{env, error::Error, thread, time::Duration};
 
-use starwheel::{Handle, JoinAt, Reactor, Reply, Router, Sse, Topic};
+use starwheel::{Handle, JoinAt, Reactor, Response, Router, Sse, Topic};
 
 fn main() -> Result<(), Box<dyn Error>> {
     // The last half minute is kept: a new page has its charts at once, and one that lost its
@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let prices = Topic::new("prices").history(HISTORY, 64 * 1024);
     let watched = prices.clone();
     let router = Router::new()
-        .get("/", |_req, _cx| Reply::html(include_str!("broadcast.html")))
+        .get("/", |_req, _cx| Response::html(include_str!("broadcast.html")))
         .get("/prices", move |_req, _cx| Sse::new().subscribe_at(&watched, JoinAt::Oldest));
 
     let mut reactor = Reactor::new(router)?;

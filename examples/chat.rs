@@ -8,7 +8,8 @@ mod datastar_js;
 use std::{collections::BTreeSet, error::Error, time::SystemTime};
 
 use starwheel::{
-    Context, EscapeHtml, JoinAt, PatchElements, PatchMode, Reply, Router, Signals, Sse, Topic,
+    Context, JoinAt, Response, Router, Sse, StatusCode, Topic,
+    datastar::{EscapeHtml, PatchElements, PatchMode, Signals},
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -32,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let signals = Signals::read(req)?;
             let message = message(text(&signals, "name", 24)?, text(&signals, "text", 500)?);
             cx.publish(&chat, PatchElements::new(message).selector("#log").mode(PatchMode::Append));
-            Ok(Reply::no_content())
+            Ok(Response::no_content())
         });
     datastar_js::run(datastar_js::serve_page(router, include_str!("chat.html"))?)
 }
@@ -65,10 +66,13 @@ fn people() -> Topic {
 }
 
 /// A signal that must be text of 1 to `longest` characters.
-fn text<'a>(signals: &'a Signals, name: &str, longest: usize) -> Result<&'a str, Reply> {
+fn text<'a>(signals: &'a Signals, name: &str, longest: usize) -> Result<&'a str, Response> {
     let text = signals.str(name).unwrap_or_default().trim();
     match text.chars().count() {
         length if (1..=longest).contains(&length) => Ok(text),
-        _ => Err(Reply::error(400, format!("{name} has 1 to {longest} characters"))),
+        _ => Err(Response::error(
+            StatusCode::BAD_REQUEST,
+            format!("{name} has 1 to {longest} characters"),
+        )),
     }
 }

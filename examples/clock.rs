@@ -5,11 +5,11 @@
 
 use std::{env, error::Error, time::Duration};
 
-use starwheel::{Context, Reactor, Reply, Request, Router, Sse};
+use starwheel::{Context, Reactor, Request, Response, Router, Sse};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let router = Router::new()
-        .get("/", |_req, _cx| Reply::html(include_str!("clock.html")))
+        .get("/", |_req, _cx| Response::html(include_str!("clock.html")))
         .get("/clock", clock);
 
     let mut reactor = Reactor::new(router)?;

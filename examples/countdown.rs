@@ -4,11 +4,11 @@
 
 use std::{env, error::Error, time::Duration};
 
-use starwheel::{Event, Next, Reactor, Reply, Router, Sse};
+use starwheel::{Event, Next, Reactor, Response, Router, Sse};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let router =
-        Router::new().get("/", |_req, _cx| Reply::html(PAGE)).get("/countdown", |_req, _cx| {
+        Router::new().get("/", |_req, _cx| Response::html(PAGE)).get("/countdown", |_req, _cx| {
             let mut left = 10;
             Sse::every(Duration::from_millis(300), move |stream| {
                 stream.send(format_args!("{left}"));
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     return Ok(Next::Again);
                 }
                 stream.send(Event::new("lift-off").name("done")?);
-                Ok(Next::Close)
+                Ok(Next::Finish)
             })
             .on_disconnect(|_cx, id, reason| eprintln!("{id}: {reason}"))
         });

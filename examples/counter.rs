@@ -8,7 +8,10 @@ mod datastar_js;
 use std::{cell::Cell, error::Error, rc::Rc, time::Duration};
 
 use serde_json::json;
-use starwheel::{PatchSignals, Reply, Router, Signals, Sse};
+use starwheel::{
+    Response, Router, Sse, StatusCode,
+    datastar::{PatchSignals, Signals},
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     // One thread, so an `Rc` is all it takes to share.
@@ -19,10 +22,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             let signals = Signals::read(req)?;
             // Pages send what they like: check it.
             let Some(step @ -10..=10) = signals.i64("step") else {
-                return Err(Reply::error(400, "step is a whole number from -10 to 10"));
+                return Err(Response::error(
+                    StatusCode::BAD_REQUEST,
+                    "step is a whole number from -10 to 10",
+                ));
             };
             count.set(count.get().saturating_add(step));
-            Ok(Reply::no_content())
+            Ok(Response::no_content())
         })
         .get("/count", move |_req, _cx| {
             let shown = Rc::clone(&shown);

@@ -7,7 +7,7 @@ mod datastar_js;
 
 use std::{error::Error, fmt, time::Duration};
 
-use starwheel::{PatchElements, Router, Sse};
+use starwheel::{Router, Sse, datastar::PatchElements};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let router = Router::new().get("/fleet", |_req, _cx| {

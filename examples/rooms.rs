@@ -6,15 +6,17 @@
 use std::{collections::BTreeMap, env, error::Error, time::Duration};
 
 use serde_json::json;
-use starwheel::{BoxError, Event, Feed, JoinAt, Reactor, Reply, Request, Router, Sse, Topic};
+use starwheel::{
+    BoxError, Event, Feed, JoinAt, Reactor, Request, Response, Router, Sse, StatusCode, Topic,
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     // The list of rooms is rendered once for everybody, while there is anybody, when it changes.
     let lobby = Topic::new("lobby").retain();
     let seen = lobby.clone();
     let router = Router::new()
-        .get("/", |_req, _cx| Reply::redirect("/rooms/garden"))
-        .get("/rooms/{room}", |_req, _cx| Reply::html(include_str!("rooms.html")))
+        .get("/", |_req, _cx| Response::redirect("/rooms/garden"))
+        .get("/rooms/{room}", |_req, _cx| Response::html(include_str!("rooms.html")))
         .get("/rooms/{room}/events", move |req, _cx| {
             let room = room_name(req)?;
             // The drawing so far, then every stroke as it comes.
@@ -23,17 +25,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         .post("/rooms/{room}/strokes", |req, cx| {
             let wall = wall(room_name(req)?);
             // A hue and points, parsed and written anew: nothing else gets through.
-            let stroke: Vec<u16> = serde_json::from_slice(req.body())
-                .map_err(|error| Reply::error(400, format!("not a stroke: {error}")))?;
+            let stroke: Vec<u16> = serde_json::from_slice(req.body()).map_err(|error| {
+                Response::error(StatusCode::BAD_REQUEST, format!("not a stroke: {error}"))
+            })?;
             if stroke.len() > STROKE_MAX || cx.subscribers(&wall) == 0 {
-                return Err(Reply::error(400, "too long, or nobody is in this room"));
+                return Err(Response::error(
+                    StatusCode::BAD_REQUEST,
+                    "too long, or nobody is in this room",
+                ));
             }
             cx.publish(&wall, format_args!("{stroke:?}"));
-            Ok(Reply::no_content())
+            Ok(Response::no_content())
         });
 
     let mut reactor = Reactor::new(router)?;
-    reactor.context().drive(&lobby, Duration::from_millis(100), list_rooms)?;
+    reactor.context().drive(&lobby, Duration::from_millis(100), list_rooms);
     let port = env::var("PORT").unwrap_or_else(|_| "8080".into());
     println!("listening on http://{}", reactor.listen(format!("127.0.0.1:{port}"))?);
     Ok(reactor.run()?)
@@ -56,12 +62,12 @@ fn list_rooms(feed: &mut Feed<'_>) -> Result<(), BoxError> {
     Ok(())
 }
 
-fn room_name(request: &Request) -> Result<&str, Reply> {
+fn room_name(request: &Request) -> Result<&str, Response> {
     let name = request.param("room").unwrap_or_default();
     let plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     match plain && (1..=16).contains(&name.len()) {
         true => Ok(name),
-        false => Err(Reply::error(400, "a room has 1 to 16 of a-z and 0-9")),
+        false => Err(Response::error(StatusCode::BAD_REQUEST, "a room has 1 to 16 of a-z and 0-9")),
     }
 }
 

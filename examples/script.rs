@@ -7,7 +7,10 @@ mod datastar_js;
 
 use std::{error::Error, time::Duration};
 
-use starwheel::{Ending, ExecuteScript, Reply, Router, Signals, Sse};
+use starwheel::{
+    Ending, Response, Router, Sse, StatusCode,
+    datastar::{ExecuteScript, Signals},
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let router = Router::new()
@@ -22,7 +25,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         .post("/wish", |req, _cx| {
             let signals = Signals::read(req)?;
             let Some(wish) = signals.str("wish").filter(|wish| wish.chars().count() <= 80) else {
-                return Err(Reply::error(400, "a wish has 80 characters at most"));
+                return Err(Response::error(
+                    StatusCode::BAD_REQUEST,
+                    "a wish has 80 characters at most",
+                ));
             };
             // As JSON, whatever was typed is text to JavaScript. Never put it in as it is.
             let wish = serde_json::Value::from(wish);

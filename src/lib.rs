@@ -16,11 +16,11 @@
 //!
 //! # Start here
 //! ```no_run
-//! use starwheel::{Reactor, Reply, Router, Sse};
+//! use starwheel::{Reactor, Response, Router, Sse};
 //! use std::time::Duration;
 //!
 //! let router = Router::new()
-//!     .get("/", |_req, _cx| Reply::html("<h1>hello</h1>"))
+//!     .get("/", |_req, _cx| Response::html("<h1>hello</h1>"))
 //!     .get("/load", |_req, _cx| {
 //!         Sse::every(Duration::from_secs(1), |stream| {
 //!             stream.send(std::fs::read_to_string("/proc/loadavg")?);
@@ -33,7 +33,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! * A handler gets a [`Request`] and a [`Context`] and answers with a [`Reply`] or an [`Sse`].
+//! * A handler gets a [`Request`] and a [`Context`] and answers with a [`Response`] or an [`Sse`].
 //!   A [`Router`] finds it; any closure can be the [`Handler`] instead.
 //! * [`Sse::every`] gives a stream an updater; [`Sse::new`] makes one that only carries what is
 //!   sent to it with [`Context::send`]. [`Next`] is what an updater answers.
@@ -123,8 +123,8 @@
 //! | [`Limits::connections`], [`connections_per_ip`](Limits::connections_per_ip) | open ones, else 503, 429 | no limit |
 //! | connections beyond these that are told so | open ones, else a reset | 256 |
 //! | [`Limits::retry_after`] | least delay of those who are told so | 5 s |
-//! | [`Tcp::user_timeout`] | time without acknowledgement or window | 20 s |
-//! | [`Tcp::keep_alive_idle`], [`interval`](Tcp::keep_alive_interval), [`probes`](Tcp::keep_alive_probes) | of streams without comments: time, time, count | 20 s, 5 s, 3 |
+//! | [`TcpOptions::user_timeout`] | time without acknowledgement or window | 20 s |
+//! | [`TcpOptions::keep_alive_idle`], [`interval`](TcpOptions::keep_alive_interval), [`probes`](TcpOptions::keep_alive_probes) | of streams without comments: time, time, count | 20 s, 5 s, 3 |
 //! | descriptors | a warning below 4,096; [`raise_descriptor_limit`] | the system's |
 //! | **streams** | | |
 //! | [`Limits::outbox_bytes`] | bytes queued for a slow client, else [`CloseReason::Slow`] | 256 KiB |
@@ -147,7 +147,7 @@
 //!
 //! A request that is refused is answered with its status and the reason, counted in
 //! [`Stats::refused`], and its connection is closed. Refusals that pass (429, 503) say when to come
-//! back, in a form that `EventSource` and Datastar survive; [`Reply::busy`] does the same for load
+//! back, in a form that `EventSource` and Datastar survive; [`Response::busy`] does the same for load
 //! that a handler sheds.
 //!
 //! # Features
@@ -164,7 +164,7 @@
 mod compress;
 mod conn;
 mod cross_site;
-mod datastar;
+pub mod datastar;
 mod engine;
 mod error;
 mod http;
@@ -180,19 +180,15 @@ mod wheel;
 
 pub use compress::{Compression, CompressionCounts, Encoding};
 pub use cross_site::{Cors, OriginCheck, OriginError};
-pub use datastar::{
-    AttributeNameError, ById, BySelector, DATASTAR_VERSION, EscapeHtml, ExecuteScript, Namespace,
-    PatchElements, PatchMode, PatchSignals, PatchSignalsError, ScriptTag, Signals, SignalsError,
-};
 pub use engine::{
-    Alignment, Closed, Compress, Config, Context, Ending, Feed, FirstTick, Handler, Histogram,
-    IntervalTooShort, IntoNext, KeepAlive, Next, Refused, Response, Sse, Stats, Stream, StreamId,
-    Tcp, TimerId,
+    Alignment, Answer, ClosedCounts, Config, Context, Ending, Feed, FirstTick, Handler, Histogram,
+    IntoNext, KeepAlive, Next, RefusedCounts, Sse, Stats, Stream, StreamCompression, StreamId,
+    TcpOptions, TimerId,
 };
 pub use error::{BoxError, CloseReason};
 pub use http::{
     Body, ForwardedField, HostPatternError, Hosts, IpNetwork, IpNetworkError, Method, Peer,
-    Refusal, Reply, Request, TrustedPeers, Version,
+    Refusal, Request, Response, StatusCode, StatusCodeError, TrustedPeers, Version,
 };
 pub use limits::Limits;
 pub use reactor::{

@@ -30,7 +30,7 @@ pub struct Limits {
     /// wait in its socket until it has read some. 64 KiB.
     pub pipelined_bytes: usize,
     /// Bytes queued for one client that does not read fast enough. A stream to which more is sent
-    /// ends with [`CloseReason::Slow`](crate::CloseReason::Slow). 256 KiB. What one tick, one reply, or
+    /// ends with [`CloseReason::Slow`](crate::CloseReason::Slow). 256 KiB. What one tick, one response, or
     /// the sends of one turn leave over is kept whole even if it is larger, provided that the client
     /// had taken all that was queued before.
     /// The memory for a client's queue is at most twice the bytes in it plus 64 KiB.
@@ -71,7 +71,7 @@ pub struct Limits {
     /// slowly, and answers only what the client sends from then on with a reset.
     pub linger_timeout: Duration,
     /// Open connections, adopted ones included; beyond it, newcomers are turned away with 503 in
-    /// the way of [`Reply::retry_after`](crate::Reply::retry_after), and no handler is called.
+    /// the way of [`Response::with_retry_after`](crate::Response::with_retry_after), and no handler is called.
     ///
     /// A connection that is closed in a turn leaves its place to one that is accepted in the same
     /// turn, as when a page is reloaded; so does its address in `connections_per_ip`.

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, fmt};
 
 use crate::{
-    engine::{Context, Handler, Response, drop_each},
-    http::{Method, Reply, Request},
+    engine::{Answer, Context, Handler, drop_each},
+    http::{Method, Request, Response, StatusCode},
 };
 
 /// Finds the closure for a request by its method and path.
@@ -17,18 +17,18 @@ use crate::{
 /// known path and another method; `OPTIONS` with `Allow`; `HEAD` through the closure for `GET`.
 ///
 /// ```
-/// use starwheel::{Reply, Router, testing::Simulation};
+/// use starwheel::{testing::Simulation, Response, Router, StatusCode};
 ///
 /// let router = Router::new()
 ///     .get("/hello/{name}", |req, _cx| {
-///         Reply::text(format!("Hello, {}!", req.param("name").unwrap_or_default()))
+///         Response::text(format!("Hello, {}!", req.param("name").unwrap_or_default()))
 ///     })
-///     .post("/hello/{name}", |_req, _cx| Reply::no_content())
-///     .fallback(|req, _cx| Reply::error(404, format!("there is no {}", req.path())));
+///     .post("/hello/{name}", |_req, _cx| Response::no_content())
+///     .fallback(|req, _cx| Response::error(StatusCode::NOT_FOUND, format!("there is no {}", req.path())));
 ///
 /// let mut simulation = Simulation::new(router);
 /// let client = simulation.get("/hello/G%C3%B6del");
-/// assert_eq!(simulation.answer(client).body, "Hello, Gödel!".as_bytes());
+/// assert_eq!(simulation.response(client).body, "Hello, Gödel!".as_bytes());
 /// ```
 #[derive(Default)]
 pub struct Router {
@@ -56,7 +56,7 @@ impl Router {
     pub fn get<F, R>(self, pattern: &str, handler: F) -> Self
     where
         F: FnMut(&Request, &mut Context<'_>) -> R + 'static,
-        R: Into<Response> + 'static,
+        R: Into<Answer> + 'static,
     {
         self.on(Method::Get, pattern, handler)
     }
@@ -66,7 +66,7 @@ impl Router {
     pub fn post<F, R>(self, pattern: &str, handler: F) -> Self
     where
         F: FnMut(&Request, &mut Context<'_>) -> R + 'static,
-        R: Into<Response> + 'static,
+        R: Into<Answer> + 'static,
     {
         self.on(Method::Post, pattern, handler)
     }
@@ -76,7 +76,7 @@ impl Router {
     pub fn put<F, R>(self, pattern: &str, handler: F) -> Self
     where
         F: FnMut(&Request, &mut Context<'_>) -> R + 'static,
-        R: Into<Response> + 'static,
+        R: Into<Answer> + 'static,
     {
         self.on(Method::Put, pattern, handler)
     }
@@ -86,7 +86,7 @@ impl Router {
     pub fn patch<F, R>(self, pattern: &str, handler: F) -> Self
     where
         F: FnMut(&Request, &mut Context<'_>) -> R + 'static,
-        R: Into<Response> + 'static,
+        R: Into<Answer> + 'static,
     {
         self.on(Method::Patch, pattern, handler)
     }
@@ -96,7 +96,7 @@ impl Router {
     pub fn delete<F, R>(self, pattern: &str, handler: F) -> Self
     where
         F: FnMut(&Request, &mut Context<'_>) -> R + 'static,
-        R: Into<Response> + 'static,
+        R: Into<Answer> + 'static,
     {
         self.on(Method::Delete, pattern, handler)
     }
@@ -104,9 +104,9 @@ impl Router {
     /// Answers requests of any one method.
     ///
     /// ```
-    /// use starwheel::{Context, Method, Reply, Request, Router};
-    /// fn search(_req: &Request, _cx: &mut Context<'_>) -> Reply {
-    ///     Reply::text("found")
+    /// use starwheel::{Context, Method, Response, Request, Router};
+    /// fn search(_req: &Request, _cx: &mut Context<'_>) -> Response {
+    ///     Response::text("found")
     /// }
     /// let router = Router::new().on(Method::Query, "/search", search).get("/search", search);
     /// # let _ = router;
@@ -119,7 +119,7 @@ impl Router {
     pub fn on<F, R>(mut self, method: Method, pattern: &str, handler: F) -> Self
     where
         F: FnMut(&Request, &mut Context<'_>) -> R + 'static,
-        R: Into<Response> + 'static,
+        R: Into<Answer> + 'static,
     {
         let route = self.route(pattern);
         let taken = route.by_method.iter().any(|(other, _)| *other == method);
@@ -133,7 +133,7 @@ impl Router {
     pub fn fallback<F, R>(mut self, handler: F) -> Self
     where
         F: FnMut(&Request, &mut Context<'_>) -> R + 'static,
-        R: Into<Response> + 'static,
+        R: Into<Answer> + 'static,
     {
         self.fallback = Some(Box::new(handler));
         self
@@ -153,7 +153,7 @@ impl Router {
 }
 
 impl Handler for Router {
-    fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Response {
+    fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Answer {
         // The path is taken out while its pieces are put into the request beside it.
         let path = request.take_route_path();
         let found = self.patterns.at(&path).ok().map(|found| {
@@ -168,15 +168,15 @@ impl Handler for Router {
             }
             None => match &mut self.fallback {
                 Some(fallback) => fallback.handle(request, cx),
-                None if request.target() == "*" => Reply::no_content().into(),
-                None => Reply::not_found().into(),
+                None if request.target() == "*" => Response::no_content().into(),
+                None => Response::not_found().into(),
             },
         }
     }
 }
 
 impl Handler for Route {
-    fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Response {
+    fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Answer {
         let method = request.method();
         let exact = self.by_method.iter().position(|(known, _)| *known == method);
         let found = exact.or_else(|| {
@@ -186,13 +186,14 @@ impl Handler for Route {
         match found {
             Some(found) => self.by_method[found].1.handle(request, cx),
             None if method == Method::Options => {
-                Reply::no_content().header("Allow", self.allow()).into()
+                Response::no_content().with_header("Allow", self.allow()).into()
             }
-            None => {
-                Reply::error(405, format!("{method} is not allowed here, but {}", self.allow()))
-                    .header("Allow", self.allow())
-                    .into()
-            }
+            None => Response::error(
+                StatusCode::METHOD_NOT_ALLOWED,
+                format!("{method} is not allowed here, but {}", self.allow()),
+            )
+            .with_header("Allow", self.allow())
+            .into(),
         }
     }
 }

@@ -7,7 +7,7 @@ mod auth;
 mod story;
 
 use starwheel::{
-    Method, Router, Sse,
+    Method, Router, Sse, StatusCode,
     testing::{BodyEnd, Client, Simulation},
 };
 use std::time::{Duration, SystemTime};
@@ -48,7 +48,7 @@ fn post(
 /// Logs in and gives the cookie to send.
 fn log_in(simulation: &mut Simulation) -> String {
     let client = post(simulation, Method::Post, "/login", &[], "user=G%C3%B6del&password=sesame");
-    let answer = simulation.answer(client);
+    let answer = simulation.response(client);
     assert_eq!((answer.status, answer.header("location")), (303, Some("/")));
     let cookie = answer.header("set-cookie").expect("a cookie");
     let (pair, attributes) = cookie.split_once("; ").expect("attributes");
@@ -61,7 +61,7 @@ fn without_a_session_there_is_no_stream() {
     let mut simulation = site();
     for cookie in ["", "session=", "session=id1", "other=id1", "session=id1; session=id2"] {
         let client = ask(&mut simulation, Method::Get, "/news", &[("Cookie", cookie)]);
-        let answer = simulation.answer(client);
+        let answer = simulation.response(client);
         assert_eq!((answer.status, answer.text()), (401, "log in first"), "{cookie}");
         assert!(answer.header("www-authenticate").is_some(), "RFC 9110 section 15.5.2");
     }
@@ -73,7 +73,7 @@ fn a_wrong_password_opens_nothing() {
     let mut simulation = site();
     for body in ["user=a&password=Sesame", "user=&password=sesame", "user=a", "", "%zz=%00"] {
         let client = post(&mut simulation, Method::Post, "/login", &[], body);
-        let answer = simulation.answer(client);
+        let answer = simulation.response(client);
         assert_eq!((answer.status, answer.header("set-cookie")), (401, None), "{body}");
     }
 }
@@ -84,7 +84,7 @@ fn a_login_from_a_foreign_page_is_refused() {
     let foreign = [("Origin", "https://attacker.net")];
     let body = "user=a&password=sesame";
     let client = post(&mut simulation, Method::Post, "/login", &foreign, body);
-    assert_eq!(simulation.answer(client).status, 403);
+    assert_eq!(simulation.response(client).status, 403);
 }
 
 #[test]
@@ -99,11 +99,11 @@ fn a_stream_ends_with_its_session_and_coming_back_is_told_no() {
     simulation.advance(ms(1));
     assert_eq!((simulation.stats().streams, simulation.stats().closed.lifetime), (0, 1));
     // Dropped, not finished: Datastar does not come back after a finish.
-    assert_eq!(simulation.answer(client).end, BodyEnd::Open);
+    assert_eq!(simulation.response(client).end, BodyEnd::Open);
     assert!(simulation.server_end(client).is_some());
 
     let again = ask(&mut simulation, Method::Get, "/news", &[("Cookie", &cookie)]);
-    assert_eq!(simulation.answer(again).status, 401);
+    assert_eq!(simulation.response(again).status, 401);
     assert_eq!(simulation.stats().opened, 1);
 }
 
@@ -117,7 +117,7 @@ fn a_logout_ends_the_streams_of_its_session_and_of_no_other() {
     assert!(simulation.server_end(stream).is_some());
     assert!(simulation.server_end(others).is_none());
     let again = ask(&mut simulation, Method::Get, "/news", &[("Cookie", &mine)]);
-    assert_eq!(simulation.answer(again).status, 401);
+    assert_eq!(simulation.response(again).status, 401);
     // Nobody's logout ends nobody's stream.
     ask(&mut simulation, Method::Post, "/logout", &[]);
     assert!(simulation.server_end(others).is_none());
@@ -158,8 +158,11 @@ fn a_stream_that_has_expired_before_its_birth_is_not_opened() {
                 .get("/", move |_, _| Sse::new().expires_at(SystemTime::UNIX_EPOCH + expiry)),
         );
         let client = ask(&mut simulation, method, "/", &[]);
-        assert_eq!(simulation.answer(client).status, 403);
-        assert_eq!((simulation.stats().opened, simulation.stats().refused.with(403)), (0, 1));
+        assert_eq!(simulation.response(client).status, 403);
+        assert_eq!(
+            (simulation.stats().opened, simulation.stats().refused.with(StatusCode::FORBIDDEN)),
+            (0, 1)
+        );
     }
 }
 

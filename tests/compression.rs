@@ -8,8 +8,8 @@ mod ends;
 mod keep_alives;
 #[path = "support/random.rs"]
 mod random;
-#[path = "compression/replies.rs"]
-mod replies;
+#[path = "compression/responses.rs"]
+mod responses;
 
 use std::{fmt::Write, time::Duration};
 
@@ -17,8 +17,8 @@ use decoders::{decoded, is_whole};
 use random::Random;
 
 use starwheel::{
-    Compress, Config, Context, Encoding, Ending, FirstTick, Method, Reply, Request, Router, Sse,
-    Stream, StreamId, Topic,
+    Config, Context, Encoding, Ending, FirstTick, Method, Request, Response, Router, Sse, Stream,
+    StreamCompression, StreamId, Topic,
     testing::{Client, EventParser, Simulation},
 };
 
@@ -54,7 +54,7 @@ fn noise(seed: u64) -> String {
 }
 
 fn data(simulation: &Simulation, client: Client) -> Vec<String> {
-    let bytes = decoded(&simulation.answer(client));
+    let bytes = decoded(&simulation.response(client));
     EventParser::read(&bytes).events.into_iter().map(|event| event.data).collect()
 }
 
@@ -163,11 +163,11 @@ fn a_private_stream_refers_to_what_it_has_sent() {
         simulation.advance(Duration::from_secs(5));
         let expected: Vec<String> = (0..6).map(page).collect();
         assert_eq!(data(&simulation, client), expected, "{coding}");
-        let decoded = decoded(&simulation.answer(client));
+        let decoded = decoded(&simulation.response(client));
         assert!(decoded.starts_with(b"data: <table>"), "{coding}: nothing goes before the first");
         if coding != "identity" {
             let all: usize = expected.iter().map(String::len).sum();
-            assert!(simulation.answer(client).body.len() < all / 4, "{coding}");
+            assert!(simulation.response(client).body.len() < all / 4, "{coding}");
         }
         simulation.reset(client);
         simulation.turn();
@@ -308,7 +308,7 @@ fn for_all_streams(simulation: &mut Simulation, act: impl Fn(&mut Context<'_>, S
 
 /// How often a text stands in the coded bytes as it is.
 fn plain_copies(simulation: &Simulation, client: Client, text: &str) -> usize {
-    let body = simulation.answer(client).body;
+    let body = simulation.response(client).body;
     body.windows(text.len()).filter(|part| *part == text.as_bytes()).count()
 }
 
@@ -316,7 +316,9 @@ fn plain_copies(simulation: &Simulation, client: Client, text: &str) -> usize {
 fn the_client_decides_and_the_stream_may_refuse() {
     let router = Router::new()
         .get("/", |_req: &Request, _cx| Sse::new().send("x"))
-        .get("/off", |_req: &Request, _cx| Sse::new().send("x").compress(Compress::Off));
+        .get("/off", |_req: &Request, _cx| {
+            Sse::new().send("x").compression(StreamCompression::Off)
+        });
     let mut simulation = Simulation::new(router);
     for (target, accept, coding) in [
         ("/", "gzip, deflate, br, zstd", Some("zstd")),
@@ -327,7 +329,7 @@ fn the_client_decides_and_the_stream_may_refuse() {
         ("/off", "zstd", None),
     ] {
         let client = get(&mut simulation, target, accept);
-        let answer = simulation.answer(client);
+        let answer = simulation.response(client);
         assert_eq!(answer.header("content-encoding"), coding, "{target} {accept}");
         assert_eq!(answer.header("vary"), Some("Accept-Encoding"));
         assert_eq!(data(&simulation, client), ["x"]);
@@ -339,14 +341,14 @@ fn the_client_decides_and_the_stream_may_refuse() {
 fn several_fields_of_accept_encoding_are_one_list() {
     let router = Router::new()
         .get("/", |_req: &Request, _cx| Sse::new().send("x"))
-        .get("/reply", |_req: &Request, _cx| Reply::text("x".repeat(2000)));
+        .get("/response", |_req: &Request, _cx| Response::text("x".repeat(2000)));
     let mut simulation = Simulation::new(router);
-    for target in ["/", "/reply"] {
+    for target in ["/", "/response"] {
         let client = simulation.connect();
         let fields = [("Accept-Encoding", "zstd;q=0"), ("Accept-Encoding", "br;q=0.5, gzip")];
         simulation.request(client, Method::Get, target, &fields, b"");
         simulation.turn();
-        let answer = simulation.answer(client);
+        let answer = simulation.response(client);
         assert_eq!(answer.header("content-encoding"), Some("gzip"), "{target}");
     }
 }
@@ -361,7 +363,7 @@ fn a_member_of_accept_encoding_that_is_not_text_hides_no_other() {
         b"GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: \xff, gzip\r\nAccept-Encoding: zstd;q=\xb2\r\n\r\n",
     );
     simulation.turn();
-    assert_eq!(simulation.answer(client).header("content-encoding"), Some("gzip"));
+    assert_eq!(simulation.response(client).header("content-encoding"), Some("gzip"));
 }
 
 #[test]
@@ -371,8 +373,8 @@ fn compression_can_be_switched_off() {
     let router = Router::new().get("/", |_req: &Request, _cx| Sse::new().send("x"));
     let mut simulation = Simulation::with_config(config, 0, router);
     let client = get(&mut simulation, "/", "zstd, gzip");
-    assert_eq!(simulation.answer(client).header("content-encoding"), None);
-    assert_eq!(simulation.answer(client).header("vary"), None);
+    assert_eq!(simulation.response(client).header("content-encoding"), None);
+    assert_eq!(simulation.response(client).header("vary"), None);
 }
 
 #[test]
@@ -443,7 +445,7 @@ fn topics_may_be_joined_and_left_at_any_time() {
         }
         simulation.run(|cx| assert!(cx.close(id, Ending::Finish)));
         assert_eq!(data(&simulation, client), expected, "{coding}, seed {seed}");
-        assert!(is_whole(&simulation.answer(client)), "{coding}, seed {seed}");
+        assert!(is_whole(&simulation.response(client)), "{coding}, seed {seed}");
     }
 }
 

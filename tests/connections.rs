@@ -6,7 +6,7 @@ mod head;
 mod story;
 
 use starwheel::{
-    Config, Ending, Method, Peer, Reply, Router, Sse,
+    Config, Ending, Method, Peer, Response, Router, Sse,
     testing::{BodyEnd, ServerEnd, Simulation},
 };
 use story::{
@@ -52,7 +52,7 @@ fn a_connection_is_used_again_behind_a_finished_stream_and_the_old_id_is_inert()
         assert!(!cx.close(first, Ending::Drop));
         assert!(cx.send(second, "second"));
     });
-    let answers = simulation.answers(client);
+    let answers = simulation.responses(client);
     assert_eq!(answers.iter().map(data_of).collect::<Vec<_>>(), [["first"], ["second"]]);
     assert_eq!((answers[0].end, answers[1].end), (BodyEnd::Complete, BodyEnd::Open));
 }
@@ -65,7 +65,7 @@ fn who_asks_for_a_close_gets_it() {
         simulation.request(client, Method::Get, path, &[("Connection", "close")], b"");
         simulation.request(client, Method::Get, "/", &[], b"");
         simulation.turn();
-        assert_eq!(simulation.answers(client).len(), 1, "nothing behind it is answered");
+        assert_eq!(simulation.responses(client).len(), 1, "nothing behind it is answered");
         assert_closed(&simulation, client);
     }
 }
@@ -76,7 +76,7 @@ fn http_1_0_keeps_a_connection_only_when_asked() {
     let once = get_1_0(&mut simulation, "/?a", "");
     assert_closed(&simulation, once);
     let kept = get_1_0(&mut simulation, "/?a", "Connection: keep-alive\r\n");
-    assert_eq!(simulation.answer(kept).header("connection"), Some("keep-alive"));
+    assert_eq!(simulation.response(kept).header("connection"), Some("keep-alive"));
     assert_eq!(simulation.server_end(kept), None);
 }
 
@@ -101,8 +101,8 @@ fn pipelined_requests_are_answered_in_order_however_they_arrive() {
 #[test]
 fn pipelined_requests_survive_a_bad_network() {
     for seed in 0..20 {
-        let handler =
-            Router::new().get("/", |req, _| Reply::text(format!("{:9000}", req.query().unwrap())));
+        let handler = Router::new()
+            .get("/", |req, _| Response::text(format!("{:9000}", req.query().unwrap())));
         let mut simulation = Simulation::with_config(Config::default(), seed, handler);
         simulation.set_faults(bad_network());
         let client = simulation.connect();
@@ -123,7 +123,7 @@ fn what_is_pipelined_behind_a_stream_is_not_answered_but_the_connection_closes_a
     simulation.request(client, Method::Get, "/once", &[], b"");
     simulation.request(client, Method::Get, "/?never", &[], b"");
     simulation.turn();
-    assert_eq!(simulation.answers(client).len(), 1);
+    assert_eq!(simulation.responses(client).len(), 1);
     assert_eq!(data(&simulation, client), ["once"]);
     assert_closed(&simulation, client);
 }
@@ -142,7 +142,7 @@ fn what_is_sent_into_an_open_stream_is_not_answered_either() {
     let id = ids.last();
     simulation.run(|cx| assert!(cx.close(id, Ending::Finish)));
     assert_eq!(simulation.stats().opened, 1);
-    assert_eq!(simulation.answer(client).end, BodyEnd::Complete);
+    assert_eq!(simulation.response(client).end, BodyEnd::Complete);
     assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
 }
 
@@ -181,7 +181,7 @@ fn what_follows_an_urgent_byte_is_read_with_what_is_before_it() {
 #[test]
 fn urgent_bytes_on_a_bad_network_delay_nothing() {
     for seed in 0..50 {
-        let router = Router::new().get("/", |_, _| Reply::text("hello"));
+        let router = Router::new().get("/", |_, _| Response::text("hello"));
         let mut simulation = Simulation::with_config(Config::default(), seed, router);
         simulation.set_faults(bad_network());
         let client = simulation.connect();
@@ -192,7 +192,7 @@ fn urgent_bytes_on_a_bad_network_delay_nothing() {
             simulation.send_urgent(client, b'!');
             simulation.send(client, after);
             simulation.turn();
-            assert_eq!(simulation.answers(client).len(), number, "seed {seed}");
+            assert_eq!(simulation.responses(client).len(), number, "seed {seed}");
         }
     }
 }
@@ -217,7 +217,7 @@ fn head_on_a_stream_is_told_its_head_and_opens_nothing() {
     simulation.request(client, Method::Head, "/stream", &[], b"");
     simulation.request(client, Method::Get, "/?next", &[], b"");
     simulation.turn();
-    let answers = simulation.answers(client);
+    let answers = simulation.responses(client);
     assert_eq!(answers[0].header("content-type"), Some("text/event-stream"));
     assert_eq!(answers[0].body, b"");
     assert_eq!(answers[1].text(), "next");
@@ -225,13 +225,13 @@ fn head_on_a_stream_is_told_its_head_and_opens_nothing() {
 }
 
 #[test]
-fn head_on_a_reply_tells_its_length_and_sends_no_body() {
+fn head_on_a_response_tells_its_length_and_sends_no_body() {
     let mut simulation = echo();
     let client = simulation.connect();
     simulation.request(client, Method::Head, "/?hello", &[], b"");
     simulation.request(client, Method::Get, "/?next", &[], b"");
     simulation.turn();
-    let answers = simulation.answers(client);
+    let answers = simulation.responses(client);
     assert_eq!(answers[0].header("content-length"), Some("5"));
     assert_eq!(answers[1].text(), "next");
 }
@@ -246,7 +246,7 @@ fn one_shot_answers_still_arrive_after_the_clients_fin() {
         simulation.request(client, Method::Get, path, &[], b"");
         simulation.half_close(client);
         simulation.turn();
-        let answer = simulation.answer(client);
+        let answer = simulation.response(client);
         assert_eq!((answer.text(), answer.end), (body, BodyEnd::Complete));
         assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
         assert!(!simulation.is_open(client));
@@ -255,7 +255,7 @@ fn one_shot_answers_still_arrive_after_the_clients_fin() {
 
 #[test]
 fn a_large_answer_reaches_a_slow_reader_who_has_said_goodbye() {
-    let mut simulation = serving(|_, _| Reply::text("x".repeat(1_000_000)));
+    let mut simulation = serving(|_, _| Response::text("x".repeat(1_000_000)));
     let client = simulation.connect();
     simulation.stall(client);
     simulation.request(client, Method::Get, "/", &[], b"");
@@ -265,7 +265,7 @@ fn a_large_answer_reaches_a_slow_reader_who_has_said_goodbye() {
         simulation.read_some(client, 20_000);
     }
     simulation.turn();
-    assert_eq!(simulation.answer(client).end, BodyEnd::Complete);
+    assert_eq!(simulation.response(client).end, BodyEnd::Complete);
     assert!(!simulation.is_open(client));
 }
 
@@ -293,7 +293,7 @@ fn half_closed_connections_cause_no_spinning() {
         simulation.stall(client);
         simulation.half_close(client);
     }
-    // One that never finishes its request, and one that waits behind a large reply.
+    // One that never finishes its request, and one that waits behind a large response.
     let unfinished = simulation.connect();
     simulation.send(unfinished, b"GET / HT");
     simulation.half_close(unfinished);
@@ -354,17 +354,17 @@ fn who_waits_for_100_continue_gets_it_once() {
         b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello",
     );
     simulation.turn();
-    assert_eq!(simulation.answer(client).status, 200, "who does not wait needs none");
+    assert_eq!(simulation.response(client).status, 200, "who does not wait needs none");
 }
 
-// Large replies.
+// Large responses.
 
 #[test]
-fn a_large_reply_reaches_a_slow_reader_whole() {
+fn a_large_response_reaches_a_slow_reader_whole() {
     let large: Vec<u8> = (0..5_000_000_u32).map(|number| (number % 251) as u8).collect();
     let body = large.clone();
     let mut simulation =
-        serving(move |_, _| Reply::bytes("application/octet-stream", body.clone()));
+        serving(move |_, _| Response::bytes("application/octet-stream", body.clone()));
     simulation.set_faults(faults(|faults| faults.socket_buffer_bytes = 300_000));
     let client = simulation.connect();
     simulation.stall(client);
@@ -375,7 +375,7 @@ fn a_large_reply_reaches_a_slow_reader_whole() {
     }
     simulation.resume(client);
     simulation.turn();
-    let answer = simulation.answer(client);
+    let answer = simulation.response(client);
     assert_eq!(answer.end, BodyEnd::Complete);
     assert!(answer.body == large, "not a byte differs");
     simulation.request(client, Method::Head, "/", &[], b"");
@@ -384,8 +384,8 @@ fn a_large_reply_reaches_a_slow_reader_whole() {
 }
 
 #[test]
-fn large_replies_in_a_row_stay_in_order_on_a_bad_network() {
-    let mut simulation = serving(|req, _| Reply::text(req.query().unwrap().repeat(100_000)));
+fn large_responses_in_a_row_stay_in_order_on_a_bad_network() {
+    let mut simulation = serving(|req, _| Response::text(req.query().unwrap().repeat(100_000)));
     simulation.set_faults(bad_network());
     let client = simulation.connect();
     for letter in ["a", "b", "c", "d", "e"] {
@@ -420,7 +420,7 @@ fn a_drain_spreads_streams_over_its_window() {
     assert!(difference <= 5, "{left:?}");
     assert_eq!(diary.read(), vec!["the server shuts down"; 100]);
     for client in clients {
-        assert_eq!(simulation.answer(client).end, BodyEnd::Open, "it is to come back");
+        assert_eq!(simulation.response(client).end, BodyEnd::Open, "it is to come back");
         assert!(simulation.server_end(client).is_some());
     }
     simulation.advance(ms(1));
@@ -445,7 +445,7 @@ fn a_drain_closes_connections_without_a_request_after_a_second_and_busy_ones_aft
     assert!(simulation.is_open(busy));
     simulation.send(busy, b"Host: a\r\n\r\n");
     simulation.turn();
-    assert_eq!(simulation.answer(busy).text(), "late");
+    assert_eq!(simulation.response(busy).text(), "late");
     assert_closed(&simulation, busy);
     simulation.half_close(busy);
     simulation.turn();

@@ -6,7 +6,7 @@ mod story;
 use std::{cell::Cell, rc::Rc, time::Duration};
 
 use starwheel::{
-    Context, Ending, Next, Reply, Router, Sse, TimerId,
+    Context, Ending, Next, Response, Router, Sse, TimerId,
     testing::{BodyEnd, Simulation},
 };
 use story::{Census, Diary, HOUR, Ids, data, ms, numbers, secs, serving};
@@ -51,7 +51,7 @@ fn close_lets_go_out_what_was_sent_before() {
             assert!(!cx.close(id, ending));
         });
         assert_eq!(data(&simulation, client), ["last"]);
-        assert_eq!(simulation.answer(client).end, end);
+        assert_eq!(simulation.response(client).end, end);
     }
 }
 
@@ -81,35 +81,45 @@ fn every_runs_without_drift_until_it_is_done() {
             left -= 1;
             match left {
                 2 => Next::After(ms(50)),
-                0 => Next::Close,
+                0 => Next::Finish,
                 _ => Next::Again,
             }
-        })
-        .unwrap();
+        });
     });
     simulation.advance(HOUR);
     assert_eq!(diary.read(), ["300", "600", "650", "950"]);
 }
 
 #[test]
-fn every_ends_with_close_drop_or_an_error_and_refuses_to_spin() {
+fn every_ends_with_finish_drop_or_an_error() {
     let diary = Diary::default();
     let mut simulation = Simulation::new(Router::new());
-    let ends: [fn() -> Next; 3] = [|| Next::Close, || Next::Drop, || Next::Fail("broken".into())];
+    let ends: [fn() -> Next; 3] = [|| Next::Finish, || Next::Drop, || Next::Fail("broken".into())];
     for end in ends {
         let noted = diary.clone();
         simulation.run(move |cx| {
             cx.every(secs(1), move |_| {
                 noted.note("ran");
                 end()
-            })
-            .unwrap();
-            assert!(cx.every(Duration::ZERO, |_| ()).is_err());
-            assert!(cx.every(Duration::from_micros(999), |_| ()).is_err());
+            });
         });
     }
     simulation.advance(HOUR);
     assert_eq!(diary.len(), 3);
+}
+
+#[test]
+fn an_interval_below_a_millisecond_is_taken_for_one() {
+    for interval in [Duration::ZERO, Duration::from_micros(999)] {
+        let diary = Diary::default();
+        let noted = diary.clone();
+        let mut simulation = Simulation::new(Router::new());
+        simulation.run(move |cx| {
+            cx.every(interval, move |_| noted.note("ran"));
+        });
+        simulation.advance(Duration::from_millis(5));
+        assert_eq!(diary.len(), 5);
+    }
 }
 
 #[test]
@@ -120,7 +130,7 @@ fn a_timer_is_cancelled_once() {
     simulation.run(|cx| {
         let (once, every) = (noted.clone(), noted);
         let once = cx.after(secs(1), move |_| once.note("once"));
-        let every = cx.every(secs(1), move |_| every.note("every")).unwrap();
+        let every = cx.every(secs(1), move |_| every.note("every"));
         for timer in [once, every] {
             assert!(cx.cancel(timer));
             assert!(!cx.cancel(timer), "twice");
@@ -143,7 +153,7 @@ fn a_timer_may_cancel_itself() {
             assert!(cx.cancel(known.get().unwrap()));
             Next::After(ms(1)) // Cancelled is cancelled.
         });
-        own.set(Some(timer.unwrap()));
+        own.set(Some(timer));
     });
     simulation.advance(HOUR);
     assert_eq!(diary.read(), ["ran"]);
@@ -195,8 +205,7 @@ fn a_timer_that_is_due_before_the_next_turn_runs_in_it() {
     simulation.context().after(ms(100), move |cx| once.note(cx.now().as_millis()));
     simulation.jump(ms(20));
     let mut cx = simulation.context();
-    cx.every(ms(100), move |cx| every.note(format_args!("every {}", cx.now().as_millis())))
-        .unwrap();
+    cx.every(ms(100), move |cx| every.note(format_args!("every {}", cx.now().as_millis())));
     cx.after(ms(60), move |_| latest.note("latest set, due first"));
     simulation.pause(ms(180));
     assert_eq!(diary.read(), ["latest set, due first", "200", "every 200"]);
@@ -212,7 +221,7 @@ fn a_timer_that_is_due_before_the_next_turn_can_still_be_cancelled() {
     let (noted, citizen) = (diary.clone(), census.citizen());
     let once = cx.after(ms(100), move |_| noted.note(format_args!("{citizen:?}")));
     let (noted, citizen) = (diary.clone(), census.citizen());
-    let every = cx.every(ms(100), move |_| noted.note(format_args!("{citizen:?}"))).unwrap();
+    let every = cx.every(ms(100), move |_| noted.note(format_args!("{citizen:?}")));
     simulation.jump(secs(1));
     for timer in [once, every] {
         assert!(simulation.context().cancel(timer));
@@ -234,7 +243,7 @@ fn a_delay_counts_from_the_moment_at_which_the_context_is_lent() {
     let noted = diary.clone();
     let again =
         move |cx: &mut Context<'_>| noted.note(format_args!("every {}", cx.now().as_millis()));
-    simulation.context().every(ms(700), again).unwrap();
+    simulation.context().every(ms(700), again);
     simulation.advance(secs(2));
     assert_eq!(diary.read(), ["every 1700", "every 2400", "2500"]);
 }
@@ -254,14 +263,14 @@ fn the_time_of_day_and_the_age_of_streams_are_those_at_which_the_context_is_lent
 fn stats_are_those_of_now() {
     let router = Router::new().get("/stream", |_, _| Sse::new()).get("/stats", |_, cx| {
         let stats = cx.stats();
-        Reply::text(format!("{} {} {}", stats.streams, stats.connections, stats.requests))
+        Response::text(format!("{} {} {}", stats.streams, stats.connections, stats.requests))
     });
     let mut simulation = Simulation::new(router);
     let streams = [(); 3].map(|()| simulation.get("/stream"));
     simulation.half_close(streams[0]);
     simulation.turn();
     let client = simulation.get("/stats");
-    assert_eq!(simulation.answer(client).text(), "2 3 4");
+    assert_eq!(simulation.response(client).text(), "2 3 4");
 }
 
 #[test]
@@ -276,15 +285,15 @@ fn shutdown_from_within_ends_everything_in_the_same_turn() {
         })
         .get("/stop", |_, cx| {
             cx.shutdown();
-            Reply::text("good night")
+            Response::text("good night")
         });
     let mut simulation = Simulation::new(router);
     let (stream, idle) = (simulation.get("/stream"), simulation.connect());
     let stop = simulation.get("/stop");
-    assert_eq!(simulation.answer(stop).text(), "good night");
-    assert_eq!(simulation.answer(stop).header("connection"), Some("close"));
+    assert_eq!(simulation.response(stop).text(), "good night");
+    assert_eq!(simulation.response(stop).header("connection"), Some("close"));
     assert_eq!(diary.read(), ["Shutdown"]);
-    assert_eq!(simulation.answer(stream).end, BodyEnd::Open, "it may come back elsewhere");
+    assert_eq!(simulation.response(stream).end, BodyEnd::Open, "it may come back elsewhere");
     assert!(simulation.is_stopped());
     for client in [stream, idle, stop] {
         assert!(!simulation.is_open(client));

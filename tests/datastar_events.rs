@@ -4,8 +4,11 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde_json::{Value, json};
 use starwheel::{
-    AttributeNameError, BoxError, Encode, Event, EventError, ExecuteScript, Namespace,
-    PatchElements, PatchMode, PatchSignals, PatchSignalsError, ScriptTag,
+    BoxError, Encode, Event, EventError,
+    datastar::{
+        AttributeNameError, ExecuteScript, Namespace, PatchElements, PatchMode, PatchSignals,
+        PatchSignalsError, ScriptTag,
+    },
 };
 
 #[path = "support/datastar_client.rs"]

@@ -14,7 +14,7 @@ use std::{
 
 use starwheel::{
     Router,
-    testing::{Answer, BodyEnd, Simulation},
+    testing::{BodyEnd, ClientResponse, Simulation},
 };
 
 #[path = "../examples/testbed/query.rs"]
@@ -176,12 +176,12 @@ fn test_request(method: &str, place: Place, signals: &str) -> String {
     )
 }
 
-fn answer_to(request: &str) -> Answer {
+fn answer_to(request: &str) -> ClientResponse {
     let mut simulation = Simulation::new(testbed::add_routes(Router::new()));
     let client = simulation.connect();
     simulation.send(client, request.as_bytes());
     simulation.turn();
-    simulation.answer(client)
+    simulation.response(client)
 }
 
 fn official_cases(folders: &[&str]) -> Option<Vec<Case>> {

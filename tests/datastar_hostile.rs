@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use starwheel::{EscapeHtml, ExecuteScript, PatchElements, PatchMode, PatchSignals};
+use starwheel::datastar::{EscapeHtml, ExecuteScript, PatchElements, PatchMode, PatchSignals};
 
 #[path = "support/datastar_client.rs"]
 mod datastar_client;

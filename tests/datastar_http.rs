@@ -1,10 +1,10 @@
-//! Datastar over HTTP: signals that come with requests, replies that are no streams, errors that
+//! Datastar over HTTP: signals that come with requests, responses that are no streams, errors that
 //! become answers, and the testbed's routes for them.
 
 use starwheel::{
-    Context, EventName, ExecuteScript, Namespace, PatchElements, PatchMode, PatchSignals, Reply,
-    Request, Router, Signals,
-    testing::{Answer, BodyEnd, Simulation},
+    Context, EventName, Request, Response, Router,
+    datastar::{ExecuteScript, Namespace, PatchElements, PatchMode, PatchSignals, Signals},
+    testing::{BodyEnd, ClientResponse, Simulation},
 };
 
 #[path = "../examples/testbed/query.rs"]
@@ -13,17 +13,17 @@ mod query;
 mod testbed;
 
 #[test]
-fn elements_as_a_reply_carry_their_options_in_header_fields() {
+fn elements_as_a_response_carry_their_options_in_header_fields() {
     let patch = PatchElements::new("<g>\r\n</g>")
         .selector("#größe > svg\n")
         .mode(PatchMode::Inner)
         .namespace(Namespace::Svg)
         .view_transition_selector("#main");
     let patch = patch.id("dropped").unwrap().retry(std::time::Duration::from_secs(9));
-    let reply = Reply::elements(patch);
-    assert_eq!(reply.status_code(), 200);
+    let response = Response::elements(patch);
+    assert_eq!(response.status(), 200);
     assert_fields(
-        &reply,
+        &response,
         &[
             ("content-type", Some("text/html; charset=utf-8")),
             ("datastar-selector", Some(r"#gr\f6 \df e > svg")),
@@ -32,12 +32,12 @@ fn elements_as_a_reply_carry_their_options_in_header_fields() {
             ("datastar-namespace", Some("svg")),
         ],
     );
-    assert_eq!(reply.body(), b"<g>\r\n</g>");
+    assert_eq!(response.body(), b"<g>\r\n</g>");
 }
 
 #[test]
-fn defaults_of_a_reply_are_left_out() -> Result<(), Box<dyn std::error::Error>> {
-    let elements = Reply::elements(PatchElements::new("<p>"));
+fn defaults_of_a_response_are_left_out() -> Result<(), Box<dyn std::error::Error>> {
+    let elements = Response::elements(PatchElements::new("<p>"));
     assert_fields(
         &elements,
         &[
@@ -47,31 +47,34 @@ fn defaults_of_a_reply_are_left_out() -> Result<(), Box<dyn std::error::Error>> 
             ("datastar-namespace", None),
         ],
     );
-    let signals = Reply::signals(PatchSignals::json("{}")?);
+    let signals = Response::signals(PatchSignals::json("{}")?);
     assert_fields(&signals, &[("datastar-only-if-missing", None)]);
-    let script = Reply::script(ExecuteScript::new("0").keep());
+    let script = Response::script(ExecuteScript::new("0").keep());
     assert_fields(&script, &[("datastar-script-attributes", None)]);
     Ok(())
 }
 
 #[test]
-fn removal_as_a_reply_has_no_body() {
-    let reply = Reply::elements(PatchElements::remove("#a"));
-    assert_fields(&reply, &[("datastar-selector", Some("#a")), ("datastar-mode", Some("remove"))]);
-    assert_eq!(reply.body(), b"");
+fn removal_as_a_response_has_no_body() {
+    let response = Response::elements(PatchElements::remove("#a"));
+    assert_fields(
+        &response,
+        &[("datastar-selector", Some("#a")), ("datastar-mode", Some("remove"))],
+    );
+    assert_eq!(response.body(), b"");
 }
 
 #[test]
-fn a_script_as_a_reply_is_its_text_and_its_attributes_in_order() {
+fn a_script_as_a_response_is_its_text_and_its_attributes_in_order() {
     let script = ExecuteScript::new("'</script>\n<!--'")
         .attribute("type", "module")
         .unwrap()
         .attribute("data-note", "\"ü\r\n🚀\\")
         .unwrap();
-    let reply = Reply::script(script);
-    assert_eq!(reply.body(), b"'</script>\n<!--'");
+    let response = Response::script(script);
+    assert_eq!(response.body(), b"'</script>\n<!--'");
     assert_fields(
-        &reply,
+        &response,
         &[
             ("content-type", Some("text/javascript; charset=utf-8")),
             (
@@ -85,17 +88,18 @@ fn a_script_as_a_reply_is_its_text_and_its_attributes_in_order() {
 }
 
 #[test]
-fn a_hostile_selector_does_not_split_the_reply() {
-    let reply = Reply::elements(PatchElements::new("x").selector("a\r\nSet-Cookie: b=c\r\n\r\n\0"));
+fn a_hostile_selector_does_not_split_the_response() {
+    let response =
+        Response::elements(PatchElements::new("x").selector("a\r\nSet-Cookie: b=c\r\n\r\n\0"));
     assert_fields(
-        &reply,
+        &response,
         &[("datastar-selector", Some(r"a  Set-Cookie: b=c    \0")), ("set-cookie", None)],
     );
 }
 
 #[test]
 fn errors_of_the_client_are_400_or_415_and_those_of_the_server_500() {
-    fn fails(request: &Request, _cx: &mut Context<'_>) -> Result<Reply, Reply> {
+    fn fails(request: &Request, _cx: &mut Context<'_>) -> Result<Response, Response> {
         let signals = Signals::read(request)?;
         match signals.str("fail") {
             Some("patch") => drop(PatchSignals::json("nonsense")?),
@@ -103,7 +107,7 @@ fn errors_of_the_client_are_400_or_415_and_those_of_the_server_500() {
             Some("attribute") => drop(ExecuteScript::new("").attribute("", "")?),
             _ => {}
         }
-        Ok(Reply::no_content())
+        Ok(Response::no_content())
     }
     let status = |content_type: &str, body: &str| {
         let router = Router::new().post("/", fails);
@@ -215,9 +219,9 @@ fn the_testbed_shows_forms_from_query_and_body() {
 }
 
 #[track_caller]
-fn assert_fields(reply: &Reply, fields: &[(&str, Option<&str>)]) {
+fn assert_fields(response: &Response, fields: &[(&str, Option<&str>)]) {
     for (name, value) in fields {
-        assert_eq!(reply.header_value(name), *value, "{name}");
+        assert_eq!(response.header(name), *value, "{name}");
     }
 }
 
@@ -232,22 +236,22 @@ fn get(path: &str, name: &str, value: &str) -> String {
     format!("GET {path}?{name}={value} HTTP/1.1\r\nHost: a\r\n\r\n")
 }
 
-fn text(answer: &Answer) -> &str {
+fn text(answer: &ClientResponse) -> &str {
     std::str::from_utf8(&answer.body).unwrap()
 }
 
-fn answer_of_testbed(request: &str) -> Answer {
+fn answer_of_testbed(request: &str) -> ClientResponse {
     answer(testbed::add_routes(Router::new()), request)
 }
 
-fn answer(router: Router, request: &str) -> Answer {
+fn answer(router: Router, request: &str) -> ClientResponse {
     answer_to_bytes(router, request.as_bytes())
 }
 
-fn answer_to_bytes(router: Router, request: &[u8]) -> Answer {
+fn answer_to_bytes(router: Router, request: &[u8]) -> ClientResponse {
     let mut simulation = Simulation::new(router);
     let client = simulation.connect();
     simulation.send(client, request);
     simulation.turn();
-    simulation.answer(client)
+    simulation.response(client)
 }

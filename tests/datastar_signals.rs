@@ -5,7 +5,7 @@ use std::{collections::HashMap, error::Error as _};
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use starwheel::{Signals, SignalsError};
+use starwheel::datastar::{Signals, SignalsError};
 
 #[path = "support/hostile.rs"]
 mod hostile;

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use log::{LevelFilter, Log, Metadata, Record};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use starwheel::{Context, Reactor, Reply, Request, raise_descriptor_limit};
+use starwheel::{Context, Reactor, Request, Response, raise_descriptor_limit};
 
 #[test]
 fn a_low_limit_is_warned_of_once_and_raised_on_request() {
@@ -15,7 +15,7 @@ fn a_low_limit_is_warned_of_once_and_raised_on_request() {
     setrlimit(Resource::Nofile, Rlimit { current: Some(500), maximum }).unwrap();
 
     for _ in 0..2 {
-        let hello = |_: &Request, _: &mut Context<'_>| Reply::text("hello");
+        let hello = |_: &Request, _: &mut Context<'_>| Response::text("hello");
         let mut reactor = Reactor::new(hello).unwrap();
         reactor.listen("127.0.0.1:0").unwrap();
         reactor.listen("127.0.0.1:0").unwrap();

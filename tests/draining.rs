@@ -8,7 +8,7 @@ mod story;
 use std::ops::Range;
 
 use starwheel::{
-    CloseReason, Ending, Method, Reply, Router, Sse, Topic,
+    CloseReason, Ending, Method, Response, Router, Sse, Topic,
     testing::{BodyEnd, Client, EventParser, ServerEnd, Simulation},
 };
 use story::{Diary, HOUR, data, faults, get_1_0, ms, secs};
@@ -19,7 +19,7 @@ const FAREWELL_MS: u64 = 500;
 fn server() -> (Simulation, Topic, Diary) {
     let (topic, diary) = (Topic::new("t"), Diary::default());
     let (subscribed, noted) = (topic.clone(), diary.clone());
-    let router = Router::new().get("/plain", |_, _| Reply::text("hello")).get(
+    let router = Router::new().get("/plain", |_, _| Response::text("hello")).get(
         "/stream/{kind}",
         move |req, _| {
             let sse = match req.param("kind").unwrap() {
@@ -47,7 +47,7 @@ fn open(simulation: &mut Simulation, target: &str, coding: &str) -> Client {
 
 /// The reconnection times that a client has been told.
 fn retries_ms(simulation: &Simulation, client: Client) -> Vec<u64> {
-    let answer = simulation.answer(client);
+    let answer = simulation.response(client);
     EventParser::read(&decoders::decoded(&answer)).retries_ms
 }
 
@@ -130,7 +130,7 @@ fn each_stream_is_told_when_to_come_back_then_dropped_and_nobody_comes_back_toge
     assert!(most_within(returns, 100) <= 2 * hundred_ms_share, "{leaves:?}");
     assert_eq!(diary.read(), vec!["Shutdown"; clients.len()]);
     for client in clients {
-        assert_eq!(simulation.answer(client).end, BodyEnd::Open, "no last chunk: come back");
+        assert_eq!(simulation.response(client).end, BodyEnd::Open, "no last chunk: come back");
         assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
     }
 }
@@ -153,7 +153,7 @@ fn what_is_sent_behind_a_farewell_still_arrives_and_is_whole() {
             cx.publish(&topic, "and behind that");
         });
         simulation.advance(ms(FAREWELL_MS));
-        let mut answer = simulation.answer(client);
+        let mut answer = simulation.response(client);
         answer.body = decoders::decoded(&answer);
         let expected = ["welcome", "before", "behind", "and behind that"];
         assert_eq!(story::data_of(&answer), expected, "{coding}");
@@ -210,7 +210,7 @@ fn streams_born_during_a_drain_are_told_and_dropped_within_it() {
     }
     simulation.turn();
     assert_eq!(simulation.stats().streams, 40);
-    assert_eq!(simulation.answer(clients[0]).header("connection"), Some("close"));
+    assert_eq!(simulation.response(clients[0]).header("connection"), Some("close"));
     let mut left = Vec::new();
     for _ in 0..8 {
         simulation.advance(secs(1));
@@ -313,7 +313,7 @@ fn a_stream_that_is_finished_behind_its_farewell_is_finished() {
     });
     assert_eq!(retries_ms(&simulation, client).len(), 1);
     assert_eq!(data(&simulation, client), ["the last"]);
-    assert_eq!(simulation.answer(client).end, BodyEnd::Complete);
+    assert_eq!(simulation.response(client).end, BodyEnd::Complete);
     assert_eq!(simulation.stats().closed.finished, 1);
 }
 

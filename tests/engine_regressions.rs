@@ -9,7 +9,7 @@ use std::{
 };
 
 use starwheel::{
-    Encode, Ending, EventBuffer, Method, Next, Reply, Request, Router, Sse,
+    Encode, Ending, EventBuffer, Method, Next, Request, Response, Router, Sse,
     testing::{BodyEnd, ServerEnd, Simulation},
 };
 use story::{Bomb, Diary, HOUR, Ids, data, get, ms, secs, serving};
@@ -40,21 +40,21 @@ fn a_drain_without_a_window_ends_at_once() {
 
 #[test]
 fn all_pipelined_requests_before_a_fin_are_answered() {
-    let mut simulation = serving(|_, _| Reply::text("x"));
+    let mut simulation = serving(|_, _| Response::text("x"));
     let client = simulation.connect();
     for _ in 0..200 {
         simulation.request(client, Method::Get, "/", &[], b"");
     }
     simulation.half_close(client);
     simulation.turn();
-    assert_eq!(simulation.answers(client).len(), 200);
+    assert_eq!(simulation.responses(client).len(), 200);
     assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
     assert!(!simulation.is_open(client));
 }
 
 #[test]
 fn a_request_that_a_fin_cuts_off_does_not_keep_its_connection() {
-    let mut simulation = serving(|_, _| Reply::text("x"));
+    let mut simulation = serving(|_, _| Response::text("x"));
     let client = simulation.connect();
     for _ in 0..100 {
         simulation.request(client, Method::Get, "/", &[], b"");
@@ -62,7 +62,7 @@ fn a_request_that_a_fin_cuts_off_does_not_keep_its_connection() {
     simulation.send(client, b"GET / HTTP/1.1\r\nHo");
     simulation.half_close(client);
     simulation.turn();
-    assert_eq!(simulation.answers(client).len(), 100);
+    assert_eq!(simulation.responses(client).len(), 100);
     assert!(!simulation.is_open(client));
 }
 
@@ -75,7 +75,7 @@ fn a_pipelining_client_is_not_read_faster_than_it_is_answered() {
     let mut simulation = serving(move |_, cx| {
         answered += 1;
         entry.note(cx.stats().bytes_in - answered * request_bytes);
-        Reply::no_content()
+        Response::no_content()
     });
     let client = simulation.connect();
     simulation.send(client, &request.repeat(50_000));
@@ -116,14 +116,14 @@ fn a_bomb_in_an_answer_that_is_never_opened_is_caught() {
     let head = simulation.connect();
     simulation.request(head, Method::Head, "/stream", &[], b"");
     simulation.turn();
-    assert_eq!(simulation.answer(head).status, 200);
+    assert_eq!(simulation.response(head).status, 200);
 
     let refused = simulation.get("/refused");
-    assert_eq!(simulation.answer(refused).status, 500);
+    assert_eq!(simulation.response(refused).status, 500);
     assert_eq!(simulation.stats().panics, 2);
 
     let opened = simulation.get("/stream");
-    assert_eq!(simulation.answer(opened).status, 200);
+    assert_eq!(simulation.response(opened).status, 200);
     assert_eq!(simulation.stats().panics, 3);
     assert!(simulation.is_open(neighbour));
 }
@@ -152,7 +152,7 @@ fn an_error_that_panics_when_it_is_shown_or_dropped_costs_its_stream_alone() {
     let neighbour = simulation.get("/ticks");
     let _ = (simulation.get("/shown"), simulation.get("/dropped"));
     simulation.run(|cx| {
-        cx.every(secs(1), |_| Next::Fail(Box::new(Unspeakable(Some(Bomb))))).unwrap();
+        cx.every(secs(1), |_| Next::Fail(Box::new(Unspeakable(Some(Bomb)))));
     });
     simulation.advance(secs(3));
     assert_eq!(data(&simulation, neighbour).len(), 4);
@@ -165,7 +165,7 @@ fn head_for_a_stream_tells_its_headers_and_how_the_connection_goes_on() {
     let client = simulation.connect();
     simulation.request(client, Method::Head, "/", &[], b"");
     simulation.turn();
-    assert_eq!(simulation.answer(client).header("x-room"), Some("7"));
+    assert_eq!(simulation.response(client).header("x-room"), Some("7"));
     assert_eq!(simulation.server_end(client), None);
 
     simulation.drain(secs(10));
@@ -174,7 +174,7 @@ fn head_for_a_stream_tells_its_headers_and_how_the_connection_goes_on() {
     let late = simulation.connect();
     simulation.request(late, Method::Head, "/", &[], b"");
     simulation.turn();
-    assert_eq!(simulation.answer(late).header("connection"), Some("close"));
+    assert_eq!(simulation.response(late).header("connection"), Some("close"));
     assert_eq!(simulation.server_end(late), Some(ServerEnd::Fin));
 }
 
@@ -184,7 +184,7 @@ fn head_of_http_1_0_closes_when_it_says_so() {
     let client = simulation.connect();
     simulation.send(client, b"HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     simulation.turn();
-    assert_eq!(simulation.answer(client).header("connection"), Some("close"));
+    assert_eq!(simulation.response(client).header("connection"), Some("close"));
     assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
 }
 
@@ -251,8 +251,8 @@ fn half_an_event_whose_panic_the_user_caught_is_not_sent_with_the_next() {
 }
 
 #[test]
-fn a_connection_whose_reply_is_on_its_way_when_the_drain_begins_leaves_behind_it() {
-    let mut simulation = serving(|_, _| Reply::text("x".repeat(200_000)));
+fn a_connection_whose_response_is_on_its_way_when_the_drain_begins_leaves_behind_it() {
+    let mut simulation = serving(|_, _| Response::text("x".repeat(200_000)));
     let client = simulation.connect();
     simulation.stall(client);
     simulation.send(client, &get("/"));
@@ -260,7 +260,7 @@ fn a_connection_whose_reply_is_on_its_way_when_the_drain_begins_leaves_behind_it
     simulation.drain(secs(600));
     simulation.resume(client);
     simulation.turn();
-    assert_eq!(simulation.answer(client).end, BodyEnd::Complete);
+    assert_eq!(simulation.response(client).end, BodyEnd::Complete);
     assert_eq!(simulation.server_end(client), None, "it may have asked again");
     simulation.advance(secs(1));
     assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
@@ -270,10 +270,10 @@ fn a_connection_whose_reply_is_on_its_way_when_the_drain_begins_leaves_behind_it
 fn a_stream_opened_during_a_drain_closes_its_connection() {
     let mut simulation = serving(|_, _| Sse::new().send("bye").ending(Ending::Finish));
     let before = simulation.get("/");
-    assert_eq!(simulation.answer(before).header("connection"), Some("keep-alive"));
+    assert_eq!(simulation.response(before).header("connection"), Some("keep-alive"));
     simulation.drain(secs(600));
     let during = simulation.get("/");
-    assert_eq!(simulation.answer(during).header("connection"), Some("close"));
+    assert_eq!(simulation.response(during).header("connection"), Some("close"));
     assert_eq!(simulation.server_end(during), Some(ServerEnd::Fin));
 }
 

@@ -10,7 +10,7 @@ use std::{cell::RefCell, rc::Rc};
 
 use cases::Expect;
 use starwheel::{
-    Context, Limits, Reply, Request,
+    Context, Limits, Request, Response,
     testing::{BodyEnd, Client, Simulation},
 };
 use story::{assert_closed, get};
@@ -36,7 +36,7 @@ impl Server {
         let kept = Rc::clone(&bodies);
         let handler = move |request: &Request, _: &mut Context<'_>| {
             kept.borrow_mut().push(request.body().to_vec());
-            Reply::no_content()
+            Response::no_content()
         };
         Self { simulation: Simulation::new(handler), bodies }
     }
@@ -54,7 +54,7 @@ impl Server {
     }
 
     fn outcome(&self, client: Client) -> Outcome {
-        let answers = self.simulation.answers(client);
+        let answers = self.simulation.responses(client);
         assert!(answers.iter().all(|answer| answer.end == BodyEnd::Complete));
         let is_closed = self.simulation.server_end(client).is_some();
         if is_closed {

@@ -16,7 +16,7 @@ mod retrying;
 mod story;
 
 use starwheel::{
-    Config, Method, Reply,
+    Config, Method, Response, StatusCode,
     testing::{Client, ServerEnd, Simulation},
 };
 use story::{assert_closed, echo, faults, ms, secs, serving, serving_with, texts};
@@ -52,11 +52,12 @@ fn refusals_are_answered_and_then_the_connection_closes() {
         simulation.turn();
         simulation.request(client, Method::Get, "/?smuggled", &[], b"");
         simulation.turn();
-        let answers = simulation.answers(client);
+        let answers = simulation.responses(client);
         let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
         assert_eq!(statuses, [200, status], "{:.60}", request);
         assert_closed(&simulation, client);
         assert_eq!((simulation.stats().requests, simulation.stats().refused.total()), (1, 1));
+        let status = StatusCode::try_from(status).unwrap();
         assert_eq!(simulation.stats().refused.with(status), 1);
         simulation.half_close(client);
         simulation.turn();
@@ -71,7 +72,7 @@ fn a_body_of_one_mebibyte_is_taken_and_one_more_byte_refused() {
     let body = vec![b'x'; 1024 * 1024];
     simulation.request(client, Method::Post, "/", &[], &body);
     simulation.turn();
-    assert_eq!(simulation.answer(client).body, body);
+    assert_eq!(simulation.response(client).body, body);
     simulation.forget_received(client);
     simulation.send(
         client,
@@ -80,7 +81,7 @@ fn a_body_of_one_mebibyte_is_taken_and_one_more_byte_refused() {
     simulation.send(client, &body);
     simulation.send(client, b"\r\n1\r\nx");
     simulation.turn();
-    assert_eq!(simulation.answer(client).status, 413);
+    assert_eq!(simulation.response(client).status, 413);
     assert_closed(&simulation, client);
 }
 
@@ -100,7 +101,7 @@ fn seconds_until_refused(pieces: &[&[u8]], trickle: &[u8]) -> (u64, u16) {
         if !simulation.received(client).is_empty() {
             assert_closed(&simulation, client);
             assert_eq!(simulation.stats().timed_out, 1);
-            return (second, simulation.answer(client).status);
+            return (second, simulation.response(client).status);
         }
     }
     panic!("the server waits for ever");
@@ -165,7 +166,7 @@ fn a_fresh_connection_has_to_begin_its_request_within_15_seconds() {
 fn a_connection_that_has_had_an_answer_is_closed_after_75_idle_seconds() {
     for target in ["/", "/once", "/nowhere"] {
         let mut simulation = echo();
-        // Answered by a reply, by a stream that has finished, by a router without a route.
+        // Answered by a response, by a stream that has finished, by a router without a route.
         let client = simulation.get(target);
         simulation.forget_received(client);
         simulation.advance(ms(74_999));
@@ -184,7 +185,7 @@ fn each_request_makes_the_idle_time_start_again() {
         simulation.request(client, Method::Get, "/", &[], b"");
         simulation.turn();
     }
-    assert_eq!(simulation.answers(client).len(), 100);
+    assert_eq!(simulation.responses(client).len(), 100);
 }
 
 #[test]
@@ -228,7 +229,7 @@ fn a_request_may_follow_empty_lines_in_any_pieces() {
 
 #[test]
 fn a_client_that_does_not_read_its_answer_is_left_after_60_seconds() {
-    let mut simulation = serving(|_, _| Reply::text("x".repeat(200_000)));
+    let mut simulation = serving(|_, _| Response::text("x".repeat(200_000)));
     let client = simulation.connect();
     simulation.stall(client);
     simulation.request(client, Method::Get, "/", &[], b"");
@@ -244,7 +245,7 @@ fn a_pipelining_client_has_to_read_before_more_is_answered() {
     for (pipelined_bytes, most) in [(2_000, 40), (20_000, 400)] {
         let mut config = Config::default();
         config.limits.pipelined_bytes = pipelined_bytes;
-        let mut simulation = serving_with(config, |_, _| Reply::text("x"));
+        let mut simulation = serving_with(config, |_, _| Response::text("x"));
         let client = simulation.connect();
         simulation.set_faults(faults(|faults| faults.socket_buffer_bytes = 100));
         simulation.stall(client);
@@ -257,7 +258,7 @@ fn a_pipelining_client_has_to_read_before_more_is_answered() {
         assert!((most / 4..most).contains(&answered), "{answered} with {pipelined_bytes} bytes");
         simulation.resume(client);
         simulation.turn();
-        assert_eq!(simulation.answers(client).len(), 1_000);
+        assert_eq!(simulation.responses(client).len(), 1_000);
     }
 }
 
@@ -268,14 +269,14 @@ fn limits_are_what_config_says() {
     config.limits.head_timeout = secs(1);
     config.limits.first_request_timeout = secs(2);
     config.limits.idle_timeout = secs(2);
-    let mut simulation = serving_with(config, |_, _| Reply::no_content());
+    let mut simulation = serving_with(config, |_, _| Response::no_content());
     let (fresh, slow, large) = (simulation.connect(), simulation.connect(), simulation.connect());
     let idle = simulation.get("/");
     simulation.send(slow, b"GET");
     simulation.request(large, Method::Post, "/", &[], b"eleven byte");
     simulation.advance(secs(1));
-    assert_eq!(simulation.answer(large).status, 413);
-    assert_eq!(simulation.answer(slow).status, 408);
+    assert_eq!(simulation.response(large).status, 413);
+    assert_eq!(simulation.response(slow).status, 408);
     assert!(simulation.is_open(fresh) && simulation.is_open(idle));
     simulation.advance(secs(1));
     assert!(!simulation.is_open(fresh) && !simulation.is_open(idle));

@@ -14,8 +14,8 @@ use std::{
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use starwheel::{
-    BoxError, CloseReason, Config, Context, Ending, Event, Hosts, Method, Next, OriginCheck, Reply,
-    Request, Router, Sse, Topic, testing::Simulation,
+    BoxError, CloseReason, Config, Context, Ending, Event, Hosts, Method, Next, OriginCheck,
+    Request, Response, Router, Sse, Topic, testing::Simulation,
 };
 use story::{echo, ms, secs, serving, serving_with};
 
@@ -96,11 +96,11 @@ fn escaped(text: &str) -> String {
 #[test]
 fn a_path_is_escaped() {
     listen();
-    let router = Router::new().fallback(|_, _| Sse::every(Duration::ZERO, |_| {}));
+    let router = Router::new().fallback(|_, _| Sse::new().header("X-Split", "a\r\nb"));
     let mut simulation = Simulation::new(router);
     let path = HOSTILE.replace('\0', "");
     let client = simulation.get(&format!("/{}", escaped(&path)));
-    assert_eq!(simulation.answer(client).status, 500);
+    assert_eq!(simulation.response(client).status, 500);
     assert_one(Level::Error, r"/MARK\u{1b}[31m\r\n2026");
 }
 
@@ -112,7 +112,7 @@ fn an_error_of_a_closure_that_quotes_a_peer_is_escaped() {
     assert_one(Level::Warn, r"MARK\u{1b}[31m");
 
     simulation.run(|cx| {
-        cx.every(secs(1), |_| failing(HOSTILE)).expect("a timer");
+        cx.every(secs(1), |_| failing(HOSTILE));
     });
     simulation.advance(secs(1));
     assert_one(Level::Warn, r"MARK\u{1b}[31m");
@@ -120,7 +120,7 @@ fn an_error_of_a_closure_that_quotes_a_peer_is_escaped() {
     let topic = Topic::new("hostile");
     let watched = topic.clone();
     let mut simulation = serving(move |_, _| Sse::new().subscribe(&watched));
-    simulation.run(|cx| cx.drive(&topic, secs(1), |_| failing(HOSTILE)).expect("1 s"));
+    simulation.run(|cx| cx.drive(&topic, secs(1), |_| failing(HOSTILE)));
     simulation.get("/");
     assert_one(Level::Warn, r"MARK\u{1b}[31m");
 }
@@ -129,16 +129,16 @@ fn an_error_of_a_closure_that_quotes_a_peer_is_escaped() {
 fn an_error_of_a_handler_that_quotes_a_peer_is_escaped() {
     listen();
     let mut simulation =
-        serving(|_, _| -> Result<Reply, Reply> { Err(io::Error::other(HOSTILE))? });
+        serving(|_, _| -> Result<Response, Response> { Err(io::Error::other(HOSTILE))? });
     simulation.get("/");
     assert_one(Level::Error, r"MARK\u{1b}[31m");
 
-    let mut simulation = serving(|req, _| -> Result<Sse, Reply> {
+    let mut simulation = serving(|req, _| -> Result<Sse, Response> {
         let id = req.query_value("id").unwrap_or_default().into_owned();
         Ok(Sse::new().send(Event::new("x").id(&id)?))
     });
     let client = simulation.get(&format!("/?id={}", escaped(HOSTILE)));
-    assert_eq!(simulation.answer(client).status, 500);
+    assert_eq!(simulation.response(client).status, 500);
     let records = logged();
     assert_eq!(records.len(), 1, "{records:#?}");
 }
@@ -146,7 +146,7 @@ fn an_error_of_a_handler_that_quotes_a_peer_is_escaped() {
 #[test]
 fn a_panic_that_quotes_a_peer_is_escaped() {
     listen();
-    let mut simulation = serving(|_, _| -> Reply { panic!("{HOSTILE}") });
+    let mut simulation = serving(|_, _| -> Response { panic!("{HOSTILE}") });
     simulation.get("/");
     assert_one(Level::Error, r"MARK\u{1b}[31m");
 
@@ -158,13 +158,13 @@ fn a_panic_that_quotes_a_peer_is_escaped() {
 #[test]
 fn a_response_header_that_quotes_a_peer_is_escaped() {
     listen();
-    let mut simulation = serving(|_, _| Reply::text("x").header(HOSTILE, "y"));
+    let mut simulation = serving(|_, _| Response::text("x").with_header(HOSTILE, "y"));
     simulation.get("/");
     assert_one(Level::Error, r"MARK\u{1b}[31m");
     let mut simulation = serving(|_, _| Sse::new().header(HOSTILE, "y"));
     simulation.get("/");
     assert_one(Level::Error, r"MARK\u{1b}[31m");
-    let mut simulation = serving(|_, _| Reply::text("x").header("X", HOSTILE));
+    let mut simulation = serving(|_, _| Response::text("x").with_header("X", HOSTILE));
     simulation.get("/");
     assert!(logged().iter().all(|(_, text)| !text.contains("MARK")), "values may be secrets");
 }
@@ -172,13 +172,13 @@ fn a_response_header_that_quotes_a_peer_is_escaped() {
 #[test]
 fn a_foreign_origin_is_escaped() {
     listen();
-    let router = Router::new().post("/", |_, _| Reply::no_content());
+    let router = Router::new().post("/", |_, _| Response::no_content());
     let mut simulation = Simulation::new(OriginCheck::new().around(router));
     let client = simulation.connect();
     simulation
         .send(client, b"POST / HTTP/1.1\r\nHost: a\r\nOrigin: MARK\x9b31m\xe2\x80\xae\r\n\r\n");
     simulation.turn();
-    assert_eq!(simulation.answer(client).status, 403);
+    assert_eq!(simulation.response(client).status, 403);
     assert_one(Level::Debug, r"MARK\x9b31m\xe2\x80\xae");
 }
 
@@ -188,8 +188,9 @@ fn a_long_text_is_cut() {
     for text in ["\u{1b}".repeat(100_000), "ä".repeat(100_000), format!("x{}", "€".repeat(9_999))]
     {
         let length = text.len();
-        let mut simulation =
-            serving(move |_, _| -> Result<Reply, Reply> { Err(io::Error::other(text.clone()))? });
+        let mut simulation = serving(move |_, _| -> Result<Response, Response> {
+            Err(io::Error::other(text.clone()))?
+        });
         simulation.get("/");
         let records = logged();
         let left = length - 1000;
@@ -203,7 +204,7 @@ fn a_long_text_is_cut() {
 #[test]
 fn a_long_foreign_origin_is_cut() {
     listen();
-    let router = Router::new().post("/", |_, _| Reply::no_content());
+    let router = Router::new().post("/", |_, _| Response::no_content());
     let mut simulation = Simulation::new(OriginCheck::new().around(router));
     for (length, end) in [(1_000, "xx is refused"), (15_000, "xx... (14000 more bytes) is refused")]
     {
@@ -212,7 +213,7 @@ fn a_long_foreign_origin_is_cut() {
         let head = format!("POST / HTTP/1.1\r\nHost: a\r\nOrigin: {origin}\r\n\r\n");
         simulation.send(client, head.as_bytes());
         simulation.turn();
-        assert_eq!(simulation.answer(client).status, 403);
+        assert_eq!(simulation.response(client).status, 403);
         let records = logged();
         assert!(records.iter().any(|(_, text)| text.ends_with(end)), "{records:?}");
     }
@@ -223,7 +224,7 @@ fn what_is_refused_is_not_quoted() {
     listen();
     let mut config = Config::default();
     config.hosts = Hosts::only(["a.example"]).expect("a host");
-    let mut simulation = serving_with(config, |_, _| Reply::text("hi"));
+    let mut simulation = serving_with(config, |_, _| Response::text("hi"));
     let sent: Vec<u8> = HOSTILE.bytes().collect();
     let good = b"Host: a.example\r\n";
     for bytes in [
@@ -240,7 +241,7 @@ fn what_is_refused_is_not_quoted() {
         let client = simulation.connect();
         simulation.send(client, &bytes);
         simulation.turn();
-        assert!((400..502).contains(&simulation.answer(client).status));
+        assert!((400..502).contains(&simulation.response(client).status));
         let records = logged();
         assert_eq!(records.len(), 1, "{records:#?}");
         let (level, text) = &records[0];
@@ -305,7 +306,7 @@ fn a_panic_is_logged_with_the_route_and_client_of_its_closure() {
     let topic = Topic::new("news\u{202e}");
     let watched = topic.clone();
     let mut simulation = serving(move |_, _| Sse::new().subscribe(&watched));
-    simulation.run(|cx| cx.drive(&topic, secs(1), |_| panics()).expect("1 s"));
+    simulation.run(|cx| cx.drive(&topic, secs(1), |_| panics()));
     simulation.get("/");
     assert_one(Level::Error, r#"the updater of a topic, "news\u{202e}", panicked: ouch"#);
     simulation.run(|_| {
@@ -317,13 +318,13 @@ fn a_panic_is_logged_with_the_route_and_client_of_its_closure() {
 #[test]
 fn an_error_is_logged_with_the_route_and_client_of_its_closure() {
     listen();
-    let read = |_: &Request, _: &mut Context<'_>| -> Result<Reply, Reply> {
+    let read = |_: &Request, _: &mut Context<'_>| -> Result<Response, Response> {
         Err(io::Error::other("no disk"))?
     };
-    let watch = |_: &Request, _: &mut Context<'_>| -> Result<Sse, Reply> {
+    let watch = |_: &Request, _: &mut Context<'_>| -> Result<Sse, Response> {
         Ok(Sse::new().send(Event::new("x").id("a\nb")?))
     };
-    let broken = |_: &Request, _: &mut Context<'_>| Reply::text("x").header("X", "a\nb");
+    let broken = |_: &Request, _: &mut Context<'_>| Response::text("x").with_header("X", "a\nb");
     let router = Router::new()
         .get("/file/{name}", read)
         .get("/watch", watch)
@@ -331,7 +332,7 @@ fn an_error_is_logged_with_the_route_and_client_of_its_closure() {
         .get("/sensor", |_, _| Sse::every(secs(1), |_| failing("no sensor")));
     let mut simulation = Simulation::new(router);
     let client = simulation.get("/file/passwd");
-    assert_eq!(simulation.answer(client).status, 500);
+    assert_eq!(simulation.response(client).status, 500);
     assert_one(
         Level::Error,
         &format!("the handler of GET /file/{{name}} for {PEER} failed: no disk"),
@@ -346,7 +347,7 @@ fn an_error_is_logged_with_the_route_and_client_of_its_closure() {
     let topic = Topic::new("load");
     let watched = topic.clone();
     let mut simulation = serving(move |_, _| Sse::new().subscribe(&watched));
-    simulation.run(|cx| cx.drive(&topic, secs(1), |_| failing("no sensor")).expect("1 s"));
+    simulation.run(|cx| cx.drive(&topic, secs(1), |_| failing("no sensor")));
     simulation.get("/");
     assert_one(Level::Warn, r#"the updater of a topic, "load", failed: no sensor"#);
 }

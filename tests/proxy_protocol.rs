@@ -4,7 +4,7 @@
 mod story;
 
 use starwheel::{
-    Config, Method, Peer, Reply, Router, Sse, TrustedPeers,
+    Config, Method, Peer, Response, Router, Sse, StatusCode, TrustedPeers,
     testing::{Client, ServerEnd, Simulation},
 };
 
@@ -20,7 +20,7 @@ fn server(set: impl FnOnce(&mut Config)) -> Simulation {
     let router = Router::new()
         .get("/", |req, _cx| {
             let client = req.client_ip().map_or_else(|| "none".into(), |ip| ip.to_string());
-            Reply::text(format!("{client} through {}", req.peer()))
+            Response::text(format!("{client} through {}", req.peer()))
         })
         .get("/stream", |_req, _cx| {
             Sse::new().on_connect(|stream| stream.send(stream.peer().to_string()))
@@ -48,7 +48,7 @@ fn announce(simulation: &mut Simulation, address: &str) -> (Client, u16) {
     let header = format!("PROXY {family} {address} {own} 4712 80\r\n");
     simulation.send(client, &[header.as_bytes(), GET].concat());
     simulation.turn();
-    (client, simulation.answer(client).status)
+    (client, simulation.response(client).status)
 }
 
 /// Version 2, TCP over IPv4, with an extension.
@@ -60,7 +60,7 @@ fn v2(source: [u8; 4], extension: &[u8]) -> Vec<u8> {
 }
 
 fn texts(simulation: &Simulation, client: Client) -> Vec<String> {
-    simulation.answers(client).iter().map(|answer| answer.text().to_owned()).collect()
+    simulation.responses(client).iter().map(|answer| answer.text().to_owned()).collect()
 }
 
 // Who is announced.
@@ -182,18 +182,21 @@ fn anybody_else_on_such_a_listener_makes_a_bad_request() {
         simulation.send(client, bytes);
         simulation.send(client, GET);
         simulation.turn();
-        assert_eq!(simulation.answers(client).len(), 1);
-        assert_eq!(simulation.answer(client).status, 400);
-        assert!(simulation.answer(client).text().contains("not one that is trusted"));
+        assert_eq!(simulation.responses(client).len(), 1);
+        assert_eq!(simulation.response(client).status, 400);
+        assert!(simulation.response(client).text().contains("not one that is trusted"));
         assert_closed(&simulation, client);
         let stats = simulation.stats();
-        assert_eq!((stats.requests, stats.refused.with(400), stats.refused.total()), (0, 1, 1));
+        assert_eq!(
+            (stats.requests, stats.refused.with(StatusCode::BAD_REQUEST), stats.refused.total()),
+            (0, 1, 1)
+        );
     }
     let mut simulation = server(|_| {});
     let client = simulation.connect_with_proxy_protocol(Peer::Unix, &TrustedPeers::none());
     simulation.send(client, V1);
     simulation.turn();
-    assert_eq!(simulation.answer(client).status, 400);
+    assert_eq!(simulation.response(client).status, 400);
 }
 
 #[test]
@@ -206,8 +209,8 @@ fn a_listener_without_the_option_takes_a_header_for_a_bad_request() {
             let client = simulation.connect_from(Peer::Ip(address.parse().unwrap()));
             simulation.send(client, &[header, GET].concat());
             simulation.turn();
-            assert_eq!(simulation.answers(client).len(), 1);
-            assert_eq!(simulation.answer(client).status, 400);
+            assert_eq!(simulation.responses(client).len(), 1);
+            assert_eq!(simulation.response(client).status, 400);
             assert_closed(&simulation, client);
             assert_eq!(simulation.stats().requests, 0);
         }
@@ -232,11 +235,11 @@ fn a_balancer_that_sends_no_header_or_a_broken_one_makes_a_bad_request() {
             simulation.send(client, &[*byte]);
             simulation.turn();
         }
-        let answer = simulation.answer(client);
+        let answer = simulation.response(client);
         assert_eq!(answer.status, 400, "{:?}", bytes.escape_ascii());
         assert!(answer.text().contains(reason), "{}", answer.text());
         assert_closed(&simulation, client);
-        assert_eq!(simulation.stats().refused.with(400), 1);
+        assert_eq!(simulation.stats().refused.with(StatusCode::BAD_REQUEST), 1);
     }
 }
 
@@ -246,12 +249,12 @@ fn one_header_announces_and_a_second_one_is_a_bad_request() {
     let client = connect(&mut simulation, BALANCER);
     simulation.send(client, &[V1, GET, V1, GET].concat());
     simulation.turn();
-    let statuses: Vec<_> = simulation.answers(client).iter().map(|it| it.status).collect();
+    let statuses: Vec<_> = simulation.responses(client).iter().map(|it| it.status).collect();
     assert_eq!(statuses, [200, 400]);
     let client = connect(&mut simulation, BALANCER);
     simulation.send(client, &[V1, V1, GET].concat());
     simulation.turn();
-    assert_eq!(simulation.answer(client).status, 400);
+    assert_eq!(simulation.response(client).status, 400);
 }
 
 // Time, and ends.
@@ -281,7 +284,7 @@ fn after_the_header_a_request_has_its_own_time() {
     simulation.advance(secs(9));
     simulation.send(client, GET);
     simulation.turn();
-    assert_eq!(simulation.answer(client).status, 200);
+    assert_eq!(simulation.response(client).status, 200);
 }
 
 #[test]
@@ -329,7 +332,7 @@ fn a_drain_closes_who_says_nothing_for_a_second_and_serves_who_has_begun() {
     );
     simulation.send(begun, &[&V1[9..], GET].concat());
     simulation.turn();
-    assert_eq!(simulation.answer(begun).status, 200);
+    assert_eq!(simulation.response(begun).status, 200);
     assert_closed(&simulation, begun);
 }
 
@@ -344,7 +347,7 @@ fn caps_per_address_go_by_the_announced_address() {
     assert_eq!(announce(&mut simulation, "::ffff:192.0.2.7").1, 200);
     let (third, status) = announce(&mut simulation, "192.0.2.7");
     assert_eq!(status, 429);
-    assert!(simulation.answer(third).text().contains("your address"));
+    assert!(simulation.response(third).text().contains("your address"));
     assert_closed(&simulation, third);
     assert_eq!(announce(&mut simulation, "192.0.2.8").1, 200);
     let networks =
@@ -357,7 +360,7 @@ fn caps_per_address_go_by_the_announced_address() {
     let direct = simulation.connect_from(Peer::Ip("192.0.2.7:1".parse().unwrap()));
     simulation.send(direct, GET);
     simulation.turn();
-    assert_eq!(simulation.answer(direct).status, 429);
+    assert_eq!(simulation.response(direct).status, 429);
     for client in waiting {
         assert!(simulation.is_open(client));
     }
@@ -370,7 +373,7 @@ fn the_balancers_own_connections_count_for_no_address() {
     for client in &clients {
         simulation.send(*client, &[LOCAL, GET].concat());
         simulation.turn();
-        assert_eq!(simulation.answer(*client).status, 200);
+        assert_eq!(simulation.response(*client).status, 200);
     }
     // Nor do their ends make room that is not theirs.
     let direct = [1, 2].map(|port| {
@@ -378,7 +381,7 @@ fn the_balancers_own_connections_count_for_no_address() {
         clients.iter().for_each(|client| simulation.reset(*client));
         simulation.send(client, GET);
         simulation.turn();
-        simulation.answer(client).status
+        simulation.response(client).status
     });
     assert_eq!(direct, [200, 429]);
 }
@@ -416,7 +419,7 @@ fn far_too_many_of_an_announced_address_are_reset() {
         simulation.send(*client, GET);
     }
     simulation.turn();
-    assert_eq!(simulation.stats().refused.with(429), 256);
+    assert_eq!(simulation.stats().refused.with(StatusCode::TOO_MANY_REQUESTS), 256);
     simulation.advance(secs(60));
     assert_eq!(simulation.stats().connections, 0);
 }

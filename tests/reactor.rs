@@ -27,12 +27,12 @@ mod turning;
 use std::time::{Duration, Instant};
 
 use client::PATIENCE;
-use starwheel::{FirstTick, KeepAlive, Reactor, Reply, Router, Sse, Stats};
+use starwheel::{FirstTick, KeepAlive, Reactor, Response, Router, Sse, Stats};
 
 /// `/hello`, a stream that says nothing, and one that counts every 10 ms.
 fn routes() -> Router {
     Router::new()
-        .get("/hello", |_req, _cx| Reply::text("hello"))
+        .get("/hello", |_req, _cx| Response::text("hello"))
         .get("/idle", |_req, _cx| Sse::new().keep_alive(KeepAlive::Off))
         .get("/count", |_req, _cx| {
             let mut count = 0;

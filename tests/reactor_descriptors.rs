@@ -8,7 +8,7 @@ mod server;
 
 use std::{fs, time::Duration};
 
-use starwheel::{Context, Reactor, Reply, Request, Router, Sse};
+use starwheel::{Context, Reactor, Request, Response, Router, Sse};
 
 use client::{Client, wait_for};
 use server::Server;
@@ -20,7 +20,7 @@ fn descriptors_come_back() {
 }
 
 fn reactors_come_and_go() {
-    let hello = |_: &Request, _: &mut Context<'_>| Reply::text("hello");
+    let hello = |_: &Request, _: &mut Context<'_>| Response::text("hello");
     let turn = || {
         let mut reactor = Reactor::new(hello).unwrap();
         let address = reactor.listen("127.0.0.1:0").unwrap();
@@ -40,7 +40,7 @@ fn reactors_come_and_go() {
 fn connections_come_and_go() {
     let server = Server::serving(|| {
         Router::new()
-            .get("/hello", |_req, _cx| Reply::text("hello"))
+            .get("/hello", |_req, _cx| Response::text("hello"))
             .get("/tick", |_req, _cx| Sse::every(Duration::from_millis(1), |s| s.send("tick")))
     });
     let (before, base) = (open_descriptors(), server.stats());

@@ -1,33 +1,33 @@
 //! Which closure a request finds.
 
 use starwheel::{
-    Method, Reply, Request, Response, Router, Sse,
-    testing::{Answer, Simulation},
+    Answer, Method, Request, Response, Router, Sse, StatusCode,
+    testing::{ClientResponse, Simulation},
 };
 
-fn ask(router: Router, method: Method, target: &str) -> Answer {
+fn ask(router: Router, method: Method, target: &str) -> ClientResponse {
     let mut simulation = Simulation::new(router);
     let client = simulation.connect();
     simulation.request(client, method, target, &[], b"");
     simulation.turn();
-    simulation.answers(client).remove(0)
+    simulation.responses(client).remove(0)
 }
 
-fn params(req: &Request) -> Reply {
+fn params(req: &Request) -> Response {
     let pairs: Vec<_> = req.params().map(|(name, value)| format!("{name}={value}")).collect();
-    Reply::text(pairs.join(" "))
+    Response::text(pairs.join(" "))
 }
 
 fn site() -> Router {
     Router::new()
-        .get("/", |_, _| Reply::text("home"))
+        .get("/", |_, _| Response::text("home"))
         .get("/users/{id}", |req, _| params(req))
-        .get("/users/me", |_, _| Reply::text("me"))
+        .get("/users/me", |_, _| Response::text("me"))
         .get("/users/{id}/posts/{post}", |req, _| params(req))
         .get("/files/{*path}", |req, _| params(req))
         .get("/events", |_, _| Sse::new().send("hello"))
-        .post("/events", |_, _| Reply::status(201))
-        .delete("/events", |_, _| Reply::no_content())
+        .post("/events", |_, _| Response::new(StatusCode::CREATED))
+        .delete("/events", |_, _| Response::no_content())
 }
 
 #[test]
@@ -57,7 +57,8 @@ fn an_unknown_path_is_404_and_a_fallback_may_say_more() {
     for target in ["/nothing", "/users", "/users/", "/users/7/", "/files/", "/EVENTS"] {
         assert_eq!(ask(site(), Method::Get, target).status, 404, "{target}");
     }
-    let router = site().fallback(|req, _| Reply::error(410, format!("{} is gone", req.path())));
+    let router = site()
+        .fallback(|req, _| Response::error(StatusCode::GONE, format!("{} is gone", req.path())));
     let answer = ask(router, Method::Get, "/nothing");
     assert_eq!((answer.status, answer.text()), (410, "/nothing is gone"));
 }
@@ -67,7 +68,7 @@ fn a_known_path_with_another_method_is_405_with_allow() {
     let answer = ask(site(), Method::Put, "/events");
     assert_eq!(answer.status, 405);
     assert_eq!(answer.header("allow"), Some("GET, POST, DELETE, HEAD, OPTIONS"));
-    let router = site().fallback(|_, _| Reply::text("fallback"));
+    let router = site().fallback(|_, _| Response::text("fallback"));
     assert_eq!(ask(router, Method::Put, "/events").status, 405, "no matter of the fallback");
 }
 
@@ -77,7 +78,7 @@ fn options_are_answered_with_allow_or_by_the_closure_for_it() {
     assert_eq!(answer.status, 204);
     assert_eq!(answer.header("allow"), Some("GET, POST, DELETE, HEAD, OPTIONS"));
     assert_eq!(ask(site(), Method::Options, "*").status, 204);
-    let router = Router::new().on(Method::Options, "/", |_, _| Reply::text("mine"));
+    let router = Router::new().on(Method::Options, "/", |_, _| Response::text("mine"));
     assert_eq!(ask(router, Method::Options, "/").text(), "mine");
 }
 
@@ -86,18 +87,18 @@ fn head_is_answered_through_the_closure_for_get_or_its_own() {
     let answer = ask(site(), Method::Head, "/");
     assert_eq!((answer.status, answer.header("content-length")), (200, Some("4")));
     assert_eq!(answer.body, b"");
-    let router = site().on(Method::Head, "/", |_, _| Reply::no_content());
+    let router = site().on(Method::Head, "/", |_, _| Response::no_content());
     assert_eq!(ask(router, Method::Head, "/").status, 204);
     assert_eq!(
-        ask(site().post("/in", |_, _| Reply::no_content()), Method::Head, "/in").status,
+        ask(site().post("/in", |_, _| Response::no_content()), Method::Head, "/in").status,
         405
     );
 }
 
 #[test]
 fn every_method_finds_its_closure() {
-    type Answers = fn(&Request, &mut starwheel::Context<'_>) -> Reply;
-    let method: Answers = |req, _| Reply::text(req.method().as_str());
+    type Answers = fn(&Request, &mut starwheel::Context<'_>) -> Response;
+    let method: Answers = |req, _| Response::text(req.method().as_str());
     let router = || {
         let router = Router::new().get("/", method).post("/", method).put("/", method);
         router.patch("/", method).delete("/", method).on(Method::Query, "/", method)
@@ -110,29 +111,29 @@ fn every_method_finds_its_closure() {
 }
 
 #[test]
-fn an_answer_may_be_a_reply_a_stream_a_result_or_either() {
+fn an_answer_may_be_a_response_a_stream_a_result_or_either() {
     let router = || {
-        Router::new().get("/{what}", |req, _| -> Result<Response, Reply> {
+        Router::new().get("/{what}", |req, _| -> Result<Answer, Response> {
             match req.param("what") {
                 Some("stream") => Ok(Sse::new().send("hello").into()),
-                Some("reply") => Ok(Reply::text("hello").into()),
-                _ => Err(Reply::error(400, "say stream or reply")),
+                Some("response") => Ok(Response::text("hello").into()),
+                _ => Err(Response::error(StatusCode::BAD_REQUEST, "say stream or response")),
             }
         })
     };
     assert_eq!(ask(router(), Method::Get, "/stream").events()[0].data, "hello");
-    assert_eq!(ask(router(), Method::Get, "/reply").text(), "hello");
+    assert_eq!(ask(router(), Method::Get, "/response").text(), "hello");
     assert_eq!(ask(router(), Method::Get, "/neither").status, 400);
 }
 
 #[test]
 #[should_panic(expected = "GET / has a handler already")]
 fn a_route_cannot_be_given_twice() {
-    let _ = site().get("/", |_, _| Reply::no_content());
+    let _ = site().get("/", |_, _| Response::no_content());
 }
 
 #[test]
 #[should_panic(expected = "cannot be added")]
 fn a_route_that_contradicts_another_is_refused_at_start() {
-    let _ = site().get("/users/{name}", |_, _| Reply::no_content());
+    let _ = site().get("/users/{name}", |_, _| Response::no_content());
 }

@@ -11,7 +11,7 @@ use std::{os::unix::net::UnixListener, path::PathBuf, sync::mpsc};
 
 use client::{Client, PATIENCE};
 use server::Server;
-use starwheel::{KeepAlive, Reactor, Reply, Router, Sse, Topic};
+use starwheel::{KeepAlive, Reactor, Response, Router, Sse, Topic};
 
 #[test]
 fn writing_to_clients_that_are_gone_raises_no_signal() {
@@ -26,7 +26,7 @@ fn writing_to_clients_that_are_gone_raises_no_signal() {
         let topic = Topic::new("news");
         let (news, stories) = (topic.clone(), topic);
         let router = Router::new()
-            .get("/hello", |_req, _cx| Reply::text("hello"))
+            .get("/hello", |_req, _cx| Response::text("hello"))
             .get("/topic", move |_req, _cx| Sse::new().subscribe(&news).keep_alive(KeepAlive::Off))
             .post("/publish", move |req, cx| {
                 // The clients go while the reactor is here, so it writes before it knows.
@@ -36,7 +36,7 @@ fn writing_to_clients_that_are_gone_raises_no_signal() {
                 for number in 0..events {
                     cx.publish(&stories, format!("{number}"));
                 }
-                Reply::no_content()
+                Response::no_content()
             });
         let mut reactor = Reactor::new(router).unwrap();
         reactor.listen_on(unix).unwrap();

@@ -6,14 +6,14 @@ mod story;
 use std::{cell::RefCell, rc::Rc};
 
 use starwheel::{
-    Config, Method, Reply, Router, Sse,
+    Config, Method, Response, Router, Sse,
     testing::{ServerEnd, Simulation},
 };
 use story::{bad_network, data, echo, faults, get, ms, secs, serving, texts};
 
 #[test]
 fn the_kernel_keeps_so_much_for_a_client_that_does_not_read_and_no_more() {
-    let mut simulation = serving(|_, _| Reply::text("x".repeat(10_000)));
+    let mut simulation = serving(|_, _| Response::text("x".repeat(10_000)));
     simulation.set_faults(faults(|faults| faults.socket_buffer_bytes = 1_000));
     let client = simulation.connect();
     simulation.stall(client);
@@ -27,7 +27,7 @@ fn the_kernel_keeps_so_much_for_a_client_that_does_not_read_and_no_more() {
     assert_eq!(simulation.stats().bytes_out, 1_300, "the room was told of, and used");
     simulation.resume(client);
     simulation.turn();
-    assert_eq!(simulation.answer(client).body.len(), 10_000);
+    assert_eq!(simulation.response(client).body.len(), 10_000);
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn nothing_is_told_twice() {
 #[test]
 fn faults_delay_but_do_not_lose_or_change_anything() {
     for seed in 0..30 {
-        let router = Router::new().post("/", |req, _| Reply::text(req.body().to_vec()));
+        let router = Router::new().post("/", |req, _| Response::text(req.body().to_vec()));
         let mut simulation = Simulation::with_config(Config::default(), seed, router);
         simulation.set_faults(bad_network());
         let client = simulation.connect();
@@ -87,7 +87,7 @@ fn answers_know_what_was_asked() {
     simulation.request(client, Method::Get, "/?get", &[], b"");
     simulation.turn();
     assert_eq!(texts(&simulation, client), ["", "post", "get"]);
-    assert!(simulation.answer(client).rest.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    assert!(simulation.response(client).rest.starts_with(b"HTTP/1.1 200 OK\r\n"));
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::{
 };
 
 use starwheel::{
-    BoxError, Encode, Event, EventBuffer, ExecuteScript, PatchElements, PatchMode, PatchSignals,
+    BoxError, Encode, Event, EventBuffer,
+    datastar::{ExecuteScript, PatchElements, PatchMode, PatchSignals},
 };
 
 struct Counting;

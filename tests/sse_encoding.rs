@@ -9,7 +9,7 @@ use std::{
 
 use proptest::prelude::*;
 use starwheel::{
-    Encode, Event, EventBuffer, EventError, EventId, EventName, PatchElements, Request,
+    Encode, Event, EventBuffer, EventError, EventId, EventName, Request, datastar::PatchElements,
 };
 
 #[path = "support/event_ids.rs"]

@@ -4,7 +4,7 @@
 mod story;
 
 use starwheel::{
-    Compress, Config, Ending, KeepAlive, Method, Reply, Router, Sse, Topic,
+    Config, Ending, KeepAlive, Method, Response, Router, Sse, StatusCode, StreamCompression, Topic,
     testing::{BodyEnd, Client, ServerEnd, Simulation},
 };
 use std::time::Duration;
@@ -179,7 +179,7 @@ fn the_time_of_streams_is_what_limits_say() {
         let mut simulation = serving_with(config, move |_, _| {
             let noted = noted.clone();
             Sse::every(secs(1), |stream| stream.send("x".repeat(100_000)))
-                .compress(Compress::Off)
+                .compression(StreamCompression::Off)
                 .on_disconnect(move |_, _, reason| noted.note(format_args!("{reason:?}")))
         });
         let client = simulation.connect();
@@ -211,10 +211,10 @@ fn a_neighbour_of_a_stalled_client_notices_nothing() {
     assert_eq!(numbers(&simulation, reading), (1..=601).collect::<Vec<u64>>());
 }
 
-// Replies.
+// Responses.
 
-fn large_reply(fields: &[(&str, &str)]) -> (Simulation, Client) {
-    let mut simulation = serving(|_, _| Reply::text("x".repeat(200_000)));
+fn large_response(fields: &[(&str, &str)]) -> (Simulation, Client) {
+    let mut simulation = serving(|_, _| Response::text("x".repeat(200_000)));
     let client = simulation.connect();
     simulation.stall(client);
     simulation.request(client, Method::Get, "/", fields, b"");
@@ -223,9 +223,9 @@ fn large_reply(fields: &[(&str, &str)]) -> (Simulation, Client) {
 }
 
 #[test]
-fn a_large_reply_may_take_as_long_as_it_is_read() {
+fn a_large_response_may_take_as_long_as_it_is_read() {
     for fields in [&[][..], &[("Connection", "close")]] {
-        let (mut simulation, client) = large_reply(fields);
+        let (mut simulation, client) = large_response(fields);
         for _ in 0..100 {
             simulation.advance(STALL - ms(1));
             simulation.read_some(client, 2_000);
@@ -233,15 +233,15 @@ fn a_large_reply_may_take_as_long_as_it_is_read() {
         simulation.turn();
         simulation.resume(client);
         simulation.turn();
-        let answer = simulation.answer(client);
+        let answer = simulation.response(client);
         assert_eq!((answer.body.len(), answer.end), (200_000, BodyEnd::Complete), "{fields:?}");
     }
 }
 
 #[test]
-fn a_reply_that_is_read_no_further_is_cut() {
+fn a_response_that_is_read_no_further_is_cut() {
     for fields in [&[][..], &[("Connection", "close")]] {
-        let (mut simulation, client) = large_reply(fields);
+        let (mut simulation, client) = large_response(fields);
         simulation.advance(secs(50));
         simulation.read_some(client, 1);
         simulation.advance(STALL - ms(1));
@@ -255,7 +255,7 @@ fn a_reply_that_is_read_no_further_is_cut() {
 
 #[test]
 fn who_is_sent_the_last_of_an_answer_late_has_the_whole_linger_time_to_read_it() {
-    let (mut simulation, client) = large_reply(&[("Connection", "close")]);
+    let (mut simulation, client) = large_response(&[("Connection", "close")]);
     simulation.advance(secs(50));
     simulation.resume(client);
     simulation.turn();
@@ -268,7 +268,7 @@ fn who_is_sent_the_last_of_an_answer_late_has_the_whole_linger_time_to_read_it()
 
 #[test]
 fn a_client_that_does_not_read_buys_no_time_by_asking_for_more() {
-    let mut simulation = serving(|_, _| Reply::text("small enough to be queued"));
+    let mut simulation = serving(|_, _| Response::text("small enough to be queued"));
     fill_the_kernel(&mut simulation);
     let client = simulation.connect();
     simulation.stall(client);
@@ -289,8 +289,10 @@ fn a_client_that_does_not_read_buys_no_time_by_asking_for_more() {
 /// A client whose answer is refused as a whole, one second before it is cut for that.
 fn about_to_be_cut() -> (Simulation, Client) {
     let router = Router::new()
-        .get("/", |_, _| Reply::text("refused"))
-        .get("/busy", |_, _| Reply::error(429, "busy").retry_after(secs(10)))
+        .get("/", |_, _| Response::text("refused"))
+        .get("/busy", |_, _| {
+            Response::error(StatusCode::TOO_MANY_REQUESTS, "busy").with_retry_after(secs(10))
+        })
         .get("/quiet", |_, _| Sse::new())
         .get("/ticks", |_, _| Sse::every(secs(1), |stream| stream.send("tick")))
         .get("/once", |_, _| Sse::new().send("once").ending(Ending::Finish))

@@ -7,7 +7,7 @@ use std::{cell::RefCell, sync::Once, time::Duration};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use starwheel::{
-    Config, Context, Ending, Next, Reply, Request, Response, Router, Sse, Topic,
+    Answer, Config, Context, Ending, Next, Request, Response, Router, Sse, Topic,
     testing::{Simulation, take_time},
 };
 use story::{HOUR, ms, secs};
@@ -63,7 +63,7 @@ const PEER: &str = "192.0.2.1:1024";
 fn a_slow_handler_is_named_with_its_route_and_client() {
     let router = Router::new().post("/say/{room}", |_, _| {
         take_time(SLOW);
-        Reply::no_content()
+        Response::no_content()
     });
     let mut simulation = watched(Config::default(), router);
     let client = simulation.connect();
@@ -76,7 +76,7 @@ fn a_slow_handler_is_named_with_its_route_and_client() {
 fn a_slow_handler_without_a_router_is_named_by_its_path_which_cannot_forge_a_line() {
     let handler = |_: &Request, _: &mut Context<'_>| {
         take_time(SLOW);
-        Reply::no_content()
+        Response::no_content()
     };
     let router = Router::new().fallback(handler);
     let mut simulation = watched(Config::default(), router);
@@ -121,7 +121,7 @@ fn slow_closures_of_streams_are_named_with_the_route_that_opened_them() {
 
 #[test]
 fn a_stream_that_no_router_opened_has_no_route() {
-    fn open(_: &Request, _: &mut Context<'_>) -> Response {
+    fn open(_: &Request, _: &mut Context<'_>) -> Answer {
         Sse::new().on_connect(|_| take_time(SLOW)).into()
     }
     let mut simulation = watched(Config::default(), Router::new().fallback(open));
@@ -140,18 +140,18 @@ fn slow_timers_commands_and_topic_updaters_are_named() {
         ("a timer", |cx| {
             let slow_once = |_: &mut Context<'_>| {
                 take_time(SLOW);
-                Next::Close
+                Next::Finish
             };
-            cx.every(secs(1), slow_once).unwrap();
+            cx.every(secs(1), slow_once);
         }),
         ("a closure given to Handle::run", |_| take_time(SLOW)),
         (r#"the updater of a topic, "a\nb","#, |cx| {
             let topic = Topic::new("a\nb");
             let slow_once = |_: &mut starwheel::Feed<'_>| {
                 take_time(SLOW);
-                Next::Close
+                Next::Finish
             };
-            cx.drive(&topic, secs(1), slow_once).unwrap();
+            cx.drive(&topic, secs(1), slow_once);
         }),
     ];
     for (culprit, set_up) in cases {
@@ -272,11 +272,11 @@ fn time_in_closures_of_every_kind_is_counted_though_none_is_slow() {
     assert_more(&simulation, 1, "Handle::run");
     simulation.run(|cx| {
         cx.after(secs(1), |_| take_time(SHORT));
-        cx.every(secs(1), |_| take_time(SHORT)).unwrap();
+        cx.every(secs(1), |_| take_time(SHORT));
     });
     simulation.advance(secs(3));
     assert_more(&simulation, 4, "timers");
-    simulation.run(move |cx| cx.drive(&topic, secs(1), |_| take_time(SHORT)).unwrap());
+    simulation.run(move |cx| cx.drive(&topic, secs(1), |_| take_time(SHORT)));
     simulation.get("/topic");
     assert_more(&simulation, 1, "the first render of a topic");
 
@@ -329,7 +329,7 @@ fn topics_and_timers_that_miss_runs_are_counted_and_named() {
     let router = Router::new().get("/", move |_, _| Sse::new().subscribe(&watched));
     let mut simulation = watched_simulation(router);
     simulation.get("/");
-    simulation.run(move |cx| cx.drive(&topic, ms(100), |_| {}).unwrap());
+    simulation.run(move |cx| cx.drive(&topic, ms(100), |_| {}));
     simulation.pause(ms(450));
     let line = format!(r#"the updater of a topic, "a\nb", missed 3 runs{WHY}"#);
     assert_eq!(warnings(), [line]);
@@ -338,7 +338,7 @@ fn topics_and_timers_that_miss_runs_are_counted_and_named() {
 
     let mut simulation = watched_simulation(Router::new());
     simulation.run(|cx| {
-        cx.every(ms(100), |_| {}).unwrap();
+        cx.every(ms(100), |_| {});
     });
     simulation.pause(ms(450));
     assert_eq!(warnings(), [format!("a timer missed 3 runs{WHY}")]);

@@ -2,7 +2,7 @@
 
 use std::{env, error::Error, fs};
 
-use starwheel::{Reactor, Reply, Router, ScriptTag};
+use starwheel::{Reactor, Response, Router, datastar::ScriptTag};
 
 /// Serves `page` at `/`, with the tag that loads Datastar in place of `<!-- datastar -->`.
 ///
@@ -15,7 +15,7 @@ pub(crate) fn serve_page(router: Router, page: &'static str) -> Result<Router, B
     let client = fs::read_to_string(&path)
         .map_err(|error| format!("DATASTAR_JS={}: {error}", path.display()))?;
     let router = router.get("/datastar.js", move |_req, _cx| {
-        Reply::bytes("text/javascript; charset=utf-8", client.clone())
+        Response::bytes("text/javascript; charset=utf-8", client.clone())
     });
     Ok(add_page(router, page, &ScriptTag::hosted("/datastar.js")))
 }
@@ -30,5 +30,5 @@ pub(crate) fn run(router: Router) -> Result<(), Box<dyn Error>> {
 
 fn add_page(router: Router, page: &str, tag: &ScriptTag<'_>) -> Router {
     let page = page.replace("<!-- datastar -->", &tag.to_string());
-    router.get("/", move |_req, _cx| Reply::html(page.clone()))
+    router.get("/", move |_req, _cx| Response::html(page.clone()))
 }

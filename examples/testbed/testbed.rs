@@ -18,7 +18,7 @@ use std::{
 use query::{compress, number, tagged};
 use starwheel::{
     Config, Context, Cors, Encoding, Hosts, KeepAlive, ListenOptions, Next, OriginCheck, Reactor,
-    Reply, Request, ReusePort, Router, Sse, Stream, TrustedPeers,
+    Request, Response, ReusePort, Router, Sse, StatusCode, Stream, TrustedPeers,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -76,41 +76,41 @@ impl Worker {
 
 fn router(peers: &topics::Peers) -> Router {
     topics::add_routes(datastar::add_routes(Router::new()), peers.clone())
-        .get("/", |_req, _cx| Reply::html(INDEX))
-        .get("/health", |_req, _cx| Reply::text("ok"))
-        .get("/hello", |_req, _cx| Reply::text("Hello, World!"))
+        .get("/", |_req, _cx| Response::html(INDEX))
+        .get("/health", |_req, _cx| Response::text("ok"))
+        .get("/hello", |_req, _cx| Response::text("Hello, World!"))
         .get("/whoami", |req, _cx| {
             let client = req.client_ip().map_or_else(|| "nobody".into(), |it| it.to_string());
-            Reply::text(format!("{client} through {}", req.peer()))
+            Response::text(format!("{client} through {}", req.peer()))
         })
         .get("/idle", idle)
         .get("/tick", tick)
         .get("/panic", |_req, _cx| Sse::every(SECOND, |_stream| -> Next { panic!("as asked") }))
 }
 
-fn idle(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Reply> {
+fn idle(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Response> {
     let half_a_minute = KeepAlive::Every(Duration::from_secs(30));
-    Ok(tagged(request, Sse::new().keep_alive(half_a_minute).compress(compress(request)?)))
+    Ok(tagged(request, Sse::new().keep_alive(half_a_minute).compression(compress(request)?)))
 }
 
 /// An event at once and then every `ms` milliseconds, padded to about `bytes` bytes.
-fn tick(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Reply> {
+fn tick(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Response> {
     let interval = Duration::from_millis(number(request, "ms", 1000)?);
     if interval.is_zero() {
-        return Err(Reply::error(400, "ms must be at least 1"));
+        return Err(Response::error(StatusCode::BAD_REQUEST, "ms must be at least 1"));
     }
     let bytes = usize::try_from(number(request, "bytes", 100)?).unwrap_or(usize::MAX);
     let padding = bytes.saturating_sub("data: 1234567890123456789 \n\n".len());
-    let padding = PADDING
-        .get(..padding)
-        .ok_or_else(|| Reply::error(400, format!("bytes may be {} at most", PADDING.len())))?;
+    let padding = PADDING.get(..padding).ok_or_else(|| {
+        Response::error(StatusCode::BAD_REQUEST, format!("bytes may be {} at most", PADDING.len()))
+    })?;
     let ticks = Sse::every(interval, move |stream: &mut Stream<'_>| {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH)?;
         let stamp_ns = u64::try_from(since_1970.as_nanos())?; // 19 digits, until the year 2286
         stream.send(format_args!("{stamp_ns} {padding}"));
         Ok(())
     });
-    Ok(tagged(request, ticks.compress(compress(request)?)))
+    Ok(tagged(request, ticks.compression(compress(request)?)))
 }
 
 #[derive(Clone)]
@@ -239,7 +239,7 @@ testbed [--port N] [flags]: every feature of starwheel on a route of its own
   --head-bytes N         longest request head                              [16384]
   --body-bytes N         longest request body                              [1048576]
   --outbox-bytes N       most that waits for a slow client                 [262144]
-  --linger-timeout-ms N  for a reply to be read, and a refused one to go   [30000]
+  --linger-timeout-ms N  for a response to be read, and a refused one to go   [30000]
   --head-timeout-ms N    for a request head to arrive                      [10000]
   --body-timeout-ms N    for a request body to arrive                      [30000]
   --first-request-timeout-ms N  for a new connection to begin a request    [15000]

@@ -7,7 +7,8 @@ use std::{
 };
 
 use starwheel::{
-    Context, Ending, Handle, PatchElements, Reactor, Reply, Request, Router, Sse, Topic,
+    Context, Ending, Handle, Reactor, Request, Response, Router, Sse, StatusCode, Topic,
+    datastar::PatchElements,
 };
 
 use super::query::{compress, number, tagged};
@@ -17,20 +18,20 @@ pub(crate) type Peers = Arc<Mutex<Vec<Handle>>>;
 
 pub(crate) fn add_routes(router: Router, peers: Peers) -> Router {
     router
-        .get("/topic", |req, _cx| -> Result<Sse, Reply> {
-            Ok(tagged(req, Sse::new().subscribe(&topic(req)).compress(compress(req)?)))
+        .get("/topic", |req, _cx| -> Result<Sse, Response> {
+            Ok(tagged(req, Sse::new().subscribe(&topic(req)).compression(compress(req)?)))
         })
         .post("/publish", move |req, cx| publish(req, cx, &peers))
         .post("/finish", |req, cx| {
             for id in cx.tagged(&req.query_value("tag").unwrap_or_default()) {
                 cx.close(id, Ending::Finish);
             }
-            Reply::no_content()
+            Response::no_content()
         })
         .get("/page", page)
         .get("/private", private)
         .get("/metrics", |_req, cx| {
-            Reply::bytes("text/plain; version=0.0.4", cx.stats().prometheus())
+            Response::bytes("text/plain; version=0.0.4", cx.stats().prometheus())
         })
 }
 
@@ -44,39 +45,39 @@ fn topic(request: &Request) -> Topic {
     Topic::new(&*name)
 }
 
-fn publish(request: &Request, cx: &mut Context<'_>, peers: &Peers) -> Result<Reply, Reply> {
+fn publish(request: &Request, cx: &mut Context<'_>, peers: &Peers) -> Result<Response, Response> {
     let text = std::str::from_utf8(request.body())
-        .map_err(|_| Reply::error(400, "the body must be UTF-8 text"))?;
+        .map_err(|_| Response::error(StatusCode::BAD_REQUEST, "the body must be UTF-8 text"))?;
     let topic = topic(request);
     let peers = peers.lock().unwrap_or_else(PoisonError::into_inner);
     if peers.len() == 1 {
         cx.publish(&topic, text);
-        return Ok(Reply::no_content());
+        return Ok(Response::no_content());
     }
     // Several reactors: all of them, this one too, get it through their queues, in one order.
     for peer in peers.iter() {
-        peer.publish(&topic, text).map_err(|full| Reply::error(503, full.to_string()))?;
+        peer.publish(&topic, text)
+            .map_err(|full| Response::error(StatusCode::SERVICE_UNAVAILABLE, full.to_string()))?;
     }
-    Ok(Reply::no_content())
+    Ok(Response::no_content())
 }
 
 /// One topic for each interval that is asked for, driven while somebody watches.
-fn page(request: &Request, cx: &mut Context<'_>) -> Result<Sse, Reply> {
+fn page(request: &Request, cx: &mut Context<'_>) -> Result<Sse, Response> {
     let (interval, compress) = (interval(request)?, compress(request)?);
     let page = Topic::new(format!("page every {} ms", interval.as_millis())).retain();
     if cx.subscribers(&page) == 0 {
         let mut dashboard = Dashboard::new();
-        let driven = cx.drive(&page, interval, move |feed| {
+        cx.drive(&page, interval, move |feed| {
             dashboard.change();
             feed.send(PatchElements::new(dashboard.render()));
         });
-        driven.map_err(|error| Reply::error(400, error.to_string()))?;
     }
-    Ok(Sse::new().subscribe(&page).compress(compress))
+    Ok(Sse::new().subscribe(&page).compression(compress))
 }
 
 /// The same fragment with a first row of the stream's own.
-fn private(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Reply> {
+fn private(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Response> {
     let interval = interval(request)?;
     let mut dashboard = Dashboard::new();
     let views = Sse::every(interval, move |stream| {
@@ -84,12 +85,12 @@ fn private(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Reply> {
         dashboard.caption = format!("for {} alone", stream.id());
         stream.send(PatchElements::new(dashboard.render()));
     });
-    Ok(views.compress(compress(request)?))
+    Ok(views.compression(compress(request)?))
 }
 
-fn interval(request: &Request) -> Result<Duration, Reply> {
+fn interval(request: &Request) -> Result<Duration, Response> {
     match number(request, "ms", 100)? {
-        0 => Err(Reply::error(400, "ms must be at least 1")),
+        0 => Err(Response::error(StatusCode::BAD_REQUEST, "ms must be at least 1")),
         ms => Ok(Duration::from_millis(ms)),
     }
 }

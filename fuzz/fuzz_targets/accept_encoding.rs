@@ -37,7 +37,7 @@ fuzz_target!(|input: &[u8]| {
     let client = simulation.connect();
     simulation.request(client, Method::Get, "/", &headers, b"");
     simulation.turn();
-    let answer = simulation.answer(client);
+    let answer = simulation.response(client);
     assert_eq!(answer.status, 200);
     let chosen = answer.header("content-encoding").unwrap_or("identity");
     let expected = expected(&fields.join(","), &preference);

@@ -6,7 +6,7 @@
 use std::{cell::RefCell, rc::Rc};
 
 use libfuzzer_sys::fuzz_target;
-use starwheel::{Context, Reply, Request, testing::Simulation};
+use starwheel::{Context, Response, Request, testing::Simulation};
 use starwheel_fuzz::reference::{self, Stop};
 
 fuzz_target!(|input: &[u8]| {
@@ -27,7 +27,7 @@ fn judge(wire: &[u8], piece_bytes: usize) {
     let diary = Rc::clone(&bodies);
     let mut simulation = Simulation::new(move |req: &Request, _: &mut Context<'_>| {
         diary.borrow_mut().push(req.body().to_vec());
-        Reply::text("taken")
+        Response::text("taken")
     });
     let client = simulation.connect();
     simulation.send(client, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -36,7 +36,7 @@ fn judge(wire: &[u8], piece_bytes: usize) {
         simulation.turn();
     }
     simulation.turn();
-    let answers = simulation.answers(client);
+    let answers = simulation.responses(client);
     let first = bodies.borrow().first().cloned();
     match reference::chunked(wire) {
         Ok((body, _)) => {

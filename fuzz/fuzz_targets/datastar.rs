@@ -17,7 +17,7 @@ use libfuzzer_sys::{
     fuzz_target,
 };
 use serde_json::{Value, json};
-use starwheel::{EscapeHtml, ExecuteScript, PatchElements, PatchMode, PatchSignals};
+use starwheel::datastar::{EscapeHtml, ExecuteScript, PatchElements, PatchMode, PatchSignals};
 
 #[derive(Debug, Arbitrary)]
 enum Planned {

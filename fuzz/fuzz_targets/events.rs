@@ -64,7 +64,7 @@ fuzz_target!(|input: (Vec<Planned>, u8)| {
         sse.take().expect("one request")
     });
     let client = simulation.get("/");
-    let answer = simulation.answer(client);
+    let answer = simulation.response(client);
     assert_eq!((answer.status, answer.end), (200, BodyEnd::Complete));
     model.judge(&EventParser::read(&answer.body));
 });

@@ -8,7 +8,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use libfuzzer_sys::fuzz_target;
-use starwheel::{Context, Peer, Reply, Request, TrustedPeers, testing::Simulation};
+use starwheel::{Context, Peer, Response, Request, TrustedPeers, testing::Simulation};
 
 const BEGINNINGS: [&[u8]; 7] = [
     b"",
@@ -44,14 +44,14 @@ fuzz_target!(|input: &[u8]| {
 fn outcome(bytes: &[u8], piece_bytes: usize) -> (u16, String) {
     let balancers = TrustedPeers::networks(["10.0.0.0/8"]).unwrap();
     let mut simulation =
-        Simulation::new(|req: &Request, _: &mut Context<'_>| Reply::text(req.peer().to_string()));
+        Simulation::new(|req: &Request, _: &mut Context<'_>| Response::text(req.peer().to_string()));
     let peer = Peer::Ip(BALANCER.parse().unwrap());
     let client = simulation.connect_with_proxy_protocol(peer, &balancers);
     for piece in bytes.chunks(piece_bytes) {
         simulation.send(client, piece);
         simulation.turn();
     }
-    let answers = simulation.answers(client);
+    let answers = simulation.responses(client);
     let Some(answer) = answers.first() else { return (0, String::new()) };
     match answer.status {
         200 => (200, answer.text().to_owned()),

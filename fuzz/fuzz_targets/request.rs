@@ -9,8 +9,8 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use libfuzzer_sys::fuzz_target;
 use starwheel::{
-    Context, Method, Reply, Request,
-    testing::{Answer, BodyEnd, Simulation},
+    Context, Method, Response, Request,
+    testing::{ClientResponse, BodyEnd, Simulation},
 };
 use starwheel_fuzz::reference::{self, Seen, Stop};
 
@@ -27,7 +27,7 @@ fuzz_target!(|input: &[u8]| {
 #[derive(Debug, PartialEq)]
 struct Outcome {
     seen: Vec<Seen>,
-    answers: Vec<Answer>,
+    answers: Vec<ClientResponse>,
     is_open: bool,
 }
 
@@ -38,7 +38,7 @@ impl Outcome {
         let diary = Rc::clone(&seen);
         let mut simulation = Simulation::new(move |req: &Request, _: &mut Context<'_>| {
             diary.borrow_mut().push(taken_down(req));
-            Reply::text(req.body().to_vec())
+            Response::text(req.body().to_vec())
         });
         let client = simulation.connect();
         for size in sizes.into_iter().cycle() {
@@ -99,12 +99,12 @@ fn taken_down(req: &Request) -> Seen {
 }
 
 /// All final answers, the last one perhaps a refusal.
-fn answers(mut bytes: Vec<u8>, seen: &[Seen]) -> Vec<Answer> {
+fn answers(mut bytes: Vec<u8>, seen: &[Seen]) -> Vec<ClientResponse> {
     let mut answers = Vec::new();
     loop {
         let is_head = seen.get(answers.len()).is_some_and(|seen| seen.method == "HEAD");
         let method = if is_head { Method::Head } else { Method::Get };
-        let Some(mut answer) = Answer::parse(&bytes, method) else {
+        let Some(mut answer) = ClientResponse::parse(&bytes, method) else {
             assert!(bytes.is_empty(), "half an answer");
             return answers;
         };

@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use starwheel::{Request, Signals, SignalsError};
+use starwheel::{datastar::{Signals, SignalsError}, Request};
 
 fuzz_target!(|bytes: &[u8]| {
     let parsed = Signals::parse(bytes);

@@ -234,7 +234,7 @@ impl Scene {
             if received.is_empty() {
                 continue;
             }
-            let answer = self.simulation.answer(watcher.client);
+            let answer = self.simulation.response(watcher.client);
             // One that stalled for too long was cut anywhere.
             if watcher.is_gone || !was_live {
                 continue;

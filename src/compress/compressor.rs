@@ -45,7 +45,7 @@ pub struct CompressionCounts {
     /// Events compressed as what has changed, those of private streams included, and those that
     /// became keys because of their size.
     pub deltas: u64,
-    /// Bodies of replies.
+    /// Bodies of responses.
     pub wholes: u64,
     /// Time spent on all that, in nanoseconds; zero where there is no clock, as in a simulation.
     pub nanos: u64,
@@ -183,7 +183,7 @@ impl Compressor {
         }
     }
 
-    /// A complete body, for replies. An empty body becomes a body of the coding as well.
+    /// A complete body, for responses. An empty body becomes a body of the coding as well.
     pub(crate) fn whole(&mut self, encoding: Encoding, body: &[u8], out: &mut Vec<u8>) {
         let (start, began) = (out.len(), (self.stopwatch)());
         match self.codec(encoding) {

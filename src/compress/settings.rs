@@ -1,6 +1,6 @@
 use super::Encoding;
 
-/// What the compression of streams and replies may cost.
+/// What the compression of streams and responses may cost.
 ///
 /// A topic's event is compressed once per coding and the same bytes go to every subscriber, so
 /// these costs are per event, not per client. A stream with events of its own additionally keeps
@@ -49,9 +49,9 @@ pub struct Compression {
     /// at most 4 MiB. Gzip looks back 32 KiB at most. More than the size of an event, with some
     /// room, brings little. 32 KiB.
     pub history_bytes: usize,
-    /// Replies with a smaller body are sent as they are. 1 KiB: below it, a response fits one packet
+    /// Responses with a smaller body are sent as they are. 1 KiB: below it, a response fits one packet
     /// anyhow.
-    pub reply_bytes_min: usize,
+    pub response_bytes_min: usize,
     /// The largest window a response may declare, 128 KiB to 8 MiB, which is what it may cost its
     /// reader. An event is a delta only if it and the one before it fit into the window together;
     /// otherwise it is compressed on its own. 8 MiB.
@@ -79,7 +79,7 @@ impl Default for Compression {
             gzip_level: 6,
             brotli_quality: 4,
             history_bytes: 32 * 1024,
-            reply_bytes_min: 1024,
+            response_bytes_min: 1024,
             window_bytes_max: 8 * 1024 * 1024,
         }
     }

@@ -4,7 +4,7 @@
 //! ```text
 //!             request complete        the handler         last chunk,
 //!             and answered by a       opened a stream     keep-alive
-//!             Reply, keep-alive  ┌────────────────────┐  ┌───────────┐
+//!             Response, keep-alive  ┌────────────────────┐  ┌───────────┐
 //!               ┌──────┐         │                    ▼  │           │
 //!  accept ──► Reading ◄┘──► Answering ─────────► Streaming ──────────┼──► Reading
 //!               │                                     │
@@ -91,7 +91,7 @@ pub(super) enum Output {
     /// Queued since the last flush, and listed for the next.
     Dirty,
     /// The same, but all of it was sent by closures that are not the stream's own, or is the rest of
-    /// a reply after its share of this turn: it may have to wait for a later flush.
+    /// a response after its share of this turn: it may have to wait for a later flush.
     Sent,
     /// The socket refused the rest, and has taken nothing since; the poller will tell when it
     /// takes more.

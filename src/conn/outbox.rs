@@ -1,7 +1,7 @@
 //! Bytes of one connection that its socket has not taken yet.
 //!
 //! An empty outbox is one null pointer. The buffers of non-empty ones come from a [`Pool`], so that
-//! an ordinary reply costs no allocation once the pool is warm.
+//! an ordinary response costs no allocation once the pool is warm.
 //!
 //! ```text
 //!            bytes             later[0]          later[1]
@@ -16,11 +16,11 @@
 //! **Memory bound**: after [`advance`](Outbox::advance), at most twice the bytes that wait plus
 //! 64 KiB are allocated.
 //!
-//! * Copied bytes go into segments of 16 KiB. A longer segment, such as the body of a reply, is cut
+//! * Copied bytes go into segments of 16 KiB. A longer segment, such as the body of a response, is cut
 //!   to its rest whenever half of it is written, so each of its bytes moves at most once.
 //! * Bytes shared with others count in equal parts for all holders. When this outbox's part is more
 //!   than twice its rest, the rest is copied and the reference dropped. This is checked when bytes
-//!   are written: a reply's body whose other holders leave later is kept whole until the client
+//!   are written: a response's body whose other holders leave later is kept whole until the client
 //!   reads on, or is closed as stalled.
 //! * Frames of topics come in pieces that get smaller towards the end, so for them the bound holds
 //!   at all times and nothing is copied.
@@ -75,7 +75,7 @@ impl Outbox {
         }
     }
 
-    /// Queues a reply's body: small ones are copied after their head, large ones kept.
+    /// Queues a response's body: small ones are copied after their head, large ones kept.
     pub(crate) fn push_body(&mut self, mut body: Body, pool: &mut Pool) {
         let length = body.as_slice().len();
         if length <= COPIED_BODY_BYTES_MAX {
@@ -327,8 +327,8 @@ mod tests {
         outbox.advance(50_000, &mut pool);
         assert_eq!(waiting(&outbox), &expected[50_000..]);
 
-        expected.extend_from_slice(b"second reply");
-        outbox.push(b"second reply", &mut pool);
+        expected.extend_from_slice(b"second response");
+        outbox.push(b"second response", &mut pool);
         assert_eq!(waiting(&outbox), &expected[50_000..]);
         assert_eq!(outbox.len(), expected.len() - 50_000);
 

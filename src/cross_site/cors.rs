@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::origins::{OriginError, Origins};
 use crate::{
-    engine::{Context, Handler, Response},
-    http::{Method, Reply, Request},
+    engine::{Answer, Context, Handler},
+    http::{Method, Request, Response, StatusCode},
 };
 
 /// Lets pages of other origins read answers and streams, and send what forms cannot.
@@ -15,11 +15,11 @@ use crate::{
 /// answer. [`OriginCheck`](crate::OriginCheck) refuses commands.
 ///
 /// Preflights (Fetch section 3.3.2: `OPTIONS` with `Access-Control-Request-Method`) are answered here:
-/// 204 with what is allowed, or 403 with the reason. Replies and streams get
+/// 204 with what is allowed, or 403 with the reason. Responses and streams get
 /// `Access-Control-Allow-Origin`, those with a list `Vary: Origin` too; a handler that sets
 /// `Access-Control-Allow-Origin` itself is left alone. What is refused before a handler sees it
 /// (400, 421, [`Limits::connections`](crate::Limits)), and the 500 for a handler that panics or a
-/// reply that must not be sent, say nothing of CORS: a foreign `EventSource` does not come back from
+/// response that must not be sent, say nothing of CORS: a foreign `EventSource` does not come back from
 /// them.
 ///
 /// Datastar works across origins as it is: unless told otherwise all methods are allowed, the
@@ -27,18 +27,18 @@ use crate::{
 /// `Last-Event-ID`), and the response fields that its client reads.
 ///
 /// ```
-/// use starwheel::{Cors, OriginCheck, Reply, Router, Sse, testing::Simulation};
+/// use starwheel::{Cors, OriginCheck, Response, Router, Sse, testing::Simulation};
 /// let pages = ["https://app.example", "http://localhost:5173"];
 /// let router = Router::new()
 ///     .get("/news", |_req, _cx| Sse::new().send("hello"))
-///     .post("/say", |_req, _cx| Reply::no_content());
+///     .post("/say", |_req, _cx| Response::no_content());
 /// let handler = Cors::with_credentials(pages)?.around(OriginCheck::new().trust(pages)?.around(router));
 ///
 /// let mut simulation = Simulation::new(handler);
 /// let client = simulation.connect();
 /// simulation.send(client, b"GET /news HTTP/1.1\r\nHost: api\r\nOrigin: https://app.example\r\n\r\n");
 /// simulation.turn();
-/// let answer = simulation.answer(client);
+/// let answer = simulation.response(client);
 /// assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"));
 /// # Ok::<(), starwheel::OriginError>(())
 /// ```
@@ -151,34 +151,34 @@ impl Cors {
         }
     }
 
-    fn answer_preflight(&self, permission: Option<&str>) -> Response {
+    fn answer_preflight(&self, permission: Option<&str>) -> Answer {
         let Some(origin) = permission else {
             let reason = "pages of this origin may not use this server";
-            return self.sign(Reply::error(403, reason).into(), None);
+            return self.sign(Response::error(StatusCode::FORBIDDEN, reason).into(), None);
         };
-        let reply = Reply::no_content()
-            .header("Access-Control-Allow-Methods", &self.methods)
-            .header("Access-Control-Allow-Headers", &self.headers)
-            .header("Access-Control-Max-Age", self.max_age.as_secs().to_string());
-        self.sign(reply.into(), Some(origin))
+        let response = Response::no_content()
+            .with_header("Access-Control-Allow-Methods", &self.methods)
+            .with_header("Access-Control-Allow-Headers", &self.headers)
+            .with_header("Access-Control-Max-Age", self.max_age.as_secs().to_string());
+        self.sign(response.into(), Some(origin))
     }
 
     /// Adds to an answer who may read it.
-    fn sign(&self, mut response: Response, permission: Option<&str>) -> Response {
+    fn sign(&self, mut response: Answer, permission: Option<&str>) -> Answer {
         if !matches!(self.allowed, Allowed::Any) {
             // Also where nothing is allowed: a cache must not give that answer to others.
-            response = response.header("Vary", "Origin");
+            response = response.with_header("Vary", "Origin");
         }
         match permission {
-            Some(origin) if response.header_value(ALLOW_ORIGIN).is_none() => {
-                response = response.header(ALLOW_ORIGIN, origin);
+            Some(origin) if response.header(ALLOW_ORIGIN).is_none() => {
+                response = response.with_header(ALLOW_ORIGIN, origin);
             }
             _ => return response,
         }
         if matches!(self.allowed, Allowed::WithCredentials(_)) {
-            response = response.header("Access-Control-Allow-Credentials", "true");
+            response = response.with_header("Access-Control-Allow-Credentials", "true");
         }
-        response.header("Access-Control-Expose-Headers", &self.exposed)
+        response.with_header("Access-Control-Expose-Headers", &self.exposed)
     }
 }
 
@@ -188,7 +188,7 @@ struct Permitted<H> {
 }
 
 impl<H: Handler> Handler for Permitted<H> {
-    fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Response {
+    fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Answer {
         let permission = self.cors.permission(request);
         if is_preflight(request) {
             return self.cors.answer_preflight(permission.as_deref());

@@ -2,9 +2,9 @@
 
 use super::origins::{OriginError, Origins};
 use crate::{
-    engine::{Context, Handler, Response},
+    engine::{Answer, Context, Handler},
     error::LoggedBytes,
-    http::{Method, Reply, Request},
+    http::{Method, Request, Response, StatusCode},
 };
 
 /// Refuses commands that a page of another origin makes its visitor's browser send (cross-site
@@ -19,14 +19,14 @@ use crate::{
 /// [`Cors`](crate::Cors), but each is a connection.
 ///
 /// ```
-/// use starwheel::{Method, OriginCheck, Reply, Router, testing::Simulation};
-/// let router = Router::new().post("/pay", |_req, _cx| Reply::no_content());
+/// use starwheel::{Method, OriginCheck, Response, Router, testing::Simulation};
+/// let router = Router::new().post("/pay", |_req, _cx| Response::no_content());
 /// let mut simulation = Simulation::new(OriginCheck::new().around(router));
 /// let client = simulation.connect();
 /// let foreign = [("Origin", "https://attacker.example")];
 /// simulation.request(client, Method::Post, "/pay", &foreign, b"");
 /// simulation.turn();
-/// assert_eq!(simulation.answer(client).status, 403);
+/// assert_eq!(simulation.response(client).status, 403);
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct OriginCheck {
@@ -79,13 +79,13 @@ impl OriginCheck {
     /// not have: a cookie with `SameSite=Lax` or `Strict`, or a token in the form.
     ///
     /// ```
-    /// use starwheel::{Method, OriginCheck, Reply, Router, testing::Simulation};
-    /// let router = Router::new().post("/pay", |_req, _cx| Reply::no_content());
+    /// use starwheel::{Method, OriginCheck, Response, Router, testing::Simulation};
+    /// let router = Router::new().post("/pay", |_req, _cx| Response::no_content());
     /// let mut simulation = Simulation::new(OriginCheck::new().trust_null_origin().around(router));
     /// let client = simulation.connect();
     /// simulation.request(client, Method::Post, "/pay", &[("Origin", "null")], b"");
     /// simulation.turn();
-    /// assert_eq!(simulation.answer(client).status, 204);
+    /// assert_eq!(simulation.response(client).status, 204);
     /// ```
     #[must_use]
     pub fn trust_null_origin(mut self) -> Self {
@@ -96,20 +96,20 @@ impl OriginCheck {
     /// Checks one request; for single routes. In a handler, `?` answers with the refusal.
     ///
     /// ```
-    /// use starwheel::{OriginCheck, Reply, Router};
+    /// use starwheel::{OriginCheck, Response, Router};
     /// let origins = OriginCheck::new();
     /// let router = Router::new()
     ///     .post("/pay", move |req, _cx| {
     ///         origins.check(req)?;
-    ///         Ok(Reply::no_content())
+    ///         Ok(Response::no_content())
     ///     })
-    ///     .post("/hook", |_req, _cx| Reply::no_content());
+    ///     .post("/hook", |_req, _cx| Response::no_content());
     /// # let _ = router;
     /// ```
     ///
     /// # Errors
     /// The 403 to answer with.
-    pub fn check(&self, request: &Request) -> Result<(), Reply> {
+    pub fn check(&self, request: &Request) -> Result<(), Response> {
         let is_safe = matches!(request.method(), Method::Get | Method::Head | Method::Options);
         if is_safe || !request.is_cross_origin() {
             return Ok(());
@@ -128,7 +128,10 @@ impl OriginCheck {
             request.method(),
             LoggedBytes(origin)
         );
-        Err(Reply::error(403, "a page of another origin may not give commands here"))
+        Err(Response::error(
+            StatusCode::FORBIDDEN,
+            "a page of another origin may not give commands here",
+        ))
     }
 
     fn trusts_null(&self, request: &Request, origin: &[u8]) -> bool {
@@ -149,11 +152,11 @@ struct Checked<H> {
 }
 
 impl<H: Handler> Handler for Checked<H> {
-    fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Response {
+    fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Answer {
         match self.check.check(request) {
             Ok(()) => self.handler.handle(request, cx),
             Err(refusal) => {
-                cx.count_refusal(refusal.status_code());
+                cx.count_refusal(refusal.status());
                 refusal.into()
             }
         }

@@ -9,7 +9,7 @@ use super::{
     Envelope, PATCH_ELEMENTS, encode_selector, envelope_setters, header_values::selector_value,
 };
 use crate::{
-    http::Reply,
+    http::Response,
     sse::{Encode, EventBuffer},
 };
 
@@ -19,7 +19,7 @@ use crate::{
 /// same `id`, which is the usual way:
 ///
 /// ```
-/// use starwheel::{EventBuffer, PatchElements};
+/// use starwheel::{datastar::PatchElements, EventBuffer};
 /// let mut out = EventBuffer::new();
 /// out.push(&PatchElements::new("<b id=\"left\">9</b>"));
 /// assert_eq!(
@@ -32,7 +32,7 @@ use crate::{
 /// refuses them, and so does the compiler:
 ///
 /// ```
-/// use starwheel::{EventBuffer, PatchElements, PatchMode};
+/// use starwheel::{datastar::{PatchElements, PatchMode}, EventBuffer};
 /// let mut out = EventBuffer::new();
 /// out.push(&PatchElements::new("<li>hello</li>").selector("#log").mode(PatchMode::Append));
 /// assert_eq!(
@@ -45,14 +45,14 @@ use crate::{
 /// ```
 ///
 /// ```compile_fail
-/// use starwheel::{PatchElements, PatchMode};
+/// use starwheel::datastar::{PatchElements, PatchMode};
 /// let nowhere = PatchElements::new("<li>hello</li>").mode(PatchMode::Append);
 /// ```
 ///
 /// The elements are anything that implements `Display`: text, `format_args!`, the templates of
 /// most template engines. They are formatted once per encoding, straight into the event. They
 /// are HTML and are not escaped: text from elsewhere goes through
-/// [`EscapeHtml`](crate::EscapeHtml) first. Line ends arrive as LF, which is how HTML reads them
+/// [`EscapeHtml`](crate::datastar::EscapeHtml) first. Line ends arrive as LF, which is how HTML reads them
 /// anyway.
 ///
 /// The type parameters are the elements' type and how the target is found ([`ById`] or
@@ -111,7 +111,7 @@ impl<'a> PatchElements<'a, &'static str, BySelector<'a>> {
     /// Removes every element that matches this CSS selector.
     ///
     /// ```
-    /// use starwheel::{EventBuffer, PatchElements};
+    /// use starwheel::{datastar::PatchElements, EventBuffer};
     /// let mut out = EventBuffer::new();
     /// out.push(&PatchElements::remove("#row-7"));
     /// assert_eq!(
@@ -190,25 +190,25 @@ impl<H: fmt::Display, T: Target> Encode for PatchElements<'_, H, T> {
 
 impl<H: fmt::Display, T: Target> PatchElements<'_, H, T> {
     /// The patch as an answer that is no stream: header fields instead of lines.
-    pub(super) fn into_reply(self) -> Reply {
+    pub(super) fn into_response(self) -> Response {
         let mut html = String::new();
         // Writing to memory does not fail; a `Display` that reports an error ends its data.
         let _ = write!(html, "{}", self.elements);
-        let mut reply = Reply::html(html);
+        let mut response = Response::html(html);
         let (selector, mode) = (self.target.selector(), self.target.mode());
         if let Some(selector) = selector {
-            reply = reply.header("datastar-selector", selector_value(selector));
+            response = response.with_header("datastar-selector", selector_value(selector));
         }
         if mode != PatchMode::default() {
-            reply = reply.header("datastar-mode", mode.as_str());
+            response = response.with_header("datastar-mode", mode.as_str());
         }
         if !matches!(self.view_transition, ViewTransition::None) {
-            reply = reply.header("datastar-use-view-transition", "true");
+            response = response.with_header("datastar-use-view-transition", "true");
         }
         if self.namespace != Namespace::default() {
-            reply = reply.header("datastar-namespace", self.namespace.as_str());
+            response = response.with_header("datastar-namespace", self.namespace.as_str());
         }
-        reply
+        response
     }
 }
 
@@ -283,7 +283,7 @@ impl PatchMode {
     /// The mode as it is called in the protocol.
     ///
     /// ```
-    /// assert_eq!(starwheel::PatchMode::Prepend.as_str(), "prepend");
+    /// assert_eq!(starwheel::datastar::PatchMode::Prepend.as_str(), "prepend");
     /// ```
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -319,7 +319,7 @@ impl Namespace {
     /// The namespace as it is called in the protocol.
     ///
     /// ```
-    /// assert_eq!(starwheel::Namespace::MathMl.as_str(), "mathml");
+    /// assert_eq!(starwheel::datastar::Namespace::MathMl.as_str(), "mathml");
     /// ```
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -8,7 +8,7 @@ pub const DATASTAR_VERSION: &str = "1.0.4";
 /// Text, escaped for HTML: for use between tags and inside quoted attribute values.
 ///
 /// ```
-/// use starwheel::{EscapeHtml, PatchElements};
+/// use starwheel::datastar::{EscapeHtml, PatchElements};
 /// let name = "<script>alert('x')</script>";
 /// let patch = PatchElements::new(format!("<b id=\"name\">{}</b>", EscapeHtml(name)));
 /// assert_eq!(EscapeHtml("a<b & \"c\"").to_string(), "a&lt;b &amp; &quot;c&quot;");
@@ -43,7 +43,7 @@ impl fmt::Display for EscapeHtml<'_> {
 /// The `<script>` tag that loads the Datastar client; belongs into the `<head>` of a page.
 ///
 /// ```
-/// use starwheel::ScriptTag;
+/// use starwheel::datastar::ScriptTag;
 /// let page = format!("<!doctype html><head>{}</head>", ScriptTag::CDN);
 /// assert_eq!(
 ///     ScriptTag::CDN.to_string(),
@@ -64,7 +64,7 @@ impl<'a> ScriptTag<'a> {
     /// Loads the client from your own server. `src` is any URL or path; it is escaped.
     ///
     /// Use the ordinary bundle: the aliased one listens to `data-star-*` attributes, so that it
-    /// neither sees yours nor removes the scripts of [`ExecuteScript`](crate::ExecuteScript).
+    /// neither sees yours nor removes the scripts of [`ExecuteScript`](crate::datastar::ExecuteScript).
     #[must_use]
     pub fn hosted(src: impl Into<Cow<'a, str>>) -> Self {
         Self(Source::Hosted(src.into()))

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{Envelope, PATCH_SIGNALS, envelope_setters};
 use crate::{
-    http::Reply,
+    http::Response,
     sse::{Encode, EventBuffer},
 };
 
@@ -17,8 +17,8 @@ use crate::{
 /// replace what was there, and `null` removes a signal. What it does not name stays.
 ///
 /// ```
-/// # fn main() -> Result<(), starwheel::PatchSignalsError> {
-/// use starwheel::{EventBuffer, PatchSignals};
+/// # fn main() -> Result<(), starwheel::datastar::PatchSignalsError> {
+/// use starwheel::{datastar::PatchSignals, EventBuffer};
 /// let mut out = EventBuffer::new();
 /// out.push(&PatchSignals::from_pairs([("user.name", "Ann".into()), ("count", 1.into())])?);
 /// assert_eq!(
@@ -46,9 +46,9 @@ impl<'a> PatchSignals<'a> {
     /// Patches the signals that this value becomes as JSON: a struct, a map, `json!({..})`.
     ///
     /// ```
-    /// # fn main() -> Result<(), starwheel::PatchSignalsError> {
+    /// # fn main() -> Result<(), starwheel::datastar::PatchSignalsError> {
     /// use std::collections::BTreeMap;
-    /// use starwheel::PatchSignals;
+    /// use starwheel::datastar::PatchSignals;
     /// let load = BTreeMap::from([("one", 0.4), ("five", 0.7)]);
     /// let patch = PatchSignals::new(&load)?;
     /// assert_eq!(patch.as_json(), r#"{"five":0.7,"one":0.4}"#);
@@ -75,7 +75,7 @@ impl<'a> PatchSignals<'a> {
     /// Patches the signals of a JSON text, which is checked and sent as it is, line by line.
     ///
     /// ```
-    /// use starwheel::PatchSignals;
+    /// use starwheel::datastar::PatchSignals;
     /// assert!(PatchSignals::json("{\n  \"count\": 1\n}").is_ok());
     /// assert!(PatchSignals::json("{count: 1}").is_err(), "JavaScript is not JSON");
     /// ```
@@ -119,8 +119,8 @@ impl<'a> PatchSignals<'a> {
     /// Removes signals by their dotted names.
     ///
     /// ```
-    /// # fn main() -> Result<(), starwheel::PatchSignalsError> {
-    /// use starwheel::PatchSignals;
+    /// # fn main() -> Result<(), starwheel::datastar::PatchSignalsError> {
+    /// use starwheel::datastar::PatchSignals;
     /// let patch = PatchSignals::remove(["draft", "user.name"])?;
     /// assert_eq!(patch.as_json(), r#"{"draft":null,"user":{"name":null}}"#);
     /// # Ok(())
@@ -151,11 +151,11 @@ impl<'a> PatchSignals<'a> {
     envelope_setters!('a);
 
     /// The patch as an answer that is no stream.
-    pub(super) fn into_reply(self) -> Reply {
-        let reply = Reply::json_text(self.json.into_owned());
+    pub(super) fn into_response(self) -> Response {
+        let response = Response::json_text(self.json.into_owned());
         match self.scope {
-            Scope::All => reply,
-            Scope::OnlyIfMissing => reply.header("datastar-only-if-missing", "true"),
+            Scope::All => response,
+            Scope::OnlyIfMissing => response.with_header("datastar-only-if-missing", "true"),
         }
     }
 

@@ -9,7 +9,7 @@ use super::{
     html::write_attribute,
 };
 use crate::{
-    http::Reply,
+    http::Response,
     sse::{DataWriter, Encode, EventBuffer},
 };
 
@@ -19,7 +19,7 @@ use crate::{
 /// itself from the page unless [`keep`](Self::keep) is called.
 ///
 /// ```
-/// use starwheel::{EventBuffer, ExecuteScript};
+/// use starwheel::{datastar::ExecuteScript, EventBuffer};
 /// let mut out = EventBuffer::new();
 /// out.push(&ExecuteScript::new("console.log('hello')"));
 /// assert_eq!(
@@ -74,8 +74,8 @@ impl<'a> ExecuteScript<'a> {
     /// A `data-effect` of your own takes the place of the one that removes the script.
     ///
     /// ```
-    /// # fn main() -> Result<(), starwheel::AttributeNameError> {
-    /// use starwheel::ExecuteScript;
+    /// # fn main() -> Result<(), starwheel::datastar::AttributeNameError> {
+    /// use starwheel::datastar::ExecuteScript;
     /// let script = ExecuteScript::new("await 0").attribute("type", "module")?;
     /// assert!(ExecuteScript::new("0").attribute("a b", "").is_err());
     /// # Ok(())
@@ -109,14 +109,14 @@ impl<'a> ExecuteScript<'a> {
 
     /// The script as an answer that is no stream: its text as it is, its attributes in a header
     /// field.
-    pub(super) fn into_reply(self) -> Reply {
+    pub(super) fn into_response(self) -> Response {
         let attributes = self.attributes.iter().map(|(name, value)| (&**name, &**value));
         let effect = self.removes_itself().then_some(REMOVAL);
         let attributes = json_object_value(attributes.chain(effect));
-        let reply = Reply::bytes("text/javascript; charset=utf-8", self.script.into_owned());
+        let response = Response::bytes("text/javascript; charset=utf-8", self.script.into_owned());
         match attributes.as_str() {
-            "{}" => reply,
-            _ => reply.header("datastar-script-attributes", attributes),
+            "{}" => response,
+            _ => response.with_header("datastar-script-attributes", attributes),
         }
     }
 

@@ -6,13 +6,13 @@ use serde_core::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::surrogates::replace_lone_surrogates;
-use crate::http::{Method, Request};
+use crate::http::{Method, Request, StatusCode};
 
 /// The signals of a page, as one of its requests carried them.
 ///
 /// ```
-/// # fn main() -> Result<(), starwheel::SignalsError> {
-/// use starwheel::Signals;
+/// # fn main() -> Result<(), starwheel::datastar::SignalsError> {
+/// use starwheel::datastar::Signals;
 /// let signals = Signals::parse(br#"{"user": {"name": "Ann"}, "count": 3, "tags": ["a", "b"]}"#)?;
 /// assert_eq!(signals.str("user.name"), Some("Ann"));
 /// assert_eq!(signals.i64("count"), Some(3));
@@ -43,11 +43,11 @@ impl Signals {
     /// text across origins without asking, JSON only with a CORS permission.
     ///
     /// ```
-    /// use starwheel::{Request, Signals};
+    /// use starwheel::{datastar::Signals, Request};
     /// let request = Request::get("/rows?datastar=%7B%22page%22%3A+2%7D");
     /// assert_eq!(Signals::read(&request)?.i64("page"), Some(2));
     /// assert!(Signals::read(&Request::get("/rows"))?.is_empty());
-    /// # Ok::<(), starwheel::SignalsError>(())
+    /// # Ok::<(), starwheel::datastar::SignalsError>(())
     /// ```
     ///
     /// # Errors
@@ -74,10 +74,10 @@ impl Signals {
     /// leaves a page (`USVString`). Only such JSON costs a second pass.
     ///
     /// ```
-    /// use starwheel::Signals;
+    /// use starwheel::datastar::Signals;
     /// let signals = Signals::parse(br#"{"name": "Ann \ud83d"}"#)?;
     /// assert_eq!(signals.str("name"), Some("Ann \u{fffd}"));
-    /// # Ok::<(), starwheel::SignalsError>(())
+    /// # Ok::<(), starwheel::datastar::SignalsError>(())
     /// ```
     ///
     /// # Errors
@@ -145,13 +145,13 @@ impl Signals {
     /// All signals as a value of your own type.
     ///
     /// ```
-    /// use starwheel::Signals;
+    /// use starwheel::datastar::Signals;
     /// #[derive(serde::Deserialize)]
     /// struct Form { name: String, age: u8 }
     ///
     /// let form: Form = Signals::parse(br#"{"name": "Ann", "age": 44, "open": true}"#)?.deserialize()?;
     /// assert_eq!((form.name.as_str(), form.age), ("Ann", 44));
-    /// # Ok::<(), starwheel::SignalsError>(())
+    /// # Ok::<(), starwheel::datastar::SignalsError>(())
     /// ```
     ///
     /// # Errors
@@ -183,10 +183,10 @@ pub enum SignalsError {
 impl SignalsError {
     /// The HTTP status that answers the request: 415 for another content type, otherwise 400.
     #[must_use]
-    pub fn status(&self) -> u16 {
+    pub fn status(&self) -> StatusCode {
         match self {
-            Self::ContentType => 415,
-            _ => 400,
+            Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            _ => StatusCode::BAD_REQUEST,
         }
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct Conns {
     wheel: Wheel,
     /// Connections with bytes to flush at the end of this turn.
     dirty: Vec<ConnIndex>,
-    /// Connections with nothing but what others have sent, or with more of a reply than a turn's share,
+    /// Connections with nothing but what others have sent, or with more of a response than a turn's share,
     /// to be flushed in slices. Some have been flushed since, or are others by now.
     sent: VecDeque<ConnIndex>,
     /// Bytes sent while some of those had to wait; `None` if none had to.

@@ -3,7 +3,7 @@
 
 use std::io::{Error, ErrorKind, IoSlice};
 
-use super::{api::config::Tcp, keys::ConnIndex, transport::Transport};
+use super::{api::config::TcpOptions, keys::ConnIndex, transport::Transport};
 
 /// Sockets, by connection.
 ///
@@ -119,7 +119,7 @@ impl<T: Transport> Links<T> {
         self.get(index).shutdown_write()
     }
 
-    pub(super) fn send_keep_alive_probes(&mut self, index: ConnIndex, tcp: &Tcp) {
+    pub(super) fn send_keep_alive_probes(&mut self, index: ConnIndex, tcp: &TcpOptions) {
         self.get(index).send_keep_alive_probes(tcp);
     }
 }

@@ -50,11 +50,11 @@ pub(crate) use self::opening::Opening;
 pub(crate) use self::transport::Transport;
 pub use self::{
     api::{
-        Alignment, Compress, Config, Context, Ending, Feed, FirstTick, Handler, IntervalTooShort,
-        IntoNext, KeepAlive, Next, Response, Sse, Stream, Tcp,
+        Alignment, Answer, Config, Context, Ending, Feed, FirstTick, Handler, IntoNext, KeepAlive,
+        Next, Sse, Stream, StreamCompression, TcpOptions,
     },
     keys::{StreamId, TimerId},
-    stats::{Closed, Histogram, Refused, Stats},
+    stats::{ClosedCounts, Histogram, RefusedCounts, Stats},
 };
 
 use std::{collections::HashMap, fmt, io::Error as IoError, mem};
@@ -68,7 +68,7 @@ use self::{
     pending::{Birth, DEATHS_PER_TURN, TimerCall},
 };
 use crate::{
-    http::{Peer, Reply, Request},
+    http::{Peer, Request, Response},
     topic::Topic,
 };
 
@@ -360,8 +360,8 @@ impl<T> Drop for Engine<T> {
 struct Gone;
 
 impl Handler for Gone {
-    fn handle(&mut self, _request: &mut Request, _cx: &mut Context<'_>) -> Response {
-        Reply::no_content().into()
+    fn handle(&mut self, _request: &mut Request, _cx: &mut Context<'_>) -> Answer {
+        Response::no_content().into()
     }
 }
 

@@ -22,7 +22,7 @@ impl Opening {
     pub(crate) fn of(peer: Peer, announcers: Option<&TrustedPeers>) -> Self {
         match announcers {
             None => Self::Request,
-            Some(trusted) if trusted.include(peer) => Self::ProxyHeader,
+            Some(trusted) if trusted.contains(peer) => Self::ProxyHeader,
             Some(_) => Self::UntrustedProxyHeader,
         }
     }

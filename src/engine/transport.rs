@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 
-use super::api::config::Tcp;
+use super::api::config::TcpOptions;
 
 /// A non-blocking byte stream to one client.
 ///
@@ -27,7 +27,7 @@ pub(crate) trait Transport {
 
     /// Has the system ask the client whether it is there, whenever it was quiet for a while; for a
     /// stream to which nothing may be sent for very long.
-    fn send_keep_alive_probes(&mut self, tcp: &Tcp);
+    fn send_keep_alive_probes(&mut self, tcp: &TcpOptions);
 
     /// Makes the close that follows a reset instead of an orderly end.
     fn reset_on_close(&mut self);

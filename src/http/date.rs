@@ -2,7 +2,7 @@
 //!
 //! It knows no clock: somebody who has one tells it the second.
 
-/// The present second, rendered. Rendering happens once a second, not once a reply.
+/// The present second, rendered. Rendering happens once a second, not once a response.
 #[derive(Debug, Clone)]
 pub(crate) struct Date {
     unix_seconds: u64,

@@ -2,7 +2,7 @@
 //!
 //! It knows no body.
 
-use super::Date;
+use super::{Date, StatusCode};
 
 /// What becomes of the connection behind a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(crate) fn encode_stream_head<const N: usize>(
     connection: Connection,
     extra_header_lines: [&[u8]; N],
 ) {
-    encode_status_line(out, 200);
+    encode_status_line(out, StatusCode::OK);
     out.extend_from_slice(
         b"Content-Type: text/event-stream\r\n\
           Cache-Control: no-cache, no-transform\r\n\
@@ -74,11 +74,11 @@ pub(crate) const CHUNK_END: &[u8] = b"\r\n";
 /// Ends a chunked body; no trailers.
 pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-pub(super) fn encode_status_line(out: &mut Vec<u8>, status: u16) {
+pub(super) fn encode_status_line(out: &mut Vec<u8>, status: StatusCode) {
     out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+    out.extend_from_slice(itoa::Buffer::new().format(status.as_u16()).as_bytes());
     out.push(b' ');
-    out.extend_from_slice(reason_phrase(status).as_bytes());
+    out.extend_from_slice(status.reason_phrase().as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
@@ -86,58 +86,6 @@ pub(super) fn encode_date(out: &mut Vec<u8>, date: &Date) {
     out.extend_from_slice(b"Date: ");
     out.extend_from_slice(date.as_bytes());
     out.extend_from_slice(b"\r\n");
-}
-
-/// The phrases of the registry for the statuses somebody may want; a phrase may be empty (RFC 9112
-/// section 4).
-fn reason_phrase(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        201 => "Created",
-        202 => "Accepted",
-        204 => "No Content",
-        205 => "Reset Content",
-        206 => "Partial Content",
-        301 => "Moved Permanently",
-        302 => "Found",
-        303 => "See Other",
-        304 => "Not Modified",
-        307 => "Temporary Redirect",
-        308 => "Permanent Redirect",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        406 => "Not Acceptable",
-        408 => "Request Timeout",
-        409 => "Conflict",
-        410 => "Gone",
-        411 => "Length Required",
-        412 => "Precondition Failed",
-        413 => "Content Too Large",
-        414 => "URI Too Long",
-        415 => "Unsupported Media Type",
-        416 => "Range Not Satisfiable",
-        417 => "Expectation Failed",
-        421 => "Misdirected Request",
-        422 => "Unprocessable Content",
-        425 => "Too Early",
-        426 => "Upgrade Required",
-        428 => "Precondition Required",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        451 => "Unavailable For Legal Reasons",
-        500 => "Internal Server Error",
-        501 => "Not Implemented",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        505 => "HTTP Version Not Supported",
-        507 => "Insufficient Storage",
-        511 => "Network Authentication Required",
-        _ => "",
-    }
 }
 
 pub(super) const KEEP_ALIVE: &[u8] = b"Connection: keep-alive\r\n";

@@ -7,18 +7,18 @@ impl Request {
     /// send; answer 304. Write `tag` as in `ETag`, with its quotes.
     ///
     /// Whether tags are weak makes no difference here (RFC 9110 section 13.1.2). Comparing the text of
-    /// the field is not enough: clients send lists, and the tag of a compressed reply is made weak (see
-    /// [`Reply`](crate::Reply)). Allocates nothing.
+    /// the field is not enough: clients send lists, and the tag of a compressed response is made weak (see
+    /// [`Response`](crate::Response)). Allocates nothing.
     ///
     /// ```
-    /// use starwheel::{Reply, Request, Router};
+    /// use starwheel::{Request, Response, Router, StatusCode};
     /// const VERSION: &str = "\"v7\"";
     /// let router = Router::new().get("/", |req: &Request, _cx| {
-    ///     let reply = match req.if_none_match(VERSION) {
-    ///         true => Reply::status(304),
-    ///         false => Reply::html("<h1>Hello</h1>"),
+    ///     let response = match req.if_none_match(VERSION) {
+    ///         true => Response::new(StatusCode::NOT_MODIFIED),
+    ///         false => Response::html("<h1>Hello</h1>"),
     ///     };
-    ///     reply.header("ETag", VERSION)
+    ///     response.with_header("ETag", VERSION)
     /// });
     /// # let _ = router;
     /// # let known = |value| {

@@ -1,6 +1,6 @@
 //! Header fields: which bytes a name and a value may have, and lines that can be sent as they are.
 //!
-//! It knows no request and no reply; both use it.
+//! It knows no request and no response; both use it.
 
 use std::{fmt, iter};
 
@@ -8,7 +8,7 @@ use crate::error::Logged;
 
 /// Encoded header lines of a response, each validated, each ended by CRLF.
 ///
-/// Shared by replies and streams. A line that must not be sent is not added; it is logged and
+/// Shared by responses and streams. A line that must not be sent is not added; it is logged and
 /// remembered instead, so that the owner can answer 500: a response is never split.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HeaderLines {

@@ -41,10 +41,10 @@ impl Request {
     /// request built by hand. By default no proxy is trusted, and fields are not read.
     ///
     /// ```
-    /// use starwheel::{Config, Method, Peer, Reply, Router, TrustedPeers, testing::Simulation};
+    /// use starwheel::{Config, Method, Peer, Response, Router, TrustedPeers, testing::Simulation};
     /// let router = Router::new().get("/", |req, _cx| match req.client_ip() {
-    ///     Some(address) => Reply::text(address.to_string()),
-    ///     None => Reply::no_content(),
+    ///     Some(address) => Response::text(address.to_string()),
+    ///     None => Response::no_content(),
     /// });
     /// let mut config = Config::default();
     /// config.trusted_proxies = TrustedPeers::networks(["10.0.0.0/8"])?;
@@ -54,7 +54,7 @@ impl Request {
     /// let fields = [("X-Forwarded-For", "203.0.113.9"), ("X-Forwarded-For", "192.0.2.7")];
     /// simulation.request(proxy, Method::Get, "/", &fields, b"");
     /// simulation.turn();
-    /// assert_eq!(simulation.answer(proxy).text(), "192.0.2.7");
+    /// assert_eq!(simulation.response(proxy).text(), "192.0.2.7");
     /// # Ok::<(), starwheel::IpNetworkError>(())
     /// ```
     #[must_use]
@@ -66,7 +66,7 @@ impl Request {
     /// [`Peer::Unix`]: call this after each one.
     pub(crate) fn set_sender(&mut self, peer: Peer, trusted: &TrustedPeers, field: ForwardedField) {
         self.peer = peer;
-        if trusted.include(peer) {
+        if trusted.contains(peer) {
             self.forwarded_ip = self.walk(trusted, field);
         }
     }
@@ -83,7 +83,7 @@ impl Request {
                 }
                 let Some(address) = field.address(entry) else { return client };
                 client = Some(address);
-                if !trusted.include_ip(address) {
+                if !trusted.contains_ip(address) {
                     return client;
                 }
             }

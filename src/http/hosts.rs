@@ -23,10 +23,10 @@ use std::{error::Error, fmt, net::Ipv6Addr};
 /// use starwheel::{Config, Hosts};
 /// let mut config = Config::default();
 /// config.hosts = Hosts::only(["example.com", "*.example.com", "192.0.2.7", "[2001:db8::7]"])?;
-/// assert!(config.hosts.include("Example.com:8080"));
-/// assert!(config.hosts.include("a.b.example.com"));
-/// assert!(!config.hosts.include("example.com.attacker.net"));
-/// assert!(!config.hosts.include(""));
+/// assert!(config.hosts.contains("Example.com:8080"));
+/// assert!(config.hosts.contains("a.b.example.com"));
+/// assert!(!config.hosts.contains("example.com.attacker.net"));
+/// assert!(!config.hosts.contains(""));
 /// # Ok::<(), starwheel::HostPatternError>(())
 /// ```
 #[derive(Debug, Clone, Default)]
@@ -70,8 +70,8 @@ impl Hosts {
     ///
     /// ```
     /// let hosts = starwheel::Hosts::loopback();
-    /// assert!(hosts.include("localhost:3000") && hosts.include("[::1]"));
-    /// assert!(!hosts.include("attacker.net:3000"));
+    /// assert!(hosts.contains("localhost:3000") && hosts.contains("[::1]"));
+    /// assert!(!hosts.contains("attacker.net:3000"));
     /// ```
     #[must_use]
     pub fn loopback() -> Self {
@@ -107,7 +107,7 @@ impl Hosts {
 
     /// Whether a request for this authority (a host, perhaps with a port) is answered.
     #[must_use]
-    pub fn include(&self, authority: &str) -> bool {
+    pub fn contains(&self, authority: &str) -> bool {
         let Some(patterns) = &self.patterns else { return true };
         if let Some(rest) = authority.strip_prefix('[') {
             let address = rest.split_once(']').and_then(|(address, _)| address.parse().ok());
@@ -187,7 +187,7 @@ mod tests {
             "[2001:db8:0::7]",
             "[2001:db8::7]:443",
         ] {
-            assert!(hosts.include(host), "{host}");
+            assert!(hosts.contains(host), "{host}");
         }
         for host in [
             "",
@@ -207,7 +207,7 @@ mod tests {
             "%61.example",
             "*.b.example.net",
         ] {
-            assert!(!hosts.include(host), "{host}");
+            assert!(!hosts.contains(host), "{host}");
         }
     }
 
@@ -215,8 +215,8 @@ mod tests {
     fn everybody_is_welcome_without_a_list_and_nobody_with_an_empty_one() {
         let nobody = Hosts::only([""; 0]).expect("no patterns");
         for host in ["", "a", "a:80", "[::1]"] {
-            assert!(Hosts::any().include(host));
-            assert!(!nobody.include(host));
+            assert!(Hosts::any().contains(host));
+            assert!(!nobody.contains(host));
         }
     }
 

@@ -18,7 +18,7 @@ use std::fmt;
 pub enum Method {
     /// Transfer a representation.
     Get,
-    /// As `Get`, but the head of the reply only.
+    /// As `Get`, but the head of the response only.
     Head,
     /// Process the body.
     Post,
@@ -83,7 +83,7 @@ impl fmt::Display for Method {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
-    /// HTTP/1.0: no chunks, and a connection ends with the reply unless the client asks otherwise.
+    /// HTTP/1.0: no chunks, and a connection ends with the response unless the client asks otherwise.
     Http10,
     /// HTTP/1.1 (RFC 9112).
     Http11,

@@ -18,7 +18,7 @@
 //!                                \---- no body ------------------------/
 //!          any doubt: Refusal, for good
 //!
-//! Reply:   encode_head, then into_body (HEAD: the head alone)
+//! Response:   encode_head, then into_body (HEAD: the head alone)
 //! stream:  encode_stream_head, then chunk_header, data, CHUNK_END ..., LAST_CHUNK
 //! ```
 
@@ -38,9 +38,10 @@ mod payload;
 mod peer;
 mod reader;
 mod refusal;
-mod reply;
 mod request;
+mod response;
 mod scan;
+mod status;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -52,8 +53,9 @@ pub use networks::{IpNetwork, IpNetworkError, TrustedPeers};
 pub use payload::Body;
 pub use peer::Peer;
 pub use refusal::Refusal;
-pub use reply::Reply;
 pub use request::Request;
+pub use response::Response;
+pub use status::{StatusCode, StatusCodeError};
 
 pub(crate) use date::Date;
 pub(crate) use encode::{
@@ -63,5 +65,5 @@ pub(crate) use encode::{
 pub(crate) use fields::HeaderFault;
 pub(crate) use fields::HeaderLines;
 pub(crate) use reader::{Progress, Reader, Stage, method_of};
-pub(crate) use reply::Codable;
 pub(crate) use request::media_type;
+pub(crate) use response::Codable;

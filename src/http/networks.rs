@@ -138,9 +138,9 @@ fn bits_of(address: IpAddr) -> Bits {
 /// ```
 /// use starwheel::{Peer, TrustedPeers};
 /// let proxies = TrustedPeers::networks(["10.0.0.0/8", "2001:db8::7"])?.and_unix_sockets();
-/// assert!(proxies.include(Peer::Ip("10.1.2.3:4711".parse().unwrap())));
-/// assert!(proxies.include(Peer::Unix));
-/// assert!(!proxies.include(Peer::Ip("192.0.2.7:4711".parse().unwrap())));
+/// assert!(proxies.contains(Peer::Ip("10.1.2.3:4711".parse().unwrap())));
+/// assert!(proxies.contains(Peer::Unix));
+/// assert!(!proxies.contains(Peer::Ip("192.0.2.7:4711".parse().unwrap())));
 /// # Ok::<(), starwheel::IpNetworkError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -171,7 +171,7 @@ impl TrustedPeers {
     ///
     /// ```
     /// use starwheel::{Peer, TrustedPeers};
-    /// assert!(TrustedPeers::unix_sockets().include(Peer::Unix));
+    /// assert!(TrustedPeers::unix_sockets().contains(Peer::Unix));
     /// ```
     #[must_use]
     pub fn unix_sockets() -> Self {
@@ -187,12 +187,12 @@ impl TrustedPeers {
 
     /// Whether a peer is trusted.
     #[must_use]
-    pub fn include(&self, peer: Peer) -> bool {
+    pub fn contains(&self, peer: Peer) -> bool {
         match peer {
             Peer::Unix => self.includes_unix,
             // Nearly always; this is asked for each request.
             Peer::Ip(_) if self.networks.is_empty() => false,
-            Peer::Ip(address) => self.include_ip(address.ip().to_canonical()),
+            Peer::Ip(address) => self.contains_ip(address.ip().to_canonical()),
         }
     }
 
@@ -200,11 +200,11 @@ impl TrustedPeers {
     ///
     /// ```
     /// let proxies = starwheel::TrustedPeers::networks(["192.0.2.0/24"])?;
-    /// assert!(proxies.include_ip([192, 0, 2, 7].into()));
+    /// assert!(proxies.contains_ip([192, 0, 2, 7].into()));
     /// # Ok::<(), starwheel::IpNetworkError>(())
     /// ```
     #[must_use]
-    pub fn include_ip(&self, address: IpAddr) -> bool {
+    pub fn contains_ip(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(address))
     }
 }

@@ -1,8 +1,8 @@
-//! The bytes of a reply: static, owned or shared.
+//! The bytes of a response: static, owned or shared.
 
 use std::sync::Arc;
 
-/// The body of a [`Reply`](crate::Reply).
+/// The body of a [`Response`](crate::Response).
 ///
 /// Bodies up to 8 KiB are copied into the send queue. Larger ones are queued as they are, and
 /// their memory is freed as the client reads: at most twice the unread bytes plus 64 KiB are kept for
@@ -22,9 +22,9 @@ use std::sync::Arc;
 pub enum Body {
     /// Part of the program.
     Static(&'static [u8]),
-    /// Made for one reply.
+    /// Made for one response.
     Owned(Vec<u8>),
-    /// Shared between replies; its size counts in equal parts for all that hold it
+    /// Shared between responses; its size counts in equal parts for all that hold it
     /// whenever the client reads.
     Shared(Arc<[u8]>),
 }

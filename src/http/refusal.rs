@@ -2,27 +2,29 @@
 
 use std::{error::Error, fmt};
 
+use super::StatusCode;
+
 /// Why a request was refused: a status and one fixed sentence that says what to do instead.
 ///
 /// The connection is closed after a refusal has been answered, because where the next request
 /// would start is unknown or not to be trusted (RFC 9112 section 11.2).
 ///
 /// ```
-/// use starwheel::{Reply, Request};
+/// use starwheel::{Response, Request};
 /// let refusal = Request::parse(b"GET / HTTP/1.1\r\n\r\n").unwrap_err();
 /// assert_eq!(refusal.status(), 400);
 /// assert_eq!(refusal.reason(), "an HTTP/1.1 request needs a Host header field");
-/// assert_eq!(Reply::from(refusal).status_code(), 400);
+/// assert_eq!(Response::from(refusal).status(), 400);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
-    status: u16,
+    status: StatusCode,
     reason: &'static str,
 }
 
 impl Refusal {
     pub(crate) const fn new(status: u16, reason: &'static str) -> Self {
-        Self { status, reason }
+        Self { status: StatusCode::of(status), reason }
     }
 
     /// The status code the client gets, 400 to 599.
@@ -32,7 +34,7 @@ impl Refusal {
     /// assert_eq!(refusal.status(), 501);
     /// ```
     #[must_use]
-    pub const fn status(&self) -> u16 {
+    pub const fn status(&self) -> StatusCode {
         self.status
     }
 
@@ -50,7 +52,7 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.reason, self.status)
+        write!(f, "{} ({})", self.reason, self.status.as_u16())
     }
 }
 

@@ -365,12 +365,12 @@ impl Request {
     /// where no pattern was matched, as in a fallback. A layer around a router sees it after the call.
     ///
     /// ```
-    /// use starwheel::{Reply, Router, testing::Simulation};
+    /// use starwheel::{Response, Router, testing::Simulation};
     /// let router = Router::new()
-    ///     .get("/users/{id}", |req, _cx| Reply::text(req.route().unwrap_or("none").to_owned()));
+    ///     .get("/users/{id}", |req, _cx| Response::text(req.route().unwrap_or("none").to_owned()));
     /// let mut simulation = Simulation::new(router);
     /// let client = simulation.get("/users/7");
-    /// assert_eq!(simulation.answer(client).text(), "/users/{id}");
+    /// assert_eq!(simulation.response(client).text(), "/users/{id}");
     /// ```
     #[must_use]
     pub fn route(&self) -> Option<&str> {

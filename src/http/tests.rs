@@ -109,7 +109,7 @@ fn every_doubt_is_refused_and_nothing_else() {
         let bodies: Vec<_> = requests.iter().map(|seen| &seen.body[..]).collect();
         let as_expected = match expect {
             Taken(body) => refusal.is_none() && !is_unfinished && bodies == [*body],
-            Status(status) => refusal.map(|it| it.status()) == Some(*status) && bodies.is_empty(),
+            Status(status) => refusal.is_some_and(|it| it.status() == *status) && bodies.is_empty(),
         };
         if !as_expected {
             surprises += &format!("{case}\n  {expect:?}, not {refusal:?}, {requests:?}\n");
@@ -167,7 +167,7 @@ fn limits_have_their_own_answers() {
     ];
     for (text, status) in cases {
         let outcome = read_pieces([text.as_bytes()], &limits);
-        assert_eq!(outcome.refusal.map(|refusal| refusal.status()), status, "{text:?}");
+        assert_eq!(outcome.refusal.map(|refusal| refusal.status().as_u16()), status, "{text:?}");
         assert_eq!(outcome.requests.len(), usize::from(status.is_none()), "{text:?}");
         assert_cuts_do_not_matter(text.as_bytes(), &limits);
     }
@@ -273,8 +273,9 @@ fn a_cleared_request_tells_nothing_of_the_last_one() {
 
 #[test]
 fn parts_and_extras_are_not_one_request() {
-    let reason =
-        |bytes: &[u8]| Request::parse(bytes).map(|_| ()).map_err(|refusal| refusal.status());
+    let reason = |bytes: &[u8]| {
+        Request::parse(bytes).map(|_| ()).map_err(|refusal| refusal.status().as_u16())
+    };
     assert_eq!(reason(b""), Err(400));
     assert_eq!(reason(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nG"), Err(400));
     assert_eq!(reason(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na"), Err(400));
@@ -407,15 +408,15 @@ proptest! {
     }
 
     #[test]
-    fn random_headers_never_split_a_reply(name in ".{0,12}", value in any::<String>()) {
-        let reply = Reply::text("body").header(&name, &value).header("X-Last", "1");
+    fn random_headers_never_split_a_response(name in ".{0,12}", value in any::<String>()) {
+        let response = Response::text("body").with_header(&name, &value).with_header("X-Last", "1");
         let mut out = Vec::new();
-        reply.encode_head(&mut out, &Date::new(), Connection::Close, Version::Http11);
+        response.encode_head(&mut out, &Date::new(), Connection::Close, Version::Http11);
         let mut fields = [httparse::EMPTY_HEADER; 16];
         let mut parsed = httparse::Response::new(&mut fields);
         prop_assert_eq!(parsed.parse(&out), Ok(httparse::Status::Complete(out.len())));
         prop_assert!(parsed.headers.len() <= 6);
-        prop_assert_eq!(parsed.code, Some(reply.status_code()));
+        prop_assert_eq!(parsed.code, Some(response.status().as_u16()));
     }
 
     #[test]

@@ -34,9 +34,9 @@ use crate::{
 /// one system call, an awake one none.
 ///
 /// ```
-/// use starwheel::{Context, Reactor, Reply, Request};
+/// use starwheel::{Context, Reactor, Response, Request};
 ///
-/// let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Reply::text("hi"))?;
+/// let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Response::text("hi"))?;
 /// let handle = reactor.handle();
 /// let worker = std::thread::spawn(move || handle.run(|cx| cx.shutdown()).is_ok());
 /// reactor.run()?;

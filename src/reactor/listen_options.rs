@@ -7,9 +7,9 @@ use crate::http::TrustedPeers;
 /// and connections begin with a request.
 ///
 /// ```no_run
-/// # use starwheel::{Reactor, Reply, Request, Context};
+/// # use starwheel::{Reactor, Response, Request, Context};
 /// use starwheel::{ListenOptions, ReusePort, TrustedPeers};
-/// # let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Reply::text("hi"))?;
+/// # let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Response::text("hi"))?;
 /// let balancers = TrustedPeers::networks(["10.0.0.0/8"]).expect("a network");
 /// let options = ListenOptions::new().reuse_port(ReusePort::Shared).proxy_protocol(balancers);
 /// reactor.listen_with("0.0.0.0:8080", options)?;
@@ -63,8 +63,8 @@ impl ListenOptions {
 /// Whether several reactors may listen on one address.
 ///
 /// ```no_run
-/// # use starwheel::{Reactor, Reply, Request, Context, ReusePort};
-/// # let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Reply::text("hi"))?;
+/// # use starwheel::{Reactor, Response, Request, Context, ReusePort};
+/// # let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Response::text("hi"))?;
 /// reactor.listen_with("127.0.0.1:8080", ReusePort::Shared)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```

@@ -20,7 +20,7 @@ use super::{
     system::ACCEPT_LOSSES,
 };
 use crate::{
-    engine::{Opening, Tcp},
+    engine::{Opening, TcpOptions},
     http::{Peer, TrustedPeers},
 };
 
@@ -90,7 +90,7 @@ impl Acceptor {
     pub(super) fn new(
         listener: Listener,
         announcers: Option<TrustedPeers>,
-        tcp: &Tcp,
+        tcp: &TcpOptions,
         registry: &Registry,
         token: Token,
     ) -> io::Result<Self> {
@@ -310,7 +310,7 @@ mod tests {
         let listener = Acceptor::bind(([127, 0, 0, 1], 0).into(), ReusePort::Exclusive).unwrap();
         let address = listener.local_addr().unwrap();
         let mut acceptor =
-            Acceptor::new(listener.into(), None, &Tcp::default(), poll.registry(), Token(0))
+            Acceptor::new(listener.into(), None, &TcpOptions::default(), poll.registry(), Token(0))
                 .unwrap();
         let _client = TcpStream::connect(address).unwrap();
         poll.poll(&mut Events::with_capacity(1), Some(Duration::from_secs(20))).unwrap();
@@ -321,7 +321,7 @@ mod tests {
         #[cfg(all(target_os = "linux", not(starwheel_portable)))]
         {
             let user_timeout = SockRef::from(socket).tcp_user_timeout().unwrap();
-            assert_eq!(user_timeout, Tcp::default().user_timeout);
+            assert_eq!(user_timeout, TcpOptions::default().user_timeout);
         }
     }
 }

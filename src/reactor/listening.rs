@@ -57,9 +57,9 @@ impl Reactor {
     /// The same with [`ListenOptions`].
     ///
     /// ```no_run
-    /// # use starwheel::{Reactor, Reply, Request, Context};
+    /// # use starwheel::{Reactor, Response, Request, Context};
     /// use starwheel::{ListenOptions, TrustedPeers};
-    /// # let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Reply::text("hi"))?;
+    /// # let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Response::text("hi"))?;
     /// // HAProxy on the same machine: `server app unix@/run/app.sock send-proxy-v2`.
     /// let listener = std::os::unix::net::UnixListener::bind("/run/app.sock")?;
     /// let options = ListenOptions::new().proxy_protocol(TrustedPeers::unix_sockets());

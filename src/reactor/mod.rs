@@ -46,7 +46,7 @@ use self::{
     system::Alarm,
 };
 use crate::{
-    engine::{Accepting, Config, ConnIndex, Context, Engine, Handler, Opening, Stats, Tcp},
+    engine::{Accepting, Config, ConnIndex, Context, Engine, Handler, Opening, Stats, TcpOptions},
     http::Peer,
 };
 
@@ -83,7 +83,7 @@ pub struct Reactor {
     poll: Poll,
     events: Events,
     acceptors: Vec<Acceptor>,
-    tcp: Tcp,
+    tcp: TcpOptions,
     expected_connections: Option<usize>,
     clock: Clock,
     alarm: Alarm,
@@ -155,9 +155,9 @@ impl Reactor {
     /// next turn runs in it. After long work, lend the context again instead of keeping it.
     ///
     /// ```
-    /// # use starwheel::{Reactor, Reply, Request, Context};
+    /// # use starwheel::{Reactor, Response, Request, Context};
     /// # use std::time::Duration;
-    /// # let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Reply::text("hi"))?;
+    /// # let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Response::text("hi"))?;
     /// reactor.context().after(Duration::from_secs(3600), |cx| cx.shutdown());
     /// # Ok::<(), std::io::Error>(())
     /// ```

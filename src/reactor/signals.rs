@@ -31,9 +31,9 @@ impl Reactor {
     /// Feature `signals`.
     ///
     /// ```no_run
-    /// # use starwheel::{Reactor, Reply, Request, Context};
+    /// # use starwheel::{Reactor, Response, Request, Context};
     /// # use std::time::Duration;
-    /// # let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Reply::text("hi"))?;
+    /// # let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Response::text("hi"))?;
     /// reactor.drain_on_signals(Duration::from_secs(10))?;
     /// reactor.run()?; // Returns at most 10 s after a SIGTERM.
     /// # Ok::<(), std::io::Error>(())

@@ -15,7 +15,7 @@ use mio::{
 use socket2::{SockRef, TcpKeepalive};
 
 use super::system::{PRIORITY, set_user_timeout};
-use crate::engine::{Readiness, ShortRead, Tcp, Transport};
+use crate::engine::{Readiness, ShortRead, TcpOptions, Transport};
 
 /// A connected socket: eight bytes.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Transport for Socket {
         }
     }
 
-    fn send_keep_alive_probes(&mut self, tcp: &Tcp) {
+    fn send_keep_alive_probes(&mut self, tcp: &TcpOptions) {
         // Unix sockets have no peers that vanish.
         if let (Self::Tcp(stream), Some(idle)) = (self, tcp.keep_alive_idle)
             && let Err(error) = set_keep_alive(&SockRef::from(&*stream), idle, tcp)
@@ -105,15 +105,15 @@ impl Socket {
 
 /// What a TCP socket needs that carries events: a listener hands all of it on to the connections it
 /// accepts.
-pub(super) fn set_tcp_options(socket: &SockRef<'_>, tcp: &Tcp) -> io::Result<()> {
+pub(super) fn set_tcp_options(socket: &SockRef<'_>, tcp: &TcpOptions) -> io::Result<()> {
     // Small events must not wait for the acknowledgement of the one before.
     socket.set_tcp_nodelay(true)?;
     set_user_timeout(socket, tcp.user_timeout)?;
-    // Probes are for single streams; see `Tcp`. It may have been inherited.
+    // Probes are for single streams; see `TcpOptions`. It may have been inherited.
     socket.set_keepalive(false)
 }
 
-fn set_keep_alive(socket: &SockRef<'_>, idle: Duration, tcp: &Tcp) -> io::Result<()> {
+fn set_keep_alive(socket: &SockRef<'_>, idle: Duration, tcp: &TcpOptions) -> io::Result<()> {
     let [idle, interval] = [idle, tcp.keep_alive_interval].map(at_least_a_second);
     let probes = tcp.keep_alive_probes.max(1);
     // Linux does not count probes where there is a user timeout: behind it, the first one that is

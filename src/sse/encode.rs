@@ -8,7 +8,7 @@ use super::EventBuffer;
 ///
 /// Text is sent as an unnamed event, which a browser's `EventSource` hands to `onmessage`; the
 /// Datastar client ignores those. For names, ids and the rest there is [`Event`](crate::Event),
-/// and for pages that use Datastar [`PatchElements`](crate::PatchElements) and its siblings.
+/// and for pages that use Datastar [`PatchElements`](crate::datastar::PatchElements) and its siblings.
 ///
 /// Encoding cannot fail: a value that has no encoding cannot be built. Implement it for event
 /// types of your own; the blank line that ends the event is written by

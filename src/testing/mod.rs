@@ -24,7 +24,7 @@
 //! assert_eq!(events[3600].data, "tick 3601");
 //! ```
 
-mod answer;
+mod client_response;
 mod crowd;
 mod faults;
 mod incoming;
@@ -33,7 +33,7 @@ mod parser;
 mod reading;
 
 pub use self::{
-    answer::{Answer, BodyEnd},
+    client_response::{BodyEnd, ClientResponse},
     faults::Faults,
     network::ServerEnd,
     parser::{EventParser, ParsedEvent},
@@ -72,8 +72,8 @@ type Command = Box<dyn FnOnce(&mut Context<'_>)>;
 /// Names a client of a [`Simulation`].
 ///
 /// ```
-/// # use starwheel::{testing::Simulation, Reply, Request, Context};
-/// let mut simulation = Simulation::new(|_: &Request, _: &mut Context<'_>| Reply::text("hi"));
+/// # use starwheel::{testing::Simulation, Response, Request, Context};
+/// let mut simulation = Simulation::new(|_: &Request, _: &mut Context<'_>| Response::text("hi"));
 /// let (anna, ben) = (simulation.connect(), simulation.connect());
 /// assert_ne!(anna, ben);
 /// ```
@@ -120,13 +120,13 @@ impl Simulation {
     /// [`Limits::connections`](crate::Limits::connections).
     ///
     /// ```
-    /// use starwheel::{Peer, Reply, Router, testing::Simulation};
-    /// let router = Router::new().get("/", |req, _cx| Reply::text(req.peer().to_string()));
+    /// use starwheel::{Peer, Response, Router, testing::Simulation};
+    /// let router = Router::new().get("/", |req, _cx| Response::text(req.peer().to_string()));
     /// let mut simulation = Simulation::new(router);
     /// let client = simulation.connect_from(Peer::Ip("[2001:db8::7]:4711".parse().unwrap()));
     /// simulation.send(client, b"GET / HTTP/1.1\r\nHost: test\r\n\r\n");
     /// simulation.turn();
-    /// assert_eq!(simulation.answer(client).text(), "[2001:db8::7]:4711");
+    /// assert_eq!(simulation.response(client).text(), "[2001:db8::7]:4711");
     /// ```
     pub fn connect_from(&mut self, peer: Peer) -> Client {
         self.connect_to(peer, None)
@@ -136,8 +136,8 @@ impl Simulation {
     /// [`ListenOptions::proxy_protocol`](crate::ListenOptions::proxy_protocol).
     ///
     /// ```
-    /// use starwheel::{Peer, Reply, Router, TrustedPeers, testing::Simulation};
-    /// let router = Router::new().get("/", |req, _cx| Reply::text(req.peer().to_string()));
+    /// use starwheel::{Peer, Response, Router, TrustedPeers, testing::Simulation};
+    /// let router = Router::new().get("/", |req, _cx| Response::text(req.peer().to_string()));
     /// let mut simulation = Simulation::new(router);
     /// let balancers = TrustedPeers::networks(["10.0.0.0/8"])?;
     /// let peer = Peer::Ip("10.0.0.1:4711".parse().unwrap());
@@ -145,7 +145,7 @@ impl Simulation {
     /// simulation.send(client, b"PROXY TCP4 192.0.2.7 10.0.0.9 4712 80\r\n");
     /// simulation.send(client, b"GET / HTTP/1.1\r\nHost: test\r\n\r\n");
     /// simulation.turn();
-    /// assert_eq!(simulation.answer(client).text(), "192.0.2.7:4712");
+    /// assert_eq!(simulation.response(client).text(), "192.0.2.7:4712");
     /// # Ok::<(), starwheel::IpNetworkError>(())
     /// ```
     pub fn connect_with_proxy_protocol(&mut self, peer: Peer, from: &TrustedPeers) -> Client {
@@ -174,14 +174,14 @@ impl Simulation {
     /// and `Content-Length` if there is a body. May be called several times, for pipelining.
     ///
     /// ```
-    /// use starwheel::{Method, Reply, Router, testing::Simulation};
-    /// let router = Router::new().post("/echo", |req, _cx| Reply::text(req.body().to_vec()));
+    /// use starwheel::{Method, Response, Router, testing::Simulation};
+    /// let router = Router::new().post("/echo", |req, _cx| Response::text(req.body().to_vec()));
     /// let mut simulation = Simulation::new(router);
     /// let client = simulation.connect();
     /// simulation.request(client, Method::Post, "/echo", &[("Cookie", "id=7")], b"one");
     /// simulation.request(client, Method::Post, "/echo", &[], b"two");
     /// simulation.turn();
-    /// let answers = simulation.answers(client);
+    /// let answers = simulation.responses(client);
     /// assert_eq!((answers[0].text(), answers[1].text()), ("one", "two"));
     /// ```
     pub fn request(
@@ -216,15 +216,15 @@ impl Simulation {
     /// the server stops in front of it. On a Unix socket it is a byte like others.
     ///
     /// ```
-    /// use starwheel::{Reply, Router, testing::Simulation};
-    /// let router = Router::new().get("/", |_req, _cx| Reply::text("hi"));
+    /// use starwheel::{Response, Router, testing::Simulation};
+    /// let router = Router::new().get("/", |_req, _cx| Response::text("hi"));
     /// let mut simulation = Simulation::new(router);
     /// let client = simulation.connect();
     /// simulation.send(client, b"GET / HTTP/1.1\r\n");
     /// simulation.send_urgent(client, b'!');
     /// simulation.send(client, b"Host: test\r\n\r\n");
     /// simulation.turn();
-    /// assert_eq!(simulation.answer(client).text(), "hi");
+    /// assert_eq!(simulation.response(client).text(), "hi");
     /// ```
     pub fn send_urgent(&mut self, client: Client, byte: u8) {
         self.network.lock().send_urgent(client.0, byte);
@@ -385,29 +385,29 @@ impl Simulation {
     /// The events that a client has read, as a browser would dispatch them.
     ///
     /// # Panics
-    /// As [`answer`](Self::answer).
+    /// As [`answer`](Self::response).
     #[must_use]
     pub fn events(&self, client: Client) -> Vec<ParsedEvent> {
-        self.answer(client).events()
+        self.response(client).events()
     }
 
     /// What a client would send as `Last-Event-ID` if it came back now; empty if nothing. An id
     /// counts without an event too.
     ///
     /// ```
-    /// use starwheel::{Event, Router, Sse, testing::Simulation};
+    /// use starwheel::{testing::Simulation, Event, Router, Sse, StatusCode};
     /// let mut simulation = Simulation::new(Router::new().get("/", |_req, _cx| {
-    ///     Ok(Sse::new().send(Event::id_only(7).map_err(|_| starwheel::Reply::error(500, "id"))?))
+    ///     Ok(Sse::new().send(Event::id_only(7).map_err(|_| starwheel::Response::error(StatusCode::INTERNAL_SERVER_ERROR, "id"))?))
     /// }));
     /// let client = simulation.get("/");
     /// assert_eq!(simulation.last_event_id(client), "7");
     /// ```
     ///
     /// # Panics
-    /// As [`answer`](Self::answer).
+    /// As [`answer`](Self::response).
     #[must_use]
     pub fn last_event_id(&self, client: Client) -> String {
-        self.answer(client).last_event_id()
+        self.response(client).last_event_id()
     }
 
     /// Whether the server still holds its end of the connection. Its FIN may be sent already.
@@ -470,12 +470,12 @@ impl fmt::Debug for Simulation {
 /// can see do not move.
 ///
 /// ```
-/// use starwheel::{Reply, Router, testing::{Simulation, take_time}};
+/// use starwheel::{Response, Router, testing::{Simulation, take_time}};
 /// use std::time::Duration;
 ///
 /// let router = Router::new().get("/", |_req, _cx| {
 ///     take_time(Duration::from_millis(300));
-///     Reply::text("at last")
+///     Response::text("at last")
 /// });
 /// let mut simulation = Simulation::new(router);
 /// simulation.get("/");

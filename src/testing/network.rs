@@ -11,7 +11,7 @@ use std::{
 
 use super::{faults::Faults, incoming::Incoming};
 use crate::{
-    engine::{Tcp, Transport},
+    engine::{TcpOptions, Transport},
     http::Peer,
 };
 
@@ -357,7 +357,7 @@ impl Transport for SimulatedSocket {
     }
 
     /// No client vanishes here without the scenario's saying so.
-    fn send_keep_alive_probes(&mut self, _tcp: &Tcp) {}
+    fn send_keep_alive_probes(&mut self, _tcp: &TcpOptions) {}
 
     fn reset_on_close(&mut self) {
         if let Self::Wire { network, wire, .. } = self {

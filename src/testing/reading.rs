@@ -1,6 +1,6 @@
 //! What clients have read: bytes, and the answers in them.
 
-use super::{Answer, Client, Simulation};
+use super::{Client, ClientResponse, Simulation};
 use crate::http::Method;
 
 impl Simulation {
@@ -25,9 +25,9 @@ impl Simulation {
     /// # Panics
     /// When the head is not complete or is not HTTP: in a test, that is the finding.
     #[must_use]
-    pub fn answer(&self, client: Client) -> Answer {
+    pub fn response(&self, client: Client) -> ClientResponse {
         let received = self.received(client);
-        Answer::parse(&received, self.method(client, 0)).unwrap_or_else(|| {
+        ClientResponse::parse(&received, self.method(client, 0)).unwrap_or_else(|| {
             panic!("no complete head in {:?}", String::from_utf8_lossy(&received))
         })
     }
@@ -39,10 +39,12 @@ impl Simulation {
     /// # Panics
     /// When something in between is not HTTP.
     #[must_use]
-    pub fn answers(&self, client: Client) -> Vec<Answer> {
+    pub fn responses(&self, client: Client) -> Vec<ClientResponse> {
         let mut answers = Vec::new();
         let mut bytes = self.received(client);
-        while let Some(mut answer) = Answer::parse(&bytes, self.method(client, answers.len())) {
+        while let Some(mut answer) =
+            ClientResponse::parse(&bytes, self.method(client, answers.len()))
+        {
             bytes = std::mem::take(&mut answer.rest);
             if !answer.is_interim() {
                 answers.push(answer);

@@ -2,7 +2,7 @@
 
 use starwheel::{
     CloseReason, Method,
-    testing::{Answer, BodyEnd, Client, EventParser, ServerEnd, Simulation},
+    testing::{BodyEnd, Client, ClientResponse, EventParser, ServerEnd, Simulation},
 };
 
 use crate::world::{Story, World, plain, text};
@@ -115,7 +115,7 @@ impl Visitor {
         assert!(!(settled && self.was_half_closed && open), "a FIN was overlooked: {self:?}");
         let mut asked = self.asked.iter().peekable();
         while let Some(what) = asked.next() {
-            let answer = Answer::parse(&rest, Method::Get);
+            let answer = ClientResponse::parse(&rest, Method::Get);
             let Some(answer) = answer else {
                 let optional = matches!(what, Asked::Behind { .. });
                 let ended = excuses.stopping || !open;
@@ -156,7 +156,7 @@ impl Visitor {
             }
             rest = answer.rest;
         }
-        if let Some(answer) = Answer::parse(&rest, Method::Get) {
+        if let Some(answer) = ClientResponse::parse(&rest, Method::Get) {
             assert!(matches!(answer.status, 400 | 408), "an answer nobody asked for: {self:?}");
             assert!(self.may_be_refused && answer.rest.is_empty());
         }
@@ -166,7 +166,7 @@ impl Visitor {
         &self,
         key: usize,
         story: &Story,
-        answer: &Answer,
+        answer: &ClientResponse,
         complete: bool,
         simulation: &Simulation,
     ) {

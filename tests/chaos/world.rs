@@ -3,7 +3,7 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use starwheel::{
-    Alignment, CloseReason, Context, Ending, FirstTick, KeepAlive, Next, Reply, Router, Sse,
+    Alignment, CloseReason, Context, Ending, FirstTick, KeepAlive, Next, Response, Router, Sse,
     StreamId,
 };
 
@@ -188,7 +188,7 @@ pub(crate) fn server(world: &Shared, census: &Census) -> Router {
         req.query_value(name).and_then(|value| value.parse().ok()).expect("a number")
     };
     Router::new()
-        .get("/plain", move |req, _| Reply::text(plain(number(req, "n"), number(req, "bytes"))))
+        .get("/plain", move |req, _| Response::text(plain(number(req, "n"), number(req, "bytes"))))
         .get("/stream", move |req, _| stream(&world, &census, number(req, "key")))
 }
 
@@ -216,7 +216,7 @@ fn stream(world: &Shared, census: &Census, key: usize) -> Sse {
                 }
                 match plan.last_tick {
                     Some((last, how)) if ticks >= last => match how {
-                        Last::Close => Next::Close,
+                        Last::Close => Next::Finish,
                         Last::Drop => Next::Drop,
                         Last::Fail => Next::Fail("as planned".into()),
                         Last::Panic => {

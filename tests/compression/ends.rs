@@ -23,7 +23,7 @@ fn a_finished_stream_ends_what_its_decoder_reads() {
         .get("/once", |_req, _cx| Sse::new().send(page(1)).ending(Ending::Finish))
         .get("/empty", |_req, _cx| Sse::new().ending(Ending::Finish))
         .get("/ticks", |_req, _cx| three_pages())
-        .get("/silent", |_req, _cx| Sse::every(SECOND, |_stream| Next::Close))
+        .get("/silent", |_req, _cx| Sse::every(SECOND, |_stream| Next::Finish))
         .get("/topic", move |_req, _cx| three_pages().subscribe(&subscribed));
     let mut simulation = Simulation::new(router);
     for target in ["/once", "/empty", "/ticks", "/silent", "/topic"] {
@@ -45,7 +45,7 @@ fn three_pages() -> Sse {
     Sse::every(SECOND, move |stream| {
         version += 1;
         stream.send(page(version));
-        if version == 3 { Next::Close } else { Next::Again }
+        if version == 3 { Next::Finish } else { Next::Again }
     })
 }
 
@@ -122,7 +122,7 @@ fn a_dropped_stream_is_seen_to_be_cut() {
             cx.send(id, "an event");
             cx.close(id, Ending::Drop);
         });
-        let answer = stage.simulation.answer(client);
+        let answer = stage.simulation.response(client);
         assert_eq!(answer.end, BodyEnd::Open, "{coding}");
         assert!(!is_whole(&answer), "{coding}");
         assert!(decoded(&answer).ends_with(b"data: an event\n\n"), "{coding}");
@@ -130,7 +130,7 @@ fn a_dropped_stream_is_seen_to_be_cut() {
 }
 
 fn assert_finished(simulation: &Simulation, client: Client, coding: &str) {
-    let answer = simulation.answer(client);
+    let answer = simulation.response(client);
     let named = answer.header("content-encoding").unwrap_or("identity");
     assert_eq!((named, answer.end), (coding, BodyEnd::Complete));
     assert!(is_whole(&answer), "{coding}: {} bytes", answer.body.len());

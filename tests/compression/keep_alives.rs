@@ -38,7 +38,7 @@ fn publish(simulation: &mut Simulation, topic: &Topic, version: u32) {
 
 /// How many comments a client has seen, by bytes that are nothing but keep-alives.
 fn comments(simulation: &Simulation, client: Client) -> usize {
-    let decoded = decoded(&simulation.answer(client));
+    let decoded = decoded(&simulation.response(client));
     String::from_utf8(decoded).unwrap().lines().filter(|line| *line == ":").count()
 }
 
@@ -57,7 +57,7 @@ fn a_keep_alive_is_a_comment_in_every_coding() {
         simulation.advance(40 * SECOND);
         for (client, begun_with) in streams.into_iter().zip(begun_with) {
             assert_eq!(comments(&simulation, client), begun_with + 2, "{coding}");
-            assert!(decoded(&simulation.answer(client)).ends_with(b":\n:\n"), "{coding}");
+            assert!(decoded(&simulation.response(client)).ends_with(b":\n:\n"), "{coding}");
             simulation.reset(client);
         }
         simulation.turn();

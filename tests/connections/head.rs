@@ -4,19 +4,20 @@
 use std::time::Duration;
 
 use starwheel::{
-    Config, Context, Hosts, Method, Peer, Reply, Request, Response, Router, Sse, TrustedPeers,
+    Answer, Config, Context, Hosts, Method, Peer, Request, Response, Router, Sse, StatusCode,
+    TrustedPeers,
     testing::{Client, Simulation},
 };
 
 fn server(config: Config) -> Simulation {
     let router = Router::new()
-        .get("/", |_req, _cx| Reply::text("a body"))
-        .post("/post", |_req, _cx| Reply::text("a body"))
-        .get("/panic", |_req, _cx| -> Reply { panic!("on purpose") })
-        .get("/error", |_req, _cx| Reply::error(500, "an error"))
-        .get("/busy", |_req, _cx| Reply::busy(Duration::from_secs(1)))
-        .get("/fast", |_req, _cx| Sse::every(Duration::from_nanos(1), |_stream| {}))
-        .get("/any", |_: &Request, _: &mut Context<'_>| Response::from(Sse::new()));
+        .get("/", |_req, _cx| Response::text("a body"))
+        .post("/post", |_req, _cx| Response::text("a body"))
+        .get("/panic", |_req, _cx| -> Response { panic!("on purpose") })
+        .get("/error", |_req, _cx| Response::error(StatusCode::INTERNAL_SERVER_ERROR, "an error"))
+        .get("/busy", |_req, _cx| Response::busy(Duration::from_secs(1)))
+        .get("/broken", |_req, _cx| Sse::new().header("X-Split", "a\r\nb"))
+        .get("/any", |_: &Request, _: &mut Context<'_>| Answer::from(Sse::new()));
     Simulation::with_config(config, 0, router)
 }
 
@@ -56,7 +57,7 @@ const REFUSED: &[(&str, u16)] = &[
     ("/panic HTTP/1.1\r\nHost: a\r\n\r\n", 500),
     ("/error HTTP/1.1\r\nHost: a\r\n\r\n", 500),
     ("/busy HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n", 503),
-    ("/fast HTTP/1.1\r\nHost: a\r\n\r\n", 500),
+    ("/broken HTTP/1.1\r\nHost: a\r\n\r\n", 500),
 ];
 
 #[test]
@@ -200,7 +201,8 @@ fn other_refused_requests_get_the_reason_as_body() {
         let client = simulation.connect();
         simulation.send(client, format!("{method} / HTTP/1.1\r\n\r\n").as_bytes());
         simulation.turn();
-        let answer = starwheel::testing::Answer::parse(&simulation.received(client), Method::Get);
+        let answer =
+            starwheel::testing::ClientResponse::parse(&simulation.received(client), Method::Get);
         assert!(!answer.unwrap().body.is_empty(), "{method}");
     }
     let client = simulation.connect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::story::{Diary, Ids, bad_network, data, get, ms, secs, serving, serving_with};
 use starwheel::testing::Simulation;
-use starwheel::{Config, Context, Method, Reply, Router, Sse};
+use starwheel::{Config, Context, Method, Response, Router, Sse};
 
 // 5. Whole events, in order.
 
@@ -24,8 +24,7 @@ fn chatter(cx: &mut Context<'_>) -> Sse {
         if let Some(id) = to.get() {
             cx.send(id, of_timer());
         }
-    })
-    .unwrap();
+    });
     Sse::every(ms(7), move |stream| {
         stream.send(message());
         stream.send(message());
@@ -192,7 +191,7 @@ fn invariant_6_a_burst_in_one_turn_makes_nobody_slow() {
 
 #[test]
 fn invariant_6_a_client_that_pipelines_without_reading_is_not_read_either() {
-    let mut simulation = serving(|_, _| Reply::text("x".repeat(1000)));
+    let mut simulation = serving(|_, _| Response::text("x".repeat(1000)));
     let client = simulation.connect();
     simulation.stall(client);
     simulation.send(client, &get("/").repeat(20_000));
@@ -225,7 +224,7 @@ fn invariant_6_one_huge_tick_is_kept_whole() {
 #[test]
 fn invariant_7_a_client_that_never_stops_sending_holds_nobody_up() {
     let router =
-        Router::new().get("/", |_, _| Reply::text("pong")).get("/stream", |_, _| Sse::new());
+        Router::new().get("/", |_, _| Response::text("pong")).get("/stream", |_, _| Sse::new());
     let mut simulation = Simulation::new(router);
     let flood = simulation.get("/stream");
     let other = simulation.connect();
@@ -234,28 +233,28 @@ fn invariant_7_a_client_that_never_stops_sending_holds_nobody_up() {
     let before = simulation.stats().bytes_in;
     assert!(simulation.turn_once(), "more is to be read");
     assert!(simulation.stats().bytes_in - before < 512 * 1024);
-    assert_eq!(simulation.answer(other).text(), "pong");
+    assert_eq!(simulation.response(other).text(), "pong");
     simulation.turn();
     assert!(simulation.stats().bytes_in > 10_000_000, "all is read in the end");
 }
 
 #[test]
 fn invariant_7_a_client_that_pipelines_gets_its_share_of_a_turn() {
-    let mut simulation = serving(|_, _| Reply::text("pong"));
+    let mut simulation = serving(|_, _| Response::text("pong"));
     let (flood, other) = (simulation.connect(), simulation.connect());
     simulation.send(flood, &get("/").repeat(1000));
     simulation.request(other, Method::Get, "/", &[], b"");
     simulation.turn_once();
-    assert_eq!(simulation.answer(other).text(), "pong");
-    let share = simulation.answers(flood).len();
+    assert_eq!(simulation.response(other).text(), "pong");
+    let share = simulation.responses(flood).len();
     assert!((1..=64).contains(&share), "{share}");
     simulation.turn();
-    assert_eq!(simulation.answers(flood).len(), 1000);
+    assert_eq!(simulation.responses(flood).len(), 1000);
 }
 
 #[test]
 fn invariant_7_a_client_that_pipelines_long_requests_gets_the_same_share() {
-    let mut simulation = serving(|_, _| Reply::text("pong"));
+    let mut simulation = serving(|_, _| Response::text("pong"));
     let flood = simulation.connect();
     let long = format!("GET / HTTP/1.1\r\nHost: test\r\nX: {}\r\n\r\n", "x".repeat(1_500));
     simulation.send(flood, long.repeat(1_000).as_bytes());
@@ -266,7 +265,7 @@ fn invariant_7_a_client_that_pipelines_long_requests_gets_the_same_share() {
         let share = simulation.stats().requests - before;
         assert!(share <= 64, "{share} requests in one turn");
     }
-    assert_eq!(simulation.answers(flood).len(), 1_000);
+    assert_eq!(simulation.responses(flood).len(), 1_000);
 }
 
 #[test]
@@ -290,8 +289,8 @@ fn invariant_7_a_client_that_sends_on_while_it_was_put_off_gets_one_share() {
 #[test]
 fn invariant_7_a_client_that_reads_a_long_answer_fast_holds_nobody_up() {
     let router = Router::new()
-        .get("/long", |_, _| Reply::text("x".repeat(20_000_000)))
-        .get("/", |_, _| Reply::text("pong"));
+        .get("/long", |_, _| Response::text("x".repeat(20_000_000)))
+        .get("/", |_, _| Response::text("pong"));
     let mut simulation = Simulation::new(router);
     let (greedy, other) = (simulation.connect(), simulation.connect());
     simulation.request(greedy, Method::Get, "/long", &[], b"");
@@ -303,8 +302,8 @@ fn invariant_7_a_client_that_reads_a_long_answer_fast_holds_nobody_up() {
         let written = simulation.stats().bytes_out - before;
         assert!(written < 4_000_000, "{written} bytes in one turn");
         turns += 1;
-        assert_eq!(simulation.answers(other).len(), turns, "others are served in between");
+        assert_eq!(simulation.responses(other).len(), turns, "others are served in between");
     }
-    assert_eq!(simulation.answer(greedy).text().len(), 20_000_000);
+    assert_eq!(simulation.response(greedy).text().len(), 20_000_000);
     assert!(simulation.is_open(greedy), "and may ask again");
 }

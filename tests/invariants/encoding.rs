@@ -60,7 +60,7 @@ fn invariant_9_an_encode_that_replaces_its_buffer_costs_its_own_stream() {
                 stream.send(Replacing(text));
             })
         });
-        let read = EventParser::read(&simulation.answer(wrong).body);
+        let read = EventParser::read(&simulation.response(wrong).body);
         assert_eq!((read.events, read.unknown_fields), (vec![], vec![]));
         assert_eq!(simulation.stats().closed.panicked, 1);
 

@@ -3,7 +3,7 @@
 
 use crate::story::{Diary, Ids, data, secs, serving};
 use starwheel::testing::{BodyEnd, Client, Simulation};
-use starwheel::{Ending, Method, Next, Reply, Router, Sse, StreamId, Topic};
+use starwheel::{Ending, Method, Next, Response, Router, Sse, StreamId, Topic};
 
 /// More than a few turns' shares.
 const CROWD: usize = 1_000;
@@ -19,7 +19,7 @@ struct Crowd {
 fn crowd(topic: &Topic) -> Crowd {
     let (ids, ends) = (Ids::default(), Diary::default());
     let (keep, noted, watched) = (ids.clone(), ends.clone(), topic.clone());
-    let router = Router::new().get("/page", |_, _| Reply::text("page")).get("/", move |_, _| {
+    let router = Router::new().get("/page", |_, _| Response::text("page")).get("/", move |_, _| {
         let (keep, noted) = (keep.clone(), noted.clone());
         Sse::new()
             .subscribe(&watched)
@@ -57,7 +57,7 @@ impl Crowd {
         let reader = self.simulation.connect();
         self.simulation.request(reader, Method::Get, "/page", &[], b"");
         assert!(self.simulation.turn_once(), "the rest waits");
-        assert_eq!(self.simulation.answer(reader).text(), "page");
+        assert_eq!(self.simulation.response(reader).text(), "page");
     }
 
     fn expected_ends(&self, reason: &str) -> Vec<String> {
@@ -86,7 +86,7 @@ fn invariant_7_streams_that_one_closure_closes_end_in_slices_in_order_and_once()
         assert_eq!(crowd.ends.read(), crowd.expected_ends(reason));
         assert_eq!(crowd.simulation.stats().closed.total(), CROWD as u64);
         for &client in &crowd.clients {
-            let is_complete = crowd.simulation.answer(client).end == BodyEnd::Complete;
+            let is_complete = crowd.simulation.response(client).end == BodyEnd::Complete;
             assert_eq!(is_complete, ending == Ending::Finish);
         }
     }
@@ -111,7 +111,7 @@ fn invariant_7_a_stream_whose_end_waits_gets_what_was_published_before_and_nothi
     crowd.simulation.turn();
     for &client in &crowd.clients {
         assert_eq!(data(&crowd.simulation, client), ["one", "two"]);
-        assert_eq!(crowd.simulation.answer(client).end, BodyEnd::Complete);
+        assert_eq!(crowd.simulation.response(client).end, BodyEnd::Complete);
     }
     let newcomer = crowd.simulation.get("/");
     crowd.simulation.run(move |cx| {
@@ -144,13 +144,13 @@ fn invariant_7_an_end_that_waits_stays_what_it_is_when_its_client_leaves_or_the_
 
 #[test]
 fn invariant_7_a_client_that_has_read_the_end_of_its_stream_may_ask_again_though_others_end_too() {
-    let router = Router::new().get("/page", |_, _| Reply::text("page")).get("/", |_, _| {
+    let router = Router::new().get("/page", |_, _| Response::text("page")).get("/", |_, _| {
         let mut is_first = true;
         Sse::every(secs(1), move |stream| {
             stream.send("tick");
             match std::mem::take(&mut is_first) {
                 true => Next::Again,
-                false => Next::Close,
+                false => Next::Finish,
             }
         })
     });
@@ -163,12 +163,12 @@ fn invariant_7_a_client_that_has_read_the_end_of_its_stream_may_ask_again_though
     simulation.jump(secs(1));
     assert!(simulation.turn_once(), "the hooks of some wait");
     for &client in &clients {
-        assert_eq!(simulation.answer(client).end, BodyEnd::Complete);
+        assert_eq!(simulation.response(client).end, BodyEnd::Complete);
         simulation.request(client, Method::Get, "/page", &[], b"");
     }
     simulation.turn();
     for &client in &clients {
-        let answers = simulation.answers(client);
+        let answers = simulation.responses(client);
         assert_eq!(answers.len(), 2, "the connection was kept for another request");
         assert_eq!(answers[1].text(), "page");
     }
@@ -239,7 +239,7 @@ fn invariant_7_a_stream_with_more_than_sends_does_not_wait_for_its_slice() {
     assert_eq!(data(&simulation, unserved), [""; 0]);
     assert_eq!(data(&simulation, subscribed), ["one", "state"]);
     assert_eq!(data(&simulation, closed), ["one"]);
-    assert_eq!(simulation.answer(closed).end, BodyEnd::Complete);
+    assert_eq!(simulation.response(closed).end, BodyEnd::Complete);
     simulation.turn();
     assert_eq!(data(&simulation, unserved), ["one"]);
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::story::{Diary, HOUR, Ids, data, ms, secs, serving};
 use crate::{assert_counts_from_zero, counter};
 use starwheel::testing::Simulation;
-use starwheel::{Context, Ending, FirstTick, Method, Next, Reply, Router, Sse};
+use starwheel::{Context, Ending, FirstTick, Method, Next, Response, Router, Sse};
 
 #[test]
 fn invariant_4_time_is_read_once_per_turn() {
@@ -18,7 +18,7 @@ fn invariant_4_time_is_read_once_per_turn() {
             assert_eq!(stream.now(), at);
             assert_eq!(stream.context().now(), at);
             noted.note(at.as_millis());
-            Next::Close
+            Next::Finish
         })
     });
     let client = simulation.connect();
@@ -38,7 +38,7 @@ fn invariant_4_a_repeating_timer_has_its_next_deadline_before_it_runs() {
             assert!(cx.cancel(own.borrow().unwrap()));
             assert!(!cx.cancel(own.borrow().unwrap()), "once");
         });
-        *id.borrow_mut() = Some(timer.unwrap());
+        *id.borrow_mut() = Some(timer);
     });
     simulation.advance(secs(10));
     assert_eq!(simulation.stats().panics, 0);
@@ -87,7 +87,7 @@ fn invariant_4_a_stop_of_an_hour_causes_one_tick() {
     let noted = runs.clone();
     let mut simulation = serving(|_, _| counter(1000));
     simulation.run(move |cx| {
-        cx.every(secs(1), move |cx| noted.note(cx.now().as_secs())).unwrap();
+        cx.every(secs(1), move |cx| noted.note(cx.now().as_secs()));
     });
     let client = simulation.get("/");
     simulation.advance(ms(500));
@@ -204,7 +204,7 @@ fn invariant_7_a_crowd_of_due_timers_is_fired_in_slices_and_in_order() {
     let (in_handler, fired) = (answered.clone(), diary.clone());
     let mut simulation = serving(move |_, _| {
         in_handler.note(fired.len());
-        Reply::no_content()
+        Response::no_content()
     });
     for number in 0..TIMERS {
         let noted = diary.clone();
@@ -246,7 +246,7 @@ fn invariant_7_timers_far_away_move_nearer_in_slices_between_which_requests_are_
     let in_handler = answered.clone();
     let mut simulation = serving(move |_, _| {
         in_handler.note(noted.len());
-        Reply::no_content()
+        Response::no_content()
     });
     let noted = fired.clone();
     simulation.run(move |cx| {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::story::{Diary, HOUR, Ids, data, secs, serving};
 use starwheel::testing::Simulation;
-use starwheel::{Ending, KeepAlive, Method, Reply, Router, Sse, StreamId};
+use starwheel::{Ending, KeepAlive, Method, Response, Router, Sse, StreamId};
 
 // 1. Core never calls user code.
 
@@ -29,7 +29,7 @@ fn invariant_1_a_users_refcell_may_stay_borrowed_across_send_and_close() {
                 assert!(!cx.send(id, "too late"));
             }
             assert!(cx.cancel(timer));
-            Reply::no_content()
+            Response::no_content()
         });
     let mut simulation = Simulation::new(router);
     let clients = [(); 5].map(|()| simulation.get("/join"));

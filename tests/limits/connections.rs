@@ -1,7 +1,7 @@
 //! How many connections and streams there may be, and what is said to those beyond.
 
 use starwheel::{
-    Config, Ending, Method, Peer, Reply, Router, Sse,
+    Config, Ending, Method, Peer, Response, Router, Sse, StatusCode,
     testing::{Client, ServerEnd, Simulation},
 };
 
@@ -10,11 +10,11 @@ use crate::story::{Diary, assert_closed, ms, secs};
 /// A server with one route for each kind of answer, which notes what its handlers are asked.
 fn server(set: impl FnOnce(&mut Config)) -> (Simulation, Diary) {
     let diary = Diary::default();
-    let (replies, streams) = (diary.clone(), diary.clone());
+    let (responses, streams) = (diary.clone(), diary.clone());
     let router = Router::new()
         .get("/", move |_req, _cx| {
-            replies.note("reply");
-            Reply::text("hello")
+            responses.note("response");
+            Response::text("hello")
         })
         .get("/stream", move |req, _cx| {
             streams.note("stream");
@@ -45,7 +45,7 @@ fn from(simulation: &mut Simulation, address: &str) -> Client {
 fn ask(simulation: &mut Simulation, client: Client) -> u16 {
     simulation.request(client, Method::Get, "/", &[], b"");
     simulation.turn();
-    simulation.answers(client).pop().expect("an answer").status
+    simulation.responses(client).pop().expect("an answer").status
 }
 
 // In total.
@@ -56,7 +56,7 @@ fn a_newcomer_beyond_the_limit_is_told_to_come_back_and_closed() {
     let inside = [simulation.connect(), simulation.connect()];
     let newcomer = simulation.connect();
     assert_eq!(ask(&mut simulation, newcomer), 503);
-    let answer = simulation.answer(newcomer);
+    let answer = simulation.response(newcomer);
     assert!(answer.text().contains("come back later"), "{}", answer.text());
     let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((5..=10).contains(&seconds), "{seconds}");
@@ -66,7 +66,14 @@ fn a_newcomer_beyond_the_limit_is_told_to_come_back_and_closed() {
         assert_eq!(ask(&mut simulation, client), 200);
     }
     let stats = simulation.stats();
-    assert_eq!((stats.requests, stats.refused.with(503), stats.refused.total()), (2, 1, 1));
+    assert_eq!(
+        (
+            stats.requests,
+            stats.refused.with(StatusCode::SERVICE_UNAVAILABLE),
+            stats.refused.total()
+        ),
+        (2, 1, 1)
+    );
     assert_eq!((stats.accepted, stats.connections), (3, 3), "one still hears the last word");
 }
 
@@ -109,13 +116,13 @@ fn one_too_many_may_send_its_request_in_pieces_and_a_body_is_not_waited_for() {
             simulation.send(client, &[*byte]);
             simulation.turn();
         }
-        assert_eq!(simulation.answer(client).status, 503);
+        assert_eq!(simulation.response(client).status, 503);
         assert_closed(&simulation, client);
         simulation.send(client, &[b'x'; 100_000]);
         simulation.half_close(client);
         simulation.turn();
         assert!(!simulation.is_open(client));
-        assert_eq!(simulation.stats().refused.with(503), 1);
+        assert_eq!(simulation.stats().refused.with(StatusCode::SERVICE_UNAVAILABLE), 1);
     }
 }
 
@@ -125,7 +132,7 @@ fn a_malformed_request_of_one_too_many_is_refused_as_any_other() {
     let client = simulation.connect();
     simulation.send(client, b"GET / HTTP/1.1\r\n\r\n");
     simulation.turn();
-    assert_eq!(simulation.answer(client).status, 400);
+    assert_eq!(simulation.response(client).status, 400);
     assert_closed(&simulation, client);
 }
 
@@ -139,7 +146,7 @@ fn one_too_many_has_the_time_of_one_head_and_no_more() {
     assert!(simulation.is_open(silent));
     simulation.advance(ms(1));
     assert!(!simulation.is_open(silent));
-    assert_eq!(simulation.answer(slow).status, 408, "it was counted from the beginning");
+    assert_eq!(simulation.response(slow).status, 408, "it was counted from the beginning");
 }
 
 #[test]
@@ -200,14 +207,14 @@ fn an_address_may_have_so_many_and_others_do_not_notice() {
         assert_eq!(ask(&mut simulation, client), 200);
     }
     assert_eq!(ask(&mut simulation, third), 429);
-    assert!(simulation.answer(third).text().contains("your address"));
+    assert!(simulation.response(third).text().contains("your address"));
     assert_closed(&simulation, third);
     assert_eq!(diary.len(), 3);
     simulation.reset(first);
     simulation.turn();
     let fourth = from(&mut simulation, "192.0.2.1:4");
     assert_eq!(ask(&mut simulation, fourth), 200, "the one that was refused is not counted");
-    assert_eq!(simulation.stats().refused.with(429), 1);
+    assert_eq!(simulation.stats().refused.with(StatusCode::TOO_MANY_REQUESTS), 1);
 }
 
 #[test]
@@ -272,18 +279,18 @@ fn a_stream_too_many_of_its_tag_is_never_born() {
     for client in [anna[0], anna[1], ben] {
         assert_eq!(simulation.events(client)[0].data, "born");
     }
-    assert_eq!(simulation.answer(nobody).status, 200);
-    let refused = simulation.answer(anna[2]);
+    assert_eq!(simulation.response(nobody).status, 200);
+    let refused = simulation.response(anna[2]);
     assert_eq!(refused.status, 429);
     assert!(refused.text().contains("these streams"), "{}", refused.text());
     assert_closed(&simulation, anna[2]);
-    let event_source = simulation.answer(anna[3]);
+    let event_source = simulation.response(anna[3]);
     assert_eq!(event_source.status, 200);
     assert_eq!(event_source.events().len(), 0);
     assert_eq!(simulation.server_end(anna[3]), Some(ServerEnd::Fin));
     let stats = simulation.stats();
     assert_eq!((stats.streams, stats.opened, stats.closed.total()), (4, 4, 0));
-    assert_eq!(stats.refused.with(429), 2);
+    assert_eq!(stats.refused.with(StatusCode::TOO_MANY_REQUESTS), 2);
     assert_eq!(diary.read(), ["stream"; 6], "handlers were asked, but no hook ran");
 
     simulation.reset(anna[0]);
@@ -299,7 +306,7 @@ fn a_stream_refused_for_its_tag_loses_nothing_of_a_client_that_half_closes() {
     let client = open(&mut simulation, "anna", "");
     simulation.half_close(client);
     simulation.turn();
-    assert_eq!(simulation.answer(client).status, 429);
+    assert_eq!(simulation.response(client).status, 429);
     assert!(!simulation.is_open(client));
 }
 

@@ -1,7 +1,7 @@
 //! A crowd that comes and goes by chance, against the plainest model of who is let in.
 
 use starwheel::{
-    Config, Method, Peer, Reply, Router, Sse,
+    Config, Method, Peer, Response, Router, Sse, StatusCode,
     testing::{Client, Simulation},
 };
 
@@ -38,7 +38,7 @@ fn whoever_comes_and_goes_the_right_ones_are_let_in() {
         config.limits.connections = Some(TOTAL);
         config.limits.connections_per_ip = Some(PER_ADDRESS);
         let router = Router::new()
-            .get("/", |_req, _cx| Reply::text("hello"))
+            .get("/", |_req, _cx| Response::text("hello"))
             .get("/stream", |_req, _cx| Sse::every(secs(1), |stream| stream.send("tick")));
         let mut simulation = Simulation::with_config(config, seed, router);
         let (mut random, mut crowd) = (Random::new(seed), Vec::<Visitor>::new());
@@ -53,8 +53,8 @@ fn whoever_comes_and_goes_the_right_ones_are_let_in() {
             crowd.retain(|visitor| simulation.is_open(visitor.client));
             assert_eq!(simulation.stats().connections as usize, crowd.len());
         }
-        refused[0] += simulation.stats().refused.with(429);
-        refused[1] += simulation.stats().refused.with(503);
+        refused[0] += simulation.stats().refused.with(StatusCode::TOO_MANY_REQUESTS);
+        refused[1] += simulation.stats().refused.with(StatusCode::SERVICE_UNAVAILABLE);
         crowd.iter().for_each(|visitor| simulation.reset(visitor.client));
         simulation.turn();
         assert_eq!(simulation.stats().connections, 0);
@@ -66,7 +66,7 @@ fn whoever_comes_and_goes_the_right_ones_are_let_in() {
                 let client = simulation.connect_from(Peer::Ip(address.parse().unwrap()));
                 simulation.request(client, Method::Get, "/", &[], b"");
                 simulation.turn();
-                assert_eq!(simulation.answer(client).status, 200, "seed {seed}");
+                assert_eq!(simulation.response(client).status, 200, "seed {seed}");
             }
         }
     }
@@ -96,7 +96,7 @@ fn ask(simulation: &mut Simulation, random: &mut Random, crowd: &mut [Visitor]) 
         let target = random.pick(&["/", "/stream"]);
         simulation.request(visitor.client, Method::Get, target, &[], b"");
         simulation.turn();
-        assert_eq!(simulation.answer(visitor.client).status, visitor.status);
+        assert_eq!(simulation.response(visitor.client).status, visitor.status);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Addresses of clients behind trusted proxies, and caps that go by them.
 
 use starwheel::{
-    Config, ForwardedField, Method, Peer, Reply, Router, Sse, TrustedPeers,
+    Config, ForwardedField, Method, Peer, Response, Router, Sse, StatusCode, TrustedPeers,
     testing::{Client, ServerEnd, Simulation},
 };
 
@@ -15,7 +15,7 @@ fn server(set: impl FnOnce(&mut Config)) -> Simulation {
         .get("/", |req, _cx| {
             let client =
                 req.client_ip().map_or_else(|| "none".into(), |address| address.to_string());
-            Reply::text(format!("{client} through {}", req.peer()))
+            Response::text(format!("{client} through {}", req.peer()))
         })
         .get("/stream", |_req, _cx| Sse::new().send("born"));
     let mut config = Config::default();
@@ -38,7 +38,7 @@ fn who(simulation: &mut Simulation, peer: Peer, lines: &[&str]) -> String {
     let fields: Vec<_> = lines.iter().map(|line| ("X-Forwarded-For", *line)).collect();
     simulation.request(client, Method::Get, "/", &fields, b"");
     simulation.turn();
-    simulation.answer(client).text().to_owned()
+    simulation.response(client).text().to_owned()
 }
 
 /// A proxy asks for a stream for a client; the answer comes with the next turn.
@@ -52,7 +52,7 @@ fn open(simulation: &mut Simulation, client: &str) -> (Client, u16) {
     let proxy = connect(simulation, PROXY);
     ask(simulation, proxy, client, "");
     simulation.turn();
-    (proxy, simulation.answers(proxy).pop().expect("an answer").status)
+    (proxy, simulation.responses(proxy).pop().expect("an answer").status)
 }
 
 // Who the client is.
@@ -98,7 +98,8 @@ fn unix_sockets_can_be_trusted_and_the_field_can_be_another() {
     simulation.request(client, Method::Get, "/", &fields, b"");
     simulation.request(client, Method::Get, "/", &[], b"");
     simulation.turn();
-    let texts: Vec<_> = simulation.answers(client).iter().map(|it| it.text().to_owned()).collect();
+    let texts: Vec<_> =
+        simulation.responses(client).iter().map(|it| it.text().to_owned()).collect();
     assert_eq!(texts, ["2001:db8::7 through unix", "none through unix"]);
 }
 
@@ -122,13 +123,13 @@ fn a_trusted_proxy_may_have_any_number_of_connections() {
     for proxy in proxies {
         simulation.request(proxy, Method::Get, "/", &[("X-Forwarded-For", "192.0.2.7")], b"");
         simulation.turn();
-        assert_eq!(simulation.answer(proxy).status, 200);
+        assert_eq!(simulation.response(proxy).status, 200);
     }
     let direct = ["192.0.2.7:1", "192.0.2.7:2"].map(|it| connect(&mut simulation, it));
     for (client, status) in direct.into_iter().zip([200, 429]) {
         simulation.request(client, Method::Get, "/", &[], b"");
         simulation.turn();
-        assert_eq!(simulation.answer(client).status, status, "all others are counted as before");
+        assert_eq!(simulation.response(client).status, status, "all others are counted as before");
     }
 }
 
@@ -141,7 +142,13 @@ fn streams_through_a_trusted_proxy_count_for_the_address_of_their_client() {
     let networks =
         ["2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:1:ffff::3", "2001:db8:0:2::1"];
     assert_eq!(networks.map(|client| open(&mut simulation, client).1), [200, 200, 429, 200]);
-    assert_eq!((simulation.stats().streams, simulation.stats().refused.with(429)), (6, 3));
+    assert_eq!(
+        (
+            simulation.stats().streams,
+            simulation.stats().refused.with(StatusCode::TOO_MANY_REQUESTS)
+        ),
+        (6, 3)
+    );
 }
 
 #[test]
@@ -149,15 +156,18 @@ fn a_stream_too_many_of_its_address_is_told_in_the_form_it_understands() {
     let mut simulation = at_most(0);
     let (plain, status) = open(&mut simulation, "192.0.2.7");
     assert_eq!(status, 429);
-    assert!(simulation.answer(plain).text().contains("your address"));
+    assert!(simulation.response(plain).text().contains("your address"));
     assert_closed(&simulation, plain);
     let proxy = connect(&mut simulation, PROXY);
     ask(&mut simulation, proxy, "192.0.2.7", "text/event-stream");
     simulation.turn();
-    assert_eq!(simulation.answer(proxy).status, 200);
+    assert_eq!(simulation.response(proxy).status, 200);
     assert_eq!(data(&simulation, proxy), Vec::<String>::new());
     assert_eq!(simulation.server_end(proxy), Some(ServerEnd::Fin));
-    assert_eq!((simulation.stats().opened, simulation.stats().refused.with(429)), (0, 2));
+    assert_eq!(
+        (simulation.stats().opened, simulation.stats().refused.with(StatusCode::TOO_MANY_REQUESTS)),
+        (0, 2)
+    );
 }
 
 #[test]
@@ -205,7 +215,7 @@ fn a_connection_that_goes_on_counts_for_nobody_in_between() {
     for proxy in proxies.into_iter().chain(proxies) {
         ask(&mut simulation, proxy, "192.0.2.7", "");
         simulation.turn();
-        assert_eq!(simulation.answers(proxy).pop().unwrap().status, 200);
+        assert_eq!(simulation.responses(proxy).pop().unwrap().status, 200);
     }
     assert_eq!(simulation.stats().connections, 3);
 }

@@ -47,7 +47,7 @@ fn ask(simulation: &mut Simulation, target: &str) -> Client {
 
 #[track_caller]
 fn assert_born(simulation: &Simulation, client: Client) {
-    let answer = simulation.answer(client);
+    let answer = simulation.response(client);
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(data(simulation, client)[0], "born");
 }
@@ -108,7 +108,7 @@ fn as_many_as_are_closed_may_come() {
     simulation.turn();
     assert_born(&simulation, next[0]);
     assert_born(&simulation, next[1]);
-    assert_eq!(simulation.answer(next[2]).status, 429, "births of one turn count for each other");
+    assert_eq!(simulation.response(next[2]).status, 429, "births of one turn count for each other");
     assert!(simulation.is_open(first[2]) && simulation.stats().streams == 3);
 }
 
@@ -232,7 +232,7 @@ fn streams_that_a_drain_ends_leave_their_places() {
     simulation.jump(ms(500));
     simulation.send(newcomer, b"Host: a\r\n\r\n");
     simulation.turn();
-    assert!(simulation.stats().closed.shutdown == 1 && simulation.answer(old).status == 200);
+    assert!(simulation.stats().closed.shutdown == 1 && simulation.response(old).status == 200);
     assert_born(&simulation, newcomer);
 }
 
@@ -314,7 +314,7 @@ fn a_driven_topic_renders_at_once_for_one_that_comes_as_the_last_one_leaves() {
             count += 1;
             feed.send(format_args!("{count}"));
         };
-        simulation.run(|cx| cx.drive(&topic, secs(10), counting).unwrap());
+        simulation.run(|cx| cx.drive(&topic, secs(10), counting));
         let early = newcomer_connects_first.then(|| ask(&mut simulation, "/none"));
         let last = simulation.get("/");
         assert_eq!(data(&simulation, last), ["1"]);

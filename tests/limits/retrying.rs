@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use starwheel::{
-    Config, Method, Reply, Router,
+    Config, Method, Response, Router, StatusCode,
     testing::{BodyEnd, Client, ServerEnd, Simulation},
 };
 
@@ -11,7 +11,9 @@ use crate::story::{assert_closed, get_1_0, ms, secs};
 
 fn busy() -> Simulation {
     let router = Router::new().fallback(|_req, _cx| {
-        Reply::error(429, "one\nat a time").retry_after(secs(10)).header("X-Seen", "yes")
+        Response::error(StatusCode::TOO_MANY_REQUESTS, "one\nat a time")
+            .with_retry_after(secs(10))
+            .with_header("X-Seen", "yes")
     });
     Simulation::new(router)
 }
@@ -39,7 +41,7 @@ fn told(body: &str) -> Duration {
 fn an_event_source_gets_a_stream_that_ends() {
     let mut simulation = busy();
     let client = ask(&mut simulation, Method::Get, EVENT_SOURCE);
-    let answer = simulation.answer(client);
+    let answer = simulation.response(client);
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-type"), Some("text/event-stream"));
     assert_eq!(answer.header("x-seen"), Some("yes"));
@@ -47,19 +49,19 @@ fn an_event_source_gets_a_stream_that_ends() {
     told(answer.text());
     assert_closed(&simulation, client);
     let stats = simulation.stats();
-    assert_eq!((stats.refused.with(429), stats.opened), (1, 0));
+    assert_eq!((stats.refused.with(StatusCode::TOO_MANY_REQUESTS), stats.opened), (1, 0));
 }
 
 #[test]
 fn a_get_of_datastar_is_cut_when_it_has_had_time_to_read() {
     let mut simulation = busy();
     let client = ask(&mut simulation, Method::Get, DATASTAR);
-    told(simulation.answer(client).text());
+    told(simulation.response(client).text());
     simulation.advance(ms(999));
     assert_eq!(simulation.server_end(client), None);
     simulation.advance(ms(1));
     assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
-    assert_eq!(simulation.answer(client).end, BodyEnd::Open);
+    assert_eq!(simulation.response(client).end, BodyEnd::Open);
     simulation.half_close(client);
     simulation.turn();
     assert!(!simulation.is_open(client));
@@ -114,7 +116,7 @@ fn a_server_that_stops_before_the_cut_resets_a_client_of_http_1_0() {
     let mut simulation = busy();
     let fields = "Accept: text/event-stream\r\nDatastar-Request: true\r\n";
     let client = get_1_0(&mut simulation, "/", fields);
-    told(simulation.answer(client).text());
+    told(simulation.response(client).text());
     simulation.shutdown();
     assert_eq!(simulation.server_end(client), Some(ServerEnd::Reset), "an end is the last word");
 }
@@ -131,7 +133,7 @@ fn commands_and_pages_are_told_by_status() {
     ] {
         let mut simulation = busy();
         let client = ask(&mut simulation, method, fields);
-        let answer = simulation.answer(client);
+        let answer = simulation.response(client);
         assert_eq!(answer.status, 429, "{method:?} {fields:?}");
         let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
         assert!((10..=20).contains(&seconds), "{seconds}");
@@ -144,11 +146,11 @@ fn commands_and_pages_are_told_by_status() {
 fn clients_of_http_1_0_are_told_by_the_way_the_connection_ends() {
     let mut simulation = busy();
     let event_source = get_1_0(&mut simulation, "/", "Accept: text/event-stream\r\n");
-    told(simulation.answer(event_source).text());
+    told(simulation.response(event_source).text());
     assert_eq!(simulation.server_end(event_source), Some(ServerEnd::Fin));
     let datastar =
         get_1_0(&mut simulation, "/", "Accept: text/event-stream\r\nDatastar-Request: true\r\n");
-    told(simulation.answer(datastar).text());
+    told(simulation.response(datastar).text());
     simulation.advance(secs(1));
     assert_eq!(simulation.server_end(datastar), Some(ServerEnd::Reset));
 }
@@ -159,7 +161,7 @@ fn those_who_are_sent_away_together_do_not_come_back_together() {
     let mut delays: Vec<_> = (0..100)
         .map(|_| {
             let client = ask(&mut simulation, Method::Get, EVENT_SOURCE);
-            told(simulation.answer(client).text())
+            told(simulation.response(client).text())
         })
         .collect();
     delays.sort_unstable();
@@ -169,19 +171,23 @@ fn those_who_are_sent_away_together_do_not_come_back_together() {
 
 #[test]
 fn what_is_no_error_does_not_pass() {
-    let mut simulation =
-        Simulation::new(Router::new().get("/", |_req, _cx| Reply::text("x").retry_after(secs(1))));
+    let mut simulation = Simulation::new(
+        Router::new().get("/", |_req, _cx| Response::text("x").with_retry_after(secs(1))),
+    );
     let client = ask(&mut simulation, Method::Get, EVENT_SOURCE);
-    assert_eq!((simulation.answer(client).status, simulation.answer(client).text()), (200, "x"));
+    assert_eq!(
+        (simulation.response(client).status, simulation.response(client).text()),
+        (200, "x")
+    );
     assert_eq!(simulation.stats().refused.total(), 0);
 }
 
 #[test]
 fn a_handler_sheds_load_in_one_line() {
-    let router = Router::new().get("/", |_req, _cx| Reply::busy(secs(1)));
+    let router = Router::new().get("/", |_req, _cx| Response::busy(secs(1)));
     let mut simulation = Simulation::with_config(Config::default(), 0, router);
     let client = simulation.get("/");
-    assert_eq!(simulation.answer(client).status, 503);
-    assert!(simulation.answer(client).text().contains("busy"));
-    assert_eq!(simulation.stats().refused.with(503), 1);
+    assert_eq!(simulation.response(client).status, 503);
+    assert!(simulation.response(client).text().contains("busy"));
+    assert_eq!(simulation.stats().refused.with(StatusCode::SERVICE_UNAVAILABLE), 1);
 }

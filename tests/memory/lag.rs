@@ -4,7 +4,7 @@
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use starwheel::{
-    Backpressure, Body, Config, Context, Reply, Router, Sse, StreamId, Topic,
+    Backpressure, Body, Config, Context, Response, Router, Sse, StreamId, Topic,
     testing::{Client, Faults, Simulation},
 };
 
@@ -169,7 +169,7 @@ fn answers(sizes: &[usize], body: impl Fn(usize) -> Body + 'static) {
         let vary_bytes = if size >= 1024 { "Vary: Accept-Encoding\r\n".len() } else { 0 };
         let answer_bytes = HEAD_BYTES + size.to_string().len() + vary_bytes + size;
         made.set(made.get() + answer_bytes as u64);
-        Reply::text(body(size))
+        Response::text(body(size))
     });
     let simulation = Simulation::with_config(config(), 0, router);
     let request = get("Accept-Encoding: identity\r\n");

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use starwheel::{CloseReason, Config, Reactor, Reply, Router, Sse, StreamId};
+use starwheel::{CloseReason, Config, Reactor, Response, Router, Sse, StreamId};
 
 use crate::{
     client::{Client, PATIENCE, get},
@@ -49,7 +49,7 @@ fn what_the_kernel_holds_arrives_after_the_linger_timeout() {
     let server = Server::start(|| {
         let mut config = Config::default();
         config.limits.linger_timeout = Duration::from_millis(20);
-        let router = Router::new().get("/", |_req, _cx| Reply::text("x".repeat(60_000)));
+        let router = Router::new().get("/", |_req, _cx| Response::text("x".repeat(60_000)));
         let mut reactor = Reactor::with_config(config, router).unwrap();
         let address = reactor.listen("127.0.0.1:0").unwrap();
         (reactor, address)
@@ -239,7 +239,7 @@ fn a_closure_that_blocks_the_thread_is_counted_by_the_reactors_own_clock() {
     let server = Server::serving(|| {
         Router::new().get("/slow", |_req, _cx| {
             thread::sleep(Duration::from_millis(250));
-            Reply::no_content()
+            Response::no_content()
         })
     });
     assert_eq!(Client::connect(server.address).get("/slow").status, 204);

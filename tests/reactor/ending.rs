@@ -12,11 +12,11 @@ use std::{
 
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
 use starwheel::{
-    CloseReason, Config, Context, Ending, Handle, Reactor, Reply, Request, Router, Sse, Topic,
+    CloseReason, Config, Context, Ending, Handle, Reactor, Request, Response, Router, Sse, Topic,
 };
 
 use crate::{
-    client::{Answer, Client, PATIENCE, get, is_reset, wait_for},
+    client::{Client, ClientResponse, PATIENCE, get, is_reset, wait_for},
     listening, routes,
     server::Server,
     turn_until, turn_until_quiet,
@@ -143,7 +143,7 @@ fn clients_that_wait_when_a_drain_begins_are_answered() {
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
     assert!(UnixStream::connect(&path).is_err());
     fs::remove_file(&path).unwrap();
-    let served = |answer: Answer| {
+    let served = |answer: ClientResponse| {
         assert_eq!(answer.body, "hello");
         assert!(answer.head.contains("\r\nConnection: close\r\n"), "{}", answer.head);
     };
@@ -271,7 +271,7 @@ fn a_reactor_is_dropped_whatever_destructors_do() {
     let bombs = [Bomb, Bomb].map(|bomb| {
         move |_: &Request, _: &mut Context<'_>| {
             let _ = &bomb;
-            Reply::no_content()
+            Response::no_content()
         }
     });
     let [a, b] = bombs;

@@ -96,7 +96,7 @@ fn a_shutdown_or_drain_is_obeyed_though_fan_out_always_lags_behind() {
             let began = Instant::now();
             while began.elapsed() < Duration::from_millis(2) {}
         };
-        reactor.context().every(Duration::from_millis(1), publish).unwrap();
+        reactor.context().every(Duration::from_millis(1), publish);
         turn_until(&mut reactor, "it lags", |stats| stats.published > 3);
         let handle = reactor.handle();
         let ran = Arc::new(AtomicU32::new(0));

@@ -9,7 +9,7 @@ use std::{
     process,
 };
 
-use starwheel::{ListenOptions, Reactor, Reply, ReusePort, Router, TrustedPeers};
+use starwheel::{ListenOptions, Reactor, Response, ReusePort, Router, TrustedPeers};
 
 use crate::{client::Client, listening, routes, server::Server};
 
@@ -102,7 +102,7 @@ fn each_listener_has_its_own_rule_for_the_proxy_protocol() {
     let unix = UnixListener::bind(&path.0).unwrap();
     let (more, addresses) = std::sync::mpsc::channel::<SocketAddr>();
     let server = Server::start(move || {
-        let whoami = Router::new().get("/", |req, _cx| Reply::text(req.peer().to_string()));
+        let whoami = Router::new().get("/", |req, _cx| Response::text(req.peer().to_string()));
         let mut reactor = Reactor::new(whoami).unwrap();
         let announced = |networks: &[&str]| {
             ListenOptions::new().proxy_protocol(TrustedPeers::networks(networks).unwrap())

@@ -9,7 +9,7 @@ use std::{
 };
 
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
-use starwheel::{Config, Context, Limits, Reactor, Reply, Request, Router};
+use starwheel::{Config, Context, Limits, Reactor, Request, Response, Router};
 
 use crate::{
     client::{Client, PATIENCE, get},
@@ -68,8 +68,7 @@ fn a_timer_set_before_a_long_preparation_runs() {
     cx.every(Duration::from_millis(2), move |cx| {
         every.set(every.get() + 1);
         cx.shutdown();
-    })
-    .unwrap();
+    });
     let (lent, start) = (cx.now(), Instant::now());
     while reactor.context().now() < lent + Duration::from_millis(20) {
         assert!(start.elapsed() < PATIENCE, "the clock is read when the context is lent");
@@ -237,7 +236,7 @@ fn the_descriptor_tells_of_deadlines_so_that_the_outer_loop_needs_no_timeout() {
         Sse::every(Duration::from_millis(5), move |stream| {
             stream.send(format_args!("{left}"));
             left -= 1;
-            if left == 0 { Next::Close } else { Next::Again }
+            if left == 0 { Next::Finish } else { Next::Again }
         })
     };
     let mut reactor = Reactor::new(Router::new().get("/ticks", ticks)).unwrap();
@@ -294,8 +293,8 @@ impl Client {
     }
 }
 
-fn hello(_: &Request, _: &mut Context<'_>) -> Reply {
-    Reply::text("hello")
+fn hello(_: &Request, _: &mut Context<'_>) -> Response {
+    Response::text("hello")
 }
 
 /// How many turns were made, and how many ticks ran in them.
@@ -321,7 +320,7 @@ fn closures_that_leave_each_other_no_time_show_in_the_figures_though_none_is_slo
             thread::sleep(LENGTH);
             runs.set(runs.get() + 1);
         };
-        reactor.context().every(Duration::from_millis(200), run).unwrap();
+        reactor.context().every(Duration::from_millis(200), run);
     }
     let start = Instant::now();
     // Ten runs take longer than the interval, so that some are missed on any machine.

@@ -26,7 +26,7 @@ pub(crate) struct Client<S = TcpStream> {
 
 /// A whole answer with a `Content-Length`.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct ClientResponse {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: String,
@@ -124,19 +124,19 @@ impl<S: Read + Write> Client<S> {
     }
 
     /// Asks for `path` and reads the answer.
-    pub(crate) fn get(&mut self, path: &str) -> Answer {
+    pub(crate) fn get(&mut self, path: &str) -> ClientResponse {
         self.request(path);
         self.answer()
     }
 
-    pub(crate) fn answer(&mut self) -> Answer {
+    pub(crate) fn answer(&mut self) -> ClientResponse {
         let head = self.head();
         let length: usize = field(&head, "content-length").map_or(0, |text| text.parse().unwrap());
         while self.raw.len() < length {
             assert!(self.read_more(), "the body is cut: {:?}", self.text());
         }
         let body = self.raw.drain(..length).collect();
-        Answer { status: status(&head), head, body: String::from_utf8(body).unwrap() }
+        ClientResponse { status: status(&head), head, body: String::from_utf8(body).unwrap() }
     }
 
     pub(crate) fn open_stream(&mut self, path: &str) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use starwheel::{Encode, EventBuffer, PatchMode, testing::EventParser};
+use starwheel::{Encode, EventBuffer, datastar::PatchMode, testing::EventParser};
 
 pub(crate) const ALL_MODES: [(PatchMode, &str); 8] = [
     (PatchMode::Outer, "outer"),

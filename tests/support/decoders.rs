@@ -3,10 +3,10 @@
 
 use std::io::Read;
 
-use starwheel::testing::Answer;
+use starwheel::testing::ClientResponse;
 
 /// The body without its content coding, as far as it has arrived.
-pub(crate) fn decoded(answer: &Answer) -> Vec<u8> {
+pub(crate) fn decoded(answer: &ClientResponse) -> Vec<u8> {
     match answer.header("content-encoding") {
         Some("zstd") => zstd_decoded(&answer.body),
         Some("gzip") => gzip_decoded(&answer.body),
@@ -19,7 +19,7 @@ pub(crate) fn decoded(answer: &Answer) -> Vec<u8> {
 /// Whether the body ends as its coding ends, trailers included, with nothing after it. Strict clients
 /// take anything else for a body that was cut.
 #[allow(dead_code, reason = "some tests only read")]
-pub(crate) fn is_whole(answer: &Answer) -> bool {
+pub(crate) fn is_whole(answer: &ClientResponse) -> bool {
     let bytes = answer.body.as_slice();
     match answer.header("content-encoding") {
         Some("zstd") => {

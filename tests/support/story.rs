@@ -10,8 +10,8 @@ use std::{
 };
 
 use starwheel::{
-    Config, Context, Ending, Reply, Request, Response, Router, Sse, StreamId,
-    testing::{Answer, BodyEnd, Client, Faults, ServerEnd, Simulation},
+    Answer, Config, Context, Ending, Request, Response, Router, Sse, StreamId,
+    testing::{BodyEnd, Client, ClientResponse, Faults, ServerEnd, Simulation},
 };
 
 pub(crate) const fn secs(count: u64) -> Duration {
@@ -25,14 +25,14 @@ pub(crate) const fn ms(count: u64) -> Duration {
 pub(crate) const HOUR: Duration = secs(3600);
 
 /// A server that answers `GET /` in one way.
-pub(crate) fn serving<R: Into<Response> + 'static>(
+pub(crate) fn serving<R: Into<Answer> + 'static>(
     handler: impl FnMut(&Request, &mut Context<'_>) -> R + 'static,
 ) -> Simulation {
     Simulation::new(Router::new().get("/", handler))
 }
 
 /// The same with settings of its own.
-pub(crate) fn serving_with<R: Into<Response> + 'static>(
+pub(crate) fn serving_with<R: Into<Answer> + 'static>(
     config: Config,
     handler: impl FnMut(&Request, &mut Context<'_>) -> R + 'static,
 ) -> Simulation {
@@ -57,13 +57,13 @@ pub(crate) fn bad_network() -> Faults {
 }
 
 /// The data of all events in an answer.
-pub(crate) fn data_of(answer: &Answer) -> Vec<String> {
+pub(crate) fn data_of(answer: &ClientResponse) -> Vec<String> {
     answer.events().into_iter().map(|event| event.data).collect()
 }
 
 /// The data of all events that a client has read.
 pub(crate) fn data(simulation: &Simulation, client: Client) -> Vec<String> {
-    data_of(&simulation.answer(client))
+    data_of(&simulation.response(client))
 }
 
 /// The same when all data are numbers.
@@ -87,22 +87,22 @@ pub(crate) fn get_1_0(simulation: &mut Simulation, target: &str, fields: &str) -
 /// A server that answers with the body it got, or with its query; and with streams.
 pub(crate) fn echo() -> Simulation {
     let router = Router::new()
-        .get("/", |req, _| Reply::text(req.query().unwrap_or("-").to_owned()))
-        .post("/", |req, _| Reply::text(req.body().to_vec()))
+        .get("/", |req, _| Response::text(req.query().unwrap_or("-").to_owned()))
+        .post("/", |req, _| Response::text(req.body().to_vec()))
         .get("/once", |_, _| Sse::new().send("once").ending(Ending::Finish))
         .get("/stream", |_, _| Sse::every(secs(1), |stream| stream.send("tick")));
     Simulation::new(router)
 }
 
 pub(crate) fn texts(simulation: &Simulation, client: Client) -> Vec<String> {
-    simulation.answers(client).iter().map(|answer| answer.text().to_owned()).collect()
+    simulation.responses(client).iter().map(|answer| answer.text().to_owned()).collect()
 }
 
 /// The client has its last answer, and the connection is gone, politely.
 #[track_caller]
 pub(crate) fn assert_closed(simulation: &Simulation, client: Client) {
     assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
-    let answers = simulation.answers(client);
+    let answers = simulation.responses(client);
     let last = answers.last().expect("an answer");
     assert_eq!(last.header("connection"), Some("close"));
     assert_eq!((last.end, last.rest.as_slice()), (BodyEnd::Complete, &b""[..]));

@@ -4,7 +4,7 @@ use std::{rc::Rc, time::Duration};
 
 use starwheel::{
     Backpressure, Config, Ending, Event, Request, Router, Sse, StreamId, Topic,
-    testing::{Answer, BodyEnd, Client, Faults, Simulation},
+    testing::{BodyEnd, Client, ClientResponse, Faults, Simulation},
 };
 
 use crate::{
@@ -292,9 +292,9 @@ impl Chaos {
         (count > 0).then(|| self.random.below(count))
     }
 
-    fn coded_answer(&self, visit: usize) -> Option<Answer> {
+    fn coded_answer(&self, visit: usize) -> Option<ClientResponse> {
         let received = self.simulation.received(self.clients[visit]);
-        Answer::parse(&received, starwheel::Method::Get)
+        ClientResponse::parse(&received, starwheel::Method::Get)
     }
 
     /// What has to be true between turns.
@@ -391,14 +391,14 @@ impl Chaos {
     }
 }
 
-fn decode(mut answer: Answer) -> Answer {
+fn decode(mut answer: ClientResponse) -> ClientResponse {
     answer.body = decoders::decoded(&answer);
     answer
 }
 
 /// What a client makes of these bytes.
-fn parse(received: &[u8]) -> Option<Answer> {
-    Answer::parse(received, starwheel::Method::Get).map(decode)
+fn parse(received: &[u8]) -> Option<ClientResponse> {
+    ClientResponse::parse(received, starwheel::Method::Get).map(decode)
 }
 
 fn random_room(number: usize, random: &mut Random) -> Room {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use starwheel::{
-    Context, Ending, FirstTick, Method, Next, Reply, Request, Router, Sse, StreamId, Topic,
+    Context, Ending, FirstTick, Method, Next, Request, Response, Router, Sse, StreamId, Topic,
     testing::{Client, Simulation},
 };
 
@@ -26,13 +26,13 @@ fn every_kind_of_closure_may_publish() {
         .get("/", move |_, _| Sse::new().subscribe(&watched))
         .get("/say", move |_, cx| {
             assert_eq!(cx.publish(&handler, "a handler"), 1);
-            Reply::no_content()
+            Response::no_content()
         })
         .get("/stream", move |_, _| {
             let (updater, joined, left) = (updater.clone(), joined.clone(), left.clone());
             Sse::every(ms(10), move |stream| {
                 assert_eq!(stream.context().publish(&updater, "an updater"), 1);
-                Next::Close
+                Next::Finish
             })
             .first_tick(FirstTick::AfterInterval)
             .on_connect(move |stream| {
@@ -52,15 +52,14 @@ fn every_kind_of_closure_may_publish() {
         cx.after(ms(10), move |cx| assert_eq!(cx.publish(&timer, "a timer"), 1));
         cx.every(ms(20), move |cx| {
             cx.publish(&beat, "a repeating timer");
-            Next::Close
-        })
-        .unwrap();
+            Next::Finish
+        });
         let (source, told) = (Topic::new("source"), driven.clone());
         let run = move |feed: &mut starwheel::Feed<'_>| {
             assert_eq!(feed.context().publish(&told, "a topic updater"), 1);
-            Next::Close
+            Next::Finish
         };
-        cx.drive(&source, ms(30), run).unwrap();
+        cx.drive(&source, ms(30), run);
         let ids: Vec<_> = cx.streams().collect();
         assert!(cx.subscribe(ids[0], &source));
     });
@@ -88,7 +87,7 @@ fn a_users_refcell_may_stay_borrowed_while_everything_is_done_with_topics() {
     simulation.run(|cx| {
         let mut app = app.borrow_mut();
         let own = Rc::clone(&rendering);
-        cx.drive(&topic, secs(1), move |feed| feed.send(format_args!("{}", own.borrow()))).unwrap();
+        cx.drive(&topic, secs(1), move |feed| feed.send(format_args!("{}", own.borrow())));
         let ids: Vec<_> = cx.streams().collect();
         assert!(cx.unsubscribe(ids[0], &topic));
         assert!(cx.subscribe(ids[0], &topic));
@@ -227,7 +226,7 @@ fn topics_may_be_subscribed_to_from_handlers_and_timers() {
         .post("/join", move |req: &Request, cx| {
             let ids = cx.tagged(&req.query_value("user").unwrap_or_default());
             let joined = ids.iter().filter(|id| cx.subscribe(**id, &by_handler)).count();
-            Reply::text(joined.to_string())
+            Response::text(joined.to_string())
         })
         .post("/join-later", move |req: &Request, cx| {
             let (ids, topic) =
@@ -236,7 +235,7 @@ fn topics_may_be_subscribed_to_from_handlers_and_timers() {
             cx.after(secs(1), move |cx| {
                 ids.iter().for_each(|id| noted.note(cx.subscribe(*id, &topic)));
             });
-            Reply::no_content()
+            Response::no_content()
         });
     let mut simulation = Simulation::new(router);
     let [anna, ben] = ["anna", "ben"].map(|user| simulation.get(&format!("/stream?user={user}")));
@@ -331,7 +330,7 @@ fn crowded(crowd: &Shared, topic: &Topic) -> Simulation {
             })
             .get("/meddle", move |_, cx| {
                 Crowd::meddle(&by_handler, cx, &meddled);
-                Reply::no_content()
+                Response::no_content()
             }),
     )
 }
@@ -363,11 +362,10 @@ fn anything_may_happen_during_a_pass_over_ten_thousand_subscribers() {
         let (by_timer, by_feed) = (Rc::clone(&crowd), Rc::clone(&crowd));
         let (told, fed, source) = (topic.clone(), topic.clone(), Topic::new("source"));
         simulation.run(|cx| {
-            cx.every(ms(1), move |cx| Crowd::meddle(&by_timer, cx, &told)).unwrap();
+            cx.every(ms(1), move |cx| Crowd::meddle(&by_timer, cx, &told));
             cx.drive(&source, ms(1), move |feed| {
                 Crowd::meddle(&by_feed, &mut feed.context(), &fed);
-            })
-            .unwrap();
+            });
             assert!(cx.subscribe(ids[0], &source));
         });
     }

@@ -55,7 +55,7 @@ fn a_client_cut_right_after_a_private_id_is_told_of_a_gap() {
     let client = simulation.get("/");
     let [id] = streams(&mut simulation)[..] else { panic!("one stream") };
     simulation.run(|cx| assert!(cx.send(id, Event::new("private").id("mine").unwrap())));
-    let text = simulation.answer(client).text().to_owned();
+    let text = simulation.response(client).text().to_owned();
     assert_eq!(text, "id: sim0-0\n\nid: mine\ndata: private\n\nid: sim0-0\n\n");
     let client = back(&mut simulation, "mine");
     assert_eq!(simulation.events(client)[0].name, "gap");
@@ -71,7 +71,7 @@ fn a_tick_that_is_dropped_because_it_is_unchanged_brings_no_bookmark_either() {
     let client = simulation.get("/");
     simulation.advance(secs(9));
     assert_eq!(simulation.stats().ticks_unchanged, 9);
-    assert_eq!(simulation.answer(client).text(), "id: 7\ndata: private\n\nid: sim0-0\n\n");
+    assert_eq!(simulation.response(client).text(), "id: 7\ndata: private\n\nid: sim0-0\n\n");
 }
 
 #[test]
@@ -95,5 +95,5 @@ fn a_published_id_that_no_log_knows_is_followed_by_the_position_of_the_stream() 
     simulation.run(|cx| {
         cx.publish(&passing, Event::new("1").id("b").unwrap());
     });
-    assert_eq!(simulation.answer(client).text(), ":\nid: b\ndata: 1\n\n", "and nothing else");
+    assert_eq!(simulation.response(client).text(), ":\nid: b\ndata: 1\n\n", "and nothing else");
 }

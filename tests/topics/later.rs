@@ -3,7 +3,7 @@
 
 use starwheel::{
     Event, FirstTick, Method, Router, Sse, Stream, Topic,
-    testing::{Answer, Faults, Simulation},
+    testing::{ClientResponse, Faults, Simulation},
 };
 
 use crate::{
@@ -130,7 +130,7 @@ fn what_a_client_has_missed_of_a_later_topic_comes_once_wherever_it_is_cut() {
     });
     let told = start + received[start..].windows(2).position(|it| it == b"\n\n").unwrap() + 2;
     for cut in told..=received.len() {
-        let answer = Answer::parse(&received[..cut], Method::Get).unwrap();
+        let answer = ClientResponse::parse(&received[..cut], Method::Get).unwrap();
         let mut got = data_of(&answer);
         let client = back(&mut simulation, &answer.last_event_id());
         got.extend(data(&simulation, client));
@@ -242,7 +242,7 @@ fn a_topic_that_is_subscribed_while_the_client_lags_loses_nothing_and_brings_not
     // Ids from before it was subscribed again may bring more, but nothing twice.
     let (received, mut exact) = (simulation.received(client), 0);
     for cut in 0..=received.len() {
-        let Some(answer) = Answer::parse(&received[..cut], Method::Get) else { continue };
+        let Some(answer) = ClientResponse::parse(&received[..cut], Method::Get) else { continue };
         let (mut got, id) = (data_of(&answer), answer.last_event_id());
         if !id.is_empty() {
             let client = back(&mut simulation, &id);

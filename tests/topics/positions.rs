@@ -4,7 +4,7 @@
 use starwheel::{
     Config, Encode, Ending, Event, EventBuffer, EventName, JoinAt, Method, Request, Router, Sse,
     Stream, Topic,
-    testing::{Answer, Client, Simulation},
+    testing::{Client, ClientResponse, Simulation},
 };
 
 use crate::{
@@ -47,7 +47,7 @@ pub(super) fn cut_anywhere(
     let received = simulation.received(client);
     let mut new = 0;
     for cut in 0..=received.len() {
-        let Some(answer) = Answer::parse(&received[..cut], Method::Get) else { continue };
+        let Some(answer) = ClientResponse::parse(&received[..cut], Method::Get) else { continue };
         let topical = |data: Vec<String>| data.into_iter().filter(|it| it != "private");
         let mut got: Vec<_> = topical(data_of(&answer)).collect();
         let id = answer.last_event_id();
@@ -89,10 +89,10 @@ fn a_bookmark_leaves_with_the_head_and_is_no_event() {
         let mut simulation = serving(&watched);
         let client = simulation.get("/");
         assert_eq!(simulation.writes(client), 1);
-        assert_eq!(simulation.answer(client).text(), "id: sim0-0\n\n");
+        assert_eq!(simulation.response(client).text(), "id: sim0-0\n\n");
         assert_eq!(simulation.events(client), []);
         let old = get_1_0(&mut simulation, "/", "");
-        assert_eq!(simulation.answer(old).text(), "id: sim0-0\n\n");
+        assert_eq!(simulation.response(old).text(), "id: sim0-0\n\n");
     }
 }
 
@@ -106,7 +106,7 @@ fn a_bookmark_may_be_an_event_for_clients_that_note_no_other_id() {
     let mut simulation = Simulation::with_config(config, 0, router);
     let client = simulation.get("/");
     let expected = "event: bookmark\ndata: \nid: sim0-0\n\n";
-    assert_eq!(simulation.answer(client).text(), expected);
+    assert_eq!(simulation.response(client).text(), expected);
     publish(&mut simulation, &chat, ["missed"]);
     let client = back(&mut simulation, "sim0-0");
     assert_eq!(data(&simulation, client), ["missed"]);
@@ -122,7 +122,7 @@ fn the_id_of_a_topics_event_is_its_last_line() {
         cx.publish(&chat, Event::new("c").id("own").unwrap());
     });
     let expected = "event: e\ndata: a\ndata: b\nid: sim0-1\n\ndata: c\nid: own\n\n";
-    assert!(simulation.answer(client).text().ends_with(expected));
+    assert!(simulation.response(client).text().ends_with(expected));
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn streams_without_topics_that_have_a_history_get_no_bookmark() {
         cx.publish(&later, "live");
     });
     let expected = "data: state\n\nid: mine\ndata: private\n\ndata: live\n\n";
-    assert_eq!(simulation.answer(client).text(), expected);
+    assert_eq!(simulation.response(client).text(), expected);
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn a_client_that_comes_back_with_its_position_needs_no_bookmark() {
     let mut simulation = serving(&chat);
     publish(&mut simulation, &chat, 1..=2);
     let client = back(&mut simulation, "sim0-1");
-    assert_eq!(simulation.answer(client).text(), "data: 2\nid: sim0-2\n\n");
+    assert_eq!(simulation.response(client).text(), "data: 2\nid: sim0-2\n\n");
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_client_that_is_told_of_a_gap_is_not_told_again() {
     publish(&mut simulation, &chat, 1..=2);
     let client = back(&mut simulation, "nonsense");
     let expected = "event: gap\ndata: chat\n\nid: sim0-2\n\n";
-    assert_eq!(simulation.answer(client).text(), expected);
+    assert_eq!(simulation.response(client).text(), expected);
     publish(&mut simulation, &chat, ["3"]);
     let id = simulation.last_event_id(client);
     let client = back(&mut simulation, &id);
@@ -213,7 +213,7 @@ fn more_lagging_topics_than_an_id_can_name_are_gaps_for_a_client_cut_among_them(
     let client = simulation.get("/");
     let all: Vec<_> = (0..40).map(|n| n.to_string()).collect();
     assert_eq!(data(&simulation, client), all);
-    let answer = simulation.answer(client);
+    let answer = simulation.response(client);
     let (mut gaps, mut exact) = (0, 0);
     for (blank, _) in answer.text().match_indices("\n\n") {
         let seen = starwheel::testing::EventParser::read(&answer.body[..blank + 2]);
@@ -342,7 +342,7 @@ fn what_a_handler_sends_comes_ahead_of_everything_even_of_a_gap() {
     assert_eq!(data(&simulation, client), ["first", "chat", "from on_connect", "live"]);
     let expected =
         "data: first\n\nevent: gap\ndata: chat\n\ndata: from on_connect\n\nid: sim0-1\n\n";
-    assert!(simulation.answer(client).text().starts_with(expected));
+    assert!(simulation.response(client).text().starts_with(expected));
 }
 
 #[test]
@@ -357,7 +357,7 @@ fn a_one_shot_answer_with_older_events_is_whole_and_bookmarked() {
     publish(&mut simulation, &chat, ["before"]);
     let client = simulation.get("/");
     assert_eq!(data(&simulation, client), ["state"]);
-    assert_eq!(simulation.answer(client).end, starwheel::testing::BodyEnd::Complete);
+    assert_eq!(simulation.response(client).end, starwheel::testing::BodyEnd::Complete);
     assert_eq!(simulation.last_event_id(client), "sim0-2");
     cut_anywhere(&mut simulation, client, &["state"]);
 }

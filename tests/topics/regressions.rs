@@ -97,7 +97,7 @@ fn a_topic_updater_rests_when_its_first_subscriber_leaves_at_once() {
     simulation.get("/");
     let [id] = streams(&mut simulation)[..] else { panic!("one stream") };
     simulation.run(|cx| {
-        cx.drive(&topic, secs(1), |feed| feed.send("x")).unwrap();
+        cx.drive(&topic, secs(1), |feed| feed.send("x"));
         assert!(cx.subscribe(id, &topic));
         assert!(cx.unsubscribe(id, &topic));
     });
@@ -109,7 +109,7 @@ fn a_topic_updater_rests_when_its_first_subscriber_leaves_at_once() {
 fn unchanged_output_of_a_topic_updater_is_not_published_though_everybody_has_seen_the_last() {
     let topic = Topic::new("t");
     let mut simulation = serving(&topic);
-    simulation.run(|cx| cx.drive(&topic, secs(1), |feed| feed.send("the same")).unwrap());
+    simulation.run(|cx| cx.drive(&topic, secs(1), |feed| feed.send("the same")));
     let first = simulation.get("/");
     simulation.advance(secs(5));
     assert_eq!(data(&simulation, first), ["the same"]);
@@ -127,10 +127,9 @@ fn a_topic_updater_that_replaces_itself_may_end() {
     let driven = topic.clone();
     simulation.run(|cx| {
         cx.drive(&topic, secs(1), move |feed| {
-            feed.context().drive(&driven, secs(1), |feed| feed.send("its successor")).unwrap();
-            Next::Close
-        })
-        .unwrap();
+            feed.context().drive(&driven, secs(1), |feed| feed.send("its successor"));
+            Next::Finish
+        });
     });
     let client = simulation.get("/");
     assert_eq!(data(&simulation, client), ["its successor"]);
@@ -161,8 +160,7 @@ fn a_topic_updaters_error_that_panics_when_shown_costs_nobody_anything() {
             }
             feed.send(format_args!("{count}"));
             Ok(())
-        })
-        .unwrap();
+        });
     });
     let client = simulation.get("/");
     simulation.advance(secs(2));
@@ -269,7 +267,7 @@ fn what_was_published_reaches_a_stream_that_finishes_by_itself() {
         let mut left = 2;
         Sse::every(secs(1), move |_| {
             left -= 1;
-            if left == 0 { Next::Close } else { Next::Again }
+            if left == 0 { Next::Finish } else { Next::Again }
         })
         .subscribe(&watched)
     }));
@@ -277,7 +275,7 @@ fn what_was_published_reaches_a_stream_that_finishes_by_itself() {
     simulation.queue(move |cx| assert_eq!(cx.publish(&topic, "goodbye"), 1));
     simulation.pause(secs(1));
     assert_eq!(data(&simulation, client), ["goodbye"]);
-    assert_eq!(simulation.answer(client).end, BodyEnd::Complete);
+    assert_eq!(simulation.response(client).end, BodyEnd::Complete);
 }
 
 #[test]
@@ -291,7 +289,7 @@ fn a_one_shot_answer_brings_what_the_topic_keeps() {
     publish(&mut simulation, &topic, ["state"]);
     let client = simulation.get("/");
     assert_eq!(data(&simulation, client), ["now:", "state"]);
-    assert_eq!(simulation.answer(client).end, BodyEnd::Complete);
+    assert_eq!(simulation.response(client).end, BodyEnd::Complete);
 }
 
 #[test]
@@ -307,7 +305,7 @@ fn a_stream_that_is_finished_while_its_client_lags_behind_still_brings_everythin
     simulation.resume(client);
     simulation.turn();
     assert_eq!(data(&simulation, client), (1..=40).map(|n| n.to_string()).collect::<Vec<_>>());
-    assert_eq!(simulation.answer(client).end, BodyEnd::Complete);
+    assert_eq!(simulation.response(client).end, BodyEnd::Complete);
 }
 
 #[test]
@@ -404,7 +402,7 @@ fn a_first_subscriber_who_comes_twice_in_a_turn_gets_one_render() {
     let client = simulation.get("/");
     let [id] = streams(&mut simulation)[..] else { panic!("one stream") };
     simulation.run(|cx| {
-        cx.drive(&topic, secs(1), |feed| feed.send("x")).unwrap();
+        cx.drive(&topic, secs(1), |feed| feed.send("x"));
         assert!(cx.subscribe(id, &topic));
         assert!(cx.unsubscribe(id, &topic));
         assert!(cx.subscribe(id, &topic));

@@ -356,7 +356,7 @@ impl Encode for InOrder {
 
 /// The lines of these fields of all that a client has got.
 fn lines(simulation: &Simulation, client: Client, field: &str) -> Vec<String> {
-    let body = simulation.answer(client).body;
+    let body = simulation.response(client).body;
     let text = String::from_utf8(body).unwrap();
     text.lines().filter(|line| line.starts_with(field)).map(str::to_owned).collect()
 }
@@ -456,7 +456,7 @@ fn clients_of_http_1_0_get_bare_events_and_replay() {
     let old = get_1_0(&mut simulation, "/", "");
     publish(&mut simulation, &chat, 1..=3);
     assert_eq!(data(&simulation, old), ["1", "2", "3"]);
-    assert!(simulation.answer(old).header("transfer-encoding").is_none());
+    assert!(simulation.response(old).header("transfer-encoding").is_none());
     let id = simulation.events(old)[0].last_event_id.clone();
     let fields = format!("Last-Event-ID: {id}\r\n");
     let back = get_1_0(&mut simulation, "/", &fields);

@@ -6,9 +6,7 @@
 
 use std::{hint::black_box, time::Duration};
 
-use starwheel::{
-    Config, EventBuffer, Method, PatchElements, Reply, Router, Sse, Topic, testing::Simulation,
-};
+use starwheel::{datastar::PatchElements, testing::Simulation, Config, EventBuffer, Method, Response, Router, Sse, Topic};
 
 /// One hot path, ready to run.
 pub struct Path {
@@ -30,7 +28,7 @@ pub const PATHS: [Named; 7] = [
     ("tick", "tick of 100 bytes", tick),
     ("delivery", "delivery of 100 bytes", delivery),
     ("delivery-zstd", "delivery of a compressed page of 20 KB", delivery_zstd),
-    ("request", "plain request and its reply", request),
+    ("request", "plain request and its response", request),
     ("birth", "connection accepted, stream begun, head sent", birth),
     ("encode", "event of 100 bytes, in a buffer of its own", encode),
     ("encode-page", "patch-elements event of 20 KB, in a buffer of its own", encode_page),
@@ -115,7 +113,7 @@ fn delivery_zstd(streams: usize) -> Path {
 
 /// One connection asks again and again.
 fn request(_streams: usize) -> Path {
-    let router = Router::new().get("/hello", |_req, _cx| Reply::text("Hello, World!"));
+    let router = Router::new().get("/hello", |_req, _cx| Response::text("Hello, World!"));
     let mut simulation = simulation(1, router);
     let client = simulation.connect();
     let run = move || {

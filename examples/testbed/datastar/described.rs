@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use starwheel::{
-    BySelector, EventError, ExecuteScript, Namespace, PatchElements, PatchMode, PatchSignals,
-    Reply, Sse,
+    EventError, Response, Sse,
+    datastar::{BySelector, ExecuteScript, Namespace, PatchElements, PatchMode, PatchSignals},
 };
 
 use super::refused;
@@ -108,7 +108,7 @@ enum Built {
 }
 
 impl Described {
-    pub(super) fn send_on(self, sse: Sse) -> Result<Sse, Reply> {
+    pub(super) fn send_on(self, sse: Sse) -> Result<Sse, Response> {
         Ok(match self.build()? {
             Built::ById(patch) => sse.send(patch),
             Built::BySelector(patch) => sse.send(patch),
@@ -117,16 +117,16 @@ impl Described {
         })
     }
 
-    pub(super) fn into_reply(self) -> Result<Reply, Reply> {
+    pub(super) fn into_response(self) -> Result<Response, Response> {
         Ok(match self.build()? {
-            Built::ById(patch) => Reply::elements(patch),
-            Built::BySelector(patch) => Reply::elements(patch),
-            Built::Signals(patch) => Reply::signals(patch),
-            Built::Script(script) => Reply::script(script),
+            Built::ById(patch) => Response::elements(patch),
+            Built::BySelector(patch) => Response::elements(patch),
+            Built::Signals(patch) => Response::signals(patch),
+            Built::Script(script) => Response::script(script),
         })
     }
 
-    fn build(self) -> Result<Built, Reply> {
+    fn build(self) -> Result<Built, Response> {
         match self {
             Self::PatchElements {
                 elements,

@@ -12,13 +12,13 @@ use crate::{
 /// Settings of a reactor; each field has a default.
 ///
 /// ```
-/// use starwheel::{Config, Reply, Reactor, Request, Context};
+/// use starwheel::{Config, Response, Reactor, Request, Context};
 /// use std::time::Duration;
 ///
 /// let mut config = Config::default();
 /// config.keep_alive = Some(Duration::from_secs(30));
 /// config.limits.body_bytes = 64 * 1024;
-/// let reactor = Reactor::with_config(config, |_: &Request, _: &mut Context<'_>| Reply::text("hi"))?;
+/// let reactor = Reactor::with_config(config, |_: &Request, _: &mut Context<'_>| Response::text("hi"))?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -47,7 +47,7 @@ pub struct Config {
     /// Which content codings are offered, and what they may cost.
     pub compression: Compression,
     /// How soon the system gives up a TCP client that has vanished.
-    pub tcp: Tcp,
+    pub tcp: TcpOptions,
     /// How long a [drain](crate::Handle::drain) goes on accepting connections, as part of its window;
     /// 0 by default. Then it accepts those that wait already, and closes the listeners.
     ///
@@ -100,7 +100,7 @@ pub struct Config {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Tcp {
+pub struct TcpOptions {
     /// How long bytes may stay unacknowledged before the connection is given up
     /// (`TCP_USER_TIMEOUT`, RFC 5482); `None` leaves it to the system, whose retransmissions take a
     /// quarter of an hour. Whole milliseconds; on Linux, nothing elsewhere. 20 s.
@@ -125,7 +125,7 @@ pub struct Tcp {
     pub keep_alive_probes: u32,
 }
 
-impl Default for Tcp {
+impl Default for TcpOptions {
     fn default() -> Self {
         Self {
             user_timeout: Some(Duration::from_secs(20)),
@@ -146,7 +146,7 @@ impl Default for Config {
             trusted_proxies: TrustedPeers::none(),
             forwarded_field: ForwardedField::default(),
             compression: Compression::default(),
-            tcp: Tcp::default(),
+            tcp: TcpOptions::default(),
             drain_accept_for: Duration::ZERO,
             slow_call: Some(Duration::from_millis(100)),
             bookmark_event: None,

@@ -1,8 +1,6 @@
 //! [`Context`]: the view of the reactor that handlers, hooks and timers are given.
 
 use std::{
-    error::Error,
-    fmt,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -10,7 +8,7 @@ use std::{
 use crate::engine::{
     api::feed::Feed,
     api::next::{Ending, IntoNext},
-    api::sse::{SHORTEST_INTERVAL, interval_ms},
+    api::sse::interval_ms,
     core::Core,
     keys::{StreamId, TimerId},
     pending::TimerCall,
@@ -18,7 +16,7 @@ use crate::engine::{
 };
 use crate::{
     error::CloseReason,
-    http::Peer,
+    http::{Peer, StatusCode},
     sse::Encode,
     time::millis,
     topic::{Allowed, JoinAt, Topic},
@@ -41,18 +39,6 @@ use crate::{
 pub struct Context<'a> {
     core: &'a mut Core,
 }
-
-/// An interval below one millisecond, which the wheel cannot keep.
-///
-/// ```
-/// # use starwheel::Context;
-/// fn set(cx: &mut Context<'_>) {
-///     let refused = cx.every(std::time::Duration::ZERO, |_cx| {}).unwrap_err();
-///     assert_eq!(refused.to_string(), "an interval must be at least 1 ms");
-/// }
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IntervalTooShort;
 
 impl<'a> Context<'a> {
     pub(in crate::engine) fn new(core: &'a mut Core) -> Self {
@@ -161,7 +147,7 @@ impl<'a> Context<'a> {
     /// next time.
     ///
     /// The updater ends, and is dropped, when
-    /// - it returns [`Next::Close`](crate::Next::Close) or [`Next::Drop`](crate::Next::Drop);
+    /// - it returns [`Next::Finish`](crate::Next::Finish) or [`Next::Drop`](crate::Next::Drop);
     /// - [`stop_driving`](Self::stop_driving) or another `drive` for the same topic is called;
     /// - its topic is forgotten: a minute after this call or the last subscriber, unless a clone of
     ///   `topic` is alive. An updater that is to wait for clients needs one outside, in a handler
@@ -170,17 +156,16 @@ impl<'a> Context<'a> {
     /// For topics with names of their own, such as one per user, drive where you subscribe:
     ///
     /// ```
-    /// use starwheel::{Context, Reply, Request, Router, Sse, Topic, testing::Simulation};
+    /// use starwheel::{Context, Request, Router, Sse, Topic, testing::Simulation};
     /// use std::time::Duration;
     ///
-    /// fn orders(req: &Request, cx: &mut Context<'_>) -> Result<Sse, Reply> {
+    /// fn orders(req: &Request, cx: &mut Context<'_>) -> Sse {
     ///     let user = req.param("user").unwrap_or_default().to_owned();
     ///     let orders = Topic::new(format!("orders of {user}")).retain();
     ///     if cx.subscribers(&orders) == 0 {
-    ///         cx.drive(&orders, Duration::from_secs(1), move |feed| feed.send(&user))
-    ///             .map_err(|error| Reply::error(500, error.to_string()))?;
+    ///         cx.drive(&orders, Duration::from_secs(1), move |feed| feed.send(&user));
     ///     }
-    ///     Ok(Sse::new().subscribe(&orders))
+    ///     Sse::new().subscribe(&orders)
     /// }
     /// let mut simulation = Simulation::new(Router::new().get("/{user}", orders));
     /// let (anna, ben) = (simulation.get("/anna"), simulation.get("/ben"));
@@ -193,19 +178,14 @@ impl<'a> Context<'a> {
     /// assert_eq!(simulation.stats().log_bytes, 0);
     /// ```
     ///
-    /// # Errors
-    /// [`IntervalTooShort`] below 1 ms.
+    /// The interval is at least 1 ms; a shorter one is taken for that.
     pub fn drive<N: IntoNext>(
         &mut self,
         topic: &Topic,
         interval: Duration,
         mut updater: impl FnMut(&mut Feed<'_>) -> N + 'static,
-    ) -> Result<(), IntervalTooShort> {
-        if interval < SHORTEST_INTERVAL {
-            return Err(IntervalTooShort);
-        }
+    ) {
         self.core.drive(topic, interval, Box::new(move |feed| updater(feed).into_next()));
-        Ok(())
     }
 
     /// Takes the updater of a topic away. False if it had none.
@@ -220,7 +200,7 @@ impl<'a> Context<'a> {
     /// let load = Topic::new("load");
     /// let mut simulation = Simulation::new(Router::new());
     /// simulation.run(|cx| {
-    ///     cx.drive(&load, Duration::from_secs(1), |feed| feed.send("0.1")).unwrap();
+    ///     cx.drive(&load, Duration::from_secs(1), |feed| feed.send("0.1"));
     ///     assert!(cx.stop_driving(&load));
     ///     assert!(!cx.stop_driving(&load));
     /// });
@@ -303,21 +283,18 @@ impl<'a> Context<'a> {
     }
 
     /// Runs `call` every `interval`, first one interval from [`now`](Self::now), by the rules of updaters:
-    /// no drift, no storm after a pause. [`Next::Close`](crate::Next::Close),
+    /// no drift, no storm after a pause. [`Next::Finish`](crate::Next::Finish),
     /// [`Next::Drop`](crate::Next::Drop), an error or a panic end it.
     ///
-    /// # Errors
-    /// [`IntervalTooShort`] below 1 ms.
+    /// The interval is at least 1 ms; a shorter one is taken for that.
     pub fn every<N: IntoNext>(
         &mut self,
         interval: Duration,
         mut call: impl FnMut(&mut Context<'_>) -> N + 'static,
-    ) -> Result<TimerId, IntervalTooShort> {
-        if interval < SHORTEST_INTERVAL {
-            return Err(IntervalTooShort);
-        }
+    ) -> TimerId {
         let call = TimerCall::Repeating(Box::new(move |cx| call(cx).into_next()));
-        Ok(self.core.add_timer(millis(interval), interval_ms(interval), call))
+        let interval_ms = interval_ms(interval);
+        self.core.add_timer(interval_ms.into(), interval_ms, call)
     }
 
     /// Cancels a timer, also from within itself. False when it has run out or was cancelled.
@@ -338,7 +315,7 @@ impl<'a> Context<'a> {
     }
 
     /// Counts a request that a layer has refused.
-    pub(crate) fn count_refusal(&mut self, status: u16) {
+    pub(crate) fn count_refusal(&mut self, status: StatusCode) {
         self.core.stats.refused.count(status);
     }
 
@@ -346,11 +323,3 @@ impl<'a> Context<'a> {
         self.core.review_topic(name);
     }
 }
-
-impl fmt::Display for IntervalTooShort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an interval must be at least 1 ms")
-    }
-}
-
-impl Error for IntervalTooShort {}

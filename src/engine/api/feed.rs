@@ -16,7 +16,7 @@ use crate::{conn::TopicIndex, sse::Encode};
 /// reactor.context().drive(&load, Duration::from_secs(1), |feed| {
 ///     feed.send(std::fs::read_to_string("/proc/loadavg")?);
 ///     Ok(())
-/// })?;
+/// });
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]

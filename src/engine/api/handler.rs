@@ -1,8 +1,8 @@
-//! [`Handler`]: what answers requests, and [`Response`]: what it answers.
+//! [`Handler`]: what answers requests, and [`Answer`]: what it answers.
 
 use crate::engine::{api::context::Context, api::sse::Sse};
 use crate::{
-    http::{Reply, Request},
+    http::{Request, Response},
     sse::EventError,
 };
 
@@ -14,11 +14,11 @@ use crate::{
 /// [`Handle`](crate::Handle).
 ///
 /// ```no_run
-/// use starwheel::{Context, Reactor, Reply, Request};
+/// use starwheel::{Context, Reactor, Response, Request};
 ///
 /// let mut reactor = Reactor::new(|request: &Request, _cx: &mut Context<'_>| match request.path() {
-///     "/health" => Reply::text("ok"),
-///     _ => Reply::not_found(),
+///     "/health" => Response::text("ok"),
+///     _ => Response::not_found(),
 /// })?;
 /// reactor.listen("127.0.0.1:0")?;
 /// reactor.run()?;
@@ -27,55 +27,55 @@ use crate::{
 pub trait Handler {
     /// Answers one request. `request` is mutable so that a router or a layer around another
     /// handler can leave something in it, such as path parameters.
-    fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Response;
+    fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Answer;
 }
 
 impl<F, R> Handler for F
 where
     F: FnMut(&Request, &mut Context<'_>) -> R,
-    R: Into<Response>,
+    R: Into<Answer>,
 {
-    fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Response {
+    fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Answer {
         self(request, cx).into()
     }
 }
 
-/// An answer: a [`Reply`] that is complete, or an [`Sse`] stream.
+/// An answer: a [`Response`] that is complete, or an [`Sse`] stream.
 ///
-/// Handlers return anything that turns into one, a `Result` whose error is a [`Reply`] included,
+/// Handlers return anything that turns into one, a `Result` whose error is a [`Response`] included,
 /// so that `?` answers with the reason.
 ///
 /// ```
-/// use starwheel::{Context, Reply, Request, Response, Sse};
-/// fn either(request: &Request, _cx: &mut Context<'_>) -> Response {
+/// use starwheel::{Context, Response, Request, Answer, Sse};
+/// fn either(request: &Request, _cx: &mut Context<'_>) -> Answer {
 ///     match request.query_value("wait") {
 ///         Some(_) => Sse::new().send("wait for it").into(),
-///         None => Reply::text("done").into(),
+///         None => Response::text("done").into(),
 ///     }
 /// }
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Response {
+pub enum Answer {
     /// A complete answer.
-    Reply(Reply),
+    Response(Response),
     /// A stream of events; boxed, because it carries the closures.
     Sse(Box<Sse>),
 }
 
-impl Response {
-    /// Adds a header field, whichever answer it is; see [`Reply::header`] and [`Sse::header`]. For
+impl Answer {
+    /// Adds a header field, whichever answer it is; see [`Response::header`] and [`Sse::header`]. For
     /// layers around other handlers.
     ///
     /// ```
-    /// use starwheel::{Response, Sse};
-    /// let response = Response::from(Sse::new()).header("X-Frame-Options", "DENY");
-    /// assert_eq!(response.header_value("x-frame-options"), Some("DENY"));
+    /// use starwheel::{Answer, Sse};
+    /// let response = Answer::from(Sse::new()).with_header("X-Frame-Options", "DENY");
+    /// assert_eq!(response.header("x-frame-options"), Some("DENY"));
     /// ```
     #[must_use]
-    pub fn header(self, name: &str, value: &str) -> Self {
+    pub fn with_header(self, name: &str, value: &str) -> Self {
         match self {
-            Self::Reply(reply) => Self::Reply(reply.header(name, value)),
+            Self::Response(response) => Self::Response(response.with_header(name, value)),
             Self::Sse(mut sse) => {
                 sse.header_lines.push(name, value);
                 Self::Sse(sse)
@@ -85,39 +85,39 @@ impl Response {
 
     /// The first value of a header field that was set so far, in any case of its name.
     #[must_use]
-    pub fn header_value(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         match self {
-            Self::Reply(reply) => reply.header_value(name),
+            Self::Response(response) => response.header(name),
             Self::Sse(sse) => sse.header_lines.value(name),
         }
     }
 }
 
-impl From<Reply> for Response {
-    fn from(reply: Reply) -> Self {
-        Self::Reply(reply)
+impl From<Response> for Answer {
+    fn from(response: Response) -> Self {
+        Self::Response(response)
     }
 }
 
-impl From<Sse> for Response {
+impl From<Sse> for Answer {
     fn from(sse: Sse) -> Self {
         Self::Sse(Box::new(sse))
     }
 }
 
 // One concrete error type, so that `?` in a closure needs no annotation.
-impl<T: Into<Self>> From<Result<T, Reply>> for Response {
-    fn from(result: Result<T, Reply>) -> Self {
+impl<T: Into<Self>> From<Result<T, Response>> for Answer {
+    fn from(result: Result<T, Response>) -> Self {
         match result {
             Ok(answer) => answer.into(),
-            Err(reply) => reply.into(),
+            Err(response) => response.into(),
         }
     }
 }
 
 /// 500, the reason is logged: names and ids of events are the server's own. Where one is made from
-/// what the client sent, answer with [`Reply::error`] and status 400.
-impl From<EventError> for Reply {
+/// what the client sent, answer with [`Response::error`] and status 400.
+impl From<EventError> for Response {
     fn from(error: EventError) -> Self {
         Self::failed(&error)
     }

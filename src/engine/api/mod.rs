@@ -9,12 +9,12 @@ pub(super) mod sse;
 pub(super) mod stream;
 
 pub use self::{
-    config::{Config, Tcp},
-    context::{Context, IntervalTooShort},
+    config::{Config, TcpOptions},
+    context::Context,
     feed::Feed,
-    handler::{Handler, Response},
+    handler::{Answer, Handler},
     next::{Ending, IntoNext, Next},
-    sse::{Alignment, Compress, FirstTick, KeepAlive, Sse},
+    sse::{Alignment, FirstTick, KeepAlive, Sse, StreamCompression},
     stream::Stream,
 };
 

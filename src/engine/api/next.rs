@@ -16,7 +16,7 @@ use std::time::Duration;
 /// let countdown = Sse::every(Duration::from_secs(1), move |stream| {
 ///     stream.send(format_args!("{left}"));
 ///     left -= 1;
-///     if left < 0 { Next::Close } else { Next::Again }
+///     if left < 0 { Next::Finish } else { Next::Again }
 /// });
 /// # let _ = countdown;
 /// ```
@@ -28,7 +28,7 @@ pub enum Next {
     /// Run again after this time instead, and from then on with the interval. At least 1 ms.
     After(Duration),
     /// Finish the stream with its last chunk: it is done, Datastar does not reconnect.
-    Close,
+    Finish,
     /// Cut the stream without a last chunk: clients reconnect.
     Drop,
     /// Cut the stream; the error becomes its close reason.
@@ -99,7 +99,7 @@ impl<N: IntoNext> IntoNext for Result<N, BoxError> {
 /// - The client writes an error to the page's console for each drop.
 ///
 /// An `EventSource` reconnects after either (Chromium after 3 s, Firefox after 5 s) until the page
-/// closes it or an answer is 204 ([`Reply::no_content`](crate::Reply::no_content)). To Datastar a
+/// closes it or an answer is 204 ([`Response::no_content`](crate::Response::no_content)). To Datastar a
 /// 204 is final too.
 ///
 /// Draining, shutdown and [`Sse::max_lifetime`](crate::Sse::max_lifetime) drop, so that clients find

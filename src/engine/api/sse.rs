@@ -15,7 +15,7 @@ use crate::engine::{
 };
 use crate::{
     error::CloseReason,
-    http::HeaderLines,
+    http::{HeaderLines, StatusCode},
     sse::{Encode, EventBuffer},
     time::millis,
     topic::{JoinAt, Topic},
@@ -57,7 +57,7 @@ pub struct Sse {
     pub(in crate::engine) ending: Option<Ending>,
     pub(in crate::engine) subscriptions: Vec<(Topic, JoinAt)>,
     pub(in crate::engine) tag: Option<Arc<str>>,
-    pub(in crate::engine) compress: Compress,
+    pub(in crate::engine) compress: StreamCompression,
 }
 
 /// How a quiet stream is proven alive.
@@ -78,7 +78,7 @@ pub enum KeepAlive {
     Every(Duration),
     /// Never, but for the one that comes with the head of a stream that begins without an event.
     /// Proxies and NAT boxes may then cut a quiet stream. A vanished client is noticed by the
-    /// next event, or by the probes of [`Tcp::keep_alive_idle`](crate::Tcp::keep_alive_idle).
+    /// next event, or by the probes of [`Tcp::keep_alive_idle`](crate::TcpOptions::keep_alive_idle).
     Off,
 }
 
@@ -90,12 +90,12 @@ pub enum KeepAlive {
 /// [`Stream::send_uncompressed`](crate::Stream::send_uncompressed).
 ///
 /// ```
-/// use starwheel::{Compress, Sse};
-/// let stream = Sse::new().send("a token").compress(Compress::Off);
+/// use starwheel::{StreamCompression, Sse};
+/// let stream = Sse::new().send("a token").compression(StreamCompression::Off);
 /// # let _ = stream;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compress {
+pub enum StreamCompression {
     /// With the coding that the client accepts and the server prefers; the default.
     Negotiated,
     /// Never.
@@ -160,7 +160,7 @@ impl Sse {
             ending: None,
             subscriptions: Vec::new(),
             tag: None,
-            compress: Compress::Negotiated,
+            compress: StreamCompression::Negotiated,
         }
     }
 
@@ -226,10 +226,10 @@ impl Sse {
         self
     }
 
-    /// Whether the stream is compressed if the client wants that; see [`Compress`].
+    /// Whether the stream is compressed if the client wants that; see [`StreamCompression`].
     #[must_use]
-    pub fn compress(mut self, compress: Compress) -> Self {
-        self.compress = compress;
+    pub fn compression(mut self, compression: StreamCompression) -> Self {
+        self.compress = compression;
         self
     }
 
@@ -299,16 +299,16 @@ impl Sse {
     /// [`max_lifetime`](Self::max_lifetime) too, what comes first counts.
     ///
     /// ```
-    /// use starwheel::{Context, Reply, Request, Sse};
+    /// use starwheel::{Context, Request, Response, Sse, StatusCode};
     /// use std::time::{Duration, SystemTime};
     /// # struct Token { user: String, expires_s: u64 }
     /// # fn verify(_: Option<&str>) -> Option<Token> { None }
-    /// fn news(req: &Request, cx: &mut Context<'_>) -> Result<Sse, Reply> {
-    ///     let token = verify(req.cookie("token")).ok_or_else(|| Reply::error(401, "log in first"))?;
+    /// fn news(req: &Request, cx: &mut Context<'_>) -> Result<Sse, Response> {
+    ///     let token = verify(req.cookie("token")).ok_or_else(|| Response::error(StatusCode::UNAUTHORIZED, "log in first"))?;
     ///     // The `exp` of a JSON Web Token (RFC 7519 section 4.1.4) is such a number.
     ///     let expires = SystemTime::UNIX_EPOCH + Duration::from_secs(token.expires_s);
     ///     if expires <= cx.system_time() {
-    ///         return Err(Reply::error(401, "your login has expired"));
+    ///         return Err(Response::error(StatusCode::UNAUTHORIZED, "your login has expired"));
     ///     }
     ///     Ok(Sse::new().tag(token.user).expires_at(expires))
     /// }
@@ -345,16 +345,20 @@ impl Sse {
     }
 
     /// Why this stream cannot be opened at this time, if so: the status and the reason.
-    pub(in crate::engine) fn refusal(&self, time: SystemTime) -> Option<(u16, &'static str)> {
-        if self.interval.is_some_and(|interval| interval < SHORTEST_INTERVAL) {
-            return Some((500, "the interval of an updater must be at least 1 ms"));
-        }
+    pub(in crate::engine) fn refusal(
+        &self,
+        time: SystemTime,
+    ) -> Option<(StatusCode, &'static str)> {
         if self.header_lines.fault().is_some() {
-            return Some((500, "a header of this stream cannot be sent"));
+            return Some((
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "a header of this stream cannot be sent",
+            ));
         }
         // Not 401, which has to name a way to log in (RFC 9110 section 15.5.2).
         let has_expired = self.expires_at.is_some_and(|expiry| expiry <= time);
-        has_expired.then_some((403, "the permission to open this stream has expired"))
+        has_expired
+            .then_some((StatusCode::FORBIDDEN, "the permission to open this stream has expired"))
     }
 
     /// How old the stream may become if it is born at this time.
@@ -371,12 +375,10 @@ impl Sse {
     }
 }
 
-/// An interval in the unit and range of the wheel.
+/// An interval in the unit and range of the wheel: at least one tick of it.
 pub(in crate::engine) fn interval_ms(interval: Duration) -> u32 {
-    u32::try_from(millis(interval)).unwrap_or(u32::MAX - 1)
+    u32::try_from(millis(interval).max(1)).unwrap_or(u32::MAX - 1)
 }
-
-pub(in crate::engine) const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 
 impl Default for Sse {
     fn default() -> Self {

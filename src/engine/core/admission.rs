@@ -77,7 +77,7 @@ impl Core {
     /// client: the requests of all come through them.
     fn network_of(&self, peer: Peer) -> Option<Network> {
         self.config.limits.connections_per_ip?;
-        peer.ip().filter(|_| !self.config.trusted_proxies.include(peer)).map(Network::of)
+        peer.ip().filter(|_| !self.config.trusted_proxies.contains(peer)).map(Network::of)
     }
 
     /// What a stream that is asked for through a trusted proxy counts for, if there is a limit. It is
@@ -85,8 +85,8 @@ impl Core {
     pub(in crate::engine) fn proxied_network(&self, request: &Request) -> Option<Network> {
         self.config.limits.connections_per_ip?;
         let trusted = &self.config.trusted_proxies;
-        let client = request.client_ip().filter(|_| trusted.include(request.peer()))?;
-        (!trusted.include_ip(client)).then(|| Network::of(client))
+        let client = request.client_ip().filter(|_| trusted.contains(request.peer()))?;
+        (!trusted.contains_ip(client)).then(|| Network::of(client))
     }
 
     pub(in crate::engine) fn has_room_for(&self, network: Network) -> bool {

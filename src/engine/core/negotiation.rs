@@ -5,38 +5,42 @@ use std::borrow::Cow;
 use super::Core;
 use crate::{
     compress::{Encoding, negotiate},
-    engine::api::{Compress, Sse},
-    http::{Codable, Reply, Request, Version},
+    engine::api::{Sse, StreamCompression},
+    http::{Codable, Request, Response, Version},
 };
 
 impl Core {
     /// What a stream will be compressed with: what the client accepts and the server prefers.
     /// HTTP/1.0 streams, which end with the connection, are left alone.
     pub(in crate::engine) fn encoding_of(&self, request: &Request, sse: &Sse) -> Encoding {
-        if sse.compress == Compress::Off || request.version() == Version::Http10 {
+        if sse.compress == StreamCompression::Off || request.version() == Version::Http10 {
             return Encoding::Identity;
         }
         negotiate(accept_encoding(request).as_deref(), &self.config.compression.preference)
     }
 
-    /// Compresses the body of a reply if that pays, the client accepts it and nothing forbids it.
-    pub(in crate::engine) fn compress_reply(&mut self, reply: Reply, request: &Request) -> Reply {
+    /// Compresses the body of a response if that pays, the client accepts it and nothing forbids it.
+    pub(in crate::engine) fn compress_response(
+        &mut self,
+        response: Response,
+        request: &Request,
+    ) -> Response {
         let settings = &self.config.compression;
         let codable = match settings.is_on() {
-            true => reply.codable(settings.reply_bytes_min),
+            true => response.codable(settings.response_bytes_min),
             false => Codable::Never,
         };
         if codable == Codable::Never {
-            return reply;
+            return response;
         }
-        let reply = reply.varies_by_coding();
+        let response = response.varies_by_coding();
         match negotiate(accept_encoding(request).as_deref(), &settings.preference) {
-            Encoding::Identity => reply,
-            _ if codable == Codable::Whole => reply.with_the_tag_of(request),
+            Encoding::Identity => response,
+            _ if codable == Codable::Whole => response.with_the_tag_of(request),
             encoding => {
                 let mut coded = Vec::new();
-                self.coding.whole(encoding, reply.body(), &mut coded);
-                reply.coded(encoding.as_str(), coded)
+                self.coding.whole(encoding, response.body(), &mut coded);
+                response.coded(encoding.as_str(), coded)
             }
         }
     }

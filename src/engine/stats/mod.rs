@@ -3,7 +3,7 @@
 mod prometheus;
 mod refused;
 
-pub use self::refused::Refused;
+pub use self::refused::RefusedCounts;
 
 use crate::{compress::CompressionCounts, error::CloseReason};
 
@@ -12,9 +12,9 @@ use crate::{compress::CompressionCounts, error::CloseReason};
 /// Gauges say so; everything else only grows. Reading them copies a few hundred bytes.
 ///
 /// ```
-/// use starwheel::{Context, Reply};
-/// fn health(cx: &Context<'_>) -> Reply {
-///     Reply::text(format!("{} streams\n", cx.stats().streams))
+/// use starwheel::{Context, Response};
+/// fn health(cx: &Context<'_>) -> Response {
+///     Response::text(format!("{} streams\n", cx.stats().streams))
 /// }
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Stats {
     /// Streams opened.
     pub opened: u64,
     /// Streams ended, by reason. Counted just before `on_disconnect` runs.
-    pub closed: Closed,
+    pub closed: ClosedCounts,
     /// Connections accepted, and sockets adopted.
     pub accepted: u64,
     /// Requests read completely and given to the handler.
@@ -38,8 +38,8 @@ pub struct Stats {
     /// [`OriginCheck`](crate::OriginCheck) stopped; streams that had
     /// [expired](crate::Sse::expires_at) before their birth; those turned away by the limits of
     /// connections and streams; and those that a handler sent away with
-    /// [`Reply::retry_after`](crate::Reply::retry_after).
-    pub refused: Refused,
+    /// [`Response::with_retry_after`](crate::Response::with_retry_after).
+    pub refused: RefusedCounts,
     /// Connections reset at once, because there were far more than the limits allow.
     pub resets: u64,
     /// Attempts to accept that failed, most often for want of descriptors. While it lasts, there
@@ -153,7 +153,7 @@ impl Histogram {
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Closed {
+pub struct ClosedCounts {
     /// [`CloseReason::Finished`].
     pub finished: u64,
     /// [`CloseReason::Dropped`].
@@ -174,7 +174,7 @@ pub struct Closed {
     pub panicked: u64,
 }
 
-impl Closed {
+impl ClosedCounts {
     /// Each reason's name and count.
     ///
     /// ```

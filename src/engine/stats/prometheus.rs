@@ -9,9 +9,9 @@ impl Stats {
     /// `starwheel_`. Some 5 KB; serve it as `text/plain; version=0.0.4`.
     ///
     /// ```
-    /// use starwheel::{Reply, Router};
+    /// use starwheel::{Response, Router};
     /// let router = Router::new().get("/metrics", |_req, cx| {
-    ///     Reply::bytes("text/plain; version=0.0.4", cx.stats().prometheus())
+    ///     Response::bytes("text/plain; version=0.0.4", cx.stats().prometheus())
     /// });
     /// # let _ = router;
     /// ```
@@ -97,6 +97,7 @@ impl Stats {
         writeln!(out, "# HELP starwheel_refused_total Requests refused, by status")?;
         writeln!(out, "# TYPE starwheel_refused_total counter")?;
         for (status, count) in self.refused.by_status() {
+            let status = status.as_u16();
             writeln!(out, "starwheel_refused_total{{status=\"{status}\"}} {count}")?;
         }
         let other = self.refused.other();

@@ -4,7 +4,7 @@ use crate::{
     conn::{Afterwards, Goodbye, linger_due},
     engine::{
         Engine, Transport,
-        api::{Context, Response, Sse},
+        api::{Answer, Context, Sse},
         calls::{catch, watchdog::handler_of},
         client::{Client, RequestLine},
         core::{Core, Stopping},
@@ -12,7 +12,10 @@ use crate::{
         pending::{Birth, Remembered},
     },
     error::Logged,
-    http::{Connection, Method, Refusal, Reply, Request, StreamFraming, encode_stream_head},
+    http::{
+        Connection, Method, Refusal, Request, Response, StatusCode, StreamFraming,
+        encode_stream_head,
+    },
     time::millis,
 };
 
@@ -20,7 +23,7 @@ impl<T: Transport> Engine<T> {
     /// Has the handler answer the request that has been read.
     pub(super) fn answer_request(&mut self, index: ConnIndex) {
         let line = RequestLine::of(&self.request);
-        if !self.core.config.hosts.include(self.request.host()) {
+        if !self.core.config.hosts.contains(self.request.host()) {
             return self.core.refuse_as(index, Refusal::MISDIRECTED, line.closing());
         }
         self.core.stats.requests += 1;
@@ -32,25 +35,28 @@ impl<T: Transport> Engine<T> {
         if let Some(took_ms) = core.end_call(began_nanos) {
             core.report_slow_call(handler_of(request), took_ms);
         }
-        if let Ok(Response::Reply(reply)) = &response
-            && let Some(failure) = reply.failure()
+        if let Ok(Answer::Response(response)) = &response
+            && let Some(failure) = response.failure()
         {
             log::error!("{} failed: {}", handler_of(request), Logged(failure));
         }
         match response {
-            Ok(Response::Reply(reply)) if reply.wait_ms().is_some() => {
-                core.answer_busy(index, reply, Client::of(request));
+            Ok(Answer::Response(response)) if response.wait_ms().is_some() => {
+                core.answer_busy(index, response, Client::of(request));
             }
-            Ok(Response::Reply(reply)) => {
-                let reply = core.compress_reply(reply, request);
-                core.answer(index, reply, line);
+            Ok(Answer::Response(response)) => {
+                let response = core.compress_response(response, request);
+                core.answer(index, response, line);
             }
-            Ok(Response::Sse(sse)) => core.answer_stream(index, sse, line, request),
+            Ok(Answer::Sse(sse)) => core.answer_stream(index, sse, line, request),
             Err(caught) => {
                 caught.log(handler_of(request));
                 core.stats.panics += 1;
-                let reply = Reply::error(500, "the handler of this request panicked");
-                core.answer(index, reply, line);
+                let response = Response::error(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the handler of this request panicked",
+                );
+                core.answer(index, response, line);
             }
         }
     }
@@ -67,14 +73,14 @@ impl Core {
     ) {
         if let Some((status, reason)) = sse.refusal(self.system_time()) {
             let path = Logged(request.path());
-            if status == 500 {
+            if status == StatusCode::INTERNAL_SERVER_ERROR {
                 log::error!("{} {path}: {reason}", line.method);
             } else {
                 self.stats.refused.count(status);
                 log::debug!("{} {path}: {reason}", line.method);
             }
-            let reply = Reply::error(status, reason).with_lines(&sse.header_lines);
-            self.answer(index, reply, line);
+            let response = Response::error(status, reason).with_lines(&sse.header_lines);
+            self.answer(index, response, line);
             return self.drop_sse(*sse);
         }
         if line.method == Method::Head {
@@ -122,7 +128,7 @@ impl Core {
     }
 }
 
-/// Replies.
+/// Responses.
 impl Core {
     /// Refuses what is not known to be a request.
     pub(super) fn refuse(&mut self, index: ConnIndex, refusal: Refusal) {
@@ -133,18 +139,18 @@ impl Core {
     pub(super) fn refuse_as(&mut self, index: ConnIndex, refusal: Refusal, line: RequestLine) {
         self.stats.refused.count(refusal.status());
         log::debug!("{}: refused with {refusal}", self.conns[index].peer());
-        self.answer(index, Reply::from(refusal), line);
+        self.answer(index, Response::from(refusal), line);
     }
 
-    /// Queues a reply and decides what becomes of the connection.
-    pub(super) fn answer(&mut self, index: ConnIndex, reply: Reply, line: RequestLine) {
+    /// Queues a response and decides what becomes of the connection.
+    pub(super) fn answer(&mut self, index: ConnIndex, response: Response, line: RequestLine) {
         let connection = self.connection_after(index, line);
         let outbox = &mut self.conns[index].outbox;
         outbox.push_with(&mut self.pool, |out| {
-            reply.encode_head(out, &self.date, connection, line.version);
+            response.encode_head(out, &self.date, connection, line.version);
         });
         if line.method != Method::Head {
-            outbox.push_body(reply.into_body(), &mut self.pool);
+            outbox.push_body(response.into_body(), &mut self.pool);
         }
         self.finish_answer(index, connection);
     }

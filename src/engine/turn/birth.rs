@@ -15,7 +15,7 @@ use crate::{
         pending::Remembered,
     },
     error::CloseReason,
-    http::{Connection, Reply, StreamFraming, encode_stream_head},
+    http::{Connection, Response, StreamFraming, encode_stream_head},
     time::{NEVER, millis},
 };
 
@@ -27,9 +27,9 @@ impl<T: Transport> Engine<T> {
             return core.drop_sse(sse);
         }
         if let Some(client) = request.client
-            && let Some(reply) = core.no_room_for_stream(&sse, request)
+            && let Some(response) = core.no_room_for_stream(&sse, request)
         {
-            core.answer_busy(index, reply.with_lines(&sse.header_lines), client);
+            core.answer_busy(index, response.with_lines(&sse.header_lines), client);
             return core.drop_sse(sse);
         }
         let has_comments = core.begin_stream(index, &sse, request);
@@ -78,7 +78,7 @@ impl<T: Transport> Engine<T> {
 
 impl Core {
     /// What a stream that is one too many is told.
-    fn no_room_for_stream(&self, sse: &Sse, request: &Remembered) -> Option<Reply> {
+    fn no_room_for_stream(&self, sse: &Sse, request: &Remembered) -> Option<Response> {
         if self.is_one_too_many(sse) {
             return Some(self.no_room_for_tag());
         }

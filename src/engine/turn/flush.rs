@@ -71,7 +71,7 @@ impl<T: Transport> Engine<T> {
     }
 
     /// True if a connection whose client reads as fast as we write has got its share of a turn, and
-    /// more of a reply is queued. Streams have bounds of their own: what waited for the next turn would
+    /// more of a response is queued. Streams have bounds of their own: what waited for the next turn would
     /// pile up with ticks, and logs would let it go.
     fn has_had_its_share(&self, index: ConnIndex, bytes_out_before: u64) -> bool {
         let conn = &self.core.conns[index];

@@ -13,7 +13,7 @@ use crate::{
         core::Core,
         keys::ConnIndex,
     },
-    http::{Connection, Reply, StreamFraming, encode_stream_head},
+    http::{Connection, Response, StatusCode, StreamFraming, encode_stream_head},
     sse::Event,
     time::spread,
 };
@@ -21,49 +21,52 @@ use crate::{
 impl Core {
     /// Tells a connection that was not admitted to come back later.
     pub(super) fn turn_away(&mut self, index: ConnIndex, client: Client) {
-        if let Some(reply) = self.no_room_for(index) {
-            self.answer_busy(index, reply, client);
+        if let Some(response) = self.no_room_for(index) {
+            self.answer_busy(index, response, client);
         }
     }
 
     /// What a connection without admission is told; `None` for all others.
-    fn no_room_for(&self, index: ConnIndex) -> Option<Reply> {
+    fn no_room_for(&self, index: ConnIndex) -> Option<Response> {
         match self.conns[index].admission() {
             Admission::Admitted | Admission::Unannounced | Admission::Leaving => None,
-            Admission::NoRoom => {
-                Some(Reply::error(503, NO_ROOM).retry_after(self.config.limits.retry_after))
-            }
+            Admission::NoRoom => Some(
+                Response::error(StatusCode::SERVICE_UNAVAILABLE, NO_ROOM)
+                    .with_retry_after(self.config.limits.retry_after),
+            ),
             Admission::NoRoomForAddress => Some(self.no_room_for_address()),
         }
     }
 
     /// What a connection or stream that is one too many of its address is told.
-    pub(super) fn no_room_for_address(&self) -> Reply {
-        Reply::error(429, NO_ROOM_FOR_ADDRESS).retry_after(self.config.limits.retry_after)
+    pub(super) fn no_room_for_address(&self) -> Response {
+        Response::error(StatusCode::TOO_MANY_REQUESTS, NO_ROOM_FOR_ADDRESS)
+            .with_retry_after(self.config.limits.retry_after)
     }
 
     /// What the stream that is one too many of its tag is told.
-    pub(super) fn no_room_for_tag(&self) -> Reply {
-        Reply::error(429, NO_ROOM_FOR_TAG).retry_after(self.config.limits.retry_after)
+    pub(super) fn no_room_for_tag(&self) -> Response {
+        Response::error(StatusCode::TOO_MANY_REQUESTS, NO_ROOM_FOR_TAG)
+            .with_retry_after(self.config.limits.retry_after)
     }
 
-    /// Answers with a reply that has a [`Reply::retry_after`], and closes the connection.
-    pub(super) fn answer_busy(&mut self, index: ConnIndex, reply: Reply, client: Client) {
-        self.stats.refused.count(reply.status_code());
-        let least_ms = u64::from(reply.wait_ms().unwrap_or(1));
+    /// Answers with a response that has a [`Response::with_retry_after`], and closes the connection.
+    pub(super) fn answer_busy(&mut self, index: ConnIndex, response: Response, client: Client) {
+        self.stats.refused.count(response.status());
+        let least_ms = u64::from(response.wait_ms().unwrap_or(1));
         let delay_ms = least_ms + spread(least_ms, self.told_to_wait);
         self.told_to_wait = self.told_to_wait.wrapping_add(1);
         log::debug!("{}: told to come back in {delay_ms} ms", self.conns[index].peer());
         match client.reconnects {
             Reconnects::Never => {
                 let seconds = delay_ms.div_ceil(1000).max(1).to_string();
-                let reply = reply.header("Retry-After", seconds);
-                self.answer(index, reply, client.request.closing());
+                let response = response.with_header("Retry-After", seconds);
+                self.answer(index, response, client.request.closing());
             }
             reconnects => {
                 self.stream_busy(
                     index,
-                    &reply,
+                    &response,
                     Duration::from_millis(delay_ms),
                     client.request,
                     reconnects,
@@ -75,16 +78,17 @@ impl Core {
     fn stream_busy(
         &mut self,
         index: ConnIndex,
-        reply: &Reply,
+        response: &Response,
         delay: Duration,
         line: RequestLine,
         reconnects: Reconnects,
     ) {
         let framing = line.framing();
         self.aside.begin();
-        self.aside.push(&Event::retry_only(delay).comment(String::from_utf8_lossy(reply.body())));
+        self.aside
+            .push(&Event::retry_only(delay).comment(String::from_utf8_lossy(response.body())));
         let conn = &mut self.conns[index];
-        let lines = reply.header_lines();
+        let lines = response.header_lines();
         conn.outbox.push_with(&mut self.pool, |out| {
             encode_stream_head(out, &self.date, framing, Connection::Close, [lines]);
         });

@@ -83,7 +83,7 @@ impl Core {
                 self.conns[index].tick_at(deadline);
                 self.rearm(index);
             }
-            Next::Close => {
+            Next::Finish => {
                 self.end_stream(index, CloseReason::Finished);
             }
             Next::Drop => {
@@ -145,7 +145,7 @@ impl<T: Transport> Engine<T> {
         let next = core.call(Call::Topic(topic), |core| updater(&mut Feed::new(core, topic)));
         self.timers.insert(timer, TimerCall::Drive(topic, updater));
         match next {
-            Ok(Next::Close | Next::Drop) => {
+            Ok(Next::Finish | Next::Drop) => {
                 core.publish_render(topic, timer);
                 core.retire_driver(topic, timer);
             }

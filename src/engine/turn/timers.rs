@@ -134,7 +134,7 @@ impl<T: Transport> Engine<T> {
         match next {
             Ok(Next::Again) => {}
             Ok(Next::After(delay)) => core.fire_after(index, millis(delay)),
-            Ok(Next::Close | Next::Drop) => core.end_timer(index),
+            Ok(Next::Finish | Next::Drop) => core.end_timer(index),
             Ok(Next::Fail(error)) => {
                 let reason = core.text_of(&error);
                 log::warn!("a timer failed and is stopped: {}", Logged(&reason));

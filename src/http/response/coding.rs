@@ -1,21 +1,21 @@
-//! What content codings mean for a reply: which ones may be compressed, and what else then changes.
+//! What content codings mean for a response: which ones may be compressed, and what else then changes.
 
-use super::{Reply, TEXTUAL};
+use super::{Response, StatusCode, TEXTUAL};
 use crate::http::{Request, entity_tag::EntityTag, fields::list_members};
 
-/// What the client's `Accept-Encoding` decides about a reply.
+/// What the client's `Accept-Encoding` decides about a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Codable {
     /// Nothing: it is sent as it is.
     Never,
-    /// Nothing about this reply, but perhaps about the whole page that it is a part of, or that the
+    /// Nothing about this response, but perhaps about the whole page that it is a part of, or that the
     /// client has: 206 and 304.
     Whole,
     /// How its body is sent.
     Body,
 }
 
-impl Reply {
+impl Response {
     /// Text of some length may be compressed, unless it is a part of something (RFC 9110 section
     /// 14.4: of its uncompressed bytes), the handler forbids it (`no-transform`) or has compressed it
     /// already, or says something of the very bytes that would not be true of others.
@@ -26,7 +26,7 @@ impl Reply {
             TEXTUAL.into_iter().any(starts)
         };
         let (codable, is_due) = match self.status {
-            206 | 304 => {
+            StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED => {
                 let may_be_text = content_type.is_none_or(|name| name.starts_with(PARTS));
                 (Codable::Whole, may_be_text || is_text())
             }
@@ -41,7 +41,7 @@ impl Reply {
         }
     }
 
-    /// Says that what is sent depends on what the client accepts: also in replies that have no such
+    /// Says that what is sent depends on what the client accepts: also in responses that have no such
     /// body of their own (RFC 9110 sections 15.3.7 and 15.4.5).
     pub(crate) fn varies_by_coding(mut self) -> Self {
         let names_it = |name: &[u8]| name == b"*" || name.eq_ignore_ascii_case(b"Accept-Encoding");

@@ -6,16 +6,16 @@ use crate::http::Method;
 /// One HTTP answer as a client reads it.
 ///
 /// ```
-/// use starwheel::{Context, Request, Reply, testing::Simulation};
-/// let mut simulation = Simulation::new(|_: &Request, _: &mut Context<'_>| Reply::text("hi"));
+/// use starwheel::{Context, Request, Response, testing::Simulation};
+/// let mut simulation = Simulation::new(|_: &Request, _: &mut Context<'_>| Response::text("hi"));
 /// let client = simulation.get("/");
-/// let answer = simulation.answer(client);
+/// let answer = simulation.response(client);
 /// assert_eq!((answer.status, answer.body.as_slice()), (200, &b"hi"[..]));
 /// assert_eq!(answer.header("content-length"), Some("2"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Answer {
+pub struct ClientResponse {
     /// The status code.
     pub status: u16,
     /// Field names and values, in order.
@@ -37,8 +37,8 @@ pub struct Answer {
 ///     Sse::new().send("last words").ending(ending)
 /// });
 /// let (done, cut) = (simulation.get("/done"), simulation.get("/cut"));
-/// assert_eq!(simulation.answer(done).end, BodyEnd::Complete);
-/// assert_eq!(simulation.answer(cut).end, BodyEnd::Open);
+/// assert_eq!(simulation.response(done).end, BodyEnd::Complete);
+/// assert_eq!(simulation.response(cut).end, BodyEnd::Open);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyEnd {
@@ -48,7 +48,7 @@ pub enum BodyEnd {
     Open,
 }
 
-impl Answer {
+impl ClientResponse {
     /// Takes apart the answer at the front of `bytes` to a request with `method`; `None` while its
     /// head is incomplete.
     ///
@@ -56,11 +56,11 @@ impl Answer {
     /// When it is not HTTP: in a test, that is the finding.
     ///
     /// ```
-    /// use starwheel::{Method, testing::Answer};
+    /// use starwheel::{Method, testing::ClientResponse};
     /// let bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhiHTTP/1.1 204";
-    /// let answer = Answer::parse(bytes, Method::Get).unwrap();
+    /// let answer = ClientResponse::parse(bytes, Method::Get).unwrap();
     /// assert_eq!(answer.text(), "hi");
-    /// assert_eq!(Answer::parse(&answer.rest, Method::Get), None);
+    /// assert_eq!(ClientResponse::parse(&answer.rest, Method::Get), None);
     /// ```
     #[must_use]
     pub fn parse(bytes: &[u8], method: Method) -> Option<Self> {

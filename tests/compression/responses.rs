@@ -1,46 +1,46 @@
-//! Replies that are compressed, those that must not be, and what caches are told about both.
+//! Responses that are compressed, those that must not be, and what caches are told about both.
 
 use starwheel::{
-    Method, Reply, Request, Router,
-    testing::{Answer, Simulation},
+    Method, Request, Response, Router, StatusCode,
+    testing::{ClientResponse, Simulation},
 };
 
 use super::{decoded, get, page};
 
 #[test]
-fn replies_are_compressed_from_a_kilobyte_on() {
+fn responses_are_compressed_from_a_kilobyte_on() {
     let router = Router::new()
-        .get("/large", |_req: &Request, _cx| Reply::html(page(1)))
-        .get("/small", |_req: &Request, _cx| Reply::html("<p>small</p>"))
-        .get("/image", |_req: &Request, _cx| Reply::bytes("image/png", vec![0; 5000]));
+        .get("/large", |_req: &Request, _cx| Response::html(page(1)))
+        .get("/small", |_req: &Request, _cx| Response::html("<p>small</p>"))
+        .get("/image", |_req: &Request, _cx| Response::bytes("image/png", vec![0; 5000]));
     let mut simulation = Simulation::new(router);
     for coding in ["zstd", "br", "gzip"] {
         let client = get(&mut simulation, "/large", coding);
-        let answer = simulation.answer(client);
+        let answer = simulation.response(client);
         assert_eq!(answer.header("content-encoding"), Some(coding));
         assert_eq!(decoded(&answer), page(1).as_bytes(), "{coding}");
     }
     for target in ["/small", "/image"] {
         let client = get(&mut simulation, target, "zstd");
-        assert_eq!(simulation.answer(client).header("content-encoding"), None, "{target}");
+        assert_eq!(simulation.response(client).header("content-encoding"), None, "{target}");
     }
 }
 
 /// A part is a part of the bytes that its neighbours come from: of the uncompressed ones.
 #[test]
 fn parts_of_a_page_are_not_compressed() {
-    let part = |status: u16| {
-        let reply = Reply::html(page(1)).with_status(status);
-        reply.header("Content-Range", "bytes 0-9999/20000")
+    let part = |status: StatusCode| {
+        let response = Response::html(page(1)).with_status(status);
+        response.with_header("Content-Range", "bytes 0-9999/20000")
     };
     let router = Router::new()
-        .get("/part", move |_req, _cx| part(206))
-        .get("/error", move |_req, _cx| part(416))
+        .get("/part", move |_req, _cx| part(StatusCode::PARTIAL_CONTENT))
+        .get("/error", move |_req, _cx| part(StatusCode::RANGE_NOT_SATISFIABLE))
         .get("/parts", |_req, _cx| {
-            let body = Reply::bytes("multipart/byteranges; boundary=a", page(1));
-            body.with_status(206)
+            let body = Response::bytes("multipart/byteranges; boundary=a", page(1));
+            body.with_status(StatusCode::PARTIAL_CONTENT)
         })
-        .get("/text", |_req, _cx| Reply::text(page(1)).with_status(206));
+        .get("/text", |_req, _cx| Response::text(page(1)).with_status(StatusCode::PARTIAL_CONTENT));
     let mut simulation = Simulation::new(router);
     for target in ["/part", "/error", "/parts", "/text"] {
         assert_is_plain(&ask(&mut simulation, target, &[("Accept-Encoding", "zstd")]), target);
@@ -51,8 +51,10 @@ fn parts_of_a_page_are_not_compressed() {
 fn what_must_not_be_transformed_is_not_compressed() {
     let cache_control = |values: &'static [&'static str]| {
         move |_req: &Request, _cx: &mut starwheel::Context<'_>| {
-            let reply = Reply::html(page(1));
-            values.iter().fold(reply, |reply, value| reply.header("Cache-Control", value))
+            let response = Response::html(page(1));
+            values
+                .iter()
+                .fold(response, |response, value| response.with_header("Cache-Control", value))
         }
     };
     let router = Router::new()
@@ -69,12 +71,14 @@ fn what_must_not_be_transformed_is_not_compressed() {
     assert_eq!(answer.header("content-encoding"), Some("gzip"));
 }
 
-/// What a handler says of the very bytes of its reply would be wrong of other bytes.
+/// What a handler says of the very bytes of its response would be wrong of other bytes.
 #[test]
-fn replies_with_a_digest_of_their_bytes_are_not_compressed() {
+fn responses_with_a_digest_of_their_bytes_are_not_compressed() {
     let fields = ["Content-Digest", "Repr-Digest", "Digest", "Content-MD5", "Content-Encoding"];
     let router = fields.into_iter().fold(Router::new(), |router, field| {
-        router.get(&format!("/{field}"), move |_req, _cx| Reply::html(page(1)).header(field, "x"))
+        router.get(&format!("/{field}"), move |_req, _cx| {
+            Response::html(page(1)).with_header(field, "x")
+        })
     });
     let mut simulation = Simulation::new(router);
     for field in fields {
@@ -87,16 +91,16 @@ fn replies_with_a_digest_of_their_bytes_are_not_compressed() {
 
 /// RFC 9110, section 8.8.3.3: a strong tag names one sequence of bytes.
 #[test]
-fn compressed_replies_have_a_weak_entity_tag() {
+fn compressed_responses_have_a_weak_entity_tag() {
     let tagged = |tag: &'static str| {
         move |_req: &Request, _cx: &mut starwheel::Context<'_>| {
-            Reply::html(page(1)).header("etag", tag)
+            Response::html(page(1)).with_header("etag", tag)
         }
     };
     let router = Router::new()
         .get("/strong", tagged("\"v1\""))
         .get("/weak", tagged("W/\"v1\""))
-        .get("/small", |_req, _cx| Reply::html("small").header("ETag", "\"v1\""));
+        .get("/small", |_req, _cx| Response::html("small").with_header("ETag", "\"v1\""));
     let mut simulation = Simulation::new(router);
     for (target, coding, expected) in [
         ("/strong", "identity", "\"v1\""),
@@ -113,11 +117,14 @@ fn compressed_replies_have_a_weak_entity_tag() {
 
 /// A cache updates what it has by a 304 whose tag it knows (RFC 9111, section 4.3.4).
 #[test]
-fn a_reply_that_was_not_modified_names_the_tag_that_the_client_has() {
+fn a_response_that_was_not_modified_names_the_tag_that_the_client_has() {
     let router = Router::new().get("/", |req, _cx| {
-        let reply =
-            if req.if_none_match("\"v1\"") { Reply::status(304) } else { Reply::html(page(1)) };
-        reply.header("ETag", "\"v1\"")
+        let response = if req.if_none_match("\"v1\"") {
+            Response::new(StatusCode::NOT_MODIFIED)
+        } else {
+            Response::html(page(1))
+        };
+        response.with_header("ETag", "\"v1\"")
     });
     let mut simulation = Simulation::new(router);
     for (coding, known, status, tag) in [
@@ -139,22 +146,29 @@ fn a_reply_that_was_not_modified_names_the_tag_that_the_client_has() {
 
 /// RFC 9110, sections 15.3.7 and 15.4.5: as the 200 would have it.
 #[test]
-fn parts_and_replies_that_were_not_modified_say_what_they_vary_by() {
+fn parts_and_responses_that_were_not_modified_say_what_they_vary_by() {
     let router = Router::new()
-        .get("/304", |_req, _cx| Reply::status(304))
+        .get("/304", |_req, _cx| Response::new(StatusCode::NOT_MODIFIED))
         .get("/206", |_req, _cx| {
-            let part = Reply::html("part").with_status(206);
-            part.header("Content-Range", "bytes 0-3/9999")
+            let part = Response::html("part").with_status(StatusCode::PARTIAL_CONTENT);
+            part.with_header("Content-Range", "bytes 0-3/9999")
         })
         .get("/parts", |_req, _cx| {
-            Reply::bytes("multipart/byteranges; boundary=a", "part").with_status(206)
+            Response::bytes("multipart/byteranges; boundary=a", "part")
+                .with_status(StatusCode::PARTIAL_CONTENT)
         })
-        .get("/image", |_req, _cx| Reply::bytes("image/png", "part").with_status(206))
-        .get("/own", |_req, _cx| Reply::status(304).header("Vary", "Origin, accept-encoding"))
-        .get("/any", |_req, _cx| Reply::html(page(1)).header("Vary", "*"))
-        .get("/other", |_req, _cx| Reply::html(page(1)).header("Vary", "Accept-Encodings"))
-        .get("/fixed", |_req, _cx| Reply::status(304).header("Cache-Control", "no-transform"))
-        .get("/204", |_req, _cx| Reply::no_content());
+        .get("/image", |_req, _cx| {
+            Response::bytes("image/png", "part").with_status(StatusCode::PARTIAL_CONTENT)
+        })
+        .get("/own", |_req, _cx| {
+            Response::new(StatusCode::NOT_MODIFIED).with_header("Vary", "Origin, accept-encoding")
+        })
+        .get("/any", |_req, _cx| Response::html(page(1)).with_header("Vary", "*"))
+        .get("/other", |_req, _cx| Response::html(page(1)).with_header("Vary", "Accept-Encodings"))
+        .get("/fixed", |_req, _cx| {
+            Response::new(StatusCode::NOT_MODIFIED).with_header("Cache-Control", "no-transform")
+        })
+        .get("/204", |_req, _cx| Response::no_content());
     let mut simulation = Simulation::new(router);
     for (target, expected) in [
         ("/304", &["Accept-Encoding"][..]),
@@ -174,23 +188,23 @@ fn parts_and_replies_that_were_not_modified_say_what_they_vary_by() {
     }
 }
 
-fn ask(simulation: &mut Simulation, target: &str, fields: &[(&str, &str)]) -> Answer {
+fn ask(simulation: &mut Simulation, target: &str, fields: &[(&str, &str)]) -> ClientResponse {
     let client = simulation.connect();
     simulation.request(client, Method::Get, target, fields, b"");
     simulation.turn();
-    simulation.answer(client)
+    simulation.response(client)
 }
 
-fn assert_is_plain(answer: &Answer, target: &str) {
+fn assert_is_plain(answer: &ClientResponse, target: &str) {
     assert_eq!(answer.header("content-encoding"), None, "{target}");
     assert_eq!(answer.body, page(1).as_bytes(), "{target}");
 }
 
-fn tags(answer: &Answer) -> Vec<&str> {
+fn tags(answer: &ClientResponse) -> Vec<&str> {
     values(answer, "etag")
 }
 
-fn values<'a>(answer: &'a Answer, name: &str) -> Vec<&'a str> {
+fn values<'a>(answer: &'a ClientResponse, name: &str) -> Vec<&'a str> {
     let named = answer.headers.iter().filter(|(field, _)| field.eq_ignore_ascii_case(name));
     named.map(|(_, value)| value.as_str()).collect()
 }

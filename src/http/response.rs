@@ -1,4 +1,4 @@
-//! Replies: a status, header lines and a body that is there as a whole.
+//! Responses: a status, header lines and a body that is there as a whole.
 //!
 //! It knows no connection, and of requests only which tags they name; whether there is a next
 //! request comes as an argument.
@@ -10,23 +10,23 @@ pub(crate) use coding::Codable;
 use std::{borrow::Cow, error::Error, io, num::NonZeroU32, time::Duration};
 
 use super::{
-    Body, Connection, Date, HeaderLines, Refusal, Version,
+    Body, Connection, Date, HeaderLines, Refusal, StatusCode, Version,
     encode::{CLOSE, KEEP_ALIVE, encode_date, encode_status_line},
     fields::{HeaderFault, is_value_byte},
 };
 
 /// An answer that is not a stream.
 ///
-/// `Content-Length`, `Date` and `Connection` are set by the library. A reply that must not be sent
-/// as it is (a header value with a line end in it, a status below 200) becomes a 500 at once and
+/// `Content-Length`, `Date` and `Connection` are set by the library. A response that must not be sent
+/// as it is (a header value with a line end in it) becomes a 500 at once and
 /// stays one; the reason is logged, and shows during development, not in an attack.
 ///
 /// Text is compressed if the client accepts that and it is long enough ([`Compression`]); `Vary` says
 /// so. A strong `ETag` then becomes a weak one (`W/`), because a strong one names one sequence of bytes
 /// (RFC 9110 section 8.8.3.3). Compare with [`Request::if_none_match`], which allows for it. `If-Match`
-/// does not (RFC 9110 section 13.1.1): where clients send it, keep the reply from being compressed.
+/// does not (RFC 9110 section 13.1.1): where clients send it, keep the response from being compressed.
 ///
-/// Never compressed are replies with `Cache-Control: no-transform`, those with status 206, and those
+/// Never compressed are responses with `Cache-Control: no-transform`, those with status 206, and those
 /// with one of the fields `Content-Range`, `Content-Encoding`, `Content-Digest`, `Repr-Digest`,
 /// `Digest` and `Content-MD5`.
 ///
@@ -34,37 +34,37 @@ use super::{
 /// [`Request::if_none_match`]: crate::Request::if_none_match
 ///
 /// ```
-/// use starwheel::Reply;
-/// let reply = Reply::html("<h1>Hello</h1>").header("Cache-Control", "no-store");
-/// assert_eq!(reply.status_code(), 200);
-/// assert_eq!(reply.header_value("content-type"), Some("text/html; charset=utf-8"));
-/// assert_eq!(reply.body(), b"<h1>Hello</h1>");
+/// use starwheel::Response;
+/// let response = Response::html("<h1>Hello</h1>").with_header("Cache-Control", "no-store");
+/// assert_eq!(response.status(), 200);
+/// assert_eq!(response.header("content-type"), Some("text/html; charset=utf-8"));
+/// assert_eq!(response.body(), b"<h1>Hello</h1>");
 ///
-/// let split = Reply::no_content().header("X-Name", "a\r\nSet-Cookie: b=c");
-/// assert_eq!(split.status_code(), 500);
-/// assert_eq!(split.header_value("X-Name"), None);
+/// let split = Response::no_content().with_header("X-Name", "a\r\nSet-Cookie: b=c");
+/// assert_eq!(split.status(), 500);
+/// assert_eq!(split.header("X-Name"), None);
 /// ```
 #[derive(Debug, Clone)]
-pub struct Reply {
-    status: u16,
+pub struct Response {
+    status: StatusCode,
     content_type: Option<Cow<'static, str>>,
     lines: HeaderLines,
     body: Body,
-    /// Of [`Reply::retry_after`].
+    /// Of [`Response::with_retry_after`].
     wait_ms: Option<NonZeroU32>,
     /// What went wrong on the server, for its log alone.
     failure: Option<Box<Failure>>,
 }
 
-/// What went wrong. Rare, so a reply has room for a pointer to it alone.
+/// What went wrong. Rare, so a response has room for a pointer to it alone.
 #[derive(Debug, Clone)]
 struct Failure(String);
 
-impl Reply {
+impl Response {
     /// 200 with an HTML body, UTF-8. Datastar morphs it into the page.
     ///
     /// ```
-    /// assert_eq!(starwheel::Reply::html("<p id=a>b</p>").status_code(), 200);
+    /// assert_eq!(starwheel::Response::html("<p id=a>b</p>").status(), 200);
     /// ```
     #[must_use]
     pub fn html(body: impl Into<Body>) -> Self {
@@ -74,7 +74,7 @@ impl Reply {
     /// 200 with plain text, UTF-8.
     ///
     /// ```
-    /// assert_eq!(starwheel::Reply::text("pong").body(), b"pong");
+    /// assert_eq!(starwheel::Response::text("pong").body(), b"pong");
     /// ```
     #[must_use]
     pub fn text(body: impl Into<Body>) -> Self {
@@ -84,8 +84,8 @@ impl Reply {
     /// 200 with a body that is JSON text already; it is not looked at.
     ///
     /// ```
-    /// let reply = starwheel::Reply::json_text(r#"{"a":1}"#);
-    /// assert_eq!(reply.header_value("Content-Type"), Some("application/json"));
+    /// let response = starwheel::Response::json_text(r#"{"a":1}"#);
+    /// assert_eq!(response.header("Content-Type"), Some("application/json"));
     /// ```
     #[must_use]
     pub fn json_text(json: impl Into<Body>) -> Self {
@@ -95,44 +95,44 @@ impl Reply {
     /// 200 with a body of any type.
     ///
     /// ```
-    /// let reply = starwheel::Reply::bytes("image/svg+xml", "<svg/>");
-    /// assert_eq!(reply.header_value("Content-Type"), Some("image/svg+xml"));
+    /// let response = starwheel::Response::bytes("image/svg+xml", "<svg/>");
+    /// assert_eq!(response.header("Content-Type"), Some("image/svg+xml"));
     /// ```
     #[must_use]
     pub fn bytes(content_type: impl Into<Cow<'static, str>>, body: impl Into<Body>) -> Self {
-        Self { body: body.into(), ..Self::status(200) }.content_type(content_type)
+        Self { body: body.into(), ..Self::EMPTY }.with_content_type(content_type)
     }
 
     /// 204: done, and nothing to say. It also tells an `EventSource` to stop reconnecting.
     ///
     /// ```
-    /// assert_eq!(starwheel::Reply::no_content().status_code(), 204);
+    /// assert_eq!(starwheel::Response::no_content().status(), 204);
     /// ```
     #[must_use]
     pub fn no_content() -> Self {
-        Self::status(204)
+        Self::new(StatusCode::NO_CONTENT)
     }
 
     /// 303: look there with a GET. `location` is a URI reference, percent-encoded.
     ///
     /// ```
-    /// let reply = starwheel::Reply::redirect("/login");
-    /// assert_eq!((reply.status_code(), reply.header_value("Location")), (303, Some("/login")));
+    /// let response = starwheel::Response::redirect("/login");
+    /// assert_eq!(response.status(), 303);
+    /// assert_eq!(response.header("Location"), Some("/login"));
     /// ```
     #[must_use]
     pub fn redirect(location: impl AsRef<str>) -> Self {
-        Self::status(303).header("Location", location)
+        Self::new(StatusCode::SEE_OTHER).with_header("Location", location)
     }
 
-    /// A status without body; 200 to 599, anything else becomes a 500.
+    /// A status without body.
     ///
     /// ```
-    /// use starwheel::Reply;
-    /// assert_eq!(Reply::status(202).body(), b"");
-    /// assert_eq!(Reply::status(101).status_code(), 500);
+    /// use starwheel::{Response, StatusCode};
+    /// assert_eq!(Response::new(StatusCode::ACCEPTED).body(), b"");
     /// ```
     #[must_use]
-    pub fn status(status: u16) -> Self {
+    pub fn new(status: StatusCode) -> Self {
         Self::EMPTY.with_status(status)
     }
 
@@ -140,32 +140,32 @@ impl Reply {
     /// what nobody checked, nor tell secrets.
     ///
     /// ```
-    /// let reply = starwheel::Reply::error(409, "somebody else was faster; load again");
-    /// assert_eq!(reply.header_value("X-Content-Type-Options"), Some("nosniff"));
+    /// let response = starwheel::Response::error(starwheel::StatusCode::CONFLICT, "somebody else was faster; load again");
+    /// assert_eq!(response.header("X-Content-Type-Options"), Some("nosniff"));
     /// ```
     #[must_use]
-    pub fn error(status: u16, reason: impl Into<String>) -> Self {
+    pub fn error(status: StatusCode, reason: impl Into<String>) -> Self {
         Self::text_error(status, Body::from(reason.into()))
     }
 
     /// 404.
     ///
     /// ```
-    /// assert_eq!(starwheel::Reply::not_found().status_code(), 404);
+    /// assert_eq!(starwheel::Response::not_found().status(), 404);
     /// ```
     #[must_use]
     pub fn not_found() -> Self {
-        Self::text_error(404, Body::from("there is nothing at this path"))
+        Self::text_error(StatusCode::NOT_FOUND, Body::from("there is nothing at this path"))
     }
 
-    /// 503, to come back later: load shedding in one line. See [`retry_after`](Self::retry_after).
+    /// 503, to come back later: load shedding in one line. See [`retry_after`](Self::with_retry_after).
     ///
     /// ```
-    /// use starwheel::{Reply, Response, Router, Sse};
+    /// use starwheel::{Response, Answer, Router, Sse};
     /// use std::time::Duration;
-    /// let router = Router::new().get("/ticks", |_req, cx| -> Result<Sse, Reply> {
+    /// let router = Router::new().get("/ticks", |_req, cx| -> Result<Sse, Response> {
     ///     if cx.stats().streams > 10_000 {
-    ///         return Err(Reply::busy(Duration::from_secs(10)));
+    ///         return Err(Response::busy(Duration::from_secs(10)));
     ///     }
     ///     Ok(Sse::every(Duration::from_secs(1), |stream| stream.send("tick")))
     /// });
@@ -173,8 +173,11 @@ impl Reply {
     /// ```
     #[must_use]
     pub fn busy(retry_after: Duration) -> Self {
-        let reply = Self::text_error(503, Body::from("the server is busy; come back later"));
-        reply.retry_after(retry_after)
+        let response = Self::text_error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Body::from("the server is busy; come back later"),
+        );
+        response.with_retry_after(retry_after)
     }
 
     /// Makes this error one that passes: clients come back, and not all at once. Each is told
@@ -185,7 +188,7 @@ impl Reply {
     /// |---|---|
     /// | `GET` with `Accept: text/event-stream` (`EventSource`) | 200, `retry:`, the end. An `EventSource` gives up for good on any other status |
     /// | the same with `Datastar-Request: true` | 200, `retry:`, and a cut a second later. Datastar comes back from that, but not from an end, nor from an error unless told so |
-    /// | all others, commands included | this reply, with `Retry-After` |
+    /// | all others, commands included | this response, with `Retry-After` |
     ///
     /// The unit is the millisecond; from 1 ms to 49 days.
     ///
@@ -193,13 +196,13 @@ impl Reply {
     /// [`Stats::refused`](crate::Stats::refused). Without effect if the status is below 400.
     ///
     /// ```
-    /// use starwheel::Reply;
+    /// use starwheel::{Response, StatusCode};
     /// use std::time::Duration;
-    /// let reply = Reply::error(429, "one search a second").retry_after(Duration::from_secs(1));
-    /// assert_eq!(reply.status_code(), 429);
+    /// let response = Response::error(StatusCode::TOO_MANY_REQUESTS, "one search a second").with_retry_after(Duration::from_secs(1));
+    /// assert_eq!(response.status(), 429);
     /// ```
     #[must_use]
-    pub fn retry_after(mut self, delay: Duration) -> Self {
+    pub fn with_retry_after(mut self, delay: Duration) -> Self {
         if self.is_broken() {
             return self;
         }
@@ -208,21 +211,17 @@ impl Reply {
         self
     }
 
-    /// The same reply with another status; 200 to 599, anything else becomes a 500.
+    /// The same response with another status.
     ///
     /// Bodies that cannot be sent with a status (204, 205, 304) are dropped.
     ///
     /// ```
-    /// assert_eq!(starwheel::Reply::html("made").with_status(201).status_code(), 201);
+    /// assert_eq!(starwheel::Response::html("made").with_status(starwheel::StatusCode::CREATED).status(), 201);
     /// ```
     #[must_use]
-    pub fn with_status(mut self, status: u16) -> Self {
+    pub fn with_status(mut self, status: StatusCode) -> Self {
         if self.is_broken() {
             return self;
-        }
-        if !(200..=599).contains(&status) {
-            log::error!("{status} is not the status of a reply");
-            return Self::broken(HeaderFault::Value);
         }
         self.status = status;
         self
@@ -231,18 +230,18 @@ impl Reply {
     /// Adds a header field; a name may be added more than once (`Set-Cookie`). Costs an allocation
     /// for the first few.
     ///
-    /// The reply becomes a 500 when `name` is not a token, when `value` contains a control
+    /// The response becomes a 500 when `name` is not a token, when `value` contains a control
     /// character (RFC 9110 section 5.5), or when the field is one of the library's own: `Connection`,
     /// `Content-Length`, `Date`, `Keep-Alive`, `TE`, `Trailer`, `Transfer-Encoding`, `Upgrade`.
     ///
     /// ```
-    /// let reply = starwheel::Reply::text("x").header("Set-Cookie", "id=7; HttpOnly");
-    /// assert_eq!(reply.header_value("set-cookie"), Some("id=7; HttpOnly"));
+    /// let response = starwheel::Response::text("x").with_header("Set-Cookie", "id=7; HttpOnly");
+    /// assert_eq!(response.header("set-cookie"), Some("id=7; HttpOnly"));
     /// ```
     #[must_use]
-    pub fn header(mut self, name: &str, value: impl AsRef<str>) -> Self {
+    pub fn with_header(mut self, name: &str, value: impl AsRef<str>) -> Self {
         if name.eq_ignore_ascii_case(CONTENT_TYPE) {
-            return self.content_type(value.as_ref().to_owned());
+            return self.with_content_type(value.as_ref().to_owned());
         }
         if self.is_broken() {
             return self;
@@ -254,11 +253,11 @@ impl Reply {
     /// Replaces the media type.
     ///
     /// ```
-    /// let reply = starwheel::Reply::text("a,b").content_type("text/csv; charset=utf-8");
-    /// assert_eq!(reply.header_value("Content-Type"), Some("text/csv; charset=utf-8"));
+    /// let response = starwheel::Response::text("a,b").with_content_type("text/csv; charset=utf-8");
+    /// assert_eq!(response.header("Content-Type"), Some("text/csv; charset=utf-8"));
     /// ```
     #[must_use]
-    pub fn content_type(mut self, content_type: impl Into<Cow<'static, str>>) -> Self {
+    pub fn with_content_type(mut self, content_type: impl Into<Cow<'static, str>>) -> Self {
         if self.is_broken() {
             return self;
         }
@@ -274,20 +273,20 @@ impl Reply {
     /// The status that will be sent.
     ///
     /// ```
-    /// assert_eq!(starwheel::Reply::text("x").status_code(), 200);
+    /// assert_eq!(starwheel::Response::text("x").status(), 200);
     /// ```
     #[must_use]
-    pub fn status_code(&self) -> u16 {
+    pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The first value of a header field that was set with the reply, in any case of its name.
+    /// The first value of a header field that was set with the response, in any case of its name.
     ///
     /// ```
-    /// assert_eq!(starwheel::Reply::text("x").header_value("ETag"), None);
+    /// assert_eq!(starwheel::Response::text("x").header("ETag"), None);
     /// ```
     #[must_use]
-    pub fn header_value(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         if name.eq_ignore_ascii_case(CONTENT_TYPE) {
             return self.content_type.as_deref();
         }
@@ -297,8 +296,8 @@ impl Reply {
     /// The body that will be sent.
     ///
     /// ```
-    /// assert_eq!(starwheel::Reply::text("x").body(), b"x");
-    /// assert_eq!(starwheel::Reply::text("x").with_status(204).body(), b"");
+    /// assert_eq!(starwheel::Response::text("x").body(), b"x");
+    /// assert_eq!(starwheel::Response::text("x").with_status(starwheel::StatusCode::NO_CONTENT).body(), b"");
     /// ```
     #[must_use]
     pub fn body(&self) -> &[u8] {
@@ -316,7 +315,7 @@ impl Reply {
     ) {
         encode_status_line(out, self.status);
         // 204 must not have a length, 304 need not (RFC 9110 section 8.6); 205 has one of 0.
-        if !matches!(self.status, 204 | 304) {
+        if !matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
             let length_bytes = self.body().len();
             out.extend_from_slice(b"Content-Length: ");
             out.extend_from_slice(itoa::Buffer::new().format(length_bytes).as_bytes());
@@ -339,9 +338,9 @@ impl Reply {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// What [`retry_after`](Self::retry_after) was told, if this is an error.
+    /// What [`retry_after`](Self::with_retry_after) was told, if this is an error.
     pub(crate) fn wait_ms(&self) -> Option<u32> {
-        self.wait_ms.filter(|_| self.status >= 400).map(NonZeroU32::get)
+        self.wait_ms.filter(|_| self.status.is_error()).map(NonZeroU32::get)
     }
 
     /// Its header fields as whole lines; those of the library's own are not among them.
@@ -362,8 +361,11 @@ impl Reply {
     /// 500 for an error of the server's own, which is not told but logged: when it is answered,
     /// because only then it is known who failed.
     pub(crate) fn failed(error: &dyn Error) -> Self {
-        let reply = Self::text_error(500, "the server failed to answer; its log says why".into());
-        Self { failure: Some(Box::new(Failure(error.to_string()))), ..reply }
+        let response = Self::text_error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the server failed to answer; its log says why".into(),
+        );
+        Self { failure: Some(Box::new(Failure(error.to_string()))), ..response }
     }
 
     /// What the log has to say when this is answered.
@@ -372,7 +374,7 @@ impl Reply {
     }
 
     const EMPTY: Self = Self {
-        status: 200,
+        status: StatusCode::OK,
         content_type: None,
         lines: HeaderLines::new(),
         body: Body::EMPTY,
@@ -384,13 +386,16 @@ impl Reply {
         Self { content_type: Some(Cow::Borrowed(content_type)), body, ..Self::EMPTY }
     }
 
-    fn text_error(status: u16, reason: Body) -> Self {
-        let reply = Self::whole(TEXT, reason).with_status(status);
-        reply.header("X-Content-Type-Options", "nosniff")
+    fn text_error(status: StatusCode, reason: Body) -> Self {
+        let response = Self::whole(TEXT, reason).with_status(status);
+        response.with_header("X-Content-Type-Options", "nosniff")
     }
 
     fn may_have_body(&self) -> bool {
-        !matches!(self.status, 204 | 205 | 304)
+        !matches!(
+            self.status,
+            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+        )
     }
 
     fn is_broken(&self) -> bool {
@@ -404,33 +409,35 @@ impl Reply {
         }
     }
 
-    /// What a reply becomes that must not be sent. All later changes leave it as it is.
+    /// What a response becomes that must not be sent. All later changes leave it as it is.
     fn broken(fault: HeaderFault) -> Self {
         Self {
-            status: 500,
+            status: StatusCode::INTERNAL_SERVER_ERROR,
             content_type: Some(Cow::Borrowed(TEXT)),
             lines: HeaderLines::with_fault(fault),
             body: Body::from("the server could not build its answer; its log says why"),
             wait_ms: None,
-            failure: Some(Box::new(Failure("it built a reply that must not be sent".to_owned()))),
+            failure: Some(Box::new(Failure(
+                "it built a response that must not be sent".to_owned(),
+            ))),
         }
     }
 }
 
-impl From<Refusal> for Reply {
+impl From<Refusal> for Response {
     fn from(refusal: Refusal) -> Self {
-        let reply = Self::text_error(refusal.status(), Body::from(refusal.reason()));
+        let response = Self::text_error(refusal.status(), Body::from(refusal.reason()));
         if refusal == Refusal::CONTENT_CODING {
             // Says which codings would do (RFC 9110 section 15.5.16).
-            return reply.header("Accept-Encoding", "identity");
+            return response.with_header("Accept-Encoding", "identity");
         }
-        reply
+        response
     }
 }
 
 /// Status 500. What went wrong is not told, because it may name files and addresses. It is logged
-/// when the reply is answered, with the handler's route.
-impl From<io::Error> for Reply {
+/// when the response is answered, with the handler's route.
+impl From<io::Error> for Response {
     fn from(error: io::Error) -> Self {
         Self::failed(&error)
     }

@@ -1,11 +1,11 @@
-//! Replies as a client receives them.
+//! Responses as a client receives them.
 
 use super::*;
 
-/// What a client makes of a reply: status, fields with lower case names, body.
-fn received(reply: Reply, connection: Connection, version: Version) -> Received {
+/// What a client makes of a response: status, fields with lower case names, body.
+fn received(response: Response, connection: Connection, version: Version) -> Received {
     let mut out = Vec::new();
-    reply.encode_head(&mut out, &Date::new(), connection, version);
+    response.encode_head(&mut out, &Date::new(), connection, version);
     let mut fields = [httparse::EMPTY_HEADER; 16];
     let mut parsed = httparse::Response::new(&mut fields);
     let end = parsed.parse(&out).expect("a well-formed head");
@@ -18,7 +18,7 @@ fn received(reply: Reply, connection: Connection, version: Version) -> Received 
         status,
         phrase: phrase.to_owned(),
         fields: parsed.headers.iter().map(field).collect(),
-        body: reply.into_body().as_slice().to_vec(),
+        body: response.into_body().as_slice().to_vec(),
     }
 }
 
@@ -36,19 +36,21 @@ impl Received {
     }
 }
 
-fn received_11(reply: Reply) -> Received {
-    received(reply, Connection::KeepAlive, Version::Http11)
+fn received_11(response: Response) -> Received {
+    received(response, Connection::KeepAlive, Version::Http11)
 }
 
 #[test]
-fn a_reply_is_small() {
-    assert!(size_of::<Reply>() <= 96, "{}", size_of::<Reply>());
+fn a_response_is_small() {
+    assert!(size_of::<Response>() <= 96, "{}", size_of::<Response>());
 }
 
 #[test]
-fn a_reply_is_read_back_as_it_was_meant() {
-    let reply = Reply::html("<p>ä</p>").header("Set-Cookie", "a=1").header("Set-Cookie", "b=2");
-    let seen = received_11(reply);
+fn a_response_is_read_back_as_it_was_meant() {
+    let response = Response::html("<p>ä</p>")
+        .with_header("Set-Cookie", "a=1")
+        .with_header("Set-Cookie", "b=2");
+    let seen = received_11(response);
     assert_eq!((seen.status, seen.phrase.as_str()), (200, "OK"));
     assert_eq!(seen.values("content-length"), ["9"]);
     assert_eq!(seen.values("content-type"), ["text/html; charset=utf-8"]);
@@ -60,15 +62,16 @@ fn a_reply_is_read_back_as_it_was_meant() {
 
 #[test]
 fn every_status_has_a_well_formed_line() {
-    for status in 200..600 {
-        assert_eq!(received_11(Reply::status(status)).status, status);
+    for code in 200..600 {
+        let status = StatusCode::try_from(code).unwrap();
+        assert_eq!(received_11(Response::new(status)).status, code);
     }
 }
 
 #[test]
 fn the_connection_is_named_where_the_client_would_guess_wrong() {
     let connection = |connection, version| {
-        let seen = received(Reply::text("x"), connection, version);
+        let seen = received(Response::text("x"), connection, version);
         seen.values("connection").join("; ")
     };
     assert_eq!(connection(Connection::KeepAlive, Version::Http11), "");
@@ -79,8 +82,12 @@ fn the_connection_is_named_where_the_client_would_guess_wrong() {
 
 #[test]
 fn statuses_without_body_send_none() {
-    for (status, lengths) in [(204, &[][..]), (304, &[]), (205, &["0"])] {
-        let seen = received_11(Reply::html("dropped").with_status(status));
+    for (status, lengths) in [
+        (StatusCode::NO_CONTENT, &[][..]),
+        (StatusCode::NOT_MODIFIED, &[]),
+        (StatusCode::RESET_CONTENT, &["0"]),
+    ] {
+        let seen = received_11(Response::html("dropped").with_status(status));
         assert_eq!(seen.values("content-length"), lengths, "{status}");
         assert_eq!(seen.values("content-type"), [""; 0], "{status}");
         assert_eq!(seen.body, b"", "{status}");
@@ -88,22 +95,21 @@ fn statuses_without_body_send_none() {
 }
 
 #[test]
-fn a_reply_that_must_not_be_sent_becomes_a_500_and_stays_one() {
+fn a_response_that_must_not_be_sent_becomes_a_500_and_stays_one() {
     let broken = [
-        Reply::text("x").header("X", "a\r\n\r\n<script>"),
-        Reply::text("x").header("X\r\nY", "a"),
-        Reply::text("x").header("Content-Length", "5"),
-        Reply::text("x").header("content-type", "a\nb"),
-        Reply::bytes("a\r\nb", "x"),
-        Reply::redirect("/\r\nSet-Cookie: a"),
-        Reply::status(100),
-        Reply::status(0),
-        Reply::status(1000),
-        Reply::text("x").with_status(600),
+        Response::text("x").with_header("X", "a\r\n\r\n<script>"),
+        Response::text("x").with_header("X\r\nY", "a"),
+        Response::text("x").with_header("Content-Length", "5"),
+        Response::text("x").with_header("content-type", "a\nb"),
+        Response::bytes("a\r\nb", "x"),
+        Response::redirect("/\r\nSet-Cookie: a"),
     ];
-    for reply in broken {
-        let reply = reply.with_status(200).header("X-Late", "1").content_type("text/html");
-        let seen = received_11(reply);
+    for response in broken {
+        let response = response
+            .with_status(StatusCode::OK)
+            .with_header("X-Late", "1")
+            .with_content_type("text/html");
+        let seen = received_11(response);
         assert_eq!((seen.status, seen.values("x-late").len()), (500, 0));
         assert_eq!(seen.values("content-type"), [TEXT]);
         assert_eq!(seen.values("content-length"), [seen.body.len().to_string()]);
@@ -113,14 +119,14 @@ fn a_reply_that_must_not_be_sent_becomes_a_500_and_stays_one() {
 
 #[test]
 fn errors_say_why_as_plain_text() {
-    let seen = received_11(Reply::error(409, "too late"));
+    let seen = received_11(Response::error(StatusCode::CONFLICT, "too late"));
     assert_eq!((seen.status, seen.phrase.as_str()), (409, "Conflict"));
     assert_eq!(seen.values("content-type"), [TEXT]);
     assert_eq!(seen.values("x-content-type-options"), ["nosniff"]);
     assert_eq!(seen.body, b"too late");
-    let seen = received_11(Reply::from(Refusal::CONTENT_CODING));
+    let seen = received_11(Response::from(Refusal::CONTENT_CODING));
     assert_eq!((seen.status, seen.values("accept-encoding")), (415, vec!["identity"]));
-    let seen = received_11(Reply::from(io::Error::other("/etc/secret is missing")));
+    let seen = received_11(Response::from(io::Error::other("/etc/secret is missing")));
     assert_eq!(seen.status, 500);
     assert!(!seen.body.windows(6).any(|part| part == b"secret"));
 }
