@@ -4,13 +4,7 @@
 #[path = "support/story.rs"]
 mod story;
 
-use std::{
-    cell::RefCell,
-    fmt::Write,
-    io,
-    sync::Once,
-    time::{Duration, SystemTime},
-};
+use std::{cell::RefCell, fmt::Write, io, sync::Once, time::SystemTime};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use starwheel::{

@@ -14,6 +14,7 @@ pub(super) struct Origins(Vec<Box<str>>);
 /// assert_eq!(error.origin, "https://app.example/");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OriginError {
     /// What was given.
     pub origin: String,

@@ -259,6 +259,7 @@ impl Target for BySelector<'_> {
 /// Morphing changes an element into the new one in place and keeps what both have in common:
 /// focus, scroll position, state of inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum PatchMode {
     /// The target itself is morphed. The default.
     #[default]
@@ -305,6 +306,7 @@ impl PatchMode {
 /// Needed when the top-level elements are the inside of an `<svg>` or `<math>` that is on the
 /// page; whole `<svg>` elements are HTML.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Namespace {
     /// HTML. The default.
     #[default]

@@ -18,6 +18,7 @@ pub const DATASTAR_VERSION: &str = "1.0.4";
 /// based formats unchanged. It is not enough inside `<script>`, `<style>`, unquoted attributes,
 /// URLs, or attributes whose value is code, as in `onclick` and `data-on:click`.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::exhaustive_structs, reason = "it is built as `EscapeHtml(text)`")]
 pub struct EscapeHtml<'a>(pub &'a str);
 
 impl fmt::Display for EscapeHtml<'_> {

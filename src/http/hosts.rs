@@ -52,6 +52,7 @@ enum Pattern {
 /// assert_eq!(error.pattern, "https://example.com");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HostPatternError {
     /// What was given.
     pub pattern: String,

@@ -82,6 +82,7 @@ impl fmt::Display for Method {
 /// assert_eq!(Request::get("/").version(), Version::Http11);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Version {
     /// HTTP/1.0: no chunks, and a connection ends with the response unless the client asks otherwise.
     Http10,

@@ -37,6 +37,7 @@ pub struct IpNetwork {
 /// assert_eq!(error.network, "10.0.0.1/8");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct IpNetworkError {
     /// What was given.
     pub network: String,

@@ -17,6 +17,7 @@ use std::{
 /// assert_eq!(Peer::Unix.to_string(), "unix");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Peer {
     /// A TCP client.
     Ip(SocketAddr),

@@ -69,6 +69,7 @@ impl ListenOptions {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum ReusePort {
     /// This listener wants the address for itself; the default.
     #[default]

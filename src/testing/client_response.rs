@@ -41,6 +41,7 @@ pub struct ClientResponse {
 /// assert_eq!(simulation.response(cut).end, BodyEnd::Open);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BodyEnd {
     /// All of `Content-Length`, or the last chunk, has arrived.
     Complete,

@@ -66,6 +66,7 @@ impl Wire {
 
 /// How the server's side of a connection ended, as a client sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ServerEnd {
     /// An orderly end.
     Fin,

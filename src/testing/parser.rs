@@ -11,6 +11,7 @@
 /// assert_eq!(event.last_event_id, "7");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "tests compare it with what they expect")]
 pub struct ParsedEvent {
     /// The type; `message` when the stream named none.
     pub name: String,

@@ -129,6 +129,7 @@ pub enum Backpressure {
 /// # let _ = stream;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum JoinAt {
     /// With the next event; with the last one, if the topic [retains](Topic::retain) it.
     Live,

@@ -127,7 +127,7 @@ impl Story {
         let at_birth = u64::from(self.plan.first_tick == FirstTick::Now);
         let until = |time_ms: u64| match self.plan.alignment {
             Alignment::Own => time_ms.saturating_sub(born) / interval,
-            Alignment::Shared => time_ms / interval - born / interval,
+            _ => time_ms / interval - born / interval,
         };
         match self.ends.first() {
             None => (at_birth + until(now_ms), at_birth + until(now_ms)),

@@ -353,7 +353,7 @@ impl Chaos {
                 (false, BodyEnd::Complete) => {
                     Complete::UpTo(visit.closed_at.expect("somebody closed it"))
                 }
-                (false, BodyEnd::Open) => Complete::UpToSomewhere,
+                (false, _) => Complete::UpToSomewhere,
             };
             let events = answer.events();
             harvest.skips += visit.check(&world.rooms, &events, complete);

@@ -113,6 +113,7 @@ impl<N: IntoNext> IntoNext for Result<N, BoxError> {
 /// # let _ = hint;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ending {
     /// The last chunk is sent: this stream is done.
     Finish,

@@ -69,6 +69,7 @@ pub struct Sse {
 /// # let _ = stream;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum KeepAlive {
     /// As the reactor's [`Config`](crate::Config) says; 15 s unless changed.
     Default,
@@ -95,6 +96,7 @@ pub enum KeepAlive {
 /// # let _ = stream;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StreamCompression {
     /// With the coding that the client accepts and the server prefers; the default.
     Negotiated,
@@ -112,6 +114,7 @@ pub enum StreamCompression {
 /// # let _ = stream;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FirstTick {
     /// At birth: response head and first event leave in one write. The default.
     Now,
@@ -129,6 +132,7 @@ pub enum FirstTick {
 /// # let _ = stream;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Alignment {
     /// Each stream keeps the phase it was born with, which spreads the work. The default.
     Own,
