@@ -7,7 +7,7 @@ pub(crate) fn compress(request: &Request) -> Result<Compress, Reply> {
     match request.query_value("encoding").as_deref() {
         None => Ok(Compress::Negotiated),
         Some("identity") => Ok(Compress::Off),
-        Some(_) => Err(Reply::error(400, "encoding may be identity")),
+        Some(_) => Err(Reply::error(400, "encoding must be identity")),
     }
 }
 
