@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let stroke: Vec<u16> = serde_json::from_slice(req.body())
                 .map_err(|error| Reply::error(400, format!("not a stroke: {error}")))?;
             if stroke.len() > STROKE_MAX || cx.subscribers(&wall) == 0 {
-                return Err(Reply::error(400, "too long, or nobody is in this room"));
+                return Err(Reply::error(400, "the stroke is too long, or this room is empty"));
             }
             cx.publish(&wall, format_args!("{stroke:?}"));
             Ok(Reply::no_content())
