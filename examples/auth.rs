@@ -1,11 +1,10 @@
-//! A login: a form sets a session cookie, the stream needs it, and ends when the session does.
+//! A login: a form sets a session cookie, and a stream requires it and ends with the session.
 //!
 //! `cargo run --example auth`, then open <http://127.0.0.1:8080>; the password is `sesame`.
 //!
-//! Nobody gets a stream without a session: the handler answers 401 before there is one. When a
-//! session expires, its streams are dropped, their clients come back, and get the same 401, after
-//! which `EventSource` stays away and Datastar reports an error. A 204 would end both without an
-//! error.
+//! Without a session, the handler responds with 401 instead of a stream. When a session expires, its
+//! streams are dropped. Their clients reconnect and get the same 401: `EventSource` then stops, and
+//! Datastar reports an error. A 204 would stop both without an error.
 
 use std::{
     cell::RefCell,
@@ -29,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(reactor.run()?)
 }
 
-/// The whole site. Where session ids come from is an argument, so that tests can tell them.
+/// The complete site. The source of session ids is an argument, so that tests can predict them.
 pub(crate) fn site(mut new_id: impl FnMut() -> io::Result<String> + 'static) -> impl Handler {
     let sessions = Sessions::default();
     let (opened, asked, closed) = (sessions.clone(), sessions.clone(), sessions);
@@ -38,13 +37,13 @@ pub(crate) fn site(mut new_id: impl FnMut() -> io::Result<String> + 'static) -> 
         .post("/login", move |req, cx| {
             let form = |name| field_of_form(req, name);
             let (user, password) = (form("user"), form("password"));
-            // In earnest: a slow hash of the password, compared on another thread.
+            // In a real application, compare a slow hash of the password, on another thread.
             if user.is_empty() || password != "sesame" {
                 return Err(unauthorized("wrong name or password"));
             }
             let id = new_id()?;
             opened.open(&id, user, cx.system_time() + SESSION);
-            // Scripts do not see it, and pages of other sites do not send it. Behind TLS add `Secure`
+            // Scripts cannot read it, and pages of other sites cannot send it. With TLS, add `Secure`
             // and name it `__Host-session`.
             let max_age_s = SESSION.as_secs();
             let cookie =
@@ -70,14 +69,14 @@ pub(crate) fn site(mut new_id: impl FnMut() -> io::Result<String> + 'static) -> 
             .tag(id)
             .expires_at(session.expires))
         });
-    // Nobody logs anybody in or out from another site.
+    // Pages of other sites cannot log a visitor in or out.
     OriginCheck::new().around(router)
 }
 
 const SESSION: Duration = Duration::from_secs(60);
 
-/// 401 has to name a way to log in (RFC 9110 section 15.5.2); a scheme that browsers do not know
-/// makes them show no dialogue of their own.
+/// A 401 must name a way to log in (RFC 9110 section 15.5.2). Browsers show no dialog of their own for
+/// a scheme that they do not know.
 fn unauthorized(reason: &str) -> Response {
     Response::error(StatusCode::UNAUTHORIZED, reason)
         .with_header("WWW-Authenticate", "Cookie realm=\"example\"")
@@ -89,7 +88,7 @@ struct Session {
     expires: SystemTime,
 }
 
-/// Who is logged in, by session id.
+/// The open sessions, by id.
 #[derive(Clone, Default)]
 struct Sessions(Rc<RefCell<HashMap<String, Session>>>);
 
@@ -99,7 +98,7 @@ impl Sessions {
     }
 
     fn find(&self, id: &str, cx: &Context<'_>) -> Option<Session> {
-        // Sessions are many, and nobody comes to log out: throw away what has expired.
+        // Most visitors never log out, so remove expired sessions.
         self.0.borrow_mut().retain(|_, session| session.expires > cx.system_time());
         self.0.borrow().get(id).cloned()
     }
@@ -114,27 +113,11 @@ fn field_of_form(req: &Request, name: &str) -> String {
     fields.find(|(sent, _)| sent == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
 }
 
-/// 128 bits that nobody can guess.
+/// 128 random bits, impossible to guess.
 fn random_id() -> io::Result<String> {
     let mut bytes = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }
 
-const PAGE: &str = r#"<!doctype html>
-<title>Login</title>
-<form method="post" action="/login">
-  <input name="user" placeholder="name" required> <input name="password" type="password">
-  <button>Log in</button>
-</form>
-<form method="post" action="/logout"><button>Log out</button></form>
-<p id="news">not connected</p>
-<script>
-  const news = new EventSource('/news'), text = document.getElementById('news');
-  news.onmessage = event => text.textContent = event.data;
-  // After a lost connection it tries again by itself; after 401 or 204 it is closed for good.
-  news.onerror = () => {
-    if (news.readyState === EventSource.CLOSED) text.textContent = 'log in to see the news';
-  };
-</script>
-"#;
+const PAGE: &str = include_str!("auth.html");

@@ -1,16 +1,16 @@
-//! "How do I push events from outside to all clients?" A plain thread publishes on a topic, and
-//! every open page gets it.
+//! Publish from another thread to all clients: a plain thread publishes on a topic, and every open
+//! page gets each event.
 //!
 //! `cargo run --release --example broadcast`, then open <http://127.0.0.1:8080> in a few windows.
-//! `PORT` picks another port, 0 any free one.
+//! `PORT` selects another port; 0 is any free port.
 
 use std::{env, error::Error, thread, time::Duration};
 
 use starwheel::{Handle, JoinAt, Reactor, Response, Router, Sse, Topic};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // The last half minute is kept: a new page has its charts at once, and one that lost its
-    // connection gets exactly what it has missed.
+    // The topic keeps the last half minute. A new page has its charts at once, and a page that
+    // reconnects gets exactly the events it missed.
     let prices = Topic::new("prices").history(HISTORY, 64 * 1024);
     let watched = prices.clone();
     let router = Router::new()
@@ -26,23 +26,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(reactor.run()?)
 }
 
-/// The outside world: six prices that wander, ten times a second, whoever watches.
+/// The source of events: six prices that change ten times a second, with or without viewers.
 fn trade(handle: &Handle, prices: &Topic) {
     let mut dice = 0x5EED_u64;
     let mut cents = [4210, 18_750, 9_930, 27_400, 1_480, 6_640];
     for tick in 1_u64.. {
         for price in &mut cents {
-            // The dearer, the wider the steps, up to 0.8 %; never below a dollar.
+            // Steps of up to 0.8 % of the price, which never falls below a dollar.
             let step = roll(&mut dice, 161) - 80;
             *price = (*price + *price * step / 10_000).max(100);
         }
         let viewers = handle.stats().streams;
         let quotes = format_args!(r#"{{"tick":{tick},"viewers":{viewers},"cents":{cents:?}}}"#);
-        // Never blocks. A price is soon stale, so one that a full queue gives back is dropped.
+        // Never blocks. A price is stale soon, so it is dropped if the queue is full.
         if handle.publish(prices, quotes).is_err_and(|refused| refused.is_closed()) {
             return;
         }
-        // The first half minute passes at once, so that the first page has its charts, too.
+        // The first half minute is published at once, so that the first page has complete charts too.
         if tick >= HISTORY as u64 {
             thread::sleep(Duration::from_millis(100));
         }

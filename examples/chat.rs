@@ -1,5 +1,5 @@
-//! A chat: a message comes in with `POST` and goes out to every page, those who come later get the
-//! last 200, and the tags of the streams say who is here.
+//! A chat: a message arrives with `POST` and is sent to every page. New pages get the last 200
+//! messages. The tags of the streams show who is present.
 //!
 //! `cargo run --example chat`, then open <http://127.0.0.1:8080> in two windows.
 
@@ -13,9 +13,9 @@ use starwheel::{
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // A page that lost its connection goes on behind the last message it has seen. If that is not
-    // known any more, it gets a gap event, here under a name that Datastar hands to the page, and
-    // then what is kept: it empties its log and fills it anew.
+    // A page that reconnects continues after the last message it has seen. If the history does not
+    // reach back that far, it gets a gap event and then the complete history. The event has a name
+    // that Datastar passes to the page, which clears its log.
     let chat = Topic::new("chat").history(200, 256 * 1024).gap_event("datastar-gap")?;
     let heard = chat.clone();
     let router = Router::new()
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 .on_disconnect(|cx, _id, _reason| tell_who_is_here(cx)))
         })
         .post("/say", move |req, cx| {
-            // A name is what the page says it is. In earnest it comes from the session.
+            // The page may claim any name. In a real application, take it from the session.
             let signals = Signals::read(req)?;
             let message = message(text(&signals, "name", 24)?, text(&signals, "text", 500)?);
             cx.publish(&chat, PatchElements::new(message).selector("#log").mode(PatchMode::Append));
@@ -38,21 +38,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     datastar_js::run(datastar_js::serve_page(router, include_str!("chat.html"))?)
 }
 
-/// A message as a list item: whatever was typed is text, never HTML.
+/// A message as a list item. The visitor's input is text, never HTML.
 fn message(name: &str, text: &str) -> String {
     let hue = name.bytes().fold(0, |hue, byte| (hue * 67 + u32::from(byte)) % 360);
     let sent = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis());
     let (name, text) = (EscapeHtml(name), EscapeHtml(text));
-    // The name is no part of the attributes that are code: they find it in `data-from`.
+    // The name is not part of attributes that contain code: they read it from `data-from`.
     format!(
         "<li style=\"--hue: {hue}\" data-from=\"{name}\" data-class:mine=\"el.dataset.from === $name\">\
          <b>{name}</b> <time data-text=\"clock({sent})\"></time><p>{text}</p></li>"
     )
 }
 
-/// Presence: the names of those who are here are the tags of the open streams. A person with two
-/// windows is here once. Walks over all streams; where thousands come and go, the example `rooms`
-/// shows the way that does so at most ten times a second.
+/// Presence: the tags of the open streams are the names of those present. A person with two windows
+/// is listed once. This walks over all streams. If thousands connect and leave, do it at most ten
+/// times a second, as the example `rooms` does.
 fn tell_who_is_here(cx: &mut Context<'_>) {
     let names: BTreeSet<_> = cx.streams().filter_map(|id| cx.tag(id)).collect();
     let count = names.len();

@@ -1,7 +1,7 @@
-//! The main job: a page whose numbers move, fed by one updater closure per visitor.
+//! The basic use: a page with live numbers, fed by one updater closure per visitor.
 //!
-//! `cargo run --release --example clock`, then open <http://127.0.0.1:8080>. `PORT` picks another
-//! port, 0 any free one.
+//! `cargo run --release --example clock`, then open <http://127.0.0.1:8080>. `PORT` selects another
+//! port; 0 is any free port.
 
 use std::{env, error::Error, time::Duration};
 
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(reactor.run()?)
 }
 
-/// Ten ticks a second for this visitor alone: the closure owns the visitor's counter.
+/// Ten ticks a second for this visitor. The closure owns the visitor's counter.
 fn clock(_request: &Request, _cx: &mut Context<'_>) -> Sse {
     let mut ticks = 0_u64;
     Sse::every(Duration::from_millis(100), move |stream| {

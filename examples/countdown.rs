@@ -1,4 +1,4 @@
-//! An updater that ends: a countdown of ten, then the stream is finished.
+//! An updater that ends: a countdown from ten that then finishes the stream.
 //!
 //! `cargo run --example countdown`, then open <http://127.0.0.1:8080>.
 
@@ -40,6 +40,6 @@ const PAGE: &str = r#"<!doctype html>
   const show = (id, text) => document.getElementById(id).textContent = text
   const source = new EventSource('/countdown')
   source.onmessage = event => { show('left', event.data); show('state', 'counting') }
-  // An EventSource reconnects whenever a stream ends, so the page says when it has had enough.
+  // An EventSource reconnects whenever a stream ends, so the page closes it when it is done.
   source.addEventListener('done', () => { source.close(); show('state', 'done') })
 </script>"#;

@@ -1,5 +1,5 @@
-//! Signals both ways: a counter that all visitors share. The page sends its signals with a command
-//! (`POST`), and a stream brings the new values to every page.
+//! Signals in both directions: a counter that all visitors share. The page sends its signals with a
+//! command (`POST`), and a stream sends the new values to every page.
 //!
 //! `cargo run --example counter`, then open <http://127.0.0.1:8080> in two windows.
 
@@ -14,13 +14,13 @@ use starwheel::{
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // One thread, so an `Rc` is all it takes to share.
+    // There is only one thread, so an `Rc` is enough to share the count.
     let count = Rc::new(Cell::new(0_i64));
     let shown = Rc::clone(&count);
     let router = Router::new()
         .post("/add", move |req, _cx| {
             let signals = Signals::read(req)?;
-            // Pages send what they like: check it.
+            // A page can send anything, so check it.
             let Some(step @ -10..=10) = signals.i64("step") else {
                 return Err(Response::error(
                     StatusCode::BAD_REQUEST,

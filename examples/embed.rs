@@ -1,8 +1,8 @@
-//! The reactor inside a loop that somebody else owns: here another mio loop, which also reads
-//! lines from a Unix socket and publishes them to all visitors.
+//! The reactor inside another event loop: here a mio loop, which also reads lines from a Unix socket
+//! and sends them to all visitors.
 //!
-//! `cargo run --example embed`, then `curl -N http://127.0.0.1:8080/lines`. The descriptor of the
-//! reactor is watched like any other; when it is ready, the reactor is given turns.
+//! `cargo run --example embed`, then `curl -N http://127.0.0.1:8080/lines`. The loop polls the
+//! reactor's descriptor like any other. When it is ready, the loop calls `turn`.
 
 use std::{
     cell::RefCell,
@@ -22,7 +22,7 @@ const REACTOR: Token = Token(0);
 const LINES: Token = Token(1);
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // Who listens. The closures of the reactor need not be `Send`: an `Rc` will do.
+    // The open streams. The reactor's closures need not be `Send`, so an `Rc` is enough.
     let listeners = Rc::new(RefCell::new(Vec::<StreamId>::new()));
     let (joining, leaving) = (Rc::clone(&listeners), Rc::clone(&listeners));
     let router = Router::new().get("/lines", move |_req, _cx| {
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let mut text = String::new();
                 let _would_block = lines.read_to_string(&mut text);
                 let known = listeners.borrow().clone();
-                // On the reactor's own thread, so nothing can be in the way of this.
+                // The queue is empty: this is the reactor's thread, and it sends one command per turn.
                 let _ = handle.run(move |cx| {
                     for id in known {
                         cx.send(id, text.trim_end());
@@ -58,7 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 });
             }
         }
-        // A nested descriptor wakes once: turn until there is nothing left to do.
+        // A nested descriptor wakes once, so run turns until nothing is left to do.
         reactor.turn(Some(Duration::ZERO))?;
         while reactor.next_deadline() == Some(Duration::ZERO) {
             reactor.turn(Some(Duration::ZERO))?;
@@ -67,7 +67,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Something else that the outer loop has to do: a source of lines.
+/// Another task of the outer loop: a source of lines.
 fn line_a_second() -> std::io::Result<UnixStream> {
     let (reading, mut writing) = StdUnixStream::pair()?;
     reading.set_nonblocking(true)?;

@@ -1,5 +1,5 @@
-//! A fat morph: the whole list is rendered and sent ten times a second, and the page keeps what the
-//! visitor has in it: focus, caret, typed text, scroll position.
+//! A fat morph: the complete list is rendered and sent ten times a second. The page keeps the
+//! visitor's focus, caret, typed text and scroll position.
 //!
 //! `cargo run --release --example morph`, then open <http://127.0.0.1:8080> and write a note.
 
@@ -34,7 +34,7 @@ impl fmt::Display for Fleet {
         for machine in 0..MACHINES {
             let load = self.load(machine);
             let class = if load >= BUSY_PERCENT { " class=\"busy\"" } else { "" };
-            // The note has an id, so that a morph finds it again, and no value: it is the visitor's.
+            // The id lets the morph find the note again. It has no value, because the visitor owns it.
             write!(
                 f,
                 "<li id=\"machine-{machine}\"{class}><code>node-{machine:02}</code>\

@@ -1,5 +1,5 @@
-//! Many rooms, each with a wall to draw on: one topic per room, made where it is needed. A room
-//! costs nothing until somebody comes, and its drawing is forgotten a minute after the last one left.
+//! Many rooms, each with a wall to draw on: one topic per room, created where it is needed. An empty
+//! room costs nothing. Its drawing is removed a minute after the last visitor left.
 //!
 //! `cargo run --example rooms`, then open <http://127.0.0.1:8080> in two windows and draw.
 
@@ -11,7 +11,7 @@ use starwheel::{
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // The list of rooms is rendered once for everybody, while there is anybody, when it changes.
+    // The list of rooms is rendered once for all visitors, and only while there are visitors.
     let lobby = Topic::new("lobby").retain();
     let seen = lobby.clone();
     let router = Router::new()
@@ -19,19 +19,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         .get("/rooms/{room}", |_req, _cx| Response::html(include_str!("rooms.html")))
         .get("/rooms/{room}/events", move |req, _cx| {
             let room = room_name(req)?;
-            // The drawing so far, then every stroke as it comes.
+            // First the existing drawing, then each new stroke.
             Ok(Sse::new().tag(room).subscribe_at(&wall(room), JoinAt::Oldest).subscribe(&seen))
         })
         .post("/rooms/{room}/strokes", |req, cx| {
             let wall = wall(room_name(req)?);
-            // A hue and points, parsed and written anew: nothing else gets through.
+            // A hue and points, parsed and serialized again, so that nothing else is published.
             let stroke: Vec<u16> = serde_json::from_slice(req.body()).map_err(|error| {
                 Response::error(StatusCode::BAD_REQUEST, format!("not a stroke: {error}"))
             })?;
             if stroke.len() > STROKE_MAX || cx.subscribers(&wall) == 0 {
                 return Err(Response::error(
                     StatusCode::BAD_REQUEST,
-                    "too long, or nobody is in this room",
+                    "the stroke is too long, or this room is empty",
                 ));
             }
             cx.publish(&wall, format_args!("{stroke:?}"));
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(reactor.run()?)
 }
 
-/// One topic per room. Its name is all that identifies it, so nobody has to keep it.
+/// One topic per room. The name alone identifies it, so the program need not store it.
 fn wall(room: &str) -> Topic {
     Topic::new(format!("room-{room}")).history(5000, 512 * 1024)
 }

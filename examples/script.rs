@@ -1,5 +1,5 @@
-//! JavaScript from the server: a stream lets off fireworks in the page, and a wish of the visitor
-//! comes back as a script. Each script runs once and removes itself.
+//! JavaScript from the server: a stream launches fireworks in the page, and the visitor's wish comes
+//! back as a script. Each script runs once and removes itself.
 //!
 //! `cargo run --example script`, then open <http://127.0.0.1:8080>.
 
@@ -27,10 +27,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             let Some(wish) = signals.str("wish").filter(|wish| wish.chars().count() <= 80) else {
                 return Err(Response::error(
                     StatusCode::BAD_REQUEST,
-                    "a wish has 80 characters at most",
+                    "a wish has at most 80 characters",
                 ));
             };
-            // As JSON, whatever was typed is text to JavaScript. Never put it in as it is.
+            // As JSON, the visitor's input is a string in JavaScript. Never insert it unescaped.
             let wish = serde_json::Value::from(wish);
             let script = ExecuteScript::new(format!("show({wish})\nlaunch(50, 45)"));
             Ok(Sse::new().send(script).ending(Ending::Finish))

@@ -1,4 +1,4 @@
-//! Shared by the examples that use Datastar: pages that load it, and the start of the server.
+//! Code that the Datastar examples share: a page that loads the client, and the start of the server.
 
 use std::{env, error::Error, fs};
 
@@ -6,8 +6,8 @@ use starwheel::{Reactor, Response, Router, datastar::ScriptTag};
 
 /// Serves `page` at `/`, with the tag that loads Datastar in place of `<!-- datastar -->`.
 ///
-/// The client comes from its public CDN, as users load it. `DATASTAR_JS` may name a file to serve
-/// in its place, for machines without a way out.
+/// By default the page loads the client from its public CDN. On machines without internet access, set
+/// `DATASTAR_JS` to a local file, which is then served instead.
 pub(crate) fn serve_page(router: Router, page: &'static str) -> Result<Router, Box<dyn Error>> {
     let Some(path) = env::var_os("DATASTAR_JS") else {
         return Ok(add_page(router, page, &ScriptTag::CDN));
@@ -20,7 +20,7 @@ pub(crate) fn serve_page(router: Router, page: &'static str) -> Result<Router, B
     Ok(add_page(router, page, &ScriptTag::hosted("/datastar.js")))
 }
 
-/// Listens on `PORT` (8080; 0 is any free port), says where, and runs.
+/// Listens on `PORT` (default 8080; 0 is any free port), prints the address, and runs the reactor.
 pub(crate) fn run(router: Router) -> Result<(), Box<dyn Error>> {
     let mut reactor = Reactor::new(router)?;
     let port = env::var("PORT").unwrap_or_else(|_| "8080".into());

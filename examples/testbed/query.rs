@@ -7,7 +7,7 @@ pub(crate) fn compress(request: &Request) -> Result<StreamCompression, Response>
     match request.query_value("encoding").as_deref() {
         None => Ok(StreamCompression::Negotiated),
         Some("identity") => Ok(StreamCompression::Off),
-        Some(_) => Err(Response::error(StatusCode::BAD_REQUEST, "encoding may be identity")),
+        Some(_) => Err(Response::error(StatusCode::BAD_REQUEST, "encoding must be identity")),
     }
 }
 

@@ -1,6 +1,5 @@
-//! A server with every feature on a route of its own, for anybody who wants to try a client, a
-//! proxy or a load generator against starwheel. `testbed --help` tells how to start it; the page
-//! at `/` explains the routes.
+//! A server with one route per feature, to test clients, proxies and load generators against
+//! starwheel. `testbed --help` lists its flags. The page at `/` explains the routes.
 
 mod datastar;
 mod query;
@@ -102,7 +101,7 @@ fn tick(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Response> {
     let bytes = usize::try_from(number(request, "bytes", 100)?).unwrap_or(usize::MAX);
     let padding = bytes.saturating_sub("data: 1234567890123456789 \n\n".len());
     let padding = PADDING.get(..padding).ok_or_else(|| {
-        Response::error(StatusCode::BAD_REQUEST, format!("bytes may be {} at most", PADDING.len()))
+        Response::error(StatusCode::BAD_REQUEST, format!("bytes must be at most {}", PADDING.len()))
     })?;
     let ticks = Sse::every(interval, move |stream: &mut Stream<'_>| {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH)?;
@@ -190,7 +189,7 @@ impl Options {
                 "--stall-timeout-ms" => {
                     limits.stall_timeout = Duration::from_millis(value.parse()?);
                 }
-                _ => return Err(format!("{flag} is not known; see --help").into()),
+                _ => return Err(format!("{flag} is unknown; see --help").into()),
             }
         }
         Ok(options)
@@ -206,14 +205,14 @@ fn unless_zero(millis: u64) -> Option<Duration> {
 fn encodings(names: &str) -> Result<Vec<Encoding>, String> {
     let known = |name: &str| Encoding::BUILT_IN.iter().find(|known| known.as_str() == name);
     let named = names.split(',').map(|name| {
-        known(name).copied().ok_or_else(|| format!("{name} is no encoding of this build"))
+        known(name).copied().ok_or_else(|| format!("{name} is not an encoding of this build"))
     });
     named.collect()
 }
 
 fn from_environment<T: std::str::FromStr>(name: &str) -> Result<Option<T>, String> {
     let Ok(text) = env::var(name) else { return Ok(None) };
-    text.parse().map(Some).map_err(|_| format!("{name}={text} is not a number that fits"))
+    text.parse().map(Some).map_err(|_| format!("{name}={text} is not a number in range"))
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -223,34 +222,34 @@ static PADDING: &str = match std::str::from_utf8(&[b'x'; 1 << 20]) {
 };
 
 const HELP: &str = "\
-testbed [--port N] [flags]: every feature of starwheel on a route of its own
+testbed [--port N] [flags]: a server with one route per feature of starwheel
 
-  PORT=N, --port N       where to listen on 127.0.0.1; 0 is any free port  [8080]
-  WORKERS=N              reactors, one thread each, sharing the port       [1]
-  --drain-ms N           how long SIGTERM lets streams leave               [1000]
-  --drain-accept-for-ms N  for how much of that connections are accepted      [0]
-  --keep-alive-ms N      quiet time before a comment                       [15000]
-  --hosts NAMES          answer for these alone, *.a.example included      [all]
-  --origins ORIGINS      whose pages may use this server, with credentials [no others]
-  --trusted-proxies NETS whose X-Forwarded-For is believed                 [nobody's]
-  --proxy-protocol NETS  who announces clients by the PROXY protocol       [off]
-  --expected-connections N  streams to make room for at the start          [descriptors]
-  --encodings NAMES      content codings, best first                       [zstd,br,gzip,identity]
-  --head-bytes N         longest request head                              [16384]
-  --body-bytes N         longest request body                              [1048576]
-  --outbox-bytes N       most that waits for a slow client                 [262144]
-  --linger-timeout-ms N  for a response to be read, and a refused one to go   [30000]
-  --head-timeout-ms N    for a request head to arrive                      [10000]
-  --body-timeout-ms N    for a request body to arrive                      [30000]
-  --first-request-timeout-ms N  for a new connection to begin a request    [15000]
-  --idle-timeout-ms N    for a connection without a further request        [75000]
-  --connections N        open at one time                                  [no limit]
-  --connections-per-ip N of one address or IPv6 network                    [no limit]
-  --streams-per-tag N    of /idle, /tick and /topic with ?tag=T            [no limit]
-  --retry-after-ms N     what those beyond these limits are told to wait   [5000]
-  --user-timeout-ms N    for a client to acknowledge (Linux); 0 is off     [20000]
-  --tcp-keep-alive-ms N  before a stream without comments is probed; 0: off [20000]
-  --stall-timeout-ms N   for a client to take some of what waits for it    [60000]
+  PORT=N, --port N       port on 127.0.0.1; 0 is any free port                 [8080]
+  WORKERS=N              reactors, one thread each, sharing the port           [1]
+  --drain-ms N           window in which streams end after SIGTERM             [1000]
+  --drain-accept-for-ms N  part of the window that still accepts connections   [0]
+  --keep-alive-ms N      quiet time before a comment                           [15000]
+  --hosts NAMES          accepted host names, also patterns (*.a.example)      [all]
+  --origins ORIGINS      origins whose pages may use this server, with cookies [none]
+  --trusted-proxies NETS networks whose X-Forwarded-For is trusted             [none]
+  --proxy-protocol NETS  networks that announce clients by the PROXY protocol  [off]
+  --expected-connections N  streams to reserve memory for at startup           [descriptors]
+  --encodings NAMES      content codings, best first                           [zstd,br,gzip,identity]
+  --head-bytes N         longest request head                                  [16384]
+  --body-bytes N         longest request body                                  [1048576]
+  --outbox-bytes N       longest queue of a slow client                        [262144]
+  --linger-timeout-ms N  for a client to read the last response and close      [30000]
+  --head-timeout-ms N    for a request head to arrive                          [10000]
+  --body-timeout-ms N    for a request body to arrive                          [30000]
+  --first-request-timeout-ms N  for a new connection to begin a request        [15000]
+  --idle-timeout-ms N    for a connection to begin another request             [75000]
+  --connections N        concurrent connections                                [no limit]
+  --connections-per-ip N concurrent connections of an address or IPv6 network  [no limit]
+  --streams-per-tag N    concurrent /idle, /tick and /topic with one ?tag=T    [no limit]
+  --retry-after-ms N     delay announced to clients beyond these limits        [5000]
+  --user-timeout-ms N    for a client to acknowledge data (Linux); 0: off      [20000]
+  --tcp-keep-alive-ms N  before a stream without comments is probed; 0: off    [20000]
+  --stall-timeout-ms N   for a client to accept some of its queued bytes       [60000]
 ";
 
 const INDEX: &str = include_str!("index.html");

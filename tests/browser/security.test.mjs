@@ -4,21 +4,25 @@ import assert from 'node:assert/strict'
 import { openPage } from './datastar.test.mjs'
 import { start, test, textBecomes } from './harness.mjs'
 
-test('security: an EventSource stays away once its login has ended', 'auth', async ({ open }) => {
+test('security: an EventSource stays away once its login has ended', 'auth', async ({ open, shot }) => {
   const page = await open('/')
   await textBecomes(page, '#news', 'log in to see the news')
   await page.fill('[name=user]', 'Gödel')
   await page.fill('[name=password]', 'sesame')
-  await page.click('text=Log in')
+  await page.click('#login button')
   await textBecomes(page, '#news', 'something new for Gödel')
+  assert.deepEqual(await Promise.all(['#login', '#logout'].map((form) => page.isVisible(form))), [false, true])
+  await shot(page, 'auth-logged-in')
   const asks = []
   page.on('request', (request) => { if (request.url().endsWith('/news')) asks.push(request) })
   const other = await open('/')
-  await other.click('text=Log out')
-  // It comes back after 3 s, is told 401, and that is the end of it.
+  await other.click('#logout button')
+  // It reconnects after 3 s, gets a 401, and stops.
   await textBecomes(page, '#news', 'log in to see the news')
   assert.equal(asks.length, 1)
   assert.equal(await page.evaluate(() => news.readyState), 2)
+  assert.deepEqual(await Promise.all(['#login', '#logout'].map((form) => page.isVisible(form))), [true, false])
+  await shot(page, 'auth')
 }, { expects: /status of 401|ERR_INCOMPLETE_CHUNKED_ENCODING/ })
 
 test('security: a foreign page logs nobody in', 'auth', async ({ open, url }) => {
@@ -76,7 +80,8 @@ test('security: an EventSource with credentials reads across origins that are al
     const page = await open('/hello')
     await page.evaluate((url) => {
       const stream = new EventSource(`${url}/tick?ms=100`, { withCredentials: true })
-      stream.onmessage = ({ data }) => { document.title = data }
+      // Closed by the page, so that the end of the server is no error in its console.
+      stream.onmessage = ({ data }) => { stream.close(); document.title = data }
     }, server.url)
     await page.waitForFunction(() => /^\d{19}/.test(document.title))
   })
