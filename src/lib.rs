@@ -90,7 +90,7 @@
 //! with an updater of its own keeps its last 32 KiB.
 //!
 //! Do not compress where a secret and text that an attacker may choose share a stream, because
-//! the length of the bytes gives the secret away (BREACH): [`Sse::compress`] switches it off for a
+//! the length of the bytes gives the secret away (BREACH): [`Sse::compression`] switches it off for a
 //! stream, [`Stream::send_uncompressed`] and [`Context::publish_uncompressed`] for an event. Small
 //! events (a hundred bytes) gain little.
 //!
