@@ -126,19 +126,29 @@ impl<T: Transport> Engine<T> {
     /// Writes what waits in the outbox or else, as much as fits one write, what the stream has not
     /// been given of its topics.
     pub(super) fn write_next(&mut self, index: ConnIndex, frames: Frames) -> Written {
+        match self.core.conns[index].outbox.is_empty() {
+            true => self.write_frames(index, frames),
+            false => self.write_outbox(index),
+        }
+    }
+
+    fn write_outbox(&mut self, index: ConnIndex) -> Written {
+        let core = &mut self.core;
+        let outbox = &mut core.conns[index].outbox;
+        let outcome = match outbox.only_slice() {
+            Some(bytes) => self.links.write(index, &[IoSlice::new(bytes)]),
+            None => {
+                let (slices, count) = outbox.slices();
+                self.links.write(index, &slices[..count])
+            }
+        };
+        outbox.advance(outcome.taken(), &mut core.pool);
+        self.wrote(index, outcome)
+    }
+
+    fn write_frames(&mut self, index: ConnIndex, frames: Frames) -> Written {
         let core = &mut self.core;
         let conn = &mut core.conns[index];
-        if !conn.outbox.is_empty() {
-            let outcome = match conn.outbox.only_slice() {
-                Some(bytes) => self.links.write(index, &[IoSlice::new(bytes)]),
-                None => {
-                    let (slices, count) = conn.outbox.slices();
-                    self.links.write(index, &slices[..count])
-                }
-            };
-            conn.outbox.advance(outcome.taken(), &mut core.pool);
-            return self.wrote(index, outcome);
-        }
         if conn.subscriptions().is_empty() || !frames.are_for(conn) {
             return Written::Nothing;
         }
