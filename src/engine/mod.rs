@@ -339,9 +339,12 @@ impl<T> Drop for Engine<T> {
         while let Some(birth) = core.pending.next_birth() {
             match birth {
                 Birth::Stream { sse, .. } => core.drop_sse(*sse),
-                Birth::Timer { call, .. } => core.drop_guarded(call),
                 Birth::Render { .. } => {}
             }
+        }
+        let timers: Vec<_> = core.pending.take_timers().collect();
+        for (_, call) in timers {
+            core.drop_guarded(call);
         }
         while let Some(death) = core.pending.next_death() {
             core.drop_guarded(death);

@@ -19,6 +19,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     births: VecDeque<Birth>,
+    timers: Vec<(TimerIndex, TimerCall)>,
     deaths: VecDeque<Death>,
 }
 
@@ -29,10 +30,6 @@ pub(super) enum Birth {
         index: ConnIndex,
         sse: Box<Sse>,
         request: Remembered,
-    },
-    Timer {
-        index: TimerIndex,
-        call: TimerCall,
     },
     /// A driven topic has got its first subscriber: render for it at once.
     Render {
@@ -88,17 +85,13 @@ impl Pending {
         self.births.pop_front()
     }
 
-    /// Takes the births of timers out of turn; the others keep their order.
-    pub(super) fn take_timers(&mut self) -> Vec<(TimerIndex, TimerCall)> {
-        let mut timers = Vec::new();
-        for _ in 0..self.births.len() {
-            match self.births.pop_front() {
-                Some(Birth::Timer { index, call }) => timers.push((index, call)),
-                Some(other) => self.births.push_back(other),
-                None => break,
-            }
-        }
-        timers
+    pub(super) fn add_timer(&mut self, index: TimerIndex, call: TimerCall) {
+        self.timers.push((index, call));
+    }
+
+    /// Timers whose closures are not stored yet.
+    pub(super) fn take_timers(&mut self) -> impl ExactSizeIterator<Item = (TimerIndex, TimerCall)> {
+        self.timers.drain(..)
     }
 
     pub(super) fn next_death(&mut self) -> Option<Death> {
@@ -111,7 +104,7 @@ impl Pending {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.births.is_empty() && self.deaths.is_empty()
+        self.births.is_empty() && self.timers.is_empty() && self.deaths.is_empty()
     }
 }
 

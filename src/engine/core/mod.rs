@@ -26,7 +26,7 @@ use crate::engine::{
     conns::{Conns, NewTimer, Starts},
     keys::{ConnIndex, StreamId, TimerId},
     memory::KEPT_BYTES,
-    pending::{Birth, Death, Pending, TimerCall},
+    pending::{Death, Pending, TimerCall},
     scratch::Scratch,
     stats::Stats,
     tags::Tags,
@@ -297,7 +297,7 @@ impl Core {
             TimerCall::Once(_) | TimerCall::Repeating(_) => Starts::Now,
         };
         let id = self.conns.add_timer(NewTimer { delay_ms, interval_ms, starts }, self.now);
-        self.pending.add_birth(Birth::Timer { index: id.index, call });
+        self.pending.add_timer(id.index, call);
         id
     }
 

@@ -8,10 +8,13 @@ use crate::engine::{
 impl<T: Transport> Engine<T> {
     /// Stores the closures of timers that were set between two turns. They cannot wait for births
     /// to be settled, because such a timer may be due already.
-    pub(in crate::engine) fn store_timers(&mut self) {
-        for (index, call) in self.core.pending.take_timers() {
-            self.timers.insert(index, call);
-        }
+    ///
+    /// Returns how many they were.
+    pub(in crate::engine) fn store_timers(&mut self) -> usize {
+        let timers = self.core.pending.take_timers();
+        let count = timers.len();
+        self.timers.extend(timers);
+        count
     }
 
     /// Births before deaths, so that a stream that is opened and closed in one turn gets its hooks;
@@ -24,9 +27,9 @@ impl<T: Transport> Engine<T> {
         let mut share = DEATHS_PER_TURN;
         loop {
             while let Some(birth) = self.core.pending.next_birth() {
-                share += 1;
-                self.settle_birth(birth);
+                share += self.settle_birth(birth);
             }
+            share += self.store_timers();
             if share == 0 {
                 return;
             }
@@ -43,12 +46,17 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    fn settle_birth(&mut self, birth: Birth) {
+    /// Returns how many were born: with a first render, the timers that it may need.
+    fn settle_birth(&mut self, birth: Birth) -> usize {
         match birth {
-            Birth::Stream { index, sse, request } => self.open_stream(index, *sse, &request),
-            Birth::Render { topic, timer } => self.render_now(topic, timer),
-            Birth::Timer { index, call } => {
-                self.timers.insert(index, call);
+            Birth::Stream { index, sse, request } => {
+                self.open_stream(index, *sse, &request);
+                1
+            }
+            Birth::Render { topic, timer } => {
+                let timers = self.store_timers();
+                self.render_now(topic, timer);
+                1 + timers
             }
         }
     }
