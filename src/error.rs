@@ -54,6 +54,28 @@ impl fmt::Display for LoggedBytes<'_> {
 
 const LOGGED_BYTES_MAX: usize = 1000;
 
+/// A parser's reason, as a client may be given it. Some quote the input, names of unknown members for
+/// example: control characters and those that turn or hide text are escaped, and it is cut.
+pub(crate) struct Reason<'a, T>(pub(crate) &'a T);
+
+impl<T: fmt::Display> fmt::Display for Reason<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.to_string().chars().take(REASON_CHARACTERS_MAX) {
+            // Quotes and backslashes are escaped in a literal; a reason is none.
+            let is_plain =
+                matches!(character, '"' | '\'' | '\\') || character.escape_debug().len() == 1;
+            if is_plain {
+                fmt::Write::write_char(f, character)?;
+            } else {
+                write!(f, "{}", character.escape_unicode())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+const REASON_CHARACTERS_MAX: usize = 200;
+
 /// Why a stream ended.
 ///
 /// Every stream ends for exactly one reason; it is handed to the stream's `on_disconnect` hook

@@ -187,8 +187,8 @@ pub use engine::{
 };
 pub use error::{BoxError, CloseReason};
 pub use http::{
-    Body, ForwardedField, HostPatternError, Hosts, IpNetwork, IpNetworkError, Method, Peer,
-    Refusal, Request, Response, StatusCode, StatusCodeError, TrustedPeers, Version,
+    Body, DecodeError, ForwardedField, HostPatternError, Hosts, IpNetwork, IpNetworkError, Method,
+    Peer, Refusal, Request, Response, StatusCode, StatusCodeError, TrustedPeers, Version,
 };
 pub use limits::Limits;
 pub use reactor::{

@@ -25,6 +25,7 @@
 mod body;
 mod cookies;
 mod date;
+mod decode;
 mod encode;
 mod entity_tag;
 mod fields;
@@ -34,6 +35,7 @@ mod hosts;
 mod method;
 mod networks;
 mod origin;
+mod pairs;
 mod payload;
 mod peer;
 mod reader;
@@ -46,6 +48,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+pub use decode::DecodeError;
 pub use forwarded::ForwardedField;
 pub use hosts::{HostPatternError, Hosts};
 pub use method::{Method, Version};
@@ -58,6 +61,7 @@ pub use response::Response;
 pub use status::{StatusCode, StatusCodeError};
 
 pub(crate) use date::Date;
+pub(crate) use decode::is_json;
 pub(crate) use encode::{
     CHUNK_END, Connection, LAST_CHUNK, StreamFraming, chunk_header, encode_stream_head,
 };
