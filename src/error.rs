@@ -4,6 +4,8 @@
 
 use std::{error::Error, fmt, io, sync::Arc};
 
+use serde_core::Serialize;
+
 /// Any error of a user's closure.
 ///
 /// `?` turns every `std::error::Error + Send + Sync` into it, and a `&str` or `String` as well.
@@ -75,6 +77,39 @@ impl<T: fmt::Display> fmt::Display for Reason<'_, T> {
 }
 
 const REASON_CHARACTERS_MAX: usize = 200;
+
+/// A value of the application that cannot be written as JSON: a map whose keys are not text, or what
+/// its own `Serialize` refuses.
+///
+/// In a handler, `?` answers with 500 and logs the reason.
+///
+/// ```
+/// use starwheel::{JsonError, Response};
+/// use std::collections::BTreeMap;
+/// let error: JsonError = Response::json(&BTreeMap::from([([1, 2], "a list as a key")])).unwrap_err();
+/// assert_eq!(error.to_string(), "the value cannot be written as JSON: key must be a string");
+/// ```
+#[derive(Debug)]
+pub struct JsonError(serde_json::Error);
+
+impl JsonError {
+    /// Writes a value as JSON text on one line.
+    pub(crate) fn write<T: Serialize + ?Sized>(value: &T) -> Result<String, Self> {
+        serde_json::to_string(value).map_err(Self)
+    }
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the value cannot be written as JSON: {}", self.0)
+    }
+}
+
+impl Error for JsonError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
+}
 
 /// Why a stream ended.
 ///

@@ -185,7 +185,7 @@ pub use engine::{
     IntoNext, KeepAlive, Next, RefusedCounts, Sse, Stats, Stream, StreamCompression, StreamId,
     TcpOptions, TimerId,
 };
-pub use error::{BoxError, CloseReason};
+pub use error::{BoxError, CloseReason, JsonError};
 pub use http::{
     Body, DecodeError, ForwardedField, HostPatternError, Hosts, IpNetwork, IpNetworkError, Method,
     Peer, Refusal, Request, Response, StatusCode, StatusCodeError, TrustedPeers, Version,

@@ -1,12 +1,13 @@
 //! JSON, queries and forms as types of the application: what fits, what is refused and how the
-//! client is told.
+//! client is told; and values as JSON, the other way.
 
 use std::collections::{BTreeMap, HashMap};
 
 use proptest::prelude::*;
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::json;
 use starwheel::{
-    DecodeError, Method, Request, Response, Router,
+    DecodeError, Event, EventBuffer, Method, Request, Response, Router, Sse,
     testing::{ClientResponse, Simulation},
 };
 
@@ -240,6 +241,37 @@ fn a_form_of_very_many_names_is_read_in_one_sort() {
     let body: String = (0..150_000).map(|n| format!("{n}&")).collect();
     let map: HashMap<String, String> = post(Some(FORM), body.as_bytes()).form().unwrap();
     assert_eq!(map.len(), 150_000);
+}
+
+#[test]
+fn a_value_that_cannot_be_json_is_500_and_its_reason_stays_here() {
+    let router = Router::new()
+        .get("/good", |_, _| Ok(Response::json(&json!({"text": "</script>\n"}))?))
+        .get("/bad", |_, _| Ok(Response::json(&BTreeMap::from([([1], 2)]))?))
+        .get("/bad-event", |_, _| Ok(Sse::new().send(Event::json(&BTreeMap::from([([1], 2)]))?)));
+    let mut simulation = Simulation::new(router);
+    let mut ask = |target| {
+        let client = simulation.get(target);
+        simulation.response(client)
+    };
+    let good = ask("/good");
+    assert_eq!((good.status, good.header("content-type")), (200, Some(JSON)));
+    assert_eq!(good.text(), r#"{"text":"</script>\n"}"#);
+    for target in ["/bad", "/bad-event"] {
+        let bad = ask(target);
+        assert_eq!((bad.status, bad.text().contains("key")), (500, false), "{target}");
+    }
+}
+
+#[test]
+fn an_event_of_json_is_one_line_of_data_that_parses_back() {
+    let value = json!({"text": "a\r\nid: 7\n\n\u{2028}\u{0}", "list": [1, null, {"": -0.5}]});
+    let mut out = EventBuffer::new();
+    out.push(&Event::json(&value).unwrap().name("state").unwrap());
+    let text = std::str::from_utf8(out.as_bytes()).unwrap();
+    let data = text.strip_prefix("event: state\ndata: ").unwrap().strip_suffix("\n\n").unwrap();
+    assert!(!data.contains(['\n', '\r']));
+    assert_eq!(serde_json::from_str::<serde_json::Value>(data).unwrap(), value);
 }
 
 proptest! {
