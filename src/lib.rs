@@ -187,8 +187,9 @@ pub use engine::{
 };
 pub use error::{BoxError, CloseReason, JsonError};
 pub use http::{
-    Body, DecodeError, ForwardedField, HostPatternError, Hosts, IpNetwork, IpNetworkError, Method,
-    Peer, Refusal, Request, Response, StatusCode, StatusCodeError, TrustedPeers, Version,
+    Body, DecodeError, Extensions, ForwardedField, HostPatternError, Hosts, IpNetwork,
+    IpNetworkError, Method, Peer, Refusal, Request, Response, StatusCode, StatusCodeError,
+    TrustedPeers, Version,
 };
 pub use limits::Limits;
 pub use reactor::{

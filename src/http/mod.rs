@@ -28,6 +28,7 @@ mod date;
 mod decode;
 mod encode;
 mod entity_tag;
+mod extensions;
 mod fields;
 mod forwarded;
 mod head;
@@ -49,6 +50,7 @@ mod target;
 mod tests;
 
 pub use decode::DecodeError;
+pub use extensions::Extensions;
 pub use forwarded::ForwardedField;
 pub use hosts::{HostPatternError, Hosts};
 pub use method::{Method, Version};
