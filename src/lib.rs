@@ -195,7 +195,7 @@ pub use limits::Limits;
 pub use reactor::{
     Handle, ListenOptions, Listener, Reactor, ReusePort, TrySendError, raise_descriptor_limit,
 };
-pub use router::Router;
+pub use router::{Router, Routes};
 pub use sse::{DataWriter, Encode, Event, EventBuffer, EventError, EventId, EventName};
 pub use topic::{Backpressure, JoinAt, Topic};
 

@@ -2,7 +2,7 @@
 //!
 //! It knows no framing: a [`Request`] is complete, or it is not there.
 
-use std::{borrow::Cow, fmt, net::IpAddr};
+use std::{borrow::Cow, fmt, mem, net::IpAddr};
 
 use super::{
     Extensions, Method, Peer, Refusal, Version,
@@ -48,6 +48,8 @@ pub struct Request {
     /// What trusted proxies say of the client's address.
     pub(super) forwarded_ip: Option<IpAddr>,
     extensions: Extensions,
+    /// Of the routes inside a layer, the one that a router has matched.
+    layered_route: Option<usize>,
 }
 
 impl Request {
@@ -62,6 +64,7 @@ impl Request {
             peer: Peer::Unix,
             forwarded_ip: None,
             extensions: Extensions::new(),
+            layered_route: None,
         }
     }
 
@@ -435,6 +438,15 @@ impl Request {
         self.route.push_str(pattern);
     }
 
+    pub(crate) fn layered_route(&self) -> Option<usize> {
+        self.layered_route
+    }
+
+    /// Returns the one before.
+    pub(crate) fn set_layered_route(&mut self, route: Option<usize>) -> Option<usize> {
+        mem::replace(&mut self.layered_route, route)
+    }
+
     /// Empties it and keeps its memory, up to 64 KiB for each part.
     pub(crate) fn clear(&mut self) {
         self.head.clear(CAPACITY_BYTES_MAX);
@@ -446,6 +458,7 @@ impl Request {
         self.peer = Peer::Unix;
         self.forwarded_ip = None;
         self.extensions = Extensions::new();
+        self.layered_route = None;
     }
 
     /// Frees the memory of a large request once it is answered.
