@@ -4,6 +4,8 @@
 
 use std::{error::Error, fmt, io, sync::Arc};
 
+use serde_core::Serialize;
+
 /// Any error of a user's closure.
 ///
 /// `?` turns every `std::error::Error + Send + Sync` into it, and a `&str` or `String` as well.
@@ -53,6 +55,61 @@ impl fmt::Display for LoggedBytes<'_> {
 }
 
 const LOGGED_BYTES_MAX: usize = 1000;
+
+/// A parser's reason, as a client may be given it. Some quote the input, names of unknown members for
+/// example: control characters and those that turn or hide text are escaped, and it is cut.
+pub(crate) struct Reason<'a, T>(pub(crate) &'a T);
+
+impl<T: fmt::Display> fmt::Display for Reason<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.to_string().chars().take(REASON_CHARACTERS_MAX) {
+            // Quotes and backslashes are escaped in a literal; a reason is none.
+            let is_plain =
+                matches!(character, '"' | '\'' | '\\') || character.escape_debug().len() == 1;
+            if is_plain {
+                fmt::Write::write_char(f, character)?;
+            } else {
+                write!(f, "{}", character.escape_unicode())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+const REASON_CHARACTERS_MAX: usize = 200;
+
+/// A value of the application that cannot be written as JSON: a map whose keys are not text, or what
+/// its own `Serialize` refuses.
+///
+/// In a handler, `?` answers with 500 and logs the reason.
+///
+/// ```
+/// use starwheel::{JsonError, Response};
+/// use std::collections::BTreeMap;
+/// let error: JsonError = Response::json(&BTreeMap::from([([1, 2], "a list as a key")])).unwrap_err();
+/// assert_eq!(error.to_string(), "the value cannot be written as JSON: key must be a string");
+/// ```
+#[derive(Debug)]
+pub struct JsonError(serde_json::Error);
+
+impl JsonError {
+    /// Writes a value as JSON text on one line.
+    pub(crate) fn write<T: Serialize + ?Sized>(value: &T) -> Result<String, Self> {
+        serde_json::to_string(value).map_err(Self)
+    }
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the value cannot be written as JSON: {}", self.0)
+    }
+}
+
+impl Error for JsonError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
+}
 
 /// Why a stream ended.
 ///

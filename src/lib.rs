@@ -185,16 +185,17 @@ pub use engine::{
     IntoNext, KeepAlive, Next, RefusedCounts, Sse, Stats, Stream, StreamCompression, StreamId,
     TcpOptions, TimerId,
 };
-pub use error::{BoxError, CloseReason};
+pub use error::{BoxError, CloseReason, JsonError};
 pub use http::{
-    Body, ForwardedField, HostPatternError, Hosts, IpNetwork, IpNetworkError, Method, Peer,
-    Refusal, Request, Response, StatusCode, StatusCodeError, TrustedPeers, Version,
+    Body, DecodeError, Extensions, ForwardedField, HostPatternError, Hosts, IpNetwork,
+    IpNetworkError, Method, Peer, Refusal, Request, Response, StatusCode, StatusCodeError,
+    TrustedPeers, Version,
 };
 pub use limits::Limits;
 pub use reactor::{
     Handle, ListenOptions, Listener, Reactor, ReusePort, TrySendError, raise_descriptor_limit,
 };
-pub use router::Router;
+pub use router::{Router, Routes};
 pub use sse::{DataWriter, Encode, Event, EventBuffer, EventError, EventId, EventName};
 pub use topic::{Backpressure, JoinAt, Topic};
 

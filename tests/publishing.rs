@@ -6,7 +6,8 @@ mod client;
 mod server;
 
 use std::{
-    net::SocketAddr,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
     sync::{Arc, Barrier},
     thread,
     time::{Duration, Instant},
@@ -44,6 +45,34 @@ fn turn_until_quiet(reactor: &mut Reactor) {
         reactor.turn(Some(Duration::ZERO)).unwrap();
         reactor.next_deadline() == Some(Duration::ZERO)
     } {}
+}
+
+/// What reaches a client that accepts zstd when `publish` publishes twice between other events.
+fn raw_bytes(publish: impl Fn(&Handle, &Topic)) -> Vec<u8> {
+    let topic = Topic::new("t");
+    let server = serving(&topic);
+    let mut socket = TcpStream::connect(server.address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: zstd\r\n\r\n").unwrap();
+    server.wait_for("it is there", |stats| stats.streams == 1);
+    server.handle.publish(&topic, "one ".repeat(100)).unwrap();
+    publish(&server.handle, &topic);
+    publish(&server.handle, &topic);
+    server.wait_for("all are published", |stats| stats.published == 3);
+    server.handle.shutdown();
+    let mut bytes = Vec::new();
+    let _cut = socket.read_to_end(&mut bytes);
+    bytes
+}
+
+#[test]
+fn what_a_handle_publishes_uncompressed_leaves_as_it_is() {
+    const SECRET: &str = "a token that nobody may guess from lengths";
+    let copies = |bytes: Vec<u8>| memchr::memmem::find_iter(&bytes, SECRET).count();
+    let as_it_is = raw_bytes(|handle, topic| handle.publish_uncompressed(topic, SECRET).unwrap());
+    assert_eq!(copies(as_it_is), 2);
+    let compressed = raw_bytes(|handle, topic| handle.publish(topic, SECRET).unwrap());
+    assert!(copies(compressed) < 2, "the second refers to the first");
 }
 
 /// Publishes, however long it takes to be let in.
@@ -215,7 +244,7 @@ fn a_reactor_that_is_gone_gives_everything_back_and_says_so() {
         let run = handle.run(|_cx| {});
         assert!(run.is_err_and(|refused| refused.is_closed() && !refused.is_full()));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let Err(TrySendError::Closed((_socket, bytes))) = handle.adopt(socket, vec![7]) else {
             panic!("adopted by nobody");
         };

@@ -1,5 +1,8 @@
 //! Which closure a request finds.
 
+#[path = "routing/composed.rs"]
+mod composed;
+
 use starwheel::{
     Answer, Method, Request, Response, Router, Sse, StatusCode,
     testing::{ClientResponse, Simulation},

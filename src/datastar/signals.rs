@@ -6,7 +6,10 @@ use serde_core::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::surrogates::replace_lone_surrogates;
-use crate::http::{Method, Request, StatusCode};
+use crate::{
+    error::Reason,
+    http::{Method, Request, StatusCode, is_json},
+};
 
 /// The signals of a page, as one of its requests carried them.
 ///
@@ -201,9 +204,9 @@ impl fmt::Display for SignalsError {
                 "signals come as application/json; an action with contentType 'form' sends none",
             ),
             Self::NotUtf8 => f.write_str("signals are not UTF-8"),
-            Self::Json(error) => write_reason(f, "signals are not JSON", error),
+            Self::Json(error) => write!(f, "signals are not JSON: {}", Reason(error)),
             Self::NotAnObject => f.write_str("signals are not a JSON object"),
-            Self::Mismatch(error) => write_reason(f, "signals do not fit", error),
+            Self::Mismatch(error) => write!(f, "signals do not fit: {}", Reason(error)),
         }
     }
 }
@@ -217,15 +220,6 @@ impl Error for SignalsError {
     }
 }
 
-/// True for `application/json` and `+json` types.
-fn is_json(media_type: &str) -> bool {
-    let Some((kind, subtype)) = media_type.split_once('/') else {
-        return false;
-    };
-    let suffix = subtype.rsplit('+').next().unwrap_or_default();
-    kind.eq_ignore_ascii_case("application") && suffix.eq_ignore_ascii_case("json")
-}
-
 /// Reads JSON as JavaScript writes it. `serde_json` refuses lone surrogates, so they are looked for
 /// only when it has refused something.
 fn parse_value(json: &str) -> Result<Value, serde_json::Error> {
@@ -234,25 +228,6 @@ fn parse_value(json: &str) -> Result<Value, serde_json::Error> {
         None => Err(error),
     })
 }
-
-/// Some of serde's reasons quote the input: names of unknown members, for example.
-fn write_reason(f: &mut fmt::Formatter<'_>, what: &str, error: &serde_json::Error) -> fmt::Result {
-    write!(f, "{what}: ")?;
-    let reason = error.to_string();
-    for character in reason.chars().take(REASON_CHARACTERS_MAX) {
-        // Quotes and backslashes are escaped in a literal; a reason is none.
-        let is_plain =
-            matches!(character, '"' | '\'' | '\\') || character.escape_debug().len() == 1;
-        if is_plain {
-            fmt::Write::write_char(f, character)?;
-        } else {
-            write!(f, "{}", character.escape_unicode())?;
-        }
-    }
-    Ok(())
-}
-
-const REASON_CHARACTERS_MAX: usize = 200;
 
 #[cfg(test)]
 mod tests {

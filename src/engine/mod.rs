@@ -69,7 +69,7 @@ use self::{
 };
 use crate::{
     http::{Peer, Request, Response},
-    topic::Topic,
+    topic::{Allowed, Topic},
 };
 
 /// All connections of one reactor and the closures that feed them.
@@ -204,8 +204,8 @@ impl<T: Transport> Engine<T> {
     }
 
     /// Publishes events that another thread has encoded.
-    pub(crate) fn publish_bytes(&mut self, topic: &Topic, events: &[u8]) {
-        self.core.publish_bytes(topic, events);
+    pub(crate) fn publish_bytes(&mut self, topic: &Topic, events: &[u8], compression: Allowed) {
+        self.core.publish_bytes(topic, events, compression);
     }
 
     /// False while what commands have caused is more than a turn's work: fan-out lags behind, or

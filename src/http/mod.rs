@@ -25,8 +25,10 @@
 mod body;
 mod cookies;
 mod date;
+mod decode;
 mod encode;
 mod entity_tag;
+mod extensions;
 mod fields;
 mod forwarded;
 mod head;
@@ -34,6 +36,7 @@ mod hosts;
 mod method;
 mod networks;
 mod origin;
+mod pairs;
 mod payload;
 mod peer;
 mod reader;
@@ -46,6 +49,8 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+pub use decode::DecodeError;
+pub use extensions::Extensions;
 pub use forwarded::ForwardedField;
 pub use hosts::{HostPatternError, Hosts};
 pub use method::{Method, Version};
@@ -58,6 +63,7 @@ pub use response::Response;
 pub use status::{StatusCode, StatusCodeError};
 
 pub(crate) use date::Date;
+pub(crate) use decode::is_json;
 pub(crate) use encode::{
     CHUNK_END, Connection, LAST_CHUNK, StreamFraming, chunk_header, encode_stream_head,
 };

@@ -2,14 +2,14 @@
 //!
 //! It knows no framing: a [`Request`] is complete, or it is not there.
 
-use std::{borrow::Cow, fmt, net::IpAddr};
+use std::{borrow::Cow, fmt, mem, net::IpAddr};
 
 use super::{
-    Method, Peer, Refusal, Version,
+    Extensions, Method, Peer, Refusal, Version,
     fields::{list_members, trim},
     head::Head,
     reader::{Progress, Reader},
-    target::{Path, form_decoded, unescape_kept},
+    target::{Params, Path, form_decoded},
 };
 use crate::Limits;
 
@@ -47,6 +47,9 @@ pub struct Request {
     pub(super) peer: Peer,
     /// What trusted proxies say of the client's address.
     pub(super) forwarded_ip: Option<IpAddr>,
+    extensions: Extensions,
+    /// Of the routes inside a layer, the one that a router has matched.
+    layered_route: Option<usize>,
 }
 
 impl Request {
@@ -56,10 +59,12 @@ impl Request {
             head: Head::new(),
             path: Path::new(),
             body: Vec::new(),
-            params: Params { text: String::new(), ends: Vec::new() },
+            params: Params::new(),
             route: String::new(),
             peer: Peer::Unix,
             forwarded_ip: None,
+            extensions: Extensions::new(),
+            layered_route: None,
         }
     }
 
@@ -349,6 +354,31 @@ impl Request {
         self.params.iter()
     }
 
+    /// The value of this type that a layer around this handler left, if any.
+    ///
+    /// ```
+    /// let mut request = starwheel::Request::get("/");
+    /// request.extensions_mut().insert(7_u32);
+    /// assert_eq!(request.extension::<u32>(), Some(&7));
+    /// assert_eq!(request.extension::<i32>(), None);
+    /// ```
+    #[must_use]
+    pub fn extension<T: 'static>(&self) -> Option<&T> {
+        self.extensions.get()
+    }
+
+    /// The values that layers left; see [`Extensions`].
+    #[must_use]
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    /// The values that layers left, to add some.
+    #[must_use]
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.extensions
+    }
+
     /// Whether the client wants to keep the connection (RFC 9112 section 9.3).
     pub(crate) fn keep_alive(&self) -> bool {
         if self.head.has_connection_option("close") {
@@ -396,7 +426,7 @@ impl Request {
 
     /// Replaces the path parameters by pieces of the route path; decodes their last escapes.
     pub(crate) fn set_params<'a>(&mut self, params: impl Iterator<Item = (&'a str, &'a str)>) {
-        self.params.clear();
+        self.params.clear(CAPACITY_BYTES_MAX);
         for (name, value) in params {
             self.params.push(name, value);
         }
@@ -408,16 +438,27 @@ impl Request {
         self.route.push_str(pattern);
     }
 
+    pub(crate) fn layered_route(&self) -> Option<usize> {
+        self.layered_route
+    }
+
+    /// Returns the one before.
+    pub(crate) fn set_layered_route(&mut self, route: Option<usize>) -> Option<usize> {
+        mem::replace(&mut self.layered_route, route)
+    }
+
     /// Empties it and keeps its memory, up to 64 KiB for each part.
     pub(crate) fn clear(&mut self) {
         self.head.clear(CAPACITY_BYTES_MAX);
         self.path.clear(CAPACITY_BYTES_MAX);
         self.body.clear();
         self.body.shrink_to(CAPACITY_BYTES_MAX);
-        self.params.clear();
+        self.params.clear(CAPACITY_BYTES_MAX);
         self.route.clear();
         self.peer = Peer::Unix;
         self.forwarded_ip = None;
+        self.extensions = Extensions::new();
+        self.layered_route = None;
     }
 
     /// Frees the memory of a large request once it is answered.
@@ -450,38 +491,6 @@ impl fmt::Debug for Request {
 /// A member of `Accept`, or the value of `Content-Type`, without its parameters.
 pub(crate) fn media_type(value: &[u8]) -> &[u8] {
     trim(&value[..memchr::memchr(b';', value).unwrap_or(value.len())])
-}
-
-/// Names and values in one string.
-#[derive(Clone)]
-struct Params {
-    text: String,
-    /// Where each name and each value ends.
-    ends: Vec<(usize, usize)>,
-}
-
-impl Params {
-    fn clear(&mut self) {
-        self.text.clear();
-        self.text.shrink_to(CAPACITY_BYTES_MAX);
-        self.ends.clear();
-    }
-
-    fn push(&mut self, name: &str, value: &str) {
-        self.text.push_str(name);
-        let name_end = self.text.len();
-        unescape_kept(value, &mut self.text);
-        self.ends.push((name_end, self.text.len()));
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let mut start = 0;
-        self.ends.iter().map(move |&(name_end, value_end)| {
-            let pair = (&self.text[start..name_end], &self.text[name_end..value_end]);
-            start = value_end;
-            pair
-        })
-    }
 }
 
 /// What one part of a reused request may keep, so that one large upload does not stay for ever.

@@ -9,11 +9,14 @@ pub(crate) use coding::Codable;
 
 use std::{borrow::Cow, error::Error, io, num::NonZeroU32, time::Duration};
 
+use serde_core::Serialize;
+
 use super::{
     Body, Connection, Date, HeaderLines, Refusal, StatusCode, Version,
     encode::{CLOSE, KEEP_ALIVE, encode_date, encode_status_line},
     fields::{HeaderFault, is_value_byte},
 };
+use crate::error::JsonError;
 
 /// An answer that is not a stream.
 ///
@@ -79,6 +82,28 @@ impl Response {
     #[must_use]
     pub fn text(body: impl Into<Body>) -> Self {
         Self::whole(TEXT, body.into())
+    }
+
+    /// 200 with what this value becomes as JSON: a struct, a map, `json!({..})`.
+    ///
+    /// JSON has no NaN and no infinity: `serde_json` writes `null` for them.
+    ///
+    /// ```
+    /// use starwheel::{Response, Router};
+    /// use std::collections::BTreeMap;
+    /// let router = Router::new()
+    ///     .get("/load", |_req, _cx| Ok(Response::json(&BTreeMap::from([("one", 0.4)]))?));
+    /// # let _ = router;
+    /// let response = Response::json("text")?.with_header("Cache-Control", "no-store");
+    /// assert_eq!(response.header("Content-Type"), Some("application/json"));
+    /// assert_eq!(response.body(), br#""text""#);
+    /// # Ok::<(), starwheel::JsonError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`JsonError`] if it cannot be written as JSON.
+    pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, JsonError> {
+        JsonError::write(value).map(Self::json_text)
     }
 
     /// 200 with a body that is JSON text already; it is not looked at.
@@ -439,6 +464,13 @@ impl From<Refusal> for Response {
 /// when the response is answered, with the handler's route.
 impl From<io::Error> for Response {
     fn from(error: io::Error) -> Self {
+        Self::failed(&error)
+    }
+}
+
+/// 500, the reason is logged: the value is the server's own.
+impl From<JsonError> for Response {
+    fn from(error: JsonError) -> Self {
         Self::failed(&error)
     }
 }

@@ -47,6 +47,42 @@ impl<'a> Target<'a> {
     }
 }
 
+/// The parameters of a route: names and values in one string.
+#[derive(Debug, Clone)]
+pub(super) struct Params {
+    text: String,
+    /// Where each name and each value ends.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Params {
+    pub(super) const fn new() -> Self {
+        Self { text: String::new(), ends: Vec::new() }
+    }
+
+    pub(super) fn clear(&mut self, capacity_bytes_max: usize) {
+        self.text.clear();
+        self.text.shrink_to(capacity_bytes_max);
+        self.ends.clear();
+    }
+
+    pub(super) fn push(&mut self, name: &str, value: &str) {
+        self.text.push_str(name);
+        let name_end = self.text.len();
+        unescape_kept(value, &mut self.text);
+        self.ends.push((name_end, self.text.len()));
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut start = 0;
+        self.ends.iter().map(move |&(name_end, value_end)| {
+            let pair = (&self.text[start..name_end], &self.text[name_end..value_end]);
+            start = value_end;
+            pair
+        })
+    }
+}
+
 fn split_query(target: &str) -> (&str, Option<&str>) {
     match memchr::memchr(b'?', target.as_bytes()) {
         Some(at) => (&target[..at], Some(&target[at + 1..])),

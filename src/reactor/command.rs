@@ -2,14 +2,17 @@
 
 use std::{net::TcpStream, time::Duration};
 
-use crate::{engine::Context, topic::Topic};
+use crate::{
+    engine::Context,
+    topic::{Allowed, Topic},
+};
 
 /// A closure to run on the reactor thread.
 type Job = Box<dyn FnOnce(&mut Context<'_>) + Send>;
 
 pub(super) enum Command {
     Run(Job),
-    Publish(Topic, Vec<u8>),
+    Publish(Topic, Vec<u8>, Allowed),
     PublishBatch(Topic, Batch),
     Adopt(TcpStream, Vec<u8>),
     Drain(Duration),
@@ -35,7 +38,7 @@ impl Command {
     /// Of the events in it.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::Publish(_, events) => events.len(),
+            Self::Publish(_, events, _) => events.len(),
             Self::PublishBatch(_, batch) => batch.events.len(),
             Self::Adopt(_, read_already) => read_already.len(),
             Self::Run(_) | Self::Drain(_) | Self::Shutdown => 0,

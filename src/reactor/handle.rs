@@ -20,7 +20,7 @@ use super::{
 use crate::{
     engine::{Context, Stats},
     sse::{Encode, EventBuffer},
-    topic::Topic,
+    topic::{Allowed, Topic},
 };
 
 /// A way into a reactor from any thread: cheap to clone, `Send` and `Sync`.
@@ -129,12 +129,34 @@ impl Handle {
     /// With the event in it: [`TrySendError::Full`] when 65,536 commands or 16 MiB of events wait
     /// already, [`TrySendError::Closed`] when the reactor has stopped or was dropped.
     pub fn publish<E: Encode>(&self, topic: &Topic, event: E) -> Result<(), TrySendError<E>> {
+        self.publish_as(topic, event, Allowed::Yes)
+    }
+
+    /// The same, but the event leaves as it is also in compressed streams, and no later event refers
+    /// to it; see [`Context::publish_uncompressed`].
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn publish_uncompressed<E: Encode>(
+        &self,
+        topic: &Topic,
+        event: E,
+    ) -> Result<(), TrySendError<E>> {
+        self.publish_as(topic, event, Allowed::No)
+    }
+
+    fn publish_as<E: Encode>(
+        &self,
+        topic: &Topic,
+        event: E,
+        compression: Allowed,
+    ) -> Result<(), TrySendError<E>> {
         if let Err(refused) = self.shared.would_take() {
             return Err(refused.with(event));
         }
         let mut encoded = EventBuffer::new();
         encoded.push(&event);
-        let command = Command::Publish(topic.clone(), encoded.into_bytes());
+        let command = Command::Publish(topic.clone(), encoded.into_bytes(), compression);
         self.shared.push(command).map_err(|refused| refused.with(event))
     }
 

@@ -48,6 +48,7 @@ use self::{
 use crate::{
     engine::{Accepting, Config, ConnIndex, Context, Engine, Handler, Opening, Stats, TcpOptions},
     http::Peer,
+    topic::Allowed,
 };
 
 /// One thread's loop: it accepts, answers, ticks and writes, and needs no other thread.
@@ -285,9 +286,13 @@ impl Reactor {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Publish(topic, events) => self.engine.publish_bytes(&topic, &events),
+            Command::Publish(topic, events, compression) => {
+                self.engine.publish_bytes(&topic, &events, compression);
+            }
             Command::PublishBatch(topic, batch) => {
-                batch.events().for_each(|event| self.engine.publish_bytes(&topic, event));
+                for event in batch.events() {
+                    self.engine.publish_bytes(&topic, event, Allowed::Yes);
+                }
             }
             Command::Run(call) => self.engine.run(call),
             Command::Adopt(stream, read_already) => self.adopt(stream, &read_already),

@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, time::Duration};
 
+use serde_core::Serialize;
+
 use super::{Encode, EventBuffer, EventError, EventId, EventName, Retry};
+use crate::error::JsonError;
 
 /// An event with any of the fields of the format.
 ///
@@ -36,6 +39,32 @@ impl<'a> Event<'a> {
     /// turned into LF. Empty data is dispatched too.
     pub fn new(data: impl Into<Cow<'a, str>>) -> Self {
         Self { data: Some(data.into()), ..Self::EMPTY }
+    }
+
+    /// An unnamed event whose data is what this value becomes as JSON, on one line: a struct, a map,
+    /// `json!({..})`.
+    ///
+    /// The text is allocated for each event. What is sent very often, write into the buffer with an
+    /// [`Encode`] of your own.
+    ///
+    /// ```
+    /// use starwheel::{Event, Sse};
+    /// use std::{collections::BTreeMap, time::Duration};
+    /// let stream = Sse::every(Duration::from_secs(1), |stream| {
+    ///     let load = BTreeMap::from([("one", 0.4), ("five", 0.7)]);
+    ///     stream.send(Event::json(&load)?.name("load")?);
+    ///     Ok(())
+    /// });
+    /// # let _ = stream;
+    /// assert_eq!(Event::json("a\nb")?, Event::new(r#""a\nb""#));
+    /// # Ok::<(), starwheel::JsonError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`JsonError`] if it cannot be written as JSON.
+    pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, JsonError> {
+        JsonError::write(value).map(Self::new)
     }
 
     /// No event but an instruction: reconnect after this time from now on (see

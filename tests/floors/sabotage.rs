@@ -122,7 +122,7 @@ fn imports_that_go_down_or_stay_inside_pass() {
         ("src/conn/mod.rs", "use crate::conn::outbox; pub(in crate::conn) struct X;"),
         ("src/conn/outbox.rs", "use super::*; use crate::BoxError; use crate::Outbox;"),
         ("src/engine/mod.rs", "use crate::{conn, datastar, topic, wheel::Wheel};"),
-        ("src/router.rs", "use crate::{engine::Handler, reactor::Reactor, testing::Client};"),
+        ("src/router/mod.rs", "use crate::{engine::Handler, reactor::Reactor, testing::Client};"),
         ("src/wheel.rs", "use std::mem; mod tests { use super::*; }"),
         ("src/conn/mod.rs", "fn f<T>(_: impl Fn() + use<T>) { my::engine::x(); }"),
     ] {
@@ -168,7 +168,7 @@ fn io_below_the_reactor_is_refused() {
             refuses(file, code, &[1]);
         }
         allows("src/reactor/mod.rs", code);
-        allows("src/router.rs", code);
+        allows("src/router/mod.rs", code);
     }
 }
 
@@ -243,7 +243,7 @@ fn shared_cells_are_refused_everywhere() {
         "fn f() { let x = Rc::<RefCell<u8>>::default(); }",
         "struct X(Rc<\n    RefCell<u8>>);",
     ] {
-        for file in ["src/conn/mod.rs", "src/reactor/mod.rs", "src/router.rs"] {
+        for file in ["src/conn/mod.rs", "src/reactor/mod.rs", "src/router/mod.rs"] {
             refuses(file, cell, &[1]);
         }
     }
@@ -258,7 +258,7 @@ fn panics_are_caught_in_one_folder_alone() {
         "fn f() { std::panic::catch_unwind(g); }",
         "fn f() { panic::catch_unwind(g); }",
     ] {
-        for file in ["src/reactor/mod.rs", "src/router.rs", "src/conn/mod.rs"] {
+        for file in ["src/reactor/mod.rs", "src/router/mod.rs", "src/conn/mod.rs"] {
             refuses(file, code, &[1]);
         }
         refuses("src/engine/turn/send.rs", code, &[1]);

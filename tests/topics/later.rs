@@ -2,7 +2,7 @@
 //! client holds speaks for those too.
 
 use starwheel::{
-    Event, FirstTick, Method, Router, Sse, Stream, Topic,
+    Event, FirstTick, JoinAt, Method, Router, Sse, Stream, Topic,
     testing::{ClientResponse, Faults, Simulation},
 };
 
@@ -256,4 +256,34 @@ fn a_topic_that_is_subscribed_while_the_client_lags_loses_nothing_and_brings_not
         }
     }
     assert!(exact > 100, "{exact}");
+}
+
+#[test]
+fn a_stream_may_join_at_the_oldest_event_in_on_connect_or_later() {
+    let log = Topic::new("log").history(10, 10_000);
+    let watched = log.clone();
+    let mut simulation = connecting(move |stream| {
+        stream.send("welcome");
+        assert!(stream.subscribe_at(&watched, JoinAt::Oldest));
+        assert!(!stream.subscribe_at(&watched, JoinAt::Oldest), "it has the topic already");
+    });
+    publish(&mut simulation, &log, 1..=3);
+    let client = simulation.get("/");
+    assert_eq!(data(&simulation, client), ["welcome", "1", "2", "3"]);
+    publish(&mut simulation, &log, [4]);
+    assert_eq!(data(&simulation, client), ["welcome", "1", "2", "3", "4"]);
+
+    let mut simulation = Simulation::new(Router::new().get("/", |_, _| Sse::new()));
+    let [oldest, live] = [simulation.get("/"), simulation.get("/")];
+    publish(&mut simulation, &log, 1..=3);
+    let [first, second] = streams(&mut simulation)[..] else { panic!("two streams") };
+    simulation.run(|cx| {
+        assert!(cx.subscribe_at(first, &log, JoinAt::Oldest));
+        assert!(cx.subscribe_at(second, &log, JoinAt::Live));
+    });
+    publish(&mut simulation, &log, [4]);
+    let of_first = data(&simulation, oldest).len();
+    let of_second = data(&simulation, live).len();
+    assert_eq!((of_first.max(of_second), of_first.min(of_second)), (4, 1));
+    simulation.run(|cx| assert!(!cx.subscribe_at(first, &log, JoinAt::Oldest)));
 }

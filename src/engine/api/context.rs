@@ -120,7 +120,13 @@ impl<'a> Context<'a> {
     /// What the topic has for the stream, such as a retained event, leaves at the end of this turn.
     /// That is not sliced: subscribe very many streams over several turns.
     pub fn subscribe(&mut self, id: StreamId, topic: &Topic) -> bool {
-        self.core.subscribe(id, topic, JoinAt::Live)
+        self.subscribe_at(id, topic, JoinAt::Live)
+    }
+
+    /// The same, with a choice where on the topic's log the stream starts; see
+    /// [`Stream::subscribe_at`](crate::Stream::subscribe_at).
+    pub fn subscribe_at(&mut self, id: StreamId, topic: &Topic, join_at: JoinAt) -> bool {
+        self.core.subscribe(id, topic, join_at)
     }
 
     /// Ends a subscription: what the stream has not been given yet, it does not get. False if there

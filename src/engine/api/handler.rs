@@ -26,7 +26,8 @@ use crate::{
 /// ```
 pub trait Handler {
     /// Answers one request. `request` is mutable so that a router or a layer around another
-    /// handler can leave something in it, such as path parameters.
+    /// handler can leave something in it: path parameters, or a value of your own, as
+    /// [`Extensions`](crate::Extensions) shows.
     fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Answer;
 }
 

@@ -88,7 +88,33 @@ impl<'a> Stream<'a> {
     /// [`Sse::subscribe`](crate::Sse::subscribe). Later, events that are older than those that the
     /// stream has been given are copied for it.
     pub fn subscribe(&mut self, topic: &Topic) -> bool {
-        self.core.subscribe(self.id, topic, JoinAt::Live)
+        self.subscribe_at(topic, JoinAt::Live)
+    }
+
+    /// The same, with a choice where on the topic's log the stream starts. A stream that goes on after
+    /// a `Last-Event-ID`, or after what it has had of the topic already, starts there instead.
+    ///
+    /// ```
+    /// use starwheel::{JoinAt, Router, Sse, Topic, testing::Simulation};
+    /// let chat = Topic::new("chat").history(100, 64 * 1024);
+    /// let joined = chat.clone();
+    /// let router = Router::new().get("/chat", move |_req, _cx| {
+    ///     let chat = joined.clone();
+    ///     Sse::new().on_connect(move |stream| {
+    ///         stream.send("welcome, here is what was said:");
+    ///         stream.subscribe_at(&chat, JoinAt::Oldest);
+    ///     })
+    /// });
+    /// let mut simulation = Simulation::new(router);
+    /// let first = simulation.get("/chat");
+    /// simulation.run(|cx| assert_eq!(cx.publish(&chat, "hello"), 1));
+    /// let second = simulation.get("/chat");
+    /// let events = simulation.events(second);
+    /// assert_eq!(events.last().map(|event| event.data.as_str()), Some("hello"));
+    /// # let _ = first;
+    /// ```
+    pub fn subscribe_at(&mut self, topic: &Topic, join_at: JoinAt) -> bool {
+        self.core.subscribe(self.id, topic, join_at)
     }
 
     /// Ends a subscription: what the stream has not been given yet, it does not get. False if there

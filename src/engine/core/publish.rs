@@ -27,9 +27,14 @@ impl Core {
     }
 
     /// Publishes events that another thread has encoded.
-    pub(in crate::engine) fn publish_bytes(&mut self, topic: &Topic, events: &[u8]) -> usize {
+    pub(in crate::engine) fn publish_bytes(
+        &mut self,
+        topic: &Topic,
+        events: &[u8],
+        compression: Allowed,
+    ) -> usize {
         match self.open_to_publish(topic) {
-            Some(index) => self.publish_at(index, events, Allowed::Yes),
+            Some(index) => self.publish_at(index, events, compression),
             None => 0,
         }
     }

@@ -59,6 +59,9 @@ impl<T: Transport> Engine<T> {
                 core.answer(index, response, line);
             }
         }
+        while let Some(value) = request.extensions_mut().pop() {
+            core.drop_guarded(value);
+        }
     }
 }
 

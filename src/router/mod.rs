@@ -1,10 +1,14 @@
 //! [`Router`]: method and path to a closure.
 
+mod compose;
+mod routes;
+
 use std::{collections::HashMap, fmt};
 
+pub use self::routes::Routes;
 use crate::{
-    engine::{Answer, Context, Handler, drop_each},
-    http::{Method, Request, Response, StatusCode},
+    engine::{Answer, Context, Handler},
+    http::{Method, Request, Response},
 };
 
 /// Finds the closure for a request by its method and path.
@@ -15,6 +19,10 @@ use crate::{
 ///
 /// What no closure answers is answered here: 404 for an unknown path; 405 with `Allow` for a
 /// known path and another method; `OPTIONS` with `Allow`; `HEAD` through the closure for `GET`.
+///
+/// [`handler`](Self::handler) takes what is no closure, [`merge`](Self::merge) and
+/// [`nest`](Self::nest) make routers out of routers, [`layer`](Self::layer) puts a check around some
+/// routes.
 ///
 /// ```
 /// use starwheel::{testing::Simulation, Response, Router, StatusCode};
@@ -34,14 +42,16 @@ use crate::{
 pub struct Router {
     patterns: matchit::Router<usize>,
     by_pattern: HashMap<String, usize>,
-    routes: Vec<Route>,
-    fallback: Option<Box<dyn Handler>>,
+    entries: Vec<Entry>,
+    routes: Routes,
+    /// The route of what has no entry.
+    fallback: Option<usize>,
 }
 
-/// The closures of one pattern.
-struct Route {
+/// A pattern, and the route that answers for it.
+struct Entry {
     pattern: String,
-    by_method: Vec<(Method, Box<dyn Handler>)>,
+    route: usize,
 }
 
 impl Router {
@@ -116,39 +126,45 @@ impl Router {
     /// When the pattern is malformed, contradicts an earlier one, or has a handler for this
     /// method already. A route that can never be reached is a mistake to be seen at start.
     #[must_use]
-    pub fn on<F, R>(mut self, method: Method, pattern: &str, handler: F) -> Self
+    pub fn on<F, R>(self, method: Method, pattern: &str, handler: F) -> Self
     where
         F: FnMut(&Request, &mut Context<'_>) -> R + 'static,
         R: Into<Answer> + 'static,
     {
-        let route = self.route(pattern);
-        let taken = route.by_method.iter().any(|(other, _)| *other == method);
-        assert!(!taken, "{method} {pattern} has a handler already");
-        route.by_method.push((method, Box::new(handler)));
-        self
+        self.handler(method, pattern, handler)
     }
 
     /// Answers what no route matches, instead of 404.
     #[must_use]
-    pub fn fallback<F, R>(mut self, handler: F) -> Self
+    pub fn fallback<F, R>(self, handler: F) -> Self
     where
         F: FnMut(&Request, &mut Context<'_>) -> R + 'static,
         R: Into<Answer> + 'static,
     {
-        self.fallback = Some(Box::new(handler));
-        self
+        self.fallback_handler(handler)
     }
 
-    fn route(&mut self, pattern: &str) -> &mut Route {
-        let next = self.routes.len();
-        let index = *self.by_pattern.entry(pattern.to_owned()).or_insert(next);
-        if index == next {
-            if let Err(error) = self.patterns.insert(pattern, index) {
-                panic!("the route {pattern} cannot be added: {error}");
+    /// The route of a pattern; a new one if there is none.
+    #[track_caller]
+    fn route(&mut self, pattern: &str) -> usize {
+        match self.by_pattern.get(pattern) {
+            Some(&index) => self.entries[index].route,
+            None => {
+                let route = self.routes.add();
+                self.insert(pattern, route);
+                route
             }
-            self.routes.push(Route { pattern: pattern.to_owned(), by_method: Vec::new() });
         }
-        &mut self.routes[index]
+    }
+
+    #[track_caller]
+    fn insert(&mut self, pattern: &str, route: usize) {
+        let index = self.entries.len();
+        if let Err(error) = self.patterns.insert(pattern, index) {
+            panic!("the route {pattern} cannot be added: {error}");
+        }
+        self.by_pattern.insert(pattern.to_owned(), index);
+        self.entries.push(Entry { pattern: pattern.to_owned(), route });
     }
 }
 
@@ -161,62 +177,16 @@ impl Handler for Router {
             *found.value
         });
         request.put_route_path(path);
-        match found {
-            Some(index) => {
-                request.set_route(&self.routes[index].pattern);
-                self.routes[index].handle(request, cx)
-            }
-            None => match &mut self.fallback {
-                Some(fallback) => fallback.handle(request, cx),
-                None if request.target() == "*" => Response::no_content().into(),
-                None => Response::not_found().into(),
-            },
-        }
-    }
-}
-
-impl Handler for Route {
-    fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Answer {
-        let method = request.method();
-        let exact = self.by_method.iter().position(|(known, _)| *known == method);
-        let found = exact.or_else(|| {
-            let get = || self.by_method.iter().position(|(known, _)| *known == Method::Get);
-            (method == Method::Head).then(get).flatten()
+        let route = found.map(|index| {
+            let entry = &self.entries[index];
+            request.set_route(&entry.pattern);
+            entry.route
         });
-        match found {
-            Some(found) => self.by_method[found].1.handle(request, cx),
-            None if method == Method::Options => {
-                Response::no_content().with_header("Allow", self.allow()).into()
-            }
-            None => Response::error(
-                StatusCode::METHOD_NOT_ALLOWED,
-                format!("{method} is not allowed here, but {}", self.allow()),
-            )
-            .with_header("Allow", self.allow())
-            .into(),
+        match route.or(self.fallback) {
+            Some(route) => self.routes.answer(route, request, cx),
+            None if request.target() == "*" => Response::no_content().into(),
+            None => Response::not_found().into(),
         }
-    }
-}
-
-impl Route {
-    /// The methods that are answered, for the `Allow` field (RFC 9110, 10.2.1).
-    fn allow(&self) -> String {
-        let mut allowed: Vec<&str> = self.by_method.iter().map(|(m, _)| m.as_str()).collect();
-        if allowed.contains(&"GET") && !allowed.contains(&"HEAD") {
-            allowed.push("HEAD");
-        }
-        if !allowed.contains(&"OPTIONS") {
-            allowed.push("OPTIONS");
-        }
-        allowed.join(", ")
-    }
-}
-
-/// Closures are dropped one by one: two destructors that panic in one unwinding end the process.
-impl Drop for Router {
-    fn drop(&mut self) {
-        let of_routes = self.routes.drain(..).flat_map(|route| route.by_method);
-        drop_each(of_routes.map(|(_, handler)| handler).chain(self.fallback.take()));
     }
 }
 

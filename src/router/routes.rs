@@ -1,0 +1,213 @@
+//! What answers the requests of each pattern, and layers around a part of it.
+//!
+//! It knows no patterns: a route is a number here, and the [`Router`](super::Router) has found it.
+
+use std::{fmt, mem};
+
+use crate::{
+    engine::{Answer, Context, Handler, drop_each},
+    http::{Method, Request, Response, StatusCode},
+};
+
+/// The routes inside a layer: what [`Router::layer`](super::Router::layer) puts a handler around.
+///
+/// It is a [`Handler`], for that layer to call with the request that it was given. Another request,
+/// one that the router has not matched, is answered with 404.
+#[derive(Default)]
+pub struct Routes {
+    targets: Vec<Target>,
+    layers: Vec<Box<dyn Handler>>,
+}
+
+/// What answers the requests of one pattern.
+enum Target {
+    Methods(Methods),
+    AnyMethod(Box<dyn Handler>),
+    /// This route of the [`Routes`] that are inside this layer.
+    Layered {
+        layer: usize,
+        route: usize,
+    },
+}
+
+#[derive(Default)]
+struct Methods(Vec<(Method, Box<dyn Handler>)>);
+
+impl Routes {
+    /// A route that has no methods yet.
+    pub(super) fn add(&mut self) -> usize {
+        self.targets.push(Target::Methods(Methods::default()));
+        self.targets.len() - 1
+    }
+
+    /// A route of its own for a handler.
+    pub(super) fn add_any_method(&mut self, handler: Box<dyn Handler>) -> usize {
+        self.targets.push(Target::AnyMethod(handler));
+        self.targets.len() - 1
+    }
+
+    /// # Panics
+    /// If the method is taken.
+    #[track_caller]
+    pub(super) fn add_method(
+        &mut self,
+        route: usize,
+        pattern: &str,
+        method: Method,
+        handler: Box<dyn Handler>,
+    ) {
+        let methods = Methods(vec![(method, handler)]);
+        self.targets[route].join(Target::Methods(methods), pattern);
+    }
+
+    /// Takes over the layers of another router; returns how many there were here.
+    pub(super) fn append_layers(&mut self, other: &mut Self) -> usize {
+        let count = self.layers.len();
+        self.layers.append(&mut other.layers);
+        count
+    }
+
+    /// Adds what answers a route of another router whose layers begin here at `first_layer`.
+    ///
+    /// # Panics
+    /// If both answer the same.
+    #[track_caller]
+    pub(super) fn join(
+        &mut self,
+        route: usize,
+        pattern: &str,
+        other: (&mut Self, usize),
+        first_layer: usize,
+    ) {
+        let (other, index) = other;
+        let nothing = Target::Methods(Methods::default());
+        let mut target = mem::replace(&mut other.targets[index], nothing);
+        if let Target::Layered { layer, .. } = &mut target {
+            *layer += first_layer;
+        }
+        self.targets[route].join(target, pattern);
+    }
+
+    /// Puts a layer around all routes.
+    pub(super) fn layer<H: Handler + 'static>(&mut self, layer: impl FnOnce(Self) -> H) {
+        let inside = mem::take(self);
+        let all = 0..inside.targets.len();
+        self.targets = all.map(|route| Target::Layered { layer: 0, route }).collect();
+        self.layers.push(Box::new(layer(inside)));
+    }
+
+    /// Has one route answer.
+    pub(super) fn answer(
+        &mut self,
+        route: usize,
+        request: &mut Request,
+        cx: &mut Context<'_>,
+    ) -> Answer {
+        match &mut self.targets[route] {
+            Target::Methods(methods) => methods.handle(request, cx),
+            Target::AnyMethod(handler) => handler.handle(request, cx),
+            Target::Layered { layer, route } => {
+                // Given back after the call, because a layer may call what is inside it again.
+                let outside = request.set_layered_route(Some(*route));
+                let answer = self.layers[*layer].handle(request, cx);
+                request.set_layered_route(outside);
+                answer
+            }
+        }
+    }
+}
+
+impl Handler for Routes {
+    fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Answer {
+        match request.layered_route() {
+            Some(route) if route < self.targets.len() => self.answer(route, request, cx),
+            _ => Response::not_found().into(),
+        }
+    }
+}
+
+impl Target {
+    #[track_caller]
+    fn join(&mut self, other: Self, pattern: &str) {
+        match (self, other) {
+            (Self::Methods(methods), Self::Methods(others)) => methods.join(others, pattern),
+            (target @ Self::Methods(_), other) if target.is_empty() => *target = other,
+            (Self::AnyMethod(_), _) | (_, Self::AnyMethod(_)) => {
+                panic!("{pattern} has a handler for all methods, so it can have no other")
+            }
+            (Self::Layered { .. }, _) | (_, Self::Layered { .. }) => panic!(
+                "{pattern} is inside a layer already; add all of its methods before Router::layer"
+            ),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Methods(Methods(methods)) if methods.is_empty())
+    }
+}
+
+impl Methods {
+    #[track_caller]
+    fn join(&mut self, others: Self, pattern: &str) {
+        for (method, handler) in others.0 {
+            let taken = self.0.iter().any(|(other, _)| *other == method);
+            assert!(!taken, "{method} {pattern} has a handler already");
+            self.0.push((method, handler));
+        }
+    }
+
+    fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Answer {
+        let method = request.method();
+        let exact = self.0.iter().position(|(known, _)| *known == method);
+        let found = exact.or_else(|| {
+            let get = || self.0.iter().position(|(known, _)| *known == Method::Get);
+            (method == Method::Head).then(get).flatten()
+        });
+        match found {
+            Some(found) => self.0[found].1.handle(request, cx),
+            None if method == Method::Options => {
+                Response::no_content().with_header("Allow", self.allow()).into()
+            }
+            None => Response::error(
+                StatusCode::METHOD_NOT_ALLOWED,
+                format!("{method} is not allowed here, but {}", self.allow()),
+            )
+            .with_header("Allow", self.allow())
+            .into(),
+        }
+    }
+
+    /// The methods that are answered, for the `Allow` field (RFC 9110, 10.2.1).
+    fn allow(&self) -> String {
+        let mut allowed: Vec<&str> = self.0.iter().map(|(method, _)| method.as_str()).collect();
+        if allowed.contains(&"GET") && !allowed.contains(&"HEAD") {
+            allowed.push("HEAD");
+        }
+        if !allowed.contains(&"OPTIONS") {
+            allowed.push("OPTIONS");
+        }
+        allowed.join(", ")
+    }
+}
+
+/// Handlers are dropped one by one: two destructors that panic in one unwinding end the process.
+impl Drop for Routes {
+    fn drop(&mut self) {
+        for target in self.targets.drain(..) {
+            match target {
+                Target::Methods(Methods(methods)) => {
+                    drop_each(methods.into_iter().map(|(_, handler)| handler));
+                }
+                Target::AnyMethod(handler) => drop_each([handler]),
+                Target::Layered { .. } => {}
+            }
+        }
+        drop_each(self.layers.drain(..));
+    }
+}
+
+impl fmt::Debug for Routes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Routes").field("count", &self.targets.len()).finish_non_exhaustive()
+    }
+}
