@@ -109,7 +109,7 @@ impl Sessions {
 }
 
 fn field_of_form(req: &Request, name: &str) -> String {
-    let mut fields = form_urlencoded::parse(req.body());
+    let mut fields = req.form_pairs();
     fields.find(|(sent, _)| sent == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
 }
 

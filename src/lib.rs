@@ -157,6 +157,7 @@
 //! |---|---|---|
 //! | `gzip` | the content coding that browsers accept on plain http ([`Encoding`]) | flate2 with zlib-rs: Rust, no C |
 //! | `brotli` | the content coding `br`, for clients without zstd ([`Encoding`]) | brotli |
+//! | `http` | conversions to and from the types of the crate [`http`](https://docs.rs/http): statuses, methods, versions, requests, responses | http, bytes |
 //! | `signals` | [`Reactor::drain_on_signals`](Reactor): SIGTERM and SIGINT drain the server | signal-hook |
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -186,6 +187,8 @@ pub use engine::{
     TcpOptions, TimerId,
 };
 pub use error::{BoxError, CloseReason, JsonError};
+#[cfg(feature = "http")]
+pub use http::FromHttpError;
 pub use http::{
     Body, DecodeError, Extensions, ForwardedField, HostPatternError, Hosts, IpNetwork,
     IpNetworkError, Method, Peer, Refusal, Request, Response, StatusCode, StatusCodeError,

@@ -40,7 +40,8 @@ fn post(
     body: &str,
 ) -> Client {
     let client = simulation.connect();
-    simulation.request(client, method, target, fields, body.as_bytes());
+    let fields = [fields, &[("Content-Type", "application/x-www-form-urlencoded")]].concat();
+    simulation.request(client, method, target, &fields, body.as_bytes());
     simulation.turn();
     client
 }

@@ -35,6 +35,16 @@ fn an_example_builds_what_its_page_needs() {
     assert!(complaints.is_empty(), "{}\n{tree}", complaints.join("\n"));
 }
 
+#[test]
+fn the_types_of_the_crate_http_bring_nothing_async() {
+    let tree = tree_of("normal");
+    assert!(!tree.contains("\nhttp v"), "they are opt-in");
+    let tree = tree_with(&["--features", "http"], "normal");
+    assert!(tree.contains("\nhttp v"), "{tree}");
+    let complaints = check(&tree, PACKAGES_MAX + 2);
+    assert!(complaints.is_empty(), "{}\n{tree}", complaints.join("\n"));
+}
+
 /// The manifest names each test, because cargo does not look for them here.
 #[test]
 fn the_manifest_names_every_test() {
@@ -55,8 +65,13 @@ fn the_manifest_names_every_test() {
 
 /// The packages that the library or its examples need, as `cargo tree` prints them.
 fn tree_of(edges: &str) -> String {
+    tree_with(&[], edges)
+}
+
+fn tree_with(features: &[&str], edges: &str) -> String {
     let output = Command::new(env!("CARGO"))
         .args(["tree", "-e", edges, "--prefix", "none"])
+        .args(features)
         .args(["--offline", "--locked", "--package", "starwheel"])
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         .output()

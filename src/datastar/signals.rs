@@ -41,8 +41,8 @@ impl Signals {
     /// In an action's form mode (`contentType: 'form'`) the client sends a form *instead of* signals.
     /// With GET and DELETE that form is in the query
     /// ([`query_pairs`](Request::query_pairs)), and there are simply no signals; with other methods
-    /// it is the body, which is refused here: a handler of forms reads [`body`](Request::body)
-    /// itself. Refusing all but JSON also keeps foreign pages out: browsers send forms and plain
+    /// it is the body, which is refused here: a handler of forms reads [`form`](Request::form).
+    /// Refusing all but JSON also keeps foreign pages out: browsers send forms and plain
     /// text across origins without asking, JSON only with a CORS permission.
     ///
     /// ```

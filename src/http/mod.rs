@@ -23,6 +23,8 @@
 //! ```
 
 mod body;
+#[cfg(feature = "http")]
+mod convert;
 mod cookies;
 mod date;
 mod decode;
@@ -49,6 +51,8 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "http")]
+pub use convert::FromHttpError;
 pub use decode::DecodeError;
 pub use extensions::Extensions;
 pub use forwarded::ForwardedField;

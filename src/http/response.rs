@@ -407,6 +407,12 @@ impl Response {
         failure: None,
     };
 
+    /// 200 with a body whose type is not known.
+    #[cfg(feature = "http")]
+    pub(super) fn with_body(body: Body) -> Self {
+        Self { body, ..Self::EMPTY }
+    }
+
     fn whole(content_type: &'static str, body: Body) -> Self {
         Self { content_type: Some(Cow::Borrowed(content_type)), body, ..Self::EMPTY }
     }
