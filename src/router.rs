@@ -190,7 +190,7 @@ impl Handler for Route {
             }
             None => Response::error(
                 StatusCode::METHOD_NOT_ALLOWED,
-                format!("{method} is not allowed here, but {}", self.allow()),
+                format!("{method} is not allowed here; use {}", self.allow()),
             )
             .with_header("Allow", self.allow())
             .into(),

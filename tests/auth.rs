@@ -144,7 +144,7 @@ fn what_comes_first_ends_a_stream_its_age_or_its_expiry() {
         simulation.advance(end - ms(1));
         assert_eq!(diary.read(), [""; 0]);
         simulation.advance(ms(1));
-        assert_eq!(diary.read(), ["reached its longest lifetime"]);
+        assert_eq!(diary.read(), ["reached its maximum lifetime"]);
     }
 }
 

@@ -418,7 +418,7 @@ fn a_drain_spreads_streams_over_its_window() {
     // The first half second belongs to the first farewell.
     let difference = left.iter().zip(&evenly).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
     assert!(difference <= 5, "{left:?}");
-    assert_eq!(diary.read(), vec!["the server shuts down"; 100]);
+    assert_eq!(diary.read(), vec!["the server is shutting down"; 100]);
     for client in clients {
         assert_eq!(simulation.response(client).end, BodyEnd::Open, "it is to come back");
         assert!(simulation.server_end(client).is_some());

@@ -166,7 +166,7 @@ fn commands_of_foreign_pages_are_refused_and_nothing_else() {
     let client = simulation.connect();
     simulation.request(client, Method::Post, "/say", &foreign, b"");
     simulation.turn();
-    let reason = "a page of another origin may not give commands here";
+    let reason = "requests from pages of another origin are not allowed here";
     assert_eq!(simulation.response(client).text(), reason);
     assert_eq!(
         (simulation.stats().refused.with(StatusCode::FORBIDDEN), simulation.stats().requests),

@@ -69,10 +69,13 @@ fn events_that_cannot_be_are_refused_with_the_reason() {
     for (input, reason) in [
         (r#"{"events":[{"type":"patchElements","mode":"remove"}]}"#, "remove needs a selector"),
         (r#"{"events":[{"type":"patchElements","mode":"sideways"}]}"#, "unknown variant"),
-        (r#"{"events":[{"type":"patchElements","eventId":"a\nid: b"}]}"#, "one line"),
-        (r#"{"events":[{"type":"patchSignals","signals-raw":""}]}"#, "at least an empty"),
+        (r#"{"events":[{"type":"patchElements","eventId":"a\nid: b"}]}"#, "single line"),
+        (r#"{"events":[{"type":"patchSignals","signals-raw":""}]}"#, "send {} for none"),
         (r#"{"events":[{"type":"patchSignals","signals":[1]}]}"#, "must be a JSON object"),
-        (r#"{"events":[{"type":"executeScript","script":"","attributes":{"a b":""}}]}"#, "no ' '"),
+        (
+            r#"{"events":[{"type":"executeScript","script":"","attributes":{"a b":""}}]}"#,
+            "contain ' '",
+        ),
         (r#"{"events":"#, "EOF"),
         ("[]", "not a JSON object"),
         ("", "missing field `events`"),

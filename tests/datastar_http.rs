@@ -146,7 +146,7 @@ fn the_testbed_sends_one_event_from_json() {
     assert_eq!(event_from(r#"{"data":"","id":7}"#), "id: 7\ndata: \n\n");
     for (json, reason) in [
         (r#"{"id":"1"}"#, "missing field `data`"),
-        (r#"{"data":"","event":"a\nb"}"#, "event name is one line"),
+        (r#"{"data":"","event":"a\nb"}"#, "event name must be a single line"),
         (r#"{"data":"","id":"a\u0000"}"#, "NUL"),
         (r#"{"data":"","retry":-1}"#, "u64"),
         (r#"{"data":"","other":1}"#, "unknown field"),

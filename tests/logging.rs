@@ -312,7 +312,7 @@ fn a_panic_is_logged_with_the_route_and_client_of_its_closure() {
     simulation.run(|_| {
         panics();
     });
-    assert_one(Level::Error, "a closure given to Handle::run panicked: ouch");
+    assert_one(Level::Error, "a closure passed to Handle::run panicked: ouch");
 }
 
 #[test]
@@ -392,7 +392,7 @@ fn everyday_ends_are_for_debugging() {
     simulation.get("/");
     simulation.drain(secs(1));
     simulation.advance(secs(2));
-    assert_one(Level::Debug, "the server shuts down");
+    assert_one(Level::Debug, "the server is shutting down");
 
     for ending in [Ending::Finish, Ending::Drop] {
         serving(move |_, _| Sse::new().send("one").ending(ending)).get("/");

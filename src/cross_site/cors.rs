@@ -153,7 +153,7 @@ impl Cors {
 
     fn answer_preflight(&self, permission: Option<&str>) -> Answer {
         let Some(origin) = permission else {
-            let reason = "pages of this origin may not use this server";
+            let reason = "pages of this origin are not allowed to use this server";
             return self.sign(Response::error(StatusCode::FORBIDDEN, reason).into(), None);
         };
         let response = Response::no_content()

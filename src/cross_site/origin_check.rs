@@ -123,14 +123,14 @@ impl OriginCheck {
             return Ok(());
         }
         log::debug!(
-            "{}: {} from a page of {} is refused",
+            "{}: refused a {} from a page of {}",
             request.peer(),
             request.method(),
             LoggedBytes(origin)
         );
         Err(Response::error(
             StatusCode::FORBIDDEN,
-            "a page of another origin may not give commands here",
+            "requests from pages of another origin are not allowed here",
         ))
     }
 

@@ -193,11 +193,13 @@ pub enum PatchSignalsError {
 impl fmt::Display for PatchSignalsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("signals need at least an empty JSON object"),
+            Self::Empty => f.write_str("signals must be a JSON object; send {} for none"),
             Self::Json(error) => write!(f, "signals are not JSON: {error}"),
             Self::NotAnObject => f.write_str("signals must be a JSON object"),
-            Self::Name(name) => write!(f, "a signal's name has an empty part: {name:?}"),
-            Self::Conflict(name) => write!(f, "a signal and what is inside it are set: {name:?}"),
+            Self::Name(name) => write!(f, "the signal name {name:?} has an empty part"),
+            Self::Conflict(name) => {
+                write!(f, "the signal {name:?} is set both as a value and as an object")
+            }
         }
     }
 }

@@ -169,7 +169,7 @@ impl fmt::Display for AttributeNameError {
         match self {
             Self::Empty => f.write_str("an attribute needs a name"),
             Self::Character(character) => {
-                write!(f, "HTML allows no {character:?} in the name of an attribute")
+                write!(f, "an attribute name must not contain {character:?}")
             }
         }
     }

@@ -176,7 +176,7 @@ pub enum SignalsError {
     Json(serde_json::Error),
     /// It is JSON, but not an object.
     NotAnObject,
-    /// The signals do not fit the type asked for.
+    /// The signals do not match the expected type the type asked for.
     Mismatch(serde_json::Error),
 }
 
@@ -198,12 +198,12 @@ impl fmt::Display for SignalsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ContentType => f.write_str(
-                "signals come as application/json; an action with contentType 'form' sends none",
+                "signals must be sent as application/json; an action with contentType 'form' sends none",
             ),
             Self::NotUtf8 => f.write_str("signals are not UTF-8"),
             Self::Json(error) => write_reason(f, "signals are not JSON", error),
             Self::NotAnObject => f.write_str("signals are not a JSON object"),
-            Self::Mismatch(error) => write_reason(f, "signals do not fit", error),
+            Self::Mismatch(error) => write_reason(f, "signals do not match the expected type", error),
         }
     }
 }

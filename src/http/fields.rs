@@ -128,7 +128,7 @@ impl fmt::Display for HeaderFault {
         f.write_str(match self {
             Self::Name => "its name is not a token",
             Self::Value => "its value contains a control character",
-            Self::Reserved => "the library sets it itself",
+            Self::Reserved => "the library sets this header",
         })
     }
 }

@@ -159,7 +159,7 @@ impl fmt::Display for HostPatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:?} is no host: give a name, *. and a name, or an address, without scheme and port",
+            "{:?} is not a host pattern; use a name, *. and a name, or an address, without scheme and port",
             self.pattern
         )
     }

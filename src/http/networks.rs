@@ -98,7 +98,7 @@ impl fmt::Display for IpNetworkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:?} is no network: write an address, or address/bits with zeros after the prefix",
+            "{:?} is not a network; write an address, or address/bits with zeros after the prefix",
             self.network
         )
     }

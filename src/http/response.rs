@@ -155,7 +155,7 @@ impl Response {
     /// ```
     #[must_use]
     pub fn not_found() -> Self {
-        Self::text_error(StatusCode::NOT_FOUND, Body::from("there is nothing at this path"))
+        Self::text_error(StatusCode::NOT_FOUND, Body::from("nothing found at this path"))
     }
 
     /// 503, to come back later: load shedding in one line. See [`retry_after`](Self::with_retry_after).
@@ -175,7 +175,7 @@ impl Response {
     pub fn busy(retry_after: Duration) -> Self {
         let response = Self::text_error(
             StatusCode::SERVICE_UNAVAILABLE,
-            Body::from("the server is busy; come back later"),
+            Body::from("the server is busy; try again later"),
         );
         response.with_retry_after(retry_after)
     }
@@ -363,7 +363,7 @@ impl Response {
     pub(crate) fn failed(error: &dyn Error) -> Self {
         let response = Self::text_error(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "the server failed to answer; its log says why".into(),
+            "the server failed to answer; its log has the reason".into(),
         );
         Self { failure: Some(Box::new(Failure(error.to_string()))), ..response }
     }
@@ -415,10 +415,10 @@ impl Response {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             content_type: Some(Cow::Borrowed(TEXT)),
             lines: HeaderLines::with_fault(fault),
-            body: Body::from("the server could not build its answer; its log says why"),
+            body: Body::from("the server could not build the response; its log has the reason"),
             wait_ms: None,
             failure: Some(Box::new(Failure(
-                "it built a response that must not be sent".to_owned(),
+                "the response is not valid and was not sent".to_owned(),
             ))),
         }
     }

@@ -94,7 +94,7 @@ impl fmt::Display for StatusCode {
 
 impl fmt::Display for StatusCodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is not the status of a response; use 200 to 599", self.code)
+        write!(f, "{} is not a valid response status; use 200 to 599", self.code)
     }
 }
 

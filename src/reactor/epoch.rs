@@ -12,7 +12,7 @@ use super::system::random_bits;
 /// a probability of 3 in 10^8.
 pub(super) fn draw() -> io::Result<String> {
     let bits = random_bits().map_err(|error| {
-        io::Error::new(error.kind(), format!("the system gives no random bits: {error}"))
+        io::Error::new(error.kind(), format!("cannot read random bytes from the system: {error}"))
     })?;
     Ok(in_base_62(bits))
 }

@@ -368,7 +368,7 @@ impl Shared {
 }
 
 fn log_wake_error(error: &io::Error) {
-    log::error!("the reactor cannot be woken: {error}");
+    log::error!("cannot wake the reactor: {error}");
 }
 
 impl Queue {

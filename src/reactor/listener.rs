@@ -121,7 +121,7 @@ impl Acceptor {
             Kind::Unix(listener) => listener.deregister(registry),
         };
         if let Err(error) = ended {
-            log::debug!("a listener is still watched: {error}");
+            log::debug!("cannot deregister a listener: {error}");
         }
     }
 
@@ -155,7 +155,7 @@ impl Acceptor {
                 self.again_ms = Some(now_ms + PAUSE_MS);
                 // Once, and not ten times a second for as long as it lasts.
                 if !mem::replace(&mut self.starved, true) {
-                    log::warn!("no connection can be accepted for now: {error}");
+                    log::warn!("cannot accept connections for now: {error}");
                 }
                 Err(Paused)
             }
@@ -206,7 +206,7 @@ fn accept_some<C>(
                 return Ok(Queue { is_empty: true });
             }
             Err(error) if is_of_one_connection(&error) => {
-                log::debug!("a connection was lost before it was accepted: {error}");
+                log::debug!("a connection failed before it was accepted: {error}");
                 last_loss = Some(error);
             }
             Err(error) => return Err(error),

@@ -29,7 +29,8 @@ impl Reactor {
         options: impl Into<ListenOptions>,
     ) -> io::Result<SocketAddr> {
         let options = options.into();
-        let mut refused = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+        let mut refused =
+            io::Error::new(io::ErrorKind::InvalidInput, "the name resolves to no address");
         for address in address.to_socket_addrs()? {
             match Acceptor::bind(address, options.reuse_port) {
                 Ok(listener) => {

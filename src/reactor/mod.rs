@@ -309,7 +309,7 @@ impl Reactor {
                     self.engine.feed(index, read_already);
                 }
             }
-            Err(error) => log::debug!("an adopted connection was lost: {error}"),
+            Err(error) => log::debug!("cannot register an adopted connection: {error}"),
         }
     }
 

@@ -62,7 +62,7 @@ impl Signals {
                 if engine.is_stopping() {
                     engine.shutdown();
                 } else {
-                    log::info!("draining over {:?}", self.window);
+                    log::info!("draining connections over {:?}", self.window);
                     engine.drain(self.window);
                 }
             }

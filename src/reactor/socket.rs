@@ -67,7 +67,7 @@ impl Transport for Socket {
         if let (Self::Tcp(stream), Some(idle)) = (self, tcp.keep_alive_idle)
             && let Err(error) = set_keep_alive(&SockRef::from(&*stream), idle, tcp)
         {
-            log::debug!("no probes can be sent: {error}");
+            log::debug!("cannot set TCP keep-alive options: {error}");
         }
     }
 
@@ -76,7 +76,7 @@ impl Transport for Socket {
         if let Self::Tcp(stream) = self
             && let Err(error) = SockRef::from(&*stream).set_linger(Some(Duration::ZERO))
         {
-            log::debug!("a reset is not possible: {error}");
+            log::debug!("cannot reset a connection: {error}");
         }
     }
 }

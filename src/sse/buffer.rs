@@ -247,7 +247,7 @@ impl EventBuffer {
             *last = b'\n';
         }
         (self.is_open, self.has_id) = (false, has_id);
-        panic!("an Encode has to append to the EventBuffer that it is lent, not to replace it");
+        panic!("an Encode must append to the given EventBuffer, not replace it");
     }
 
     fn dispatch(&mut self) {

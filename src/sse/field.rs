@@ -173,21 +173,21 @@ pub enum EventError {
 impl fmt::Display for EventError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NameHasNewline => "an event name is one line: take CR and LF out of it",
-            Self::IdHasNewline => "an event id is one line: take CR and LF out of it",
-            Self::IdHasNul => "clients ignore an event id with NUL: take it out, or encode the id",
+            Self::NameHasNewline => "an event name must be a single line; remove CR and LF",
+            Self::IdHasNewline => "an event id must be a single line; remove CR and LF",
+            Self::IdHasNul => "clients ignore an event id that contains NUL; remove it or encode the id",
             Self::IdHasControl => {
-                "a control character in an event id cannot come back: take it out, or encode the id"
+                "clients cannot send back an event id with control characters; remove them or encode the id"
             }
             Self::IdHasOuterSpace => {
-                "spaces around an event id do not come back: take them off, or encode the id"
+                "clients do not send back spaces around an event id; remove them or encode the id"
             }
             Self::IdIsNotAscii => {
                 "some clients never reconnect with an event id that is not ASCII: take a number, or \
                  percent-encode the id"
             }
             Self::IdIsTooLong => {
-                "an event id that comes back in each request is 1024 bytes at most: take a shorter one"
+                "clients send the event id back in each request; use at most 1024 bytes"
             }
         })
     }
@@ -293,7 +293,10 @@ mod tests {
             EventError::IdIsNotAscii,
             EventError::IdIsTooLong,
         ] {
-            assert!(error.to_string().contains("take"), "{error}");
+            assert!(
+                ["remove", "encode", "use"].iter().any(|verb| error.to_string().contains(verb)),
+                "{error}"
+            );
         }
     }
 }

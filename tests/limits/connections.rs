@@ -57,7 +57,7 @@ fn a_newcomer_beyond_the_limit_is_told_to_come_back_and_closed() {
     let newcomer = simulation.connect();
     assert_eq!(ask(&mut simulation, newcomer), 503);
     let answer = simulation.response(newcomer);
-    assert!(answer.text().contains("come back later"), "{}", answer.text());
+    assert!(answer.text().contains("try again later"), "{}", answer.text());
     let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((5..=10).contains(&seconds), "{seconds}");
     assert_closed(&simulation, newcomer);

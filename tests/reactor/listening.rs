@@ -124,7 +124,7 @@ fn each_listener_has_its_own_rule_for_the_proxy_protocol() {
     assert_eq!(announce(Client::connect(both)), "192.0.2.7:4711");
     assert_eq!(announce(Client::connect_unix(&path.0)), "192.0.2.7:4711");
     let refused = announce(Client::connect(others));
-    assert!(refused.contains("not one that is trusted"), "{refused}");
+    assert!(refused.contains("not a trusted proxy"), "{refused}");
     let refused = announce(Client::connect(server.address));
     assert!(refused.contains("a request line is"), "{refused}");
 }
