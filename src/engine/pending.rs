@@ -1,5 +1,5 @@
-//! What closures asked for and what cannot happen at once, because it needs other closures: births
-//! and deaths. They are data until no user code is on the stack.
+//! Requests of closures that must wait because they need other closures: births and deaths. They
+//! are stored as data until no user code is on the stack.
 
 use std::{collections::VecDeque, fmt};
 
@@ -15,7 +15,7 @@ use crate::{
     error::CloseReason,
 };
 
-/// Births and deaths in the order in which they were asked for.
+/// Births and deaths in the order of the requests.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     births: VecDeque<Birth>,
@@ -34,21 +34,21 @@ pub(super) enum Birth {
         index: TimerIndex,
         call: TimerCall,
     },
-    /// A driven topic has got its first subscriber: render for it at once.
+    /// A driven topic has got its first subscriber: render for it immediately.
     Render {
         topic: TopicIndex,
         timer: TimerIndex,
     },
 }
 
-/// What the birth of a stream needs to know of its request.
+/// What the start of a stream needs of its request.
 #[derive(Debug)]
 pub(super) struct Remembered {
     pub(super) last_event_id: Option<Box<str>>,
     pub(super) encoding: Encoding,
-    /// For a stream that may be one too many of its tag or of its address.
+    /// For a stream that may exceed the limit of its tag or address.
     pub(super) client: Option<Client>,
-    /// For a stream that comes through a trusted proxy: what it counts for.
+    /// For a stream through a trusted proxy: the network it counts for.
     pub(super) network: Option<Network>,
     pub(super) route: Option<RouteIndex>,
 }
@@ -88,7 +88,7 @@ impl Pending {
         self.births.pop_front()
     }
 
-    /// Takes the births of timers out of turn; the others keep their order.
+    /// Takes the births of timers first; the others keep their order.
     pub(super) fn take_timers(&mut self) -> Vec<(TimerIndex, TimerCall)> {
         let mut timers = Vec::new();
         for _ in 0..self.births.len() {
@@ -105,7 +105,7 @@ impl Pending {
         self.deaths.pop_front()
     }
 
-    /// How many deaths have not been settled.
+    /// Number of deaths not yet settled.
     pub(super) fn deaths(&self) -> usize {
         self.deaths.len()
     }
@@ -125,6 +125,6 @@ impl fmt::Debug for TimerCall {
     }
 }
 
-/// Deaths settled in one turn beside one for each birth: hooks, last chunks and closed sockets of
-/// about a millisecond.
+/// Deaths settled per turn, in addition to one per birth: about a millisecond of hooks, last chunks
+/// and closed sockets.
 pub(super) const DEATHS_PER_TURN: usize = 128;
