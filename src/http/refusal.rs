@@ -1,13 +1,13 @@
-//! Every reason for which a request is refused, with its status and the text the client reads.
+//! All reasons to refuse a request, each with its status and the text that the client gets.
 
 use std::{error::Error, fmt};
 
 use super::StatusCode;
 
-/// Why a request was refused: a status and one fixed sentence that says what to do instead.
+/// Why a request was refused: a status and a fixed sentence that says what to do.
 ///
-/// The connection is closed after a refusal has been answered, because where the next request
-/// would start is unknown or not to be trusted (RFC 9112 section 11.2).
+/// The connection is closed after a refusal, because the start of the next request is unknown or
+/// cannot be trusted (RFC 9112 section 11.2).
 ///
 /// ```
 /// use starwheel::{Response, Request};
@@ -38,11 +38,11 @@ impl Refusal {
         self.status
     }
 
-    /// The sentence the client gets as body. It never quotes the request.
+    /// The sentence that the client gets as body. It never quotes the request.
     ///
     /// ```
     /// let refusal = starwheel::Request::parse(b"BREW / HTTP/1.1\r\nHost: pot\r\n\r\n").unwrap_err();
-    /// assert!(refusal.reason().starts_with("this method is not served"));
+    /// assert!(refusal.reason().starts_with("this method is not supported"));
     /// ```
     #[must_use]
     pub const fn reason(&self) -> &'static str {
@@ -58,8 +58,8 @@ impl fmt::Display for Refusal {
 
 impl Error for Refusal {}
 
-/// The table. Grouped as a request is read: request line, fields, target and Host, what precedes a
-/// request, framing, body.
+/// The table, in the order in which a request is read: request line, fields, target and Host, what
+/// precedes a request, framing, body.
 impl Refusal {
     pub(crate) const TIMED_OUT: Self =
         Self::new(408, "the request took too long to arrive; send it again");
