@@ -1,4 +1,4 @@
-//! [`Router`]: method and path to a closure.
+//! [`Router`]: selects a closure by method and path.
 
 use std::{collections::HashMap, fmt};
 
@@ -7,14 +7,15 @@ use crate::{
     http::{Method, Request, Response, StatusCode},
 };
 
-/// Finds the closure for a request by its method and path.
+/// Selects a closure for a request by its method and path.
 ///
-/// Patterns are those of `matchit`: `/users/{id}` takes one segment, `/files/{*path}` all that
-/// follow. A handler reads what was taken with [`Request::param`]. An escaped slash stays inside
-/// its segment.
+/// Patterns are those of `matchit`: `/users/{id}` matches one segment, `/files/{*path}` the rest of
+/// the path. A handler reads the matched text with [`Request::param`]. An escaped slash stays
+/// inside its segment.
 ///
-/// What no closure answers is answered here: 404 for an unknown path; 405 with `Allow` for a
-/// known path and another method; `OPTIONS` with `Allow`; `HEAD` through the closure for `GET`.
+/// Requests that no closure answers are answered here: 404 for an unknown path; 405 with `Allow`
+/// for a known path and another method; `OPTIONS` with `Allow`; `HEAD` through the closure for
+/// `GET`.
 ///
 /// ```
 /// use starwheel::{testing::Simulation, Response, Router, StatusCode};
@@ -113,8 +114,8 @@ impl Router {
     /// ```
     ///
     /// # Panics
-    /// When the pattern is malformed, contradicts an earlier one, or has a handler for this
-    /// method already. A route that can never be reached is a mistake to be seen at start.
+    /// When the pattern is malformed, conflicts with an earlier one, or already has a handler for
+    /// this method. Such mistakes appear at startup.
     #[must_use]
     pub fn on<F, R>(mut self, method: Method, pattern: &str, handler: F) -> Self
     where
@@ -128,7 +129,7 @@ impl Router {
         self
     }
 
-    /// Answers what no route matches, instead of 404.
+    /// Answers requests that match no route, instead of 404.
     #[must_use]
     pub fn fallback<F, R>(mut self, handler: F) -> Self
     where
@@ -154,7 +155,7 @@ impl Router {
 
 impl Handler for Router {
     fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Answer {
-        // The path is taken out while its pieces are put into the request beside it.
+        // The path is taken out while its pieces are stored in the same request.
         let path = request.take_route_path();
         let found = self.patterns.at(&path).ok().map(|found| {
             request.set_params(found.params.iter());
@@ -199,7 +200,7 @@ impl Handler for Route {
 }
 
 impl Route {
-    /// The methods that are answered, for the `Allow` field (RFC 9110, 10.2.1).
+    /// The allowed methods, for the `Allow` field (RFC 9110, 10.2.1).
     fn allow(&self) -> String {
         let mut allowed: Vec<&str> = self.by_method.iter().map(|(m, _)| m.as_str()).collect();
         if allowed.contains(&"GET") && !allowed.contains(&"HEAD") {
@@ -212,7 +213,8 @@ impl Route {
     }
 }
 
-/// Closures are dropped one by one: two destructors that panic in one unwinding end the process.
+/// Closures are dropped one by one: two destructors that panic during one unwinding abort the
+/// process.
 impl Drop for Router {
     fn drop(&mut self) {
         let of_routes = self.routes.drain(..).flat_map(|route| route.by_method);

@@ -263,7 +263,7 @@ impl<T: Transport> Engine<T> {
         debug_assert!(
             self.core.stats.streams > 0
                 || self.core.pending.deaths() > 0
-                || self.core.topics.remembers_nobody(),
+                || self.core.topics.remembers_no_stream(),
             "nothing is remembered of streams that have ended"
         );
         self.release();

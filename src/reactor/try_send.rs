@@ -12,7 +12,7 @@ use std::{error::Error, fmt};
 /// use starwheel::{Handle, Topic, TrySendError};
 /// use std::{thread, time::Duration};
 ///
-/// /// Publishes from a thread that may wait. False once nobody listens any more.
+/// /// Publishes from a thread that may wait. False once the reactor has stopped.
 /// fn publish_patiently(handle: &Handle, topic: &Topic, mut event: String) -> bool {
 ///     loop {
 ///         match handle.publish(topic, event) {

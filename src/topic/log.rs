@@ -298,7 +298,7 @@ impl Log {
     }
 
     /// True when frames are kept only for slow subscribers.
-    pub(crate) fn waits_for_somebody(&self, options: &TopicOptions) -> bool {
+    pub(crate) fn waits_for_slow_subscribers(&self, options: &TopicOptions) -> bool {
         options.history == History::Off && self.frames.len() > options.frames_kept_anyway()
     }
 

@@ -282,7 +282,7 @@ fn a_stream_too_many_of_its_tag_is_never_born() {
     assert_eq!(simulation.response(nobody).status, 200);
     let refused = simulation.response(anna[2]);
     assert_eq!(refused.status, 429);
-    assert!(refused.text().contains("these streams"), "{}", refused.text());
+    assert!(refused.text().contains("stream limit"), "{}", refused.text());
     assert_closed(&simulation, anna[2]);
     let event_source = simulation.response(anna[3]);
     assert_eq!(event_source.status, 200);

@@ -58,7 +58,7 @@ impl Core {
         let hash = self.scratch.hash_from(0);
         let output = (!self.scratch.events().is_empty()).then_some(hash);
         match self.topics.note_render(index, timer, output) {
-            Rendered::ByNobody | Rendered::Nothing => {}
+            Rendered::ByReplaced | Rendered::Nothing => {}
             Rendered::Same => self.stats.ticks_unchanged += 1,
             Rendered::News => {
                 let scratch = mem::take(&mut self.scratch);

@@ -55,7 +55,7 @@ impl Core {
         compression: Allowed,
     ) -> usize {
         let audience = self.topics.subscribers_at(index);
-        if !events.is_empty() && !self.topics.is_for_nobody(index) {
+        if !events.is_empty() && !self.topics.has_no_audience(index) {
             self.stats.published += 1;
             self.topics.append(index, events, compression, self.now);
         }

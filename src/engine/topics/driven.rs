@@ -50,7 +50,7 @@ pub(in crate::engine) enum Rendered {
     /// No output.
     Nothing,
     /// The topic has another updater now.
-    ByNobody,
+    ByReplaced,
 }
 
 impl Driver {
@@ -110,7 +110,7 @@ impl Topics {
         timer: TimerIndex,
         output: Option<u64>,
     ) -> Rendered {
-        let Some(driver) = self.driver(index, timer) else { return Rendered::ByNobody };
+        let Some(driver) = self.driver(index, timer) else { return Rendered::ByReplaced };
         let last = mem::replace(&mut driver.last_output, output);
         match output {
             None => Rendered::Nothing,

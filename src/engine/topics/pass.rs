@@ -120,7 +120,7 @@ impl Topics {
         });
         let state = &self[index];
         let has_more = state.log.last_sequence() > pass.up_to;
-        if has_more || (pass.is_outdated && state.waits_for_somebody()) {
+        if has_more || (pass.is_outdated && state.waits_for_slow_subscribers()) {
             self.begin_pass(index, now);
         }
         (pass.bytes > 0).then_some(pass.began)
@@ -169,7 +169,7 @@ impl Topics {
         if let Some(pass) = &mut state.pass {
             // The pass may have counted this cursor, and none smaller.
             pass.is_outdated |= cursor <= pass.seen_by_all;
-        } else if cursor <= state.kept_after && state.waits_for_somebody() {
+        } else if cursor <= state.kept_after && state.waits_for_slow_subscribers() {
             self.begin_pass(index, now);
         }
     }

@@ -93,7 +93,7 @@ impl Topics {
     /// The stream has ended.
     pub(in crate::engine) fn forget_stream(&mut self, conn: ConnIndex) {
         // Avoids hashing a key: most servers have no such streams, and every stream ends.
-        if self.remembers_nobody() {
+        if self.remembers_no_stream() {
             return;
         }
         let Past { came_with, lost, left } = &mut self.past;
@@ -103,7 +103,7 @@ impl Topics {
     }
 
     /// True if nothing is remembered of any stream.
-    pub(in crate::engine) fn remembers_nobody(&self) -> bool {
+    pub(in crate::engine) fn remembers_no_stream(&self) -> bool {
         let Past { came_with, lost, left } = &self.past;
         came_with.is_empty() && lost.is_empty() && left.is_empty()
     }
@@ -138,7 +138,7 @@ impl Topics {
         index: TopicIndex,
     ) -> Option<LastSeen> {
         let state = &self.states[index.slot()];
-        if state.topic.options().history == History::Off || self.remembers_nobody() {
+        if state.topic.options().history == History::Off || self.remembers_no_stream() {
             return None;
         }
         let Past { came_with, lost, .. } = &mut self.past;

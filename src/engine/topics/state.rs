@@ -69,8 +69,8 @@ impl TopicState {
     }
 
     /// True when the log is kept only for slow subscribers.
-    pub(super) fn waits_for_somebody(&self) -> bool {
-        self.log.waits_for_somebody(self.topic.options())
+    pub(super) fn waits_for_slow_subscribers(&self) -> bool {
+        self.log.waits_for_slow_subscribers(self.topic.options())
     }
 
     /// Discards what exceeds the log's limits and has been offered to all subscribers.
