@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn version_2_may_speak_for_itself_or_of_what_is_no_tcp() {
+    fn version_2_allows_local_and_families_other_than_tcp() {
         for (command, family) in [
             (0x20, 0x00),
             (0x20, 0x11),

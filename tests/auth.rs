@@ -88,7 +88,7 @@ fn a_login_from_a_foreign_page_is_refused() {
 }
 
 #[test]
-fn a_stream_ends_with_its_session_and_coming_back_is_told_no() {
+fn a_stream_ends_with_its_session_and_reconnecting_is_refused() {
     let mut simulation = site();
     let cookie = log_in(&mut simulation);
     simulation.advance(secs(20));
@@ -124,7 +124,7 @@ fn a_logout_ends_the_streams_of_its_session_and_of_no_other() {
 }
 
 #[test]
-fn what_comes_first_ends_a_stream_its_age_or_its_expiry() {
+fn the_earlier_of_age_and_expiry_ends_a_stream() {
     for (age, expiry, end) in [
         (secs(10), secs(20), secs(10)),
         (secs(20), secs(10), secs(10)),

@@ -75,7 +75,7 @@ fn serving(topic: &Topic) -> Simulation {
 const CODINGS: [&str; 4] = ["zstd", "br", "gzip", "identity"];
 
 #[test]
-fn whoever_joins_whenever_gets_what_everybody_gets() {
+fn a_stream_that_joins_at_any_time_gets_what_all_get() {
     let topic = Topic::new("t");
     let mut simulation = serving(&topic);
     let mut clients = Vec::new();
@@ -207,7 +207,7 @@ fn a_slow_reader_that_was_skipped_ahead_decodes_on() {
 }
 
 #[test]
-fn an_uncompressed_event_is_in_nobodys_history() {
+fn an_uncompressed_event_is_in_no_history() {
     let topic = Topic::new("t");
     let mut simulation = serving(&topic);
     for coding in CODINGS {
@@ -451,7 +451,7 @@ fn topics_may_be_joined_and_left_at_any_time() {
 
 /// A newcomer whose hook tells the others, as in a chat, and whose updater does the same at once.
 #[test]
-fn a_stream_that_tells_others_at_its_birth_gets_nothing_of_theirs() {
+fn a_stream_that_sends_to_others_when_it_opens_gets_none_of_their_bytes() {
     for coding in CODINGS {
         let greeter = |who: &'static str| {
             move |stream: &mut Stream<'_>| {

@@ -70,7 +70,7 @@ fn without_a_list_all_hosts_are_answered_for() {
 }
 
 #[test]
-fn a_misdirected_request_says_why_and_ends_the_connection() {
+fn a_misdirected_request_gets_the_reason_and_ends_the_connection() {
     let mut simulation = answering_for(&["a.example"]);
     for method in ["GET", "HEAD"] {
         let client = simulation.connect();
@@ -293,7 +293,7 @@ fn responses_streams_and_errors_say_which_page_may_read_them() {
 }
 
 #[test]
-fn a_foreign_page_with_one_stream_too_many_is_told_where_it_can_read_it() {
+fn a_foreign_page_over_the_stream_limit_can_read_the_refusal() {
     let mut config = Config::default();
     config.limits.streams_per_tag = Some(1);
     let router = Router::new().get("/stream", |_, _| Sse::new().tag("ann"));
@@ -353,7 +353,7 @@ fn credentials_are_for_listed_origins() {
 }
 
 #[test]
-fn a_handler_that_speaks_of_cors_itself_is_left_alone() {
+fn a_handler_that_sets_cors_fields_itself_is_not_changed() {
     let layered = Cors::with_credentials([PAGE]).expect("an origin").around(site());
     let answer = ask(layered, Method::Get, "/own", &[("Origin", PAGE)]);
     assert_eq!(cors_fields(&answer), ["Access-Control-Allow-Origin"]);
@@ -404,7 +404,7 @@ fn datastar_works_across_origins_as_it_is() {
 }
 
 #[test]
-fn a_preflight_of_a_foreign_page_is_told_no() {
+fn a_preflight_of_a_foreign_page_is_refused() {
     let layered = || Cors::only([PAGE]).expect("an origin").around(site());
     for origin in ["https://attacker.net", "null", "https://app.example:444"] {
         let answer = preflight(layered(), origin, "PUT", "");
@@ -417,7 +417,7 @@ fn a_preflight_of_a_foreign_page_is_told_no() {
 }
 
 #[test]
-fn a_preflight_tells_what_was_configured() {
+fn a_preflight_lists_the_configured_permissions() {
     let layered = Cors::any()
         .methods([Method::Get, Method::Put])
         .header("X-Api-Key")
@@ -442,7 +442,7 @@ fn a_preflight_tells_what_was_configured() {
 }
 
 #[test]
-fn what_no_browser_sends_is_no_origin_to_allow() {
+fn origins_that_no_browser_sends_cannot_be_allowed() {
     for origin in ["*", "null", "app.example", "https://app.example/", "https://*.example"] {
         assert!(Cors::only([origin]).is_err(), "{origin}");
         assert!(Cors::with_credentials([PAGE, origin]).is_err(), "{origin}");

@@ -127,7 +127,7 @@ fn errors_of_the_client_are_400_or_415_and_those_of_the_server_500() {
 }
 
 #[test]
-fn a_request_says_whether_datastar_sent_it_and_what_it_saw_last() {
+fn a_request_knows_whether_datastar_sent_it_and_its_last_event_id() {
     let request = |fields: &str| {
         Request::parse(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n").as_bytes()).unwrap()
     };

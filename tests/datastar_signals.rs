@@ -58,7 +58,7 @@ fn blank_text_means_no_signals() {
 }
 
 #[test]
-fn what_is_not_an_object_of_json_is_refused_with_its_reason() {
+fn signals_that_are_not_a_json_object_are_refused_with_the_reason() {
     assert!(matches!(refused([b'{', b'"', 0xff, b'"', b':', b'1', b'}']), SignalsError::NotUtf8));
     assert!(matches!(refused(b"\xed\xa0\x80"), SignalsError::NotUtf8));
     for other in ["[]", "null", "1", "\"{}\""] {
@@ -146,7 +146,7 @@ fn reasons_are_safe_to_log() {
 }
 
 #[test]
-fn no_character_that_turns_or_hides_text_is_told() {
+fn no_character_that_turns_or_hides_text_is_shown() {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Strict {}

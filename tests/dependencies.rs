@@ -104,7 +104,7 @@ fn matches(name: &str, pattern: &str) -> bool {
 }
 
 #[test]
-fn what_was_promised_to_be_absent_is_noticed() {
+fn banned_dependencies_are_reported() {
     for name in [
         "syn",
         "quote",

@@ -125,7 +125,7 @@ fn a_body_must_be_there_within_30_seconds_however_it_trickles() {
 }
 
 #[test]
-fn the_limit_of_the_body_starts_behind_the_head() {
+fn the_limit_of_the_body_starts_after_the_head() {
     let mut simulation = echo();
     let client = simulation.connect();
     simulation.send(client, b"POST / HTTP/1.1\r\n");

@@ -219,7 +219,7 @@ fn a_long_foreign_origin_is_cut() {
 }
 
 #[test]
-fn what_is_refused_is_not_quoted() {
+fn refusals_do_not_quote_the_input() {
     listen();
     let mut config = Config::default();
     config.hosts = Hosts::only(["a.example"]).expect("a host");
@@ -364,7 +364,7 @@ fn assert_nothing_above_debug(what: &str) {
 }
 
 #[test]
-fn everyday_ends_are_for_debugging() {
+fn expected_ends_are_logged_at_debug_level() {
     listen();
     let streams = || {
         serving(|_, _| Sse::every(secs(1), |stream| stream.send("tick")).max_lifetime(secs(3600)))
@@ -443,7 +443,7 @@ fn surprises_are_warnings() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_listener_that_cannot_accept_says_so_once() {
+fn a_listener_that_cannot_accept_logs_it_once() {
     use std::net::{Shutdown, TcpListener};
     listen();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -113,7 +113,7 @@ fn a_stream_knows_the_announced_peer() {
 
 /// A health check, and a balancer that does not know or does not speak of TCP.
 #[test]
-fn a_balancer_that_announces_nobody_keeps_its_address() {
+fn a_balancer_that_announces_no_client_keeps_its_address() {
     let unix = [&b"\r\n\r\n\0\r\nQUIT\n\x21\x31\0\xd8"[..], &[0; 216]].concat();
     let datagrams = [&b"\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0c"[..], &[1; 12]].concat();
     let own = b"\r\n\r\n\0\r\nQUIT\n\x20\x11\0\x0c\xc0\0\x02\x07\x0a\0\0\x01\0\x01\0\x02";
@@ -173,7 +173,7 @@ fn an_announced_proxy_is_trusted_like_a_connected_one() {
 // Who is not believed.
 
 #[test]
-fn anybody_else_on_such_a_listener_makes_a_bad_request() {
+fn a_peer_that_is_not_a_balancer_gets_a_bad_request() {
     for bytes in [&[V1, GET].concat()[..], GET, LOCAL, &v2([192, 0, 2, 7], b""), b"\0"] {
         let mut simulation = server(|_| {});
         let client = connect(&mut simulation, STRANGER);
@@ -218,7 +218,7 @@ fn a_listener_without_the_option_takes_a_header_for_a_bad_request() {
 }
 
 #[test]
-fn a_balancer_that_sends_no_header_or_a_broken_one_makes_a_bad_request() {
+fn a_missing_or_malformed_proxy_header_is_a_bad_request() {
     for (bytes, reason) in [
         (GET, "start the connection with"),
         (b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "start the connection with"),
@@ -288,7 +288,7 @@ fn after_the_header_a_request_has_its_own_time() {
 }
 
 #[test]
-fn a_health_check_that_says_little_and_goes_is_no_failure() {
+fn a_short_health_check_is_not_a_failure() {
     for bytes in [&b""[..], LOCAL, b"PROXY UNKNOWN\r\n", &V1[..7], V1] {
         let mut simulation = at_most(1);
         let client = connect(&mut simulation, BALANCER);
@@ -316,7 +316,7 @@ fn a_reset_in_the_middle_of_a_header_leaves_nothing() {
 }
 
 #[test]
-fn a_drain_closes_who_says_nothing_for_a_second_and_serves_who_has_begun() {
+fn a_drain_closes_connections_silent_for_a_second_and_serves_started_requests() {
     let mut simulation = server(|_| {});
     let (silent, begun) = (connect(&mut simulation, BALANCER), connect(&mut simulation, BALANCER));
     let stranger = connect(&mut simulation, STRANGER);
@@ -387,7 +387,7 @@ fn the_balancers_own_connections_count_for_no_address() {
 }
 
 #[test]
-fn one_too_many_in_total_is_told_so_after_its_header() {
+fn a_connection_over_the_total_limit_is_refused_after_its_header() {
     let mut simulation = server(|config| config.limits.connections = Some(1));
     let first = connect(&mut simulation, BALANCER);
     let (second, status) = announce(&mut simulation, "192.0.2.7");

@@ -193,7 +193,7 @@ fn handles_tell_the_figures_from_any_thread() {
 }
 
 #[test]
-fn a_reactor_that_is_gone_gives_everything_back_and_says_so() {
+fn a_dropped_reactor_returns_every_command_as_closed() {
     type End = fn(Reactor);
     let (dropped, stopped): (End, End) = (drop, |mut reactor| {
         reactor.handle().shutdown();
@@ -224,7 +224,7 @@ fn a_reactor_that_is_gone_gives_everything_back_and_says_so() {
 }
 
 #[test]
-fn a_reactor_that_stops_while_an_event_is_encoded_is_not_mistaken_for_a_full_queue() {
+fn a_reactor_that_stops_during_encoding_is_closed_not_full() {
     /// Ends the reactor while it is encoded, as another thread may.
     struct Last(std::cell::Cell<Option<Reactor>>);
 

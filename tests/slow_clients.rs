@@ -39,7 +39,7 @@ const SOCKET_BUFFER_BYTES: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(300);
 
 #[test]
-fn those_who_never_read_cost_a_bounded_amount_and_nobody_else_anything() {
+fn clients_that_never_read_use_bounded_memory_and_delay_no_others() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
 

@@ -122,7 +122,7 @@ fn names_and_ids_that_do_not_fit_a_line_are_refused() {
 }
 
 #[test]
-fn ids_that_cannot_come_back_are_refused() {
+fn ids_that_clients_cannot_send_back_are_refused() {
     let long = "x".repeat(EventId::BYTES_MAX + 1);
     for (id, error) in [
         ("a\u{1}b", EventError::IdHasControl),

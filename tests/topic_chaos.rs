@@ -24,7 +24,7 @@ use random::Random;
 use scenario::{Harvest, live_through};
 
 #[test]
-fn everybody_gets_everything_once_or_is_told() {
+fn every_subscriber_gets_each_event_once_or_a_gap() {
     let only = env::var("STARWHEEL_SEED").ok().map(|seed| seed.parse().expect("a number"));
     let seeds = match only {
         Some(seed) => seed..seed + 1,

@@ -209,7 +209,7 @@ fn a_closure_that_is_slow_and_panics_is_both() {
 }
 
 #[test]
-fn the_slowest_is_remembered_and_told_to_prometheus() {
+fn the_slowest_call_is_remembered_and_exported_to_prometheus() {
     let mut simulation = watched(Config::default(), Router::new());
     for length in [120, 3_000, 200] {
         simulation.run(move |_| take_time(ms(length)));

@@ -71,9 +71,9 @@ macro_rules! envelope_setters {
             Ok(self)
         }
 
-        /// How long the client waits before it retries, from now on; at least 1 ms and at most 2^31
-        /// - 1 ms. One second is Datastar's default and is omitted, as the ADR requires. To return
-        /// to it after another value, send [`Event::retry_only`](crate::Event::retry_only).
+        /// How long the client waits before it retries, from now on; from 1 ms to 2^31 - 1 ms. One
+        /// second is Datastar's default and is omitted, as the ADR requires. To return to it after
+        /// another value, send [`Event::retry_only`](crate::Event::retry_only).
         pub fn retry(mut self, delay: std::time::Duration) -> Self {
             self.envelope.retry = Some($crate::sse::Retry::new(delay));
             self

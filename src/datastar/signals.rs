@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn the_method_says_where_signals_are() {
+    fn the_method_decides_where_signals_are() {
         let json = Some("application/json");
         for method in ["GET", "HEAD", "DELETE"] {
             assert_from(&request(method, FROM_QUERY, json, FROM_BODY), "query");
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_read_as_json_only_when_it_says_so() {
+    fn a_body_is_read_as_json_only_with_a_json_content_type() {
         for json in ["application/json;charset=utf-8", "Application/JSON ; x", "application/a+json"]
         {
             assert_from(&request("POST", "/", Some(json), FROM_BODY), "body");

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_a_surrogate_stays() {
+    fn text_that_only_looks_like_a_surrogate_stays() {
         for json in [
             "",
             r"\",

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_source_is_known_by_what_it_accepts() {
+    fn an_event_source_is_recognized_by_its_accept_field() {
         for (accepted, expected) in [
             ("text/event-stream", true),
             ("text/event-stream, text/html, application/json", true),

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_not_be_compressed_is_told_apart() {
+    fn uncompressed_ranges_are_kept_apart() {
         let mut output = Scratch::new();
         output.begin();
         for (event, compression) in [("a", Allowed::Yes), ("b", Allowed::No), ("c", Allowed::No)] {

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_is_welcome_without_a_list_and_nobody_with_an_empty_one() {
+    fn all_hosts_are_served_without_a_list_and_none_with_an_empty_one() {
         let nobody = Hosts::only([""; 0]).expect("no patterns");
         for host in ["", "a", "a:80", "[::1]"] {
             assert!(Hosts::any().contains(host));
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_host_could_match_is_no_pattern() {
+    fn patterns_that_no_host_could_match_are_refused() {
         for pattern in [
             "", "*", "*.", ".a", "a.", "a..b", "a:80", "a/b", "http://a", "*a", "a.*", "*.*.a",
             "ä", "a b", "::1", "[::1", "[::1]:80", "[x]", "me@a",

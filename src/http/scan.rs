@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_searched_is_not_searched_again() {
+    fn searched_bytes_are_not_searched_again() {
         let head = b"GET /a/rather/long/target HTTP/1.1\r\nHost: a\r\n\r\n";
         let mut scan = HeadScan::default();
         for end in 0..head.len() {

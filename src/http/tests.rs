@@ -223,7 +223,7 @@ fn the_authority_of_the_target_wins_over_host() {
 }
 
 #[test]
-fn the_client_says_whether_the_connection_is_kept() {
+fn the_client_decides_whether_the_connection_is_kept() {
     let keeps = |head: &str| {
         let bytes = format!("GET / {head}\r\nHost: a\r\n\r\n");
         Request::parse(bytes.as_bytes()).expect("a request").keep_alive()
@@ -257,7 +257,7 @@ fn parameters_may_contain_a_slash() {
 }
 
 #[test]
-fn a_cleared_request_tells_nothing_of_the_last_one() {
+fn a_cleared_request_keeps_nothing_of_the_previous_one() {
     let mut request =
         Request::parse(b"PUT http://b/%2F?q HTTP/1.0\r\nA: b\r\nContent-Length: 1\r\n\r\nx")
             .unwrap();

@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drain_does_not_overtake_what_was_given_before() {
+    fn a_drain_does_not_overtake_earlier_commands() {
         let (handle, _poll) = shared();
         handle.run(|_cx| {}).unwrap();
         handle.drain(Duration::from_secs(1));

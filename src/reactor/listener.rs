@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_connections_do_not_hold_up_those_behind_them() {
+    fn failed_connections_do_not_delay_those_after_them() {
         for &code in OF_ONE_CONNECTION.iter().chain(ACCEPT_LOSSES).chain(&[libc::EINTR]) {
             let (outcome, taken) = accept_all([Ok(()), Err(code), Err(code), Ok(()), Err(code)]);
             assert!(outcome.unwrap().is_empty, "{code}");
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn accepted_sockets_inherit_what_the_listener_was_told() {
+    fn accepted_sockets_inherit_the_options_of_the_listener() {
         let mut poll = Poll::new().unwrap();
         let listener = Acceptor::bind(([127, 0, 0, 1], 0).into(), ReusePort::Exclusive).unwrap();
         let address = listener.local_addr().unwrap();

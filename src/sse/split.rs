@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_replaced_wherever_it_stands() {
+    fn an_id_is_replaced_at_any_place() {
         for event in ["event: e\nid: 7\ndata: id: 8\n\n", "event: e\ndata: id: 8\nid: 7\n\n"] {
             let mut out = Vec::new();
             replace_id(event.as_bytes(), "new", &mut out);

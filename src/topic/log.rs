@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn each_event_of_a_frame_says_what_has_been_seen_with_it() {
+    fn each_event_of_a_frame_has_its_own_position() {
         let frame = frame(7, "data: a\n\nid: b\ndata: b\n\nid: \ndata: c\n\n: end\n");
         let c = "data: c\nid: e-7\n\n: end\n";
         assert_eq!(text(&frame), format!("data: a\nid: e-7.1\n\ndata: b\nid: b\n\n{c}"));
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_sees_what_lies_behind_it_whatever_gaps_the_sequence_has() {
+    fn a_cursor_sees_all_later_frames_despite_gaps_in_the_sequence() {
         let log = log_of(&[3, 7, 20]);
         assert_eq!(after(&log, 2), [3, 7, 20]);
         assert_eq!(after(&log, 3), [7, 20]);
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn what_everybody_has_seen_is_let_go_but_for_the_retained_last() {
+    fn frames_seen_by_all_are_discarded_except_the_retained_one() {
         let mut log = log_of(&[1, 2, 3]);
         let retaining = TopicOptions { retain: Retain::Last, ..TopicOptions::default() };
         log.trim(3, &retaining);

@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_that_is_too_long_for_an_id_is_none_when_it_comes_back() {
+    fn a_position_too_long_for_an_id_is_unknown_on_reconnect() {
         let mut position = Position::at(Point::whole(u64::MAX));
         for n in 0..LAGGING_MAX {
             position.lags(TopicKey(n as u64), Point { sequence: u64::MAX, events: u32::MAX });

@@ -423,7 +423,7 @@ proptest! {
     }
 
     #[test]
-    fn whoever_sleeps_until_the_next_deadline_is_never_late_and_seldom_woken_in_vain(
+    fn sleeping_until_the_next_deadline_is_never_late_and_rarely_wakes_early(
         deadlines in prop::collection::vec((any::<u64>(), 0_u32..64), 0..200)
     ) {
         let mut wheel = Wheel::new();

@@ -10,7 +10,7 @@ use crate::{
 
 #[test]
 #[ignore = "takes half a minute"]
-fn behind_a_cut_cable_streams_with_traffic_are_given_up_within_25_s() {
+fn after_a_cable_cut_streams_with_traffic_are_closed_within_25_s() {
     let testbed = Testbed::start(&[]);
     let mut neighbour = Neighbour::of(&testbed);
     let before = testbed.footprint();
@@ -22,7 +22,7 @@ fn behind_a_cut_cable_streams_with_traffic_are_given_up_within_25_s() {
 
 #[test]
 #[ignore = "takes half a minute"]
-fn behind_a_cut_cable_a_stuck_reader_is_given_up_within_60_s() {
+fn after_a_cable_cut_a_stuck_reader_is_disconnected_within_60_s() {
     let testbed = Testbed::start(&[]);
     let mut neighbour = Neighbour::of(&testbed);
     let before = testbed.footprint();
@@ -35,7 +35,7 @@ fn behind_a_cut_cable_a_stuck_reader_is_given_up_within_60_s() {
 
 #[test]
 #[ignore = "takes a minute"]
-fn behind_a_cut_cable_idle_connections_are_given_up_within_60_s() {
+fn after_a_cable_cut_idle_connections_are_closed_within_60_s() {
     let testbed = Testbed::start(&["--idle-timeout-ms", "50000"]);
     let mut neighbour = Neighbour::of(&testbed);
     let before = testbed.footprint();
@@ -58,7 +58,7 @@ fn behind_a_cut_cable_idle_connections_are_given_up_within_60_s() {
 
 #[test]
 #[ignore = "takes a minute"]
-fn behind_a_cut_cable_streams_without_comments_are_given_up_within_60_s() {
+fn after_a_cable_cut_streams_without_comments_are_closed_within_60_s() {
     let testbed = Testbed::start(&["--keep-alive-ms", "3600000"]);
     let mut neighbour = Neighbour::of(&testbed);
     let before = testbed.footprint();
@@ -72,7 +72,7 @@ fn behind_a_cut_cable_streams_without_comments_are_given_up_within_60_s() {
 /// a proxy of the same machine, say, were given up 25 s after they came.
 #[test]
 #[ignore = "takes a minute"]
-fn a_crowd_of_silent_streams_that_came_together_is_not_given_up() {
+fn silent_streams_that_connected_together_are_not_disconnected() {
     let descriptors = starwheel::raise_descriptor_limit().unwrap();
     let each = usize::try_from(descriptors.min(9_000)).unwrap() / 3;
     assert!(each >= 1_500, "fewer would get through");

@@ -6,7 +6,7 @@ use crate::{
 };
 
 #[test]
-fn beyond_the_limit_everybody_is_told_and_nobody_inside_notices() {
+fn connections_over_the_limit_are_refused_and_others_are_not_affected() {
     let testbed = Testbed::start(&["--connections", "100"]);
     let mut neighbour = Neighbour::of(&testbed);
     let mut inside: Vec<_> = (1..100).map(|_| Client::connect(testbed.address)).collect();
@@ -45,7 +45,7 @@ fn slow_requests_beyond_the_limit_hold_few_descriptors_and_leave_them() {
 }
 
 #[test]
-fn an_address_beyond_its_limit_is_told_so() {
+fn an_address_over_its_limit_gets_a_refusal() {
     let testbed = Testbed::start(&["--connections-per-ip", "2"]);
     let mut inside = [(); 2].map(|()| Client::connect(testbed.address));
     inside.iter_mut().for_each(|client| assert_eq!(client.get("/hello").status, 200));

@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[test]
-fn without_descriptors_streams_tick_on_nothing_spins_and_those_who_leave_make_room() {
+fn without_descriptors_streams_tick_and_closed_connections_make_room() {
     let testbed = Testbed::with_descriptors(64, &[]);
     let mut neighbour = Neighbour::of(&testbed);
     let crowd: Vec<_> = (0..150).map(|_| Client::connect(testbed.address)).collect();

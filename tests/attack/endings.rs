@@ -20,7 +20,7 @@ fn a_client_that_half_closes_gets_its_answer() {
 }
 
 #[test]
-fn a_client_that_half_closes_behind_many_requests_gets_all_answers_and_nothing_spins_meanwhile() {
+fn a_client_that_half_closes_after_many_requests_gets_all_responses_without_spinning() {
     let testbed = Testbed::start(&[]);
     let mut neighbour = Neighbour::of(&testbed);
     let before = testbed.footprint();
@@ -63,7 +63,7 @@ fn streams_of_clients_that_half_close_end_and_nothing_spins() {
 }
 
 #[test]
-fn panicking_closures_end_their_streams_alone_and_leave_nothing_behind() {
+fn panicking_closures_end_only_their_streams_and_leak_nothing() {
     let mut testbed = Testbed::start(&[]);
     let mut neighbour = Neighbour::of(&testbed);
     let mut beside: Vec<_> =

@@ -72,7 +72,7 @@ fn stuck_streams_with_updaters_stay_in_bounded_memory() {
 }
 
 #[test]
-fn a_flood_of_pipelined_requests_is_answered_in_full_and_delays_nobody() {
+fn a_flood_of_pipelined_requests_is_answered_in_full_and_delays_no_other() {
     let testbed = Testbed::start(&[]);
     let mut neighbour = Neighbour::of(&testbed);
     let requests = 20_000;

@@ -106,7 +106,7 @@ fn a_second_sigterm_forces_the_end() {
 }
 
 #[test]
-fn sigterm_tells_each_stream_ahead_when_to_come_back() {
+fn sigterm_sends_each_stream_a_reconnect_delay_first() {
     let mut testbed = Testbed::start(&["--drain-ms", "1000"]);
     let targets = ["/idle", "/tick?ms=50", "/topic"];
     let streams = targets.iter().cycle().take(12);

@@ -77,7 +77,7 @@ fn a_body_that_comes_too_slowly_is_refused() {
 }
 
 #[test]
-fn hundreds_of_slow_clients_hold_nobody_up_and_leave_nothing_behind() {
+fn hundreds_of_slow_clients_delay_no_others_and_leak_nothing() {
     let an_hour = "3600000";
     let testbed = Testbed::start(&["--head-timeout-ms", an_hour, "--body-timeout-ms", an_hour]);
     let mut neighbour = Neighbour::of(&testbed);
@@ -133,7 +133,7 @@ fn a_connection_without_a_request_is_closed_and_streams_are_not() {
 }
 
 #[test]
-fn a_client_that_does_not_read_its_answers_is_given_up() {
+fn a_client_that_does_not_read_its_responses_is_disconnected() {
     let testbed = Testbed::start(&["--stall-timeout-ms", "300"]);
     let mut neighbour = Neighbour::of(&testbed);
     let before = testbed.footprint();
@@ -163,7 +163,7 @@ fn clients_that_never_read_are_left_and_a_neighbour_ticks_on() {
 }
 
 #[test]
-fn a_refused_client_that_does_not_leave_is_given_up() {
+fn a_refused_client_that_does_not_close_is_disconnected() {
     let testbed = Testbed::start(&["--linger-timeout-ms", "300"]);
     let mut neighbour = Neighbour::of(&testbed);
     let before = testbed.footprint();

@@ -48,7 +48,7 @@ fn parts_of_a_page_are_not_compressed() {
 }
 
 #[test]
-fn what_must_not_be_transformed_is_not_compressed() {
+fn no_transform_responses_are_not_compressed() {
     let cache_control = |values: &'static [&'static str]| {
         move |_req: &Request, _cx: &mut starwheel::Context<'_>| {
             let response = Response::html(page(1));
@@ -146,7 +146,7 @@ fn a_response_that_was_not_modified_names_the_tag_that_the_client_has() {
 
 /// RFC 9110, sections 15.3.7 and 15.4.5: as the 200 would have it.
 #[test]
-fn parts_and_responses_that_were_not_modified_say_what_they_vary_by() {
+fn partial_and_not_modified_responses_have_vary() {
     let router = Router::new()
         .get("/304", |_req, _cx| Response::new(StatusCode::NOT_MODIFIED))
         .get("/206", |_req, _cx| {

@@ -274,7 +274,7 @@ fn lib_has_no_functions() {
 }
 
 #[test]
-fn what_is_quoted_is_no_code_and_what_follows_is() {
+fn quoted_text_is_not_code_and_the_rest_is() {
     for quoted in [
         "// use crate::engine::Core; Rc<RefCell<u8>>",
         "/// use crate::engine::Core;",

@@ -16,7 +16,7 @@ impl Encode for Unencodable {
 }
 
 #[test]
-fn invariant_9_a_panic_in_an_encode_leaves_no_half_event_behind() {
+fn invariant_9_a_panic_in_an_encode_leaves_no_partial_event() {
     let (simulation, wrong) = assert_costs_itself_alone(|_, _| {
         Sse::every(secs(1), |stream| {
             stream.send("whole");

@@ -220,7 +220,7 @@ fn invariant_9_a_panic_in_on_connect_ends_its_stream_alone() {
 }
 
 #[test]
-fn invariant_9_a_panic_in_on_disconnect_costs_nothing_but_itself() {
+fn invariant_9_a_panic_in_on_disconnect_affects_nothing_else() {
     let (simulation, wrong) = assert_costs_itself_alone(|_, _| {
         let last = Sse::new().send("whole").ending(Ending::Finish);
         last.on_disconnect(|_, _, _| panic!("a hook of the user's"))
@@ -305,7 +305,7 @@ fn invariant_9_a_panic_in_the_destructor_of_a_captured_value_is_caught() {
 
 /// Two panics that meet in one unwinding end the process.
 #[test]
-fn invariant_9_each_of_many_panicking_destructors_is_caught_by_itself() {
+fn invariant_9_each_of_many_panicking_destructors_is_caught_separately() {
     let armed = |sse: Sse| {
         let bomb = Bomb;
         sse.on_disconnect(move |_, _, _| drop(bomb))

@@ -192,7 +192,7 @@ fn invariant_7_streams_that_begin_and_end_in_one_turn_do_so_however_many_they_ar
 }
 
 #[test]
-fn invariant_7_what_one_closure_sends_to_many_leaves_in_slices_and_in_order() {
+fn invariant_7_sends_of_one_closure_to_many_leave_in_slices_and_in_order() {
     let mut crowd = crowd(&Topic::new("t"));
     crowd.send_all("one");
     assert!(crowd.simulation.turn_once(), "the rest waits");

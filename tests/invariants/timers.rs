@@ -66,7 +66,7 @@ fn invariant_4_ticks_do_not_drift_over_a_day() {
 }
 
 #[test]
-fn invariant_4_a_late_tick_does_not_move_the_ones_behind_it() {
+fn invariant_4_a_late_tick_does_not_move_the_following_ones() {
     let diary = Diary::default();
     let noted = diary.clone();
     let mut simulation = serving(move |_, _| {
@@ -173,7 +173,7 @@ fn invariant_4_ticks_and_timers_share_one_order() {
 }
 
 #[test]
-fn invariant_4_what_an_earlier_timer_cancels_or_closes_does_not_run() {
+fn invariant_4_timers_and_ticks_cancelled_by_an_earlier_timer_do_not_run() {
     let (diary, ids) = (Diary::default(), Ids::default());
     let (noted, keep) = (diary.clone(), ids.clone());
     let mut simulation = serving(move |_, _| {

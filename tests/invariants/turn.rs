@@ -181,7 +181,7 @@ fn invariant_2_a_stream_that_is_opened_and_closed_in_one_turn_has_both_hooks() {
 }
 
 #[test]
-fn invariant_2_a_slot_that_was_given_up_means_nobody_until_it_is_used_again() {
+fn invariant_2_a_freed_slot_means_no_connection_until_it_is_reused() {
     let ids = Ids::default();
     let keep = ids.clone();
     let mut simulation = serving(move |_, _| {
@@ -210,7 +210,7 @@ fn invariant_2_a_slot_that_was_given_up_means_nobody_until_it_is_used_again() {
 // 3. One timer per connection; nothing is swept.
 
 #[test]
-fn invariant_3_streams_without_a_deadline_wake_nobody() {
+fn invariant_3_streams_without_a_deadline_cause_no_wake_ups() {
     let mut simulation = serving(|_, _| Sse::new().keep_alive(KeepAlive::Off));
     for _ in 0..1000 {
         simulation.get("/");
@@ -222,7 +222,7 @@ fn invariant_3_streams_without_a_deadline_wake_nobody() {
 }
 
 #[test]
-fn invariant_3_one_timer_stands_for_tick_keep_alive_and_age_in_turn() {
+fn invariant_3_one_timer_serves_tick_keep_alive_and_age() {
     let mut simulation = serving(|_, _| {
         Sse::every(secs(40), |stream| stream.send("tick"))
             .keep_alive(KeepAlive::Every(secs(15)))

@@ -31,7 +31,7 @@ const ADDRESSES: [&str; 8] = [
 const NETWORKS: [usize; 8] = [0, 0, 1, 2, 3, 3, 4, 5];
 
 #[test]
-fn whoever_comes_and_goes_the_right_ones_are_let_in() {
+fn random_connections_are_admitted_as_in_the_model() {
     let mut refused = [0, 0];
     for seed in 0..300 {
         let mut config = Config::default();

@@ -58,7 +58,7 @@ fn open(simulation: &mut Simulation, client: &str) -> (Client, u16) {
 // Who the client is.
 
 #[test]
-fn behind_a_trusted_proxy_the_client_is_the_one_that_the_proxy_names() {
+fn behind_a_trusted_proxy_the_client_address_comes_from_its_header() {
     let mut simulation = server(|_| {});
     let proxy = Peer::Ip(PROXY.parse().unwrap());
     for (lines, client) in [
@@ -152,7 +152,7 @@ fn streams_through_a_trusted_proxy_count_for_the_address_of_their_client() {
 }
 
 #[test]
-fn a_stream_too_many_of_its_address_is_told_in_the_form_it_understands() {
+fn a_stream_over_the_limit_of_its_address_is_refused_in_the_form_it_understands() {
     let mut simulation = at_most(0);
     let (plain, status) = open(&mut simulation, "192.0.2.7");
     assert_eq!(status, 429);
@@ -204,7 +204,7 @@ fn a_stream_that_ends_makes_room_at_once() {
 
 /// One connection of a proxy serves many clients, one after the other.
 #[test]
-fn a_connection_that_goes_on_counts_for_nobody_in_between() {
+fn a_reused_proxy_connection_counts_for_no_client_between_streams() {
     let mut config = Config::default();
     config.trusted_proxies = TrustedPeers::networks(["10.0.0.0/8"]).unwrap();
     config.limits.connections_per_ip = Some(1);
@@ -221,7 +221,7 @@ fn a_connection_that_goes_on_counts_for_nobody_in_between() {
 }
 
 #[test]
-fn what_is_no_address_of_a_client_is_not_counted() {
+fn entries_that_are_not_addresses_are_not_counted() {
     let mut simulation = at_most(1);
     for client in ["unknown", "10.0.0.9", "", "192.0.2.7, -", "10.0.0.9"] {
         assert_eq!(open(&mut simulation, client).1, 200, "{client}");

@@ -97,7 +97,7 @@ fn the_newest_stream_of_a_user_can_replace_the_oldest() {
 }
 
 #[test]
-fn as_many_as_are_closed_may_come() {
+fn each_closed_connection_makes_room_for_one() {
     let mut simulation = server(CAP);
     let first: Vec<_> = (0..CAP).map(|_| simulation.get("/")).collect();
     simulation.queue(|cx| {

@@ -260,7 +260,7 @@ fn shared_frames_that_are_compressed() {
 }
 
 #[test]
-fn what_one_call_leaves_over_shrinks_as_it_is_read() {
+fn the_rest_of_one_call_shrinks_as_it_is_read() {
     let simulation =
         Simulation::with_config(config(), 0, Router::new().get("/", |_, _| Sse::new()));
     let text = "x".repeat(16_000_000);

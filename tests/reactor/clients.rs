@@ -36,7 +36,7 @@ fn a_client_that_closes_resets_or_half_closes_ends_its_stream_once() {
 }
 
 #[test]
-fn a_client_that_half_closes_behind_its_request_gets_its_answer() {
+fn a_client_that_half_closes_after_its_request_gets_its_response() {
     let server = Server::serving(routes);
     let mut client = Client::connect(server.address);
     client.request("/hello");
@@ -45,7 +45,7 @@ fn a_client_that_half_closes_behind_its_request_gets_its_answer() {
 }
 
 #[test]
-fn what_the_kernel_holds_arrives_after_the_linger_timeout() {
+fn bytes_held_by_the_kernel_arrive_after_the_linger_timeout() {
     let server = Server::start(|| {
         let mut config = Config::default();
         config.limits.linger_timeout = Duration::from_millis(20);
@@ -96,7 +96,7 @@ fn a_client_that_pipelines_without_end_never_gets_more_than_its_share_of_a_turn(
 }
 
 #[test]
-fn a_client_that_resets_at_any_moment_leaves_nothing_behind() {
+fn a_client_that_resets_at_any_moment_leaks_nothing() {
     let server = Server::serving(routes);
     for path in ["/hello", "/count", "/idle", "/later", "/none"] {
         let request = get(path);
@@ -111,7 +111,7 @@ fn a_client_that_resets_at_any_moment_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_client_that_never_reads_skips_ticks_and_delays_nobody() {
+fn a_client_that_never_reads_skips_ticks_and_delays_no_other() {
     let server = Server::serving(|| {
         routes().get("/big", |_req, _cx| {
             let event = "x".repeat(100_000);
@@ -130,7 +130,7 @@ fn a_client_that_never_reads_skips_ticks_and_delays_nobody() {
 }
 
 #[test]
-fn a_client_that_reads_again_goes_on_with_whole_events() {
+fn a_client_that_reads_again_gets_complete_events() {
     let server = Server::serving(|| {
         Router::new().get("/big", |_req, _cx| {
             let (mut number, padding) = (0_u64, "x".repeat(50_000));
@@ -155,7 +155,7 @@ fn a_client_that_reads_again_goes_on_with_whole_events() {
 }
 
 #[test]
-fn a_client_that_floods_its_stream_gets_it_on_and_delays_nobody() {
+fn a_client_that_floods_its_stream_keeps_it_and_delays_no_other() {
     let server = Server::serving(routes);
     let mut neighbour = Client::streaming(server.address, "/count");
     let flooder = Client::streaming(server.address, "/count");

@@ -74,7 +74,7 @@ fn a_full_queue_still_takes_a_shutdown() {
 }
 
 #[test]
-fn a_shutdown_or_drain_is_obeyed_though_fan_out_always_lags_behind() {
+fn a_shutdown_or_drain_runs_although_fan_out_always_lags() {
     for ends in [Handle::shutdown as fn(&Handle), |handle| handle.drain(Duration::ZERO)] {
         let news = Topic::new("news").backpressure(Backpressure::Latest);
         let watched = news.clone();
@@ -154,7 +154,7 @@ fn a_reactor_that_has_stopped_gives_commands_back() {
 }
 
 #[test]
-fn a_panic_in_a_command_costs_nobody_else_anything() {
+fn a_panic_in_a_command_affects_nothing_else() {
     let server = Server::serving(routes);
     server.handle.run(|_cx| panic!("on purpose")).unwrap();
     assert_eq!(server.stats().panics, 1);

@@ -41,7 +41,7 @@ fn the_user_timeout_ends_a_client_that_is_there_but_does_not_read() {
 }
 
 #[test]
-fn adopted_sockets_are_told_the_same_as_accepted_ones() {
+fn adopted_sockets_get_the_same_options_as_accepted_ones() {
     let server = serving(|config| {
         config.tcp.user_timeout = Some(Duration::from_millis(12_345));
     });

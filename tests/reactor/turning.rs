@@ -207,7 +207,7 @@ fn a_client_that_vanished_is_not_reported_again_and_again() {
 }
 
 #[test]
-fn the_descriptor_tells_of_connections_and_commands_once_each() {
+fn the_descriptor_reports_connections_and_commands_once_each() {
     let (mut reactor, address) = listening();
     let mut outer = Outer::watching(&reactor);
     turn_until_quiet(&mut reactor);
@@ -229,7 +229,7 @@ fn the_descriptor_tells_of_connections_and_commands_once_each() {
 
 #[cfg(all(target_os = "linux", not(starwheel_portable)))]
 #[test]
-fn the_descriptor_tells_of_deadlines_so_that_the_outer_loop_needs_no_timeout() {
+fn the_descriptor_reports_deadlines_so_that_the_outer_loop_needs_no_timeout() {
     use starwheel::{Next, Sse};
     let ticks = |_req: &Request, _cx: &mut Context<'_>| {
         let mut left = 3;

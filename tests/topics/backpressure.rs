@@ -63,7 +63,7 @@ fn one_event_beyond_the_bound_is_one_too_many() {
 }
 
 #[test]
-fn a_burst_larger_than_the_log_reaches_everybody_who_reads() {
+fn a_burst_larger_than_the_log_reaches_all_reading_subscribers() {
     let topic = Topic::new("t").log(1, 0);
     let mut simulation = serving(&topic);
     let clients: Vec<_> = (0..600).map(|_| simulation.get("/")).collect();
@@ -79,7 +79,7 @@ fn a_burst_larger_than_the_log_reaches_everybody_who_reads() {
 }
 
 #[test]
-fn an_event_larger_than_the_log_reaches_everybody_whatever_the_policy() {
+fn an_event_larger_than_the_log_reaches_all_subscribers_with_every_policy() {
     for policy in [Backpressure::Disconnect, Backpressure::Latest, Backpressure::DropOldest] {
         let topic = Topic::new("t").log(10, 1_000).backpressure(policy);
         let mut simulation = tight(&topic);
@@ -103,7 +103,7 @@ fn an_event_larger_than_the_log_reaches_everybody_whatever_the_policy() {
 }
 
 #[test]
-fn who_was_cut_as_slow_comes_back_and_has_missed_nothing() {
+fn a_client_cut_as_slow_reconnects_and_misses_nothing() {
     let topic = Topic::new("t").history(100, usize::MAX).log(100, 5_000);
     let mut simulation = tight(&topic);
     let slow = simulation.get("/");
@@ -121,7 +121,7 @@ fn who_was_cut_as_slow_comes_back_and_has_missed_nothing() {
 }
 
 #[test]
-fn a_slow_subscriber_is_told_why_exactly_once() {
+fn a_slow_subscriber_gets_its_close_reason_exactly_once() {
     let reasons = Rc::new(RefCell::new(Vec::new()));
     let (topic, note) = (Topic::new("t").log(1, 0), Rc::clone(&reasons));
     let watched = topic.clone();
@@ -242,7 +242,7 @@ fn a_stuck_stream_costs_its_cursor_and_the_event_under_way() {
 }
 
 #[test]
-fn clients_of_http_1_0_that_are_slow_get_whole_events_too() {
+fn slow_http_1_0_clients_get_complete_events_too() {
     let topic = Topic::new("t").log(2, usize::MAX).backpressure(Backpressure::DropOldest);
     let mut simulation = tight(&topic);
     let old = get_1_0(&mut simulation, "/", "");
@@ -320,7 +320,7 @@ fn joining_at_the_oldest_of_a_topic_that_keeps_nothing_is_joining_live() {
 }
 
 #[test]
-fn what_is_kept_costs_what_its_options_say() {
+fn a_log_keeps_what_its_options_say() {
     let mut simulation = Simulation::new(Router::new());
     let (kept, last) = (Topic::new("kept").history(5, usize::MAX), Topic::new("last").retain());
     publish(&mut simulation, &Topic::new("nothing"), (0..100).map(long));

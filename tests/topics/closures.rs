@@ -98,7 +98,7 @@ fn a_users_refcell_may_stay_borrowed_while_everything_is_done_with_topics() {
 }
 
 #[test]
-fn who_has_ended_can_neither_subscribe_nor_unsubscribe() {
+fn an_ended_stream_can_neither_subscribe_nor_unsubscribe() {
     let topic = Topic::new("t");
     let mut simulation = serving(&topic);
     let client = simulation.get("/");
@@ -123,7 +123,7 @@ fn who_has_ended_can_neither_subscribe_nor_unsubscribe() {
 }
 
 #[test]
-fn a_stream_that_closes_itself_hears_nothing_more() {
+fn a_stream_that_closes_itself_gets_nothing_more() {
     let topic = Topic::new("t");
     let watched = topic.clone();
     let mut simulation = Simulation::new(Router::new().get("/", move |_, _| {
@@ -144,7 +144,7 @@ fn a_stream_that_closes_itself_hears_nothing_more() {
 }
 
 #[test]
-fn who_goes_announces_who_comes_and_goes() {
+fn the_example_announces_who_joins_and_leaves() {
     // Presence in twenty lines: a list that is published whenever it changes.
     let people = Topic::new("people").retain();
     let present = Rc::new(RefCell::new(BTreeMap::<StreamId, String>::new()));

@@ -64,7 +64,7 @@ fn a_topic_keeps_its_updater_while_the_value_is_held_that_it_is_driven_by() {
 }
 
 #[test]
-fn a_driven_topic_that_nobody_holds_is_forgotten_a_minute_after_its_last_use() {
+fn a_driven_topic_without_clones_is_forgotten_a_minute_after_its_last_use() {
     let kinds: [fn(Topic) -> Topic; 3] =
         [|topic| topic, |topic| topic.retain(), |topic| topic.history(10, 10_000)];
     for kind in kinds {
@@ -115,7 +115,7 @@ fn the_minute_counts_from_the_last_use_and_not_from_the_first_look() {
 }
 
 #[test]
-fn driven_topics_that_nobody_ever_came_to_are_forgotten() {
+fn driven_topics_that_never_had_subscribers_are_forgotten() {
     let (mut simulation, census) = (by_name(), Census::default());
     simulation.run(|cx| cx.drive(&Topic::new("t").retain(), secs(1), counted(&census)));
     simulation.advance(secs(60));
@@ -196,7 +196,7 @@ fn an_updater_may_stop_itself() {
 }
 
 #[test]
-fn topics_that_are_driven_and_stopped_again_and_again_leave_no_timers_behind() {
+fn topics_driven_and_stopped_repeatedly_leak_no_timers() {
     let topic = Topic::new("t");
     let mut simulation = serving(&topic);
     for _ in 0..500 {

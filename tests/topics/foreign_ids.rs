@@ -49,7 +49,7 @@ fn a_private_event_with_an_id_is_followed_by_the_position_of_the_stream() {
 }
 
 #[test]
-fn a_client_cut_right_after_a_private_id_is_told_of_a_gap() {
+fn a_client_cut_right_after_a_private_id_gets_a_gap() {
     let chat = chat();
     let mut simulation = serving(&chat);
     let client = simulation.get("/");

@@ -152,7 +152,7 @@ fn a_client_that_comes_back_with_its_position_needs_no_bookmark() {
 }
 
 #[test]
-fn a_client_that_is_told_of_a_gap_is_not_told_again() {
+fn a_client_gets_one_gap_event_per_gap() {
     let chat = chat();
     let mut simulation = serving(&chat);
     publish(&mut simulation, &chat, 1..=2);
@@ -179,7 +179,7 @@ fn a_new_client_gets_nothing_from_before_its_visit_when_it_comes_back() {
 }
 
 #[test]
-fn what_is_retained_or_the_oldest_comes_once_wherever_a_new_client_is_cut() {
+fn retained_and_oldest_events_arrive_once_wherever_a_new_client_is_cut() {
     let (chat, news) = (chat(), Topic::new("news").history(100, 100_000));
     let states = ["a", "b", "c"].map(|name| Topic::new(name).history(10, 10_000).retain());
     let mut topics: Vec<_> = states.iter().map(|it| (it.clone(), JoinAt::Live)).collect();
@@ -327,7 +327,7 @@ fn an_id_that_two_events_have_is_a_gap() {
 // What comes first.
 
 #[test]
-fn what_a_handler_sends_comes_ahead_of_everything_even_of_a_gap() {
+fn events_of_the_handler_come_first_even_before_a_gap() {
     let chat = chat();
     let watched = chat.clone();
     let mut simulation = Simulation::new(Router::new().get("/", move |_, _| {
@@ -346,7 +346,7 @@ fn what_a_handler_sends_comes_ahead_of_everything_even_of_a_gap() {
 }
 
 #[test]
-fn a_one_shot_answer_with_older_events_is_whole_and_bookmarked() {
+fn a_one_shot_answer_with_older_events_is_complete_and_bookmarked() {
     let (chat, state) = (chat(), state());
     let topics = [chat.clone(), state.clone()];
     let mut simulation = Simulation::new(Router::new().get("/", move |_, _| {

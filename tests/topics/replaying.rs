@@ -44,7 +44,7 @@ fn header_and_both_query_parameters_resume_and_the_header_comes_first() {
 }
 
 #[test]
-fn who_comes_again_and_again_gets_each_event_exactly_once() {
+fn a_client_that_reconnects_often_gets_each_event_exactly_once() {
     let chat = chat();
     let mut simulation = serving(&chat);
     let (mut client, mut seen) = (simulation.get("/"), Vec::new());
@@ -68,7 +68,7 @@ fn who_comes_again_and_again_gets_each_event_exactly_once() {
 }
 
 #[test]
-fn who_has_seen_everything_gets_nothing_twice() {
+fn a_client_that_has_seen_everything_gets_nothing_twice() {
     let chat = chat();
     let mut simulation = serving(&chat);
     let first = simulation.get("/");
@@ -91,7 +91,7 @@ fn a_live_join_brings_no_history() {
 }
 
 #[test]
-fn where_a_stream_joins_matters_only_to_those_who_are_new() {
+fn join_at_matters_only_to_new_clients() {
     let chat = chat();
     let watched = chat.clone();
     let mut simulation = Simulation::new(
@@ -123,7 +123,7 @@ fn retain_and_history_together() {
 }
 
 #[test]
-fn a_gap_is_named_by_the_application_and_says_which_topic() {
+fn a_gap_is_named_by_the_application_and_has_the_topic_as_data() {
     let [a, b] = [("a", "reload-a"), ("b", "reload-b")]
         .map(|(name, gap)| Topic::new(name).history(1, 10_000).gap_event(gap).unwrap());
     let mut simulation = serving_all(&[a.clone(), b.clone()]);
@@ -248,7 +248,7 @@ fn one_id_resumes_all_topics_of_a_stream() {
 }
 
 #[test]
-fn a_topic_whose_history_is_shorter_has_a_gap_of_its_own() {
+fn a_topic_with_a_shorter_history_has_its_own_gap() {
     let (long, short) = (Topic::new("long").history(100, 100_000), Topic::new("short"));
     let short = short.history(2, 100_000);
     let mut simulation = serving_all(&[long.clone(), short.clone()]);
@@ -392,7 +392,7 @@ fn a_publishers_own_id_stays_on_whatever_line_it_is() {
 }
 
 #[test]
-fn an_event_keeps_its_id_in_front_of_a_comment_by_itself() {
+fn an_event_keeps_its_id_before_a_separate_comment() {
     let chat = chat();
     let mut simulation = serving(&chat);
     let first = simulation.get("/");

@@ -183,7 +183,7 @@ impl PrivateStream {
 
 /// Events and histories that do not fit into a window together become keys that stay within it.
 #[test]
-fn what_does_not_fit_into_the_window_becomes_a_key() {
+fn events_that_exceed_the_window_become_keys() {
     let rows = |salt| vec![stories::Part::Rows { count: 3000, salt }];
     let large = messages(&[rows(1), rows(2), rows(3)]);
     assert!(large[0].len() > 128 * 1024);

@@ -72,7 +72,7 @@ fn stored_bytes_of_any_length() {
 
 /// However long a stream was quiet, its history is the end of what it was sent, within its bound.
 #[test]
-fn stored_text_is_part_of_a_history_however_often_it_was_stored() {
+fn repeatedly_stored_text_is_part_of_a_history() {
     let settings = Compression { history_bytes: 20, ..Compression::default() };
     let compressor = Compressor::new(&settings);
     for (count, expected) in [
@@ -107,7 +107,7 @@ fn an_empty_message_is_no_bytes() {
 }
 
 #[test]
-fn whole_bodies_are_ordinary_bodies() {
+fn complete_bodies_are_ordinary_bodies() {
     let text = "All work and no play makes Jack a dull boy.\n".repeat(20_000).into_bytes();
     for encoding in codings() {
         for length in [0, 1, 50, 1024, 200_000, text.len()] {
@@ -207,7 +207,7 @@ fn small_events_make_small_deltas() {
 }
 
 #[test]
-fn what_was_compressed_is_counted() {
+fn compression_is_counted() {
     let mut compressor = compressor();
     let mut out = Vec::new();
     compressor.key(Encoding::Zstd, b"data: 1\n\n", &mut out);

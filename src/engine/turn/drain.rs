@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_comes_back_before_the_end_or_at_once() {
+    fn no_client_reconnects_before_the_end_or_immediately() {
         for (until_end_ms, window_ms) in [(0, 0), (10_000, 10_000), (3, 5_000), (1, u64::MAX)] {
             let times: Vec<u64> =
                 (0..1_000).map(|number| retry_ms(until_end_ms, window_ms, number)).collect();

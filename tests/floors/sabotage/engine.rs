@@ -114,7 +114,7 @@ fn a_file_of_the_engine_on_no_floor_is_refused() {
 }
 
 #[test]
-fn what_applications_hold_has_no_logic() {
+fn the_api_of_the_engine_has_no_logic() {
     let method = |body: &str| format!("impl Stream<'_> {{\nfn f(&mut self) {{\n{body}\n}} }}");
     for (body, line) in [
         ("for x in y { self.core.send(x); }", 3),
