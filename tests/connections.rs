@@ -159,7 +159,7 @@ fn a_request_costs_one_read() {
     }
 }
 
-/// A read stops there, and no later event tells of what follows.
+/// A read stops there, and no later event reports the rest.
 #[test]
 fn bytes_after_an_urgent_byte_are_read_with_those_before_it() {
     let large =
@@ -293,7 +293,7 @@ fn half_closed_connections_cause_no_spinning() {
         simulation.stall(client);
         simulation.half_close(client);
     }
-    // One that never finishes its request, and one that waits behind a large response.
+    // One that never finishes its request, and one that waits for a large response.
     let unfinished = simulation.connect();
     simulation.send(unfinished, b"GET / HT");
     simulation.half_close(unfinished);

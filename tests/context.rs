@@ -1,4 +1,4 @@
-//! What closures can do through `Context`: other streams, timers, figures, shutdown.
+//! What closures can do through `Context`: other streams, timers, statistics, shutdown.
 
 #[path = "support/story.rs"]
 mod story;
@@ -194,7 +194,7 @@ fn a_timer_armed_by_a_timer_may_take_its_place() {
     assert_eq!(diary.read(), ["3", "2", "1", "0"]);
 }
 
-// Between turns, as a program does before `run`, or in a loop of its own.
+// Between turns, like a program before `run`, or in its own loop.
 
 #[test]
 fn a_timer_that_is_due_before_the_next_turn_runs_in_it() {

@@ -1,4 +1,4 @@
-//! What other people's pages can do: by a foreign name, across origins, with commands.
+//! What pages of other sites can do: with a foreign name, across origins, with commands.
 
 #[path = "support/story.rs"]
 mod story;
@@ -41,10 +41,10 @@ fn a_server_with_a_list_answers_for_its_hosts_alone() {
         ("GET /stream HTTP/1.1\r\nHost: attacker.net:8080\r\n\r\n", 421),
         ("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 421),
         ("GET / HTTP/1.1\r\nHost:\r\n\r\n", 421),
-        // HTTP/1.0 need not say whom it means.
+        // HTTP/1.0 need not name a host.
         ("GET / HTTP/1.0\r\n\r\n", 421),
         ("GET / HTTP/1.0\r\nHost: a.example\r\n\r\n", 200),
-        // RFC 9112 section 3.2.2: the target's authority is the one, whatever Host says.
+        // RFC 9112 section 3.2.2: the target's authority takes precedence over Host.
         ("GET http://a.example/ HTTP/1.1\r\nHost: attacker.net\r\n\r\n", 200),
         ("GET http://attacker.net/ HTTP/1.1\r\nHost: a.example\r\n\r\n", 421),
         ("OPTIONS * HTTP/1.1\r\nHost: attacker.net\r\n\r\n", 421),
@@ -90,7 +90,7 @@ fn a_misdirected_request_gets_the_reason_and_ends_the_connection() {
 
 // Commands.
 
-/// A site with a command, a page and a stream, inside of a layer.
+/// A site with a command, a page and a stream, inside a layer.
 fn site() -> Router {
     let elements = || Response::elements(PatchElements::new("<p id=a>b</p>"));
     let command = move |req: &starwheel::Request, _: &mut starwheel::Context<'_>| {
@@ -367,7 +367,7 @@ fn datastar_works_across_origins_as_it_is() {
         Cors::with_credentials([PAGE]).expect("an origin").around(checked)
     };
     for method in COMMANDS {
-        // What the client's fetch makes a browser ask, a retried stream included.
+        // The request fields in the preflight of the client's fetch, including a retried stream.
         let asked = "content-type,datastar-request,last-event-id";
         let answer = preflight(layered(), PAGE, method.as_str(), asked);
         assert_eq!((answer.status, answer.text()), (204, ""));
@@ -411,7 +411,7 @@ fn a_preflight_of_a_foreign_page_is_refused() {
         assert_eq!((answer.status, cors_fields(&answer)), (403, vec![]), "{origin}");
         assert!(varies_by_origin(&answer));
     }
-    // No preflight, but a question of another kind, which the handler answers.
+    // Not a preflight, but another OPTIONS request, which the handler answers.
     let answer = ask(layered(), Method::Options, "/say", &[("Origin", PAGE)]);
     assert_eq!(answer.header("allow"), Some("POST, PUT, PATCH, DELETE, QUERY, OPTIONS"));
 }

@@ -1,5 +1,5 @@
-//! Datastar over HTTP: signals that come with requests, responses that are no streams, errors that
-//! become answers, and the testbed's routes for them.
+//! Datastar over HTTP: signals in requests, responses that are not streams, errors that become
+//! responses, and the testbed's routes for them.
 
 use starwheel::{
     Context, EventName, Request, Response, Router,

@@ -1,4 +1,4 @@
-//! Signals of requests: what is read, what is refused and how it is told.
+//! Signals of requests: what is read, what is refused, and the error texts.
 
 use std::{collections::HashMap, error::Error as _};
 
@@ -93,7 +93,7 @@ fn lone_surrogates_are_read_as_replacement_characters_in_values_and_names() {
     ] {
         assert_eq!(signals.str(name), Some(text), "{name}");
     }
-    // What else is wrong is told with its place.
+    // Other errors are reported with their position.
     assert_eq!(
         refused(r#"{"a": "\ud800", "b": x}"#).to_string(),
         "signals are not JSON: expected value at line 1 column 22"
@@ -168,7 +168,7 @@ fn no_character_that_turns_or_hides_text_is_shown() {
             assert!(!reason.contains(danger) && reason.contains('\\'), "{danger:?}: {reason}");
         }
     }
-    // And what people write is told as they wrote it.
+    // Text in other scripts is shown unescaped.
     let error = signals(json!({ "Größe \"日本\" 😀": 1 })).deserialize::<Strict>().unwrap_err();
     assert!(error.to_string().contains("`Größe \"日本\" 😀`"), "{error}");
 }

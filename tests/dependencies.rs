@@ -1,14 +1,15 @@
-//! What a user of the crate compiles, checked: a small tree, no proc-macro, no async runtime. And
-//! that no test is left out of the manifest.
+//! Checks what a user of the crate compiles: few packages, no proc-macro, no async runtime. Also
+//! checks that the manifest lists every test.
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
-/// The crate itself included. It was 15 when this was written; a step up wants a reason.
+/// Including the crate itself. It was 15 when this was written; an increase needs a reason.
 const PACKAGES_MAX: usize = 20;
-/// What `cargo run --example clock` compiles, build scripts and dev-dependencies included.
+/// Packages that `cargo run --example clock` compiles, including build scripts and
+/// dev-dependencies.
 const PACKAGES_OF_AN_EXAMPLE_MAX: usize = 32;
 
-/// `*` stands for any beginning or ending.
+/// `*` matches any start or end of a name.
 const BANNED: &[(&str, &str)] = &[
     ("syn", "a part of proc-macros"),
     ("quote", "a part of proc-macros"),
@@ -35,7 +36,7 @@ fn an_example_builds_what_its_page_needs() {
     assert!(complaints.is_empty(), "{}\n{tree}", complaints.join("\n"));
 }
 
-/// The manifest names each test, because cargo does not look for them here.
+/// The manifest names each test, because cargo does not search for them here.
 #[test]
 fn the_manifest_names_every_test() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -69,7 +70,7 @@ fn tree_of(edges: &str) -> String {
     tree
 }
 
-/// What is wrong with a tree as `cargo tree --prefix none` prints it: `name v1.2.3 (marks)`.
+/// Problems of a tree as `cargo tree --prefix none` prints it: `name v1.2.3 (marks)`.
 fn check(tree: &str, packages_max: usize) -> Vec<String> {
     let mut packages = BTreeSet::new();
     let mut complaints = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! The end of a server: who is told what, when they leave, and when they come back.
+//! The end of a server: what each client is sent, when it leaves, and when it reconnects.
 
 #[path = "support/decoders.rs"]
 mod decoders;
@@ -15,7 +15,7 @@ use story::{Diary, HOUR, data, faults, get_1_0, ms, secs};
 
 const FAREWELL_MS: u64 = 500;
 
-/// Streams of a topic, of an updater and quiet ones; and how often each reason was told.
+/// Streams of a topic, of an updater and quiet ones; and how often each close reason occurred.
 fn server() -> (Simulation, Topic, Diary) {
     let (topic, diary) = (Topic::new("t"), Diary::default());
     let (subscribed, noted) = (topic.clone(), diary.clone());
@@ -45,7 +45,7 @@ fn open(simulation: &mut Simulation, target: &str, coding: &str) -> Client {
     client
 }
 
-/// The reconnection times that a client has been told.
+/// The reconnect delays that a client has been sent.
 fn retries_ms(simulation: &Simulation, client: Client) -> Vec<u64> {
     let answer = simulation.response(client);
     EventParser::read(&decoders::decoded(&answer)).retries_ms
@@ -120,7 +120,7 @@ fn each_stream_gets_its_own_reconnect_delay_before_it_is_dropped() {
         assert!(window.contains(&leave.dropped_ms), "{leave:?}");
         let ahead_ms = leave.dropped_ms - leave.told_ms;
         assert!((FAREWELL_MS - 10..=FAREWELL_MS + 10).contains(&ahead_ms), "{leave:?}");
-        // The server that follows has a second to start.
+        // The next server has a second to start.
         assert!((10_990..=31_000).contains(&leave.returns_ms()), "{leave:?}");
     }
     let hundred_ms_share = clients.len() / 100 + 2;
@@ -194,7 +194,7 @@ fn http_1_0_gets_its_delay_too_and_is_then_reset() {
 #[test]
 fn streams_opened_during_a_drain_get_a_delay_and_are_dropped_within_it() {
     let (mut simulation, _, diary) = server();
-    // Their requests are under way when the drain begins.
+    // Their requests are pending when the drain begins.
     let clients: Vec<Client> = (0..40)
         .map(|_| {
             let client = simulation.connect();

@@ -1,4 +1,4 @@
-//! Mistakes of the engine that were found once, each by its name.
+//! Engine bugs that were found, each with a test.
 
 #[path = "support/story.rs"]
 mod story;
@@ -99,7 +99,7 @@ fn output_of_on_connect_does_not_make_the_second_tick_look_changed() {
     assert_eq!(simulation.stats().ticks_unchanged, 5);
 }
 
-/// All the ways in which closures are dropped without having run.
+/// All ways in which closures are dropped without having run.
 #[test]
 fn a_panicking_destructor_in_an_answer_that_is_never_opened_is_caught() {
     let armed = |_: &Request| {
@@ -128,7 +128,7 @@ fn a_panicking_destructor_in_an_answer_that_is_never_opened_is_caught() {
     assert!(simulation.is_open(neighbour));
 }
 
-/// An error whose text cannot be had.
+/// An error whose `Display` panics.
 #[derive(Debug)]
 struct Unspeakable(#[expect(dead_code, reason = "dropped")] Option<Bomb>);
 
@@ -188,7 +188,7 @@ fn head_of_http_1_0_closes_as_announced() {
     assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
 }
 
-/// HTTP/1.0 has no last chunk: an orderly end behind half a stream would look like its end.
+/// HTTP/1.0 has no last chunk: an orderly close after half a stream would look like its end.
 #[test]
 fn incomplete_http_1_0_responses_end_with_a_reset() {
     let ids = Ids::default();
@@ -313,7 +313,7 @@ fn a_slow_reader_does_not_put_off_what_is_due() {
     simulation.stall(client);
     simulation.send(client, &get("/"));
     simulation.turn();
-    // In every turn the socket takes a little, before the timers have their turn.
+    // In every turn the socket takes a little before the timers run.
     for _ in 0..1000 {
         simulation.read_some(client, 10);
         simulation.pause(ms(1));

@@ -1,16 +1,10 @@
-//! What reaches the log: nothing of a peer's that a terminal would obey or a line would split, and
-//! everyday ends only for those who ask for them.
+//! Log lines contain nothing of a peer that a terminal would obey or that would split a line, and
+//! expected ends are logged only at debug level.
 
 #[path = "support/story.rs"]
 mod story;
 
-use std::{
-    cell::RefCell,
-    fmt::Write,
-    io,
-    sync::Once,
-    time::{Duration, SystemTime},
-};
+use std::{cell::RefCell, fmt::Write, io, sync::Once, time::SystemTime};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use starwheel::{
@@ -48,7 +42,7 @@ fn listen() {
     RECORDS.take();
 }
 
-/// What was logged since, checked line by line.
+/// The records since the last call, checked line by line.
 #[track_caller]
 fn logged() -> Vec<(Level, String)> {
     let records = RECORDS.take();
@@ -59,8 +53,8 @@ fn logged() -> Vec<(Level, String)> {
     records
 }
 
-/// Control characters (line ends and terminal escapes, of 7 and 8 bits), and those that turn or hide
-/// text.
+/// Control characters (line ends and terminal escapes, of 7 and 8 bits), and those that change the
+/// text direction or hide text.
 fn is_dangerous(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
@@ -75,11 +69,11 @@ fn assert_one(level: Level, part: &str) {
     assert_eq!(found[0].0, level, "{}", found[0].1);
 }
 
-/// Colours, a line of the attacker's own, a direction mark, an 8-bit escape, NUL, and a title.
+/// Colours, a faked log line, a direction mark, an 8-bit escape, NUL, and a title.
 const HOSTILE: &str = "MARK\u{1b}[31m\r\n2026-11-21 ERROR all is lost\n\u{202e}\u{2028}\u{85}\u{9b}1m\0\u{7f}\
      \u{1b}]0;title\u{7}\u{feff}\u{200b}\u{e0041}";
 
-/// What a closure answers that quotes its client.
+/// The error of a closure that quotes its client.
 fn failing(text: &'static str) -> Result<(), BoxError> {
     Err(text.into())
 }
@@ -265,7 +259,7 @@ fn ids_and_queries_of_peers_are_not_logged() {
     assert!(!records.is_empty() && records.iter().all(|(_, text)| !text.contains("MARK")));
 }
 
-// Whose fault it was.
+// Culprits.
 
 /// The first client of a simulation.
 const PEER: &str = "192.0.2.1:1024";
@@ -447,7 +441,7 @@ fn a_listener_that_cannot_accept_logs_it_once() {
     use std::net::{Shutdown, TcpListener};
     listen();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    // From here on Linux answers each attempt with EINVAL, which takes as long to pass as EMFILE.
+    // From here on Linux answers each attempt with EINVAL, which lasts as long as EMFILE would.
     socket2::SockRef::from(&listener).shutdown(Shutdown::Both).unwrap();
     let mut reactor = starwheel::Reactor::new(Router::new()).unwrap();
     reactor.listen_on(listener).unwrap();

@@ -1,4 +1,5 @@
-//! The PROXY protocol: connections that a balancer announces (HAProxy's `proxy-protocol.txt`).
+//! The PROXY protocol: connections whose client a load balancer names (HAProxy's
+//! `proxy-protocol.txt`).
 
 #[path = "support/story.rs"]
 mod story;
@@ -34,13 +35,13 @@ fn at_most(connections: usize) -> Simulation {
     server(|config| config.limits.connections_per_ip = Some(connections))
 }
 
-/// A connection to a listener on which 10.0.0.0/8 announces clients.
+/// A connection to a listener on which 10.0.0.0/8 names clients.
 fn connect(simulation: &mut Simulation, address: &str) -> Client {
     let balancers = TrustedPeers::networks(["10.0.0.0/8"]).unwrap();
     simulation.connect_with_proxy_protocol(Peer::Ip(address.parse().unwrap()), &balancers)
 }
 
-/// The balancer announces a client of this address, which asks; its first status.
+/// The balancer names a client of this address, which sends a request; its first status.
 fn announce(simulation: &mut Simulation, address: &str) -> (Client, u16) {
     let client = connect(simulation, BALANCER);
     let family = if address.contains(':') { "TCP6" } else { "TCP4" };
@@ -63,7 +64,7 @@ fn texts(simulation: &Simulation, client: Client) -> Vec<String> {
     simulation.responses(client).iter().map(|answer| answer.text().to_owned()).collect()
 }
 
-// Who is announced.
+// Named clients.
 
 #[test]
 fn the_announced_address_is_the_peer_wherever_the_bytes_are_cut() {
@@ -111,7 +112,7 @@ fn a_stream_knows_the_announced_peer() {
     assert_eq!(simulation.events(client)[0].data, "192.0.2.7:4712");
 }
 
-/// A health check, and a balancer that does not know or does not speak of TCP.
+/// A health check, and a balancer that does not know the client or uses another protocol than TCP.
 #[test]
 fn a_balancer_that_announces_no_client_keeps_its_address() {
     let unix = [&b"\r\n\r\n\0\r\nQUIT\n\x21\x31\0\xd8"[..], &[0; 216]].concat();
@@ -147,7 +148,7 @@ fn a_unix_socket_can_be_trusted_to_announce() {
     assert_eq!(texts(&simulation, client), ["192.0.2.7 through 192.0.2.7:4712"]);
 }
 
-/// The balancer announces a proxy of ours, which names its client in a field.
+/// The balancer names a proxy of ours, which names its client in a field.
 #[test]
 fn an_announced_proxy_is_trusted_like_a_connected_one() {
     let mut simulation = server(|config| {
@@ -170,7 +171,7 @@ fn an_announced_proxy_is_trusted_like_a_connected_one() {
     assert_eq!(texts(&simulation, client), ["10.0.0.1 through 10.0.0.1:4711"]);
 }
 
-// Who is not believed.
+// Refusals.
 
 #[test]
 fn a_peer_that_is_not_a_balancer_gets_a_bad_request() {
@@ -257,7 +258,7 @@ fn one_header_announces_and_a_second_one_is_a_bad_request() {
     assert_eq!(simulation.response(client).status, 400);
 }
 
-// Time, and ends.
+// Timeouts, and ends.
 
 #[test]
 fn the_header_must_be_there_within_the_time_of_a_head_however_it_trickles() {
@@ -393,7 +394,7 @@ fn a_connection_over_the_total_limit_is_refused_after_its_header() {
     let (second, status) = announce(&mut simulation, "192.0.2.7");
     assert_eq!(status, 503);
     assert_closed(&simulation, second);
-    // With the time of one head for all of it, counted from the beginning.
+    // With the timeout of one head for everything, counted from the start.
     let slow = connect(&mut simulation, BALANCER);
     simulation.advance(secs(6));
     simulation.send(slow, V1);

@@ -1,4 +1,4 @@
-//! `Handle::publish` and its kind, over real sockets.
+//! `Handle::publish` and related methods, over real sockets.
 
 #[path = "support/client.rs"]
 mod client;
@@ -22,7 +22,7 @@ fn serving(topic: &Topic) -> Server {
     Server::serving(move || Router::new().get("/", move |_, _| Sse::new().subscribe(&topic)))
 }
 
-/// A reactor that turns only when told to, and one client that has `topic`.
+/// A reactor that the test turns itself, and one client subscribed to `topic`.
 fn held_up(topic: &Topic) -> (Reactor, Client) {
     let watched = topic.clone();
     let router = Router::new().get("/", move |_, _| Sse::new().subscribe(&watched));
@@ -46,7 +46,7 @@ fn turn_until_quiet(reactor: &mut Reactor) {
     } {}
 }
 
-/// Publishes, however long it takes to be let in.
+/// Publishes, and waits until there is room.
 fn publish_patiently(handle: &Handle, topic: &Topic, event: String) {
     let (mut event, start) = (event, Instant::now());
     while let Err(TrySendError::Full(back)) = handle.publish(topic, event) {
@@ -139,7 +139,7 @@ fn a_batch_stays_together_whatever_comes_between_two_turns() {
     let topic = Topic::new("t");
     let (mut reactor, mut client) = held_up(&topic);
     let handle = reactor.handle();
-    // One command less than a turn obeys: the batch would be cut behind its first event.
+    // One command less than the limit of a turn: the batch would be cut after its first event.
     (1..16_384).for_each(|_| handle.run(|_| {}).unwrap());
     handle.publish_batch(&topic, ["one", "two"]).unwrap();
     reactor.turn(Some(Duration::ZERO)).unwrap();
@@ -225,7 +225,7 @@ fn a_dropped_reactor_returns_every_command_as_closed() {
 
 #[test]
 fn a_reactor_that_stops_during_encoding_is_closed_not_full() {
-    /// Ends the reactor while it is encoded, as another thread may.
+    /// Ends the reactor while it is encoded, like another thread may.
     struct Last(std::cell::Cell<Option<Reactor>>);
 
     impl starwheel::Encode for Last {

@@ -1,4 +1,4 @@
-//! The simulated network behaves like the one it stands for.
+//! The simulated network behaves like the real one.
 
 #[path = "support/story.rs"]
 mod story;

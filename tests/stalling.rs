@@ -1,4 +1,5 @@
-//! Clients that do not read: how long their connections are kept, and that each byte buys time.
+//! Clients that do not read: how long their connections are kept, and that each byte restarts the
+//! timeout.
 
 #[path = "support/story.rs"]
 mod story;
@@ -31,7 +32,7 @@ fn streams() -> (Simulation, Topic, Diary, Ids) {
     (Simulation::new(router), topic, diary, ids)
 }
 
-/// The kernel takes no byte for anybody who does not read.
+/// The kernel takes no byte for clients that do not read.
 fn fill_the_kernel(simulation: &mut Simulation) {
     simulation.set_faults(faults(|faults| faults.socket_buffer_bytes = 0));
 }
@@ -158,7 +159,7 @@ fn failed_write_attempts_do_not_restart_the_stall_timeout() {
     let client = simulation.get("/ticks");
     simulation.stall(client);
     simulation.advance(secs(7));
-    // Events that report everything: each of the client's bytes makes the engine try again.
+    // Events that report everything: each byte from the client makes the engine try again.
     simulation.set_faults(faults(|faults| faults.spurious_readiness_percent = 100));
     for _ in 0..59 {
         simulation.advance(secs(1));
@@ -286,7 +287,7 @@ fn a_client_that_does_not_read_buys_no_time_by_asking_for_more() {
     assert!(!simulation.is_open(client));
 }
 
-/// A client whose answer is refused as a whole, one second before it is cut for that.
+/// A client whose complete response is refused, one second before it is cut for that.
 fn about_to_be_cut() -> (Simulation, Client) {
     let router = Router::new()
         .get("/", |_, _| Response::text("refused"))

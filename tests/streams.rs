@@ -1,4 +1,4 @@
-//! What streams do, through HTTP: every option of `Sse`, every `Next`.
+//! Streams through HTTP: every option of `Sse`, every `Next`.
 
 #[path = "support/decoders.rs"]
 mod decoders;
@@ -13,12 +13,12 @@ use starwheel::{
 };
 use story::{Diary, HOUR, Ids, data, get, get_1_0, ms, numbers, secs, serving, serving_with};
 
-/// A stream whose ticks say when they ran, in milliseconds.
+/// A stream whose ticks contain their run time, in milliseconds.
 fn clock(interval: Duration) -> Sse {
     Sse::every(interval, |stream| stream.send(format_args!("{}", stream.now().as_millis())))
 }
 
-/// Comments, but for the one that comes with a head when no event does.
+/// Comments, except the one that comes with a head when no event does.
 fn comments(simulation: &Simulation, client: Client) -> usize {
     let body = simulation.response(client).body;
     EventParser::read(&body).comments.len() - usize::from(body.starts_with(b":\n"))
@@ -384,7 +384,7 @@ fn http_1_0_gets_bare_bytes_until_the_end_of_the_connection() {
     assert_eq!(simulation.server_end(dropped), Some(ServerEnd::Reset), "nothing else tells a cut");
 }
 
-// What an updater answers.
+// Results of an updater.
 
 #[test]
 fn again_and_nothing_mean_the_interval() {
@@ -537,7 +537,7 @@ fn ten_thousand_streams_tick_for_a_simulated_minute() {
     assert_eq!(simulation.stats().tick_lateness_ms.sum(), 0);
 }
 
-/// A proxy may keep the head of an answer until there is a byte of its body.
+/// A proxy may hold the head of a response until the first byte of its body.
 #[test]
 fn a_body_begins_with_the_head_also_when_no_event_follows() {
     let retained = Topic::new("retained").retain();
@@ -567,7 +567,7 @@ fn a_body_begins_with_the_head_also_when_no_event_follows() {
         cx.publish(&retained, "first");
         cx.drive(&driven, secs(1), |feed| feed.send("first"));
     });
-    // Somebody has it rendered.
+    // Another stream has it rendered.
     simulation.get("/driven");
     for coding in ["identity", "zstd", "br", "gzip"] {
         for (kind, body, writes) in [
@@ -593,7 +593,7 @@ fn a_body_begins_with_the_head_also_when_no_event_follows() {
             assert_eq!(found, coding, "{kind}");
             let decoded = decoders::decoded(&answer);
             let decoded = String::from_utf8_lossy(&decoded);
-            // A coding may have comments of its own.
+            // A coding may have its own comments.
             assert!(decoded.ends_with(body), "{kind} in {coding}: {decoded:?}");
             assert_eq!(
                 decoded.starts_with(":\n"),

@@ -1,8 +1,10 @@
-//! Random scenarios around topics against a model: whatever network and closures do, everybody who
-//! stays gets every event of his topics in order and exactly once, and who cannot have one is told.
+//! Random scenarios around topics against a model: whatever network and closures do, each
+//! subscriber that stays gets every event of its topics in order and exactly once, and one that
+//! misses events gets a gap.
 //!
 //! A scenario follows from its seed. One that fails prints it; `STARWHEEL_SEED=n cargo test -p
-//! starwheel-tests --test topic_chaos` lives through that one alone. `STARWHEEL_SEEDS=n` sets how many are tried.
+//! starwheel-tests --test topic_chaos` runs only that one. `STARWHEEL_SEEDS=n` sets how many are
+//! tried.
 
 #[path = "support/decoders.rs"]
 mod decoders;

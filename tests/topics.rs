@@ -140,7 +140,7 @@ fn history_on_join() {
     assert_eq!(data(&simulation, client), ["snapshot", "4", "5"]);
 }
 
-/// One reader that stops while far more than the log is published, beside one that reads on.
+/// One reader that stops while far more than the log is published, next to one that continues.
 fn passed_by(backpressure: Backpressure) -> (Simulation, Client, Client) {
     let topic = Topic::new("t").log(4, usize::MAX).backpressure(backpressure);
     let mut simulation = serving(&topic);

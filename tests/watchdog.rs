@@ -1,4 +1,4 @@
-//! Closures that take too long: counted, named, and not a flood in the log.
+//! Closures that take too long: counted, named, and without flooding the log.
 
 #[path = "support/story.rs"]
 mod story;
@@ -12,7 +12,7 @@ use starwheel::{
 };
 use story::{HOUR, ms, secs};
 
-/// What this thread has warned of.
+/// Warnings of this thread.
 struct Warnings;
 
 thread_local! {

@@ -1,5 +1,5 @@
-//! Clients that fall silent without a word: a cable is cut, a laptop closed, a box in between
-//! forgets the connection. Only the system's time limits tell; `tests/run` waits for them.
+//! Clients that vanish silently: a cable is cut, a laptop closed, a middlebox forgets the
+//! connection. Only the system's timeouts detect it; `tests/run` waits for them.
 
 use std::time::{Duration, Instant};
 
@@ -67,9 +67,9 @@ fn after_a_cable_cut_streams_without_comments_are_closed_within_60_s() {
     are_given_up_within(60, &testbed, before, &mut neighbour);
 }
 
-/// The probes of streams that were opened at one time leave at one time, and more of them than the
-/// queue of the loopback device has places for are lost: thousands of clients that were there, behind
-/// a proxy of the same machine, say, were given up 25 s after they came.
+/// Probes of streams that were opened together are sent together, and those that exceed the queue
+/// of the loopback device are lost. Thousands of live clients, behind a proxy on the same machine
+/// for example, were disconnected 25 s after they connected.
 #[test]
 #[ignore = "takes a minute"]
 fn silent_streams_that_connected_together_are_not_disconnected() {
@@ -99,7 +99,7 @@ fn cut(clients: &[Client]) {
     clients.iter().for_each(Client::cut_cable);
 }
 
-/// The system's own timers decide, by the clock; how busy the machine is adds little to them.
+/// The system's own timers decide; a busy machine adds little to them.
 fn are_given_up_within(
     seconds: u64,
     testbed: &Testbed,

@@ -1,4 +1,4 @@
-//! Very many connections, each short, broken off, or never complete.
+//! Very many connections, each short, aborted, or never complete.
 
 use std::thread;
 
@@ -42,7 +42,7 @@ fn five_thousand_aborted_connections_leak_nothing() {
     let visits = |count: usize| {
         from_four_sides(count, |number| {
             let mut client = Client::connect(testbed.address);
-            // Before, in the middle of, and behind the request.
+            // Before, in the middle of, and after the request.
             client.send(&request[..number % (request.len() + 1)]);
             client.reset();
         });

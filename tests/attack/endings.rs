@@ -1,4 +1,4 @@
-//! Clients that end their half of a connection, and closures that panic.
+//! Clients that close their half of a connection, and closures that panic.
 
 use std::{io::Write, net::Shutdown, thread};
 
@@ -55,7 +55,7 @@ fn streams_of_clients_that_half_close_end_and_nothing_spins() {
         }
     }
     clients.iter_mut().for_each(Client::half_close);
-    // Although nobody reads what is left, and nobody closes.
+    // Although the client does not read the rest, and does not close.
     testbed.does_not_spin(&mut neighbour);
     assert_eq!(testbed.figure("streams"), 1, "the neighbour's");
     drop(clients);

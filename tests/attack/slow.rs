@@ -1,4 +1,4 @@
-//! Clients that take their time.
+//! Slow clients.
 
 use std::{
     io::ErrorKind,
@@ -11,7 +11,7 @@ use crate::{
     testbed::{ALLOCATOR_BYTES, Neighbour, Testbed},
 };
 
-/// A request that never ends: its beginning, and what follows again and again.
+/// A request that never ends: its start, and the part that is repeated.
 struct Endless {
     name: &'static str,
     beginning: &'static str,
@@ -98,7 +98,7 @@ fn hundreds_of_slow_clients_delay_no_others_and_leak_nothing() {
     for (client, endless) in &slow {
         assert!(client.is_left_alone(), "{}", endless.name);
     }
-    // What has arrived of a request is kept, and little more.
+    // The received part of a request is kept, and little more.
     testbed.has_grown_at_most(slow.len() as u64 * 4096 + ALLOCATOR_BYTES, before);
     drop(slow);
     testbed.is_back_at(before);
@@ -177,7 +177,7 @@ fn a_refused_client_that_does_not_close_is_disconnected() {
 }
 
 impl Endless {
-    /// Sends a piece now and then until there is an answer: 408 behind 300 ms.
+    /// Sends a piece from time to time until there is a response: 408 after 300 ms.
     fn drips_until_refused(&self, testbed: &Testbed) {
         let name = self.name;
         let mut client = Client::connect(testbed.address);
@@ -201,7 +201,7 @@ impl Endless {
 }
 
 impl Client {
-    /// Nothing has come, and the connection is open.
+    /// Nothing has arrived, and the connection is open.
     fn is_left_alone(&self) -> bool {
         self.socket().set_nonblocking(true).unwrap();
         let nothing = self.socket().peek(&mut [0]).map_err(|error| error.kind());

@@ -1,4 +1,4 @@
-//! Invariants 5 to 7: whole events, bounded memory, bounded work.
+//! Invariants 5 to 7: complete events, bounded memory, bounded work.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use crate::story::{Diary, Ids, bad_network, data, get, ms, secs, serving, servin
 use starwheel::testing::Simulation;
 use starwheel::{Config, Context, Method, Response, Router, Sse};
 
-// 5. Whole events, in order.
+// 5. Complete events, in order.
 
 /// Two closures feed the stream: its updater, two events at a time, and a timer.
 fn chatter(cx: &mut Context<'_>) -> Sse {
@@ -32,7 +32,7 @@ fn chatter(cx: &mut Context<'_>) -> Sse {
     .on_connect(move |stream| id.set(Some(stream.id())))
 }
 
-/// Counts the messages of a [`chatter`], after making sure that each is whole and in its place.
+/// Counts the messages of a [`chatter`], after checking that each is complete and in its place.
 #[track_caller]
 fn whole_messages(data: &[String]) -> usize {
     for (message, n) in data.iter().zip(1..) {
@@ -93,7 +93,7 @@ fn invariant_5_a_tick_and_the_response_head_with_it_is_one_write() {
     assert_eq!(simulation.writes(client), 6);
 }
 
-// 6. A slow client costs little, and nobody else anything.
+// 6. A slow client costs little, and affects no others.
 
 const KERNEL_BYTES: usize = 64 * 1024;
 
@@ -118,7 +118,7 @@ fn invariant_6_a_stalled_clients_ticks_are_skipped_and_counted_and_its_neighbour
     assert!(stats.ticks_skipped > 5_900);
     assert_eq!(stats.streams, 2);
 
-    // What it finds when it is back: all that was sent, whole and in order.
+    // When it reads again, it gets all that was sent, complete and in order.
     simulation.forget_received(neighbour);
     let before = simulation.received(stalled).len();
     simulation.resume(stalled);

@@ -1,4 +1,4 @@
-//! Invariants 1 to 3: who calls whom, the order of a turn, one timer per connection.
+//! Invariants 1 to 3: calls of user code, the order of a turn, one timer per connection.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -149,7 +149,7 @@ fn invariant_2_commands_then_requests_then_timers_then_births_then_deaths() {
         cx.after(secs(10), move |_| timer());
     });
 
-    // All of it lies before the engine when it looks again.
+    // The engine finds all of it at its next turn.
     let new = simulation.connect();
     simulation.half_close(leaving);
     simulation.request(new, Method::Get, "/new", &[], b"");

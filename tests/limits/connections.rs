@@ -1,4 +1,4 @@
-//! How many connections and streams there may be, and what is said to those beyond.
+//! Limits of connections and streams, and the responses to those over them.
 
 use starwheel::{
     Config, Ending, Method, Peer, Response, Router, Sse, StatusCode,
@@ -7,7 +7,7 @@ use starwheel::{
 
 use crate::story::{Diary, assert_closed, ms, secs};
 
-/// A server with one route for each kind of answer, which notes what its handlers are asked.
+/// A server with one route for each kind of response, which records the requests to its handlers.
 fn server(set: impl FnOnce(&mut Config)) -> (Simulation, Diary) {
     let diary = Diary::default();
     let (responses, streams) = (diary.clone(), diary.clone());
@@ -253,7 +253,7 @@ fn an_address_over_its_limit_is_refused_for_that_even_when_the_server_is_full() 
     let (greedy, other) =
         (from(&mut simulation, "192.0.2.1:2"), from(&mut simulation, "192.0.2.2:1"));
     assert_eq!((ask(&mut simulation, greedy), ask(&mut simulation, other)), (429, 503));
-    // Who was turned away because of the others is not taken for one who has too many.
+    // A client rejected because the server is full does not count as one with too many connections.
     let other = from(&mut simulation, "192.0.2.2:2");
     assert_eq!(ask(&mut simulation, other), 503);
 }

@@ -1,4 +1,4 @@
-//! Addresses of clients behind trusted proxies, and caps that go by them.
+//! Addresses of clients behind trusted proxies, and limits that use them.
 
 use starwheel::{
     Config, ForwardedField, Method, Peer, Response, Router, Sse, StatusCode, TrustedPeers,
@@ -9,7 +9,7 @@ use crate::story::{assert_closed, data};
 
 const PROXY: &str = "10.0.0.1:4711";
 
-/// A server behind the proxies of 10.0.0.0/8 that allows each address so many connections.
+/// A server behind the proxies of 10.0.0.0/8 that limits the connections of each address.
 fn server(set: impl FnOnce(&mut Config)) -> Simulation {
     let router = Router::new()
         .get("/", |req, _cx| {
@@ -32,7 +32,7 @@ fn connect(simulation: &mut Simulation, address: &str) -> Client {
     simulation.connect_from(Peer::Ip(address.parse().unwrap()))
 }
 
-/// What the server says of a client that came with these lines of `X-Forwarded-For`.
+/// The client's address according to the server, for these lines of `X-Forwarded-For`.
 fn who(simulation: &mut Simulation, peer: Peer, lines: &[&str]) -> String {
     let client = simulation.connect_from(peer);
     let fields: Vec<_> = lines.iter().map(|line| ("X-Forwarded-For", *line)).collect();
@@ -41,7 +41,7 @@ fn who(simulation: &mut Simulation, peer: Peer, lines: &[&str]) -> String {
     simulation.response(client).text().to_owned()
 }
 
-/// A proxy asks for a stream for a client; the answer comes with the next turn.
+/// A proxy requests a stream for a client; the response comes in the next turn.
 fn ask(simulation: &mut Simulation, proxy: Client, client: &str, accept: &str) {
     let fields = [("X-Forwarded-For", client), ("Accept", accept)];
     simulation.request(proxy, Method::Get, "/stream", &fields, b"");
@@ -55,7 +55,7 @@ fn open(simulation: &mut Simulation, client: &str) -> (Client, u16) {
     (proxy, simulation.responses(proxy).pop().expect("an answer").status)
 }
 
-// Who the client is.
+// The client's address.
 
 #[test]
 fn behind_a_trusted_proxy_the_client_address_comes_from_its_header() {
@@ -114,7 +114,7 @@ fn ipv4_mapped_peers_are_ipv4_everywhere() {
     assert_eq!(told, "192.0.2.7 through 10.0.0.1:80");
 }
 
-// Caps by it.
+// Limits by that address.
 
 #[test]
 fn a_trusted_proxy_may_have_any_number_of_connections() {
@@ -181,7 +181,7 @@ fn direct_connections_and_streams_through_a_proxy_are_one_count() {
     assert_eq!(open(&mut simulation, "192.0.2.7").1, 200);
 }
 
-/// A reload: the FIN of the old stream and the request for the new one come in one turn.
+/// A reload: the FIN of the old stream and the request for the new one arrive in one turn.
 #[test]
 fn a_stream_that_ends_makes_room_at_once() {
     let mut simulation = at_most(1);

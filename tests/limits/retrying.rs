@@ -1,4 +1,4 @@
-//! Errors that pass, in the form that each kind of client survives.
+//! Temporary errors, in the form that each kind of client understands.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn ask(simulation: &mut Simulation, method: Method, fields: &[(&str, &str)]) -> 
     client
 }
 
-/// The delay in a body that has nothing else to say.
+/// The delay in a body that contains nothing else.
 fn told(body: &str) -> Duration {
     let retry = body.strip_prefix(": one\n: at a time\nretry: ").expect(body);
     let delay = Duration::from_millis(retry.strip_suffix("\n\n").expect(body).parse().unwrap());

@@ -1,4 +1,4 @@
-//! After a peak, memory falls back: nothing keeps the size of the largest event, request or rush.
+//! After a peak, memory is freed: nothing keeps the size of the largest event, request or burst.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ impl Readers {
         Self { simulation, clients }
     }
 
-    /// Turns until everything has been read, and forgets it.
+    /// Runs turns until everything has been read, and discards it.
     fn read(&mut self) {
         self.simulation.turn();
         for &client in &self.clients {
@@ -223,7 +223,7 @@ fn subscribers_that_have_left_leave_no_memory_allocated() {
 fn forgotten_topics_leak_nothing() {
     const RUSH: usize = 20_000;
     let mut simulation = Simulation::new(Router::new());
-    // Each forgotten topic is looked after by a timer, and slots of timers stay.
+    // Each forgotten topic had a timer, and slots of timers stay.
     simulation.run(|cx| {
         for _ in 0..RUSH {
             cx.after(Duration::from_secs(1), |_| {});

@@ -1,4 +1,4 @@
-//! Sockets that somebody else accepted.
+//! Sockets that were accepted elsewhere.
 
 use std::{
     net::{TcpListener, TcpStream},

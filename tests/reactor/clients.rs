@@ -1,4 +1,4 @@
-//! Clients that leave, stall, flood and come in crowds.
+//! Clients that disconnect, stall, flood and connect in large numbers.
 
 use std::{
     io::Write,
@@ -54,7 +54,7 @@ fn bytes_held_by_the_kernel_arrive_after_the_linger_timeout() {
         let address = reactor.listen("127.0.0.1:0").unwrap();
         (reactor, address)
     });
-    // Most of it stays with the sender while nobody reads.
+    // Most of it stays with the sender while the server does not read.
     let mut client = Client::connect_with_buffer(server.address, 4_000);
     client.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
     server.wait_for("it has been left", |stats| stats.timed_out == 1 && stats.connections == 0);
@@ -145,7 +145,8 @@ fn a_client_that_reads_again_gets_complete_events() {
     for _ in 0..3 {
         let skipped = server.stats().ticks_skipped;
         let stuck = server.wait_for("it is stuck", |stats| stats.ticks_skipped > skipped + 10);
-        // Reads until the updater runs again: it does once the rest of its last output is out.
+        // Reads until the updater runs again, which happens once the rest of its last output is
+        // out.
         while server.stats().events < stuck.events + 10 {
             let number: u64 = client.data().split(' ').next().unwrap().parse().unwrap();
             assert_eq!(number, expected, "no event is lost or torn");
@@ -222,7 +223,7 @@ fn events_sent_through_a_handle_reach_every_stream_in_order() {
     }
 }
 
-/// Idle streams that tell why they ended.
+/// Idle streams that report their close reason.
 fn reporting(told: mpsc::Sender<CloseReason>) -> Router {
     Router::new().get("/idle", move |_req, _cx| {
         let told = told.clone();

@@ -167,7 +167,7 @@ fn a_drain_accepts_for_as_long_as_configured() {
     let mut served = 0;
     while let Ok(socket) = TcpStream::connect(server.address) {
         let mut client = Client::over(socket);
-        // The very last may come in the moment in which the listener is closed.
+        // The very last may arrive just as the listener is closed.
         if client.try_send(get("/hello").as_bytes()).is_ok() {
             served += usize::from(client.rest().ends_with("hello"));
         }
@@ -256,7 +256,7 @@ fn commands_whose_destructors_panic_do_not_end_run() {
     let (handle, again) = (reactor.handle(), reactor.handle());
     handle
         .run(move |cx| {
-            // They wait for the next turn, which there is not.
+            // They wait for the next turn, which never comes.
             give_bombs(&again);
             cx.shutdown();
         })
@@ -299,7 +299,7 @@ fn a_listener_held_by_another_process_wakes_no_turn_once_the_drain_has_begun() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let mut reactor = Reactor::new(routes()).unwrap();
-    // As with a parent that keeps its listeners: closing ours does not end the watch of them.
+    // Like a parent that keeps its listeners: closing ours does not deregister them.
     reactor.listen_on(listener.try_clone().unwrap()).unwrap();
     let mut client = Client::connect(address);
     client.request("/idle");

@@ -1,4 +1,4 @@
-//! Bounds of logs, and what becomes of those who read too slowly.
+//! Limits of logs, and what happens to slow subscribers.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -19,7 +19,7 @@ fn tight(topic: &Topic) -> Simulation {
     simulation
 }
 
-/// An event that is recognised by its number and that no socket of [`tight`] takes at once.
+/// A numbered event that no socket of [`tight`] takes completely.
 fn long(n: u32) -> String {
     format!("{n} {}", "x".repeat(400))
 }
@@ -41,7 +41,7 @@ fn a_slow_subscriber_within_the_bound_loses_nothing() {
         let mut simulation = tight(&bound);
         let slow = simulation.get("/");
         simulation.stall(slow);
-        // The first is under way; ten are kept for it.
+        // The first is being written; ten are kept for it.
         publish(&mut simulation, &bound, (0..=10).map(long));
         simulation.resume(slow);
         simulation.turn();
@@ -115,7 +115,7 @@ fn a_client_cut_as_slow_reconnects_and_misses_nothing() {
     let seen = simulation.events(slow);
     let id = &seen.last().unwrap().last_event_id;
     let back = simulation.get(&format!("/?last_event_id={id}"));
-    // The bound has let go of some: it is told.
+    // The log has discarded some: it gets a gap.
     assert_eq!(simulation.events(back)[0].name, "gap");
     assert_eq!(numbers(&simulation, back).last().unwrap(), "20");
 }
@@ -199,7 +199,7 @@ fn private_events_find_their_place_between_those_of_topics() {
     publish(&mut simulation, &topic, [long(3)]);
     simulation.resume(slow);
     simulation.turn();
-    // Behind the event that is under way, ahead of those that wait on the log.
+    // After the event being written, before those that wait in the log.
     assert_eq!(numbers(&simulation, slow), ["1", "private", "2", "3"]);
 }
 

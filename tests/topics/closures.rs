@@ -114,7 +114,7 @@ fn an_ended_stream_can_neither_subscribe_nor_unsubscribe() {
         assert_eq!(cx.streams().count(), 0);
     });
     assert_eq!(subscribers(&mut simulation, &topic), 0);
-    // The connection's place may be taken by another stream; the id does not mean that one.
+    // The connection's slot may be reused by another stream; the id does not refer to that one.
     simulation.half_close(client);
     simulation.turn();
     simulation.get("/");
@@ -256,12 +256,12 @@ fn topics_may_be_subscribed_to_from_handlers_and_timers() {
 
 // In the middle of a pass over more subscribers than a turn serves.
 
-/// What the closures of a crowded server know and do.
+/// State and actions of the closures of a crowded server.
 #[derive(Default)]
 struct Crowd {
     random: Random,
     ids: Vec<StreamId>,
-    /// Those who were subscribed, unsubscribed or closed by somebody: not theirs to expect everything.
+    /// Streams subscribed, unsubscribed or closed by others: they need not get everything.
     disturbed: BTreeSet<StreamId>,
     subscribed: BTreeSet<StreamId>,
     published: u32,
@@ -270,7 +270,7 @@ struct Crowd {
 type Shared = Rc<RefCell<Crowd>>;
 
 impl Crowd {
-    /// Disturbs somebody, or publishes, from whatever closure this is.
+    /// Disturbs a stream, or publishes, from any closure.
     fn meddle(crowd: &Shared, cx: &mut Context<'_>, topic: &Topic) {
         let mut crowd = crowd.borrow_mut();
         let crowd = &mut *crowd;
@@ -335,7 +335,7 @@ fn crowded(crowd: &Shared, topic: &Topic) -> Simulation {
     )
 }
 
-/// Everybody who comes in one turn.
+/// All clients that connect in one turn.
 fn come(simulation: &mut Simulation, count: usize) -> Vec<Client> {
     let clients: Vec<_> = (0..count)
         .map(|_| {
@@ -358,7 +358,7 @@ fn anything_may_happen_during_a_pass_over_ten_thousand_subscribers() {
     assert_eq!(ids.len(), SUBSCRIBERS);
     let meddler = simulation.connect();
     {
-        // A timer, an updater of a stream's own and one of a topic, each every millisecond.
+        // A timer, a stream's own updater and a topic's updater, each every millisecond.
         let (by_timer, by_feed) = (Rc::clone(&crowd), Rc::clone(&crowd));
         let (told, fed, source) = (topic.clone(), topic.clone(), Topic::new("source"));
         simulation.run(|cx| {

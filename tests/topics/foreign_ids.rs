@@ -1,4 +1,5 @@
-//! Ids that say nothing of a stream's topics: those of private events, and of topics without history.
+//! Ids that give no position in a stream's topics: those of private events, and of topics without
+//! history.
 
 use starwheel::{Event, Router, Sse, Stream, Topic, testing::Simulation};
 

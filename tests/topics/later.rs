@@ -1,5 +1,5 @@
-//! Topics that a stream gets later than at its birth, and topics that it gives up: the id that a
-//! client holds speaks for those too.
+//! Topics that a stream subscribes to after its start, and topics that it leaves: the client's id
+//! covers those too.
 
 use starwheel::{
     Event, FirstTick, Method, Router, Sse, Stream, Topic,
@@ -118,7 +118,7 @@ fn missed_events_of_a_later_topic_arrive_once_wherever_the_client_is_cut() {
     let news = ["news 0", "news 1", "news 2", "news 3"];
     assert_eq!(data(&simulation, client), [chats, news].concat());
 
-    // From its first piece of news on, an id of the client's speaks of both topics.
+    // From its first news on, the client's id covers both topics.
     let start = received.windows(11).position(|it| it == b"data: news ").unwrap();
     let mut simulation = serving_all(&both);
     simulation.run(|cx| {

@@ -1,4 +1,4 @@
-//! Bugs that were found, each with the test that would have found it.
+//! Bugs that were found, each with a test.
 
 use std::{cell::RefCell, error::Error, fmt, rc::Rc};
 
@@ -62,7 +62,7 @@ fn a_blocked_subscriber_that_moves_in_the_list_during_a_pass_loses_nothing() {
         move |cx| assert_eq!(cx.publish(&topic, "3"), THREE_TURNS)
     });
     simulation.turn_once();
-    // The last one takes the place of the first, which the pass has left behind.
+    // The last one takes the place of the first, which the pass has already met.
     simulation.run(|cx| assert!(cx.unsubscribe(ids[0], &topic)));
     simulation.resume(last);
     simulation.turn();
@@ -135,7 +135,7 @@ fn a_topic_updater_that_replaces_itself_may_end() {
     assert_eq!(data(&simulation, client), ["its successor"]);
 }
 
-/// An error that nobody can look at.
+/// An error whose `Display` panics.
 #[derive(Debug)]
 struct Unspeakable;
 
@@ -331,7 +331,7 @@ fn a_stream_that_ends_is_not_found_by_its_tag_any_more() {
     let mut simulation = Simulation::new(Router::new().get("/", move |_, _| {
         let note = Rc::clone(&note);
         Sse::new().tag("anna").on_disconnect(move |cx, id, _| {
-            // What presence asks: was it her last one, and whose was it?
+            // Needed for presence: was it the user's last stream, and which user's?
             note.borrow_mut().push((cx.tagged("anna").len(), cx.tag(id).map(str::to_owned)));
         })
     }));
@@ -365,7 +365,7 @@ fn events_after_the_end_of_the_last_subscriber_are_not_kept() {
     assert_eq!(simulation.stats().published, 1);
 }
 
-/// A topic whose log is kept for one stuck client alone.
+/// A topic whose log is kept only for one stuck client.
 fn stuck() -> (Simulation, Topic, starwheel::testing::Client) {
     let topic = Topic::new("t");
     let mut simulation = serving(&topic);

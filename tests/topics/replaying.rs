@@ -1,4 +1,4 @@
-//! Joining, coming back, and what a client is told that it cannot have any more.
+//! Joining, reconnecting, and gaps for events that are no longer available.
 
 use starwheel::{
     Config, Context, Encode, Event, EventBuffer, EventError, EventId, EventName, JoinAt, Method,
@@ -11,7 +11,7 @@ use crate::{
     words::{last_id, named, publish, serving, serving_all},
 };
 
-/// A client comes back with the id of what it has seen last.
+/// A client reconnects with its last event id.
 fn back(simulation: &mut Simulation, last_event_id: &str) -> Client {
     let client = simulation.connect();
     simulation.request(client, Method::Get, "/", &[("Last-Event-ID", last_event_id)], b"");
@@ -193,8 +193,8 @@ fn hostile_ids_are_gaps_and_cost_nothing() {
     }
 }
 
-/// What fetch-based clients (Datastar, undici, npm's eventsource) make of an id with an umlaut: a
-/// byte for each character up to U+00FF.
+/// Fetch-based clients (Datastar, undici, npm's eventsource) send an id with an umlaut as one byte
+/// for each character up to U+00FF.
 #[test]
 fn an_id_that_is_not_utf_8_is_unknown_and_so_a_gap() {
     let chat = chat();
@@ -383,7 +383,7 @@ fn a_publishers_own_id_stays_on_whatever_line_it_is() {
             cx.publish(&chat, "missed");
         });
         let ids = lines(&simulation, first, "id:");
-        // The others are those that the reactor gives.
+        // The others are assigned by the reactor.
         let own = ids.iter().filter(|line| *line != "id: " && !line.starts_with("id: sim"));
         assert_eq!(own.collect::<Vec<_>>(), ["id: 7"], "{order}");
         let client = back(&mut simulation, "7");
@@ -415,7 +415,7 @@ fn a_snapshot_comes_before_the_first_live_event() {
     let chat = chat();
     let watched = chat.clone();
     let mut simulation = Simulation::new(Router::new().get("/", move |_, cx| {
-        // Published between the request and the stream's birth: part of the snapshot.
+        // Published between the request and the stream's start: part of the snapshot.
         cx.publish(&watched, "in the snapshot already");
         let chat = watched.clone();
         Sse::new().send("snapshot").subscribe(&watched).on_connect(move |stream| {
@@ -511,7 +511,7 @@ fn a_handler_may_choose_by_what_the_client_has_seen() {
     assert_eq!(data(&simulation, client), [""; 0]);
 }
 
-// Topics that nobody uses.
+// Unused topics.
 
 #[test]
 fn a_topic_that_keeps_nothing_vanishes_with_its_last_subscriber() {
@@ -519,18 +519,18 @@ fn a_topic_that_keeps_nothing_vanishes_with_its_last_subscriber() {
     let mut simulation = serving(&plain);
     let client = simulation.get("/");
     publish(&mut simulation, &plain, ["heard"]);
-    // While it is in use, what it began with counts.
+    // While it is in use, its first options count.
     publish(&mut simulation, &Topic::new("t").retain(), ["not kept"]);
     assert_eq!(simulation.stats().log_bytes, 0);
     simulation.half_close(client);
     simulation.turn();
-    // It begins anew, with these options.
+    // It starts again, with these options.
     publish(&mut simulation, &Topic::new("t").retain(), ["kept"]);
     let client = simulation.get("/");
     assert_eq!(data(&simulation, client), ["kept"]);
 }
 
-/// A server of rooms that makes a topic anew for each request.
+/// A server of rooms that creates a topic for each request.
 fn rooms() -> Simulation {
     Simulation::new(Router::new().get("/{room}", |req: &Request, _| {
         let room = Topic::new(req.param("room").unwrap_or_default().to_owned());
@@ -595,7 +595,7 @@ fn a_topic_begun_by_a_publish_of_nothing_is_forgotten_like_others() {
         let mut simulation = rooms();
         simulation.run(|cx| begin(cx, &Topic::new("blue").retain()));
         simulation.advance(secs(60));
-        // If it still lived, it would still retain.
+        // If it still existed, it would still retain.
         publish(&mut simulation, &Topic::new("blue"), ["to nobody"]);
         assert_eq!(simulation.stats().published, 0);
     }

@@ -431,7 +431,7 @@ fn a_drain_lets_each_stream_hear_its_topics_to_the_end() {
     simulation.advance(secs(41));
     assert_eq!(diary.read(), ["0", "10", "20", "30"]);
     for (n, client) in clients.into_iter().enumerate() {
-        // The first to come had the first run; a run at the moment of leaving may come too late.
+        // The first subscriber had the first run; a run at the moment of leaving may come too late.
         let got = data(&simulation, client);
         let first = if n == 0 { 1 } else { 2 };
         let expected: Vec<_> = (first..=10 * n).map(|run| run.to_string()).collect();

@@ -157,7 +157,7 @@ fn a_client_that_waits_is_told_to_continue_once() {
     assert_eq!(advance(&mut reader, b"o", &mut request), (Progress::NeedMore, 0));
     assert_eq!(advance(&mut reader, b"kG", &mut request), (Progress::Complete, 1));
     assert_eq!(request.body(), b"ok");
-    // Who sends the body at once does not wait.
+    // A client that sends the body immediately does not wait.
     let with_body = [&head[..], b"o"].concat();
     assert_eq!(advance(&mut reader, &with_body, &mut request), (Progress::NeedMore, 0));
     assert_eq!(advance(&mut reader, b"kk", &mut request), (Progress::Complete, 1));

@@ -1,8 +1,8 @@
-//! The floors inside the engine, broken.
+//! Violations of the layers inside the engine.
 
 use super::{complaints, refuses_among};
 
-/// An engine with a file for each floor, and with what its `mod.rs` files pass on.
+/// An engine with a file for each layer, and with what its `mod.rs` files re-export.
 const ENGINE: &[(&str, &str)] = &[
     (
         "src/engine/mod.rs",
