@@ -1,6 +1,4 @@
-//! Why things end or are refused: the vocabulary that every floor above shares.
-//!
-//! This file knows no socket, no request and no stream; it only names outcomes.
+//! Error and close reasons used by all layers. No I/O here.
 
 use std::{error::Error, fmt, io, sync::Arc};
 
@@ -8,7 +6,7 @@ use serde_core::Serialize;
 
 /// Any error of a user's closure.
 ///
-/// `?` turns every `std::error::Error + Send + Sync` into it, and a `&str` or `String` as well.
+/// `?` converts every `std::error::Error + Send + Sync` into it, and `&str` and `String` too.
 ///
 /// ```
 /// fn read_sensor() -> Result<f64, starwheel::BoxError> {
@@ -20,8 +18,8 @@ use serde_core::Serialize;
 /// ```
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Text that somebody else has a say in, as it may stand in a log: one line, no control characters
-/// (a terminal would obey them), no characters that turn the direction of text, and not without end.
+/// Untrusted text, made safe for a log: one line, no control characters (a terminal would obey
+/// them), no characters that change the text direction, and limited in length.
 #[derive(Debug)]
 pub(crate) struct Logged<'a>(pub(crate) &'a str);
 
@@ -39,7 +37,7 @@ impl fmt::Display for Logged<'_> {
     }
 }
 
-/// The same of bytes that may be no text.
+/// The same for bytes that may not be UTF-8.
 #[derive(Debug)]
 pub(crate) struct LoggedBytes<'a>(pub(crate) &'a [u8]);
 
@@ -113,9 +111,9 @@ impl Error for JsonError {
 
 /// Why a stream ended.
 ///
-/// Every stream ends for exactly one reason; it is handed to the stream's `on_disconnect` hook
-/// and counted. The reasons fall in two groups: what the server wanted (`Finished`, `Dropped`,
-/// `Lifetime`, `Shutdown`) and what happened to it (all others).
+/// Every stream ends for exactly one reason, which is passed to its `on_disconnect` hook and
+/// counted. `Finished`, `Dropped`, `Lifetime` and `Shutdown` are decided by the server; all others
+/// happened to the stream.
 ///
 /// ```
 /// use starwheel::CloseReason;
@@ -126,32 +124,33 @@ impl Error for JsonError {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// The server finished the stream: its last chunk was queued. Datastar does not come back,
+    /// The server finished the stream with its last chunk. Datastar does not reconnect,
     /// `EventSource` does.
     Finished,
     /// The server cut the stream without a last chunk, so that clients reconnect.
     Dropped,
     /// The stream reached its `max_lifetime` and was dropped.
     Lifetime,
-    /// The reactor drains or shuts down.
+    /// The reactor is draining or shutting down.
     Shutdown,
     /// The client closed its side of the connection.
     Disconnected,
-    /// Reading or writing failed; most often the client vanished without a goodbye.
+    /// Reading or writing failed; most often the client vanished without closing the connection.
     Io(io::ErrorKind),
-    /// The client read too slowly: its outbox outgrew
-    /// [`Limits::outbox_bytes`](crate::Limits::outbox_bytes), a topic's log passed it by, or its
-    /// socket took nothing for [`Limits::stall_timeout`](crate::Limits::stall_timeout).
+    /// The client read too slowly: its queue exceeded
+    /// [`Limits::outbox_bytes`](crate::Limits::outbox_bytes), it missed events that had left a
+    /// topic's log, or its socket took nothing for
+    /// [`Limits::stall_timeout`](crate::Limits::stall_timeout).
     Slow,
     /// The updater or hook returned this error.
     Failed(Arc<dyn Error + Send + Sync>),
-    /// The updater or hook panicked. The stream is dropped, its neighbours do not notice.
+    /// The updater or hook panicked. The stream is dropped; other streams are not affected.
     Panicked,
 }
 
 impl CloseReason {
-    /// True for ends that belong to everyday operation (a finished stream, a closed tab), false
-    /// for those worth a warning in the log (`Slow`, `Failed`, `Panicked`).
+    /// True for ends that are part of normal operation (a finished stream, a closed tab), false for
+    /// those that deserve a warning (`Slow`, `Failed`, `Panicked`).
     #[must_use]
     pub fn is_expected(&self) -> bool {
         !matches!(self, Self::Slow | Self::Failed(_) | Self::Panicked)
@@ -162,9 +161,9 @@ impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Finished => f.write_str("finished"),
-            Self::Dropped => f.write_str("dropped, the client may reconnect"),
-            Self::Lifetime => f.write_str("reached its longest lifetime"),
-            Self::Shutdown => f.write_str("the server shuts down"),
+            Self::Dropped => f.write_str("dropped; the client may reconnect"),
+            Self::Lifetime => f.write_str("reached its maximum lifetime"),
+            Self::Shutdown => f.write_str("the server is shutting down"),
             Self::Disconnected => f.write_str("the client disconnected"),
             Self::Io(kind) => write!(f, "the connection failed: {kind}"),
             Self::Slow => f.write_str("the client reads too slowly"),

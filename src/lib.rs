@@ -1,7 +1,7 @@
 //! An embeddable, single-threaded reactor that keeps very many Server-Sent-Event streams alive.
 //!
-//! A **stream** is one open SSE response. Its **updater** is a closure that the reactor calls every
-//! **interval**; what the closure sends leaves in one write. All streams share one thread, one
+//! A **stream** is one open SSE response. Its **updater** is a closure that the reactor calls at
+//! every **interval**. All events of one call leave in one write. All streams share one thread, one
 //! timer wheel and one poller.
 //!
 //! ```text
@@ -33,18 +33,18 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! * A handler gets a [`Request`] and a [`Context`] and answers with a [`Response`] or an [`Sse`].
-//!   A [`Router`] finds it; any closure can be the [`Handler`] instead.
-//! * [`Sse::every`] gives a stream an updater; [`Sse::new`] makes one that only carries what is
-//!   sent to it with [`Context::send`]. [`Next`] is what an updater answers.
-//! * [`Event`] is one event; `&str`, `String` and `format_args!` are sent as its data.
-//! * [`Handle`] lets other threads in: [`Handle::publish`] sends to all subscribers of a [`Topic`],
+//! * A handler takes a [`Request`] and a [`Context`] and returns a [`Response`] or an [`Sse`]. A
+//!   [`Router`] selects the handler by path; any closure can be the [`Handler`] instead.
+//! * [`Sse::every`] creates a stream with an updater, which returns a [`Next`]. [`Sse::new`]
+//!   creates a stream without one; send to it with [`Context::send`].
+//! * [`Event`] is one event. `&str`, `String` and `format_args!` are sent as its data.
+//! * [`Handle`] is for other threads: [`Handle::publish`] sends to all subscribers of a [`Topic`],
 //!   [`Handle::run`] runs a closure on the reactor's thread.
-//! * [`Reactor::turn`] embeds the reactor into a loop of your own.
-//! * [`testing`] runs all of it without sockets and without waiting.
+//! * [`Reactor::turn`] embeds the reactor in your own event loop.
+//! * [`testing`] simulates all of this without sockets and without waiting.
 //!
 //! # Topics
-//! Events from outside reach all clients through a [`Topic`]: streams subscribe, anybody publishes.
+//! A [`Topic`] carries events to many streams: streams subscribe, any thread publishes.
 //! ```no_run
 //! use starwheel::{Reactor, Router, Sse, Topic};
 //!
@@ -64,42 +64,43 @@
 //! reactor.run()?;
 //! # Ok::<(), std::io::Error>(())
 //! ```
-//! * An event is encoded once and kept in the topic's log; a subscriber costs a cursor on it.
-//! * [`Topic::history`] replays what a client has missed, [`JoinAt::Oldest`] what was before it came;
-//!   [`Topic::retain`] gives those who join the last event at once.
-//! * [`Backpressure`] says what becomes of a subscriber that the log has passed by.
-//! * [`Context::drive`] renders a topic once for all, at an interval, while somebody listens.
+//! * An event is encoded once and kept in the topic's log. A subscriber is a cursor into that log.
+//! * [`Topic::history`] replays what a client has missed. [`JoinAt::Oldest`] also replays what was
+//!   published before it connected. [`Topic::retain`] sends the last event to new subscribers.
+//! * [`Backpressure`] decides what happens to a slow subscriber that misses events.
+//! * [`Context::drive`] renders a topic once for all subscribers, at an interval, while there are
+//!   any.
 //! * [`Sse::tag`] and [`Context::tagged`] find the streams of one user.
 //!
-//! # The rules a stream lives by
-//! * The first tick runs at birth and leaves with the response head ([`FirstTick`]).
-//! * Ticks do not drift: each is due one interval after the deadline of the one before, however
-//!   late that ran. Periods that passed while the process was held up are dropped and counted.
-//! * While a client has not taken the last output, its ticks are skipped and counted.
+//! # Rules for every stream
+//! * The first tick runs when the stream opens and leaves with the response head ([`FirstTick`]).
+//! * Ticks do not drift: each is due one interval after the deadline of the previous one, no matter
+//!   how late that one ran. Intervals missed while the process was blocked are skipped and counted.
+//! * Ticks are skipped and counted while a client has not read the previous output.
 //! * A quiet stream gets a comment every 15 s ([`KeepAlive`]).
-//! * Every stream ends for one [`CloseReason`], which `on_disconnect` is told exactly once.
-//! * A closure that panics costs its own stream and nobody else's.
-//! * Closures may do everything through [`Stream`] and [`Context`] at any time; hooks of other
-//!   streams run when they have returned, so a `RefCell` of yours may stay borrowed.
+//! * Every stream ends for exactly one [`CloseReason`]; `on_disconnect` gets it exactly once.
+//! * A closure that panics ends its own stream. All others continue.
+//! * Closures may call every method of [`Stream`] and [`Context`] at any time. Hooks of other
+//!   streams run after the current closure has returned, so you may keep a `RefCell` borrowed.
 //!
 //! # Compression
-//! Streams are compressed with what the client accepts and [`Config::compression`] prefers: zstd,
-//! and with the features `brotli` and `gzip` these too, which matters because browsers offer only
-//! gzip on plain http. An event of a topic is compressed once for all subscribers, as what has
-//! changed since the event before; a stream costs some 250 bytes more, not a compressor. A stream
-//! with an updater of its own keeps its last 32 KiB.
+//! A stream is compressed with a coding that the client accepts, in the order of
+//! [`Config::compression`]. zstd is built in; the features `brotli` and `gzip` add two more.
+//! Browsers accept only gzip on plain http. An event of a topic is compressed once for all
+//! subscribers, as a delta to the event before. This costs about 250 bytes per stream, not a
+//! compressor. A stream with its own updater keeps its last 32 KiB.
 //!
-//! Do not compress where a secret and text that an attacker may choose share a stream, because
-//! the length of the bytes gives the secret away (BREACH): [`Sse::compression`] switches it off for a
+//! Do not compress a stream that mixes a secret with text that an attacker can choose: the
+//! compressed length reveals the secret (BREACH). [`Sse::compression`] turns compression off for a
 //! stream, [`Stream::send_uncompressed`] and [`Context::publish_uncompressed`] for an event. Small
 //! events (a hundred bytes) gain little.
 //!
 //! # On a public address
-//! [`Config::hosts`] says for which names the server answers, [`OriginCheck`] refuses commands of
-//! foreign pages, [`Cors`] lets listed ones read, [`Sse::expires_at`] ends a stream with its login.
-//! Behind proxies, [`Config::trusted_proxies`] makes [`Request::client_ip`] the client's address;
-//! behind balancers that pass TCP on, [`ListenOptions::proxy_protocol`] makes it the peer's.
-//! `docs/security.md` says what else to decide.
+//! [`Config::hosts`] lists the host names to serve. [`OriginCheck`] rejects state-changing requests
+//! from other sites, [`Cors`] allows listed sites to read, and [`Sse::expires_at`] ends a stream
+//! when its login expires. Behind proxies, [`Config::trusted_proxies`] makes [`Request::client_ip`]
+//! the client's address. Behind TCP load balancers, [`ListenOptions::proxy_protocol`] makes it the
+//! peer address. See `docs/security.md` for what else to decide.
 //!
 //! # Units and limits
 //! | what | unit, range | default |
@@ -112,26 +113,26 @@
 //! | [`Limits::head_bytes`] | bytes, else 431, or 414 for the request line | 16 KiB |
 //! | [`Limits::header_fields`] | count, else 431 | 100 |
 //! | [`Limits::body_bytes`] | bytes, else 413 | 1 MiB |
-//! | [`Limits::chunk_overhead_bytes`] | what a chunked body may have beside its data, else 400 | 8 KiB |
+//! | [`Limits::chunk_overhead_bytes`] | framing of a chunked body in bytes, else 400 | 8 KiB |
 //! | [`Limits::head_timeout`], [`body_timeout`](Limits::body_timeout) | time in total, else 408 | 10 s, 30 s |
-//! | [`Limits::first_request_timeout`] | time from accept to a first byte, then a close | 15 s |
-//! | [`Limits::idle_timeout`] | time between requests, then a close | 75 s |
-//! | [`Limits::linger_timeout`] | time to read the last answer and close, then our socket is closed | 30 s |
-//! | [`Limits::pipelined_bytes`] | bytes of answers before requests wait | 64 KiB |
+//! | [`Limits::first_request_timeout`] | time from accept to the first byte, then closed | 15 s |
+//! | [`Limits::idle_timeout`] | time between requests, then closed | 75 s |
+//! | [`Limits::linger_timeout`] | time for the client to read the last response and close, then closed by the server | 30 s |
+//! | [`Limits::pipelined_bytes`] | bytes of responses queued before further requests wait | 64 KiB |
 //! | **connections** | | |
 //! | [PROXY protocol header](ListenOptions::proxy_protocol) | bytes, else 400; time as for a head | 4,096 |
 //! | [`Limits::connections`], [`connections_per_ip`](Limits::connections_per_ip) | open ones, else 503, 429 | no limit |
-//! | connections beyond these that are told so | open ones, else a reset | 256 |
-//! | [`Limits::retry_after`] | least delay of those who are told so | 5 s |
+//! | connections over these limits that still get a response | count, else a reset | 256 |
+//! | [`Limits::retry_after`] | minimum delay before rejected clients retry | 5 s |
 //! | [`TcpOptions::user_timeout`] | time without acknowledgement or window | 20 s |
 //! | [`TcpOptions::keep_alive_idle`], [`interval`](TcpOptions::keep_alive_interval), [`probes`](TcpOptions::keep_alive_probes) | of streams without comments: time, time, count | 20 s, 5 s, 3 |
 //! | descriptors | a warning below 4,096; [`raise_descriptor_limit`] | the system's |
 //! | **streams** | | |
 //! | [`Limits::outbox_bytes`] | bytes queued for a slow client, else [`CloseReason::Slow`] | 256 KiB |
-//! | [`Limits::stall_timeout`] | time in which its socket takes no byte, for answers too, else the same | 60 s |
+//! | [`Limits::stall_timeout`] | time in which the client's socket takes no byte, for responses too, else the same | 60 s |
 //! | [`Limits::streams_per_tag`] | open ones, else 429 | no limit |
 //! | [`Config::keep_alive`] | quiet time before a comment | 15 s |
-//! | [`Sse::max_lifetime`] | age, then a drop | no limit |
+//! | [`Sse::max_lifetime`] | age, then dropped | no limit |
 //! | [`Sse::slack`] | time a tick may be late | 0, at most 65 s |
 //! | [`Event::retry`] | milliseconds; 1 ms to 24 days | |
 //! | [`Compression`] | window, level, history of private streams | see there |
@@ -141,14 +142,14 @@
 //! | commands waiting in a [`Handle`] | count; bytes of their events | 65,536; 16 MiB |
 //! | events of handles not yet offered to subscribers | bytes, then commands wait | 1 MiB |
 //!
-//! One turn does a bounded share of everything, so that a rush here does not make ticks late there:
-//! 128 accepts per listener, 256 KiB read and 64 requests answered per connection, 128 deliveries,
-//! 16,384 commands of handles. What is left is the next turn's, which does not wait.
+//! The work of one turn is bounded, so that a burst does not delay ticks: 128 accepts per listener,
+//! 256 KiB read and 64 requests answered per connection, 128 deliveries, 16,384 commands from
+//! handles. The next turn continues with the rest without waiting.
 //!
-//! A request that is refused is answered with its status and the reason, counted in
-//! [`Stats::refused`], and its connection is closed. Refusals that pass (429, 503) say when to come
-//! back, in a form that `EventSource` and Datastar survive; [`Response::busy`] does the same for load
-//! that a handler sheds.
+//! A refused request gets its status and the reason, is counted in [`Stats::refused`], and its
+//! connection is closed. Temporary refusals (429, 503) say when to retry, in a form that
+//! `EventSource` and Datastar understand. [`Response::busy`] does the same for load that a handler
+//! sheds.
 //!
 //! # Features
 //! None is on by default; zstd is always built in.

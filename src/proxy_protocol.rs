@@ -1,8 +1,8 @@
-//! The PROXY protocol, versions 1 and 2: the header in which a balancer that passes TCP on announces
-//! whose connection it is (HAProxy's `proxy-protocol.txt`).
+//! The PROXY protocol, versions 1 and 2: the header in which a load balancer that forwards TCP
+//! names the client (HAProxy's `proxy-protocol.txt`).
 //!
-//! It knows no socket, no trust and no HTTP: bytes come in any pieces, and the outcome does not depend
-//! on where they are cut. A header is never guessed: the first byte that cannot belong to one is a
+//! It knows no socket, trust or HTTP. Bytes come in any pieces, and the result does not depend on
+//! where they are cut. A header is never guessed: the first byte that cannot belong to one is a
 //! [`Fault`].
 //!
 //! ```text
@@ -12,35 +12,35 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Takes the header off the front of a connection.
+/// Reads the header at the start of a connection.
 #[derive(Debug, Default)]
 pub(crate) struct HeaderReader {
-    /// The part that has arrived; empty while there is none, and so without heap memory.
+    /// The part that has arrived; empty, and so without heap memory, while there is none.
     held: Vec<u8>,
 }
 
-/// Whose connection it is.
+/// The client of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// The balancer's own, a health check for instance (`LOCAL`), or of one it cannot name
-    /// (`UNKNOWN`, a family that is not TCP over IP): the address of the connection stays.
+    /// The balancer itself, for example a health check (`LOCAL`), or a client it cannot name
+    /// (`UNKNOWN`, a family other than TCP over IP): the connection keeps its address.
     Unannounced,
-    /// That of the client at this address.
+    /// The client at this address.
     Address(SocketAddr),
 }
 
 /// Why there is no header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The first bytes are those of something else.
+    /// The first bytes are not those of a header.
     Missing,
     /// It does not follow the specification, or is longer than [`HEADER_BYTES_MAX`].
     Malformed,
 }
 
 impl HeaderReader {
-    /// Takes what belongs to the header from the front of `input`. `None`: all of it was taken, and the
-    /// header is not complete. After `Some` and after a fault the reader has done its work.
+    /// Takes the bytes of the header from the start of `input`. `None`: all of it was taken, and
+    /// the header is incomplete. After `Some` or a fault the reader is finished.
     ///
     /// Keeps at most [`HEADER_BYTES_MAX`] bytes, and nothing if the header arrives in one piece.
     pub(crate) fn advance(&mut self, input: &mut &[u8]) -> Result<Option<Source>, Fault> {
@@ -64,7 +64,7 @@ impl HeaderReader {
         Ok(Some(header.source))
     }
 
-    /// Whether a part of the header is here.
+    /// Whether a part of the header has arrived.
     pub(crate) fn has_begun(&self) -> bool {
         !self.held.is_empty()
     }
@@ -76,7 +76,7 @@ struct Header {
     source: Source,
 }
 
-/// The header at the front of `bytes`; `None` if they are only a part of one.
+/// The header at the start of `bytes`; `None` if it is incomplete.
 fn parse(bytes: &[u8]) -> Result<Option<Header>, Fault> {
     if begins(bytes, V1_SIGNATURE) {
         parse_v1(bytes)
@@ -87,7 +87,7 @@ fn parse(bytes: &[u8]) -> Result<Option<Header>, Fault> {
     }
 }
 
-/// Whether `bytes` may become something that starts with `signature`.
+/// Whether `bytes` start with `signature`, or may do so once more bytes arrive.
 fn begins(bytes: &[u8], signature: &[u8]) -> bool {
     let length = bytes.len().min(signature.len());
     bytes[..length] == signature[..length]
@@ -109,12 +109,12 @@ fn parse_v1(bytes: &[u8]) -> Result<Option<Header>, Fault> {
     Ok(Some(Header { length_bytes: line_end + 2, source }))
 }
 
-/// What follows the signature, without the line end.
+/// The part after the signature, without the line end.
 fn v1_source(line: &str) -> Option<Source> {
     let mut words = line.split(' ');
     let family = words.next()?;
     if family == "UNKNOWN" {
-        // Whatever follows up to the line end must be ignored.
+        // Everything else up to the line end must be ignored.
         return Some(Source::Unannounced);
     }
     let mut address = || {
@@ -138,7 +138,7 @@ fn port(word: &str) -> Option<u16> {
     word.parse().ok().filter(|_| is_canonical)
 }
 
-/// Section 2.2: 16 bytes, then as many as they say.
+/// Section 2.2: 16 bytes, then as many as their length field says.
 fn parse_v2(bytes: &[u8]) -> Result<Option<Header>, Fault> {
     let rest = bytes.get(V2_SIGNATURE.len()..).unwrap_or_default();
     let command = match rest.first() {
@@ -158,7 +158,7 @@ fn parse_v2(bytes: &[u8]) -> Result<Option<Header>, Fault> {
     if length < addresses_bytes || length_bytes > HEADER_BYTES_MAX {
         return Err(Fault::Malformed);
     }
-    // What follows the addresses are TLVs, which are skipped.
+    // TLVs follow the addresses; they are skipped.
     let Some(block) = rest.get(..length) else { return Ok(None) };
     let source = match (command, family, block) {
         (Command::Proxy, TCP_OVER_IPV4, &[a, b, c, d, _, _, _, _, high, low, ..]) => {
@@ -194,15 +194,15 @@ const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Address family and transport: `AF_INET` and `AF_INET6` with `STREAM`.
 const TCP_OVER_IPV4: u8 = 0x11;
 const TCP_OVER_IPV6: u8 = 0x21;
-/// Of either version. The protocol allows 64 KiB of TLVs; balancers send some hundred bytes, and nginx
-/// takes as many as this.
+/// For both versions. The protocol allows 64 KiB of TLVs; balancers send some hundred bytes, and
+/// nginx accepts as many as this.
 const HEADER_BYTES_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What comes of `bytes` in pieces of this size, and what is left.
+    /// The result for `bytes` in pieces of this size, and the rest.
     fn read(bytes: &[u8], piece_bytes: usize) -> Result<Option<(Source, Vec<u8>)>, Fault> {
         let mut reader = HeaderReader::default();
         for (number, piece) in bytes.chunks(piece_bytes).enumerate() {
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn version_2_may_speak_for_itself_or_of_what_is_no_tcp() {
+    fn version_2_allows_local_and_families_other_than_tcp() {
         for (command, family) in [
             (0x20, 0x00),
             (0x20, 0x11),

@@ -1,29 +1,29 @@
-//! Milliseconds: how durations become ticks of the wheel, how a schedule goes on, and how a crowd is
-//! kept apart.
+//! Time in milliseconds: converts durations to ticks of the wheel, continues schedules, and spreads
+//! deadlines.
 
 use std::time::Duration;
 
 /// No deadline.
 pub(crate) const NEVER: u64 = u64::MAX;
 
-/// A duration in ticks of the wheel, rounded up: nothing ever fires early.
+/// A duration in ticks of the wheel, rounded up: nothing fires early.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(NEVER)
 }
 
-/// Where a repeating schedule goes on.
+/// The next run of a repeating schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NextPeriod {
     pub(crate) deadline: u64,
-    /// Whole periods that passed without a run.
+    /// Full periods that passed without a run.
     pub(crate) missed: u64,
 }
 
 /// The period after the one that was due at `deadline`.
 ///
-/// It begins at `deadline + interval`, whenever the present one really ran: no drift. Periods that
-/// have passed in the meantime (the process was stopped, a turn was long) are dropped, so there is
-/// one late run instead of a storm, and the phase is kept.
+/// It starts at `deadline + interval`, whenever the current run really happened: no drift. Periods
+/// that have passed since (the process was suspended, a turn was long) are skipped. There is one
+/// late run instead of a burst, and the phase is kept.
 pub(crate) fn next_period(deadline: u64, interval_ms: u32, now: u64) -> NextPeriod {
     let interval = u64::from(interval_ms).max(1);
     let missed = now.saturating_sub(deadline) / interval;
@@ -31,12 +31,13 @@ pub(crate) fn next_period(deadline: u64, interval_ms: u32, now: u64) -> NextPeri
     NextPeriod { deadline, missed }
 }
 
-/// Where the nth of a crowd goes in `0..range`. However many they are, they lie as evenly as can be, and
-/// neighbours lie far apart: multiples of the golden ratio, modulo one (Knuth, TAOCP 3, 6.4). No dice
-/// could keep those who are sent away together further apart when they come back.
+/// The position of the nth member of a group in `0..range`. For any group size the positions are
+/// spread as evenly as possible, and neighbours are far apart: multiples of the golden ratio,
+/// modulo one (Knuth, TAOCP 3, 6.4). Random delays would not separate clients that disconnect
+/// together as well.
 pub(crate) fn spread(range: u64, nth: u64) -> u64 {
     let share = nth.wrapping_mul(GOLDEN_RATIO);
-    // Below `range`, so nothing is cut.
+    // Below `range`, so nothing is truncated.
     ((u128::from(range) * u128::from(share)) >> 64) as u64
 }
 

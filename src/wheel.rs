@@ -1,12 +1,12 @@
-//! A hierarchical timer wheel: which key is due next, out of millions, in constant time.
+//! A hierarchical timer wheel: finds the next due key, out of millions, in constant time.
 //!
-//! This file knows no clock, no socket and no closure. A key is a number that the caller chose
-//! (small and dense: the index of a slab), time is a `u64` of ticks that the caller counts
-//! (milliseconds in this crate), and what a due key means is worked out above.
+//! This file knows no clock, socket or closure. A key is a small, dense number chosen by the caller
+//! (the index of a slab), time is a `u64` of ticks that the caller counts (milliseconds in this
+//! crate), and the caller decides what a due key means.
 //!
-//! The scheme is that of Varghese and Lauck (1987): eleven levels of 64 slots. A deadline lives on
-//! the level of the highest base-64 digit in which it differs from `elapsed`, in the slot of that
-//! digit; eleven digits are all of `u64`, so no deadline is too far away.
+//! The scheme is that of Varghese and Lauck (1987): eleven levels of 64 slots. A deadline is on the
+//! level of the highest base-64 digit in which it differs from `elapsed`, in the slot of that
+//! digit. Eleven digits cover all of `u64`, so no deadline is too far away.
 //!
 //! ```text
 //! level   a slot spans   the level spans
@@ -23,46 +23,48 @@
 //!
 //! When `elapsed` reaches the start of a slot of a higher level, the slot cascades: its keys move
 //! to the lower levels where they now belong. A key cascades at most ten times in its life, and
-//! once or twice with the deadlines of a server. An entry stores nothing but its deadline and its two
-//! neighbours, 16 bytes; at the ends of a list, where a neighbour is missing, the slot stands instead.
+//! once or twice with the deadlines of a server. An entry stores only its deadline and its two
+//! neighbours, 16 bytes. At the ends of a list, where a neighbour is missing, it stores the slot
+//! instead.
 //!
 //! **Bound of the work**: everything is O(1) except a cascade, which is linear in the keys of one
 //! slot. A key costs a few nanoseconds there while the entries fit the caches and 50 to 100 ns when
-//! they do not: 3 to 7 ms for 70,000 keys within the same 4 s, out of a million in random order. So
-//! a cascade is done in slices, of as many moves as the caller allows. Until the last one, nothing
-//! is handed out, and keys that belong to the slot queue up at its end: the order stays.
+//! they do not: 3 to 7 ms for 70,000 keys within the same 4 s, out of a million in random order. A
+//! cascade is therefore done in slices, of as many moves as the caller allows. Until the last
+//! slice, no key is returned, and new keys for the slot are appended at its end, so the order is
+//! kept.
 
 use std::{fmt, mem};
 
 /// The deadlines of a set of keys, at most one per key.
 ///
-/// Memory: 16 bytes for every key up to the largest ever armed, 6 KiB besides; it never shrinks.
+/// Memory: 16 bytes for every key up to the largest ever armed, plus 6 KiB; it never shrinks.
 pub(crate) struct Wheel {
-    /// Indexed by key. The lists of the slots run through it.
+    /// Indexed by key. The lists of the slots link these entries.
     entries: Vec<Entry>,
     /// Level `l`, digit `d` is at `l * SLOTS + d`.
     slots: [Slot; LEVELS * SLOTS],
     /// Bit `d` of word `l` is set while the slot of level `l`, digit `d` has keys.
     occupied: [u64; LEVELS],
-    /// The tick up to which everything was handed out, except keys due at this very tick.
+    /// The tick up to which everything has been returned, except keys due at this very tick.
     elapsed: u64,
-    /// From where slots are reckoned: `elapsed`, or the tick before while a cascade is unfinished,
-    /// whose slot starts at `elapsed`. Seen from there, what belongs in that slot still does.
+    /// The origin for computing slots: `elapsed`, or the tick before it while a cascade is
+    /// unfinished whose slot starts at `elapsed`. From there, keys of that slot still belong to it.
     origin: u64,
-    /// The slot whose cascade waits for its next slice, `NO_CASCADE` if there is none. It holds what
-    /// is left to move, at least one key, and takes what is armed meanwhile.
+    /// The slot whose cascade waits for its next slice, `NO_CASCADE` if there is none. It holds the
+    /// keys still to move, at least one, and takes new keys for the slot.
     cascading: usize,
     len: usize,
 }
 
-/// What [`Wheel::pop_due`] comes to.
+/// The result of [`Wheel::pop_due`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
     /// This key, which had this deadline.
     Key(u32, u64),
     /// Nothing more at this time.
     Nothing,
-    /// Not known yet: the moves allowed are used up, and a cascade has to go on first.
+    /// Not known yet: the allowed moves are used up, and a cascade must continue first.
     Unfinished,
 }
 
@@ -91,10 +93,10 @@ impl Wheel {
         self.entries.reserve(keys.saturating_sub(self.entries.len()));
     }
 
-    /// Sets the one deadline of `key`, in place of an earlier one. O(1).
+    /// Sets the one deadline of `key`, replacing an earlier one. O(1).
     ///
-    /// A deadline that has passed already (before `elapsed`) is taken as `elapsed`: the key is due
-    /// at once, and once. Behind keys of the same deadline it queues up last.
+    /// A deadline before `elapsed` is treated as `elapsed`: the key is due immediately, once. Among
+    /// keys with the same deadline it comes last.
     ///
     /// # Panics
     /// If `key` is one of the 705 largest `u32`, which mark the ends of lists and idle entries.
@@ -112,7 +114,7 @@ impl Wheel {
         self.link(key, deadline.max(self.elapsed));
     }
 
-    /// Takes the deadline of `key` away; true when it had one. O(1), and nothing stays behind.
+    /// Removes the deadline of `key`; true when it had one. O(1), and nothing is left over.
     pub(crate) fn cancel(&mut self, key: u32) -> bool {
         if self.deadline(key).is_none() {
             return false;
@@ -131,14 +133,14 @@ impl Wheel {
     /// nothing is armed. O(1).
     ///
     /// It is never later than the earliest deadline. It is exactly that deadline
-    /// - when that lies in the same block of 64 ticks as `elapsed` (level 0), and
+    /// - when that is in the same block of 64 ticks as `elapsed` (level 0), and
     /// - when it shares its slot with at most seven others, however far away it is.
     ///
-    /// In a fuller slot of a higher level, finding the minimum would mean to walk all its keys in
-    /// every turn, so the start of that slot is returned instead. To wake then is of use: `pop_due`
-    /// at that tick cascades the slot, which has to be done anyway, and the next bound is strictly
+    /// In a fuller slot of a higher level, finding the minimum would mean walking all its keys in
+    /// every turn, so the start of that slot is returned instead. Waking then is useful: `pop_due`
+    /// at that tick cascades the slot, which must be done anyway, and the next bound is strictly
     /// later. A deadline costs at most one such empty turn per level, and a server with few timers
-    /// has none. While a cascade is unfinished, it is `elapsed`: there is something to do now.
+    /// has none. While a cascade is unfinished, it is `elapsed`: there is work now.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         if self.cascading != NO_CASCADE {
             return Some(self.elapsed);
@@ -160,21 +162,21 @@ impl Wheel {
         Some(start)
     }
 
-    /// Hands out one key that is due at or before `now`, with its deadline, and disarms it. Call it
-    /// until it returns [`Due::Nothing`]; a spurious call costs a few nanoseconds.
+    /// Returns one key that is due at or before `now`, with its deadline, and disarms it. Call it
+    /// until it returns [`Due::Nothing`]; an unneeded call costs a few nanoseconds.
     ///
     /// `moves` is how many keys cascades may still move, and is counted down. When they are used
-    /// up, the answer is [`Due::Unfinished`]: call it again later with more, at this time or a later
-    /// one. At least one key is moved in each call that allows one, so there is an end to it.
+    /// up, the result is [`Due::Unfinished`]: call it again with more, at this time or later. At
+    /// least one key is moved in each call that allows one, so it terminates.
     ///
     /// Keys come in the order of their deadlines, and keys of the same deadline in the order in
-    /// which they were armed last. No iterator is held: between two calls any key may be armed or
-    /// cancelled. What is armed with a deadline at or before `now` is handed out in the same drain,
-    /// so the drain ends only if the caller arms, from some point on, later than `now`.
+    /// which they were last armed. No iterator is held: between two calls any key may be armed or
+    /// cancelled. A key armed with a deadline at or before `now` is returned in the same drain, so
+    /// the drain ends only if the caller eventually arms only keys later than `now`.
     ///
     /// After [`Due::Key`], `elapsed` is that deadline; after [`Due::Nothing`] it is `now`; after
-    /// [`Due::Unfinished`] it is the start of the slot that cascades. `now` must never go back; if
-    /// it does (release builds), nothing is due.
+    /// [`Due::Unfinished`] it is the start of the cascading slot. `now` must never go back; if it
+    /// does (release builds), nothing is due.
     pub(crate) fn pop_due(&mut self, now: u64, moves: &mut u32) -> Due {
         debug_assert!(now >= self.elapsed, "time went back");
         if self.cascading != NO_CASCADE && !self.cascade(self.cascading, moves) {
@@ -184,7 +186,7 @@ impl Wheel {
             if start > now {
                 break;
             }
-            // No slot lies between `elapsed` and `start`, hence no other key changes its slot.
+            // No slot is between `elapsed` and `start`, so no other key changes its slot.
             self.elapse(start);
             if slot < SLOTS {
                 let key = self.slots[slot].first;
@@ -199,7 +201,7 @@ impl Wheel {
         Due::Nothing
     }
 
-    /// How many keys are armed.
+    /// Number of armed keys.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -217,9 +219,9 @@ impl Wheel {
 
     /// The occupied slot that comes first in time, and the tick at which it starts.
     ///
-    /// Whatever is on a level is earlier than everything on the levels above, and digits on a level
-    /// never wrap around, because the digits above are those of `elapsed`: so it is the lowest bit
-    /// of the lowest word. Not while a cascade is unfinished: then its slot comes first.
+    /// Keys on a level are earlier than all keys on the levels above, and digits on a level never
+    /// wrap around, because the digits above are those of `elapsed`. So it is the lowest bit of the
+    /// lowest word. Not while a cascade is unfinished: then its slot comes first.
     fn first_occupied(&self) -> Option<(usize, u64)> {
         let level = self.occupied.iter().position(|&word| word != 0)?;
         let digit = self.occupied[level].trailing_zeros() as usize;
@@ -228,7 +230,7 @@ impl Wheel {
         Some((level * SLOTS + digit, (above | digit as u64) << shift))
     }
 
-    /// Where a deadline (not before `elapsed`) belongs.
+    /// The slot of a deadline (not before `elapsed`).
     fn slot_of(&self, deadline: u64) -> usize {
         let differing = (self.origin ^ deadline) | DIGIT_MASK;
         let level = differing.ilog2() as usize / DIGIT_BITS;
@@ -236,11 +238,11 @@ impl Wheel {
         level * SLOTS + digit as usize
     }
 
-    /// Moves the keys of a slot to lower levels, in order, as far as `moves` allows. `elapsed` is at
+    /// Moves the keys of a slot to lower levels, in order, as far as `moves` allows. `elapsed` is
     /// the slot's start. True when none is left.
     fn cascade(&mut self, slot: usize, moves: &mut u32) -> bool {
-        // The list is taken as a whole before it is walked: a key that fell into the same slot
-        // again would be walked without end.
+        // The complete list is taken before it is walked: otherwise a key that fell into the same
+        // slot again would be walked endlessly.
         let Slot { first: mut key, last } = mem::replace(&mut self.slots[slot], Slot::empty(slot));
         self.occupied[slot / SLOTS] &= !(1 << (slot % SLOTS));
         self.cascading = NO_CASCADE;
@@ -259,7 +261,7 @@ impl Wheel {
         true
     }
 
-    /// Leaves the rest of a slot for the next slice of its cascade.
+    /// Keeps the rest of a slot for the next slice of its cascade.
     #[cold]
     fn put_back(&mut self, slot: usize, rest: Slot) {
         self.entries[rest.first as usize].prev = end_of(slot);
@@ -284,7 +286,7 @@ impl Wheel {
         self.entries[key as usize] = Entry { deadline, prev, next: end_of(slot) };
     }
 
-    /// Takes `key`, which is armed, out of its list; its entry is left to be overwritten.
+    /// Removes `key`, which is armed, from its list; its entry is overwritten later.
     fn unlink(&mut self, key: u32) {
         let Entry { prev, next, .. } = self.entries[key as usize];
         if is_end(prev) {
@@ -332,7 +334,8 @@ impl Entry {
     }
 }
 
-/// The two ends of a list: one appends (so that equal deadlines stay in order), the other pops.
+/// The two ends of a list: keys are appended at one (so that equal deadlines stay in order) and
+/// popped at the other.
 #[derive(Clone, Copy)]
 struct Slot {
     first: u32,
@@ -355,8 +358,8 @@ impl Slot {
     }
 }
 
-/// In the place of a neighbour: the key is at this end of the list of `slot`. So an entry at the end
-/// of a list knows the list, and no other has to.
+/// Replaces a neighbour: the key is at this end of the list of `slot`. An entry at the end of a
+/// list thus knows its list, and no other entry needs to.
 const fn end_of(slot: usize) -> u32 {
     KEYS_MAX + slot as u32
 }
@@ -365,14 +368,14 @@ fn is_end(neighbour: u32) -> bool {
     neighbour >= KEYS_MAX
 }
 
-/// The slot of which this is the end.
+/// The slot of this end marker.
 fn slot_at(end: u32) -> usize {
     (end - KEYS_MAX) as usize
 }
 
 /// Keys are below this.
 const KEYS_MAX: u32 = IDLE - (LEVELS * SLOTS) as u32;
-/// In the place of a neighbour: the key is in no list.
+/// Replaces a neighbour: the key is in no list.
 const IDLE: u32 = u32::MAX;
 
 /// A slot of level 0, which never cascades.
@@ -380,11 +383,11 @@ const NO_CASCADE: usize = 0;
 
 const DIGIT_BITS: usize = 6;
 const DIGIT_MASK: u64 = (1 << DIGIT_BITS) - 1;
-/// As many as a word has bits, so that `occupied` finds the first one in one instruction.
+/// The number of bits in a word, so that `occupied` finds the first slot in one instruction.
 const SLOTS: usize = 1 << DIGIT_BITS;
 const LEVELS: usize = (u64::BITS as usize).div_ceil(DIGIT_BITS);
-/// How many keys `next_deadline` looks at for an exact answer: eight cache misses at worst, much
-/// less than the turn it may save.
+/// Number of keys that `next_deadline` checks for an exact result: eight cache misses at worst,
+/// much less than the turn it may save.
 const EXACT_KEYS_MAX: usize = 8;
 
 const _: () = assert!(size_of::<Entry>() == 16, "what a timer costs is promised");

@@ -1,8 +1,8 @@
 //! Attacks on a real server process. Each test starts its own; while one client misbehaves, a
-//! neighbour's stream has to tick on.
+//! neighbour's stream must continue to tick.
 //!
-//! Those that wait for the system's own time limits are ignored; `tests/run` runs them apart, all
-//! at a time: `cargo test -p starwheel-tests --test attack -- --ignored --test-threads 16`.
+//! Tests that wait for the system's own timeouts are ignored; `tests/run` runs them separately, in
+//! parallel: `cargo test -p starwheel-tests --test attack -- --ignored --test-threads 16`.
 #![cfg(target_os = "linux")]
 
 #[path = "support/client.rs"]

@@ -1,4 +1,4 @@
-//! Who may open a stream, and until when; with the example `auth` as the site.
+//! Permission to open a stream, and its expiry; with the example `auth` as the site.
 
 #[allow(dead_code, reason = "the example has a main of its own")]
 #[path = "../examples/auth.rs"]
@@ -46,7 +46,7 @@ fn post(
     client
 }
 
-/// Logs in and gives the cookie to send.
+/// Logs in and returns the cookie to send.
 fn log_in(simulation: &mut Simulation) -> String {
     let client = post(simulation, Method::Post, "/login", &[], "user=G%C3%B6del&password=sesame");
     let answer = simulation.response(client);
@@ -89,7 +89,7 @@ fn a_login_from_a_foreign_page_is_refused() {
 }
 
 #[test]
-fn a_stream_ends_with_its_session_and_coming_back_is_told_no() {
+fn a_stream_ends_with_its_session_and_reconnecting_is_refused() {
     let mut simulation = site();
     let cookie = log_in(&mut simulation);
     simulation.advance(secs(20));
@@ -99,7 +99,7 @@ fn a_stream_ends_with_its_session_and_coming_back_is_told_no() {
     assert_eq!((simulation.stats().streams, simulation.events(client).len()), (1, 40));
     simulation.advance(ms(1));
     assert_eq!((simulation.stats().streams, simulation.stats().closed.lifetime), (0, 1));
-    // Dropped, not finished: Datastar does not come back after a finish.
+    // Dropped, not finished: Datastar does not reconnect after a finish.
     assert_eq!(simulation.response(client).end, BodyEnd::Open);
     assert!(simulation.server_end(client).is_some());
 
@@ -119,13 +119,13 @@ fn a_logout_ends_the_streams_of_its_session_and_of_no_other() {
     assert!(simulation.server_end(others).is_none());
     let again = ask(&mut simulation, Method::Get, "/news", &[("Cookie", &mine)]);
     assert_eq!(simulation.response(again).status, 401);
-    // Nobody's logout ends nobody's stream.
+    // A logout without a session ends no stream.
     ask(&mut simulation, Method::Post, "/logout", &[]);
     assert!(simulation.server_end(others).is_none());
 }
 
 #[test]
-fn what_comes_first_ends_a_stream_its_age_or_its_expiry() {
+fn the_earlier_of_age_and_expiry_ends_a_stream() {
     for (age, expiry, end) in [
         (secs(10), secs(20), secs(10)),
         (secs(20), secs(10), secs(10)),
@@ -145,7 +145,7 @@ fn what_comes_first_ends_a_stream_its_age_or_its_expiry() {
         simulation.advance(end - ms(1));
         assert_eq!(diary.read(), [""; 0]);
         simulation.advance(ms(1));
-        assert_eq!(diary.read(), ["reached its longest lifetime"]);
+        assert_eq!(diary.read(), ["reached its maximum lifetime"]);
     }
 }
 
@@ -170,7 +170,7 @@ fn a_stream_that_has_expired_before_its_birth_is_not_opened() {
 #[test]
 fn a_session_that_lasts_longer_than_a_wheel_turns_is_fine() {
     let mut simulation = serving(|_, _| {
-        // As far as this type goes.
+        // The latest time of this type.
         let year_292_billion = SystemTime::UNIX_EPOCH + Duration::from_secs(i64::MAX as u64);
         Sse::new().expires_at(year_292_billion)
     });

@@ -1,8 +1,9 @@
 //! Random scenarios against a model: whatever clients, network and closures do, every stream is
-//! whole, in order, told of its end once, and everything is released.
+//! complete and in order, its `on_disconnect` runs once, and everything is released.
 //!
 //! A scenario follows from its seed. One that fails prints it; `STARWHEEL_SEED=n cargo test -p
-//! starwheel-tests --test chaos` lives through that one alone. `STARWHEEL_SEEDS=n` sets how many small ones are tried.
+//! starwheel-tests --test chaos` runs only that one. `STARWHEEL_SEEDS=n` sets how many small ones
+//! are tried.
 
 #[path = "chaos/clients.rs"]
 mod clients;
@@ -31,7 +32,7 @@ fn small(seed: u64) -> u64 {
     scenario::live_through(Random::new(seed), seed)
 }
 
-/// Lives through scenarios; the first that fails says how to see it again.
+/// Runs scenarios; the first that fails prints how to repeat it.
 fn live_through_all(seeds: impl Iterator<Item = u64>) {
     let only = env::var("STARWHEEL_SEED").ok().map(|seed| seed.parse().expect("a number"));
     for seed in seeds {

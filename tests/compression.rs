@@ -1,4 +1,4 @@
-//! Compressed streams end to end: negotiated, joined at any time, decoded by other people's code.
+//! Compressed streams end to end: negotiated, joined at any time, decoded by independent decoders.
 
 #[path = "support/decoders.rs"]
 mod decoders;
@@ -75,7 +75,7 @@ fn serving(topic: &Topic) -> Simulation {
 const CODINGS: [&str; 4] = ["zstd", "br", "gzip", "identity"];
 
 #[test]
-fn whoever_joins_whenever_gets_what_everybody_gets() {
+fn a_stream_that_joins_at_any_time_gets_what_all_get() {
     let topic = Topic::new("t");
     let mut simulation = serving(&topic);
     let mut clients = Vec::new();
@@ -207,7 +207,7 @@ fn a_slow_reader_that_was_skipped_ahead_decodes_on() {
 }
 
 #[test]
-fn an_uncompressed_event_is_in_nobodys_history() {
+fn an_uncompressed_event_is_in_no_history() {
     let topic = Topic::new("t");
     let mut simulation = serving(&topic);
     for coding in CODINGS {
@@ -227,7 +227,7 @@ fn an_uncompressed_event_is_in_nobodys_history() {
     }
 }
 
-/// On streams of their own and on those with topics, from updaters and from elsewhere.
+/// On private streams and on those with topics, from updaters and from elsewhere.
 #[test]
 fn an_event_sent_uncompressed_is_referred_to_by_none() {
     const SECRET: &str = "a token that nobody may guess from lengths";
@@ -306,7 +306,7 @@ fn for_all_streams(simulation: &mut Simulation, act: impl Fn(&mut Context<'_>, S
     });
 }
 
-/// How often a text stands in the coded bytes as it is.
+/// How often a text occurs uncompressed in the coded bytes.
 fn plain_copies(simulation: &Simulation, client: Client, text: &str) -> usize {
     let body = simulation.response(client).body;
     body.windows(text.len()).filter(|part| *part == text.as_bytes()).count()
@@ -394,7 +394,7 @@ fn after_the_last_topic_is_left_private_events_are_compressed_again() {
     }
 }
 
-/// Sends twenty pages and tells how many bytes they took.
+/// Sends twenty pages and returns their number of bytes.
 fn private_pages(simulation: &mut Simulation, client: Client, id: StreamId, first: u32) -> usize {
     let before = simulation.received(client).len();
     for version in first..first + 20 {
@@ -422,7 +422,7 @@ fn topics_may_be_joined_and_left_at_any_time() {
         let (id, topic) = (only(&mut simulation), Topic::new("t"));
         let mut expected = Vec::new();
         for version in 0..30 {
-            // Some begin with a match at a distance that a decoder has at the start of a frame.
+            // Some start with a match at a distance that a decoder has at the start of a frame.
             let near = ["a", "abcd", "abcdefgh"].map(|it| it.repeat(20 + version as usize));
             let text =
                 if random.percent(50) { page(version) } else { near[random.below(3)].clone() };
@@ -449,9 +449,10 @@ fn topics_may_be_joined_and_left_at_any_time() {
     }
 }
 
-/// A newcomer whose hook tells the others, as in a chat, and whose updater does the same at once.
+/// A new stream whose hook sends to the others, as in a chat, and whose updater does so immediately
+/// too.
 #[test]
-fn a_stream_that_tells_others_at_its_birth_gets_nothing_of_theirs() {
+fn a_stream_that_sends_to_others_when_it_opens_gets_none_of_their_bytes() {
     for coding in CODINGS {
         let greeter = |who: &'static str| {
             move |stream: &mut Stream<'_>| {

@@ -30,7 +30,7 @@ fn a_connection_serves_one_request_after_the_other() {
 }
 
 #[test]
-fn a_connection_is_used_again_behind_a_finished_stream_and_the_old_id_is_inert() {
+fn a_connection_is_reused_after_a_finished_stream_and_the_old_id_is_inert() {
     let ids = Ids::default();
     let keep = ids.clone();
     let mut simulation = serving(move |_, _| {
@@ -58,7 +58,7 @@ fn a_connection_is_used_again_behind_a_finished_stream_and_the_old_id_is_inert()
 }
 
 #[test]
-fn who_asks_for_a_close_gets_it() {
+fn a_client_that_asks_for_a_close_gets_it() {
     let mut simulation = echo();
     for path in ["/", "/once"] {
         let client = simulation.connect();
@@ -117,7 +117,7 @@ fn pipelined_requests_survive_a_bad_network() {
 }
 
 #[test]
-fn what_is_pipelined_behind_a_stream_is_not_answered_but_the_connection_closes_after_it() {
+fn requests_after_a_stream_are_not_answered_and_the_connection_closes() {
     let mut simulation = echo();
     let client = simulation.connect();
     simulation.request(client, Method::Get, "/once", &[], b"");
@@ -129,7 +129,7 @@ fn what_is_pipelined_behind_a_stream_is_not_answered_but_the_connection_closes_a
 }
 
 #[test]
-fn what_is_sent_into_an_open_stream_is_not_answered_either() {
+fn requests_sent_into_an_open_stream_are_not_answered_either() {
     let ids = Ids::default();
     let keep = ids.clone();
     let mut simulation = serving(move |_, _| {
@@ -159,9 +159,9 @@ fn a_request_costs_one_read() {
     }
 }
 
-/// A read stops there, and no later event tells of what follows.
+/// A read stops there, and no later event reports the rest.
 #[test]
-fn what_follows_an_urgent_byte_is_read_with_what_is_before_it() {
+fn bytes_after_an_urgent_byte_are_read_with_those_before_it() {
     let large =
         [b"POST /?a HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n", &[b'x'; 900_000][..]];
     for request in [get("/?a"), large.concat()] {
@@ -211,7 +211,7 @@ fn a_unix_socket_is_read_until_it_is_empty() {
 // HEAD.
 
 #[test]
-fn head_on_a_stream_is_told_its_head_and_opens_nothing() {
+fn head_on_a_stream_gets_its_head_and_opens_nothing() {
     let mut simulation = echo();
     let client = simulation.connect();
     simulation.request(client, Method::Head, "/stream", &[], b"");
@@ -225,7 +225,7 @@ fn head_on_a_stream_is_told_its_head_and_opens_nothing() {
 }
 
 #[test]
-fn head_on_a_response_tells_its_length_and_sends_no_body() {
+fn head_on_a_response_has_its_length_and_no_body() {
     let mut simulation = echo();
     let client = simulation.connect();
     simulation.request(client, Method::Head, "/?hello", &[], b"");
@@ -254,7 +254,7 @@ fn one_shot_answers_still_arrive_after_the_clients_fin() {
 }
 
 #[test]
-fn a_large_answer_reaches_a_slow_reader_who_has_said_goodbye() {
+fn a_large_response_reaches_a_slow_reader_that_has_half_closed() {
     let mut simulation = serving(|_, _| Response::text("x".repeat(1_000_000)));
     let client = simulation.connect();
     simulation.stall(client);
@@ -293,7 +293,7 @@ fn half_closed_connections_cause_no_spinning() {
         simulation.stall(client);
         simulation.half_close(client);
     }
-    // One that never finishes its request, and one that waits behind a large response.
+    // One that never finishes its request, and one that waits for a large response.
     let unfinished = simulation.connect();
     simulation.send(unfinished, b"GET / HT");
     simulation.half_close(unfinished);
@@ -333,7 +333,7 @@ fn a_client_that_closes_is_left_at_once() {
 // Expect.
 
 #[test]
-fn who_waits_for_100_continue_gets_it_once() {
+fn a_client_that_waits_for_100_continue_gets_it_once() {
     let mut simulation = echo();
     let client = simulation.connect();
     simulation.send(
@@ -360,7 +360,7 @@ fn who_waits_for_100_continue_gets_it_once() {
 // Large responses.
 
 #[test]
-fn a_large_response_reaches_a_slow_reader_whole() {
+fn a_large_response_reaches_a_slow_reader_completely() {
     let large: Vec<u8> = (0..5_000_000_u32).map(|number| (number % 251) as u8).collect();
     let body = large.clone();
     let mut simulation =
@@ -418,7 +418,7 @@ fn a_drain_spreads_streams_over_its_window() {
     // The first half second belongs to the first farewell.
     let difference = left.iter().zip(&evenly).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
     assert!(difference <= 5, "{left:?}");
-    assert_eq!(diary.read(), vec!["the server shuts down"; 100]);
+    assert_eq!(diary.read(), vec!["the server is shutting down"; 100]);
     for client in clients {
         assert_eq!(simulation.response(client).end, BodyEnd::Open, "it is to come back");
         assert!(simulation.server_end(client).is_some());

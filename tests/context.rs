@@ -1,4 +1,4 @@
-//! What closures can do through `Context`: other streams, timers, figures, shutdown.
+//! What closures can do through `Context`: other streams, timers, statistics, shutdown.
 
 #[path = "support/story.rs"]
 mod story;
@@ -39,7 +39,7 @@ fn send_reaches_a_stream_in_the_same_turn_and_in_order() {
 }
 
 #[test]
-fn close_lets_go_out_what_was_sent_before() {
+fn close_delivers_what_was_sent_before() {
     for (ending, end) in [(Ending::Finish, BodyEnd::Complete), (Ending::Drop, BodyEnd::Open)] {
         let (mut simulation, ids) = kept();
         let client = simulation.get("/");
@@ -109,7 +109,7 @@ fn every_ends_with_finish_drop_or_an_error() {
 }
 
 #[test]
-fn an_interval_below_a_millisecond_is_taken_for_one() {
+fn an_interval_below_a_millisecond_becomes_one_millisecond() {
     for interval in [Duration::ZERO, Duration::from_micros(999)] {
         let diary = Diary::default();
         let noted = diary.clone();
@@ -194,7 +194,7 @@ fn a_timer_armed_by_a_timer_may_take_its_place() {
     assert_eq!(diary.read(), ["3", "2", "1", "0"]);
 }
 
-// Between turns, as a program does before `run`, or in a loop of its own.
+// Between turns, like a program before `run`, or in its own loop.
 
 #[test]
 fn a_timer_that_is_due_before_the_next_turn_runs_in_it() {

@@ -1,4 +1,4 @@
-//! What other people's pages can do: by a foreign name, across origins, with commands.
+//! What pages of other sites can do: with a foreign name, across origins, with commands.
 
 #[path = "support/story.rs"]
 mod story;
@@ -41,10 +41,10 @@ fn a_server_with_a_list_answers_for_its_hosts_alone() {
         ("GET /stream HTTP/1.1\r\nHost: attacker.net:8080\r\n\r\n", 421),
         ("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 421),
         ("GET / HTTP/1.1\r\nHost:\r\n\r\n", 421),
-        // HTTP/1.0 need not say whom it means.
+        // HTTP/1.0 need not name a host.
         ("GET / HTTP/1.0\r\n\r\n", 421),
         ("GET / HTTP/1.0\r\nHost: a.example\r\n\r\n", 200),
-        // RFC 9112 section 3.2.2: the target's authority is the one, whatever Host says.
+        // RFC 9112 section 3.2.2: the target's authority takes precedence over Host.
         ("GET http://a.example/ HTTP/1.1\r\nHost: attacker.net\r\n\r\n", 200),
         ("GET http://attacker.net/ HTTP/1.1\r\nHost: a.example\r\n\r\n", 421),
         ("OPTIONS * HTTP/1.1\r\nHost: attacker.net\r\n\r\n", 421),
@@ -70,7 +70,7 @@ fn without_a_list_all_hosts_are_answered_for() {
 }
 
 #[test]
-fn a_misdirected_request_says_why_and_ends_the_connection() {
+fn a_misdirected_request_gets_the_reason_and_ends_the_connection() {
     let mut simulation = answering_for(&["a.example"]);
     for method in ["GET", "HEAD"] {
         let client = simulation.connect();
@@ -90,7 +90,7 @@ fn a_misdirected_request_says_why_and_ends_the_connection() {
 
 // Commands.
 
-/// A site with a command, a page and a stream, inside of a layer.
+/// A site with a command, a page and a stream, inside a layer.
 fn site() -> Router {
     let elements = || Response::elements(PatchElements::new("<p id=a>b</p>"));
     let command = move |req: &starwheel::Request, _: &mut starwheel::Context<'_>| {
@@ -166,7 +166,7 @@ fn commands_of_foreign_pages_are_refused_and_nothing_else() {
     let client = simulation.connect();
     simulation.request(client, Method::Post, "/say", &foreign, b"");
     simulation.turn();
-    let reason = "a page of another origin may not give commands here";
+    let reason = "requests from pages of another origin are not allowed here";
     assert_eq!(simulation.response(client).text(), reason);
     assert_eq!(
         (simulation.stats().refused.with(StatusCode::FORBIDDEN), simulation.stats().requests),
@@ -293,7 +293,7 @@ fn responses_streams_and_errors_say_which_page_may_read_them() {
 }
 
 #[test]
-fn a_foreign_page_with_one_stream_too_many_is_told_where_it_can_read_it() {
+fn a_foreign_page_over_the_stream_limit_can_read_the_refusal() {
     let mut config = Config::default();
     config.limits.streams_per_tag = Some(1);
     let router = Router::new().get("/stream", |_, _| Sse::new().tag("ann"));
@@ -353,7 +353,7 @@ fn credentials_are_for_listed_origins() {
 }
 
 #[test]
-fn a_handler_that_speaks_of_cors_itself_is_left_alone() {
+fn a_handler_that_sets_cors_fields_itself_is_not_changed() {
     let layered = Cors::with_credentials([PAGE]).expect("an origin").around(site());
     let answer = ask(layered, Method::Get, "/own", &[("Origin", PAGE)]);
     assert_eq!(cors_fields(&answer), ["Access-Control-Allow-Origin"]);
@@ -367,7 +367,7 @@ fn datastar_works_across_origins_as_it_is() {
         Cors::with_credentials([PAGE]).expect("an origin").around(checked)
     };
     for method in COMMANDS {
-        // What the client's fetch makes a browser ask, a retried stream included.
+        // The request fields in the preflight of the client's fetch, including a retried stream.
         let asked = "content-type,datastar-request,last-event-id";
         let answer = preflight(layered(), PAGE, method.as_str(), asked);
         assert_eq!((answer.status, answer.text()), (204, ""));
@@ -404,20 +404,20 @@ fn datastar_works_across_origins_as_it_is() {
 }
 
 #[test]
-fn a_preflight_of_a_foreign_page_is_told_no() {
+fn a_preflight_of_a_foreign_page_is_refused() {
     let layered = || Cors::only([PAGE]).expect("an origin").around(site());
     for origin in ["https://attacker.net", "null", "https://app.example:444"] {
         let answer = preflight(layered(), origin, "PUT", "");
         assert_eq!((answer.status, cors_fields(&answer)), (403, vec![]), "{origin}");
         assert!(varies_by_origin(&answer));
     }
-    // No preflight, but a question of another kind, which the handler answers.
+    // Not a preflight, but another OPTIONS request, which the handler answers.
     let answer = ask(layered(), Method::Options, "/say", &[("Origin", PAGE)]);
     assert_eq!(answer.header("allow"), Some("POST, PUT, PATCH, DELETE, QUERY, OPTIONS"));
 }
 
 #[test]
-fn a_preflight_tells_what_was_configured() {
+fn a_preflight_lists_the_configured_permissions() {
     let layered = Cors::any()
         .methods([Method::Get, Method::Put])
         .header("X-Api-Key")
@@ -442,7 +442,7 @@ fn a_preflight_tells_what_was_configured() {
 }
 
 #[test]
-fn what_no_browser_sends_is_no_origin_to_allow() {
+fn origins_that_no_browser_sends_cannot_be_allowed() {
     for origin in ["*", "null", "app.example", "https://app.example/", "https://*.example"] {
         assert!(Cors::only([origin]).is_err(), "{origin}");
         assert!(Cors::with_credentials([PAGE, origin]).is_err(), "{origin}");

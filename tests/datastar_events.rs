@@ -186,7 +186,7 @@ fn elements_are_formatted_straight_into_the_event() {
 }
 
 #[test]
-fn ids_that_cannot_come_back_are_refused_by_every_builder() -> Result<(), BoxError> {
+fn ids_that_clients_cannot_send_back_are_refused_by_every_builder() -> Result<(), BoxError> {
     for (id, error) in [
         ("a\nb", EventError::IdHasNewline),
         ("a\r", EventError::IdHasNewline),
@@ -397,7 +397,7 @@ fn attribute_names_that_html_refuses_are_refused() {
 }
 
 #[test]
-fn what_would_end_a_script_early_is_written_otherwise() {
+fn text_that_would_end_a_script_early_is_escaped() {
     for (script, safe) in [
         ("'</script>'", r"'<\/script>'"),
         ("'</SCRipt '", r"'<\/SCRipt '"),

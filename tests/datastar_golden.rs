@@ -1,10 +1,10 @@
 //! The cases of the official SDK tests, through the testbed's own routes.
 //!
-//! The folder comes from the environment (`DATASTAR_GOLDEN`) or lies beside the project; where there
-//! is none, the tests print SKIP. The official runner compares parsed events and looks neither at
-//! scripts nor at order; here the bytes are compared. Two things are brought into one form first,
-//! because the files are not of one mind about them: lines leave in the order of the ADR, and
-//! attributes, which come as an unordered JSON object, are sorted by name.
+//! The folder comes from the environment (`DATASTAR_GOLDEN`) or is beside the project; if there is
+//! none, the tests print SKIP. The official runner compares parsed events and ignores scripts and
+//! order; here the bytes are compared. Two things are normalized first, because the files are not
+//! consistent: lines are in the order of the ADR, and attributes, which come as an unordered JSON
+//! object, are sorted by name.
 
 use std::{
     env, fs,
@@ -42,7 +42,7 @@ fn the_official_cases_pass_with_signals_in_the_body() {
     }
 }
 
-/// The cases that the official suite lacks: what it would not send, and what is refused.
+/// Cases that the official suite lacks: options it would not send, and refused input.
 #[test]
 fn options_that_the_official_cases_leave_out() {
     for (input, expected) in [
@@ -69,10 +69,13 @@ fn events_that_cannot_be_are_refused_with_the_reason() {
     for (input, reason) in [
         (r#"{"events":[{"type":"patchElements","mode":"remove"}]}"#, "remove needs a selector"),
         (r#"{"events":[{"type":"patchElements","mode":"sideways"}]}"#, "unknown variant"),
-        (r#"{"events":[{"type":"patchElements","eventId":"a\nid: b"}]}"#, "one line"),
-        (r#"{"events":[{"type":"patchSignals","signals-raw":""}]}"#, "at least an empty"),
+        (r#"{"events":[{"type":"patchElements","eventId":"a\nid: b"}]}"#, "single line"),
+        (r#"{"events":[{"type":"patchSignals","signals-raw":""}]}"#, "send {} for none"),
         (r#"{"events":[{"type":"patchSignals","signals":[1]}]}"#, "must be a JSON object"),
-        (r#"{"events":[{"type":"executeScript","script":"","attributes":{"a b":""}}]}"#, "no ' '"),
+        (
+            r#"{"events":[{"type":"executeScript","script":"","attributes":{"a b":""}}]}"#,
+            "contain ' '",
+        ),
         (r#"{"events":"#, "EOF"),
         ("[]", "not a JSON object"),
         ("", "missing field `events`"),
@@ -108,7 +111,7 @@ impl Case {
         assert!(cache.starts_with("no-cache"), "{method} {name}: {cache}");
         assert_eq!(answer.end, BodyEnd::Complete, "{method} {name} finishes");
         let sent = String::from_utf8(answer.body).unwrap();
-        // Nothing but blocks of fields, each with one blank line: no comment, no second blank line.
+        // Only blocks of fields, each with one blank line: no comment, no second blank line.
         assert_eq!(sent, in_one_form(&sent), "{method} {name}: order and blank lines");
         assert_eq!(sent, in_one_form(&self.expected), "{method} {name}");
     }
@@ -188,7 +191,7 @@ fn official_cases(folders: &[&str]) -> Option<Vec<Case>> {
     let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/datastar-golden");
     let root = env::var_os("DATASTAR_GOLDEN").map_or_else(beside, PathBuf::from);
     if !root.is_dir() {
-        // Past the capturing of output, so that a run shows what it left out.
+        // Bypasses the capturing of output, so that a run shows what was skipped.
         let _ = writeln!(io::stderr(), "SKIP: DATASTAR_GOLDEN names no folder of official cases");
         return None;
     }

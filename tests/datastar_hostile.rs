@@ -1,5 +1,5 @@
-//! Hostile text in every field of every Datastar event: the client reads that text, and no line,
-//! element or attribute more.
+//! Hostile text in every field of every Datastar event: the client reads exactly that text, and no
+//! additional line, element or attribute.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Datastar over HTTP: signals that come with requests, responses that are no streams, errors that
-//! become answers, and the testbed's routes for them.
+//! Datastar over HTTP: signals in requests, responses that are not streams, errors that become
+//! responses, and the testbed's routes for them.
 
 use starwheel::{
     Context, EventName, Request, Response, Router,
@@ -127,7 +127,7 @@ fn errors_of_the_client_are_400_or_415_and_those_of_the_server_500() {
 }
 
 #[test]
-fn a_request_says_whether_datastar_sent_it_and_what_it_saw_last() {
+fn a_request_knows_whether_datastar_sent_it_and_its_last_event_id() {
     let request = |fields: &str| {
         Request::parse(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n").as_bytes()).unwrap()
     };
@@ -146,7 +146,7 @@ fn the_testbed_sends_one_event_from_json() {
     assert_eq!(event_from(r#"{"data":"","id":7}"#), "id: 7\ndata: \n\n");
     for (json, reason) in [
         (r#"{"id":"1"}"#, "missing field `data`"),
-        (r#"{"data":"","event":"a\nb"}"#, "event name is one line"),
+        (r#"{"data":"","event":"a\nb"}"#, "event name must be a single line"),
         (r#"{"data":"","id":"a\u0000"}"#, "NUL"),
         (r#"{"data":"","retry":-1}"#, "u64"),
         (r#"{"data":"","other":1}"#, "unknown field"),

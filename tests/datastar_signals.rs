@@ -1,4 +1,4 @@
-//! Signals of requests: what is read, what is refused and how it is told.
+//! Signals of requests: what is read, what is refused, and the error texts.
 
 use std::{collections::HashMap, error::Error as _};
 
@@ -58,7 +58,7 @@ fn blank_text_means_no_signals() {
 }
 
 #[test]
-fn what_is_not_an_object_of_json_is_refused_with_its_reason() {
+fn signals_that_are_not_a_json_object_are_refused_with_the_reason() {
     assert!(matches!(refused([b'{', b'"', 0xff, b'"', b':', b'1', b'}']), SignalsError::NotUtf8));
     assert!(matches!(refused(b"\xed\xa0\x80"), SignalsError::NotUtf8));
     for other in ["[]", "null", "1", "\"{}\""] {
@@ -93,7 +93,7 @@ fn lone_surrogates_are_read_as_replacement_characters_in_values_and_names() {
     ] {
         assert_eq!(signals.str(name), Some(text), "{name}");
     }
-    // What else is wrong is told with its place.
+    // Other errors are reported with their position.
     assert_eq!(
         refused(r#"{"a": "\ud800", "b": x}"#).to_string(),
         "signals are not JSON: expected value at line 1 column 22"
@@ -146,7 +146,7 @@ fn reasons_are_safe_to_log() {
 }
 
 #[test]
-fn no_character_that_turns_or_hides_text_is_told() {
+fn no_character_that_turns_or_hides_text_is_shown() {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Strict {}
@@ -168,7 +168,7 @@ fn no_character_that_turns_or_hides_text_is_told() {
             assert!(!reason.contains(danger) && reason.contains('\\'), "{danger:?}: {reason}");
         }
     }
-    // And what people write is told as they wrote it.
+    // Text in other scripts is shown unescaped.
     let error = signals(json!({ "Größe \"日本\" 😀": 1 })).deserialize::<Strict>().unwrap_err();
     assert!(error.to_string().contains("`Größe \"日本\" 😀`"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! The table in docs/datastar.md names tests; those tests are there.
+//! The table in docs/datastar.md names tests; these tests exist.
 
 use std::{fs, path::Path};
 

@@ -1,14 +1,15 @@
-//! What a user of the crate compiles, checked: a small tree, no proc-macro, no async runtime. And
-//! that no test is left out of the manifest.
+//! Checks what a user of the crate compiles: few packages, no proc-macro, no async runtime. Also
+//! checks that the manifest lists every test.
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
-/// The crate itself included. It was 15 when this was written; a step up wants a reason.
+/// Including the crate itself. It was 15 when this was written; an increase needs a reason.
 const PACKAGES_MAX: usize = 20;
-/// What `cargo run --example clock` compiles, build scripts and dev-dependencies included.
+/// Packages that `cargo run --example clock` compiles, including build scripts and
+/// dev-dependencies.
 const PACKAGES_OF_AN_EXAMPLE_MAX: usize = 32;
 
-/// `*` stands for any beginning or ending.
+/// `*` matches any start or end of a name.
 const BANNED: &[(&str, &str)] = &[
     ("syn", "a part of proc-macros"),
     ("quote", "a part of proc-macros"),
@@ -84,7 +85,7 @@ fn tree_with(features: &[&str], edges: &str) -> String {
     tree
 }
 
-/// What is wrong with a tree as `cargo tree --prefix none` prints it: `name v1.2.3 (marks)`.
+/// Problems of a tree as `cargo tree --prefix none` prints it: `name v1.2.3 (marks)`.
 fn check(tree: &str, packages_max: usize) -> Vec<String> {
     let mut packages = BTreeSet::new();
     let mut complaints = BTreeSet::new();
@@ -119,7 +120,7 @@ fn matches(name: &str, pattern: &str) -> bool {
 }
 
 #[test]
-fn what_was_promised_to_be_absent_is_noticed() {
+fn banned_dependencies_are_reported() {
     for name in [
         "syn",
         "quote",

@@ -1,4 +1,4 @@
-//! The limit of descriptors. Alone in its program, because it is one of the whole process.
+//! The limit of descriptors. A separate program, because the limit is per process.
 #![cfg(all(target_os = "linux", not(starwheel_portable)))]
 
 use std::sync::Mutex;

@@ -1,4 +1,4 @@
-//! The end of a server: who is told what, when they leave, and when they come back.
+//! The end of a server: what each client is sent, when it leaves, and when it reconnects.
 
 #[path = "support/decoders.rs"]
 mod decoders;
@@ -15,7 +15,7 @@ use story::{Diary, HOUR, data, faults, get_1_0, ms, secs};
 
 const FAREWELL_MS: u64 = 500;
 
-/// Streams of a topic, of an updater and quiet ones; and how often each reason was told.
+/// Streams of a topic, of an updater and quiet ones; and how often each close reason occurred.
 fn server() -> (Simulation, Topic, Diary) {
     let (topic, diary) = (Topic::new("t"), Diary::default());
     let (subscribed, noted) = (topic.clone(), diary.clone());
@@ -45,7 +45,7 @@ fn open(simulation: &mut Simulation, target: &str, coding: &str) -> Client {
     client
 }
 
-/// The reconnection times that a client has been told.
+/// The reconnect delays that a client has been sent.
 fn retries_ms(simulation: &Simulation, client: Client) -> Vec<u64> {
     let answer = simulation.response(client);
     EventParser::read(&decoders::decoded(&answer)).retries_ms
@@ -101,7 +101,7 @@ fn most_within(times_ms: impl Iterator<Item = u64>, span_ms: u64) -> usize {
 }
 
 #[test]
-fn each_stream_is_told_when_to_come_back_then_dropped_and_nobody_comes_back_together() {
+fn each_stream_gets_its_own_reconnect_delay_before_it_is_dropped() {
     let (mut simulation, topic, diary) = server();
     let mut clients = Vec::new();
     for coding in ["identity", "zstd", "gzip", "br"] {
@@ -120,7 +120,7 @@ fn each_stream_is_told_when_to_come_back_then_dropped_and_nobody_comes_back_toge
         assert!(window.contains(&leave.dropped_ms), "{leave:?}");
         let ahead_ms = leave.dropped_ms - leave.told_ms;
         assert!((FAREWELL_MS - 10..=FAREWELL_MS + 10).contains(&ahead_ms), "{leave:?}");
-        // The server that follows has a second to start.
+        // The next server has a second to start.
         assert!((10_990..=31_000).contains(&leave.returns_ms()), "{leave:?}");
     }
     let hundred_ms_share = clients.len() / 100 + 2;
@@ -136,7 +136,7 @@ fn each_stream_is_told_when_to_come_back_then_dropped_and_nobody_comes_back_toge
 }
 
 #[test]
-fn what_is_sent_behind_a_farewell_still_arrives_and_is_whole() {
+fn events_after_a_farewell_still_arrive_completely() {
     for coding in ["identity", "zstd", "gzip", "br"] {
         let (mut simulation, topic, _) = server();
         let client = open(&mut simulation, "/stream/topic", coding);
@@ -180,7 +180,7 @@ fn a_farewell_is_a_line_and_no_event_and_leaves_with_a_tick_in_one_write() {
 }
 
 #[test]
-fn http_1_0_is_told_too_and_then_reset() {
+fn http_1_0_gets_its_delay_too_and_is_then_reset() {
     let (mut simulation, _, diary) = server();
     let client = get_1_0(&mut simulation, "/stream/quiet", "");
     simulation.drain(secs(10));
@@ -192,9 +192,9 @@ fn http_1_0_is_told_too_and_then_reset() {
 }
 
 #[test]
-fn streams_born_during_a_drain_are_told_and_dropped_within_it() {
+fn streams_opened_during_a_drain_get_a_delay_and_are_dropped_within_it() {
     let (mut simulation, _, diary) = server();
-    // Their requests are under way when the drain begins.
+    // Their requests are pending when the drain begins.
     let clients: Vec<Client> = (0..40)
         .map(|_| {
             let client = simulation.connect();
@@ -271,7 +271,7 @@ fn at_the_end_of_the_window_everything_is_forced() {
 }
 
 #[test]
-fn a_drain_without_a_window_still_says_when_to_come_back() {
+fn a_drain_without_a_window_still_sends_a_reconnect_delay() {
     let (mut simulation, _, diary) = server();
     let clients: Vec<Client> = (0..50).map(|_| simulation.get("/stream/quiet")).collect();
     simulation.drain(ms(0));
@@ -297,7 +297,7 @@ fn a_drain_prolongs_no_stream_beyond_its_lifetime() {
 }
 
 #[test]
-fn a_stream_that_is_finished_behind_its_farewell_is_finished() {
+fn a_stream_that_is_finished_after_its_farewell_is_finished() {
     let (topic, ids) = (Topic::new("t"), story::Ids::default());
     let (subscribed, keep) = (topic.clone(), ids.clone());
     let mut simulation = story::serving(move |_, _| {

@@ -1,4 +1,4 @@
-//! Mistakes of the engine that were found once, each by its name.
+//! Engine bugs that were found, each with a test.
 
 #[path = "support/story.rs"]
 mod story;
@@ -86,7 +86,7 @@ fn a_pipelining_client_is_not_read_faster_than_it_is_answered() {
 }
 
 #[test]
-fn what_is_sent_at_birth_does_not_make_the_second_tick_look_changed() {
+fn output_of_on_connect_does_not_make_the_second_tick_look_changed() {
     let mut simulation = serving(|_, _| {
         Sse::every(secs(1), |stream| stream.send("same"))
             .send("first")
@@ -99,9 +99,9 @@ fn what_is_sent_at_birth_does_not_make_the_second_tick_look_changed() {
     assert_eq!(simulation.stats().ticks_unchanged, 5);
 }
 
-/// All the ways in which closures are dropped without having run.
+/// All ways in which closures are dropped without having run.
 #[test]
-fn a_bomb_in_an_answer_that_is_never_opened_is_caught() {
+fn a_panicking_destructor_in_an_answer_that_is_never_opened_is_caught() {
     let armed = |_: &Request| {
         let bomb = Bomb;
         Sse::new().on_connect(move |_| drop(bomb))
@@ -128,7 +128,7 @@ fn a_bomb_in_an_answer_that_is_never_opened_is_caught() {
     assert!(simulation.is_open(neighbour));
 }
 
-/// An error whose text cannot be had.
+/// An error whose `Display` panics.
 #[derive(Debug)]
 struct Unspeakable(#[expect(dead_code, reason = "dropped")] Option<Bomb>);
 
@@ -160,7 +160,7 @@ fn an_error_that_panics_when_it_is_shown_or_dropped_costs_its_stream_alone() {
 }
 
 #[test]
-fn head_for_a_stream_tells_its_headers_and_how_the_connection_goes_on() {
+fn head_for_a_stream_has_its_headers_and_the_connection_state() {
     let mut simulation = serving(|_, _| Sse::new().header("X-Room", "7"));
     let client = simulation.connect();
     simulation.request(client, Method::Head, "/", &[], b"");
@@ -179,7 +179,7 @@ fn head_for_a_stream_tells_its_headers_and_how_the_connection_goes_on() {
 }
 
 #[test]
-fn head_of_http_1_0_closes_when_it_says_so() {
+fn head_of_http_1_0_closes_as_announced() {
     let mut simulation = serving(|_, _| Sse::new());
     let client = simulation.connect();
     simulation.send(client, b"HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
@@ -188,9 +188,9 @@ fn head_of_http_1_0_closes_when_it_says_so() {
     assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
 }
 
-/// HTTP/1.0 has no last chunk: an orderly end behind half a stream would look like its end.
+/// HTTP/1.0 has no last chunk: an orderly close after half a stream would look like its end.
 #[test]
-fn what_http_1_0_has_not_got_in_full_ends_with_a_reset() {
+fn incomplete_http_1_0_responses_end_with_a_reset() {
     let ids = Ids::default();
     let keep = ids.clone();
     let large = "x".repeat(100_000);
@@ -251,7 +251,7 @@ fn half_an_event_whose_panic_the_user_caught_is_not_sent_with_the_next() {
 }
 
 #[test]
-fn a_connection_whose_response_is_on_its_way_when_the_drain_begins_leaves_behind_it() {
+fn a_connection_with_a_pending_response_when_the_drain_begins_closes_after_it() {
     let mut simulation = serving(|_, _| Response::text("x".repeat(200_000)));
     let client = simulation.connect();
     simulation.stall(client);
@@ -313,7 +313,7 @@ fn a_slow_reader_does_not_put_off_what_is_due() {
     simulation.stall(client);
     simulation.send(client, &get("/"));
     simulation.turn();
-    // In every turn the socket takes a little, before the timers have their turn.
+    // In every turn the socket takes a little before the timers run.
     for _ in 0..1000 {
         simulation.read_some(client, 10);
         simulation.pause(ms(1));

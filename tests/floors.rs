@@ -1,12 +1,11 @@
-//! The architecture, checked: who may use whom, who may change what, which floors know no clock and
-//! no socket, and how long a function and a file may be.
+//! Checks the architecture: which module may use which, which file may change which state, which
+//! layers know no clock and no socket, and how long a function and a file may be.
 //!
-//! Every file of `src` is read as tokens (comments and literals left out), its `use` trees and
-//! inline paths are resolved to modules of the crate, and what breaks a rule is named with file and
-//! line. It is no compiler: a name that a macro pastes together, or one that a glob import brings
-//! in, is not followed (globs over the crate root are refused for that reason), and a field is known
-//! by its name alone.
-//!
+//! Every file of `src` is read as tokens (without comments and literals), its `use` trees and
+//! inline paths are resolved to modules of the crate, and violations are reported with file and
+//! line. It is not a compiler: a name that a macro builds, or one that a glob import brings in, is
+//! not followed (globs over the crate root are refused for that reason), and a field is identified
+//! only by its name.
 //! | rules | file |
 //! |---|---|
 //! | the floors of the crate; clocks, sockets and threads; `catch_unwind`; `Rc<RefCell>` | here |
@@ -40,8 +39,8 @@ use circles::Tree;
 use items::Items;
 use source::{Origin, Source, Use};
 
-/// Every module of the crate and its floor. A module may use the floors below; a sibling on its own
-/// floor only if it is listed. `lib.rs` is outside: it re-exports and has no logic.
+/// Every module of the crate and its layer. A module may use the layers below; a sibling in its own
+/// layer only if it is listed. `lib.rs` is outside: it re-exports and has no logic.
 const FLOORS: &[Module] = &[
     module("error", 0, &[]),
     module("limits", 0, &[]),
@@ -64,8 +63,8 @@ const FLOORS: &[Module] = &[
 /// The lowest floor with clocks, sockets and threads.
 const REACTOR_FLOOR: u8 = 4;
 
-/// What the floors below the reactor must not touch. `*` at the end of a name matches any ending.
-/// Tests down there may use what `std` has, but nothing else of this list.
+/// What the layers below the reactor must not use. `*` at the end of a name matches any ending.
+/// Their tests may use what `std` has, but nothing else of this list.
 const IO: &[&[&str]] = &[
     &["std", "net", "Tcp*"],
     &["std", "net", "Udp*"],
@@ -86,7 +85,7 @@ struct Module {
 struct Refused(&'static str);
 
 impl Module {
-    /// Downwards everything may be used; on the same floor what is listed, and in tests all.
+    /// All layers below may be used; in the same layer what is listed, and in tests all.
     fn refuses(&self, used: &Self, in_test: bool) -> Option<Refused> {
         let is_sibling = used.floor == self.floor && used.name != self.name;
         if used.floor > self.floor {
@@ -115,7 +114,7 @@ fn the_floors_hold() {
     );
 }
 
-/// A stale entry checks nothing: what it names was renamed or mended.
+/// A stale entry checks nothing: its target was renamed or fixed.
 #[test]
 fn the_tables_have_no_stale_entries() {
     let sources = read(&files_of_the_crate());
@@ -162,7 +161,7 @@ fn read_rust_files(folder: &Path, name: &str, files: &mut Vec<(String, String)>)
     }
 }
 
-/// One broken rule.
+/// One violation of a rule.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Complaint {
     file: String,
@@ -176,7 +175,7 @@ impl fmt::Display for Complaint {
     }
 }
 
-/// All breaches in these files, given as (path from the root of the crate, text).
+/// All violations in these files, given as (path from the root of the crate, text).
 fn check(files: &[(String, String)]) -> Vec<Complaint> {
     let sources = read(files);
     let tree = Tree::of(&sources);
@@ -212,8 +211,8 @@ fn with_items(sources: &[Source]) -> Vec<owners::Read<'_>> {
     sources.iter().map(|source| (source, Items::of(source))).collect()
 }
 
-/// Which module a name at the root of the crate comes from: `pub use limits::Limits` gives
-/// `Limits -> limits`, so that `crate::Limits` is judged as `crate::limits::Limits`.
+/// The module that a name at the root of the crate comes from: `pub use limits::Limits` gives
+/// `Limits -> limits`, so that `crate::Limits` is checked as `crate::limits::Limits`.
 fn reexports(root: &Source) -> BTreeMap<String, String> {
     let mut map = BTreeMap::new();
     for import in &root.uses {
@@ -256,7 +255,7 @@ impl<'a> Checker<'a> {
         self.complaints
     }
 
-    /// Rules that hold on every floor and in `lib.rs`.
+    /// Rules for every layer and for `lib.rs`.
     fn check_everywhere(&mut self) {
         for line in &self.source.shared_cells {
             let what = "`Rc<RefCell<..>>` in the crate: own the data in one place and lend it out";
@@ -279,7 +278,7 @@ impl<'a> Checker<'a> {
     }
 
     fn check_floor(&mut self, module: &Module, import: &Use) {
-        // What is used through an imported name was judged where it is imported.
+        // Names used through an import were checked where they are imported.
         let path = match import.path.split_first() {
             Some((first, path)) if first == "crate" && import.origin != Origin::Imported => path,
             _ => return,

@@ -1,4 +1,4 @@
-//! Doubtful requests, as a connection treats them: one answer to what was good, one refusal, and
+//! Doubtful requests, as a connection handles them: one response to the good part, one refusal, and
 //! nothing more. The table is that of the parser's own tests; here it goes through the engine.
 
 #[path = "../src/http/tests/cases/mod.rs"]
@@ -15,13 +15,13 @@ use starwheel::{
 };
 use story::{assert_closed, get};
 
-/// A server that takes every request and keeps its body.
+/// A server that accepts every request and keeps its body.
 struct Server {
     simulation: Simulation,
     bodies: Rc<RefCell<Vec<Vec<u8>>>>,
 }
 
-/// What became of one connection.
+/// The outcome of one connection.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     statuses: Vec<u16>,
@@ -65,7 +65,7 @@ impl Server {
     }
 }
 
-/// A good request, the case, and another good one behind it.
+/// A good request, the case, and another good one after it.
 fn between_good_ones(case: &[u8]) -> Vec<u8> {
     [&get("/before")[..], case, &get("/behind")].concat()
 }
@@ -198,8 +198,8 @@ fn a_body_may_have_exactly_its_limit() {
 fn extensions_and_trailers_may_have_exactly_their_limit() {
     let limit = Limits::default().chunk_overhead_bytes;
     let head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-    // What counts is `;a=x..` in the one, `A: x..` with its line end in the other. The size line of
-    // one byte of data counts but for one byte.
+    // `;a=x..` counts in one, `A: x..` with its line end in the other. The size line of one byte of
+    // data counts except for one byte.
     let last = "0\r\n\r\n".len();
     for (chunks, uncounted) in [
         ("5;a=X\r\nbbbbb\r\n0\r\n\r\n", "5\r\nbbbbb\r\n".len() + last),
@@ -212,7 +212,7 @@ fn extensions_and_trailers_may_have_exactly_their_limit() {
         assert_eq!(status(&with(limit)), 204, "{chunks}");
         assert_eq!(status(&with(limit + 1)), 400, "{chunks}");
     }
-    // Many small ones are as good as a large one (CVE-2023-39326).
+    // Many small chunks count like a large one (CVE-2023-39326).
     let many = |chunks: usize| {
         let chunks = "5;a\r\nbbbbb\r\n".repeat(chunks);
         [&head[..], chunks.as_bytes(), b"0\r\n\r\n"].concat()
@@ -236,7 +236,7 @@ fn size_lines_may_not_outgrow_the_data_by_more_than_the_limit() {
         assert_eq!(status(&body(size_digits, data_bytes, most)), 204, "{size_digits} {data_bytes}");
         assert_eq!(status(&body(size_digits, data_bytes, most + 1)), 400, "{size_digits}");
     }
-    // Whatever the client writes at a time, down to five bytes.
+    // For writes of any size, down to five bytes.
     for (size_digits, data_bytes) in [(1, 5), (2, 16), (2, 100), (16, 20)] {
         let chunks = Limits::default().body_bytes / data_bytes;
         assert_eq!(status(&body(size_digits, data_bytes, chunks)), 204, "{size_digits}");

@@ -1,6 +1,6 @@
-//! The invariants of the design, each as tests that fail when it is broken.
+//! The invariants of the design, each with tests that fail when it is broken.
 //!
-//! The numbers are those of ARCHITECTURE.md. What concerns topics has its tests with them.
+//! The numbers are those of ARCHITECTURE.md. The tests of topics are with them.
 
 #[path = "invariants/bytes.rs"]
 mod bytes;

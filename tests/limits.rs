@@ -1,4 +1,4 @@
-//! Limits of size and time, and how a client is told.
+//! Limits of size and time, and the responses to clients.
 
 #[path = "limits/connections.rs"]
 mod connections;
@@ -46,7 +46,7 @@ fn refusals_are_answered_and_then_the_connection_closes() {
     ] {
         let mut simulation = echo();
         let client = simulation.connect();
-        // Behind a good one and in front of another, as a smuggler would have it.
+        // Between two good ones, as in an attempt to smuggle.
         simulation.request(client, Method::Get, "/?first", &[], b"");
         simulation.send(client, request.as_bytes());
         simulation.turn();
@@ -85,9 +85,9 @@ fn a_body_of_one_mebibyte_is_taken_and_one_more_byte_refused() {
     assert_closed(&simulation, client);
 }
 
-// Limits of time.
+// Timeouts.
 
-/// Sends one piece of a request every second, and tells when the server had enough.
+/// Sends one piece of a request every second, and returns when the server refused it.
 fn seconds_until_refused(pieces: &[&[u8]], trickle: &[u8]) -> (u64, u16) {
     let mut simulation = echo();
     let client = simulation.connect();
@@ -125,7 +125,7 @@ fn a_body_must_be_there_within_30_seconds_however_it_trickles() {
 }
 
 #[test]
-fn the_limit_of_the_body_starts_behind_the_head() {
+fn the_limit_of_the_body_starts_after_the_head() {
     let mut simulation = echo();
     let client = simulation.connect();
     simulation.send(client, b"POST / HTTP/1.1\r\n");
@@ -137,7 +137,7 @@ fn the_limit_of_the_body_starts_behind_the_head() {
     assert_eq!(texts(&simulation, client), ["xy"]);
 }
 
-/// The connection is closed without an answer: the client asked for nothing.
+/// The connection is closed without a response, because the client sent no request.
 #[track_caller]
 fn assert_closed_silently(simulation: &Simulation, client: Client) {
     assert!(!simulation.is_open(client));
@@ -155,7 +155,7 @@ fn a_fresh_connection_has_to_begin_its_request_within_15_seconds() {
     simulation.advance(ms(1));
     assert_closed_silently(&simulation, silent);
     assert_eq!(simulation.stats().timed_out, 1);
-    // From here on it has the time of a head.
+    // From here on it has the timeout of a head.
     simulation.advance(ms(9_998));
     simulation.send(in_time, b"ET / HTTP/1.1\r\nHost: a\r\n\r\n");
     simulation.turn();
@@ -166,7 +166,7 @@ fn a_fresh_connection_has_to_begin_its_request_within_15_seconds() {
 fn a_connection_that_has_had_an_answer_is_closed_after_75_idle_seconds() {
     for target in ["/", "/once", "/nowhere"] {
         let mut simulation = echo();
-        // Answered by a response, by a stream that has finished, by a router without a route.
+        // Answered by a response, by a finished stream, by a router without a route.
         let client = simulation.get(target);
         simulation.forget_received(client);
         simulation.advance(ms(74_999));

@@ -1,5 +1,5 @@
-//! What reaches the log: nothing of a peer's that a terminal would obey or a line would split, and
-//! everyday ends only for those who ask for them.
+//! Log lines contain nothing of a peer that a terminal would obey or that would split a line, and
+//! expected ends are logged only at debug level.
 
 #[path = "support/story.rs"]
 mod story;
@@ -42,7 +42,7 @@ fn listen() {
     RECORDS.take();
 }
 
-/// What was logged since, checked line by line.
+/// The records since the last call, checked line by line.
 #[track_caller]
 fn logged() -> Vec<(Level, String)> {
     let records = RECORDS.take();
@@ -53,8 +53,8 @@ fn logged() -> Vec<(Level, String)> {
     records
 }
 
-/// Control characters (line ends and terminal escapes, of 7 and 8 bits), and those that turn or hide
-/// text.
+/// Control characters (line ends and terminal escapes, of 7 and 8 bits), and those that change the
+/// text direction or hide text.
 fn is_dangerous(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
@@ -69,11 +69,11 @@ fn assert_one(level: Level, part: &str) {
     assert_eq!(found[0].0, level, "{}", found[0].1);
 }
 
-/// Colours, a line of the attacker's own, a direction mark, an 8-bit escape, NUL, and a title.
+/// Colours, a faked log line, a direction mark, an 8-bit escape, NUL, and a title.
 const HOSTILE: &str = "MARK\u{1b}[31m\r\n2026-11-21 ERROR all is lost\n\u{202e}\u{2028}\u{85}\u{9b}1m\0\u{7f}\
      \u{1b}]0;title\u{7}\u{feff}\u{200b}\u{e0041}";
 
-/// What a closure answers that quotes its client.
+/// The error of a closure that quotes its client.
 fn failing(text: &'static str) -> Result<(), BoxError> {
     Err(text.into())
 }
@@ -200,8 +200,7 @@ fn a_long_foreign_origin_is_cut() {
     listen();
     let router = Router::new().post("/", |_, _| Response::no_content());
     let mut simulation = Simulation::new(OriginCheck::new().around(router));
-    for (length, end) in [(1_000, "xx is refused"), (15_000, "xx... (14000 more bytes) is refused")]
-    {
+    for (length, end) in [(1_000, "xx"), (15_000, "xx... (14000 more bytes)")] {
         let client = simulation.connect();
         let origin = "x".repeat(length);
         let head = format!("POST / HTTP/1.1\r\nHost: a\r\nOrigin: {origin}\r\n\r\n");
@@ -214,7 +213,7 @@ fn a_long_foreign_origin_is_cut() {
 }
 
 #[test]
-fn what_is_refused_is_not_quoted() {
+fn refusals_do_not_quote_the_input() {
     listen();
     let mut config = Config::default();
     config.hosts = Hosts::only(["a.example"]).expect("a host");
@@ -260,7 +259,7 @@ fn ids_and_queries_of_peers_are_not_logged() {
     assert!(!records.is_empty() && records.iter().all(|(_, text)| !text.contains("MARK")));
 }
 
-// Whose fault it was.
+// Culprits.
 
 /// The first client of a simulation.
 const PEER: &str = "192.0.2.1:1024";
@@ -306,7 +305,7 @@ fn a_panic_is_logged_with_the_route_and_client_of_its_closure() {
     simulation.run(|_| {
         panics();
     });
-    assert_one(Level::Error, "a closure given to Handle::run panicked: ouch");
+    assert_one(Level::Error, "a closure passed to Handle::run panicked: ouch");
 }
 
 #[test]
@@ -332,9 +331,12 @@ fn an_error_is_logged_with_the_route_and_client_of_its_closure() {
         &format!("the handler of GET /file/{{name}} for {PEER} failed: no disk"),
     );
     simulation.get("/watch");
-    assert_one(Level::Error, "the handler of GET /watch for 192.0.2.1:1025 failed: an event id is");
+    assert_one(
+        Level::Error,
+        "the handler of GET /watch for 192.0.2.1:1025 failed: an event id must",
+    );
     simulation.get("/broken");
-    assert_one(Level::Error, "the handler of GET /broken for 192.0.2.1:1026 failed: it built");
+    assert_one(Level::Error, "the handler of GET /broken for 192.0.2.1:1026 failed: the response");
     simulation.get("/sensor");
     assert_one(Level::Warn, " of /sensor for 192.0.2.1:1027: the updater failed: no sensor");
 
@@ -356,7 +358,7 @@ fn assert_nothing_above_debug(what: &str) {
 }
 
 #[test]
-fn everyday_ends_are_for_debugging() {
+fn expected_ends_are_logged_at_debug_level() {
     listen();
     let streams = || {
         serving(|_, _| Sse::every(secs(1), |stream| stream.send("tick")).max_lifetime(secs(3600)))
@@ -381,12 +383,12 @@ fn everyday_ends_are_for_debugging() {
 
     simulation.get("/");
     simulation.advance(secs(3600));
-    assert_one(Level::Debug, "longest lifetime");
+    assert_one(Level::Debug, "maximum lifetime");
 
     simulation.get("/");
     simulation.drain(secs(1));
     simulation.advance(secs(2));
-    assert_one(Level::Debug, "the server shuts down");
+    assert_one(Level::Debug, "the server is shutting down");
 
     for ending in [Ending::Finish, Ending::Drop] {
         serving(move |_, _| Sse::new().send("one").ending(ending)).get("/");
@@ -435,16 +437,16 @@ fn surprises_are_warnings() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_listener_that_cannot_accept_says_so_once() {
+fn a_listener_that_cannot_accept_logs_it_once() {
     use std::net::{Shutdown, TcpListener};
     listen();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    // From here on Linux answers each attempt with EINVAL, which takes as long to pass as EMFILE.
+    // From here on Linux answers each attempt with EINVAL, which lasts as long as EMFILE would.
     socket2::SockRef::from(&listener).shutdown(Shutdown::Both).unwrap();
     let mut reactor = starwheel::Reactor::new(Router::new()).unwrap();
     reactor.listen_on(listener).unwrap();
     while reactor.stats().accept_failures < 3 {
         reactor.turn(None).unwrap();
     }
-    assert_one(Level::Warn, "no connection can be accepted");
+    assert_one(Level::Warn, "cannot accept connections");
 }

@@ -1,5 +1,5 @@
-//! What the engine keeps allocated: for a client that lags, and after a peak. A program of its own,
-//! because it counts allocations; each test counts those of its own thread.
+//! Memory that the engine keeps allocated: for a lagging client, and after a peak. A separate
+//! program, because it counts allocations; each test counts those of its own thread.
 
 #[path = "support/random.rs"]
 mod random;

@@ -1,4 +1,5 @@
-//! The PROXY protocol: connections that a balancer announces (HAProxy's `proxy-protocol.txt`).
+//! The PROXY protocol: connections whose client a load balancer names (HAProxy's
+//! `proxy-protocol.txt`).
 
 #[path = "support/story.rs"]
 mod story;
@@ -34,13 +35,13 @@ fn at_most(connections: usize) -> Simulation {
     server(|config| config.limits.connections_per_ip = Some(connections))
 }
 
-/// A connection to a listener on which 10.0.0.0/8 announces clients.
+/// A connection to a listener on which 10.0.0.0/8 names clients.
 fn connect(simulation: &mut Simulation, address: &str) -> Client {
     let balancers = TrustedPeers::networks(["10.0.0.0/8"]).unwrap();
     simulation.connect_with_proxy_protocol(Peer::Ip(address.parse().unwrap()), &balancers)
 }
 
-/// The balancer announces a client of this address, which asks; its first status.
+/// The balancer names a client of this address, which sends a request; its first status.
 fn announce(simulation: &mut Simulation, address: &str) -> (Client, u16) {
     let client = connect(simulation, BALANCER);
     let family = if address.contains(':') { "TCP6" } else { "TCP4" };
@@ -63,7 +64,7 @@ fn texts(simulation: &Simulation, client: Client) -> Vec<String> {
     simulation.responses(client).iter().map(|answer| answer.text().to_owned()).collect()
 }
 
-// Who is announced.
+// Named clients.
 
 #[test]
 fn the_announced_address_is_the_peer_wherever_the_bytes_are_cut() {
@@ -111,9 +112,9 @@ fn a_stream_knows_the_announced_peer() {
     assert_eq!(simulation.events(client)[0].data, "192.0.2.7:4712");
 }
 
-/// A health check, and a balancer that does not know or does not speak of TCP.
+/// A health check, and a balancer that does not know the client or uses another protocol than TCP.
 #[test]
-fn a_balancer_that_announces_nobody_keeps_its_address() {
+fn a_balancer_that_announces_no_client_keeps_its_address() {
     let unix = [&b"\r\n\r\n\0\r\nQUIT\n\x21\x31\0\xd8"[..], &[0; 216]].concat();
     let datagrams = [&b"\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0c"[..], &[1; 12]].concat();
     let own = b"\r\n\r\n\0\r\nQUIT\n\x20\x11\0\x0c\xc0\0\x02\x07\x0a\0\0\x01\0\x01\0\x02";
@@ -147,7 +148,7 @@ fn a_unix_socket_can_be_trusted_to_announce() {
     assert_eq!(texts(&simulation, client), ["192.0.2.7 through 192.0.2.7:4712"]);
 }
 
-/// The balancer announces a proxy of ours, which names its client in a field.
+/// The balancer names a proxy of ours, which names its client in a field.
 #[test]
 fn an_announced_proxy_is_trusted_like_a_connected_one() {
     let mut simulation = server(|config| {
@@ -170,10 +171,10 @@ fn an_announced_proxy_is_trusted_like_a_connected_one() {
     assert_eq!(texts(&simulation, client), ["10.0.0.1 through 10.0.0.1:4711"]);
 }
 
-// Who is not believed.
+// Refusals.
 
 #[test]
-fn anybody_else_on_such_a_listener_makes_a_bad_request() {
+fn a_peer_that_is_not_a_balancer_gets_a_bad_request() {
     for bytes in [&[V1, GET].concat()[..], GET, LOCAL, &v2([192, 0, 2, 7], b""), b"\0"] {
         let mut simulation = server(|_| {});
         let client = connect(&mut simulation, STRANGER);
@@ -184,7 +185,7 @@ fn anybody_else_on_such_a_listener_makes_a_bad_request() {
         simulation.turn();
         assert_eq!(simulation.responses(client).len(), 1);
         assert_eq!(simulation.response(client).status, 400);
-        assert!(simulation.response(client).text().contains("not one that is trusted"));
+        assert!(simulation.response(client).text().contains("not a trusted proxy"));
         assert_closed(&simulation, client);
         let stats = simulation.stats();
         assert_eq!(
@@ -218,11 +219,11 @@ fn a_listener_without_the_option_takes_a_header_for_a_bad_request() {
 }
 
 #[test]
-fn a_balancer_that_sends_no_header_or_a_broken_one_makes_a_bad_request() {
+fn a_missing_or_malformed_proxy_header_is_a_bad_request() {
     for (bytes, reason) in [
-        (GET, "must begin with"),
-        (b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "must begin with"),
-        (b"\x16\x03\x01\x02\x00", "must begin with"),
+        (GET, "start the connection with"),
+        (b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "start the connection with"),
+        (b"\x16\x03\x01\x02\x00", "start the connection with"),
         (b"PROXY TCP4 192.0.2.7 10.0.0.9 4712 80\n", "malformed"),
         (b"PROXY TCP4 192.0.2.7 10.0.0.9 4712 99999\r\n", "malformed"),
         (b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\x0c", "malformed"),
@@ -257,7 +258,7 @@ fn one_header_announces_and_a_second_one_is_a_bad_request() {
     assert_eq!(simulation.response(client).status, 400);
 }
 
-// Time, and ends.
+// Timeouts, and ends.
 
 #[test]
 fn the_header_must_be_there_within_the_time_of_a_head_however_it_trickles() {
@@ -288,7 +289,7 @@ fn after_the_header_a_request_has_its_own_time() {
 }
 
 #[test]
-fn a_health_check_that_says_little_and_goes_is_no_failure() {
+fn a_short_health_check_is_not_a_failure() {
     for bytes in [&b""[..], LOCAL, b"PROXY UNKNOWN\r\n", &V1[..7], V1] {
         let mut simulation = at_most(1);
         let client = connect(&mut simulation, BALANCER);
@@ -316,7 +317,7 @@ fn a_reset_in_the_middle_of_a_header_leaves_nothing() {
 }
 
 #[test]
-fn a_drain_closes_who_says_nothing_for_a_second_and_serves_who_has_begun() {
+fn a_drain_closes_connections_silent_for_a_second_and_serves_started_requests() {
     let mut simulation = server(|_| {});
     let (silent, begun) = (connect(&mut simulation, BALANCER), connect(&mut simulation, BALANCER));
     let stranger = connect(&mut simulation, STRANGER);
@@ -387,13 +388,13 @@ fn the_balancers_own_connections_count_for_no_address() {
 }
 
 #[test]
-fn one_too_many_in_total_is_told_so_after_its_header() {
+fn a_connection_over_the_total_limit_is_refused_after_its_header() {
     let mut simulation = server(|config| config.limits.connections = Some(1));
     let first = connect(&mut simulation, BALANCER);
     let (second, status) = announce(&mut simulation, "192.0.2.7");
     assert_eq!(status, 503);
     assert_closed(&simulation, second);
-    // With the time of one head for all of it, counted from the beginning.
+    // With the timeout of one head for everything, counted from the start.
     let slow = connect(&mut simulation, BALANCER);
     simulation.advance(secs(6));
     simulation.send(slow, V1);

@@ -1,4 +1,4 @@
-//! `Handle::publish` and its kind, over real sockets.
+//! `Handle::publish` and related methods, over real sockets.
 
 #[path = "support/client.rs"]
 mod client;
@@ -23,7 +23,7 @@ fn serving(topic: &Topic) -> Server {
     Server::serving(move || Router::new().get("/", move |_, _| Sse::new().subscribe(&topic)))
 }
 
-/// A reactor that turns only when told to, and one client that has `topic`.
+/// A reactor that the test turns itself, and one client subscribed to `topic`.
 fn held_up(topic: &Topic) -> (Reactor, Client) {
     let watched = topic.clone();
     let router = Router::new().get("/", move |_, _| Sse::new().subscribe(&watched));
@@ -168,7 +168,7 @@ fn a_batch_stays_together_whatever_comes_between_two_turns() {
     let topic = Topic::new("t");
     let (mut reactor, mut client) = held_up(&topic);
     let handle = reactor.handle();
-    // One command less than a turn obeys: the batch would be cut behind its first event.
+    // One command less than the limit of a turn: the batch would be cut after its first event.
     (1..16_384).for_each(|_| handle.run(|_| {}).unwrap());
     handle.publish_batch(&topic, ["one", "two"]).unwrap();
     reactor.turn(Some(Duration::ZERO)).unwrap();
@@ -222,7 +222,7 @@ fn handles_tell_the_figures_from_any_thread() {
 }
 
 #[test]
-fn a_reactor_that_is_gone_gives_everything_back_and_says_so() {
+fn a_dropped_reactor_returns_every_command_as_closed() {
     type End = fn(Reactor);
     let (dropped, stopped): (End, End) = (drop, |mut reactor| {
         reactor.handle().shutdown();
@@ -253,8 +253,8 @@ fn a_reactor_that_is_gone_gives_everything_back_and_says_so() {
 }
 
 #[test]
-fn a_reactor_that_stops_while_an_event_is_encoded_is_not_mistaken_for_a_full_queue() {
-    /// Ends the reactor while it is encoded, as another thread may.
+fn a_reactor_that_stops_during_encoding_is_closed_not_full() {
+    /// Ends the reactor while it is encoded, like another thread may.
     struct Last(std::cell::Cell<Option<Reactor>>);
 
     impl starwheel::Encode for Last {

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use client::PATIENCE;
 use starwheel::{FirstTick, KeepAlive, Reactor, Response, Router, Sse, Stats};
 
-/// `/hello`, a stream that says nothing, and one that counts every 10 ms.
+/// `/hello`, a silent stream, and one that counts every 10 ms.
 fn routes() -> Router {
     Router::new()
         .get("/hello", |_req, _cx| Response::text("hello"))
@@ -53,7 +53,7 @@ fn listening() -> (Reactor, std::net::SocketAddr) {
     (reactor, address)
 }
 
-/// Turns until the figures are as they should be.
+/// Turns until the statistics are as expected.
 fn turn_until(reactor: &mut Reactor, what: &str, is_so: impl Fn(&Stats) -> bool) {
     let start = Instant::now();
     while !is_so(reactor.stats()) {
@@ -62,7 +62,7 @@ fn turn_until(reactor: &mut Reactor, what: &str, is_so: impl Fn(&Stats) -> bool)
     }
 }
 
-/// Turns until nothing is left to do at once.
+/// Turns until no work is left.
 fn turn_until_quiet(reactor: &mut Reactor) {
     loop {
         reactor.turn(Some(Duration::ZERO)).unwrap();

@@ -1,4 +1,4 @@
-//! Descriptors come back. Alone in its program, because it counts those of the whole process.
+//! Descriptors are released. A separate program, because it counts those of the complete process.
 #![cfg(target_os = "linux")]
 
 #[path = "support/client.rs"]

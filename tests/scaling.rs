@@ -1,6 +1,6 @@
 //! Work that grows with the number of streams or topics grows with the number, not with its square.
 //!
-//! Each test does the same with a number and with sixteen times as many, and compares the processor
+//! Each test does the same with a number and with sixteen times that number, and compares the CPU
 //! time: linear work takes sixteen times as long, on any machine, and quadratic work 256 times.
 
 use std::{array, time::Duration};
@@ -22,14 +22,14 @@ fn assert_linear<S>(prepare: impl Fn(usize) -> S, work: impl Fn(&mut S)) {
             work(&mut subject);
             processor_time() - start
         });
-        // Other work of the machine can only make it longer.
+        // Other load on the machine can only make it longer.
         runs[0].min(runs[1]).min(runs[2])
     };
     let (few, many) = (time(FEW), time(FEW * FACTOR));
     assert!(many < few * GROWTH_MAX, "{few:?} for {FEW}, {many:?} for {FACTOR} times as many");
 }
 
-/// How long this thread has run.
+/// CPU time of this thread.
 fn processor_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: it writes to the one place that it is given.
@@ -38,7 +38,7 @@ fn processor_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// So many streams, opened by `GET /`.
+/// This many streams, opened by `GET /`.
 fn streams(count: usize, stream: impl Fn() -> Sse + 'static) -> Simulation {
     let mut simulation = Simulation::new(Router::new().get("/", move |_, _| stream()));
     simulation.crowd(count, "GET / HTTP/1.1");

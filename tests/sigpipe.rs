@@ -1,5 +1,5 @@
-//! A program whose `main` is not Rust's may leave SIGPIPE at its default, which ends the process.
-//! Alone in its program, because that is the whole process's.
+//! A program whose `main` is not Rust's may leave SIGPIPE at its default, which ends the process. A
+//! separate program, because the setting is per process.
 #![cfg(unix)]
 
 #[path = "support/client.rs"]
@@ -29,7 +29,7 @@ fn writing_to_clients_that_are_gone_raises_no_signal() {
             .get("/hello", |_req, _cx| Response::text("hello"))
             .get("/topic", move |_req, _cx| Sse::new().subscribe(&news).keep_alive(KeepAlive::Off))
             .post("/publish", move |req, cx| {
-                // The clients go while the reactor is here, so it writes before it knows.
+                // The clients disconnect while the reactor is here, so it writes before it notices.
                 asked.send(()).unwrap();
                 are_gone.recv_timeout(PATIENCE).unwrap();
                 let events = req.query_value("events").unwrap().parse().unwrap();
@@ -54,7 +54,7 @@ fn writing_to_clients_that_are_gone_raises_no_signal() {
         ));
         asks.recv_timeout(PATIENCE).unwrap();
         drop(over_unix);
-        // Behind a FIN, a reset is a broken pipe.
+        // After a FIN, a reset causes a broken pipe.
         over_tcp.half_close();
         over_tcp.reset();
         gone.send(()).unwrap();

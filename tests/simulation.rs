@@ -1,4 +1,4 @@
-//! The simulated network behaves like the one it stands for.
+//! The simulated network behaves like the real one.
 
 #[path = "support/story.rs"]
 mod story;
@@ -55,7 +55,7 @@ fn faults_delay_but_do_not_lose_or_change_anything() {
 }
 
 #[test]
-fn a_reset_reaches_the_server_and_its_bytes_nobody() {
+fn a_reset_reaches_the_server_and_its_bytes_are_discarded() {
     let mut simulation = serving(|_, _| Sse::every(secs(1), |stream| stream.send("tick")));
     let client = simulation.get("/");
     simulation.reset(client);
@@ -79,7 +79,7 @@ fn a_close_over_unread_input_is_a_reset_as_in_a_kernel() {
 }
 
 #[test]
-fn answers_know_what_was_asked() {
+fn responses_are_parsed_by_the_method_of_their_request() {
     let mut simulation = echo();
     let client = simulation.connect();
     simulation.request(client, Method::Head, "/?head", &[], b"");
@@ -101,7 +101,7 @@ fn the_clock_stops_at_every_deadline_on_the_way() {
 }
 
 #[test]
-fn what_is_done_between_turns_happens_at_the_time_to_which_the_clock_was_moved() {
+fn actions_between_turns_happen_at_the_time_the_clock_was_moved_to() {
     let ages = Rc::new(RefCell::new(Vec::new()));
     let told = Rc::clone(&ages);
     let mut simulation = serving(move |_, cx| {

@@ -1,5 +1,5 @@
-//! A thousand subscribers over real sockets, of which some never read, while 50 MB are published.
-//! Alone in its program, because it measures the memory of the whole process.
+//! A thousand subscribers over real sockets, some of which never read, while 50 MB are published. A
+//! separate program, because it measures the memory of the complete process.
 #![cfg(target_os = "linux")]
 
 #[path = "support/client.rs"]
@@ -29,17 +29,18 @@ const SUBSCRIBERS: usize = 1_000;
 const STUCK: usize = 20;
 const EVENT_BYTES: usize = 16 * 1024;
 const EVENTS: usize = 50 * 1024 * 1024 / EVENT_BYTES;
-/// The publisher is at most two blocks ahead of the slowest of those who read: half of the log.
+/// The publisher is at most two blocks ahead of the slowest reader: half of the log.
 const EVENTS_PER_BLOCK: usize = 16;
 const LOG_BYTES: usize = 1024 * 1024;
 const OUTBOX_BYTES: usize = 256 * 1024;
-/// What the kernel may keep for each connection in each direction, so that it stays out of the way.
+/// Kernel buffer for each connection in each direction, small so that it does not affect the
+/// result.
 const SOCKET_BUFFER_BYTES: usize = 64 * 1024;
 /// After this the test has failed; it is no measure of speed.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 #[test]
-fn those_who_never_read_cost_a_bounded_amount_and_nobody_else_anything() {
+fn clients_that_never_read_use_bounded_memory_and_delay_no_others() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
 
@@ -62,14 +63,14 @@ fn those_who_never_read_cost_a_bounded_amount_and_nobody_else_anything() {
             publish(&server.handle, &topic, reference.event(number));
         }
         progress.wait_for_blocks(block, &reading);
-        // Before the first block is read, not every buffer that stays has been made.
+        // Before the first block is read, some permanent buffers have not been allocated.
         if block > 0 {
             memory_bytes.push(private_bytes());
         }
     }
     progress.wait_for_blocks(EVENTS / EVENTS_PER_BLOCK, &reading);
 
-    // The last pass may still be on its way to those who have nothing to get.
+    // The last pass may still be running over subscribers without news.
     server.wait_for("the log is let go of", |stats| stats.log_bytes == 0);
     let stats = server.stats();
     assert_eq!(cut.load(Ordering::Relaxed), STUCK, "told that they were slow");
@@ -91,7 +92,7 @@ fn those_who_never_read_cost_a_bounded_amount_and_nobody_else_anything() {
     assert!(is_sanitized || growth <= bound, "{growth} of {bound} bytes");
 }
 
-/// Every stream has the topic; `cut` counts those that are told to be too slow.
+/// Every stream has the topic; `cut` counts those closed as too slow.
 fn serving(topic: &Topic, cut: &Arc<AtomicUsize>) -> Server {
     let (topic, cut) = (topic.clone(), Arc::clone(cut));
     Server::start(move || {
@@ -120,7 +121,7 @@ fn listener() -> TcpListener {
     socket.into()
 }
 
-/// A client with small buffers that has asked for the stream.
+/// A client with small buffers that has requested the stream.
 fn connect(address: SocketAddr) -> std::net::TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES).unwrap();
@@ -176,7 +177,7 @@ impl Reference {
     }
 }
 
-/// How many have read each block; the publisher waits for the slowest.
+/// Number of clients that have read each block; the publisher waits for the slowest.
 struct Progress {
     readers_of_block: Vec<AtomicUsize>,
     publisher: Thread,
@@ -195,7 +196,7 @@ impl Progress {
         }
     }
 
-    /// Waits until everybody who reads has read so many blocks.
+    /// Waits until all readers have read this many blocks.
     fn wait_for_blocks(&self, blocks: usize, reading: &thread::JoinHandle<()>) {
         let Some(last) = blocks.checked_sub(1) else { return };
         let start = Instant::now();
@@ -209,7 +210,7 @@ impl Progress {
     }
 }
 
-/// One who reads.
+/// A reading client.
 struct Reader {
     socket: TcpStream,
     head: Vec<u8>,
@@ -293,7 +294,7 @@ fn end_of_head(received: &[u8]) -> Option<usize> {
     Some(received.windows(end.len()).position(|window| window == end)? + end.len())
 }
 
-/// What the kernel still has for a client that never read.
+/// Bytes that the kernel still holds for a client that never read.
 fn rest_of(socket: &mut std::net::TcpStream) -> Vec<u8> {
     let (mut received, mut buffer) = (Vec::new(), vec![0; SOCKET_BUFFER_BYTES]);
     loop {

@@ -1,5 +1,5 @@
-//! What is encoded is read back by the rules of WHATWG HTML 9.2.6: one event in, the same event
-//! out, whatever the text.
+//! Encoded events are parsed again by the rules of WHATWG HTML 9.2.6: one event in, the same event
+//! out, for any text.
 
 use std::{
     fmt,
@@ -122,7 +122,7 @@ fn names_and_ids_that_do_not_fit_a_line_are_refused() {
 }
 
 #[test]
-fn ids_that_cannot_come_back_are_refused() {
+fn ids_that_clients_cannot_send_back_are_refused() {
     let long = "x".repeat(EventId::BYTES_MAX + 1);
     for (id, error) in [
         ("a\u{1}b", EventError::IdHasControl),
@@ -154,7 +154,7 @@ fn an_id_may_be_any_other_text() {
     }
 }
 
-/// As a client sends it that has read the event.
+/// The id that a client sends after it has read the event.
 #[track_caller]
 fn assert_comes_back(id: &str) {
     let event = &read(&Event::new("x").id(id).unwrap()).events[0];
@@ -204,7 +204,7 @@ fn an_event_type_can_stand_for_several_events() {
     );
 }
 
-/// What `put` makes of a buffer that holds an event already; `None` if it panics.
+/// The result of `put` on a buffer that already holds an event; `None` if it panics.
 fn after_an_event(put: impl Fn(&mut EventBuffer)) -> (Option<()>, EventBuffer) {
     struct Puts<F>(F);
     impl<F: Fn(&mut EventBuffer)> Encode for Puts<F> {
@@ -239,7 +239,7 @@ fn an_event_type_cannot_replace_what_was_sent_before() {
         assert_eq!(read.events, [dispatched("message", "next", "")]);
         assert_eq!(read.unknown_fields, []);
     }
-    // What puts back what it has taken, or catches a panic of a part, is as good as others.
+    // Code that restores what it has taken, or catches a panic of a part, is valid.
     let appended: [&dyn Fn(&mut EventBuffer); 2] = [
         &|out| {
             let taken = std::mem::take(out);
@@ -260,7 +260,7 @@ fn an_event_type_cannot_replace_what_was_sent_before() {
     }
 }
 
-/// Takes the buffer away in which it is.
+/// Replaces the buffer that it is given.
 struct Replacing;
 
 impl Encode for Replacing {
@@ -304,7 +304,7 @@ fn a_megabyte_on_one_line_and_every_plane_pass() {
     assert_eq!(read(&planes).events, [dispatched("message", &planes, "")]);
 }
 
-/// The reader itself, on the cases of the standard and of the web platform tests.
+/// Tests of the parser itself, with the cases of the standard and of the web platform tests.
 #[test]
 fn the_reader_reads_as_the_standard_says() {
     let one = |bytes: &str| EventParser::read(bytes.as_bytes()).events;

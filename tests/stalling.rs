@@ -1,4 +1,5 @@
-//! Clients that do not read: how long their connections are kept, and that each byte buys time.
+//! Clients that do not read: how long their connections are kept, and that each byte restarts the
+//! timeout.
 
 #[path = "support/story.rs"]
 mod story;
@@ -31,7 +32,7 @@ fn streams() -> (Simulation, Topic, Diary, Ids) {
     (Simulation::new(router), topic, diary, ids)
 }
 
-/// The kernel takes no byte for anybody who does not read.
+/// The kernel takes no byte for clients that do not read.
 fn fill_the_kernel(simulation: &mut Simulation) {
     simulation.set_faults(faults(|faults| faults.socket_buffer_bytes = 0));
 }
@@ -53,7 +54,7 @@ fn a_stream_whose_client_takes_nothing_for_60_seconds_is_slow() {
 }
 
 #[test]
-fn each_byte_that_is_taken_buys_a_stream_its_time_anew() {
+fn each_byte_taken_restarts_the_stall_timeout_of_a_stream() {
     let (mut simulation, _, diary, _) = streams();
     let client = simulation.get("/ticks");
     simulation.stall(client);
@@ -70,7 +71,7 @@ fn each_byte_that_is_taken_buys_a_stream_its_time_anew() {
 }
 
 #[test]
-fn frames_of_a_topic_that_are_refused_as_a_whole_wait_no_longer() {
+fn refused_topic_frames_are_subject_to_the_stall_timeout() {
     for coding in ["identity", "zstd"] {
         let (mut simulation, topic, diary, _) = streams();
         let client = simulation.connect();
@@ -106,7 +107,7 @@ fn a_stream_for_which_nothing_waits_is_never_slow() {
 }
 
 #[test]
-fn what_others_send_to_a_stream_waits_no_longer_than_its_own() {
+fn events_from_other_closures_wait_no_longer_than_a_streams_own() {
     let (mut simulation, _, diary, ids) = streams();
     let client = simulation.get("/quiet");
     simulation.stall(client);
@@ -153,12 +154,12 @@ fn a_stream_that_is_read_again_has_its_keep_alive_on_time() {
 }
 
 #[test]
-fn attempts_in_vain_buy_no_time() {
+fn failed_write_attempts_do_not_restart_the_stall_timeout() {
     let (mut simulation, _, diary, _) = streams();
     let client = simulation.get("/ticks");
     simulation.stall(client);
     simulation.advance(secs(7));
-    // Events that report everything: each of the client's bytes makes the engine try again.
+    // Events that report everything: each byte from the client makes the engine try again.
     simulation.set_faults(faults(|faults| faults.spurious_readiness_percent = 100));
     for _ in 0..59 {
         simulation.advance(secs(1));
@@ -254,7 +255,7 @@ fn a_response_that_is_read_no_further_is_cut() {
 }
 
 #[test]
-fn who_is_sent_the_last_of_an_answer_late_has_the_whole_linger_time_to_read_it() {
+fn a_client_that_gets_the_end_of_a_response_late_has_the_full_linger_timeout() {
     let (mut simulation, client) = large_response(&[("Connection", "close")]);
     simulation.advance(secs(50));
     simulation.resume(client);
@@ -286,7 +287,7 @@ fn a_client_that_does_not_read_buys_no_time_by_asking_for_more() {
     assert!(!simulation.is_open(client));
 }
 
-/// A client whose answer is refused as a whole, one second before it is cut for that.
+/// A client whose complete response is refused, one second before it is cut for that.
 fn about_to_be_cut() -> (Simulation, Client) {
     let router = Router::new()
         .get("/", |_, _| Response::text("refused"))
@@ -307,7 +308,7 @@ fn about_to_be_cut() -> (Simulation, Client) {
 }
 
 #[test]
-fn a_client_that_does_not_read_buys_no_time_by_what_it_sends() {
+fn a_client_that_does_not_read_gains_no_time_by_sending() {
     let requests = ["/", "/quiet", "/ticks", "/once", "/drop"].map(story::get);
     let others = [
         &b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"[..],

@@ -1,4 +1,4 @@
-//! What streams do, through HTTP: every option of `Sse`, every `Next`.
+//! Streams through HTTP: every option of `Sse`, every `Next`.
 
 #[path = "support/decoders.rs"]
 mod decoders;
@@ -13,12 +13,12 @@ use starwheel::{
 };
 use story::{Diary, HOUR, Ids, data, get, get_1_0, ms, numbers, secs, serving, serving_with};
 
-/// A stream whose ticks say when they ran, in milliseconds.
+/// A stream whose ticks contain their run time, in milliseconds.
 fn clock(interval: Duration) -> Sse {
     Sse::every(interval, |stream| stream.send(format_args!("{}", stream.now().as_millis())))
 }
 
-/// Comments, but for the one that comes with a head when no event does.
+/// Comments, except the one that comes with a head when no event does.
 fn comments(simulation: &Simulation, client: Client) -> usize {
     let body = simulation.response(client).body;
     EventParser::read(&body).comments.len() - usize::from(body.starts_with(b":\n"))
@@ -61,7 +61,7 @@ fn an_interval_of_centuries_is_cut_to_49_days() {
 }
 
 #[test]
-fn an_interval_below_a_millisecond_is_taken_for_one() {
+fn an_interval_below_a_millisecond_becomes_one_millisecond() {
     for interval in [Duration::ZERO, Duration::from_micros(999)] {
         let mut simulation = serving(move |_, _| clock(interval));
         let client = simulation.get("/");
@@ -71,7 +71,7 @@ fn an_interval_below_a_millisecond_is_taken_for_one() {
 }
 
 #[test]
-fn streams_of_shared_alignment_tick_together_at_whole_multiples() {
+fn streams_of_shared_alignment_tick_together_at_multiples_of_the_interval() {
     let mut simulation = serving(|_, _| clock(secs(1)).alignment(Alignment::Shared));
     let mut clients = Vec::new();
     for _ in 0..5 {
@@ -166,7 +166,7 @@ fn a_quiet_stream_is_kept_alive_every_15_seconds() {
 }
 
 #[test]
-fn keep_alive_is_what_config_and_stream_say() {
+fn keep_alive_follows_config_and_stream() {
     let router = || {
         Router::new()
             .get("/default", |_, _| Sse::new())
@@ -195,7 +195,7 @@ fn a_stream_that_flows_needs_no_keep_alive() {
 }
 
 #[test]
-fn what_others_send_puts_keep_alive_off_too() {
+fn events_from_other_closures_delay_the_keep_alive_too() {
     let ids = Ids::default();
     let keep = ids.clone();
     let mut simulation = serving(move |_, _| {
@@ -237,7 +237,7 @@ fn nothing_is_added_to_what_a_stalled_client_has_not_read() {
 // Age, unchanged output, headers.
 
 #[test]
-fn a_stream_of_some_age_is_dropped_so_that_its_client_comes_back() {
+fn a_stream_at_its_max_lifetime_is_dropped_so_that_its_client_reconnects() {
     let mut simulation = serving(|_, _| clock(secs(1)).max_lifetime(secs(10)));
     let client = simulation.get("/");
     simulation.advance(ms(9_999));
@@ -384,7 +384,7 @@ fn http_1_0_gets_bare_bytes_until_the_end_of_the_connection() {
     assert_eq!(simulation.server_end(dropped), Some(ServerEnd::Reset), "nothing else tells a cut");
 }
 
-// What an updater answers.
+// Results of an updater.
 
 #[test]
 fn again_and_nothing_mean_the_interval() {
@@ -441,7 +441,7 @@ fn after_for_ever_is_never() {
 }
 
 #[test]
-fn close_finishes_and_drop_cuts_behind_what_the_tick_sent() {
+fn finish_and_drop_take_effect_after_the_events_of_the_tick() {
     let router = Router::new()
         .get("/close", |_, _| {
             Sse::every(secs(1), |stream| {
@@ -537,7 +537,7 @@ fn ten_thousand_streams_tick_for_a_simulated_minute() {
     assert_eq!(simulation.stats().tick_lateness_ms.sum(), 0);
 }
 
-/// A proxy may keep the head of an answer until there is a byte of its body.
+/// A proxy may hold the head of a response until the first byte of its body.
 #[test]
 fn a_body_begins_with_the_head_also_when_no_event_follows() {
     let retained = Topic::new("retained").retain();
@@ -567,7 +567,7 @@ fn a_body_begins_with_the_head_also_when_no_event_follows() {
         cx.publish(&retained, "first");
         cx.drive(&driven, secs(1), |feed| feed.send("first"));
     });
-    // Somebody has it rendered.
+    // Another stream has it rendered.
     simulation.get("/driven");
     for coding in ["identity", "zstd", "br", "gzip"] {
         for (kind, body, writes) in [
@@ -593,7 +593,7 @@ fn a_body_begins_with_the_head_also_when_no_event_follows() {
             assert_eq!(found, coding, "{kind}");
             let decoded = decoders::decoded(&answer);
             let decoded = String::from_utf8_lossy(&decoded);
-            // A coding may have comments of its own.
+            // A coding may have its own comments.
             assert!(decoded.ends_with(body), "{kind} in {coding}: {decoded:?}");
             assert_eq!(
                 decoded.starts_with(":\n"),

@@ -1,8 +1,10 @@
-//! Random scenarios around topics against a model: whatever network and closures do, everybody who
-//! stays gets every event of his topics in order and exactly once, and who cannot have one is told.
+//! Random scenarios around topics against a model: whatever network and closures do, each
+//! subscriber that stays gets every event of its topics in order and exactly once, and one that
+//! misses events gets a gap.
 //!
 //! A scenario follows from its seed. One that fails prints it; `STARWHEEL_SEED=n cargo test -p
-//! starwheel-tests --test topic_chaos` lives through that one alone. `STARWHEEL_SEEDS=n` sets how many are tried.
+//! starwheel-tests --test topic_chaos` runs only that one. `STARWHEEL_SEEDS=n` sets how many are
+//! tried.
 
 #[path = "support/decoders.rs"]
 mod decoders;
@@ -24,7 +26,7 @@ use random::Random;
 use scenario::{Harvest, live_through};
 
 #[test]
-fn everybody_gets_everything_once_or_is_told() {
+fn every_subscriber_gets_each_event_once_or_a_gap() {
     let only = env::var("STARWHEEL_SEED").ok().map(|seed| seed.parse().expect("a number"));
     let seeds = match only {
         Some(seed) => seed..seed + 1,

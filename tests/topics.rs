@@ -35,7 +35,7 @@ use story::data;
 use words::serving;
 
 #[test]
-fn everybody_gets_what_is_published_after_he_came_in_order() {
+fn each_subscriber_gets_later_events_in_order() {
     let topic = Topic::new("t");
     let mut simulation = serving(&topic);
     let early = simulation.get("/");
@@ -55,7 +55,7 @@ fn everybody_gets_what_is_published_after_he_came_in_order() {
 }
 
 #[test]
-fn a_retained_event_is_what_a_joiner_gets_first() {
+fn a_new_subscriber_gets_the_retained_event_first() {
     let topic = Topic::new("t").retain();
     let mut simulation = serving(&topic);
     simulation.run(|cx| {
@@ -140,7 +140,7 @@ fn history_on_join() {
     assert_eq!(data(&simulation, client), ["snapshot", "4", "5"]);
 }
 
-/// One reader that stops while far more than the log is published, beside one that reads on.
+/// One reader that stops while far more than the log is published, next to one that continues.
 fn passed_by(backpressure: Backpressure) -> (Simulation, Client, Client) {
     let topic = Topic::new("t").log(4, usize::MAX).backpressure(backpressure);
     let mut simulation = serving(&topic);
@@ -177,7 +177,7 @@ fn a_slow_subscriber_may_go_on_with_the_latest() {
 }
 
 #[test]
-fn a_slow_subscriber_may_lose_the_oldest_behind_a_gap() {
+fn a_slow_subscriber_may_lose_the_oldest_events_and_gets_a_gap() {
     let (simulation, slow, _) = passed_by(Backpressure::DropOldest);
     let events = simulation.events(slow);
     let gap = events.iter().position(|event| event.name == "gap").unwrap();
@@ -187,7 +187,7 @@ fn a_slow_subscriber_may_lose_the_oldest_behind_a_gap() {
 }
 
 #[test]
-fn a_topic_updater_renders_once_for_all_and_rests_while_nobody_listens() {
+fn a_topic_updater_renders_once_for_all_and_rests_without_subscribers() {
     let topic = Topic::new("t").retain();
     let mut simulation = serving(&topic);
     simulation.run(|cx| {
@@ -213,7 +213,7 @@ fn a_topic_updater_renders_once_for_all_and_rests_while_nobody_listens() {
 }
 
 #[test]
-fn what_was_published_before_an_orderly_end_still_arrives() {
+fn events_published_before_a_finish_still_arrive() {
     let topic = Topic::new("t");
     let mut simulation = serving(&topic);
     let client = simulation.get("/");

@@ -1,4 +1,4 @@
-//! Closures that take too long: counted, named, and not a flood in the log.
+//! Closures that take too long: counted, named, and without flooding the log.
 
 #[path = "support/story.rs"]
 mod story;
@@ -12,7 +12,7 @@ use starwheel::{
 };
 use story::{HOUR, ms, secs};
 
-/// What this thread has warned of.
+/// Warnings of this thread.
 struct Warnings;
 
 thread_local! {
@@ -52,7 +52,7 @@ const SLOW: Duration = ms(150);
 
 #[track_caller]
 fn assert_only_culprit(simulation: &Simulation, culprit: &str) {
-    assert_eq!(warnings(), [format!("{culprit} held everybody up for 150 ms")]);
+    assert_eq!(warnings(), [format!("{culprit} blocked the reactor for 150 ms")]);
     assert_eq!((simulation.stats().slow_calls, simulation.stats().slowest_call_ms), (1, 150));
 }
 
@@ -144,7 +144,7 @@ fn slow_timers_commands_and_topic_updaters_are_named() {
             };
             cx.every(secs(1), slow_once);
         }),
-        ("a closure given to Handle::run", |_| take_time(SLOW)),
+        ("a closure passed to Handle::run", |_| take_time(SLOW)),
         (r#"the updater of a topic, "a\nb","#, |cx| {
             let topic = Topic::new("a\nb");
             let slow_once = |_: &mut starwheel::Feed<'_>| {
@@ -187,7 +187,7 @@ fn a_thousand_slow_calls_are_one_line_a_second() {
     let lines = warnings();
     assert_eq!(lines.len(), 10);
     assert!(!lines[0].contains("other"), "{lines:?}");
-    let others = "held everybody up for 150 ms (and 99 other slow calls since the last warning)";
+    let others = "blocked the reactor for 150 ms (and 99 other slow calls since the last warning)";
     assert!(lines[1..].iter().all(|line| line.ends_with(others)), "{lines:?}");
 
     simulation.advance(HOUR / 60);
@@ -209,7 +209,7 @@ fn a_closure_that_is_slow_and_panics_is_both() {
 }
 
 #[test]
-fn the_slowest_is_remembered_and_told_to_prometheus() {
+fn the_slowest_call_is_remembered_and_exported_to_prometheus() {
     let mut simulation = watched(Config::default(), Router::new());
     for length in [120, 3_000, 200] {
         simulation.run(move |_| take_time(ms(length)));
@@ -306,7 +306,7 @@ fn watched_simulation(router: Router) -> Simulation {
 }
 
 const WHY: &str =
-    ": closures take too much time (see Stats::call_nanos), or the process was held up";
+    ": closures take too much time (see Stats::call_nanos), or the process was suspended";
 
 #[test]
 fn a_stream_that_misses_ticks_is_named_with_its_route_and_client() {
@@ -361,7 +361,7 @@ fn ticks_missed_by_a_thousand_streams_are_one_line_a_second() {
     assert!((5..=7).contains(&lines.len()), "{} lines in 6 s", lines.len());
     assert!(lines[0].ends_with(&format!("missed 2 runs{WHY}")), "{}", lines[0]);
     let others =
-        format!("missed 2 runs, and others {} since the last warning{WHY}", 34 * 2_000 - 2);
+        format!("missed 2 runs, others missed {} since the last warning{WHY}", 34 * 2_000 - 2);
     assert!(lines[1].ends_with(&others), "{}", lines[1]);
     assert_eq!(simulation.stats().ticks_missed, 200 * 2_000);
 }

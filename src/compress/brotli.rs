@@ -1,9 +1,9 @@
-//! Brotli (RFC 7932): one stream without end, of which byte-aligned meta-blocks are the pieces.
+//! Brotli (RFC 7932): one stream without end, made of byte-aligned meta-blocks.
 //!
-//! Each piece comes from an encoder of its own in "catable" mode: no static dictionary, no use of
-//! last distances it has not set itself, and the first two bytes stored, because the context of
-//! later literals depends on them. An encoder cannot be used again: each piece allocates and frees
-//! some 0.9 MiB in twenty allocations.
+//! Each piece comes from its own encoder in "catable" mode: no static dictionary, no use of last
+//! distances it has not set itself, and the first two bytes stored, because the context of later
+//! literals depends on them. An encoder cannot be reused: each piece allocates and frees about 0.9
+//! MiB in twenty allocations.
 
 use std::fmt;
 
@@ -50,8 +50,8 @@ impl Brotli {
             encoder.set_custom_dictionary_with_optional_precomputed_hasher(
                 end, dictionary, no_hasher, true,
             );
-            // The reader has the rest as well; it gives the encoder the stored bytes that it begins
-            // with, and is too short for anything that the encoder would remember.
+            // The decoder has the rest as well. It supplies the stored bytes that the encoder
+            // starts with, and is too short for anything the encoder would remember.
             is_fine = self.run(&mut encoder, rest, FLUSH, out);
             out.truncate(start);
         }
@@ -61,7 +61,7 @@ impl Brotli {
         }
     }
 
-    /// Says whether the encoder is content.
+    /// Returns whether the encoder succeeded.
     fn run(
         &mut self,
         encoder: &mut BrotliEncoderStateStruct<StandardAlloc>,
@@ -155,12 +155,12 @@ impl fmt::Debug for Brotli {
 }
 
 /// Where the encoder's dictionary may end: shortly before the end of the history; `None` if
-/// nowhere, which hostile input alone brings about.
+/// nowhere, which only hostile input causes.
 ///
-/// The encoder cuts matches at the end of its dictionary. One that starts at the last byte of it
-/// becomes a match of one byte, which the format cannot express: the encoder panics, or in release
-/// builds writes nonsense. Its matches have four bytes at least, so the end is put where the four
-/// bytes from the last one on do not come again.
+/// The encoder cuts matches at the end of its dictionary. A match that starts at the last byte is
+/// cut to one byte, which the format cannot express: the encoder panics, or writes invalid output
+/// in release builds. Its matches have at least four bytes, so the end is chosen such that the four
+/// bytes from the last one on do not occur again.
 fn dictionary_end(history: &[u8], message: &[u8]) -> Option<usize> {
     (ENDS_BEFORE_MIN..=ENDS_BEFORE_MAX).find_map(|before| {
         let end = history.len().checked_sub(before).filter(|&end| end >= DICTIONARY_BYTES_MIN)?;
@@ -190,9 +190,9 @@ fn append_uncompressed(bytes: &[u8], out: &mut Vec<u8>) {
 const FLUSH: BrotliEncoderOperation = BrotliEncoderOperation::BROTLI_OPERATION_FLUSH;
 /// The encoder stores the first two bytes of its input.
 const ENDS_BEFORE_MIN: usize = 2;
-/// Below what the encoder's hashes cover, so that it finds no match in them.
+/// Below what the encoder's hashes cover, so that it finds no match there.
 const ENDS_BEFORE_MAX: usize = 7;
-/// Smaller ones are not worth it; the encoder cannot do with less than two bytes.
+/// Smaller ones do not pay off; the encoder needs at least two bytes.
 const DICTIONARY_BYTES_MIN: usize = 8;
 const MATCH_BYTES_MIN: usize = 4;
 /// The encoder starts no match in the last eight bytes; of one before them, these follow.
@@ -202,7 +202,7 @@ const IS_UNCOMPRESSED: u32 = 1 << 19;
 const EMPTY_METADATA_BLOCK: u16 = 0b00_0110;
 const LAST_EMPTY_BLOCK: u8 = 0b11;
 const BUFFER_BYTES: usize = 16 * 1024;
-/// Below it the encoder knows no history.
+/// Below this the encoder uses no history.
 const QUALITY_MIN: u32 = 2;
-/// Beyond it the encoder looks for matches of two bytes; see [`dictionary_end`].
+/// Above this the encoder looks for matches of two bytes; see [`dictionary_end`].
 const QUALITY_MAX: u32 = 4;

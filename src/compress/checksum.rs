@@ -1,11 +1,11 @@
-//! The checksum of a whole stream out of those of its pieces (RFC 1952, section 2.3.1).
+//! Computes the checksum of a complete stream from those of its pieces (RFC 1952, section 2.3.1).
 //!
-//! A gzip member ends with the CRC-32 and the length of everything it decodes to, and that differs
-//! from reader to reader. But a CRC is linear: appending a text of n bytes multiplies the checksum so
-//! far by x^8n modulo the CRC's polynomial and adds the checksum of the text. Both are worked out
-//! once per text, and so a stream pays one multiplication for each text it is sent.
+//! A gzip member ends with the CRC-32 and the length of its complete decoded content, which differs
+//! from stream to stream. But a CRC is linear: appending a text of n bytes multiplies the checksum
+//! so far by x^8n modulo the CRC's polynomial and adds the checksum of the text. Both are computed
+//! once per text, so a stream costs one multiplication for each text it is sent.
 
-/// CRC-32 and length of all that a stream decodes to so far. Only gzip needs it.
+/// CRC-32 and length of everything a stream has decoded to so far. Only gzip needs it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Checksum {
     crc32: u32,
@@ -13,7 +13,7 @@ pub(crate) struct Checksum {
     length_bytes: u32,
 }
 
-/// A text, ready to be appended to the checksum of any stream.
+/// A text, prepared for appending to the checksum of any stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TextSum {
     sum: Checksum,
@@ -22,7 +22,7 @@ pub(crate) struct TextSum {
 }
 
 impl Checksum {
-    /// The stream is sent the text that `text` was made of. Takes the same time whatever its length.
+    /// Appends a text. Takes the same time for any length.
     pub(crate) fn append(&mut self, text: &TextSum) {
         self.crc32 = product(text.shift, self.crc32) ^ text.sum.crc32;
         self.length_bytes = self.length_bytes.wrapping_add(text.sum.length_bytes);
@@ -50,7 +50,7 @@ fn crc32(text: &[u8]) -> u32 {
     crc.sum()
 }
 
-/// No stream is gzip, so nobody asks.
+/// No stream is gzip, so this is never called.
 #[cfg(not(feature = "gzip"))]
 const fn crc32(_text: &[u8]) -> u32 {
     0

@@ -7,11 +7,12 @@ use super::{
     Checksum, Codec, Compression, Encoding, WINDOW_LOG_MAX, WINDOW_LOG_MIN, tail, window_log,
 };
 
-/// All codings of one reactor. Contexts are made when first needed, one for each coding.
+/// All codings of one reactor. Contexts are created when first needed, one for each coding.
 ///
-/// Everything is appended to `out` and nothing else is allocated once all sizes have been seen,
-/// except by brotli. The same calls give the same bytes, whatever came before. An empty message
-/// becomes no bytes. Of [`Encoding::Identity`], and of what is not built in, messages are appended as
+/// Output is appended to `out`. Nothing else is allocated once all sizes have occurred, except by
+/// brotli. The same calls give the same bytes, no matter what came before. An empty message becomes
+/// no bytes. With [`Encoding::Identity`], and codings that are not built in, messages are appended
+/// unchanged and everything else is empty.
 /// they are and everything else is empty.
 #[derive(Debug)]
 pub(crate) struct Compressor {
@@ -23,11 +24,11 @@ pub(crate) struct Compressor {
     window_log_max: u32,
     history_bytes: usize,
     counts: CompressionCounts,
-    /// Nanoseconds since some moment. This floor has no clock; who has one may lend it.
+    /// Nanoseconds since some moment. This layer has no clock; the caller may provide one.
     stopwatch: fn() -> u64,
 }
 
-/// What was compressed. A piece that many streams share counts once.
+/// Compression statistics. A piece that many streams share counts once.
 ///
 /// ```
 /// let counts = starwheel::Stats::default().compression;
@@ -36,23 +37,24 @@ pub(crate) struct Compressor {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CompressionCounts {
-    /// Bytes of keys, deltas and whole bodies before compression.
+    /// Bytes of keys, deltas and complete bodies before compression.
     pub bytes_in: u64,
     /// The same after compression, reset blocks included.
     pub bytes_out: u64,
-    /// Events compressed without reference to another: for those who join or were skipped ahead.
+    /// Events compressed without reference to another: for new subscribers and those that skipped
+    /// events.
     pub keys: u64,
-    /// Events compressed as what has changed, those of private streams included, and those that
-    /// became keys because of their size.
+    /// Events compressed as deltas, including those of private streams and those that became keys
+    /// because of their size.
     pub deltas: u64,
     /// Bodies of responses.
     pub wholes: u64,
-    /// Time spent on all that, in nanoseconds; zero where there is no clock, as in a simulation.
+    /// Time spent compressing, in nanoseconds; zero without a clock, as in a simulation.
     pub nanos: u64,
 }
 
 impl Compressor {
-    /// Allocates nothing. Settings out of their range are brought into it.
+    /// Allocates nothing. Settings outside their range are clamped.
     pub(crate) fn new(settings: &Compression) -> Self {
         let window_log_max = settings.window_bytes_max.max(1).ilog2();
         let window_log_max = window_log_max.clamp(WINDOW_LOG_MIN, WINDOW_LOG_MAX);
@@ -69,13 +71,13 @@ impl Compressor {
         }
     }
 
-    /// Counts the time spent, by a clock that tells nanoseconds. Two readings for each piece made.
+    /// Measures the time spent with a nanosecond clock. Two readings per piece.
     pub(crate) fn set_stopwatch(&mut self, stopwatch: fn() -> u64) {
         self.stopwatch = stopwatch;
     }
 
-    /// What a response starts with: a header that declares a window of at least `window_bytes`,
-    /// within 128 KiB and the most that the settings allow.
+    /// The start of a response: a header that declares a window of at least `window_bytes`, between
+    /// 128 KiB and the maximum of the settings.
     pub(crate) fn open(&mut self, encoding: Encoding, window_bytes: usize, out: &mut Vec<u8>) {
         let window_log = window_log(window_bytes, self.window_log_max);
         if let Some(codec) = self.codec(encoding) {
@@ -83,13 +85,13 @@ impl Compressor {
         }
     }
 
-    /// What must go before a key in mid-stream. May be empty.
+    /// What must precede a key in mid-stream. May be empty.
     pub(crate) fn reset(&self, encoding: Encoding) -> &'static [u8] {
         self.codec_ref(encoding).map_or(&[], Codec::reset)
     }
 
-    /// `message` without reference to anything before: to be decoded right behind
-    /// [`open`](Self::open), or behind [`reset`](Self::reset) anywhere.
+    /// `message` without reference to anything before. Must directly follow [`open`](Self::open),
+    /// or [`reset`](Self::reset) at any place.
     pub(crate) fn key(&mut self, encoding: Encoding, message: &[u8], out: &mut Vec<u8>) {
         let (start, began) = (out.len(), (self.stopwatch)());
         match self.codec(encoding) {
@@ -101,9 +103,9 @@ impl Compressor {
         self.count(message.len(), out.len() - start, began);
     }
 
-    /// `message` for everybody whose decoder has put out `history` last: the message before, or
-    /// several. Includes the reset block where it is needed. Without a history, and if both do not
-    /// fit into a window, it is a reset block and a key.
+    /// `message` for all decoders whose last output is `history`: the previous message, or several.
+    /// Includes the reset block where needed. Without a history, and if both do not fit a window,
+    /// it is a reset block and a key.
     pub(crate) fn delta(
         &mut self,
         encoding: Encoding,
@@ -114,10 +116,9 @@ impl Compressor {
         self.splice(encoding, history, message, out);
     }
 
-    /// The same for a stream with a history of its own, which is brought up to date: afterwards it
-    /// ends as the decoder's output does and has as many bytes as the settings allow, without
-    /// spare capacity for more. For the first event it is empty, and stays without memory under
-    /// `Identity`.
+    /// The same for a stream with its own history, which is updated: afterwards it ends like the
+    /// decoder's output and has as many bytes as the settings allow, without spare capacity for
+    /// more. For the first event it is empty, and it stays without memory under `Identity`.
     pub(crate) fn delta_private(
         &mut self,
         encoding: Encoding,
@@ -137,8 +138,8 @@ impl Compressor {
         }
     }
 
-    /// `bytes` stored, so that they refer to nothing and change nothing that later pieces rely on.
-    /// For the next delta they are part of the history.
+    /// Stores `bytes` such that they refer to nothing and change no state that later pieces rely
+    /// on. For the next delta they are part of the history.
     pub(crate) fn raw(&mut self, encoding: Encoding, bytes: &[u8], out: &mut Vec<u8>) {
         match self.codec(encoding) {
             Some(codec) => codec.raw(bytes, out),
@@ -146,8 +147,8 @@ impl Compressor {
         }
     }
 
-    /// Notes that `text` was stored `count` times in a row on a stream with a history of its own, so
-    /// that later pieces allow for it. Nothing does before the first of them.
+    /// Records that `text` was stored `count` times in a row on a stream with its own history, so
+    /// that later pieces account for it. Before the first piece there is nothing to do.
     pub(crate) fn note_stored(&self, history: &mut Vec<u8>, text: &[u8], count: usize) {
         if count > 0 && !history.is_empty() {
             let fill = self.history_bytes / text.len() + 1;
@@ -155,7 +156,7 @@ impl Compressor {
         }
     }
 
-    /// Text stored on a stream with a history of its own, such that no later piece refers to it.
+    /// Stores text on a stream with its own history, such that no later piece refers to it.
     pub(crate) fn secret_private(
         &mut self,
         encoding: Encoding,
@@ -169,8 +170,8 @@ impl Compressor {
         }
     }
 
-    /// What ends a stream that is finished; `checksum` is that of all it decodes to. Strict decoders
-    /// take a stream without it for one that was cut, and so a stream that is cut must not have it.
+    /// The end of a finished stream; `checksum` covers everything it decodes to. Strict decoders
+    /// treat a stream without it as cut, so a stream that is cut must not have it.
     pub(crate) fn end(encoding: Encoding, checksum: Checksum, out: &mut Vec<u8>) {
         match encoding {
             Encoding::Zstd => out.extend_from_slice(ZSTD_EMPTY_LAST_BLOCK),
@@ -183,7 +184,7 @@ impl Compressor {
         }
     }
 
-    /// A complete body, for responses. An empty body becomes a body of the coding as well.
+    /// A complete body, for responses. An empty body is encoded too.
     pub(crate) fn whole(&mut self, encoding: Encoding, body: &[u8], out: &mut Vec<u8>) {
         let (start, began) = (out.len(), (self.stopwatch)());
         match self.codec(encoding) {
@@ -194,7 +195,7 @@ impl Compressor {
         self.count(body.len(), out.len() - start, began);
     }
 
-    /// Counted since the beginning.
+    /// The counts since creation.
     pub(crate) fn stats(&self) -> CompressionCounts {
         self.counts
     }
@@ -250,17 +251,16 @@ impl Compressor {
     }
 }
 
-/// What stands for a text in the histories of later pieces, which must be texts themselves and then
-/// have nothing in common with it. The last bytes stay, because the format of brotli lets literals
-/// depend on them (our qualities make no use of that);
-/// of an event, they are line ends.
+/// The replacement for a text in the histories of later pieces, which must be texts and so have
+/// nothing in common with it. The last bytes stay, because in brotli literals may depend on them
+/// (not at our qualities); for an event, they are line ends.
 pub(crate) fn concealed(text: &[u8]) -> Vec<u8> {
     let mut concealed = vec![IN_NO_TEXT; text.len().saturating_sub(CONTEXT_BYTES)];
     concealed.extend_from_slice(tail(text, CONTEXT_BYTES));
     concealed
 }
 
-/// Appends to a history and cuts off its beginning.
+/// Appends to a history and cuts its beginning.
 fn remember(history: &mut Vec<u8>, comment: &[u8], message: &[u8], bytes_max: usize) {
     let message = tail(message, bytes_max);
     let comment = tail(comment, bytes_max - message.len());
@@ -277,7 +277,7 @@ fn remember(history: &mut Vec<u8>, comment: &[u8], message: &[u8], bytes_max: us
     history.shrink_to(bytes_max);
 }
 
-/// RFC 3629, section 1: this octet never appears in UTF-8, which all events are.
+/// RFC 3629, section 1: this octet never appears in UTF-8, and all events are UTF-8.
 const IN_NO_TEXT: u8 = 0xff;
 /// RFC 7932, section 7.1.
 const CONTEXT_BYTES: usize = 2;

@@ -2,9 +2,9 @@ use std::fmt;
 
 /// A content coding of a response (RFC 9110, section 8.4.1).
 ///
-/// All variants always exist; [`BUILT_IN`](Self::BUILT_IN) says which ones this build can use.
-/// `Brotli` needs the feature `brotli`, `Gzip` the feature `gzip`. Browsers offer zstd and brotli
-/// on https and on localhost only; on plain http they offer gzip alone.
+/// All variants always exist; [`BUILT_IN`](Self::BUILT_IN) lists the ones that this build can use.
+/// `Brotli` needs the feature `brotli`, `Gzip` the feature `gzip`. Browsers accept zstd and brotli
+/// only on https and on localhost; on plain http they accept only gzip.
 ///
 /// ```
 /// use starwheel::Encoding;
@@ -15,18 +15,18 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Encoding {
-    /// The bytes as they are.
+    /// Uncompressed.
     Identity,
-    /// Zstandard (RFC 8878): the cheapest to make.
+    /// Zstandard (RFC 8878): the cheapest to compute.
     Zstd,
-    /// Brotli (RFC 7932): small, and some five times the work of zstd.
+    /// Brotli (RFC 7932): small output, about five times the CPU time of zstd.
     Brotli,
-    /// Gzip (RFC 1952): some five times the work of zstd, its history ends at 32 KiB.
+    /// Gzip (RFC 1952): about five times the CPU time of zstd, history limited to 32 KiB.
     Gzip,
 }
 
 impl Encoding {
-    /// What this build can use, in the default order of preference: zstd, brotli, gzip, identity.
+    /// The codings of this build, in the default order of preference: zstd, brotli, gzip, identity.
     pub const BUILT_IN: &'static [Self] = &[
         Self::Zstd,
         #[cfg(feature = "brotli")]
@@ -47,7 +47,7 @@ impl Encoding {
         }
     }
 
-    /// What a response in this coding says of it.
+    /// The header line of a response in this coding.
     pub(crate) const fn header_line(self) -> &'static [u8] {
         match self {
             Self::Identity => b"",

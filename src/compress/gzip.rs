@@ -1,7 +1,7 @@
-//! Gzip (RFC 1952): one member without end, of which deflate blocks are the pieces.
+//! Gzip (RFC 1952): one member without end, made of deflate blocks.
 //!
-//! Deflate carries nothing from block to block but the last 32 KiB, so a delta is a stream of its
-//! own that has its history as dictionary and ends with a sync flush.
+//! Deflate carries only the last 32 KiB from block to block. A delta is therefore a separate
+//! deflate stream that has its history as dictionary and ends with a sync flush.
 
 use std::fmt;
 
@@ -57,7 +57,7 @@ impl Gzip {
             let status = context.compress(rest, &mut self.buffer, flush)?;
             let written = (context.total_out() - bytes_out) as usize;
             out.extend_from_slice(&self.buffer[..written]);
-            // Room left over is the sign that nothing is held back any more.
+            // Room left over means that nothing is held back.
             let is_taken = context.total_in() as usize >= message.len();
             if status == Status::StreamEnd || (is_taken && written < self.buffer.len()) {
                 return Ok(());

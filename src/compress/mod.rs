@@ -1,7 +1,7 @@
 //! Content codings of event streams: compressed once per event, not once per client.
 //!
-//! A compressed response is one stream of its coding that never ends and is *spliced* from pieces
-//! which each belong to one event and are the same bytes for everybody:
+//! A compressed response is one endless stream of its coding, *spliced* from pieces. Each piece
+//! belongs to one event and has the same bytes for all clients:
 //!
 //! ```text
 //!   open          key(1)  delta(1→2)  delta(2→3)  delta(3→4)     who was there from the start
@@ -11,34 +11,34 @@
 //!   open          key(1)  delta(1→2)  raw(p) delta(2p→3)  ...    who got p in private
 //! ```
 //!
-//! * [`Compressor::open`] is what every response of a coding starts with.
-//! * A *key* refers to nothing before it. Right after `open` it stands alone; elsewhere
-//!   [`Compressor::reset`] goes before it.
-//! * A *delta* refers to the last bytes that its reader has decoded, its *history*, and to nothing
-//!   else of the reader's past. That is why one delta serves everybody who has the same history.
-//! * *raw* carries bytes without touching any other state.
-//! * A *secret* is raw, and in the history that deltas are made with, bytes stand for it that no
-//!   text has. So nothing refers to it, and what follows is compressed as if it were not there.
+//! * [`Compressor::open`] is the start of every response in a coding.
+//! * A *key* refers to nothing before it. It can directly follow `open`; elsewhere
+//!   [`Compressor::reset`] must precede it.
+//! * A *delta* refers to the last bytes that its decoder has output, its *history*, and to no other
+//!   state of the decoder. One delta therefore serves all clients with the same history.
+//! * *raw* carries bytes without changing any other state.
+//! * A *secret* is raw. In the history for later deltas it is replaced by bytes that occur in no
+//!   text. So nothing refers to it, and later pieces are compressed as if it were not there.
 //!
 //! Each piece ends at a byte boundary and is decoded as soon as it has arrived.
 //!
-//! # What a decoder remembers, and why splicing is right
-//! | coding | beside the history | what is done about it |
+//! # What a decoder remembers, and why splicing is correct
+//! | coding | besides the history | how pieces handle it |
 //! |---|---|---|
 //! | deflate (`gzip`) | nothing | nothing |
-//! | `zstd` | three repeat offsets; entropy tables | the reset block; every piece is compressed as a frame of its own, and the first blocks of a frame use no older tables |
+//! | `zstd` | three repeat offsets; entropy tables | the reset block; every piece is compressed as its own frame, and the first blocks of a frame use no older tables |
 //! | `br` | four last distances; the last two bytes as context | never used; the first two bytes of a piece are stored |
 //!
-//! # The contract with who sends the pieces
-//! * Nothing that decodes to output may come between a piece and the delta that has it as history,
-//!   unless it is made part of that history: so it is with the comments that keep a stream alive.
-//! * Whoever reads a key or a delta was opened with a window of at least
-//!   [`window_for`]`(history, message)` bytes. `usize::MAX` is right for all; less spares memory of
+//! # Contract for callers
+//! * No decoded output may come between a piece and the delta that has it as history, unless it is
+//!   made part of that history, as keep-alive comments are.
+//! * The decoder of a key or delta must have been opened with a window of at least
+//!   [`window_for`]`(history, message)` bytes. `usize::MAX` is always correct; less saves memory in
 //!   clients.
-//! * A reset block and the delta behind it decode to a comment and the message: pieces belong
-//!   between events, not into one.
+//! * A reset block and the delta after it decode to a comment and the message. So pieces may only
+//!   be placed between events, not inside one.
 //!
-//! This floor knows no events, no streams, no topics and no clock: bytes come in and bytes go out.
+//! This layer knows no events, streams, topics or clock: bytes come in and bytes go out.
 
 #[cfg(feature = "brotli")]
 mod brotli;
@@ -63,8 +63,8 @@ pub(crate) use negotiate::negotiate;
 #[cfg(any(test, feature = "brotli"))]
 pub(crate) use zstd::window_for;
 
-/// One coding. All methods append whole pieces; none can fail: what cannot be compressed, because
-/// memory for a context is refused, is stored.
+/// One coding. All methods append complete pieces and none can fail: what cannot be compressed,
+/// because there is no memory for a context, is stored.
 trait Codec: std::fmt::Debug {
     /// The beginning of a response whose window has `1 << window_log` bytes.
     fn open(&self, window_log: u32, out: &mut Vec<u8>);
@@ -80,17 +80,17 @@ trait Codec: std::fmt::Debug {
     fn whole(&mut self, body: &[u8], out: &mut Vec<u8>);
 }
 
-/// The smallest power of two that is a window for so many bytes.
+/// The smallest power of two that is a window for this many bytes.
 fn window_log(bytes: usize, log_max: u32) -> u32 {
     let log = bytes.checked_next_power_of_two().map_or(usize::BITS, usize::trailing_zeros);
     log.clamp(WINDOW_LOG_MIN, log_max.max(WINDOW_LOG_MIN))
 }
 
-/// The end of `history` that is worth the search.
+/// The end of `history` that is worth searching.
 ///
-/// The whole history is put into the match finder for each message, and for a message of 100 bytes
-/// that is nearly all of the work: 10 us for 32 KiB against 2 us for 4 KiB. A small message mostly
-/// resembles the ones shortly before it.
+/// The complete history is loaded into the match finder for each message, which is nearly all of
+/// the work for a message of 100 bytes: 10 us for 32 KiB against 2 us for 4 KiB. A small message
+/// usually resembles the ones shortly before it.
 fn worthwhile(history: &[u8], message_bytes: usize) -> &[u8] {
     tail(history, message_bytes.saturating_mul(HISTORY_PER_MESSAGE).max(HISTORY_BYTES_MIN))
 }

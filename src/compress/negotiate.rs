@@ -1,15 +1,15 @@
 use super::Encoding;
 
-/// The coding for a response, by the request's `Accept-Encoding` (several fields joined with
+/// The coding of a response, from the request's `Accept-Encoding` (several fields joined with
 /// commas) and our preference: RFC 9110, section 12.5.3.
 ///
-/// The highest weight wins, and among equals our preference. A client that does not name identity
-/// accepts it, but wants it least. What `preference` lists behind identity counts only if the
-/// client refuses identity. Malformed members of the list are ignored, of two members for one
-/// coding the first counts. Without the field, and where nothing fits, it is `Identity`: a response
-/// that was not wanted so is better than none.
+/// The highest weight wins; among equals, our preference decides. A client that does not name
+/// identity accepts it with the lowest weight. Entries after identity in `preference` count only if
+/// the client refuses identity. Malformed members are ignored; of two members for one coding the
+/// first counts. Without the field, and if nothing matches, the result is `Identity`: an unwanted
+/// coding is better than no response.
 ///
-/// Never returns what is not built in. Allocates nothing.
+/// Never returns a coding that is not built in. Allocates nothing.
 pub(crate) fn negotiate(accept_encoding: Option<&str>, preference: &[Encoding]) -> Encoding {
     let Some(field) = accept_encoding else {
         return Encoding::Identity;
@@ -28,8 +28,8 @@ pub(crate) fn negotiate(accept_encoding: Option<&str>, preference: &[Encoding]) 
     best.1
 }
 
-/// In the steps of this crate: twice the thousandths, so that identity without a weight of its own
-/// fits between refusal and the least weight.
+/// In units of this crate: twice the thousandths, so that identity without a weight fits between
+/// refusal and the smallest weight.
 fn weight(field: &str, encoding: Encoding) -> u16 {
     let members = || field.split(',').filter_map(member);
     let named = members().find(|(coding, _)| names(coding, encoding));
@@ -73,7 +73,7 @@ fn thousandths(qvalue: &str) -> Option<u16> {
     }
 }
 
-/// Up to three digits behind the point as thousandths.
+/// Up to three digits after the point as thousandths.
 fn fraction(digits: &str) -> u16 {
     [100, 10, 1]
         .iter()

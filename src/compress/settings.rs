@@ -1,10 +1,10 @@
 use super::Encoding;
 
-/// What the compression of streams and responses may cost.
+/// Settings for the compression of streams and responses, and its costs.
 ///
 /// A topic's event is compressed once per coding and the same bytes go to every subscriber, so
-/// these costs are per event, not per client. A stream with events of its own additionally keeps
-/// the last [`history_bytes`](Self::history_bytes) it has sent.
+/// these costs are per event, not per client. A stream with its own events also keeps the last
+/// [`history_bytes`](Self::history_bytes) it has sent.
 ///
 /// ```
 /// use starwheel::{Compression, Encoding};
@@ -16,14 +16,14 @@ use super::Encoding;
 /// ```
 ///
 /// # Secrets
-/// Whoever can put text of his choice into a stream, and sees how long the compressed bytes are,
-/// can guess what else is in its history (BREACH). Keep one user's secrets out of topics, and
-/// secrets and foreign text out of the same stream, or do not compress it, or the secret
-/// ([`Stream::send_uncompressed`](crate::Stream::send_uncompressed)).
+/// An attacker who can put chosen text into a stream, and sees the length of the compressed bytes,
+/// can guess what else is in its history (BREACH). Keep one user's secrets out of topics. Do not
+/// mix secrets and untrusted text in one stream, or do not compress the stream, or at least not the
+/// secret ([`Stream::send_uncompressed`](crate::Stream::send_uncompressed)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Compression {
-    /// What to use among what a client accepts equally, best first. Entries behind
+    /// Codings in order of preference, used when a client accepts several equally. Entries after
     /// [`Encoding::Identity`] count only for clients that refuse identity; entries that are not
     /// built in are skipped. [`Encoding::BUILT_IN`].
     pub preference: Vec<Encoding>,
@@ -39,33 +39,33 @@ pub struct Compression {
     ///
     /// 1.
     pub zstd_level: i32,
-    /// 1 to 9. The same page takes 330 bytes and 75 us at level 6; the one context per reactor some
-    /// 370 KB at any level. 6.
+    /// 1 to 9. The same page takes 330 bytes and 75 us at level 6; the one context per reactor
+    /// takes about 370 KB at any level. 6.
     pub gzip_level: u32,
-    /// 2 to 4. The same page takes 140 bytes and 65 us at quality 4; some 0.9 MB are allocated for
+    /// 2 to 4. The same page takes 140 bytes and 65 us at quality 4; about 0.9 MB are allocated for
     /// each event and freed again. 4.
     pub brotli_quality: u32,
-    /// How much of its last output a stream with events of its own keeps, from its first event on;
-    /// at most 4 MiB. Gzip looks back 32 KiB at most. More than the size of an event, with some
-    /// room, brings little. 32 KiB.
+    /// How much of its last output a stream with its own events keeps, from its first event on; at
+    /// most 4 MiB. Gzip refers back 32 KiB at most. More than the size of an event, with some room,
+    /// gains little. 32 KiB.
     pub history_bytes: usize,
-    /// Responses with a smaller body are sent as they are. 1 KiB: below it, a response fits one packet
-    /// anyhow.
+    /// Responses with a smaller body are not compressed. 1 KiB: a smaller response fits one packet
+    /// anyway.
     pub response_bytes_min: usize,
-    /// The largest window a response may declare, 128 KiB to 8 MiB, which is what it may cost its
-    /// reader. An event is a delta only if it and the one before it fit into the window together;
-    /// otherwise it is compressed on its own. 8 MiB.
+    /// The largest window a response may declare, 128 KiB to 8 MiB, which is its memory cost in the
+    /// client. An event is sent as a delta only if it and the previous one fit the window together;
+    /// otherwise it is compressed independently. 8 MiB.
     pub window_bytes_max: usize,
 }
 
 impl Compression {
-    /// Nothing is compressed.
+    /// No compression.
     #[must_use]
     pub fn off() -> Self {
         Self { preference: vec![Encoding::Identity], ..Self::default() }
     }
 
-    /// Whether anything but identity may be chosen.
+    /// Whether any coding other than identity may be chosen.
     pub(crate) fn is_on(&self) -> bool {
         self.preference.iter().any(|encoding| *encoding != Encoding::Identity)
     }

@@ -1,8 +1,8 @@
 //! Zstandard (RFC 8878): one frame without end, content size or checksum.
 //!
-//! Every piece is compressed as a frame of its own (a delta with its history as raw dictionary), of
-//! which only the blocks are taken, none marked as the last. The one thing such blocks assume and a
-//! reader in mid-stream does not have is that the repeat offsets are those a frame starts with.
+//! Every piece is compressed as its own frame (a delta with its history as raw dictionary). Only
+//! the blocks of that frame are used, and none is marked as the last. Such blocks assume one thing
+//! that a decoder in mid-stream does not have: the repeat offsets at the start of a frame.
 
 use std::fmt;
 
@@ -15,12 +15,12 @@ pub(crate) const fn window_for(history_bytes: usize, message_bytes: usize) -> us
     history_bytes.saturating_add(RESET_OUTPUT.len()).saturating_add(message_bytes)
 }
 
-/// The blocks of one reactor: a context and two buffers, made when first needed.
+/// The zstd state of one reactor: a context and two buffers, created when first needed.
 pub(super) struct Zstd {
     level: i32,
     window_log_max: u32,
     context: Option<CCtx<'static>>,
-    /// The frame as it comes out of the context; initialized up to its length.
+    /// The frame as the context produces it; initialized up to its length.
     frame: Vec<u8>,
     /// History and the output of the reset block in one piece.
     prefix: Vec<u8>,
@@ -41,7 +41,7 @@ impl Zstd {
         self.release_large_buffers();
     }
 
-    /// One frame into `self.frame`; its length.
+    /// Compresses one frame into `self.frame`; returns its length.
     fn compress(&mut self, prefix: &[u8], message: &[u8]) -> SafeResult {
         let bound = zstd_safe::compress_bound(message.len());
         if self.frame.len() < bound {
@@ -54,8 +54,8 @@ impl Zstd {
         if prefix.is_empty() {
             return context.compress2(self.frame.as_mut_slice(), message);
         }
-        // The context lives longer than any prefix, which `ref_prefix` does not allow; this call
-        // borrows the prefix only as long as it runs and does the same work.
+        // The context lives longer than any prefix, which `ref_prefix` does not allow. This call
+        // borrows the prefix only while it runs, and does the same work.
         context.compress_using_dict(self.frame.as_mut_slice(), message, prefix, self.level)
     }
 
@@ -144,16 +144,16 @@ impl fmt::Debug for Zstd {
 fn new_context(level: i32, window_log_max: u32) -> Result<CCtx<'static>, usize> {
     let mut context = CCtx::try_create().ok_or(0_usize)?;
     context.set_parameter(CParameter::CompressionLevel(level))?;
-    // Bounds how far a key that is larger than the window looks back.
+    // Limits how far back a key larger than the window refers.
     context.set_parameter(CParameter::WindowLog(window_log_max))?;
     Ok(context)
 }
 
-/// Whether the first sequences of `message`, compressed with a history that ends so, might use one
-/// of the offsets a frame starts with. They stand for matches of three bytes or more at these
-/// distances; where there are none, the reset block can be left out.
+/// Whether the first sequences of `message`, compressed with a history that ends like this, might
+/// use one of the offsets at the start of a frame. They mean matches of three bytes or more at
+/// these distances. If there are none, the reset block can be omitted.
 ///
-/// Only small messages are looked at: a large one always has such a match, and 22 bytes more do not
+/// Only small messages are checked: a large one always has such a match, and 22 more bytes do not
 /// matter to it.
 fn could_use_initial_offsets(history: &[u8], message: &[u8]) -> bool {
     if message.len() > SCAN_BYTES_MAX {
@@ -174,7 +174,7 @@ fn could_use_initial_offsets(history: &[u8], message: &[u8]) -> bool {
     })
 }
 
-/// Takes the blocks out of a frame that we have just made.
+/// Extracts the blocks of a frame that we have just made.
 fn append_blocks(frame: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(&frame[frame_header_bytes(frame)..]);
@@ -210,8 +210,8 @@ fn append_raw_blocks(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// A raw dictionary must not look like a trained one. What is cut off is at the far end, so that
-/// distances stay as they are.
+/// A raw dictionary must not look like a trained one. Bytes are cut at the far end, so that
+/// distances do not change.
 fn without_dictionary_magic(history: &[u8]) -> &[u8] {
     match history.starts_with(&ZSTD_MAGIC_DICTIONARY.to_le_bytes()) {
         true => &history[1..],
@@ -222,10 +222,10 @@ fn without_dictionary_magic(history: &[u8]) -> &[u8] {
 /// What [`RESET_BLOCK`] decodes to: a comment line of SSE.
 pub(super) const RESET_OUTPUT: &[u8; 46] = b":............................................\n";
 
-/// A compressed block that leaves the repeat offsets as a frame starts with them: literals
+/// A compressed block that sets the repeat offsets to those at the start of a frame: literals
 /// `:........`, matches of twelve bytes with the explicit offsets 8, 4 and 1, literal `\n`. Made
-/// with `ZSTD_compressSequences`; with shorter matches zstd prefers a raw block, which leaves no
-/// offsets at all.
+/// with `ZSTD_compressSequences`; with shorter matches zstd prefers a raw block, which sets no
+/// offsets.
 pub(super) const RESET_BLOCK: [u8; 22] = [
     0x9c, 0x00, 0x00, 0x50, 0x3a, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x0a, 0x03, 0x04,
     0x09, 0x38, 0xd8, 0x81, 0x95, 0x23,
@@ -236,13 +236,13 @@ const EMPTY_LAST_BLOCK: [u8; 3] = [1, 0, 0];
 const BLOCK_HEADER_BYTES: usize = 3;
 const BLOCK_BYTES_MAX: usize = 128 * 1024;
 const LAST_BLOCK: u32 = 1;
-/// The repeat offsets at the beginning of a frame.
+/// The repeat offsets at the start of a frame.
 const INITIAL_OFFSETS: [usize; 3] = [1, 4, 8];
 const MATCH_BYTES_MIN: usize = 3;
-/// Up to here a message is scanned for uses of the initial offsets.
+/// Messages up to this size are scanned for uses of the initial offsets.
 const SCAN_BYTES_MAX: usize = 1024;
-/// Buffers that a large message has made larger are given back.
+/// Larger buffers are freed after a large message.
 const BUFFER_BYTES_KEPT: usize = 1024 * 1024;
 const LEVEL_MIN: i32 = -7;
-/// Levels beyond look back further than the 8 MiB that browsers accept.
+/// Higher levels refer further back than the 8 MiB that browsers accept.
 const LEVEL_MAX: i32 = 19;

@@ -1,4 +1,4 @@
-//! What a connection remembers of tables that are kept above it.
+//! Keys into tables that are kept outside the connection.
 
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -6,8 +6,8 @@ use std::num::{NonZeroU16, NonZeroU32};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct TopicIndex(u32);
 
-/// Where the engine keeps what it must remember of a compressed stream. A stream that is not
-/// compressed has none, and `None` takes no room.
+/// The engine's coding state of a compressed stream. An uncompressed stream has none; `None` takes
+/// no space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CodingIndex(NonZeroU32);
 
@@ -17,7 +17,7 @@ pub(crate) struct RouteIndex(NonZeroU16);
 
 impl TopicIndex {
     pub(crate) fn new(slot: usize) -> Self {
-        // A topic is some hundred bytes: memory ends long before 2^32 of them.
+        // A topic takes some hundred bytes: memory runs out long before 2^32 of them.
         Self(u32::try_from(slot).expect("fewer than 2^32 topics"))
     }
 

@@ -1,5 +1,4 @@
-//! One connection's state: which phase it is in, what is queued for it, and what its one timer
-//! stands for.
+//! The state of one connection: its phase, its queue, and the meaning of its one timer.
 //!
 //! ```text
 //!             request complete        the handler         last chunk,
@@ -14,12 +13,12 @@
 //!               └── all written, then end of input or the linger timeout ──► released
 //! ```
 //!
-//! Where the listener requires a PROXY protocol header, `ProxyHeader` comes before all of it.
-//! Whatever the phase, a connection whose socket refuses bytes lives under the stall timeout.
+//! If the listener requires a PROXY protocol header, `ProxyHeader` comes first. In every phase, a
+//! connection whose socket refuses bytes is subject to the stall timeout.
 //!
-//! This floor knows neither sockets nor clocks nor user closures: bytes and `now` come in as
-//! arguments, and what is to be done comes out as values. A connection that waits, between
-//! requests or as a quiet stream, owns no heap memory.
+//! This layer knows neither sockets nor clocks nor user closures: bytes and `now` come in as
+//! arguments, and actions come out as values. A connection that waits, between requests or as a
+//! quiet stream, owns no heap memory.
 
 mod keys;
 mod outbox;
@@ -46,24 +45,24 @@ use crate::{
 /// One connection, from accept to release.
 ///
 /// Its state changes only through the methods in `transitions.rs`, which are named after what
-/// happened to it. 100,000 of them are the point of this crate: `size_is_part_of_the_contract`
-/// guards its size.
+/// happened. The crate must hold 100,000 of them: `size_is_part_of_the_contract` checks the size.
 #[derive(Debug)]
 pub(crate) struct Conn {
-    /// What is queued because the socket would not take it, or because it was sent by somebody
-    /// else than the stream's own updater.
+    /// Bytes that the socket did not take, or that were sent by other closures than the stream's
+    /// own updater.
     pub(crate) outbox: Outbox,
     phase: Phase,
-    /// Renewed for every stream on this connection, so that a `StreamId` never means a later one.
+    /// Changes with every stream on this connection, so that a `StreamId` never refers to a later
+    /// one.
     generation: u32,
     peer: PackedPeer,
     input: Input,
-    /// Listed for reading on in the next turn.
+    /// Listed for further reading in the next turn.
     is_put_off: bool,
     output: Output,
-    /// How the stream on this connection is delimited; decided by the request's HTTP version.
+    /// How the stream on this connection is delimited; depends on the request's HTTP version.
     framing: StreamFraming,
-    /// What follows when the current answer is out.
+    /// What follows after the current response.
     afterwards: Afterwards,
     admission: Admission,
     /// Set for a compressed stream.
@@ -72,52 +71,52 @@ pub(crate) struct Conn {
     route: Option<RouteIndex>,
 }
 
-/// What is known about bytes that wait in the socket.
+/// Whether bytes wait in the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Input {
-    /// The last read took everything; the poller will tell of more.
+    /// The last read took everything; the poller will report more.
     Drained,
-    /// Reading was put off. An edge-triggered poller will not tell again.
+    /// Reading was deferred. An edge-triggered poller will not report it again.
     Waiting,
     /// The peer has sent its FIN.
     Ended,
 }
 
-/// Where the outbox stands.
+/// State of the outbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Output {
     /// Nothing is queued, or it has been tried and must wait for the next flush.
     Quiet,
     /// Queued since the last flush, and listed for the next.
     Dirty,
-    /// The same, but all of it was sent by closures that are not the stream's own, or is the rest of
-    /// a response after its share of this turn: it may have to wait for a later flush.
+    /// The same, but everything was sent by closures other than the stream's own, or is the rest of
+    /// a response after its share of this turn. It may have to wait for a later flush.
     Sent,
-    /// The socket refused the rest, and has taken nothing since; the poller will tell when it
+    /// The socket refused the rest and has taken nothing since; the poller will report when it
     /// takes more.
     Blocked,
 }
 
-/// What becomes of the connection after the current answer.
+/// What happens to the connection after the current response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Afterwards {
     ReadOn,
     Close,
 }
 
-/// Whether there was room for the connection when it came.
+/// Whether there was room for the connection when it was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
     /// It is served.
     Admitted,
-    /// It is served and counts for no address: one that begins with a PROXY protocol header, until
-    /// that has announced an address.
+    /// It is served and counts for no address: it must first send a PROXY protocol header that
+    /// names one.
     Unannounced,
-    /// It gets one short answer, because there are as many connections as may be.
+    /// It gets one short response, because the connection limit is reached.
     NoRoom,
-    /// The same, because its address has as many as one may have.
+    /// The same, because the limit of its address is reached.
     NoRoomForAddress,
-    /// It is closed at the end of the turn. Its place is already free for another one.
+    /// It is closed at the end of the turn. Its place is already free.
     Leaving,
 }
 
@@ -167,7 +166,7 @@ impl Conn {
         self.admission
     }
 
-    /// Where the engine remembers what a compressed stream's decoder has seen.
+    /// The coding state of a compressed stream.
     pub(crate) fn coding(&self) -> Option<CodingIndex> {
         self.coding
     }
@@ -176,7 +175,7 @@ impl Conn {
         self.route
     }
 
-    /// False while the connection is being turned away.
+    /// False while the connection is being rejected.
     pub(crate) fn is_admitted(&self) -> bool {
         matches!(self.admission, Admission::Admitted | Admission::Unannounced)
     }
@@ -186,13 +185,13 @@ impl Conn {
         self.output == Output::Blocked
     }
 
-    /// True if nothing is queued but what others have sent.
+    /// True if only events from other closures are queued.
     pub(crate) fn waits_with_sends(&self) -> bool {
         self.output == Output::Sent
     }
 
     /// When a socket that refuses bytes last took some, or since when it refuses them. A change of
-    /// the phase does not begin that time again.
+    /// the phase does not restart that time.
     fn blocked_since(&self) -> Option<u64> {
         match &self.phase {
             _ if !self.is_blocked() => None,
@@ -215,7 +214,7 @@ impl Conn {
         }
     }
 
-    /// True while a stream is open and nothing has decided to end it.
+    /// True while a stream is open and its end is not decided.
     pub(crate) fn is_live_stream(&self) -> bool {
         self.streaming().is_some_and(|streaming| streaming.ending().is_none())
     }
@@ -230,40 +229,42 @@ impl Conn {
         self.streaming().map_or(&[], |streaming| streaming.subscriptions())
     }
 
-    /// Whether the ids of shared frames say how far the stream has come.
+    /// Whether the ids of shared frames give the stream's position.
     pub(crate) fn standing(&self) -> Standing {
         self.streaming().map_or(Standing::Even, Streaming::standing)
     }
 
-    /// False while answers must go out first; bytes then stay in the socket, which is the
-    /// backpressure a pipelining client gets.
+    /// False while responses must be sent first. Bytes then stay in the socket, which is the
+    /// backpressure for a pipelining client.
     pub(crate) fn takes_input(&self, pipelined_bytes: usize) -> bool {
         match &self.phase {
-            // What is kept must be answered first, or a flood of small requests piles up, and a FIN
-            // after them would be seen too early.
+            // Kept requests must be answered first. Otherwise a flood of small requests would pile
+            // up, and a FIN after them would be seen too early.
             Phase::Reading { reader, .. } => {
                 !reader.has_kept() && self.outbox.len() <= pipelined_bytes
             }
             Phase::ProxyHeader { .. } | Phase::Draining { .. } => true,
-            // Its client may have read the last chunk and asked again, before the end has settled.
+            // Its client may have read the last chunk and sent a request before the end has
+            // settled.
             Phase::Streaming(streaming) => streaming.ending().is_none(),
             Phase::Answering { .. } | Phase::Closed { .. } => false,
         }
     }
 
-    /// The one moment at which something has to happen, in ticks of the wheel.
+    /// The one deadline of the connection, in ticks of the wheel.
     ///
-    /// Which of the possible reasons it is gets worked out when the timer fires: nothing is
-    /// stored per reason, and a deadline that has moved away meanwhile merely re-arms.
+    /// The reason is derived when the timer fires: nothing is stored per reason, and a deadline
+    /// that has moved since only re-arms the timer.
     pub(crate) fn deadline(&self, limits: &Limits) -> Option<u64> {
         match self.phase {
-            // One that is not admitted has the time of one head, counted from the beginning.
+            // A rejected connection has the timeout of one head, counted from its start.
             Phase::Reading { since, .. } if !self.is_admitted() => Some(head_due(since, limits)),
             _ => self.phase.deadline(limits, self.output),
         }
     }
 
-    /// When the client of a blocked socket is given up. One that is not admitted has a time of its own.
+    /// When the client of a blocked socket is disconnected. A rejected connection has its own
+    /// timeout.
     pub(crate) fn stall_due(&self, limits: &Limits) -> Option<u64> {
         self.blocked_since().filter(|_| self.is_admitted()).map(|since| stall_due(since, limits))
     }

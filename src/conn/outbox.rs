@@ -1,7 +1,7 @@
 //! Bytes of one connection that its socket has not taken yet.
 //!
-//! An empty outbox is one null pointer. The buffers of non-empty ones come from a [`Pool`], so that
-//! an ordinary response costs no allocation once the pool is warm.
+//! An empty outbox is one null pointer. Buffers of non-empty ones come from a [`Pool`], so an
+//! ordinary response costs no allocation once the pool is warm.
 //!
 //! ```text
 //!            bytes             later[0]          later[1]
@@ -10,38 +10,38 @@
 //!   └──────────┴──────────┘   └───────────────┘ └──────────┴╌╌╌╌╌┘
 //! ```
 //!
-//! The queue is a row of segments. Each is freed once it is written, so a client that always lags a
-//! little does not keep what it has been sent already.
+//! The queue is a list of segments. Each is freed once it is written, so a client that always lags
+//! a little does not keep what it has already been sent.
 //!
-//! **Memory bound**: after [`advance`](Outbox::advance), at most twice the bytes that wait plus
-//! 64 KiB are allocated.
+//! **Memory bound**: after [`advance`](Outbox::advance), at most twice the waiting bytes plus 64
+//! KiB are allocated.
 //!
-//! * Copied bytes go into segments of 16 KiB. A longer segment, such as the body of a response, is cut
-//!   to its rest whenever half of it is written, so each of its bytes moves at most once.
-//! * Bytes shared with others count in equal parts for all holders. When this outbox's part is more
-//!   than twice its rest, the rest is copied and the reference dropped. This is checked when bytes
-//!   are written: a response's body whose other holders leave later is kept whole until the client
-//!   reads on, or is closed as stalled.
-//! * Frames of topics come in pieces that get smaller towards the end, so for them the bound holds
-//!   at all times and nothing is copied.
+//! * Copied bytes go into segments of 16 KiB. A longer segment, such as the body of a response, is
+//!   cut to its rest whenever half of it is written, so each of its bytes moves at most once.
+//! * Shared bytes count in equal parts for all holders. When this outbox's part is more than twice
+//!   its rest, the rest is copied and the reference dropped. This is checked when bytes are
+//!   written. If other holders of a response's body leave later, the body is kept complete until
+//!   the client reads more, or is closed as stalled.
+//! * Frames of topics come in pieces that get smaller towards the end, so the bound always holds
+//!   for them and nothing is copied.
 
 use std::{collections::VecDeque, io::IoSlice, mem, sync::Arc};
 
 use crate::http::Body;
 
-/// The queue of one connection: encoded bytes, and bodies and frames kept without a copy.
+/// The queue of one connection: encoded bytes, and bodies and frames that are kept without a copy.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox(Option<Box<Queue>>);
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// The first segment; empty if that one is not ours to append to or cut.
+    /// The first segment; empty if it is shared and so cannot be appended to or cut.
     bytes: Vec<u8>,
     /// The segments after it.
     later: VecDeque<Body>,
     /// How many bytes of the first segment the socket has taken.
     written: usize,
-    /// Bytes that wait, of all segments.
+    /// Number of waiting bytes, in all segments.
     waiting: usize,
 }
 
@@ -59,7 +59,7 @@ impl Outbox {
         self.0.is_none()
     }
 
-    /// Bytes that wait.
+    /// Number of waiting bytes.
     pub(crate) fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |queue| queue.waiting)
     }
@@ -75,7 +75,7 @@ impl Outbox {
         }
     }
 
-    /// Queues a response's body: small ones are copied after their head, large ones kept.
+    /// Queues a response's body: a small one is copied after its head, a large one kept.
     pub(crate) fn push_body(&mut self, mut body: Body, pool: &mut Pool) {
         let length = body.as_slice().len();
         if length <= COPIED_BODY_BYTES_MAX {
@@ -91,9 +91,9 @@ impl Outbox {
         queue.waiting += length;
     }
 
-    /// Queues what is left of shared pieces after their first `written` bytes, without a copy.
+    /// Queues the rest of shared pieces after their first `written` bytes, without a copy.
     ///
-    /// The outbox must be empty, and some of the bytes must be left.
+    /// The outbox must be empty, and the rest must not be.
     pub(crate) fn push_shared<'a>(
         &mut self,
         pieces: impl Iterator<Item = &'a Arc<[u8]>>,
@@ -117,14 +117,14 @@ impl Outbox {
         queue.free_written();
     }
 
-    /// What waits, if it is in one piece.
+    /// The waiting bytes, if they are in one piece.
     pub(crate) fn only_slice(&self) -> Option<&[u8]> {
         let queue = self.0.as_ref()?;
         let segments = queue.later.len() + usize::from(!queue.bytes.is_empty());
         (segments == 1).then(|| &queue.first()[queue.written..])
     }
 
-    /// What waits, in order, as far as it fits one write.
+    /// The waiting bytes that fit one write, in order.
     pub(crate) fn slices(&self) -> ([IoSlice<'_>; SLICES_PER_WRITE], usize) {
         let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
         let mut count = 0;
@@ -150,7 +150,7 @@ impl Outbox {
         queue.free_written();
     }
 
-    /// Forgets everything that waits.
+    /// Discards everything that waits.
     pub(crate) fn clear(&mut self, pool: &mut Pool) {
         if let Some(queue) = self.0.take() {
             pool.give_back(queue);
@@ -163,7 +163,7 @@ impl Outbox {
 }
 
 impl Queue {
-    /// The segments in order. There is one at least while bytes wait.
+    /// The segments in order. There is at least one while bytes wait.
     fn segments(&self) -> impl Iterator<Item = &[u8]> {
         let bytes = Some(&self.bytes[..]).filter(|bytes| !bytes.is_empty());
         bytes.into_iter().chain(self.later.iter().map(Body::as_slice))
@@ -176,14 +176,14 @@ impl Queue {
         }
     }
 
-    /// Appends to the last segment, or to a new one if that is full or not ours.
+    /// Appends to the last segment, or to a new one if that is full or shared.
     fn append(&mut self, expected_bytes: usize, encode: impl FnOnce(&mut Vec<u8>)) {
         let has_room = |tail: &Vec<u8>| tail.len() + expected_bytes <= SEGMENT_BYTES;
         let add_to = |tail: &mut Vec<u8>| {
             let length = tail.len();
             if tail.capacity() - length < expected_bytes && length + expected_bytes <= SEGMENT_BYTES
             {
-                // Doubled, but not beyond what a segment may have.
+                // Doubled, but not beyond the size of a segment.
                 tail.reserve_exact(expected_bytes.max(length).min(SEGMENT_BYTES - length));
             }
             encode(tail);
@@ -201,8 +201,7 @@ impl Queue {
         };
     }
 
-    /// Frees the segments that are written, and cuts the one after them. There is one, because bytes
-    /// wait.
+    /// Frees the written segments, and cuts the next one. It exists, because bytes wait.
     fn free_written(&mut self) {
         loop {
             if self.bytes.is_empty()
@@ -225,7 +224,7 @@ impl Queue {
         }
     }
 
-    /// Cuts the first segment to its rest, where that frees more than it moves.
+    /// Cuts the first segment to its rest, if that frees more than it moves.
     fn cut_first(&mut self) {
         let rest_bytes = self.first().len() - self.written;
         if !self.bytes.is_empty() {
@@ -258,7 +257,7 @@ impl Pool {
     }
 }
 
-/// Empties a buffer and keeps its memory if that is little.
+/// Empties a buffer and keeps its memory if it is small.
 fn empty(bytes: &mut Vec<u8>) {
     bytes.clear();
     if bytes.capacity() > SEGMENT_BYTES {
@@ -266,15 +265,15 @@ fn empty(bytes: &mut Vec<u8>) {
     }
 }
 
-/// Above this a copy costs more than one slice more in a vectored write.
+/// Above this, a copy costs more than another slice in a vectored write.
 const COPIED_BODY_BYTES_MAX: usize = 8 * 1024;
-/// What most heads fit into.
+/// Enough for most heads.
 const HEAD_BYTES: usize = 512;
-/// Copied bytes beyond go into the next segment.
+/// Copied bytes beyond this go into the next segment.
 const SEGMENT_BYTES: usize = 16 * 1024;
-/// Segments that leave in one write.
+/// Segments per write.
 pub(crate) const SLICES_PER_WRITE: usize = 16;
-/// Room for segments that a queue keeps whatever becomes of them.
+/// Room for segments that a queue always keeps.
 const IDLE_SEGMENTS: usize = 16;
 /// The pool never holds more than 64 x 16 KiB = 1 MiB.
 const SPARE_QUEUES_MAX: usize = 64;
@@ -296,7 +295,7 @@ mod tests {
         (0..bytes).map(|at| (at % 251) as u8).collect()
     }
 
-    /// What a queue has allocated for its bytes; what it shares with `others` is not counted.
+    /// Bytes that a queue has allocated; bytes shared with `others` are not counted.
     fn allocated(outbox: &Outbox) -> usize {
         let Some(queue) = &outbox.0 else { return 0 };
         let later = queue.later.iter().map(|body| match body {

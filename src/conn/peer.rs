@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::http::Peer;
 
-/// A [`Peer`] in 20 bytes instead of 36: flow label and scope of IPv6 are not kept.
+/// A [`Peer`] in 20 bytes instead of 36, without flow label and scope of IPv6.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PackedPeer {
     address: [u8; 16],

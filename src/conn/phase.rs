@@ -1,6 +1,6 @@
-//! The phases of a connection, and the deadline each of them lives under.
+//! The phases of a connection, and the deadline of each.
 //!
-//! They are read from here and changed in `transitions.rs` alone.
+//! They are read here and changed only in `transitions.rs`.
 
 use super::{Output, Streaming};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     time::{NEVER, millis},
 };
 
-/// What a connection is doing. The data of a phase lives in its variant and dies with it.
+/// What a connection is doing. The data of a phase is in its variant.
 ///
 /// ```text
 ///  accepted             accepted where the PROXY protocol is required
@@ -32,45 +32,46 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub(crate) enum Phase {
-    /// Waiting for the PROXY protocol header that the listener requires, since the connection came.
+    /// Waiting since `since` for the PROXY protocol header that the listener requires.
     ProxyHeader { announcer: Announcer, since: u64 },
-    /// Waiting for a request, or in the middle of one. `since` is when the present stage of the
-    /// reader (fresh, idle, head, body) began; while output is blocked, when the socket last took some.
+    /// Waiting for a request, or in the middle of one. `since` is when the current stage of the
+    /// reader (fresh, idle, head, body) began; while output is blocked, when the socket last took
+    /// bytes.
     Reading { reader: Reader, since: u64 },
-    /// The handler asked for a stream that has not been born yet; lasts until the turn settles.
-    /// `since` is what it was while the request was read.
+    /// The handler has returned a stream that has not started yet; lasts until the turn settles.
+    /// `since` keeps its value from reading the request.
     Answering { since: u64 },
     /// An SSE stream is open.
     Streaming(Streaming),
-    /// Nothing is asked of the peer any more: what is queued goes out, then our FIN, then we wait
-    /// for the peer's. Closing at once would send a reset for unread input, and a reset may take
-    /// the answer away from a client that has not read it yet. `since` is when the socket last took
-    /// some, while output is blocked.
+    /// Nothing more is expected from the peer: the queue is sent, then our FIN, then we wait for
+    /// the peer's FIN. Closing immediately would send a reset for unread input, and a reset may
+    /// destroy a response that the client has not read yet. While output is blocked, `since` is
+    /// when the socket last took bytes.
     Draining { until: u64, goodbye: Goodbye, since: u64 },
-    /// To be released at the end of this turn; `goodbye` is what a draining one still had to say.
+    /// Released at the end of this turn; `goodbye` is what a draining connection still had to send.
     Closed { goodbye: Goodbye },
 }
 
-/// Who is to announce whose connection this is.
+/// Whether the peer may send a PROXY protocol header.
 #[derive(Debug)]
 pub(crate) enum Announcer {
     Trusted(HeaderReader),
-    /// The peer is not trusted to send a header: it is refused at its first byte, whatever that is.
+    /// The peer is not trusted to send a header: it is refused at its first byte.
     Untrusted,
 }
 
-/// How a draining connection takes leave once everything queued is out.
+/// How a draining connection ends once everything queued is out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Goodbye {
     /// Our FIN, then waiting for the peer's.
     Fin,
-    /// A reset: the only way to tell a client of HTTP/1.0, whose streams end with the
-    /// connection, that the stream was cut and not finished.
+    /// A reset: the only signal to an HTTP/1.0 client, whose streams end with the connection, that
+    /// the stream was cut and not finished.
     Reset,
     /// A cut, but not before the deadline: until then the client can read what is queued, which a
-    /// cut may take away from it.
+    /// cut may destroy.
     Later,
-    /// The FIN is sent.
+    /// The FIN has been sent.
     Said,
 }
 
@@ -111,17 +112,17 @@ impl Phase {
     }
 }
 
-/// When the head of a request, or a PROXY protocol header, that began then is waited for no longer.
+/// The deadline of a request head or PROXY protocol header that began then.
 pub(super) fn head_due(since: u64, limits: &Limits) -> u64 {
     since.saturating_add(millis(limits.head_timeout))
 }
 
-/// When a client that has taken nothing since then is given up.
+/// When a client that has taken nothing since then is disconnected.
 pub(crate) fn stall_due(since: u64, limits: &Limits) -> u64 {
     since.saturating_add(millis(limits.stall_timeout))
 }
 
-/// When a client that has been told everything then, and goodbye, is waited for no longer.
+/// How long to wait for a client after the last bytes and the FIN were sent.
 pub(crate) fn linger_due(since: u64, limits: &Limits) -> u64 {
     since.saturating_add(millis(limits.linger_timeout))
 }

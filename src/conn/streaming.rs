@@ -6,30 +6,30 @@ use crate::{
     time::{NEVER, next_period},
 };
 
-/// The state of an open stream; everything rarely used lives with its closures instead.
+/// The state of an open stream; rarely used state is kept with its closures.
 #[derive(Debug)]
 pub(crate) struct Streaming {
     /// Nominal time of the next tick; [`NEVER`] without an updater.
     next_tick: u64,
-    /// When bytes were last given to the socket, or since when it refuses them.
+    /// When bytes were last written to the socket, or since when it refuses them.
     last_write: u64,
     /// When the stream ends by age; [`NEVER`] if it does not.
     expires: u64,
     interval_ms: u32,
     /// [`OFF`] without keep-alive.
     keep_alive_ms: u32,
-    /// When the stream was born, in seconds.
+    /// Start time of the stream, in seconds.
     born_s: u32,
     subscriptions: Subscriptions,
-    /// Ticks may be put off to the next multiple of this.
+    /// Ticks may be delayed to the next multiple of this.
     slack_ms: u16,
-    /// Set once the stream's end is decided; nothing is sent to it any more.
+    /// Set once the stream's end is decided; nothing more is sent to it.
     ending: Option<Ending>,
-    /// What is said ahead of the drop when the server leaves.
+    /// The message before the drop when the server drains.
     farewell: Farewell,
 }
 
-/// When things are to happen to a stream that begins.
+/// Deadlines of a new stream.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     /// [`NEVER`] without an updater.
@@ -43,7 +43,7 @@ pub(crate) struct Schedule {
     pub(crate) farewell: Farewell,
 }
 
-/// Whether a stream is told that it will be dropped, and when to come back.
+/// Whether a stream is sent a reconnect delay before it is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Farewell {
     NotDue,
@@ -59,14 +59,14 @@ pub(crate) enum Ending {
     Finish,
     /// With the last chunk, which left together with the last events.
     Finished,
-    /// Behind the last whole event, without a last chunk.
+    /// After the last complete event, without a last chunk.
     Drop,
-    /// At once; what is queued is forgotten.
+    /// Immediately; queued bytes are discarded.
     Abort,
 }
 
-/// How long before its drop a stream is told of it: enough for a browser to hand the last bytes to
-/// the page, across any network.
+/// Time between the reconnect delay and the drop of a stream: enough for a browser to pass the last
+/// bytes to the page, across any network.
 pub(crate) const FAREWELL_MS: u64 = 500;
 /// No keep-alive.
 pub(crate) const OFF: u32 = u32::MAX;
@@ -92,7 +92,7 @@ impl Streaming {
         self.ending
     }
 
-    /// When bytes were last given to the socket, or since when it refuses them.
+    /// When bytes were last written to the socket, or since when it refuses them.
     pub(super) fn last_write(&self) -> u64 {
         self.last_write
     }
@@ -109,7 +109,7 @@ impl Streaming {
         self.subscriptions.find(topic)
     }
 
-    /// Whether the ids of shared frames say how far the stream has come.
+    /// Whether the ids of shared frames give the stream's position.
     pub(crate) fn standing(&self) -> Standing {
         self.subscriptions.standing()
     }
@@ -120,7 +120,7 @@ impl Streaming {
     }
 
     pub(super) fn deadline(&self, limits: &Limits, output: Output) -> u64 {
-        // While output waits for the client, a comment behind it would prove nothing.
+        // While output waits for the client, a further comment would prove nothing.
         let quiet_until = match output {
             Output::Blocked => self.stall_due(limits),
             Output::Quiet | Output::Dirty | Output::Sent => self.keep_alive_due(),
@@ -128,7 +128,7 @@ impl Streaming {
         self.tick_due().min(quiet_until).min(self.leave_due())
     }
 
-    /// When the stream ends by age, or is told that it will.
+    /// When the stream ends by age, or is sent its reconnect delay.
     fn leave_due(&self) -> u64 {
         match self.farewell {
             Farewell::Due => self.expires.saturating_sub(FAREWELL_MS),
@@ -140,12 +140,12 @@ impl Streaming {
         self.farewell == Farewell::Due && self.leave_due() <= now
     }
 
-    /// When a stream that is blocked has been so for too long.
+    /// When a blocked stream reaches the stall timeout.
     pub(super) fn stall_due(&self, limits: &Limits) -> u64 {
         stall_due(self.last_write, limits)
     }
 
-    /// When the next tick runs: its nominal time, rounded up by the slack that it was given.
+    /// When the next tick runs: its nominal time, rounded up by the slack.
     pub(crate) fn tick_due(&self) -> u64 {
         match self.slack_ms {
             0 | 1 => self.next_tick,
@@ -160,10 +160,10 @@ impl Streaming {
         }
     }
 
-    /// Moves on to the next tick, and tells how many were missed: those whose time has passed too,
-    /// slack included. Periods that slack puts together are one tick.
+    /// Moves on to the next tick, and returns how many were missed: those whose time has passed
+    /// too, slack included. Periods that slack combines are one tick.
     pub(super) fn schedule_next(&mut self, now: u64) -> u64 {
-        // Ticks run at multiples of the slack; what is rounded up to a later one than this is not
+        // Ticks run at multiples of the slack; one that is rounded up to a later multiple is not
         // late.
         let (reached, missed_max) = match u64::from(self.slack_ms) {
             0 | 1 => (now, u64::MAX),
@@ -222,8 +222,8 @@ mod tests {
         assert_eq!((stream.next_tick, stream.tick_due()), (1_103, 1_110));
     }
 
-    /// When the ticks run that nothing holds up, from the nominal time of the next one on: periods
-    /// that slack puts together are one.
+    /// The times of undelayed ticks, starting with the nominal time of the next one: periods that
+    /// slack combines are one.
     fn dues(next_tick: u64, interval_ms: u32, slack_ms: u16) -> impl Iterator<Item = u64> {
         let slack = u64::from(slack_ms.max(1));
         let nominal = (0..).map(move |period| next_tick + period * u64::from(interval_ms));

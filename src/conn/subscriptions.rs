@@ -1,4 +1,4 @@
-//! Which topics a stream is subscribed to: mostly none or one, and then without heap memory.
+//! The topics of one stream: usually none or one, which needs no heap memory.
 
 use super::TopicIndex;
 
@@ -6,11 +6,11 @@ use super::TopicIndex;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Subscription {
     pub(crate) topic: TopicIndex,
-    /// Moves when another subscriber leaves.
+    /// Changes when another subscriber leaves.
     pub(crate) place: u32,
 }
 
-/// The subscriptions of one stream, sorted by topic, so that one of very many is found quickly.
+/// The subscriptions of one stream, sorted by topic for fast lookup.
 #[derive(Debug, Default)]
 pub(crate) enum Subscriptions {
     #[default]
@@ -20,15 +20,15 @@ pub(crate) enum Subscriptions {
     Many(Box<(Vec<Subscription>, Standing)>),
 }
 
-/// Whether the ids of shared frames say how far a stream has come in all its topics.
+/// Whether the ids of shared frames give a stream's position in all its topics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Standing {
     /// They do.
     #[default]
     Even,
-    /// Perhaps not: what is due next may be older than what the stream has been given.
+    /// Perhaps not: the next due frame may be older than what the stream has been given.
     Uneven,
-    /// Perhaps not, and the client holds no id yet that speaks of its newest topic.
+    /// Perhaps not, and the client does not yet hold an id that covers its newest topic.
     Unmarked,
 }
 
@@ -57,7 +57,7 @@ impl Subscriptions {
         }
     }
 
-    /// The next frames need at least this much of a look.
+    /// The next frames need at least this check.
     pub(crate) fn doubt(&mut self, standing: Standing) {
         self.set_standing(self.standing().max(standing));
     }
@@ -66,12 +66,12 @@ impl Subscriptions {
         self.as_slice().get(self.place_of(topic).ok()?).copied()
     }
 
-    /// Where a topic is among them, or where it would be.
+    /// The index of a topic, or where it would be inserted.
     fn place_of(&self, topic: TopicIndex) -> Result<usize, usize> {
         self.as_slice().binary_search_by_key(&topic, |subscription| subscription.topic)
     }
 
-    /// Adds a topic that is not among them yet.
+    /// Adds a topic that is not in the list yet.
     pub(crate) fn add(&mut self, subscription: Subscription) {
         let Err(place) = self.place_of(subscription.topic) else {
             return debug_assert!(false, "a stream has a topic once");
@@ -101,7 +101,7 @@ impl Subscriptions {
         }
     }
 
-    /// The topic has put this subscriber elsewhere in its list.
+    /// The topic has moved this subscriber in its list.
     pub(crate) fn moved(&mut self, topic: TopicIndex, place: u32) {
         let Ok(at) = self.place_of(topic) else {
             return debug_assert!(false, "a subscriber knows its topics");

@@ -1,7 +1,7 @@
-//! What can happen to a connection: everything that changes its state is in this file.
+//! All state changes of a connection.
 //!
-//! A method is named after what happened, takes `now` where that matters, and returns what the
-//! caller has to do about it, if anything. It knows no list, no wheel and no socket.
+//! A method is named after what happened, takes `now` where it matters, and returns what the caller
+//! must do, if anything. It knows no list, no wheel and no socket.
 
 use super::{
     Admission, Afterwards, Announcer, CodingIndex, Conn, Ending, Goodbye, Input, Output, Phase,
@@ -15,7 +15,7 @@ use crate::{
 
 /// The PROXY protocol header.
 impl Conn {
-    /// Who is to announce whose connection this is, while that is waited for.
+    /// The expected announcer, while a PROXY protocol header is awaited.
     pub(crate) fn announcer(&mut self) -> Option<&mut Announcer> {
         match &mut self.phase {
             Phase::ProxyHeader { announcer, .. } => Some(announcer),
@@ -23,14 +23,14 @@ impl Conn {
         }
     }
 
-    /// The header says that it is this client's connection, which is let in or not.
+    /// The header names this client; the connection is admitted or not.
     pub(crate) fn announced(&mut self, peer: Peer, admission: Admission) {
         self.peer = peer.into();
         self.admission = admission;
     }
 
-    /// The header is complete, and requests follow. A connection that is turned away has one time for
-    /// all of it.
+    /// The header is complete, and requests follow. A rejected connection has one timeout for
+    /// everything.
     pub(crate) fn begin_requests(&mut self, now: u64) {
         if let Phase::ProxyHeader { since, .. } = self.phase {
             self.phase = Phase::fresh(if self.is_admitted() { now } else { since });
@@ -48,9 +48,9 @@ impl Conn {
         }
     }
 
-    /// A request has got as far as its next stage, whose time begins now. A client that does not
-    /// read its answers buys no time by asking for more, and one that is turned away has one time
-    /// for all of it.
+    /// A request has reached its next stage, whose timeout starts now. A client that does not read
+    /// its responses gains no time by sending more requests, and a rejected one has one timeout for
+    /// everything.
     pub(crate) fn begin_stage(&mut self, now: u64) {
         let waits = self.is_blocked() || !self.is_admitted();
         if let Phase::Reading { since, .. } = &mut self.phase
@@ -60,14 +60,14 @@ impl Conn {
         }
     }
 
-    /// All answers are out, and the connection waits for the next request.
+    /// All responses are out, and the connection waits for the next request.
     pub(crate) fn begin_idle(&mut self, now: u64) {
         if let Phase::Reading { since, .. } = &mut self.phase {
             *since = now;
         }
     }
 
-    /// Nothing is answered on this connection after the present answer.
+    /// The connection closes after the current response.
     pub(crate) fn close_afterwards(&mut self) {
         self.afterwards = Afterwards::Close;
     }
@@ -81,16 +81,16 @@ impl Conn {
         self.phase = Phase::Answering { since };
     }
 
-    /// The answer is the head of a stream and no more of it than a client needs to come back.
+    /// The response is only the head of a stream, with what a client needs to reconnect.
     pub(crate) fn answer_with_stub(&mut self, framing: StreamFraming) {
         self.framing = framing;
     }
 }
 
-/// A stream's life.
+/// Stream events.
 impl Conn {
-    /// The stream that was asked for is open. If an earlier answer blocks the socket, the time in which
-    /// the client has to read some of that goes on.
+    /// The requested stream is open. If an earlier response blocks the socket, its stall timeout
+    /// continues.
     pub(crate) fn begin_streaming(
         &mut self,
         generation: u32,
@@ -106,7 +106,7 @@ impl Conn {
         self.phase = Phase::Streaming(streaming);
     }
 
-    /// The end of the stream is decided; nothing is sent to it any more. True if it was open.
+    /// The end of the stream is decided; nothing more is sent to it. True if it was open.
     pub(crate) fn end_stream(&mut self, ending: Ending) -> bool {
         let is_live = self.is_live_stream();
         if is_live && let Phase::Streaming(streaming) = &mut self.phase {
@@ -115,7 +115,7 @@ impl Conn {
         is_live
     }
 
-    /// The client is gone: whatever the end of the stream was to be, nothing is said any more.
+    /// The client is gone: nothing more is sent, however the stream was to end.
     pub(crate) fn abort_stream(&mut self) {
         if let Phase::Streaming(streaming) = &mut self.phase {
             streaming.end(Ending::Abort);
@@ -141,33 +141,33 @@ impl Conn {
         self.streaming_mut().map_or(0, |streaming| streaming.schedule_next(now))
     }
 
-    /// The next tick is at this time, once.
+    /// Moves the next tick to this time, once.
     pub(crate) fn tick_at(&mut self, deadline: u64) {
         if let Some(streaming) = self.streaming_mut() {
             streaming.tick_at(deadline);
         }
     }
 
-    /// The stream leaves at this time at the latest, and its client is told ahead of that.
+    /// The stream leaves at this time at the latest; its client is sent a reconnect delay before.
     pub(crate) fn leave_by(&mut self, departure: u64) {
         if let Some(streaming) = self.streaming_mut() {
             streaming.leave_by(departure);
         }
     }
 
-    /// The client is being told when to come back.
+    /// The client has been sent its reconnect delay.
     pub(crate) fn say_farewell(&mut self) {
         if let Some(streaming) = self.streaming_mut() {
             streaming.said_farewell();
         }
     }
 
-    /// The stream is compressed; the engine remembers what its decoder has seen at this place.
+    /// The stream is compressed; the engine keeps its coding state under this index.
     pub(crate) fn begin_coding(&mut self, coding: CodingIndex) {
         self.coding = Some(coding);
     }
 
-    /// The stream is compressed no more.
+    /// The stream is no longer compressed.
     pub(crate) fn end_coding(&mut self) -> Option<CodingIndex> {
         self.coding.take()
     }
@@ -182,27 +182,27 @@ impl Conn {
         self.streaming_mut()?.subscriptions_mut().remove(topic)
     }
 
-    /// The next frames need at least this much of a look.
+    /// The next frames need at least this check.
     pub(crate) fn doubt_standing(&mut self, standing: Standing) {
         if let Some(streaming) = self.streaming_mut() {
             streaming.subscriptions_mut().doubt(standing);
         }
     }
 
-    /// The client holds an id that says how far the stream has come, or has everything.
+    /// The client holds an id for the stream's position, or has everything.
     pub(crate) fn set_standing(&mut self, standing: Standing) {
         if let Some(streaming) = self.streaming_mut() {
             streaming.subscriptions_mut().set_standing(standing);
         }
     }
 
-    /// Ends all subscriptions and returns what they were.
+    /// Ends all subscriptions and returns them.
     pub(crate) fn take_subscriptions(&mut self) -> Subscriptions {
         self.streaming_mut()
             .map_or(Subscriptions::None, |streaming| std::mem::take(streaming.subscriptions_mut()))
     }
 
-    /// A topic has put this stream elsewhere in its list.
+    /// A topic has moved this stream in its list.
     pub(crate) fn subscription_moved(&mut self, topic: TopicIndex, place: u32) {
         if let Some(streaming) = self.streaming_mut() {
             streaming.subscriptions_mut().moved(topic, place);
@@ -219,8 +219,8 @@ impl Conn {
 
 /// Bytes out.
 impl Conn {
-    /// Something is queued. True if the connection is to be listed for the flush at the end of the
-    /// turn: it is not listed yet, and its socket takes bytes.
+    /// Something is queued. True if the caller must list the connection for the flush at the end of
+    /// the turn: it is not listed yet, and its socket takes bytes.
     pub(crate) fn queued(&mut self) -> bool {
         let is_new = matches!(self.output, Output::Quiet | Output::Sent);
         if is_new {
@@ -229,8 +229,8 @@ impl Conn {
         is_new
     }
 
-    /// Something is queued that another closure has sent. True if the connection is to be listed for
-    /// one of the next flushes.
+    /// Another closure has queued something. True if the caller must list the connection for one of
+    /// the next flushes.
     pub(crate) fn queued_by_other(&mut self) -> bool {
         let is_new = self.output == Output::Quiet;
         if is_new {
@@ -239,7 +239,7 @@ impl Conn {
         is_new
     }
 
-    /// What is queued is tried now; true if the socket refused bytes until now.
+    /// A flush starts; true if the socket has refused bytes so far.
     pub(crate) fn begin_flush(&mut self) -> bool {
         std::mem::replace(&mut self.output, Output::Quiet) == Output::Blocked
     }
@@ -256,8 +256,8 @@ impl Conn {
         self.output = Output::Blocked;
     }
 
-    /// The socket refuses more from now on, after the last that it took: the time in which the
-    /// client has to read some of it begins. One that is not admitted has a time of its own.
+    /// The socket refuses more after the last bytes it took: the stall timeout starts. A rejected
+    /// connection has its own timeout.
     pub(crate) fn begin_stall(&mut self, now: u64, limits: &Limits) {
         if !self.is_admitted() {
             return;
@@ -274,7 +274,7 @@ impl Conn {
         }
     }
 
-    /// The socket has taken all that a blocked connection had for it, or takes all that it is given.
+    /// The socket of a blocked connection has taken everything, or takes all it is given.
     pub(crate) fn end_stall(&mut self, now: u64, limits: &Limits) {
         let is_admitted = self.is_admitted();
         match &mut self.phase {
@@ -297,7 +297,7 @@ impl Conn {
         }
     }
 
-    /// Bytes stay in the socket, and the poller will not report them again.
+    /// Bytes remain in the socket, and the poller will not report them again.
     pub(crate) fn input_waits(&mut self) {
         self.input = Input::Waiting;
     }
@@ -308,22 +308,22 @@ impl Conn {
         self.afterwards = Afterwards::Close;
     }
 
-    /// True while bytes wait in the socket that the poller has reported.
+    /// True while reported bytes wait in the socket.
     pub(crate) fn has_waiting_input(&self) -> bool {
         self.input == Input::Waiting
     }
 
-    /// True while the connection is listed for reading on in a later turn.
+    /// True while the connection is listed for further reading in a later turn.
     pub(crate) fn is_put_off(&self) -> bool {
         self.is_put_off
     }
 
-    /// Reading goes on in a later turn. True if the connection is to be listed for that.
+    /// Reading continues in a later turn. True if the caller must list the connection.
     pub(crate) fn put_off(&mut self) -> bool {
         !std::mem::replace(&mut self.is_put_off, true)
     }
 
-    /// Reading goes on now; false if it had not been put off.
+    /// Reading continues now; false if it was not deferred.
     pub(crate) fn take_up(&mut self) -> bool {
         std::mem::take(&mut self.is_put_off)
     }
@@ -331,7 +331,7 @@ impl Conn {
 
 /// The end.
 impl Conn {
-    /// From here on the connection only says what is queued, and goodbye, and that until `until`.
+    /// From here on the connection only sends what is queued and then its goodbye, until `until`.
     /// False if it was closed before.
     pub(crate) fn begin_draining(&mut self, until: u64, goodbye: Goodbye) -> bool {
         let is_open = !self.is_closed();
@@ -342,8 +342,8 @@ impl Conn {
         is_open
     }
 
-    /// All that is queued is out: what has to be said now to a connection that drains. A FIN is
-    /// returned once; after a reset the connection is to be closed.
+    /// Everything queued is out: the next step for a draining connection. A FIN is returned once;
+    /// after a reset the connection must be closed.
     pub(crate) fn take_goodbye(&mut self) -> Option<Goodbye> {
         let Phase::Draining { goodbye, .. } = &mut self.phase else { return None };
         let now = *goodbye;
@@ -353,18 +353,18 @@ impl Conn {
         matches!(now, Goodbye::Fin | Goodbye::Reset).then_some(now)
     }
 
-    /// The connection's place is free for another one from now on. Returns what it was let in as.
+    /// Frees the connection's place for another one. Returns how it was admitted.
     pub(crate) fn leave_place(&mut self) -> Admission {
         std::mem::replace(&mut self.admission, Admission::Leaving)
     }
 
-    /// Nothing more happens on this connection; its slot is released at the end of the turn.
-    /// False if it was closed before.
+    /// The connection is finished; its slot is released at the end of the turn. False if it was
+    /// closed before.
     pub(crate) fn close(&mut self) -> bool {
         let goodbye = match self.phase {
             Phase::Closed { .. } => return false,
-            // Aborted, or closed ahead of its cut, and where the end of the connection is the end of
-            // the stream.
+            // Aborted, or closed before its cut, where the end of the connection is the end of the
+            // stream.
             Phase::Streaming(_) | Phase::Draining { goodbye: Goodbye::Later, .. }
                 if self.framing == StreamFraming::UntilClose =>
             {
@@ -377,8 +377,8 @@ impl Conn {
         true
     }
 
-    /// True if the connection is to be reset and not closed in order: its end would pass for the
-    /// end of a stream, or bytes are left that nobody will read.
+    /// True if the connection must be reset instead of closed in order: its end would look like the
+    /// end of a stream, or unread bytes are left.
     pub(crate) fn ends_with_a_reset(&self) -> bool {
         let is_cut = matches!(self.phase, Phase::Closed { goodbye: Goodbye::Reset });
         is_cut || !self.outbox.is_empty()

@@ -8,21 +8,21 @@ use crate::{
     http::{Method, Request, Response, StatusCode},
 };
 
-/// Lets pages of other origins read answers and streams, and send what forms cannot.
+/// Lets pages of other origins read responses and streams, and send what forms cannot.
 ///
-/// Without it no answer has a CORS field. It is a permission to browsers, not a check: a request
-/// of an origin that is not allowed reaches the handler as ever, only its page is not shown the
-/// answer. [`OriginCheck`](crate::OriginCheck) refuses commands.
+/// Without it no response has a CORS field. CORS is a permission for browsers, not a check: a
+/// request from an origin that is not allowed still reaches the handler, but its page cannot read
+/// the response. [`OriginCheck`](crate::OriginCheck) rejects state-changing requests.
 ///
-/// Preflights (Fetch section 3.3.2: `OPTIONS` with `Access-Control-Request-Method`) are answered here:
-/// 204 with what is allowed, or 403 with the reason. Responses and streams get
-/// `Access-Control-Allow-Origin`, those with a list `Vary: Origin` too; a handler that sets
-/// `Access-Control-Allow-Origin` itself is left alone. What is refused before a handler sees it
-/// (400, 421, [`Limits::connections`](crate::Limits)), and the 500 for a handler that panics or a
-/// response that must not be sent, say nothing of CORS: a foreign `EventSource` does not come back from
-/// them.
+/// Preflights (Fetch section 3.3.2: `OPTIONS` with `Access-Control-Request-Method`) are answered
+/// here: 204 with what is allowed, or 403 with the reason. Responses and streams get
+/// `Access-Control-Allow-Origin`; with a list, also `Vary: Origin`. If a handler sets
+/// `Access-Control-Allow-Origin` itself, its response is not changed. Responses that no handler
+/// makes have no CORS fields: refusals (400, 421, [`Limits::connections`](crate::Limits)), and the
+/// 500 for a handler that panics or a response that is invalid. An `EventSource` of another origin
+/// does not reconnect after them.
 ///
-/// Datastar works across origins as it is: unless told otherwise all methods are allowed, the
+/// Datastar works across origins without further settings. By default all methods are allowed, the
 /// request fields that its client and JSON need (`Content-Type`, `Datastar-Request`,
 /// `Last-Event-ID`), and the response fields that its client reads.
 ///
@@ -51,7 +51,8 @@ pub struct Cors {
     max_age: Duration,
 }
 
-/// Any origin with credentials cannot be said: it would hand every visitor's data to every page.
+/// Any origin with credentials cannot be expressed: it would expose every visitor's data to every
+/// page.
 #[derive(Debug, Clone)]
 enum Allowed {
     Any,
@@ -60,18 +61,18 @@ enum Allowed {
 }
 
 impl Cors {
-    /// Every page may read, but nothing that depends on cookies (`Access-Control-Allow-Origin: *`).
-    /// Do not use it where being able to reach the server is a right in itself, as on an intranet.
+    /// Every page may read, but without cookies (`Access-Control-Allow-Origin: *`). Do not use it
+    /// where network access itself is the permission, for example on an intranet.
     #[must_use]
     pub fn any() -> Self {
         Self::new(Allowed::Any)
     }
 
-    /// Pages of these origins may read, without cookies. Origins are compared exactly, scheme and
-    /// port included (`https://app.example`, `http://localhost:5173`); there is no wildcard.
+    /// Pages of these origins may read, without cookies. Origins are compared exactly, including
+    /// scheme and port (`https://app.example`, `http://localhost:5173`); there is no wildcard.
     ///
     /// # Errors
-    /// [`OriginError`] for the first one that no browser would send.
+    /// [`OriginError`] for the first entry that no browser would send.
     pub fn only<O: AsRef<str>>(origins: impl IntoIterator<Item = O>) -> Result<Self, OriginError> {
         let mut list = Origins::default();
         list.add(origins)?;
@@ -79,7 +80,7 @@ impl Cors {
     }
 
     /// Pages of these origins may read, also with cookies (`credentials: 'include'`, `EventSource`
-    /// with `withCredentials`): they can do whatever the visitor can.
+    /// with `withCredentials`): they can do everything the visitor can.
     ///
     /// # Errors
     /// As [`only`](Self::only).
@@ -91,8 +92,8 @@ impl Cors {
         Ok(Self::new(Allowed::WithCredentials(list)))
     }
 
-    /// The methods that may be used, in place of all. GET, HEAD and POST always may (Fetch section
-    /// 2.2.1).
+    /// Allows only these methods instead of all. GET, HEAD and POST are always allowed (Fetch
+    /// section 2.2.1).
     #[must_use]
     pub fn methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
         let names: Vec<_> = methods.into_iter().map(Method::as_str).collect();
@@ -100,7 +101,7 @@ impl Cors {
         self
     }
 
-    /// Request fields that may be sent besides those of Datastar and JSON.
+    /// Allows a request field in addition to those of Datastar and JSON.
     #[must_use]
     pub fn header(mut self, name: &str) -> Self {
         self.headers.push_str(", ");
@@ -108,7 +109,7 @@ impl Cors {
         self
     }
 
-    /// A response field that pages may read besides those that Datastar reads.
+    /// Lets pages read a response field in addition to those that Datastar reads.
     #[must_use]
     pub fn expose(mut self, name: &str) -> Self {
         self.exposed.push_str(", ");
@@ -116,15 +117,15 @@ impl Cors {
         self
     }
 
-    /// How long a browser may remember the answer to a preflight, in whole seconds; 10 minutes
-    /// unless changed. Browsers have bounds of their own (Chromium 2 hours).
+    /// How long a browser may cache the result of a preflight, in whole seconds; 10 minutes by
+    /// default. Browsers have their own limits (Chromium 2 hours).
     #[must_use]
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.max_age = max_age;
         self
     }
 
-    /// A handler that answers preflights and says on the answers of `handler` who may read them.
+    /// Wraps `handler`: answers preflights, and adds CORS fields to its responses.
     pub fn around(self, handler: impl Handler + 'static) -> impl Handler + 'static {
         Permitted { cors: self, handler }
     }
@@ -139,8 +140,8 @@ impl Cors {
         }
     }
 
-    /// What `Access-Control-Allow-Origin` has to say to this request, if anything. It comes from
-    /// the list, never from the request.
+    /// The value of `Access-Control-Allow-Origin` for this request, if any. It comes from the list,
+    /// never from the request.
     fn permission(&self, request: &Request) -> Option<String> {
         let origin = request.header_bytes("origin");
         match &self.allowed {
@@ -153,7 +154,7 @@ impl Cors {
 
     fn answer_preflight(&self, permission: Option<&str>) -> Answer {
         let Some(origin) = permission else {
-            let reason = "pages of this origin may not use this server";
+            let reason = "pages of this origin are not allowed to use this server";
             return self.sign(Response::error(StatusCode::FORBIDDEN, reason).into(), None);
         };
         let response = Response::no_content()
@@ -163,10 +164,10 @@ impl Cors {
         self.sign(response.into(), Some(origin))
     }
 
-    /// Adds to an answer who may read it.
+    /// Adds the CORS fields to a response.
     fn sign(&self, mut response: Answer, permission: Option<&str>) -> Answer {
         if !matches!(self.allowed, Allowed::Any) {
-            // Also where nothing is allowed: a cache must not give that answer to others.
+            // Also if nothing is allowed: a cache must not give that response to other origins.
             response = response.with_header("Vary", "Origin");
         }
         match permission {
@@ -205,6 +206,6 @@ fn is_preflight(request: &Request) -> bool {
 }
 
 const ALLOW_ORIGIN: &str = "Access-Control-Allow-Origin";
-/// What its client looks for in answers that are no streams.
+/// Fields that the Datastar client reads in responses that are not streams.
 const DATASTAR_RESPONSE_FIELDS: &str = "Datastar-Selector, Datastar-Mode, Datastar-Namespace, \
      Datastar-Use-View-Transition, Datastar-Only-If-Missing, Datastar-Script-Attributes";

@@ -1,8 +1,8 @@
-//! What pages of other origins may do: layers around a [`Handler`](crate::Handler).
+//! Requests from pages of other origins: layers around a [`Handler`](crate::Handler).
 //!
 //! Nothing here knows streams or sockets. By default a page of another origin can send what forms
-//! and links can send, and reads nothing. [`OriginCheck`] refuses its commands; [`Cors`] lets it
-//! read, and send what forms cannot.
+//! and links can send, and cannot read responses. [`OriginCheck`] rejects its state-changing
+//! requests; [`Cors`] lets it read, and send what forms cannot.
 
 mod cors;
 mod origin_check;

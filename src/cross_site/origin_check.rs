@@ -1,4 +1,4 @@
-//! [`OriginCheck`]: no commands from pages of other origins.
+//! [`OriginCheck`]: rejects state-changing requests from pages of other origins.
 
 use super::origins::{OriginError, Origins};
 use crate::{
@@ -7,15 +7,15 @@ use crate::{
     http::{Method, Request, Response, StatusCode},
 };
 
-/// Refuses commands that a page of another origin makes its visitor's browser send (cross-site
-/// request forgery), with 403 and the reason.
+/// Rejects state-changing requests from pages of other origins (cross-site request forgery), with
+/// 403 and the reason.
 ///
-/// Commands are requests of every method but GET, HEAD and OPTIONS; those three must not change
-/// anything (RFC 9110 section 9.2.1). What is cross-origin is told by
-/// [`Request::is_cross_origin`], without tokens and without state, as Go's `CrossOriginProtection`
-/// does it. Clients that are no browsers pass.
+/// These are requests of every method except GET, HEAD and OPTIONS; those three must not change
+/// anything (RFC 9110 section 9.2.1). [`Request::is_cross_origin`] decides what is cross-origin,
+/// without tokens and without state, like Go's `CrossOriginProtection`. Clients that are not
+/// browsers pass.
 ///
-/// It does not stop pages of other origins from opening streams: they cannot read them without
+/// It does not stop pages of other origins from opening streams. They cannot read them without
 /// [`Cors`](crate::Cors), but each is a connection.
 ///
 /// ```
@@ -34,7 +34,7 @@ pub struct OriginCheck {
     null: NullOrigin,
 }
 
-/// What a command of the origin `null` is that comes without `Sec-Fetch-Site`.
+/// How to treat a state-changing request with `Origin: null` and without `Sec-Fetch-Site`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum NullOrigin {
     #[default]
@@ -49,15 +49,15 @@ impl OriginCheck {
         Self::default()
     }
 
-    /// Takes commands of these origins too. Those that [`Cors`](crate::Cors) allows to send
-    /// commands have to be given here as well.
+    /// Also accepts state-changing requests from these origins. Origins that [`Cors`](crate::Cors)
+    /// allows to send them must be listed here as well.
     ///
-    /// Also needed for the origin of your own pages where a proxy hides it: one that replaces `Host`
-    /// (nginx does unless told otherwise), for browsers that send no `Sec-Fetch-Site`, as all do on
-    /// plain http.
+    /// This is also needed for the origin of your own pages if a proxy replaces `Host` (as nginx
+    /// does by default), for browsers that send no `Sec-Fetch-Site`, which is all of them on plain
+    /// http.
     ///
     /// # Errors
-    /// [`OriginError`] for the first one that no browser would send.
+    /// [`OriginError`] for the first entry that no browser would send.
     pub fn trust<O: AsRef<str>>(
         mut self,
         origins: impl IntoIterator<Item = O>,
@@ -66,17 +66,17 @@ impl OriginCheck {
         Ok(self)
     }
 
-    /// Takes commands with `Origin: null` too, if they say no more than that.
+    /// Also accepts `Origin: null` from requests without `Sec-Fetch-Site`.
     ///
-    /// Browsers send it in place of your own origin for forms of pages with `Referrer-Policy:
-    /// no-referrer` (Fetch section 3.2). Where they send `Sec-Fetch-Site` as well, on https and
-    /// localhost, that field decides, and this setting changes nothing. On plain http it is all they
-    /// say, and such forms are refused. **Prefer `Referrer-Policy: same-origin` on your pages**: it
-    /// tells other sites no more, and needs no trust.
+    /// Browsers send it instead of your own origin for forms on pages with `Referrer-Policy:
+    /// no-referrer` (Fetch section 3.2). On https and localhost they also send `Sec-Fetch-Site`,
+    /// which decides, and this setting changes nothing. On plain http they send nothing else, and
+    /// such forms are refused. **Prefer `Referrer-Policy: same-origin` on your pages**: it reveals
+    /// no more to other sites, and needs no trust.
     ///
-    /// The risk: on plain http, every page of any origin can send `null` as well, from a sandboxed
-    /// frame. So this gives the check up there. Use it only if commands carry what such a page does
-    /// not have: a cookie with `SameSite=Lax` or `Strict`, or a token in the form.
+    /// The risk: on plain http, every page of any origin can also send `null`, from a sandboxed
+    /// frame. So this turns the check off there. Use it only if requests carry what such a page
+    /// does not have: a cookie with `SameSite=Lax` or `Strict`, or a token in the form.
     ///
     /// ```
     /// use starwheel::{Method, OriginCheck, Response, Router, testing::Simulation};
@@ -93,7 +93,7 @@ impl OriginCheck {
         self
     }
 
-    /// Checks one request; for single routes. In a handler, `?` answers with the refusal.
+    /// Checks one request, for single routes. In a handler, `?` returns the 403.
     ///
     /// ```
     /// use starwheel::{OriginCheck, Response, Router};
@@ -123,14 +123,14 @@ impl OriginCheck {
             return Ok(());
         }
         log::debug!(
-            "{}: {} from a page of {} is refused",
+            "{}: refused a {} from a page of {}",
             request.peer(),
             request.method(),
             LoggedBytes(origin)
         );
         Err(Response::error(
             StatusCode::FORBIDDEN,
-            "a page of another origin may not give commands here",
+            "requests from pages of another origin are not allowed here",
         ))
     }
 
@@ -140,7 +140,7 @@ impl OriginCheck {
             && request.header_bytes("sec-fetch-site").is_none()
     }
 
-    /// A handler that checks every request, and gives to `handler` what passes.
+    /// Wraps `handler`: requests that pass the check reach it.
     pub fn around(self, handler: impl Handler + 'static) -> impl Handler + 'static {
         Checked { check: self, handler }
     }

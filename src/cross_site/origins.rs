@@ -1,4 +1,4 @@
-//! Lists of origins, checked when they are made.
+//! Lists of origins, validated when created.
 
 use std::{error::Error, fmt};
 
@@ -7,7 +7,7 @@ use std::{error::Error, fmt};
 pub(super) struct Origins(Vec<Box<str>>);
 
 /// Not an origin as browsers write it: `scheme://host` or `scheme://host:port`, in lower case,
-/// without the default port, without a slash behind it.
+/// without the default port and without a trailing slash.
 ///
 /// ```
 /// let error = starwheel::Cors::only(["https://app.example/"]).unwrap_err();
@@ -16,7 +16,7 @@ pub(super) struct Origins(Vec<Box<str>>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OriginError {
-    /// What was given.
+    /// The given text.
     pub origin: String,
 }
 
@@ -41,7 +41,7 @@ impl Origins {
     }
 }
 
-/// `null` is none on purpose: every sandboxed page has it, whoever made it.
+/// `null` is not an origin here: every sandboxed page has it, of any site.
 fn is_origin(text: &str) -> bool {
     let Some((scheme, authority)) = text.split_once("://") else { return false };
     let is_scheme = scheme.starts_with(|first: char| first.is_ascii_lowercase())

@@ -1,4 +1,4 @@
-//! `datastar-patch-elements`: HTML into the page, elements out of it.
+//! `datastar-patch-elements`: adds, changes and removes HTML elements.
 
 use std::{
     borrow::Cow,
@@ -15,8 +15,8 @@ use crate::{
 
 /// Patches elements into the page.
 ///
-/// Without a selector each top-level element of the HTML is morphed into the element with the
-/// same `id`, which is the usual way:
+/// Without a selector, each top-level element of the HTML is morphed into the element with the same
+/// `id`, which is the usual way:
 ///
 /// ```
 /// use starwheel::{datastar::PatchElements, EventBuffer};
@@ -28,8 +28,8 @@ use crate::{
 /// );
 /// ```
 ///
-/// With a selector all eight modes are open. They are not without one, because the client
-/// refuses them, and so does the compiler:
+/// With a selector all eight modes are available. Without one most are not: the client refuses
+/// them, and so does the compiler:
 ///
 /// ```
 /// use starwheel::{datastar::{PatchElements, PatchMode}, EventBuffer};
@@ -49,14 +49,13 @@ use crate::{
 /// let nowhere = PatchElements::new("<li>hello</li>").mode(PatchMode::Append);
 /// ```
 ///
-/// The elements are anything that implements `Display`: text, `format_args!`, the templates of
-/// most template engines. They are formatted once per encoding, straight into the event. They
-/// are HTML and are not escaped: text from elsewhere goes through
-/// [`EscapeHtml`](crate::datastar::EscapeHtml) first. Line ends arrive as LF, which is how HTML reads them
-/// anyway.
+/// The elements are anything that implements `Display`: text, `format_args!`, the templates of most
+/// template engines. They are formatted once per encoding, directly into the event. They are HTML
+/// and are not escaped: pass untrusted text through [`EscapeHtml`](crate::datastar::EscapeHtml)
+/// first. Line ends arrive as LF, which is how HTML reads them anyway.
 ///
-/// The type parameters are the elements' type and how the target is found ([`ById`] or
-/// [`BySelector`]); a function that returns a patch can say `PatchElements<'static, String>`.
+/// The type parameters are the type of the elements and of the target ([`ById`] or [`BySelector`]).
+/// A function that returns a patch can return `PatchElements<'static, String>`.
 #[derive(Debug, Clone)]
 #[must_use = "a patch does nothing until it is sent or published"]
 pub struct PatchElements<'a, H, T = ById> {
@@ -68,9 +67,9 @@ pub struct PatchElements<'a, H, T = ById> {
 }
 
 impl<'a, H: fmt::Display> PatchElements<'a, H> {
-    /// Patches this HTML: each of its top-level elements goes where an element has its `id`.
-    /// Elements whose `id` is not on the page are dropped with a warning in its console. Empty
-    /// HTML changes nothing.
+    /// Patches this HTML: each of its top-level elements is morphed into the element with the same
+    /// `id`. Elements whose `id` is not on the page are dropped, with a warning in the browser's
+    /// console. Empty HTML changes nothing.
     pub fn new(elements: H) -> Self {
         Self {
             elements,
@@ -91,8 +90,8 @@ impl<'a, H: fmt::Display> PatchElements<'a, H> {
     /// Patches every element that matches this CSS selector instead.
     ///
     /// Line ends in the selector become spaces; CSS reads them as white space anyway. The client
-    /// takes an empty selector for none and reports `PatchElementsExpectedSelector` in the
-    /// page's console unless the mode is `Outer` or `Replace`.
+    /// treats an empty selector as none and reports `PatchElementsExpectedSelector` in the page's
+    /// console unless the mode is `Outer` or `Replace`.
     pub fn selector(
         self,
         selector: impl Into<Cow<'a, str>>,
@@ -125,7 +124,7 @@ impl<'a> PatchElements<'a, &'static str, BySelector<'a>> {
 }
 
 impl<H> PatchElements<'_, H, BySelector<'_>> {
-    /// Says where the elements go, seen from what the selector matches. `Outer` by default.
+    /// Where the elements go, relative to the target. `Outer` by default.
     pub fn mode(mut self, mode: PatchMode) -> Self {
         self.target.mode = mode;
         self
@@ -133,7 +132,7 @@ impl<H> PatchElements<'_, H, BySelector<'_>> {
 }
 
 impl<'a, H, T> PatchElements<'a, H, T> {
-    /// Lets the browser animate the change with the View Transition API, where it has one.
+    /// Lets the browser animate the change with the View Transition API, if it has one.
     pub fn use_view_transition(mut self) -> Self {
         if matches!(self.view_transition, ViewTransition::None) {
             self.view_transition = ViewTransition::OfDocument;
@@ -142,14 +141,14 @@ impl<'a, H, T> PatchElements<'a, H, T> {
     }
 
     /// Like [`use_view_transition`](Self::use_view_transition), but animates the element that
-    /// matches this CSS selector instead of the document. Known to Datastar 1.0.2 and later;
-    /// line ends in the selector become spaces.
+    /// matches this CSS selector instead of the document. Needs Datastar 1.0.2 or later. Line ends
+    /// in the selector become spaces.
     pub fn view_transition_selector(mut self, selector: impl Into<Cow<'a, str>>) -> Self {
         self.view_transition = ViewTransition::OfElement(selector.into());
         self
     }
 
-    /// Says in which namespace the elements are created. `Html` by default.
+    /// The namespace in which the elements are created. `Html` by default.
     pub fn namespace(mut self, namespace: Namespace) -> Self {
         self.namespace = namespace;
         self
@@ -182,14 +181,14 @@ impl<H: fmt::Display, T: Target> Encode for PatchElements<'_, H, T> {
             let _ = write!(data, "{}", self.elements);
         });
         if !wrote_elements && selector.is_none() {
-            // An event without any data would not be dispatched, and its id not be noted.
+            // An event without data would not be dispatched, and its id not stored.
             out.data_with_key("elements", "");
         }
     }
 }
 
 impl<H: fmt::Display, T: Target> PatchElements<'_, H, T> {
-    /// The patch as an answer that is no stream: header fields instead of lines.
+    /// The patch as a response that is not a stream: header fields instead of lines.
     pub(super) fn into_response(self) -> Response {
         let mut html = String::new();
         // Writing to memory does not fail; a `Display` that reports an error ends its data.
@@ -212,11 +211,11 @@ impl<H: fmt::Display, T: Target> PatchElements<'_, H, T> {
     }
 }
 
-/// How [`PatchElements`] finds its target. Nobody else can implement it: it has no public path.
+/// How [`PatchElements`] finds its target. Sealed: it has no public path.
 pub trait Target {
     /// The CSS selector, if there is one.
     fn selector(&self) -> Option<&str>;
-    /// Where the elements go, seen from the target.
+    /// Where the elements go, relative to the target.
     fn mode(&self) -> PatchMode;
 }
 
@@ -254,17 +253,17 @@ impl Target for BySelector<'_> {
     }
 }
 
-/// Where patched elements go, seen from the target that the selector found.
+/// Where patched elements go, relative to the target of the selector.
 ///
-/// Morphing changes an element into the new one in place and keeps what both have in common:
-/// focus, scroll position, state of inputs.
+/// Morphing changes an element into the new one in place and keeps what both share: focus, scroll
+/// position, state of inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum PatchMode {
     /// The target itself is morphed. The default.
     #[default]
     Outer,
-    /// What is inside the target is morphed.
+    /// The content of the target is morphed.
     Inner,
     /// The target is replaced without morphing.
     Replace,
@@ -276,12 +275,12 @@ pub enum PatchMode {
     Before,
     /// After the target.
     After,
-    /// The target is removed; the elements do not matter.
+    /// The target is removed; the elements are ignored.
     Remove,
 }
 
 impl PatchMode {
-    /// The mode as it is called in the protocol.
+    /// The name of the mode in the protocol.
     ///
     /// ```
     /// assert_eq!(starwheel::datastar::PatchMode::Prepend.as_str(), "prepend");
@@ -303,8 +302,8 @@ impl PatchMode {
 
 /// The XML namespace in which patched elements are created.
 ///
-/// Needed when the top-level elements are the inside of an `<svg>` or `<math>` that is on the
-/// page; whole `<svg>` elements are HTML.
+/// Needed when the top-level elements belong inside an `<svg>` or `<math>` on the page; complete
+/// `<svg>` elements are HTML.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Namespace {
@@ -318,7 +317,7 @@ pub enum Namespace {
 }
 
 impl Namespace {
-    /// The namespace as it is called in the protocol.
+    /// The name of the namespace in the protocol.
     ///
     /// ```
     /// assert_eq!(starwheel::datastar::Namespace::MathMl.as_str(), "mathml");
@@ -333,7 +332,8 @@ impl Namespace {
     }
 }
 
-/// The client ignores a view transition's selector without a transition, so that is no value.
+/// The client ignores a view transition's selector without a transition, so that combination does
+/// not exist here.
 #[derive(Debug, Clone)]
 enum ViewTransition<'a> {
     None,

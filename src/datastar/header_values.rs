@@ -1,4 +1,4 @@
-//! Values of header fields for what HTTP cannot carry as it is: selectors and objects, in ASCII.
+//! Header field values for text that HTTP cannot carry directly: selectors and objects, in ASCII.
 
 /// A CSS selector as the value of a header field: ASCII without control characters, because the
 /// client reads the field as Latin-1. Line ends become spaces, other characters escapes of CSS
@@ -12,7 +12,7 @@ pub(super) fn selector_value(selector: &str) -> String {
         if is_plain {
             value.push(character);
         } else {
-            // A backslash before the character is the start of an escape already.
+            // A backslash before the character already starts an escape.
             let start = if is_escaped { "" } else { "\\" };
             value.push_str(&format!("{start}{:x} ", u32::from(character)));
         }

@@ -1,4 +1,4 @@
-//! Text into HTML: escaping, and the tag that loads the client.
+//! HTML: escaping text, and the script tag that loads the client.
 
 use std::{borrow::Cow, fmt};
 
@@ -17,9 +17,9 @@ pub const DATASTAR_VERSION: &str = "1.0.4";
 /// assert_eq!(EscapeHtml("a<b & \"c\"").to_string(), "a&lt;b &amp; &quot;c&quot;");
 /// ```
 ///
-/// Escapes `&`, `<`, `>`, `"` and `'`, and also CR and LF, so that the text comes through line
-/// based formats unchanged. It is not enough inside `<script>`, `<style>`, unquoted attributes,
-/// URLs, or attributes whose value is code, as in `onclick` and `data-on:click`.
+/// Escapes `&`, `<`, `>`, `"` and `'`, and also CR and LF, so that the text passes line-based
+/// formats unchanged. It is not enough inside `<script>`, `<style>`, unquoted attributes, URLs, or
+/// attributes whose value is code, such as `onclick` and `data-on:click`.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::exhaustive_structs, reason = "it is built as `EscapeHtml(text)`")]
 pub struct EscapeHtml<'a>(pub &'a str);
@@ -44,7 +44,7 @@ impl fmt::Display for EscapeHtml<'_> {
     }
 }
 
-/// The `<script>` tag that loads the Datastar client; belongs into the `<head>` of a page.
+/// The `<script>` tag that loads the Datastar client. Put it in the `<head>` of a page.
 ///
 /// ```
 /// use starwheel::datastar::ScriptTag;
@@ -67,8 +67,8 @@ impl<'a> ScriptTag<'a> {
 
     /// Loads the client from your own server. `src` is any URL or path; it is escaped.
     ///
-    /// Use the ordinary bundle: the aliased one listens to `data-star-*` attributes, so that it
-    /// neither sees yours nor removes the scripts of [`ExecuteScript`](crate::datastar::ExecuteScript).
+    /// Use the standard bundle. The aliased one uses `data-star-*` attributes: it does not see
+    /// yours, and does not remove the scripts of [`ExecuteScript`](crate::datastar::ExecuteScript).
     #[must_use]
     pub fn hosted(src: impl Into<Cow<'a, str>>) -> Self {
         Self(Source::Hosted(src.into()))
@@ -92,7 +92,7 @@ enum Source<'a> {
     Hosted(Cow<'a, str>),
 }
 
-/// Writes ` name="value"`. The name is the caller's duty.
+/// Writes ` name="value"`. The caller must provide a valid name.
 pub(super) fn write_attribute(out: &mut impl fmt::Write, name: &str, value: &str) -> fmt::Result {
     write!(out, " {name}=\"{}\"", EscapeHtml(value))
 }

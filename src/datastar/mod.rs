@@ -1,19 +1,17 @@
-//! The Datastar protocol, 1.0: builders that encode straight into an event, and the reader of
-//! the signals that a request carries.
+//! The Datastar protocol, 1.0: builders for its events, and the signals in requests.
 //!
 //! | to the page | from the page |
 //! |---|---|
-//! | [`PatchElements`]: HTML into the document, or elements out of it | [`Signals`] |
-//! | [`PatchSignals`]: values into the page's signals, or signals away | |
-//! | [`ExecuteScript`]: JavaScript to run | |
+//! | [`PatchElements`]: adds, changes or removes HTML elements | [`Signals`] |
+//! | [`PatchSignals`]: sets or removes signals | |
+//! | [`ExecuteScript`]: runs JavaScript | |
 //!
-//! What this floor promises: the lines leave in the order of the SDK's ADR, defaults are left
-//! out as it says, and whatever text goes into any of the fields, the client reads that text and
-//! no line more. It knows no connection and no HTTP but the parts of a request that carry
-//! signals.
+//! Guarantees: lines are in the order of the SDK's ADR, defaults are omitted as it says, and the
+//! client reads exactly the given text in every field, never an additional line. This layer knows
+//! no connections, and of HTTP only the parts of a request that carry signals.
 //!
-//! Source of all rules: `sdk/ADR.md` of starfederation/datastar; where the 1.0 client differs or
-//! the ADR is silent, the item says so.
+//! Source of all rules: `sdk/ADR.md` of starfederation/datastar. Items mention where the 1.0 client
+//! differs or the ADR is silent.
 
 mod elements;
 mod header_values;
@@ -62,8 +60,8 @@ macro_rules! envelope_setters {
         ///
         /// # Errors
         ///
-        /// The [`EventError`](crate::EventError) that says why it would not come back: see
-        /// [`EventId`](crate::EventId). A number always does.
+        /// An [`EventError`](crate::EventError) if clients would not send it back: see
+        /// [`EventId`](crate::EventId). A number is always valid.
         pub fn id<I>(mut self, id: I) -> Result<Self, $crate::EventError>
         where
             I: TryInto<$crate::EventId<$a>>,
@@ -73,10 +71,9 @@ macro_rules! envelope_setters {
             Ok(self)
         }
 
-        /// Tells the client how long to wait before it retries, from now on; at least 1 ms and
-        /// at most 2^31 - 1 ms. One second is Datastar's default and is left out, as the ADR
-        /// demands; to go back to it after another value, send
-        /// [`Event::retry_only`](crate::Event::retry_only).
+        /// How long the client waits before it retries, from now on; from 1 ms to 2^31 - 1 ms. One
+        /// second is Datastar's default and is omitted, as the ADR requires. To return to it after
+        /// another value, send [`Event::retry_only`](crate::Event::retry_only).
         pub fn retry(mut self, delay: std::time::Duration) -> Self {
             self.envelope.retry = Some($crate::sse::Retry::new(delay));
             self
@@ -85,8 +82,8 @@ macro_rules! envelope_setters {
 }
 use envelope_setters;
 
-/// Appends a `selector` or `viewTransitionSelector` line. Line ends become spaces, which is what
-/// they are to CSS; a second line would reach the client as another selector.
+/// Appends a `selector` or `viewTransitionSelector` line. Line ends become spaces, which mean the
+/// same in CSS; the client would read a second line as another selector.
 fn encode_selector(key: &str, selector: &str, out: &mut EventBuffer) {
     out.data_with(Some(key), |data| {
         for (index, part) in selector.split(['\r', '\n']).enumerate() {

@@ -13,8 +13,8 @@ use crate::{
 
 /// Merges values into the signals of the page.
 ///
-/// The patch is a JSON object and is merged by RFC 7396: objects are merged, other values
-/// replace what was there, and `null` removes a signal. What it does not name stays.
+/// The patch is a JSON object and is merged by RFC 7396: objects are merged, other values replace
+/// old ones, and `null` removes a signal. Signals that it does not name stay.
 ///
 /// ```
 /// # fn main() -> Result<(), starwheel::datastar::PatchSignalsError> {
@@ -32,8 +32,8 @@ use crate::{
 /// # }
 /// ```
 ///
-/// Only strict JSON can be sent: the client would evaluate anything else as JavaScript. Numbers
-/// are 64-bit floats over there, so integers beyond 2^53 lose digits.
+/// Only strict JSON can be sent, because the client would evaluate anything else as JavaScript.
+/// Numbers are 64-bit floats in the client, so integers above 2^53 lose digits.
 #[derive(Debug, Clone)]
 #[must_use = "a patch does nothing until it is sent or published"]
 pub struct PatchSignals<'a> {
@@ -43,7 +43,7 @@ pub struct PatchSignals<'a> {
 }
 
 impl<'a> PatchSignals<'a> {
-    /// Patches the signals that this value becomes as JSON: a struct, a map, `json!({..})`.
+    /// Patches the signals in this value, serialized as JSON: a struct, a map, `json!({..})`.
     ///
     /// ```
     /// # fn main() -> Result<(), starwheel::datastar::PatchSignalsError> {
@@ -57,7 +57,7 @@ impl<'a> PatchSignals<'a> {
     /// # }
     /// ```
     ///
-    /// JSON has no NaN and no infinity: `serde_json` writes `null` for them, and that removes the
+    /// JSON has no NaN and no infinity: `serde_json` writes `null` for them, which removes the
     /// signal.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl<'a> PatchSignals<'a> {
         Ok(Self::checked(json.into()))
     }
 
-    /// Patches the signals of a JSON text, which is checked and sent as it is, line by line.
+    /// Patches the signals of a JSON text, which is validated and sent unchanged, line by line.
     ///
     /// ```
     /// use starwheel::datastar::PatchSignals;
@@ -97,9 +97,9 @@ impl<'a> PatchSignals<'a> {
         Ok(Self::checked(text))
     }
 
-    /// Patches signals by their dotted names, which nest: `user.name` is `name` inside of `user`.
-    /// A `null` removes the signal. Of two values for one name the later counts, but values never
-    /// wipe out what is inside of them.
+    /// Patches signals by their dotted names, which nest: `user.name` is `name` inside `user`. A
+    /// `null` removes the signal. Of two values for one name the later counts, but a value never
+    /// replaces an object that contains other values.
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ impl<'a> PatchSignals<'a> {
 
     envelope_setters!('a);
 
-    /// The patch as an answer that is no stream.
+    /// The patch as a response that is not a stream.
     pub(super) fn into_response(self) -> Response {
         let response = Response::json_text(self.json.into_owned());
         match self.scope {
@@ -174,7 +174,7 @@ impl Encode for PatchSignals<'_> {
     }
 }
 
-/// Why something cannot be a patch of signals.
+/// Why something is not a valid signals patch.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PatchSignalsError {
@@ -193,11 +193,13 @@ pub enum PatchSignalsError {
 impl fmt::Display for PatchSignalsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("signals need at least an empty JSON object"),
+            Self::Empty => f.write_str("signals must be a JSON object; send {} for none"),
             Self::Json(error) => write!(f, "signals are not JSON: {error}"),
             Self::NotAnObject => f.write_str("signals must be a JSON object"),
-            Self::Name(name) => write!(f, "a signal's name has an empty part: {name:?}"),
-            Self::Conflict(name) => write!(f, "a signal and what is inside it are set: {name:?}"),
+            Self::Name(name) => write!(f, "the signal name {name:?} has an empty part"),
+            Self::Conflict(name) => {
+                write!(f, "the signal {name:?} is set both as a value and as an object")
+            }
         }
     }
 }
@@ -217,7 +219,7 @@ enum Scope {
     OnlyIfMissing,
 }
 
-/// Puts `value` where the dotted `name` says.
+/// Inserts `value` at the dotted `name`.
 fn nest(
     signals: &mut Map<String, Value>,
     name: &str,

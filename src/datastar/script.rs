@@ -31,16 +31,16 @@ use crate::{
 /// );
 /// ```
 ///
-/// # What is done to the text
+/// # Escaping
 ///
-/// It may have any number of lines. Sequences that would end the script early, or that HTML or
-/// the client would take for markup, are written so that JavaScript and JSON read the same text
-/// from a string, a template or a regular expression: `</script`, `</body`, `</head` and `</html`
-/// in any case as `<\/script` and so on, and `<!--` as `<\u0021--`. In operators (`a </script/`),
-/// HTML-like comments and `String.raw` they do change the program; avoid them there.
+/// The text may have any number of lines. Sequences that would end the script early, or that HTML
+/// or the client would treat as markup, are rewritten such that JavaScript and JSON read the same
+/// text from a string, a template or a regular expression: `</script`, `</body`, `</head` and
+/// `</html` in any case as `<\/script` and so on, and `<!--` as `<\u0021--`. In operators (`a
+/// </script/`), HTML-like comments and `String.raw` this changes the program; avoid them there.
 ///
-/// Nothing else is escaped: values from elsewhere go in as JSON (`serde_json::to_string`), never
-/// as they are.
+/// Nothing else is escaped: insert untrusted values as JSON (`serde_json::to_string`), never
+/// directly.
 #[derive(Debug, Clone)]
 #[must_use = "a script does nothing until it is sent or published"]
 pub struct ExecuteScript<'a> {
@@ -61,17 +61,17 @@ impl<'a> ExecuteScript<'a> {
         }
     }
 
-    /// Leaves the `<script>` in the page after it ran (`autoRemove: false` in the ADR).
+    /// Keeps the `<script>` in the page after it ran (`autoRemove: false` in the ADR).
     pub fn keep(mut self) -> Self {
         self.after_run = AfterRun::Keep;
         self
     }
 
-    /// Gives the `<script>` an attribute, such as `type` or `nonce`. Attributes leave in the order
-    /// they were given; one that is given again (in any case) has its last value. The value is
-    /// escaped; an empty one turns on a boolean attribute such as `async`.
+    /// Adds an attribute to the `<script>`, such as `type` or `nonce`. Attributes keep their order;
+    /// if one is set again (in any case), its last value counts. The value is escaped; an empty one
+    /// turns on a boolean attribute such as `async`.
     ///
-    /// A `data-effect` of your own takes the place of the one that removes the script.
+    /// Your own `data-effect` replaces the one that removes the script.
     ///
     /// ```
     /// # fn main() -> Result<(), starwheel::datastar::AttributeNameError> {
@@ -84,7 +84,7 @@ impl<'a> ExecuteScript<'a> {
     ///
     /// # Errors
     ///
-    /// [`AttributeNameError`] if the name is empty or holds what HTML does not allow in one:
+    /// [`AttributeNameError`] if the name is empty or contains characters that HTML does not allow:
     /// white space, control characters, noncharacters, `"`, `'`, `<`, `>`, `/`, `=`.
     pub fn attribute(
         mut self,
@@ -107,8 +107,8 @@ impl<'a> ExecuteScript<'a> {
 
     envelope_setters!('a);
 
-    /// The script as an answer that is no stream: its text as it is, its attributes in a header
-    /// field.
+    /// The script as a response that is not a stream: its text unchanged, its attributes in a
+    /// header field.
     pub(super) fn into_response(self) -> Response {
         let attributes = self.attributes.iter().map(|(name, value)| (&**name, &**value));
         let effect = self.removes_itself().then_some(REMOVAL);
@@ -154,13 +154,13 @@ impl Encode for ExecuteScript<'_> {
     }
 }
 
-/// Why a text cannot be the name of an attribute.
+/// Why a text is not a valid attribute name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AttributeNameError {
     /// The name is empty.
     Empty,
-    /// The name holds this character.
+    /// The name contains this character.
     Character(char),
 }
 
@@ -169,7 +169,7 @@ impl fmt::Display for AttributeNameError {
         match self {
             Self::Empty => f.write_str("an attribute needs a name"),
             Self::Character(character) => {
-                write!(f, "HTML allows no {character:?} in the name of an attribute")
+                write!(f, "an attribute name must not contain {character:?}")
             }
         }
     }
@@ -183,7 +183,7 @@ enum AfterRun {
     Keep,
 }
 
-/// WHATWG HTML 13.1.2.3, and `<` besides, which is an error to the parser.
+/// WHATWG HTML 13.1.2.3, without `<`, which is a parse error.
 fn is_name_character(character: char) -> bool {
     let code = u32::from(character);
     let is_noncharacter = (0xfdd0..=0xfdef).contains(&code) || code & 0xfffe == 0xfffe;
@@ -195,7 +195,7 @@ fn is_name_character(character: char) -> bool {
 /// Writes a script so that no part of it ends the element or changes how HTML reads the rest.
 ///
 /// The backslash goes after the `<`, not before it, because the `<` may follow a backslash of the
-/// script. `<script` needs no care: it means something to HTML only after a `<!--`.
+/// script. `<script` is harmless: it is special in HTML only after a `<!--`.
 fn write_script_text(data: &mut DataWriter<'_>, script: &str) {
     let mut rest = script;
     while let Some(at) = memchr(b'<', rest.as_bytes()) {
@@ -212,8 +212,8 @@ fn write_script_text(data: &mut DataWriter<'_>, script: &str) {
     data.push_str(rest);
 }
 
-/// `</script` ends the element. The client reads elements in another way, as a whole document,
-/// once it finds one of the others anywhere in them.
+/// `</script` ends the element. The other tags make the client parse the elements as a complete
+/// document, wherever they occur.
 fn starts_end_tag(after_less_than: &str) -> bool {
     let bytes = after_less_than.as_bytes();
     bytes.first() == Some(&b'/')
@@ -222,5 +222,5 @@ fn starts_end_tag(after_less_than: &str) -> bool {
         })
 }
 
-/// The attribute by which the client takes a script out of the page again.
+/// The attribute that makes the client remove the script from the page.
 const REMOVAL: (&str, &str) = ("data-effect", "el.remove()");

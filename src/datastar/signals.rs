@@ -11,7 +11,7 @@ use crate::{
     http::{Method, Request, StatusCode, is_json},
 };
 
-/// The signals of a page, as one of its requests carried them.
+/// The signals of a page, from one of its requests.
 ///
 /// ```
 /// # fn main() -> Result<(), starwheel::datastar::SignalsError> {
@@ -25,18 +25,18 @@ use crate::{
 /// # }
 /// ```
 ///
-/// Names are dotted, as in Datastar; a part that meets an array is an index into it. Signals
-/// whose name starts with `_` stay in the page. Everything here was chosen by the client: check
-/// it as any input.
+/// Names are dotted, as in Datastar; a part that meets an array is an index into it. Signals whose
+/// name starts with `_` stay in the page. The client chooses all values: validate them like any
+/// input.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Signals(Map<String, Value>);
 
 impl Signals {
     /// Reads the signals that a request of the Datastar client carries.
     ///
-    /// They come in the query parameter `datastar` of a GET, HEAD or DELETE, and in the JSON body of
-    /// any other method (POST, PUT, PATCH, QUERY), even if there is such a parameter too. No
-    /// parameter, no body, or a blank one mean no signals. Costs one pass over the JSON.
+    /// They are in the query parameter `datastar` of a GET, HEAD or DELETE, and in the JSON body
+    /// for any other method (POST, PUT, PATCH, QUERY), even if there is such a parameter too. A
+    /// missing or blank parameter or body means no signals. Costs one pass over the JSON.
     ///
     /// In an action's form mode (`contentType: 'form'`) the client sends a form *instead of* signals.
     /// With GET and DELETE that form is in the query
@@ -69,12 +69,12 @@ impl Signals {
         }
     }
 
-    /// Reads signals from JSON. Blank text means no signals. Of two members with one name the
-    /// last counts, as in JavaScript; objects and arrays may be nested 127 deep.
+    /// Parses signals from JSON. Blank text means no signals. Of two members with one name the last
+    /// counts, as in JavaScript. Objects and arrays may be nested 127 deep.
     ///
-    /// A lone surrogate, which a page has where it has cut a string within an emoji and which
-    /// `JSON.stringify` writes as an escape, is read as U+FFFD, as everywhere on the web where text
-    /// leaves a page (`USVString`). Only such JSON costs a second pass.
+    /// A lone surrogate is read as U+FFFD, as everywhere on the web where text leaves a page
+    /// (`USVString`). A page gets one by cutting a string inside an emoji, and `JSON.stringify`
+    /// writes it as an escape. Only such JSON costs a second pass.
     ///
     /// ```
     /// use starwheel::datastar::Signals;
@@ -126,8 +126,8 @@ impl Signals {
         self.get(name)?.as_f64()
     }
 
-    /// The signal with this dotted name, if it is a whole number written without a fraction, as
-    /// JavaScript writes whole numbers below 10^21, and fits 64 bits.
+    /// The signal with this dotted name, if it is an integer written without a fraction, as
+    /// JavaScript writes integers below 10^21, and fits 64 bits.
     #[must_use]
     pub fn i64(&self, name: &str) -> Option<i64> {
         self.get(name)?.as_i64()
@@ -159,14 +159,14 @@ impl Signals {
     ///
     /// # Errors
     ///
-    /// [`SignalsError::Mismatch`] if they do not fit that type.
+    /// [`SignalsError::Mismatch`] if they do not match that type.
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, SignalsError> {
         T::deserialize(&self.0).map_err(SignalsError::Mismatch)
     }
 }
 
-/// Why a request's signals cannot be read. All of these are the client's mistake;
-/// [`status`](Self::status) is the answer to give.
+/// Why a request's signals cannot be read. All of these are client errors; [`status`](Self::status)
+/// is the status to answer with.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SignalsError {
@@ -179,12 +179,12 @@ pub enum SignalsError {
     Json(serde_json::Error),
     /// It is JSON, but not an object.
     NotAnObject,
-    /// The signals do not fit the type asked for.
+    /// The signals do not match the expected type.
     Mismatch(serde_json::Error),
 }
 
 impl SignalsError {
-    /// The HTTP status that answers the request: 415 for another content type, otherwise 400.
+    /// The status for the response: 415 for another content type, otherwise 400.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
@@ -194,14 +194,14 @@ impl SignalsError {
     }
 }
 
-/// Safe to log and to send: in what the client sent, control characters and those that turn or hide
-/// text are escaped, and the reason is cut after 200 characters. Its [`source`](Error::source) is
-/// the parser's error as it is, neither escaped nor cut.
+/// Safe to log and to send. In text from the client, control characters and those that change the
+/// text direction or are invisible are escaped, and the reason is cut after 200 characters. Its
+/// [`source`](Error::source) is the parser's error, neither escaped nor cut.
 impl fmt::Display for SignalsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ContentType => f.write_str(
-                "signals come as application/json; an action with contentType 'form' sends none",
+                "signals must be sent as application/json; an action with contentType 'form' sends none",
             ),
             Self::NotUtf8 => f.write_str("signals are not UTF-8"),
             Self::Json(error) => write!(f, "signals are not JSON: {}", Reason(error)),
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn the_method_says_where_signals_are() {
+    fn the_method_decides_where_signals_are() {
         let json = Some("application/json");
         for method in ["GET", "HEAD", "DELETE"] {
             assert_from(&request(method, FROM_QUERY, json, FROM_BODY), "query");
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_read_as_json_only_when_it_says_so() {
+    fn a_body_is_read_as_json_only_with_a_json_content_type() {
         for json in ["application/json;charset=utf-8", "Application/JSON ; x", "application/a+json"]
         {
             assert_from(&request("POST", "/", Some(json), FROM_BODY), "body");

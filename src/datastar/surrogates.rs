@@ -1,12 +1,13 @@
-//! Lone surrogates in JSON: half a character, which text in JavaScript may hold and text in Rust
-//! may not.
+//! Lone surrogates in JSON: half a character, which strings in JavaScript may contain and strings
+//! in Rust may not.
 //!
 //! A page gets one by cutting a string in the middle of an emoji, and `JSON.stringify` writes it as
-//! an escape (`"\ud83d"`). Where the web platform needs whole characters (`USVString`), it puts
-//! U+FFFD in its place: WHATWG Infra, "convert to a scalar value string". So do we.
+//! an escape (`"\ud83d"`). Where the web platform needs complete characters (`USVString`), it
+//! replaces it by U+FFFD: WHATWG Infra, "convert to a scalar value string". This module does the
+//! same.
 
-/// The same JSON with `\ufffd` in the place of each lone surrogate; `None` if it has none. Errors in
-/// it stay where they are, because the replacement is as long.
+/// The same JSON with `\ufffd` in place of each lone surrogate; `None` if it has none. Error
+/// positions do not change, because the replacement has the same length.
 pub(super) fn replace_lone_surrogates(json: &str) -> Option<String> {
     let mut replaced = None;
     let mut at = 0;
@@ -29,7 +30,7 @@ pub(super) fn replace_lone_surrogates(json: &str) -> Option<String> {
     replaced
 }
 
-/// What an escape in a JSON string stands for.
+/// The meaning of an escape in a JSON string.
 enum Unit {
     /// The first half of a character.
     Leading,
@@ -39,7 +40,7 @@ enum Unit {
 }
 
 impl Unit {
-    /// Of the escape with which these bytes begin, if they do.
+    /// The unit of the escape at the start of these bytes, if there is one.
     fn of_escape(bytes: &[u8]) -> Self {
         let &[b'\\', b'u', b'd' | b'D', second, third, fourth, ..] = bytes else {
             return Self::Other;
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_a_surrogate_stays() {
+    fn text_that_only_looks_like_a_surrogate_stays() {
         for json in [
             "",
             r"\",

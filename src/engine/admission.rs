@@ -1,4 +1,4 @@
-//! Which connections are let in: how many there are, in all and of each network.
+//! Counts connections for the limits: in total and per network.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -8,25 +8,24 @@ use std::{
 use super::keys::ConnIndex;
 use crate::conn::Admission;
 
-/// Who is here, as far as limits need to know it.
+/// The current connections and streams, as far as limits need them.
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
     /// Connections that were admitted and are not about to be closed.
     admitted: usize,
-    /// Connections of each network, and streams that it has through trusted proxies; empty without a
-    /// limit.
+    /// Connections per network, plus streams through trusted proxies; empty without a limit.
     of_network: HashMap<Network, usize>,
     /// Those streams, by connection.
     proxied: HashMap<ConnIndex, Network>,
-    /// Connections that are being turned away.
+    /// Connections being rejected with a response.
     turned_away: usize,
 }
 
-/// What one client can be expected to have a single one of.
+/// The part of an address that identifies one client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Network {
     V4(Ipv4Addr),
-    /// The first half of an address: the second half is the client's own choice (RFC 4291, 2.5.1).
+    /// The first half of an address: a client chooses the second half itself (RFC 4291, 2.5.1).
     V6([u8; 8]),
 }
 
@@ -48,8 +47,7 @@ impl Crowd {
         self.admitted
     }
 
-    /// A connection has come. `None` if it cannot even be told that there is no room, because there
-    /// are too many of those.
+    /// Adds a new connection. `None` if there are already too many being rejected.
     pub(super) fn add(&mut self, admission: Admission) -> Option<Admission> {
         match admission {
             Admission::Admitted | Admission::Unannounced => self.admitted += 1,
@@ -59,8 +57,7 @@ impl Crowd {
         Some(admission)
     }
 
-    /// A connection has announced itself from an address that has no room for it; see
-    /// [`add`](Self::add).
+    /// The address named by a PROXY protocol header is at its limit; see [`add`](Self::add).
     pub(super) fn turn_away_announced(&mut self) -> Option<Admission> {
         let turned_away = self.turn_away(Admission::NoRoomForAddress);
         if turned_away.is_some() {
@@ -69,7 +66,7 @@ impl Crowd {
         turned_away
     }
 
-    /// A connection is about to be closed. `network` is what it counted for.
+    /// A connection is about to be closed. `network` is the one it counted for.
     pub(super) fn remove(&mut self, admission: Admission, network: Option<Network>) {
         match admission {
             Admission::Leaving => {}
@@ -98,7 +95,7 @@ impl Crowd {
         *self.of_network.entry(network).or_default() += 1;
     }
 
-    /// A stream of a client behind a trusted proxy is born on this connection.
+    /// A stream of a client of a trusted proxy starts on this connection.
     pub(super) fn enter_proxied(&mut self, index: ConnIndex, network: Network) {
         self.enter(network);
         self.proxied.insert(index, network);
@@ -106,7 +103,7 @@ impl Crowd {
 
     /// The end of the stream on this connection is decided: there is room for another.
     pub(super) fn leave_proxied(&mut self, index: ConnIndex) {
-        // Without a limit, or without proxies, the end of a stream costs no hash.
+        // Without a limit or without proxies, the end of a stream costs no hash lookup.
         if !self.proxied.is_empty()
             && let Some(network) = self.proxied.remove(&index)
         {
@@ -123,8 +120,8 @@ impl Crowd {
     }
 }
 
-/// Connections beyond the limits that are told so at one time. Enough for a rush of newcomers, and
-/// few enough to be kept as spare descriptors.
+/// Connections over the limits that are rejected with a response at the same time. Enough for a
+/// burst, and few enough to keep as spare descriptors.
 const TURNED_AWAY_MAX: usize = 256;
 
 #[cfg(test)]

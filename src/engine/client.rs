@@ -1,5 +1,5 @@
-//! What is known of the client that asked: enough of its request to answer it after the request's
-//! buffers have been used for another, and what makes it reconnect.
+//! What is kept of a request after its buffers are reused: enough to answer it, and what makes its
+//! client reconnect.
 
 use crate::http::{Connection, Method, Request, StreamFraming, Version, media_type};
 
@@ -12,7 +12,7 @@ pub(super) struct RequestLine {
 }
 
 impl RequestLine {
-    /// For an answer to a request that was not read to its end, with the method that it began with.
+    /// For the response to a request that was not read completely, with the method if it is known.
     pub(super) fn unread(method: Option<Method>) -> Self {
         let method = method.unwrap_or(Method::Get);
         Self { method, version: Version::Http11, keep_alive: false }
@@ -30,7 +30,7 @@ impl RequestLine {
         if self.keep_alive { Connection::KeepAlive } else { Connection::Close }
     }
 
-    /// The same for a client that may send no other request on this connection.
+    /// The same for a client that may send no further request on this connection.
     pub(super) fn closing(self) -> Self {
         Self { keep_alive: false, ..self }
     }
@@ -43,7 +43,7 @@ impl RequestLine {
     }
 }
 
-/// A client that asked.
+/// The client of a request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Client {
     pub(super) request: RequestLine,
@@ -53,7 +53,7 @@ pub(super) struct Client {
 /// What makes a client reconnect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reconnects {
-    /// Nothing: it learns of a refusal by its status.
+    /// Nothing: a status is enough.
     Never,
     /// Any end of a stream.
     AfterEnd,
@@ -63,7 +63,7 @@ pub(super) enum Reconnects {
 
 impl Client {
     pub(super) fn of(request: &Request) -> Self {
-        // Commands are told by status: nobody expects one to be carried out a while later.
+        // Other methods get a status: a user does not expect a command to run a while later.
         let reconnects = match request.method() == Method::Get && accepts_events(request) {
             false => Reconnects::Never,
             true if request.is_datastar() => Reconnects::AfterCut,
@@ -72,7 +72,7 @@ impl Client {
         Self { request: RequestLine::of(request), reconnects }
     }
 
-    /// One whose request was not read to its end.
+    /// A client whose request was not read completely.
     pub(super) fn unread(method: Option<Method>) -> Self {
         Self { request: RequestLine::unread(method), reconnects: Reconnects::Never }
     }
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_source_is_known_by_what_it_accepts() {
+    fn an_event_source_is_recognized_by_its_accept_field() {
         for (accepted, expected) in [
             ("text/event-stream", true),
             ("text/event-stream, text/html, application/json", true),

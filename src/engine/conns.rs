@@ -1,8 +1,8 @@
-//! Connections and timers: their slots, their deadlines, and the lists of what waits for a step of
-//! the turn.
+//! Connections and timers: their slots, their deadlines, and the lists of connections that wait for
+//! a step of the turn.
 //!
-//! Everything here belongs together because it is kept consistent here and nowhere else: a slot is
-//! a key of the wheel, a connection is on a list at most once, and a slot is used again only after
+//! These are kept together because only this file keeps them consistent. A slot is a key of the
+//! wheel, a connection is on a list at most once, and a slot is reused only after
 //! [`pop_closed`](Conns::pop_closed) has emptied it at the end of a turn. This file knows no
 //! closure and no transport.
 
@@ -26,21 +26,22 @@ use crate::{
 /// All connections and timers of an engine.
 #[derive(Debug)]
 pub(super) struct Conns {
-    /// Connections and timers share one range of keys: the wheel's, and the poller's.
+    /// Connections and timers share one range of keys, used by the wheel and the poller.
     slots: Slab<Slot>,
     wheel: Wheel,
     /// Connections with bytes to flush at the end of this turn.
     dirty: Vec<ConnIndex>,
-    /// Connections with nothing but what others have sent, or with more of a response than a turn's share,
-    /// to be flushed in slices. Some have been flushed since, or are others by now.
+    /// Connections that have only events from other closures, or more of a response than a turn's
+    /// share; flushed in slices. Some may have been flushed since, or replaced in their slots.
     sent: VecDeque<ConnIndex>,
-    /// Bytes sent while some of those had to wait; `None` if none had to.
+    /// Bytes sent while some of those wait; `None` if none wait.
     sent_meanwhile_bytes: Option<usize>,
-    /// Connections with more to read, put off for fairness.
+    /// Connections with more to read, deferred for fairness.
     runnable: VecDeque<ConnIndex>,
-    /// How many of those were put off in earlier turns. The others have had their share of this one.
+    /// How many of those were deferred in earlier turns. The others have had their share of this
+    /// one.
     runnable_now: usize,
-    /// Connections whose slots are given up at the end of this turn.
+    /// Connections whose slots are freed at the end of this turn.
     closed: Vec<ConnIndex>,
     generations: u32,
 }
@@ -51,7 +52,7 @@ enum Slot {
     Timer(Timer),
 }
 
-/// A timer of the application's; its closure waits in the engine.
+/// A timer of the application; the engine holds its closure.
 #[derive(Debug)]
 pub(super) struct Timer {
     generation: u32,
@@ -60,7 +61,7 @@ pub(super) struct Timer {
     deadline: u64,
 }
 
-/// A timer to be.
+/// Parameters of a new timer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NewTimer {
     pub(super) delay_ms: u64,
@@ -73,15 +74,15 @@ pub(super) struct NewTimer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Starts {
     Now,
-    /// When somebody listens: [`Conns::restart_timer`].
+    /// When there is a subscriber: [`Conns::restart_timer`].
     Later,
 }
 
-/// How the present run of a repeating timer came about.
+/// The result of [`Conns::repeat_timer`].
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Repeated {
     pub(super) late_ms: u64,
-    /// Runs whose time has passed too.
+    /// Further runs whose deadline has passed.
     pub(super) missed: u64,
 }
 
@@ -90,15 +91,15 @@ pub(super) struct Repeated {
 pub(super) enum Expired {
     Conn(ConnIndex),
     Timer(TimerIndex),
-    /// No more of them now.
+    /// No more are due now.
     Nothing,
-    /// The wheel has to be put in order first, which takes more than this turn's share.
+    /// The wheel must move keys first, which takes more than this turn's share.
     Unfinished,
 }
 
 /// Slots.
 impl Conns {
-    /// Room for so many connections is made now, so that no table moves while it grows.
+    /// Reserves room for this many connections, so that no table moves while it grows.
     pub(super) fn with_capacity(connections: usize) -> Self {
         let mut wheel = Wheel::new();
         wheel.reserve(connections);
@@ -120,13 +121,13 @@ impl Conns {
         ConnIndex::new(self.slots.insert(Slot::Conn(conn)))
     }
 
-    /// A number that no stream and no timer has had.
+    /// A number that no stream or timer has had.
     pub(super) fn next_generation(&mut self) -> u32 {
         self.generations = self.generations.wrapping_add(1);
         self.generations
     }
 
-    /// The connection that a poller means; `None` if it has ended since.
+    /// The connection with this poller token; `None` if it has ended since.
     pub(super) fn find(&self, token: u32) -> Option<ConnIndex> {
         let slot = token as usize;
         matches!(self.slots.get(slot), Some(Slot::Conn(_))).then(|| ConnIndex::new(slot))
@@ -140,12 +141,12 @@ impl Conns {
         })
     }
 
-    /// Every connection there is now; for steps that close some of them as they go.
+    /// All current connections; for steps that close some of them while iterating.
     pub(super) fn indices(&self) -> Vec<ConnIndex> {
         self.iter().map(|(index, _)| index).collect()
     }
 
-    /// Closes the connection: its slot is given up at the end of this turn. False if it was closed
+    /// Closes the connection: its slot is freed at the end of this turn. False if it was closed
     /// before.
     pub(super) fn close(&mut self, index: ConnIndex) -> bool {
         let is_open = self[index].close();
@@ -155,8 +156,8 @@ impl Conns {
         is_open
     }
 
-    /// Takes a closed connection out of its slot. Only at the end of a turn: until then, every
-    /// [`ConnIndex`] of the turn has to mean what it meant.
+    /// Removes a closed connection from its slot. Only at the end of a turn: until then, every
+    /// [`ConnIndex`] of the turn must stay valid.
     pub(super) fn pop_closed(&mut self) -> Option<(ConnIndex, Conn)> {
         let index = self.closed.pop()?;
         self.wheel.cancel(index.token());
@@ -177,8 +178,8 @@ impl Conns {
         }
     }
 
-    /// What is to be flushed, in the order in which it was listed. Give the list back with
-    /// [`flushed`](Self::flushed), so that its memory is used again.
+    /// Takes the connections to flush, in listing order. Return the list with
+    /// [`flushed`](Self::flushed) to reuse its memory.
     pub(super) fn take_dirty(&mut self) -> Vec<ConnIndex> {
         mem::take(&mut self.dirty)
     }
@@ -189,8 +190,8 @@ impl Conns {
         self.dirty = list;
     }
 
-    /// Lists a connection to which another closure has sent so many bytes. What is queued for it
-    /// besides does not wait, and neither do they then.
+    /// Lists a connection to which another closure has sent this many bytes. If anything else is
+    /// queued for it, everything leaves at the end of the turn.
     pub(super) fn mark_sent(&mut self, index: ConnIndex, bytes: usize) {
         if let Some(meanwhile) = &mut self.sent_meanwhile_bytes {
             *meanwhile += bytes;
@@ -200,12 +201,13 @@ impl Conns {
         }
     }
 
-    /// How many entries the list of those has.
+    /// Length of that list.
     pub(super) fn listed_for_sends(&self) -> usize {
         self.sent.len()
     }
 
-    /// The next connection with nothing but what others have sent, among so many entries.
+    /// The next connection that has only events from other closures, among the next `listed`
+    /// entries.
     pub(super) fn next_sent(&mut self, listed: &mut usize) -> Option<ConnIndex> {
         while *listed > 0 {
             *listed -= 1;
@@ -223,36 +225,36 @@ impl Conns {
         !self.sent.is_empty()
     }
 
-    /// A turn's share of what was sent has been flushed; so many of the entries still wait from
-    /// before that.
+    /// A turn's share of these has been flushed; `still_waiting` entries remain from before that.
     pub(super) fn end_flush_of_sent(&mut self, still_waiting: usize) {
         let meanwhile = if still_waiting == 0 { 0 } else { self.sent_meanwhile_bytes() };
         self.sent_meanwhile_bytes = self.has_sent().then_some(meanwhile);
     }
 
-    /// How much has been sent while earlier sends wait.
+    /// Bytes sent while earlier sends wait.
     pub(super) fn sent_meanwhile_bytes(&self) -> usize {
         self.sent_meanwhile_bytes.unwrap_or(0)
     }
 
-    /// Lists the connection for reading on in the next turn; once, or it would get several shares.
+    /// Lists the connection for further reading in the next turn; once, or it would get several
+    /// shares.
     pub(super) fn put_off(&mut self, index: ConnIndex) {
         if self[index].put_off() {
             self.runnable.push_back(index);
         }
     }
 
-    /// A turn begins: what has been put off until now is taken up in it.
+    /// Starts a turn: it resumes everything deferred so far.
     pub(super) fn begin_turn(&mut self) {
         self.runnable_now = self.runnable.len();
     }
 
-    /// The next connection that was put off in an earlier turn.
+    /// The next connection that was deferred in an earlier turn.
     pub(super) fn take_up(&mut self) -> Option<ConnIndex> {
         while self.runnable_now > 0 {
             self.runnable_now -= 1;
             let index = self.runnable.pop_front()?;
-            // It may have ended since, and its slot may be somebody else's.
+            // It may have ended since, and its slot may have been reused.
             if let Some(Slot::Conn(conn)) = self.slots.get_mut(index.slot())
                 && conn.take_up()
             {
@@ -288,10 +290,10 @@ impl Conns {
 
 /// Timers.
 impl Conns {
-    /// Takes a slot for a timer; it is armed if it `runs` from now on.
+    /// Takes a slot for a timer and arms it, unless it starts later.
     pub(super) fn add_timer(&mut self, timer: NewTimer, now: u64) -> TimerId {
         let generation = self.next_generation();
-        // What `arm` would make of it; the slot and the wheel must agree.
+        // Same deadline as `arm` computes; the slot and the wheel must agree.
         let deadline = now.saturating_add(timer.delay_ms.max(1));
         let slot = Timer { generation, interval_ms: timer.interval_ms, deadline };
         let index = TimerIndex::new(self.slots.insert(Slot::Timer(slot)));
@@ -301,7 +303,7 @@ impl Conns {
         TimerId { index, generation }
     }
 
-    /// Disarms a timer. False when it had run out or is none; its slot stays until it is
+    /// Disarms a timer. False when it had run out or does not exist. Its slot stays until it is
     /// [removed](Self::remove_timer).
     pub(super) fn cancel_timer(&mut self, id: TimerId) -> bool {
         let known = self.timer(id.index).is_some_and(|timer| timer.generation == id.generation);
@@ -313,8 +315,8 @@ impl Conns {
         self.wheel.cancel(index.token())
     }
 
-    /// A repeating timer goes on to its next period, without drift and without a storm after a
-    /// pause; before its closure runs, which may then decide otherwise.
+    /// Moves a repeating timer to its next period, without drift and without a burst after a pause.
+    /// Called before its closure runs, which may change the deadline.
     pub(super) fn repeat_timer(&mut self, index: TimerIndex, now: u64) -> Repeated {
         let Some(timer) = self.timer(index) else { return Repeated::default() };
         let late_ms = now.saturating_sub(timer.deadline);
@@ -338,7 +340,7 @@ impl Conns {
         }
     }
 
-    /// Gives up a timer's slot.
+    /// Frees a timer's slot.
     pub(super) fn remove_timer(&mut self, index: TimerIndex) {
         self.wheel.cancel(index.token());
         self.slots.remove(index.slot());
@@ -361,7 +363,7 @@ impl Conns {
 
 /// Deadlines.
 impl Conns {
-    /// Puts the connection's one timer where its state says.
+    /// Sets the connection's one timer to the deadline of its state.
     pub(super) fn rearm(&mut self, index: ConnIndex, now: u64, limits: &Limits) {
         match self[index].deadline(limits) {
             Some(deadline) => self.arm(index.token(), deadline, now),
@@ -371,8 +373,8 @@ impl Conns {
         }
     }
 
-    /// One slot whose deadline has come. Its timer is disarmed. `moves` bounds the work of the wheel;
-    /// see [`Wheel::pop_due`].
+    /// The next slot whose deadline has come. Its timer is disarmed. `moves` limits the work of the
+    /// wheel; see [`Wheel::pop_due`].
     pub(super) fn pop_due(&mut self, now: u64, moves: &mut u32) -> Expired {
         let (key, deadline) = match self.wheel.pop_due(now, moves) {
             Due::Key(key, deadline) => (key, deadline),
@@ -394,16 +396,17 @@ impl Conns {
         self.wheel.next_deadline()
     }
 
-    /// A timer armed in a turn is never due in the same turn: a zero delay cannot starve sockets.
+    /// A timer armed in a turn is never due in the same turn, so a zero delay cannot starve
+    /// sockets.
     fn arm(&mut self, key: u32, deadline: u64, now: u64) {
         let is_due = |deadline| deadline <= now;
         let armed = self.wheel.deadline(key);
-        // Due already, and about to fire: a socket that is busy in every turn must not put it off.
+        // Already due and about to fire: a socket that is busy in every turn must not defer it.
         if is_due(deadline) && armed.is_some_and(is_due) {
             return;
         }
         let deadline = deadline.max(now + 1);
-        // After a tick it usually stays where it is.
+        // After a tick the deadline is usually unchanged.
         if armed != Some(deadline) {
             self.wheel.arm(key, deadline);
         }
@@ -430,6 +433,6 @@ impl IndexMut<ConnIndex> for Conns {
     }
 }
 
-/// Slots are given up at the end of a turn alone, and what holds a key across turns looks it up
-/// first (`find`, `live`, `take_up`).
-const OUTLIVED: &str = "a ConnIndex has outlived its connection";
+/// Slots are freed only at the end of a turn, and holders of a key across turns look it up first
+/// (`find`, `live`, `take_up`).
+const OUTLIVED: &str = "a ConnIndex outlived its connection";

@@ -1,22 +1,22 @@
-//! Names of what an engine keeps. A connection's number cannot be taken for a timer's, and the ids
-//! that applications hold mean nothing once what they named has ended.
+//! Keys and ids of the engine. A connection's key cannot be confused with a timer's, and ids held
+//! by applications are inert after their stream or timer has ended.
 
 use std::fmt;
 
-/// A connection. It stays valid until the end of the turn in which the connection is closed, so
-/// that nothing which holds one in the meantime has to ask whether it still means anything.
+/// A connection. Valid until the end of the turn in which the connection is closed, so code within
+/// a turn need not check it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ConnIndex(u32);
 
-/// A timer of the application's, or of a topic's updater. Timers and connections share one range of
-/// numbers, which are the keys of the wheel; see `conns.rs`.
+/// A timer of the application or of a topic's updater. Timers and connections share one range of
+/// numbers, the keys of the wheel; see `conns.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct TimerIndex(u32);
 
-/// Names one stream for as long as it lives, and nothing afterwards.
+/// Identifies one stream, even after it has ended.
 ///
-/// An id of a stream that has ended is inert: sending to it does nothing and says so. Eight
-/// bytes; cheap to copy and to use as a key.
+/// The id of an ended stream is inert: sending to it does nothing and returns false. Eight bytes;
+/// cheap to copy and to use as a key.
 ///
 /// ```
 /// use starwheel::{Context, StreamId};
@@ -58,7 +58,7 @@ impl ConnIndex {
         Self(key(slot))
     }
 
-    /// The number under which a poller knows the connection.
+    /// The token under which the poller knows the connection.
     pub(crate) fn token(self) -> u32 {
         self.0
     }
@@ -83,6 +83,6 @@ impl TimerIndex {
 }
 
 fn key(slot: usize) -> u32 {
-    // Every slot is a descriptor or a boxed closure: memory ends long before 2^32 of them.
+    // Every slot is a descriptor or a boxed closure: memory runs out long before 2^32 of them.
     u32::try_from(slot).expect("fewer than 2^32 slots")
 }

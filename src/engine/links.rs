@@ -1,5 +1,5 @@
-//! The connections' transports. This is the one file that touches a [`Transport`]: bytes go in and
-//! out here and nowhere else, and the rest of the engine says what to write.
+//! The transports of the connections. Only this file touches a [`Transport`]; the rest of the
+//! engine decides what to write.
 
 use std::io::{Error, ErrorKind, IoSlice};
 
@@ -7,16 +7,16 @@ use super::{api::config::TcpOptions, keys::ConnIndex, transport::Transport};
 
 /// Sockets, by connection.
 ///
-/// They are not part of the connection because [`Stream`](super::Stream) and
-/// [`Context`](super::Context) are types that applications write: a type parameter for the transport
-/// would spread into the signature of every closure.
+/// They are not part of the connection because applications name the types
+/// [`Stream`](super::Stream) and [`Context`](super::Context): a type parameter for the transport
+/// would appear in the signature of every closure.
 #[derive(Debug)]
 pub(super) struct Links<T>(Vec<Option<T>>);
 
-/// What came of a write.
+/// The result of a write.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// The socket took so many bytes: a prefix of what it was offered.
+    /// The socket took this many bytes, a prefix of what was offered.
     Took(usize),
     /// It takes nothing now; the poller will report when it does.
     Refused,
@@ -24,10 +24,10 @@ pub(super) enum Outcome {
     Failed(Error),
 }
 
-/// What came of a read.
+/// The result of a read.
 #[derive(Debug)]
 pub(super) enum Input {
-    /// So many bytes are in the buffer.
+    /// This many bytes are in the buffer.
     Bytes(usize),
     /// Nothing is there now; the poller will report when there is.
     Nothing,
@@ -51,8 +51,8 @@ impl<T: Transport> Links<T> {
         Self(Vec::with_capacity(connections))
     }
 
-    /// Closes a connection that gets no slot. An orderly end would be kept in the kernel's memory
-    /// for a minute.
+    /// Closes a connection that gets no slot, with a reset: after an orderly close the kernel would
+    /// keep its state for a minute.
     pub(super) fn refuse(mut transport: T) {
         transport.reset_on_close();
     }
@@ -72,18 +72,18 @@ impl<T: Transport> Links<T> {
         }
     }
 
-    /// Lends the transport, for registering it with a poller.
+    /// Borrows the transport, to register it with a poller.
     pub(super) fn get(&mut self, index: ConnIndex) -> &mut T {
         self.0[index.slot()].as_mut().expect("a connection has its transport until it is released")
     }
 
-    /// Offers the slices to the socket as one piece.
+    /// Offers the slices to the socket in one write.
     #[inline]
     pub(super) fn write(&mut self, index: ConnIndex, slices: &[IoSlice<'_>]) -> Outcome {
         let transport = self.get(index);
         loop {
             let result = match slices {
-                // A plain send costs the kernel less than one of slices.
+                // A plain send costs the kernel less than a vectored one.
                 [bytes] => transport.write(bytes),
                 slices => transport.write_vectored(slices),
             };
@@ -114,7 +114,7 @@ impl<T: Transport> Links<T> {
         self.get(index).splits_reads()
     }
 
-    /// Sends our FIN after what was written; reading goes on.
+    /// Sends our FIN after the written bytes; reading continues.
     pub(super) fn shutdown_write(&mut self, index: ConnIndex) -> Result<(), Error> {
         self.get(index).shutdown_write()
     }
@@ -128,7 +128,7 @@ impl<T: Transport> Links<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Close {
     InOrder,
-    /// An orderly end would pass half an answer off as a whole one wherever the end of the
-    /// connection is the end of the answer; and it would leave the kernel sending.
+    /// Where the end of the connection is the end of the response, an orderly close would make a
+    /// partial response look complete. It would also leave the kernel sending.
     Reset,
 }

@@ -1,29 +1,29 @@
 //! The engine: connections, streams, timers and their closures, without sockets or clocks.
 //!
-//! Two things share the work. [`Core`] holds the state and never calls user code; [`Engine`] owns
-//! a `Core`, the users' closures and the transports as separate fields, so that a closure can be
-//! lent the whole state (through [`Stream`] or [`Context`]) while the engine holds the closure
-//! itself. What a closure cannot do at once, because it needs other closures, is queued as data.
+//! The work is split in two. [`Core`] holds the state and never calls user code. [`Engine`] owns a
+//! `Core`, the users' closures and the transports as separate fields, so that a closure can borrow
+//! the complete state (through [`Stream`] or [`Context`]) while the engine holds the closure
+//! itself. What needs other closures cannot happen inside one; it is queued as data.
 //!
 //! # The order of a turn
-//! Whoever drives the engine (the reactor, a simulation) does this, in this order, and the order
-//! is part of the contract:
+//! The driver of the engine (the reactor, a simulation) takes these steps. Their order is part of
+//! the contract:
 //!
-//! 1. wait, then tell the time once: [`Engine::begin_turn`], which also stores the closures of
+//! 1. wait, then set the time once: [`Engine::begin_turn`], which also stores the closures of
 //!    timers that were set between two turns;
-//! 2. commands of other threads: [`Engine::run`];
-//! 3. what sockets report: [`Engine::ready`], [`Engine::accept`]; reads become requests, requests
-//!    become answers, streams to be opened become births;
-//! 4. [`Engine::end_turn`]: input put off earlier; due timers, one at a time, in deadline order,
-//!    a turn's share of them;
-//! 5. fan-out: what was published goes to subscribers, a turn's share of them at a time;
-//! 6. births, then deaths with their hooks, a turn's share of them, until there are none of either;
-//! 7. flush: one write for each connection that has something queued; for those to which only other
-//!    closures have sent, a turn's share;
-//! 8. release of closed connections, so that no slot is used again within a turn.
+//! 2. commands from other threads: [`Engine::run`];
+//! 3. socket events: [`Engine::ready`], [`Engine::accept`]; reads become requests, requests become
+//!    responses, streams to open become births;
+//! 4. [`Engine::end_turn`]: input deferred earlier; due timers, one at a time, in deadline order,
+//!    up to a turn's share;
+//! 5. fan-out: published events go to subscribers, a turn's share at a time;
+//! 6. births, then deaths with their hooks, up to a turn's share, until there are none of either;
+//! 7. flush: one write for each connection with queued bytes; up to a turn's share for connections
+//!    that have only events from other closures;
+//! 8. release of closed connections, so that no slot is reused within a turn.
 //!
-//! An updater's own output does not wait for step 7: it is written as soon as the updater
-//! returns, while its bytes are in the cache and its tick is on time.
+//! An updater's own output does not wait for step 7: it is written as soon as the updater returns,
+//! while its bytes are in the cache and its tick is on time.
 
 mod admission;
 mod api;
@@ -81,7 +81,7 @@ pub(crate) struct Engine<T> {
     timers: HashMap<TimerIndex, TimerCall>,
     links: Links<T>,
     handler: Box<dyn Handler>,
-    /// The request being answered; its buffers are used again and again.
+    /// The request being answered; its buffers are reused.
     request: Request,
     read_buffer: Box<[u8]>,
     head_buffer: Vec<u8>,
@@ -89,16 +89,16 @@ pub(crate) struct Engine<T> {
     timers_wait: bool,
 }
 
-/// Whether connections are taken that come.
+/// What to do with new connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Accepting {
     On,
-    /// Those that wait already; then listeners are closed.
+    /// Accept those already waiting, then close the listeners.
     WhatWaits,
     Nothing,
 }
 
-/// What a poller says of a connection.
+/// A poller's report about a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Readiness {
     pub(crate) readable: bool,
@@ -106,19 +106,19 @@ pub(crate) struct Readiness {
     pub(crate) short_read: ShortRead,
 }
 
-/// What it means if a read does not fill the buffer.
+/// What a read that does not fill the buffer means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ShortRead {
-    /// The socket is empty, and the poller will report what comes later.
+    /// The socket is empty, and the poller will report further input.
     IsLast,
-    /// There may be more that was reported already and will not be reported again: the peer's FIN,
-    /// or bytes after a place at which reads stop.
+    /// There may be more that was already reported and will not be reported again: the peer's FIN,
+    /// or bytes after a place where reads stop.
     MayBeFollowed,
 }
 
 impl<T: Transport> Engine<T> {
-    /// `epoch` makes the event ids of this engine differ from those of any other, so no two
-    /// engines may have the same one. It consists of letters and digits.
+    /// `epoch` makes the event ids of this engine unique, so no two engines may have the same one.
+    /// It consists of letters and digits.
     pub(crate) fn new(config: Config, epoch: String, handler: Box<dyn Handler>) -> Self {
         let connections = config.expected_connections.unwrap_or(0);
         Self {
@@ -134,32 +134,32 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// Lends a clock of nanoseconds, by which the time spent compressing is counted.
+    /// Sets a clock in nanoseconds that measures the time spent compressing.
     pub(crate) fn set_stopwatch(&mut self, stopwatch: fn() -> u64) {
         self.core.coding.set_stopwatch(stopwatch);
     }
 
-    /// Lends a clock of nanoseconds, by which users' closures are timed. It is read twice per call.
+    /// Sets a clock in nanoseconds that times user closures. It is read twice per call.
     pub(crate) fn set_call_clock(&mut self, clock_nanos: fn() -> u64) {
         self.core.watchdog.set_clock(clock_nanos);
     }
 
-    /// Step 1 of the turn. A closure sees one and the same time for the whole turn.
+    /// Step 1 of the turn. Closures see the same time during the complete turn.
     pub(crate) fn begin_turn(&mut self, now: u64, unix_seconds: u64) {
         self.tell_time(now, unix_seconds);
         self.store_timers();
         self.core.conns.begin_turn();
     }
 
-    /// Tells the time: milliseconds since the start, never going back, and Unix seconds for the
-    /// `Date` header. Whatever is called between two turns needs it too: the time of the last turn
-    /// may be long ago, and before the first there is none.
+    /// Sets the time: milliseconds since the start, never going back, and Unix seconds for the
+    /// `Date` header. Calls between two turns need it too: the time of the last turn may be long
+    /// ago, and before the first turn there is none.
     pub(crate) fn tell_time(&mut self, now: u64, unix_seconds: u64) {
         self.core.tell_time(now, unix_seconds);
     }
 
-    /// Takes over an accepted connection. The number is its name until it is released. `None` if it
-    /// was reset at once, because there are far too many.
+    /// Takes over an accepted connection. The returned index stays valid until it is released.
+    /// `None` if the connection was reset because far too many are open.
     pub(crate) fn accept(
         &mut self,
         transport: T,
@@ -180,26 +180,25 @@ impl<T: Transport> Engine<T> {
         Some(index)
     }
 
-    /// The system had no descriptor or memory for a newcomer.
+    /// The system had no descriptor or memory for a new connection.
     pub(crate) fn count_accept_failure(&mut self) {
         self.core.stats.accept_failures += 1;
     }
 
-    /// Gives up a connection that cannot be served.
+    /// Closes a connection that cannot be served.
     pub(crate) fn abandon(&mut self, index: ConnIndex, error: &IoError) {
         self.lose(index, error);
     }
 
-    /// Lends the transport of a connection that has just been accepted, for registering it with a
-    /// poller.
+    /// Borrows the transport of a newly accepted connection, to register it with a poller.
     pub(crate) fn transport(&mut self, index: ConnIndex) -> &mut T {
         self.links.get(index)
     }
 
-    /// Runs a closure that came from another thread.
+    /// Runs a closure from another thread.
     pub(crate) fn run(&mut self, call: impl FnOnce(&mut Context<'_>)) {
-        let what = Call::Free("a closure given to Handle::run");
-        // A panic is logged and counted, and costs nothing else.
+        let what = Call::Free("a closure passed to Handle::run");
+        // A panic is logged and counted, with no other effect.
         let _panicked = self.core.call(what, |core| call(&mut Context::new(core)));
     }
 
@@ -208,8 +207,8 @@ impl<T: Transport> Engine<T> {
         self.core.publish_bytes(topic, events, compression);
     }
 
-    /// False while what commands have caused is more than a turn's work: fan-out lags behind, or
-    /// the ends of streams do. Other threads should wait.
+    /// False while the work caused by commands exceeds a turn: fan-out or the ends of streams are
+    /// behind schedule. Other threads should wait.
     pub(crate) fn takes_commands(&self) -> bool {
         self.core.topics.unoffered_bytes() < UNOFFERED_BYTES_MAX
             && self.core.pending.deaths() <= DEATHS_PER_TURN
@@ -224,7 +223,7 @@ impl<T: Transport> Engine<T> {
         self.core.stats.queue_depth = commands as u64;
     }
 
-    /// Lends the context between two turns, at this time.
+    /// Lends the context between two turns, with this time.
     pub(crate) fn context(&mut self, now: u64, unix_seconds: u64) -> Context<'_> {
         self.tell_time(now, unix_seconds);
         Context::new(&mut self.core)
@@ -255,7 +254,7 @@ impl<T: Transport> Engine<T> {
             self.end_everything();
         }
         self.flush();
-        // What was published before the end of a stream is kept until that is settled.
+        // Events published before the end of a stream are kept until that end is settled.
         if self.core.pending.deaths() == 0 {
             self.core.topics.end_holds();
         }
@@ -264,14 +263,14 @@ impl<T: Transport> Engine<T> {
         debug_assert!(
             self.core.stats.streams > 0
                 || self.core.pending.deaths() > 0
-                || self.core.topics.remembers_nobody(),
+                || self.core.topics.remembers_no_stream(),
             "nothing is remembered of streams that have ended"
         );
         self.release();
         self.release_large_buffers();
     }
 
-    /// When the next turn is due if nothing else happens; now, if work was put off.
+    /// When the next turn is due if nothing else happens; now, if work was deferred.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         if self.has_pending() {
             return Some(self.core.now);
@@ -279,7 +278,7 @@ impl<T: Transport> Engine<T> {
         self.core.conns.next_deadline()
     }
 
-    /// Work was put off for fairness: the next turn must not wait.
+    /// Work was deferred for fairness: the next turn must not wait.
     pub(crate) fn has_pending(&self) -> bool {
         self.timers_wait
             || self.core.conns.has_runnable()
@@ -301,13 +300,13 @@ impl<T: Transport> Engine<T> {
         self.core.stopping != Stopping::No
     }
 
-    /// True when a shutdown, or a drain, has nothing left to end.
+    /// True when a shutdown or drain has nothing left to end.
     pub(crate) fn is_stopped(&self) -> bool {
         self.accepting() != Accepting::On && self.core.stats.connections == 0
     }
 
-    /// Closes all connections without telling anybody. Where an end in order would pass for the end of
-    /// a stream, or bytes wait, a reset does not.
+    /// Closes all connections without a message. Resets those with queued bytes, and those where an
+    /// orderly close would look like the end of a stream.
     pub(crate) fn cut_everything(&mut self) {
         for index in self.core.conns.indices() {
             self.core.close_conn(index);
@@ -315,7 +314,7 @@ impl<T: Transport> Engine<T> {
         self.release();
     }
 
-    /// Frees what this turn needed beyond what is kept for each buffer; see `memory.rs`.
+    /// Frees memory of this turn that exceeds what each buffer keeps; see `memory.rs`.
     fn release_large_buffers(&mut self) {
         self.request.release_large_buffers();
         release(&mut self.head_buffer);
@@ -332,7 +331,8 @@ impl<T: Transport> Engine<T> {
     }
 }
 
-/// Closures are dropped one by one: two destructors that panic in one unwinding end the process.
+/// Closures are dropped one by one: two destructors that panic during one unwinding abort the
+/// process.
 impl<T> Drop for Engine<T> {
     fn drop(&mut self) {
         let core = &mut self.core;
@@ -359,7 +359,7 @@ impl<T> Drop for Engine<T> {
     }
 }
 
-/// In the place of a handler that has been dropped.
+/// Replaces a handler that has been dropped.
 struct Gone;
 
 impl Handler for Gone {
@@ -374,7 +374,7 @@ impl<T> fmt::Debug for Engine<T> {
     }
 }
 
-/// What may be published from other threads before subscribers have been offered some of it.
+/// Limit of bytes published from other threads before subscribers have been offered some of them.
 const UNOFFERED_BYTES_MAX: usize = 1024 * 1024;
 /// Shared by all connections. A request that fits is parsed where it was read.
 const READ_BUFFER_BYTES: usize = 64 * 1024;

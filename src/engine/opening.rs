@@ -1,4 +1,4 @@
-//! How a connection begins: with a request, or with a PROXY protocol header that says whose it is.
+//! How a connection starts: with a request, or with a PROXY protocol header that names the client.
 
 use crate::{
     conn::{Announcer, Phase},
@@ -6,19 +6,19 @@ use crate::{
     proxy_protocol::HeaderReader,
 };
 
-/// What the first bytes of a connection have to be.
+/// What the first bytes of a connection must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Opening {
     Request,
-    /// A PROXY protocol header; then requests of the client that it announces.
+    /// A PROXY protocol header, then requests of the client that it names.
     ProxyHeader,
-    /// The same, but the peer is not trusted to send one: whatever comes is refused.
+    /// The same, but the peer is not trusted to send one: everything it sends is refused.
     UntrustedProxyHeader,
 }
 
 impl Opening {
-    /// That of a connection from `peer` to a listener on which `announcers`, if there are any, announce
-    /// their clients.
+    /// For a connection from `peer`. `announcers` are the peers that send a PROXY protocol header
+    /// on this listener, if any.
     pub(crate) fn of(peer: Peer, announcers: Option<&TrustedPeers>) -> Self {
         match announcers {
             None => Self::Request,

@@ -1,5 +1,5 @@
-//! What closures asked for and what cannot happen at once, because it needs other closures: births
-//! and deaths. They are data until no user code is on the stack.
+//! Requests of closures that must wait because they need other closures: births and deaths. They
+//! are stored as data until no user code is on the stack.
 
 use std::{collections::VecDeque, fmt};
 
@@ -15,7 +15,7 @@ use crate::{
     error::CloseReason,
 };
 
-/// Births and deaths in the order in which they were asked for.
+/// Births and deaths in the order of the requests.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     births: VecDeque<Birth>,
@@ -38,14 +38,14 @@ pub(super) enum Birth {
     },
 }
 
-/// What the birth of a stream needs to know of its request.
+/// What the start of a stream needs of its request.
 #[derive(Debug)]
 pub(super) struct Remembered {
     pub(super) last_event_id: Option<Box<str>>,
     pub(super) encoding: Encoding,
-    /// For a stream that may be one too many of its tag or of its address.
+    /// For a stream that may exceed the limit of its tag or address.
     pub(super) client: Option<Client>,
-    /// For a stream that comes through a trusted proxy: what it counts for.
+    /// For a stream through a trusted proxy: the network it counts for.
     pub(super) network: Option<Network>,
     pub(super) route: Option<RouteIndex>,
 }
@@ -98,7 +98,7 @@ impl Pending {
         self.deaths.pop_front()
     }
 
-    /// How many deaths have not been settled.
+    /// Number of deaths not yet settled.
     pub(super) fn deaths(&self) -> usize {
         self.deaths.len()
     }
@@ -118,6 +118,6 @@ impl fmt::Debug for TimerCall {
     }
 }
 
-/// Deaths settled in one turn beside one for each birth: hooks, last chunks and closed sockets of
-/// about a millisecond.
+/// Deaths settled per turn, in addition to one per birth: about a millisecond of hooks, last chunks
+/// and closed sockets.
 pub(super) const DEATHS_PER_TURN: usize = 128;

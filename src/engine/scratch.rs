@@ -15,15 +15,15 @@ use crate::{
 
 /// Events that will leave as one chunk.
 ///
-/// The chunk's header has to stand in front of bytes whose number is known only afterwards, so
-/// room is kept for the longest one; the shortest that fits is then written right-aligned, and
-/// the whole chunk is one slice for one `write`.
+/// The chunk's header precedes bytes whose number is known only afterwards, so room is reserved for
+/// the longest header. The actual one is then written right-aligned, and the complete chunk is one
+/// slice for one `write`.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     buffer: EventBuffer,
-    /// Where the last whole event ends. What lies behind was left by a panic half-way.
+    /// End of the last complete event. Bytes after it were left by a panic.
     whole_bytes: usize,
-    /// Where events are that compression must leave alone, in order; nearly always none.
+    /// Ranges of events that must not be compressed, in order; nearly always empty.
     uncompressed: Vec<Range<usize>>,
 }
 
@@ -35,7 +35,7 @@ impl Scratch {
     pub(super) fn begin(&mut self) {
         self.buffer.clear();
         let bytes = self.buffer.bytes_mut();
-        // One huge tick must not pin its memory for the others of this turn.
+        // One huge tick must not keep its memory while others of this turn run.
         if bytes.capacity() > KEPT_BYTES {
             bytes.shrink_to(KEPT_BYTES);
         }
@@ -44,7 +44,7 @@ impl Scratch {
         self.uncompressed.clear();
     }
 
-    /// Frees the memory of a large turn, and forgets the events that it has sent.
+    /// Frees the memory of a large turn, and forgets its events.
     pub(super) fn release_large_buffers(&mut self) {
         let ranges_bytes = self.uncompressed.capacity() * size_of::<Range<usize>>();
         if self.buffer.capacity() > KEPT_BYTES || ranges_bytes > KEPT_BYTES {
@@ -56,9 +56,9 @@ impl Scratch {
         self.push_with(event, Allowed::Yes);
     }
 
-    /// The same for an event that may have to stay as it is.
+    /// The same for an event that may have to stay uncompressed.
     pub(super) fn push_with(&mut self, event: &impl Encode, compression: Allowed) {
-        // Half an event may be left of a panic that its sender has caught.
+        // A panic caught by the sender may have left an incomplete event.
         self.buffer.truncate(self.whole_bytes);
         let start = self.whole_bytes;
         self.buffer.push(event);
@@ -82,14 +82,14 @@ impl Scratch {
         self.whole_bytes = self.buffer.len();
     }
 
-    /// Appends an id without an event, or with one that has no data.
+    /// Appends an id without an event, or with an event that has no data.
     pub(super) fn push_bookmark(&mut self, id: impl Display, event: Option<&EventName<'_>>) {
         self.buffer.truncate(self.whole_bytes);
         self.buffer.push_bookmark(id, event);
         self.whole_bytes = self.buffer.len();
     }
 
-    /// Appends what `copy` does, which may have to stay as it is.
+    /// Appends the bytes written by `copy`, which may have to stay uncompressed.
     pub(super) fn push_copied(&mut self, compression: Allowed, copy: impl FnOnce(&mut Vec<u8>)) {
         self.buffer.truncate(self.whole_bytes);
         let start = self.whole_bytes;
@@ -100,12 +100,12 @@ impl Scratch {
         }
     }
 
-    /// True if an event may have brought an id of its sender's.
+    /// True if an event may contain its sender's own id.
     pub(super) fn has_id(&self) -> bool {
         self.buffer.has_id()
     }
 
-    /// Begins anew and lends the bytes, for somebody who appends compressed events.
+    /// Clears the buffer and returns the bytes, for appending compressed events.
     pub(super) fn begin_bytes(&mut self) -> &mut Vec<u8> {
         self.begin();
         self.buffer.bytes_mut()
@@ -116,7 +116,7 @@ impl Scratch {
         self.buffer.bytes_mut()
     }
 
-    /// Everything so far may leave.
+    /// Marks everything so far as complete.
     pub(super) fn mark_whole(&mut self) {
         self.whole_bytes = self.buffer.len();
     }
@@ -125,7 +125,7 @@ impl Scratch {
         self.push_encoded(KEEP_ALIVE);
     }
 
-    /// The whole events, without framing.
+    /// The complete events, without framing.
     pub(super) fn events(&self) -> &[u8] {
         &self.buffer.as_bytes()[GAP_BYTES..self.whole_bytes]
     }
@@ -142,15 +142,15 @@ impl Scratch {
         })
     }
 
-    /// A hash of the events behind the first `start` bytes of [`events`](Self::events), to compare
-    /// one tick's output with another's.
+    /// A hash of the events after the first `start` bytes of [`events`](Self::events), to compare
+    /// the outputs of two ticks.
     pub(super) fn hash_from(&self, start: usize) -> u64 {
         let mut hasher = DefaultHasher::new();
         hasher.write(self.events().get(start..).unwrap_or_default());
         hasher.finish()
     }
 
-    /// Forgets all events behind the first `events_bytes` bytes of [`events`](Self::events).
+    /// Discards all events after the first `events_bytes` bytes of [`events`](Self::events).
     pub(super) fn cut(&mut self, events_bytes: usize) {
         self.whole_bytes = self.whole_bytes.min(GAP_BYTES + events_bytes);
         self.uncompressed.retain(|range| range.end <= self.whole_bytes);
@@ -160,12 +160,13 @@ impl Scratch {
         }
     }
 
-    /// The bytes to write: nothing when there are no events, because an empty chunk is the last.
+    /// The bytes to write: nothing when there are no events, because an empty chunk would end the
+    /// body.
     pub(super) fn seal(&mut self, framing: StreamFraming) -> &[u8] {
         self.frame(framing, &[])
     }
 
-    /// The same, with the end of the stream behind the events.
+    /// The same, with the end of the stream after the events.
     pub(super) fn seal_last(&mut self, framing: StreamFraming) -> &[u8] {
         self.frame(framing, LAST_CHUNK)
     }
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_not_be_compressed_is_told_apart() {
+    fn uncompressed_ranges_are_kept_apart() {
         let mut output = Scratch::new();
         output.begin();
         for (event, compression) in [("a", Allowed::Yes), ("b", Allowed::No), ("c", Allowed::No)] {

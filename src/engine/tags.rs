@@ -1,4 +1,5 @@
-//! The users' own names for streams, such as a session key. Streams without one cost nothing.
+//! Tags: the application's own names for streams, such as a session key. Streams without one cost
+//! nothing.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -8,18 +9,18 @@ use std::{
 
 use super::keys::StreamId;
 
-/// Which streams carry which tag.
+/// Which streams have which tag.
 ///
-/// The open streams of a tag are a list that is linked through `members`: it keeps the order of
-/// birth, and any of them leaves it in constant time.
+/// The open streams of a tag form a list linked through `members`. It keeps them in order of their
+/// start, and a stream leaves it in constant time.
 #[derive(Debug, Default)]
 pub(super) struct Tags {
     lists: HashMap<Arc<str>, List>,
-    /// Every stream with a tag, from its birth until its hooks have run.
+    /// Every stream with a tag, from its start until its hooks have run.
     members: HashMap<StreamId, Member>,
 }
 
-/// The ends of a list, and how many streams are between them.
+/// The ends of a list, and the number of streams in it.
 #[derive(Debug)]
 struct List {
     oldest: StreamId,
@@ -42,7 +43,7 @@ struct Links {
 }
 
 impl Tags {
-    /// A stream with a tag is born.
+    /// A stream with a tag has started.
     pub(super) fn add(&mut self, id: StreamId, tag: Arc<str>) {
         let mut links = Links::default();
         match self.lists.entry(Arc::clone(&tag)) {
@@ -62,7 +63,7 @@ impl Tags {
         self.members.insert(id, Member { tag, links: Some(links) });
     }
 
-    /// The end of a stream is decided: it is not found by its tag any more, and does not count.
+    /// The end of a stream is decided: it is no longer found by its tag, and no longer counts.
     pub(super) fn end(&mut self, id: StreamId) {
         let Some(member) = self.members.get_mut(&id) else { return };
         let Some(Links { older, newer }) = member.links.take() else { return };
@@ -93,12 +94,12 @@ impl Tags {
         self.members.get(&id).map(|member| &*member.tag)
     }
 
-    /// How many open streams carry a tag.
+    /// Number of open streams with a tag.
     pub(super) fn count(&self, tag: &str) -> usize {
         self.lists.get(tag).map_or(0, |list| list.length)
     }
 
-    /// The open streams that carry a tag, the oldest first.
+    /// The open streams with a tag, the oldest first.
     pub(super) fn with(&self, tag: &str) -> impl Iterator<Item = StreamId> + '_ {
         let newer = |id: &StreamId| self.members.get(id)?.links.as_ref()?.newer;
         iter::successors(self.lists.get(tag).map(|list| list.oldest), newer)

@@ -1,4 +1,4 @@
-//! What the engine needs of a socket.
+//! The engine's view of a socket.
 
 use std::io::{self, IoSlice};
 
@@ -6,14 +6,14 @@ use super::api::config::TcpOptions;
 
 /// A non-blocking byte stream to one client.
 ///
-/// The contract is that of a non-blocking socket: [`io::ErrorKind::WouldBlock`] means "not now",
-/// and whoever drives the engine reports when that changes; a read of zero bytes is the peer's
-/// FIN; any other error is the end of the connection. Dropping it closes it.
+/// The contract is that of a non-blocking socket. [`io::ErrorKind::WouldBlock`] means "not now";
+/// the driver of the engine reports when that changes. A read of zero bytes is the peer's FIN. Any
+/// other error ends the connection. Dropping it closes it.
 pub(crate) trait Transport {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// True if a read may give less than there is without the poller's having said so. Then only
-    /// [`io::ErrorKind::WouldBlock`] says that the socket is empty.
+    /// True if a read may return less than is available without a poller report. Then only
+    /// [`io::ErrorKind::WouldBlock`] means that the socket is empty.
     fn splits_reads(&self) -> bool;
 
     /// Writes a prefix of `bytes`.
@@ -22,13 +22,13 @@ pub(crate) trait Transport {
     /// Writes a prefix of the slices as one piece.
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Sends our FIN behind what was written; reading goes on.
+    /// Sends our FIN after the written bytes; reading continues.
     fn shutdown_write(&mut self) -> io::Result<()>;
 
-    /// Has the system ask the client whether it is there, whenever it was quiet for a while; for a
-    /// stream to which nothing may be sent for very long.
+    /// Enables the system's keep-alive probes; for a stream that may have nothing to send for a
+    /// long time.
     fn send_keep_alive_probes(&mut self, tcp: &TcpOptions);
 
-    /// Makes the close that follows a reset instead of an orderly end.
+    /// Makes the following close a reset instead of an orderly end.
     fn reset_on_close(&mut self);
 }

@@ -1,7 +1,7 @@
-//! Takes the body of a request out of bytes that come in any pieces.
+//! Reads the body of a request from bytes that come in any pieces.
 //!
-//! It knows no head. Chunk extensions and trailer fields are validated, bounded and dropped:
-//! nothing in this crate has a use for them (RFC 9112 sections 7.1.1 and 7.1.2 permit that).
+//! It knows no head. Chunk extensions and trailer fields are validated, limited and dropped,
+//! because nothing in this crate uses them (RFC 9112 sections 7.1.1 and 7.1.2 permit that).
 //!
 //! ```text
 //!          size CRLF            size bytes       CRLF
@@ -18,14 +18,14 @@ use super::{
 };
 use crate::Limits;
 
-/// The part of a body that is still outstanding.
+/// The part of a body that is still missing.
 #[derive(Debug)]
 pub(super) enum BodyReader {
     Length { remaining_bytes: usize },
     Chunked(ChunkedReader),
 }
 
-/// Whether a body is all there.
+/// Whether a body is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fill {
     /// All input was taken and more is needed.
@@ -34,7 +34,7 @@ pub(super) enum Fill {
 }
 
 impl BodyReader {
-    /// Refuses a length beyond the limit before a byte of the body has come.
+    /// Refuses a length over the limit before any byte of the body has arrived.
     pub(super) fn new(framing: Framing, limits: &Limits) -> Result<Self, Refusal> {
         let Framing::Length(length_bytes) = framing else {
             return Ok(Self::Chunked(ChunkedReader::new()));
@@ -47,7 +47,7 @@ impl BodyReader {
         }
     }
 
-    /// Moves body bytes from the front of `input` to the end of `body`.
+    /// Moves body bytes from the start of `input` to the end of `body`.
     pub(super) fn take(
         &mut self,
         input: &mut &[u8],
@@ -75,11 +75,12 @@ fn take_data(remaining_bytes: &mut usize, input: &mut &[u8], body: &mut Vec<u8>)
 #[derive(Debug)]
 pub(super) struct ChunkedReader {
     state: ChunkState,
-    /// Of the present chunk: first its size as far as it was read, then what is left of it.
+    /// For the current chunk: first its size as read so far, then the rest of its data.
     remaining: u64,
-    /// Bytes of extensions and trailers so far, and what size lines had beyond their data.
+    /// Bytes of extensions and trailers so far, plus the part of size lines that exceeds their
+    /// data.
     overhead_bytes: usize,
-    /// Of the present size.
+    /// Digits of the current size.
     size_digits: u8,
 }
 
@@ -88,35 +89,35 @@ enum ChunkState {
     Size {
         digits: u8,
     },
-    /// White space behind the size or a value: only an extension may follow.
+    /// White space after the size or a value: only an extension may follow.
     BeforeExtension,
-    /// A name is due behind a semicolon, perhaps behind white space.
+    /// A name must follow a semicolon, possibly after white space.
     NameDue,
     Name,
-    /// White space behind a name.
+    /// White space after a name.
     NameEnd,
-    /// A token or a quoted string is due behind an equals sign.
+    /// A token or a quoted string must follow an equals sign.
     ValueDue,
     Value,
     Quoted,
-    /// Behind a backslash in a quoted string.
+    /// After a backslash in a quoted string.
     Escaped,
-    /// Behind the quote that ends one.
+    /// After the closing quote.
     QuotedEnd,
-    /// LF is due behind a size line.
+    /// LF must follow a size line.
     SizeEnd,
     Data,
-    /// CR is due behind the data.
+    /// CR must follow the data.
     DataEnd,
-    /// LF is due behind that CR.
+    /// LF must follow that CR.
     DataEndLf,
     /// At the start of a trailer line.
     Trailer,
     TrailerName,
     TrailerValue,
-    /// LF is due behind a trailer field.
+    /// LF must follow a trailer field.
     TrailerEnd,
-    /// LF is due behind the last CR.
+    /// LF must follow the last CR.
     LastLf,
     Complete,
 }
@@ -137,7 +138,7 @@ impl ChunkedReader {
             match self.state {
                 ChunkState::Complete => return Ok(Fill::Complete),
                 ChunkState::Data => {
-                    // The size was compared with the body's limit, so it fits.
+                    // The size was checked against the body's limit, so it fits.
                     let mut remaining_bytes = usize::try_from(self.remaining).unwrap_or(usize::MAX);
                     take_data(&mut remaining_bytes, input, body);
                     self.remaining = remaining_bytes as u64;
@@ -157,7 +158,7 @@ impl ChunkedReader {
         }
     }
 
-    /// The state behind one byte that is not data.
+    /// The state after one byte that is not data.
     fn after(
         &mut self,
         byte: u8,
@@ -213,7 +214,7 @@ impl ChunkedReader {
         })
     }
 
-    /// Goes on to `next` and counts the byte that led there.
+    /// Moves to `next` and counts the byte.
     fn overhead(&mut self, next: ChunkState, limits: &Limits) -> Result<ChunkState, Refusal> {
         self.add_overhead(1, limits)?;
         Ok(next)
@@ -228,8 +229,8 @@ impl ChunkedReader {
     }
 }
 
-/// Extensions are of no use here, but a line that is none by the grammar of RFC 9112 section 7.1.1
-/// is one that another parser may end elsewhere.
+/// Extensions are not used here, but a line that violates the grammar of RFC 9112 section 7.1.1 may
+/// end elsewhere for another parser.
 fn after_extension_byte(state: ChunkState, byte: u8) -> Option<ChunkState> {
     use ChunkState as S;
     Some(match (state, byte) {
@@ -251,5 +252,5 @@ fn after_extension_byte(state: ChunkState, byte: u8) -> Option<ChunkState> {
 }
 
 const SIZE_DIGITS_MAX: u8 = 16;
-/// Of the size line and of the data.
+/// Line ends of the size line and of the data.
 const SIZE_LINE_ENDS_BYTES: usize = 4;

@@ -1,15 +1,16 @@
 //! The cookies of a request.
 //!
-//! It knows no attributes and no policy: browsers send names and values alone (RFC 6265 section 4.2).
+//! It knows no attributes and no policy: browsers send only names and values (RFC 6265 section
+//! 4.2).
 
 use super::{Request, fields::trim};
 
 impl Request {
-    /// The value of a cookie as it was sent (RFC 6265 section 4.2); the first one of that name.
+    /// The value of a cookie as it was sent (RFC 6265 section 4.2); the first one with that name.
     /// `None` when it is absent, or when its value is not UTF-8; see [`cookies`](Self::cookies).
     ///
-    /// Names are compared exactly and are trimmed of space and tab alone (RFC 6265bis section 5.6),
-    /// as browsers do: the prefixes `__Host-` and `__Secure-` mean what they say.
+    /// Names are compared exactly, after trimming space and tab (RFC 6265bis section 5.6), like in
+    /// browsers: the prefixes `__Host-` and `__Secure-` can be relied on.
     ///
     /// ```
     /// let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nCookie: theme=dark; id=7\r\n\r\n";
@@ -23,8 +24,8 @@ impl Request {
         std::str::from_utf8(value).ok()
     }
 
-    /// Names and values of all cookies as they were sent, over all lines of the field. A piece without
-    /// `=` is no cookie.
+    /// Names and values of all cookies as they were sent, over all lines of the field. A piece
+    /// without `=` is skipped.
     ///
     /// ```
     /// let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nCookie: a=1; b=\xff\r\nCookie: a=2\r\n\r\n";

@@ -1,8 +1,8 @@
 //! The Date field: seconds since 1970 as text (IMF-fixdate, RFC 9110 section 5.6.7).
 //!
-//! It knows no clock: somebody who has one tells it the second.
+//! It knows no clock: the caller provides the time.
 
-/// The present second, rendered. Rendering happens once a second, not once a response.
+/// The current second, rendered. Rendering happens once a second, not once a response.
 #[derive(Debug, Clone)]
 pub(crate) struct Date {
     unix_seconds: u64,
@@ -10,12 +10,13 @@ pub(crate) struct Date {
 }
 
 impl Date {
-    /// The beginning of 1970, until `set` says otherwise.
+    /// The start of 1970, until `set` is called.
     pub(crate) const fn new() -> Self {
         Self { unix_seconds: 0, text: *b"Thu, 01 Jan 1970 00:00:00 GMT" }
     }
 
-    /// Costs one comparison unless the second has changed. Beyond the year 9999 it stands still.
+    /// Costs one comparison unless the second has changed. After the year 9999 it no longer
+    /// changes.
     pub(crate) fn set(&mut self, unix_seconds: u64) {
         if unix_seconds != self.unix_seconds {
             self.unix_seconds = unix_seconds;
@@ -23,12 +24,12 @@ impl Date {
         }
     }
 
-    /// Seconds since 1970, as told last.
+    /// The last time set, in seconds since 1970.
     pub(crate) const fn unix_seconds(&self) -> u64 {
         self.unix_seconds
     }
 
-    /// As in `Sun, 06 Nov 1994 08:49:37 GMT`.
+    /// The date, for example `Sun, 06 Nov 1994 08:49:37 GMT`.
     pub(crate) const fn as_bytes(&self) -> &[u8; LENGTH] {
         &self.text
     }
@@ -71,7 +72,7 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
 }
 
 const LENGTH: usize = 29;
-/// 9999-12-31T23:59:59Z: a fifth digit has no place in the format.
+/// 9999-12-31T23:59:59Z: the format has four digits for the year.
 const LAST_SECOND: u64 = 253_402_300_799;
 /// From 0000-03-01 to 1970-01-01.
 const DAYS_TO_1970: u64 = 719_468;

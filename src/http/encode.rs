@@ -4,7 +4,7 @@
 
 use super::{Date, StatusCode};
 
-/// What becomes of the connection behind a response.
+/// What happens to the connection after a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Connection {
     KeepAlive,
@@ -14,18 +14,18 @@ pub(crate) enum Connection {
 /// How a client finds the end of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StreamFraming {
-    /// By the last chunk: a cut is told from an end. For HTTP/1.1.
+    /// By the last chunk, which distinguishes an end from a cut. For HTTP/1.1.
     Chunked,
     /// By the end of the connection. For HTTP/1.0, which has no chunks.
     UntilClose,
 }
 
-/// Appends the head of an event stream. `extra_header_lines` are any number of whole lines each, as
-/// [`HeaderLines`](super::HeaderLines) encodes them.
+/// Appends the head of an event stream. Each of `extra_header_lines` is any number of complete
+/// lines, as [`HeaderLines`](super::HeaderLines) encodes them.
 ///
-/// The fields are those of Datastar's SDK specification, `Connection: keep-alive` included, which
-/// HTTP/1.1 itself does not need; `no-transform` and `X-Accel-Buffering` keep proxies from
-/// compressing and from buffering.
+/// The fields are those of Datastar's SDK specification, including `Connection: keep-alive`, which
+/// HTTP/1.1 does not need. `no-transform` and `X-Accel-Buffering` keep proxies from compressing and
+/// buffering.
 pub(crate) fn encode_stream_head<const N: usize>(
     out: &mut Vec<u8>,
     date: &Date,
@@ -45,7 +45,7 @@ pub(crate) fn encode_stream_head<const N: usize>(
     }
     out.extend_from_slice(match (framing, connection) {
         (StreamFraming::Chunked, Connection::KeepAlive) => KEEP_ALIVE,
-        // Without chunks only the close ends the stream, whatever was asked for.
+        // Without chunks only a close ends the stream, whatever was requested.
         _ => CLOSE,
     });
     for lines in extra_header_lines {
@@ -56,8 +56,8 @@ pub(crate) fn encode_stream_head<const N: usize>(
 
 /// Writes the header of a chunk of `length_bytes` and returns how many bytes of `out` it took.
 ///
-/// Chunk: header, data, [`CHUNK_END`]. The body ends with [`LAST_CHUNK`]; as a chunk of no bytes
-/// would end it as well, `length_bytes` must not be 0.
+/// A chunk is this header, the data, and [`CHUNK_END`]. The body ends with [`LAST_CHUNK`]. An empty
+/// chunk would end it too, so `length_bytes` must not be 0.
 pub(crate) fn chunk_header(length_bytes: usize, out: &mut [u8; 18]) -> usize {
     debug_assert!(length_bytes > 0, "an empty chunk would end the body");
     let digits = (usize::BITS - length_bytes.leading_zeros()).div_ceil(4).max(1) as usize;
@@ -69,7 +69,7 @@ pub(crate) fn chunk_header(length_bytes: usize, out: &mut [u8; 18]) -> usize {
     digits + 2
 }
 
-/// Behind the data of each chunk.
+/// Follows the data of each chunk.
 pub(crate) const CHUNK_END: &[u8] = b"\r\n";
 /// Ends a chunked body; no trailers.
 pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";

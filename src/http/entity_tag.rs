@@ -3,12 +3,12 @@
 use super::Request;
 
 impl Request {
-    /// Whether `If-None-Match` names this entity tag, or is `*`. The client then has what you would
-    /// send; answer 304. Write `tag` as in `ETag`, with its quotes.
+    /// Whether `If-None-Match` contains this entity tag, or is `*`. The client then already has the
+    /// response; answer 304. Write `tag` as in `ETag`, with its quotes.
     ///
-    /// Whether tags are weak makes no difference here (RFC 9110 section 13.1.2). Comparing the text of
-    /// the field is not enough: clients send lists, and the tag of a compressed response is made weak (see
-    /// [`Response`](crate::Response)). Allocates nothing.
+    /// Weak and strong tags are treated alike (RFC 9110 section 13.1.2). Comparing the text of the
+    /// field is not enough: clients send lists, and the tag of a compressed response is made weak
+    /// (see [`Response`](crate::Response)). Allocates nothing.
     ///
     /// ```
     /// use starwheel::{Request, Response, Router, StatusCode};
@@ -35,7 +35,7 @@ impl Request {
         })
     }
 
-    /// Whether the client has said that it has exactly this tag, as weak or strong as it is.
+    /// Whether the client has sent exactly this tag, as weak or strong as it is.
     pub(super) fn names_exactly(&self, tag: EntityTag<'_>) -> bool {
         self.none_matches().any(|list| tags(list).any(|it| it == tag))
     }
@@ -45,7 +45,7 @@ impl Request {
     }
 }
 
-/// A tag as it stands in `ETag`.
+/// A tag as written in `ETag`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct EntityTag<'a> {
     pub(super) is_weak: bool,

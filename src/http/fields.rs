@@ -1,4 +1,4 @@
-//! Header fields: which bytes a name and a value may have, and lines that can be sent as they are.
+//! Header fields: the bytes allowed in names and values, and encoded header lines.
 //!
 //! It knows no request and no response; both use it.
 
@@ -6,10 +6,10 @@ use std::{fmt, iter};
 
 use crate::error::Logged;
 
-/// Encoded header lines of a response, each validated, each ended by CRLF.
+/// Encoded header lines of a response, each validated and ended by CRLF.
 ///
-/// Shared by responses and streams. A line that must not be sent is not added; it is logged and
-/// remembered instead, so that the owner can answer 500: a response is never split.
+/// Used by responses and streams. An invalid line is not added. It is logged and remembered, so
+/// that the owner can answer 500: a response is never split.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HeaderLines {
     lines: Vec<u8>,
@@ -21,7 +21,7 @@ impl HeaderLines {
         Self { lines: Vec::new(), fault: None }
     }
 
-    /// No lines, and a fault that is known already.
+    /// No lines, and a known fault.
     pub(super) const fn with_fault(fault: HeaderFault) -> Self {
         Self { lines: Vec::new(), fault: Some(fault) }
     }
@@ -51,7 +51,7 @@ impl HeaderLines {
         self.fault.get_or_insert(fault);
     }
 
-    /// The first thing that went wrong. With a fault the response must become a 500.
+    /// The first fault. With a fault the response must become a 500.
     pub(crate) const fn fault(&self) -> Option<HeaderFault> {
         self.fault
     }
@@ -60,18 +60,18 @@ impl HeaderLines {
         &self.lines
     }
 
-    /// The first value of `name`, in any case.
+    /// The first value of `name`, case-insensitive.
     pub(crate) fn value(&self, name: &str) -> Option<&str> {
         self.values(name).next()
     }
 
-    /// The values of all lines with `name`, in any case.
+    /// The values of all lines with `name`, case-insensitive.
     pub(super) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
         let lines = self.text().split_terminator("\r\n").filter_map(|line| line.split_once(": "));
         lines.filter(move |(sent, _)| sent.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// Puts `prefix` before the values of `name` that `is_due` picks.
+    /// Puts `prefix` before the values of `name` that `is_due` selects.
     pub(super) fn prefix_values(
         &mut self,
         name: &str,
@@ -105,7 +105,7 @@ pub(crate) enum HeaderFault {
     Name,
     /// The value contains a control character (RFC 9110 section 5.5); a line end would split the response.
     Value,
-    /// The field says how the response is framed, which only this crate knows.
+    /// The field describes the framing of the response, which only this crate knows.
     Reserved,
 }
 
@@ -128,12 +128,12 @@ impl fmt::Display for HeaderFault {
         f.write_str(match self {
             Self::Name => "its name is not a token",
             Self::Value => "its value contains a control character",
-            Self::Reserved => "the library sets it itself",
+            Self::Reserved => "the library sets this header",
         })
     }
 }
 
-/// Names that are set by this crate alone: framing, the connection's fate, and what goes with them.
+/// Names that only this crate sets: framing, connection handling, and related fields.
 const RESERVED: [&str; 9] = [
     "Connection",
     "Content-Length",
@@ -178,8 +178,8 @@ pub(super) const fn is_value_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
-/// The members of a comma list that are not empty (RFC 9110 section 5.6.1). A comma in a quoted
-/// string (section 5.6.4) is a part of its member.
+/// The non-empty members of a comma-separated list (RFC 9110 section 5.6.1). A comma in a quoted
+/// string (section 5.6.4) is part of its member.
 pub(super) fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(value);
     let members = iter::from_fn(move || {
@@ -191,9 +191,9 @@ pub(super) fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     members.filter(|member| !member.is_empty())
 }
 
-/// Where the first comma outside of quotes is, else the end.
+/// The position of the first comma outside of quotes, else the end.
 fn member_end(list: &[u8]) -> usize {
-    // Lists with quotes are rare, and this is done for each request.
+    // Lists with quotes are rare, and this runs for each request.
     match memchr::memchr2(b',', b'"', list) {
         Some(at) if list[at] == b'"' => at + quoted_member_end(&list[at..]),
         Some(comma) => comma,
@@ -217,8 +217,8 @@ fn quoted_member_end(list: &[u8]) -> usize {
     list.iter().position(ends).unwrap_or(list.len())
 }
 
-/// Without the white space that a field value may have around it: space and tab, nothing else
-/// (RFC 9110 section 5.6.3).
+/// Removes the white space around a field value: space and tab, nothing else (RFC 9110 section
+/// 5.6.3).
 pub(super) fn trim(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
         value = rest;

@@ -1,17 +1,17 @@
 //! The address of the client, as trusted proxies report it in a header field.
 //!
-//! A proxy appends the address of its own peer, so a list is read from its end, and only as far as
-//! the proxies that wrote it are trusted. Everything before that is what the client sent.
+//! A proxy appends the address of its own peer. A list is therefore read from its end, and only as
+//! far as the proxies that wrote it are trusted. Everything before that was sent by the client.
 
 use std::{borrow::Cow, net::IpAddr};
 
 use super::{Peer, Request, TrustedPeers, fields::trim};
 
-/// The field in which trusted proxies report the client's address; see
+/// The header field in which trusted proxies report the client's address; see
 /// [`Config::forwarded_field`](crate::Config::forwarded_field).
 ///
-/// It is one and not both: a proxy that appends to one field passes the other one on as the client
-/// sent it.
+/// Only one field is used, because a proxy that appends to one passes the other one on unchanged
+/// from the client.
 ///
 /// ```
 /// use starwheel::{Config, ForwardedField};
@@ -20,8 +20,8 @@ use super::{Peer, Request, TrustedPeers, fields::trim};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ForwardedField {
-    /// `X-Forwarded-For: 192.0.2.7, 10.0.0.1`: addresses, with or without a port. What nginx, Caddy,
-    /// HAProxy and the usual load balancers write.
+    /// `X-Forwarded-For: 192.0.2.7, 10.0.0.1`: addresses, with or without a port. nginx, Caddy,
+    /// HAProxy and common load balancers write it.
     #[default]
     XForwardedFor,
     /// `Forwarded: for=192.0.2.7, for="[2001:db8::7]:4711";proto=https` (RFC 7239).
@@ -29,16 +29,16 @@ pub enum ForwardedField {
 }
 
 impl Request {
-    /// The address of the client, behind [trusted proxies](crate::Config::trusted_proxies) too.
+    /// The address of the client, also behind [trusted proxies](crate::Config::trusted_proxies).
     ///
-    /// It is that of [`peer`](Self::peer), unless the peer is a trusted proxy. Then the
-    /// [field](ForwardedField) that proxies append to is walked from its end, over all of its lines:
-    /// trusted addresses are skipped, the first one that is not trusted is the client. An entry that
-    /// is no address (`unknown`, a name) ends the walk at the last trusted one, as does the beginning
-    /// of the field. IPv4-mapped addresses come as IPv4.
+    /// It is the address of [`peer`](Self::peer), unless the peer is a trusted proxy. Then the
+    /// [field](ForwardedField) that proxies append to is read from its end, over all of its lines:
+    /// trusted addresses are skipped, and the first untrusted one is the client. An entry that is
+    /// not an address (`unknown`, a name) ends the search at the last trusted one, as does the
+    /// start of the field. IPv4-mapped addresses are returned as IPv4.
     ///
-    /// `None` for a Unix socket, unless it is trusted and the field names an address; also in a
-    /// request built by hand. By default no proxy is trusted, and fields are not read.
+    /// `None` for a Unix socket, unless it is trusted and the field contains an address; also in a
+    /// request built by hand. By default no proxy is trusted, and the fields are not read.
     ///
     /// ```
     /// use starwheel::{Config, Method, Peer, Response, Router, TrustedPeers, testing::Simulation};
@@ -62,8 +62,8 @@ impl Request {
         self.forwarded_ip.or_else(|| self.peer.ip())
     }
 
-    /// Sets the peer, and works out the client's address. A request that was just read has
-    /// [`Peer::Unix`]: call this after each one.
+    /// Sets the peer, and determines the client's address. A newly read request has [`Peer::Unix`]:
+    /// call this for each one.
     pub(crate) fn set_sender(&mut self, peer: Peer, trusted: &TrustedPeers, field: ForwardedField) {
         self.peer = peer;
         if trusted.contains(peer) {
@@ -71,7 +71,7 @@ impl Request {
         }
     }
 
-    /// The address that the trusted proxies name, if they name one.
+    /// The address that the trusted proxies report, if any.
     fn walk(&self, trusted: &TrustedPeers, field: ForwardedField) -> Option<IpAddr> {
         let mut client = None;
         for line in self.header_values(field.name()).rev() {
@@ -100,8 +100,8 @@ impl ForwardedField {
         }
     }
 
-    /// Cuts the last entry off a line. Quotes are paired from the end, where trusted proxies write: a
-    /// quote that the client left open before it cannot swallow their entries.
+    /// Removes the last entry of a line. Quotes are paired from the end, where trusted proxies
+    /// write, so a quote that the client left open cannot swallow their entries.
     fn take_last<'a>(self, rest: &mut &'a [u8]) -> Option<&'a [u8]> {
         let line = *rest;
         if line.is_empty() {
@@ -116,7 +116,7 @@ impl ForwardedField {
         Some(trim(entry))
     }
 
-    /// The address that an entry names, if it is one.
+    /// The address in an entry, if there is one.
     fn address(self, entry: &[u8]) -> Option<IpAddr> {
         match self {
             Self::XForwardedFor => node_address(std::str::from_utf8(entry).ok()?),
@@ -200,7 +200,7 @@ fn is_port(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// What is made of these lines by a server that trusts 10.0.0.0/8 and 2001:db8::/32.
+    /// The result for these lines in a server that trusts 10.0.0.0/8 and 2001:db8::/32.
     fn client(field: ForwardedField, lines: &[&str]) -> String {
         let trusted = TrustedPeers::networks(["10.0.0.0/8", "2001:db8::/32"]).unwrap();
         let fields: String =
@@ -228,9 +228,9 @@ mod tests {
             (&["[2001:470::7]:4711"], "2001:470::7"),
             (&["[2001:470::7]"], "2001:470::7"),
             (&["192.0.2.7, 10.0.0.2:80, [2001:db8::1]:80"], "192.0.2.7"),
-            // Empty members are none.
+            // Empty members are ignored.
             (&["192.0.2.7, ,", "", ",10.0.0.2,"], "192.0.2.7"),
-            // Nobody but proxies.
+            // Only proxies.
             (&[], "10.0.0.1"),
             (&["", ","], "10.0.0.1"),
             (&["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
@@ -287,11 +287,11 @@ mod tests {
             (&["for=\"1\\92.0.2.7\""], "192.0.2.7"),
             (&["by=\"a, for=203.0.113.9; \\\"\";for=192.0.2.7"], "192.0.2.7"),
             (&["for=192.0.2.7;host=\"a\\\\\", for=10.0.0.2"], "192.0.2.7"),
-            // What the client sent cannot reach into what the proxy wrote.
+            // Text from the client cannot extend into what the proxy wrote.
             (&["for=\"203.0.113.9, for=192.0.2.7"], "192.0.2.7"),
             (&["for=203.0.113.9\\, for=192.0.2.7"], "192.0.2.7"),
             (&["for=203.0.113.9;x=\"\\, for=192.0.2.7;y=\"\\\"\""], "192.0.2.7"),
-            // Elements that name nobody.
+            // Elements without an address.
             (&["for=203.0.113.9, for=unknown"], "10.0.0.1"),
             (&["for=203.0.113.9, for=_hidden, for=10.0.0.2"], "10.0.0.2"),
             (&["for=203.0.113.9, proto=https"], "10.0.0.1"),

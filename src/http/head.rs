@@ -1,6 +1,6 @@
-//! What the head of a request says: its line, its fields, and how its body is framed.
+//! Parses the head of a request: its request line, its fields, and the framing of its body.
 //!
-//! It knows no body bytes. The syntax is httparse's; the rules that keep two parsers on one
+//! It knows no body bytes. httparse checks the syntax. The rules that keep two parsers on one
 //! connection from disagreeing (RFC 9112 section 11.2, request smuggling) are here.
 
 use std::mem::MaybeUninit;
@@ -28,7 +28,7 @@ pub(super) struct Head {
 /// How long the body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// Exactly so many bytes, often none.
+    /// Exactly this many bytes, often none.
     Length(u64),
     /// Until the last chunk.
     Chunked,
@@ -69,7 +69,7 @@ impl Head {
         self.bytes.capacity()
     }
 
-    /// Copies `bytes`, one whole head with `field_count` fields, and works out what it says.
+    /// Copies `bytes`, one complete head with `field_count` fields, and parses it.
     pub(super) fn read(
         &mut self,
         bytes: &[u8],
@@ -81,7 +81,7 @@ impl Head {
         self.bytes.extend_from_slice(bytes);
         let bytes = &self.bytes[..];
 
-        // Not filled first: 4 KB for each request.
+        // Left uninitialized: filling it would write 4 KB for each request.
         let mut few = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
         let mut many = Vec::new();
         let room = if let Some(few) = few.get_mut(..field_count) {
@@ -116,8 +116,8 @@ impl Head {
             rules.note(field.name, field.value)?;
         }
         let host = rules.host(self.version)?;
-        // The authority of an absolute-form target wins over Host (RFC 9112 section 3.2.2), which
-        // must be there and valid nevertheless.
+        // The authority of an absolute-form target takes precedence over Host (RFC 9112 section
+        // 3.2.2), which must still be present and valid.
         let host = target.authority.map_or(host, str::as_bytes);
         self.host = Span::of(host, bytes);
         Ok((rules.framing(self.version)?, rules.expectation(self.version)))
@@ -139,7 +139,7 @@ impl Head {
         self.fields.iter().map(|field| (self.text(field.name), self.slice(field.value)))
     }
 
-    /// All values of one field, in any case of its name.
+    /// All values of one field; names are case-insensitive.
     pub(super) fn values(&self, name: &str) -> impl DoubleEndedIterator<Item = &[u8]> {
         let is_named =
             move |field: &&Field| self.slice(field.name).eq_ignore_ascii_case(name.as_bytes());
@@ -156,7 +156,7 @@ impl Head {
         self.bytes.get(span.start as usize..span.end as usize).unwrap_or_default()
     }
 
-    /// Names, targets and hosts were found to be ASCII, so nothing is lost here.
+    /// Names, targets and hosts have been checked to be ASCII, so nothing is lost here.
     fn text(&self, span: Span) -> &str {
         std::str::from_utf8(self.slice(span)).unwrap_or_default()
     }
@@ -168,7 +168,7 @@ struct Field {
     value: Span,
 }
 
-/// A range of the head's bytes, which a scan has bounded to 32 bits.
+/// A range of the head's bytes; the scan has limited them to 32 bits.
 #[derive(Debug, Clone, Copy)]
 struct Span {
     start: u32,
@@ -178,7 +178,7 @@ struct Span {
 impl Span {
     const EMPTY: Self = Self { start: 0, end: 0 };
 
-    /// Where `part` lies in `whole`; the empty span if it does not.
+    /// The position of `part` in `whole`; the empty span if it is not inside.
     fn of(part: &[u8], whole: &[u8]) -> Self {
         let start = part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr());
         let end = start.wrapping_add(part.len());
@@ -189,7 +189,7 @@ impl Span {
     }
 }
 
-/// What the fields say that bear on framing, gathered in one pass.
+/// The fields that affect framing, collected in one pass.
 #[derive(Default)]
 struct Rules<'a> {
     host: Option<&'a [u8]>,
@@ -206,8 +206,8 @@ impl<'a> Rules<'a> {
                 return Err(Refusal::HOST_REPEATED);
             }
         } else if name.eq_ignore_ascii_case("content-length") {
-            // Two equal ones may be taken as one (RFC 9112 section 6.3); a sender that repeats
-            // itself there is a doubt all the same.
+            // Two equal ones may be treated as one (RFC 9112 section 6.3), but a sender that
+            // repeats itself there is still suspicious.
             if self.length.replace(value).is_some() {
                 return Err(Refusal::LENGTH_REPEATED);
             }
@@ -250,7 +250,7 @@ impl<'a> Rules<'a> {
     }
 
     fn expectation(&self, version: Version) -> Expectation {
-        // An HTTP/1.0 client does not understand the answer (RFC 9110 section 10.1.1).
+        // An HTTP/1.0 client does not understand 100 Continue (RFC 9110 section 10.1.1).
         match (self.expect, version) {
             (Some(_), Version::Http11) => Expectation::Continue,
             _ => Expectation::None,
@@ -265,7 +265,7 @@ fn content_length(value: &[u8]) -> Result<Framing, Refusal> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(Refusal::LENGTH_INVALID);
     }
-    // A number beyond 64 bits is beyond every limit; which refusal it is was decided by its digits.
+    // A number above 64 bits is above every limit; its digits have already been checked.
     let length = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
     Ok(Framing::Length(length.unwrap_or(u64::MAX)))
 }
@@ -286,7 +286,7 @@ fn transfer_coding(value: &[u8]) -> Result<Framing, Refusal> {
     Err(if knows_all { Refusal::CODING_INVALID } else { Refusal::CODING_UNKNOWN })
 }
 
-/// Which refusal a syntax error is. The scan has seen to line ends and the number of fields.
+/// The refusal for a syntax error. The scan has already checked line ends and the number of fields.
 fn why(error: httparse::Error, head: &[u8]) -> Refusal {
     match error {
         httparse::Error::HeaderName => Refusal::FIELD_NAME,
@@ -297,8 +297,8 @@ fn why(error: httparse::Error, head: &[u8]) -> Refusal {
     }
 }
 
-/// Whether the request line is three words of which the last is `HTTP/digit.digit`; anything else
-/// is no HTTP at all.
+/// Whether the request line is three words, the last of which is `HTTP/digit.digit`; anything else
+/// is not HTTP.
 fn names_a_version(head: &[u8]) -> bool {
     let line_end = memchr::memchr(b'\r', head).unwrap_or(head.len());
     let mut words = head[..line_end].split(|&byte| byte == b' ').skip(2);
@@ -310,5 +310,5 @@ fn names_a_version(head: &[u8]) -> bool {
     }
 }
 
-/// A head with more fields than these costs one allocation; 32 bytes each.
+/// A head with more fields than this costs one allocation; 32 bytes each.
 const FIELDS_ON_STACK: usize = 128;

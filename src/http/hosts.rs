@@ -1,21 +1,22 @@
-//! For which hosts a server answers.
+//! The host names that a server serves.
 //!
-//! It knows no request; it judges the authority that one asked for.
+//! It knows no request; it checks the authority of one.
 
 use std::{error::Error, fmt, net::Ipv6Addr};
 
-/// The names under which a server may be asked, against DNS rebinding and cache poisoning.
+/// The host names that a server serves, as protection against DNS rebinding and cache poisoning.
 ///
-/// A page of an attacker's can make its own name point to your address, `127.0.0.1` included; the
-/// browser then takes your answers for the attacker's own, and no rule about origins applies. What
-/// remains to tell is the `Host` field, which still has the attacker's name. With a list, a request
-/// for any other host is answered with 421 (RFC 9110 sections 7.4 and 15.5.20) before a handler is
-/// called, and the connection is closed; it counts as refused.
+/// An attacker can make their own domain resolve to your address, even to `127.0.0.1`. The browser
+/// then treats your responses as the attacker's own, and no origin rule applies. Only the `Host`
+/// field still has the attacker's name. With a list, a request for any other host is answered with
+/// 421 (RFC 9110 sections 7.4 and 15.5.20) before a handler is called, and the connection is
+/// closed. It is counted as refused.
 ///
-/// What is compared: the authority of an absolute target, else the Host field (RFC 9112 section
-/// 3.2.2), as [`Request::host`](crate::Request::host) gives it. Ports do not matter, because they
-/// change on the way (port mappings, proxies) and an attacker's name is foreign with any port; nor
-/// do case and one final dot. A request without a host, as HTTP/1.0 permits, is on no list.
+/// The authority of an absolute target is compared, or else the Host field (RFC 9112 section
+/// 3.2.2), like [`Request::host`](crate::Request::host). Ports are ignored, because they change on
+/// the way (port mappings, proxies) and an attacker's name does not match with any port. Case and
+/// one final dot are ignored too. A request without a host, which HTTP/1.0 permits, matches no
+/// list.
 ///
 /// Costs a walk over the list per request; without a list, nothing.
 ///
@@ -31,7 +32,7 @@ use std::{error::Error, fmt, net::Ipv6Addr};
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Hosts {
-    /// `None` is everybody.
+    /// `None` means all hosts.
     patterns: Option<Vec<Pattern>>,
 }
 
@@ -39,7 +40,7 @@ pub struct Hosts {
 enum Pattern {
     /// A name, or an IPv4 address.
     Name(Box<str>),
-    /// `.example.com`, for what ends with it.
+    /// `.example.com`, for names that end with it.
     Below(Box<str>),
     Ipv6(Ipv6Addr),
 }
@@ -54,20 +55,20 @@ enum Pattern {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HostPatternError {
-    /// What was given.
+    /// The given text.
     pub pattern: String,
 }
 
 impl Hosts {
-    /// All hosts; the default. Right where a proxy in front checks the name, or where nothing but
-    /// public pages is served.
+    /// All hosts; the default. Suitable when a proxy in front checks the name, or when only public
+    /// pages are served.
     #[must_use]
     pub fn any() -> Self {
         Self::default()
     }
 
-    /// This machine by its usual names: `localhost`, names below it, `127.0.0.1`, `[::1]`. For
-    /// tools that listen on loopback, which every web page can send requests to.
+    /// This machine by its usual names: `localhost`, its subdomains, `127.0.0.1`, `[::1]`. For
+    /// tools that listen on loopback, to which every web page can send requests.
     ///
     /// ```
     /// let hosts = starwheel::Hosts::loopback();
@@ -87,9 +88,9 @@ impl Hosts {
         }
     }
 
-    /// These and no others. `*.example.com` stands for every name below `example.com`, however deep,
-    /// and not for `example.com` itself. Names in other scripts are given as browsers send them
-    /// (`xn--`). An empty list refuses everybody.
+    /// Only these hosts. `*.example.com` matches every name below `example.com` at any depth, but
+    /// not `example.com` itself. Write names in other scripts as browsers send them (`xn--`). An
+    /// empty list refuses all requests.
     ///
     /// # Errors
     /// [`HostPatternError`] for the first pattern that no host could match.
@@ -106,7 +107,7 @@ impl Hosts {
         Ok(Self { patterns: Some(patterns?) })
     }
 
-    /// Whether a request for this authority (a host, perhaps with a port) is answered.
+    /// Whether a request for this authority (a host with an optional port) is served.
     #[must_use]
     pub fn contains(&self, authority: &str) -> bool {
         let Some(patterns) = &self.patterns else { return true };
@@ -145,7 +146,7 @@ impl Pattern {
             Self::Name(name) => host.eq_ignore_ascii_case(name),
             Self::Below(ending) => {
                 let (host, ending) = (host.as_bytes(), ending.as_bytes());
-                // Something must stand before the ending, and it is no dot.
+                // Something other than a dot must precede the ending.
                 host.len()
                     .checked_sub(ending.len())
                     .filter(|&start| start > 0 && host[start - 1] != b'.')
@@ -160,7 +161,7 @@ impl fmt::Display for HostPatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:?} is no host: give a name, *. and a name, or an address, without scheme and port",
+            "{:?} is not a host pattern; use a name, *. and a name, or an address, without scheme and port",
             self.pattern
         )
     }
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_is_welcome_without_a_list_and_nobody_with_an_empty_one() {
+    fn all_hosts_are_served_without_a_list_and_none_with_an_empty_one() {
         let nobody = Hosts::only([""; 0]).expect("no patterns");
         for host in ["", "a", "a:80", "[::1]"] {
             assert!(Hosts::any().contains(host));
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_host_could_match_is_no_pattern() {
+    fn patterns_that_no_host_could_match_are_refused() {
         for pattern in [
             "", "*", "*.", ".a", "a.", "a..b", "a:80", "a/b", "http://a", "*a", "a.*", "*.*.a",
             "ä", "a b", "::1", "[::1", "[::1]:80", "[x]", "me@a",

@@ -1,11 +1,11 @@
-//! What the first and the last word of a request line can be.
+//! Methods and versions: the first and the last word of a request line.
 
 use std::fmt;
 
-/// The request methods that are served; every other one is refused with 501.
+/// The supported request methods; all others are refused with 501.
 ///
-/// `TRACE` and `CONNECT` are left out on purpose: the first reflects credentials (RFC 9110
-/// section 9.3.8), the second makes a proxy. Method names are case-sensitive (RFC 9110 section 9.1).
+/// `TRACE` and `CONNECT` are not supported: the first reflects credentials (RFC 9110 section
+/// 9.3.8), the second is for proxies. Method names are case-sensitive (RFC 9110 section 9.1).
 ///
 /// ```
 /// use starwheel::{Method, Request};
@@ -18,7 +18,7 @@ use std::fmt;
 pub enum Method {
     /// Transfer a representation.
     Get,
-    /// As `Get`, but the head of the response only.
+    /// Like `Get`, but only the head of the response.
     Head,
     /// Process the body.
     Post,
@@ -28,14 +28,14 @@ pub enum Method {
     Patch,
     /// Remove.
     Delete,
-    /// Ask what is possible; the only one that may ask for `*`.
+    /// Describe the communication options; the only method that may use the target `*`.
     Options,
     /// A safe request whose question is in the body; Datastar sends it since 1.0.4.
     Query,
 }
 
 impl Method {
-    /// The name as it stands in a request line.
+    /// The name as written in a request line.
     ///
     /// ```
     /// assert_eq!(starwheel::Method::Query.as_str(), "QUERY");
@@ -75,7 +75,7 @@ impl fmt::Display for Method {
     }
 }
 
-/// The version a client speaks; any other than these two is refused with 505.
+/// The HTTP version of a request; any other than these two is refused with 505.
 ///
 /// ```
 /// use starwheel::{Request, Version};
@@ -84,7 +84,8 @@ impl fmt::Display for Method {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Version {
-    /// HTTP/1.0: no chunks, and a connection ends with the response unless the client asks otherwise.
+    /// HTTP/1.0: no chunks, and the connection ends after the response unless the client asks to
+    /// keep it.
     Http10,
     /// HTTP/1.1 (RFC 9112).
     Http11,

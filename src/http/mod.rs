@@ -1,15 +1,15 @@
 //! HTTP/1.x requests and responses, as bytes in and bytes out (RFC 9110, RFC 9112).
 //!
-//! This floor knows no socket, no clock and no stream of events; time limits and the order of
-//! answers are the business of the floors above. What it promises them:
+//! This layer knows no socket, no clock and no event stream; timeouts and the order of responses
+//! are handled by the layers above. Its guarantees:
 //!
-//! 1. A [`Reader`] takes bytes in any pieces; the outcome does not depend on where they are cut.
-//! 2. Any doubt about where a request ends is a [`Refusal`], and after a refusal nothing is read:
-//!    the connection must be closed once the refusal is answered.
-//! 3. Every byte of a peer is bounded by [`Limits`](crate::Limits) before it is kept, and work is
-//!    linear in the bytes.
+//! 1. A [`Reader`] takes bytes in any pieces; the result does not depend on where they are cut.
+//! 2. Any doubt about where a request ends is a [`Refusal`], and nothing is read after a refusal:
+//!    the connection must be closed once the refusal is sent.
+//! 3. All bytes of a peer are limited by [`Limits`](crate::Limits) before they are kept, and the
+//!    work is linear in the number of bytes.
 //! 4. Between requests a reader holds no heap memory.
-//! 5. A request that is handed out is whole and owns its bytes.
+//! 5. A returned request is complete and owns its bytes.
 //! 6. No text of a user or a peer can end a header line or split a response.
 //!
 //! ```text

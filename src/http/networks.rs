@@ -1,18 +1,18 @@
-//! Networks of addresses, and the peers that are trusted because their address is in one.
+//! IP networks, and peers that are trusted because of their address.
 //!
-//! It knows no header field and no protocol; it judges addresses.
+//! It knows no header field and no protocol.
 
 use std::{error::Error, fmt, net::IpAddr, str::FromStr};
 
 use super::Peer;
 
-/// An IP network in CIDR notation (RFC 4632, RFC 4291 section 2.3): an address and how many of its
-/// first bits count.
+/// An IP network in CIDR notation (RFC 4632, RFC 4291 section 2.3): an address and the number of
+/// its significant bits.
 ///
-/// An address alone is the network of that address. Bits after the prefix must be zero, so that a
-/// typing error is an error: `10.0.0.1/8` is refused, `10.0.0.0/8` is not. An IPv4-mapped network
-/// (`::ffff:10.0.0.0/104`) is the IPv4 one. An IPv4 network contains no IPv6 address and vice versa,
-/// not even `::/0`.
+/// An address alone is the network of that address. Bits after the prefix must be zero, to detect
+/// typing errors: `10.0.0.1/8` is refused, `10.0.0.0/8` is not. An IPv4-mapped network
+/// (`::ffff:10.0.0.0/104`) is the IPv4 one. An IPv4 network contains no IPv6 address and vice
+/// versa, not even `::/0`.
 ///
 /// ```
 /// use starwheel::IpNetwork;
@@ -39,12 +39,12 @@ pub struct IpNetwork {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IpNetworkError {
-    /// What was given.
+    /// The given text.
     pub network: String,
 }
 
 impl IpNetwork {
-    /// Whether an address belongs to the network. An IPv4-mapped address is the IPv4 one.
+    /// Whether the network contains an address. An IPv4-mapped address is the IPv4 one.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let (bits, address_bits) = (bits_of(self.address), bits_of(address.to_canonical()));
@@ -99,7 +99,7 @@ impl fmt::Display for IpNetworkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:?} is no network: write an address, or address/bits with zeros after the prefix",
+            "{:?} is not a network; write an address, or address/bits with zeros after the prefix",
             self.network
         )
     }
@@ -107,7 +107,7 @@ impl fmt::Display for IpNetworkError {
 
 impl Error for IpNetworkError {}
 
-/// The bits of an address, on the left of `value`.
+/// The bits of an address, left-aligned in `value`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Bits {
     value: u128,
@@ -130,9 +130,9 @@ fn bits_of(address: IpAddr) -> Bits {
 /// Peers that are trusted to report the addresses of clients: your own proxies and load balancers.
 ///
 /// For [`Config::trusted_proxies`](crate::Config::trusted_proxies) and
-/// [`ListenOptions::proxy_protocol`](crate::ListenOptions::proxy_protocol). A trusted peer can pretend
-/// to be any client, so list your proxies alone: not a network that your users are in, and loopback
-/// only if you trust every program of the machine.
+/// [`ListenOptions::proxy_protocol`](crate::ListenOptions::proxy_protocol). A trusted peer can
+/// claim any client address, so list only your proxies: not a network that your users are in, and
+/// loopback only if you trust every program on the machine.
 ///
 /// Costs a walk over the list per request or connection; nothing while it is empty.
 ///
@@ -161,14 +161,15 @@ impl TrustedPeers {
     /// [collected](Iterator::collect) instead.
     ///
     /// # Errors
-    /// [`IpNetworkError`] for the first that is no network.
+    /// [`IpNetworkError`] for the first entry that is not a network.
     pub fn networks<N: AsRef<str>>(
         networks: impl IntoIterator<Item = N>,
     ) -> Result<Self, IpNetworkError> {
         networks.into_iter().map(|network| network.as_ref().parse::<IpNetwork>()).collect()
     }
 
-    /// All peers that connect through a Unix socket. The permissions of its path decide who can.
+    /// All peers that connect through a Unix socket. The permissions of its path decide which
+    /// programs can.
     ///
     /// ```
     /// use starwheel::{Peer, TrustedPeers};
@@ -191,7 +192,7 @@ impl TrustedPeers {
     pub fn contains(&self, peer: Peer) -> bool {
         match peer {
             Peer::Unix => self.includes_unix,
-            // Nearly always; this is asked for each request.
+            // The usual case; checked for each request.
             Peer::Ip(_) if self.networks.is_empty() => false,
             Peer::Ip(address) => self.contains_ip(address.ip().to_canonical()),
         }
@@ -216,7 +217,7 @@ impl FromIterator<IpNetwork> for TrustedPeers {
     }
 }
 
-/// The bits ahead of an IPv4 address in an IPv4-mapped one.
+/// The bits before the IPv4 address in an IPv4-mapped one.
 const MAPPED_BITS: u8 = 96;
 
 #[cfg(test)]

@@ -1,19 +1,20 @@
 //! Whether a request comes from a page of another origin.
 //!
-//! It knows no policy: what follows from the answer is for others to say.
+//! It decides nothing; callers apply their policy.
 
 use super::Request;
 
 impl Request {
-    /// Whether a browser sent this for a page of another origin, which may act with the cookies and
-    /// the network of its victim.
+    /// Whether a browser sent this request for a page of another origin. Such a page may act with
+    /// the cookies and the network of its visitor.
     ///
-    /// `Sec-Fetch-Site` says so where browsers send it (to https and localhost, all of them since
-    /// 2023): anything but `same-origin` and `none` is cross-origin, another subdomain included.
-    /// Without it, `Origin` is compared with [`host`](Self::host). Without both it is no browser, or
-    /// a plain GET of an old one, and the answer is no. Pages can set neither field (Fetch
-    /// Metadata section 2, Fetch sections 2.2.2 and 3.2); programs that are no browsers can, but
-    /// nobody's cookies are in them. The scheme is not compared: behind a proxy it is not known here.
+    /// `Sec-Fetch-Site` tells, where browsers send it (to https and localhost, all of them since
+    /// 2023): anything but `same-origin` and `none` is cross-origin, including another subdomain.
+    /// Without it, `Origin` is compared with [`host`](Self::host). Without both, the client is not
+    /// a browser, or it is a plain GET of an old one, and the result is false. Pages can set
+    /// neither field (Fetch Metadata section 2, Fetch sections 2.2.2 and 3.2). Other programs can,
+    /// but their requests carry no user's cookies. The scheme is not compared, because behind a
+    /// proxy it is unknown here.
     ///
     /// ```
     /// use starwheel::Request;
@@ -24,7 +25,7 @@ impl Request {
     /// ```
     #[must_use]
     pub fn is_cross_origin(&self) -> bool {
-        // Browsers send one line of each; of several, none may be foreign.
+        // Browsers send one line of each; if there are several, none may be cross-origin.
         if self.header_bytes("sec-fetch-site").is_some() {
             return !self
                 .header_values("sec-fetch-site")
@@ -34,8 +35,8 @@ impl Request {
     }
 }
 
-/// Origins leave out the default port of their scheme (RFC 6454 section 6.2); some proxies write it
-/// into Host. `null`, the origin of sandboxed pages, is that of no host.
+/// Origins omit the default port of their scheme (RFC 6454 section 6.2); some proxies write it into
+/// Host. `null`, the origin of sandboxed pages, matches no host.
 fn is_origin_of(origin: &[u8], host: &str) -> bool {
     let (Some(authority), port) = (match origin {
         [b'h', b't', b't', b'p', b':', b'/', b'/', authority @ ..] => (Some(authority), ":80"),

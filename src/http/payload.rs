@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 /// The body of a [`Response`](crate::Response).
 ///
-/// Bodies up to 8 KiB are copied into the send queue. Larger ones are queued as they are, and
-/// their memory is freed as the client reads: at most twice the unread bytes plus 64 KiB are kept for
-/// a client. Static and shared bytes are not copied, with one exception: the rest of a shared body is
-/// copied when it is small compared to this client's part of the whole.
+/// Bodies up to 8 KiB are copied into the send queue. Larger ones are queued without a copy, and
+/// their memory is freed as the client reads: at most twice the unread bytes plus 64 KiB are kept
+/// for a client. Static and shared bytes are not copied, with one exception: the rest of a shared
+/// body is copied when it is small compared to this client's share of the body.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -22,15 +22,15 @@ use std::sync::Arc;
 pub enum Body {
     /// Part of the program.
     Static(&'static [u8]),
-    /// Made for one response.
+    /// Created for one response.
     Owned(Vec<u8>),
-    /// Shared between responses; its size counts in equal parts for all that hold it
-    /// whenever the client reads.
+    /// Shared between responses. Its size counts in equal parts for all holders each time the
+    /// client reads.
     Shared(Arc<[u8]>),
 }
 
 impl Body {
-    /// No bytes at all.
+    /// An empty body.
     ///
     /// ```
     /// assert_eq!(starwheel::Body::EMPTY.as_slice(), b"");

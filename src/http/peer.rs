@@ -1,14 +1,14 @@
-//! Who is at the other end of a connection.
+//! The address of the other end of a connection.
 
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
 };
 
-/// Who is at the other end of a connection. Behind a proxy that is the proxy.
+/// The other end of a connection. Behind a proxy that is the proxy.
 ///
-/// An IPv4 client of a listener for both families is reported by the system as `::ffff:192.0.2.7`;
-/// here it is `192.0.2.7` everywhere (RFC 4291 section 2.5.5.2).
+/// A listener for both families reports an IPv4 client as `::ffff:192.0.2.7`; here it is always
+/// `192.0.2.7` (RFC 4291 section 2.5.5.2).
 ///
 /// ```
 /// use starwheel::Peer;
@@ -21,7 +21,7 @@ use std::{
 pub enum Peer {
     /// A TCP client.
     Ip(SocketAddr),
-    /// A process on this machine, through a Unix socket; also what a request built by hand has.
+    /// A process on this machine, through a Unix socket. Requests built by hand have it too.
     Unix,
 }
 

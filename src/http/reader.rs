@@ -1,8 +1,8 @@
 //! Reads the requests of one connection, one after the other.
 //!
-//! It knows no socket and no clock: bytes come in any pieces, and [`Stage`] tells the owner which
-//! time limit applies. Between requests it holds no heap memory, so an idle connection costs its
-//! own size only.
+//! It knows no socket and no clock: bytes come in any pieces, and [`Stage`] says which timeout
+//! applies. Between requests it holds no heap memory, so an idle connection costs only its own
+//! size.
 
 use std::mem;
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::Limits;
 
-/// The requests of one connection, out of bytes that come in any pieces.
+/// Reads the requests of one connection from bytes that come in any pieces.
 #[derive(Debug)]
 pub(crate) struct Reader {
     state: State,
@@ -22,33 +22,33 @@ pub(crate) struct Reader {
     is_fresh: bool,
 }
 
-/// What a call of [`Reader::advance`] came to.
+/// The result of [`Reader::advance`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// All input was taken; call again with more.
     NeedMore,
-    /// As `NeedMore`, but send `HTTP/1.1 100 Continue` first: the client waits for it. At most once
-    /// per request.
+    /// Like `NeedMore`, but send `HTTP/1.1 100 Continue` first, because the client waits for it. At
+    /// most once per request.
     ExpectContinue,
-    /// The request is whole.
+    /// The request is complete.
     Complete,
 }
 
-/// How far the present request is; each has its own time limit.
+/// The stage of the current request; each has its own timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Not one byte of the first request is here.
+    /// No byte of the first request has arrived.
     Fresh,
-    /// Not one byte of a further request is here. Also after a refusal.
+    /// No byte of a further request has arrived. Also after a refusal.
     Idle,
     /// The head has begun, or kept bytes wait for the next `advance`.
     Head,
-    /// The head is whole, the body is not.
+    /// The head is complete, the body is not.
     Body,
 }
 
 impl Stage {
-    /// True while no byte of a request is here.
+    /// True while no byte of a request has arrived.
     pub(crate) const fn is_between_requests(self) -> bool {
         matches!(self, Self::Fresh | Self::Idle)
     }
@@ -60,24 +60,24 @@ impl Reader {
         Self { state: State::IDLE, is_fresh: true }
     }
 
-    /// For a connection that goes on after an answer.
+    /// For a connection that continues after a response.
     pub(crate) const fn between_requests() -> Self {
         Self { state: State::IDLE, is_fresh: false }
     }
 
-    /// Takes what it needs from the front of `input`, after what was kept.
+    /// Takes what it needs from the kept bytes, then from the start of `input`.
     ///
     /// With `NeedMore` and `ExpectContinue` all input was taken. With `Complete`, `request` holds
-    /// the request and `input` starts at the first byte behind it; if kept bytes are left,
-    /// [`has_kept`](Self::has_kept) is true and they come before `input`. Whatever `request` held
-    /// before is lost in any case. A spurious call with empty input costs nothing.
+    /// the request and `input` starts at the first byte after it. If kept bytes are left,
+    /// [`has_kept`](Self::has_kept) is true and they come before `input`. The previous content of
+    /// `request` is always lost. An unneeded call with empty input costs nothing.
     ///
-    /// A request that lies in `input` as a whole is copied once. Work is linear in the bytes,
-    /// whatever pieces they come in.
+    /// A request that is complete in `input` is copied once. The work is linear in the number of
+    /// bytes, for pieces of any size.
     ///
     /// # Errors
-    /// A [`Refusal`]: answer it, then close. Never call again, not even for what is in `input`:
-    /// where the next request starts is not known.
+    /// A [`Refusal`]: send it, then close. Never call this again, not even with the rest of
+    /// `input`: where the next request starts is unknown.
     pub(crate) fn advance(
         &mut self,
         input: &mut &[u8],
@@ -89,7 +89,7 @@ impl Reader {
             State::Idle { skipped_bytes } => {
                 let mut work = Work::Head(HeadScan::new(skipped_bytes));
                 match work.take(input, limits, request) {
-                    // The way of nearly all requests: nothing is held, so read where the bytes lie.
+                    // The usual case: nothing is held, so parse the bytes where they are.
                     Ok(Step::Complete) => return Ok(self.complete(State::IDLE)),
                     Ok(Step::Open) => (Ok(begun(work, input)), None),
                     Err(refusal) => {
@@ -126,8 +126,8 @@ impl Reader {
         Progress::Complete
     }
 
-    /// The method of the request that is being read or was refused, once it is known: whether an
-    /// answer may have a body depends on it, however much of the request is missing or malformed.
+    /// The method of the request being read or refused, once it is known. Whether a response may
+    /// have a body depends on it, even if the request is incomplete or malformed.
     pub(crate) fn method(&self) -> Option<Method> {
         match &self.state {
             State::Idle { .. } => None,
@@ -136,7 +136,7 @@ impl Reader {
         }
     }
 
-    /// Keeps what lies behind a complete request for a later `advance(&mut &[][..], ..)`.
+    /// Keeps the bytes after a complete request for a later `advance(&mut &[][..], ..)`.
     pub(crate) fn keep(&mut self, rest: &[u8]) {
         if rest.is_empty() {
             return;
@@ -155,7 +155,7 @@ impl Reader {
         }
     }
 
-    /// Whether kept bytes wait for an `advance`, which then need not wait for input.
+    /// Whether kept bytes can be processed by `advance` without further input.
     pub(crate) fn has_kept(&self) -> bool {
         matches!(&self.state, State::Held(held) if held.news == News::Unseen)
     }
@@ -172,7 +172,7 @@ impl Reader {
     }
 }
 
-/// The state after the first bytes of a request, which is not whole.
+/// The state after the first bytes of an incomplete request.
 fn begun(work: Work, input: &mut &[u8]) -> (Progress, State) {
     match (&work, *input) {
         (Work::Head(scan), []) => (Progress::NeedMore, State::idle_after(scan)),
@@ -185,12 +185,12 @@ fn begun(work: Work, input: &mut &[u8]) -> (Progress, State) {
 
 #[derive(Debug)]
 enum State {
-    /// Empty lines that came before the next request are dropped and counted.
+    /// Empty lines before the next request are dropped and counted.
     Idle {
         skipped_bytes: usize,
     },
     Held(Box<Held>),
-    /// Nothing is held. Of the request, only its method is remembered, if it had one.
+    /// Nothing is held except the method of the request, if it had one.
     Refused {
         method: Option<Method>,
     },
@@ -205,19 +205,19 @@ impl State {
     }
 }
 
-/// An unfinished request, or bytes of the next ones, or both.
+/// An incomplete request, or bytes of the next ones, or both.
 #[derive(Debug)]
 struct Held {
-    /// An unfinished head, and all that was kept behind it.
+    /// An incomplete head, and all bytes kept after it.
     bytes: Vec<u8>,
-    /// The first of `bytes` that was not taken yet. Moved instead of the bytes, so that many small
-    /// pipelined requests are read in linear time.
+    /// The first of `bytes` not yet taken. This index moves instead of the bytes, so that many
+    /// small pipelined requests are read in linear time.
     start: usize,
     news: News,
     work: Work,
 }
 
-/// Whether there are kept bytes that nobody has looked at.
+/// Whether there are kept bytes that have not been parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum News {
     None,
@@ -225,7 +225,7 @@ enum News {
 }
 
 impl Held {
-    /// The method of the request under way, which goes on with `input`.
+    /// The method of the current request, which continues with `input`.
     fn method(&self, input: &[u8], head_bytes_max: usize) -> Option<Method> {
         match &self.work {
             Work::Head(scan) => {
@@ -237,8 +237,8 @@ impl Held {
         }
     }
 
-    /// An empty line before a request does not begin it, and neither does half of one. Otherwise a
-    /// client could go from stage to stage with them, and have the time of each again.
+    /// An empty line before a request does not start it, and neither does half of one. Otherwise a
+    /// client could use them to restart the timeout of each stage.
     fn is_half_an_empty_line(&self) -> bool {
         self.news == News::None && matches!(self.work, Work::Head(_)) && self.bytes == b"\r"
     }
@@ -260,7 +260,7 @@ impl Held {
             self.cut();
         }
         if matches!(self.work, Work::Head(_)) && !self.bytes.is_empty() {
-            // No more than the longest head is added, most often much less; a longer one is refused.
+            // Adds at most the longest head, usually much less; a longer head is refused.
             let room_bytes = head_limit_bytes(limits).saturating_sub(self.bytes.len()) + 1;
             let added_bytes = input.len().min(room_bytes);
             let (added, rest) = input.split_at(added_bytes);
@@ -269,7 +269,7 @@ impl Held {
             let step = self.work.take(&mut bytes, limits, request)?;
             let left_bytes = bytes.len();
             if step == Step::Complete {
-                // What was held before was a part of the head, so all that is left was just added.
+                // The held bytes were part of the head, so everything left was just added.
                 *input = &input[added_bytes.saturating_sub(left_bytes)..];
                 return Ok((Progress::Complete, State::IDLE));
             }
@@ -277,7 +277,7 @@ impl Held {
             self.bytes.drain(..self.bytes.len() - left_bytes);
         }
         if self.bytes.is_empty() {
-            // Nothing is held but the state of the work: on with the input where it lies.
+            // Only the state of the work is held: continue with the input in place.
             if self.work.take(input, limits, request)? == Step::Complete {
                 return Ok((Progress::Complete, State::IDLE));
             }
@@ -287,7 +287,7 @@ impl Held {
         Ok(self.pause())
     }
 
-    /// The state when all input was taken and the request is not whole.
+    /// The state when all input was taken and the request is incomplete.
     fn pause(mut self: Box<Self>) -> (Progress, State) {
         match &mut self.work {
             Work::Body(unfinished) => (unfinished.answer_expectation(), State::Held(self)),
@@ -298,7 +298,7 @@ impl Held {
         }
     }
 
-    /// The state behind a request that was taken from the held bytes.
+    /// The state after a request that was taken from the held bytes.
     fn behind_complete(mut self: Box<Self>) -> State {
         if self.start == self.bytes.len() {
             return State::IDLE;
@@ -311,7 +311,7 @@ impl Held {
         State::Held(self)
     }
 
-    /// Frees what was taken. The requests of a client that reads its answers slowly wait here.
+    /// Frees the taken bytes. Requests of a client that reads its responses slowly wait here.
     fn cut(&mut self) {
         self.bytes.drain(..self.start);
         self.bytes.shrink_to_fit();
@@ -328,13 +328,13 @@ enum Work {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// What is left of the bytes is the beginning of a head, or nothing.
+    /// The remaining bytes are the start of a head, or there are none.
     Open,
-    /// What is left of the bytes lies behind the request.
+    /// The remaining bytes follow the request.
     Complete,
 }
 
-/// A request whose body is outstanding. It was swapped out of the caller's hands.
+/// A request whose body is missing. It was swapped with the caller's request.
 #[derive(Debug)]
 struct Unfinished {
     request: Request,
@@ -363,7 +363,8 @@ impl Work {
                 if reader.take(bytes, body, limits)? == Fill::Complete {
                     return Ok(Step::Complete);
                 }
-                // Who has sent a part of the body does not wait (RFC 9110 section 10.1.1).
+                // A client that has sent a part of the body does not wait (RFC 9110 section
+                // 10.1.1).
                 let expectation = if rest.is_empty() { expectation } else { Expectation::None };
                 let request = mem::replace(request, Request::new());
                 *self = Self::Body(Box::new(Unfinished { request, body: reader, expectation }));
@@ -393,14 +394,14 @@ impl Unfinished {
     }
 }
 
-/// The method of the request that begins with these bytes, if it is whole and known.
+/// The method of the request that starts with these bytes, if it is complete and known.
 pub(crate) fn method_of(bytes: &[u8]) -> Option<Method> {
     method_at_the_front(bytes.iter(), usize::MAX)
 }
 
-/// The method at the front of a request, after empty lines, if it is whole and known. Only the room
-/// for a head is looked at: beyond it a request may be refused before or after its method has come,
-/// and the answer must not depend on which.
+/// The method at the start of a request, after empty lines, if it is complete and known. Only bytes
+/// within the limit of a head are examined: beyond it, a request may be refused before or after its
+/// method has arrived, and the response must not depend on that.
 fn method_at_the_front<'a>(
     bytes: impl Iterator<Item = &'a u8>,
     room_bytes: usize,
@@ -421,7 +422,7 @@ fn method_at_the_front<'a>(
     None
 }
 
-/// Of the longest method that is served.
+/// Length of the longest supported method.
 const METHOD_BYTES_MAX: usize = 7;
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
-//! Every reason for which a request is refused, with its status and the text the client reads.
+//! All reasons to refuse a request, each with its status and the text that the client gets.
 
 use std::{error::Error, fmt};
 
 use super::StatusCode;
 
-/// Why a request was refused: a status and one fixed sentence that says what to do instead.
+/// Why a request was refused: a status and a fixed sentence that says what to do.
 ///
-/// The connection is closed after a refusal has been answered, because where the next request
-/// would start is unknown or not to be trusted (RFC 9112 section 11.2).
+/// The connection is closed after a refusal, because the start of the next request is unknown or
+/// cannot be trusted (RFC 9112 section 11.2).
 ///
 /// ```
 /// use starwheel::{Response, Request};
@@ -38,11 +38,11 @@ impl Refusal {
         self.status
     }
 
-    /// The sentence the client gets as body. It never quotes the request.
+    /// The sentence that the client gets as body. It never quotes the request.
     ///
     /// ```
     /// let refusal = starwheel::Request::parse(b"BREW / HTTP/1.1\r\nHost: pot\r\n\r\n").unwrap_err();
-    /// assert!(refusal.reason().starts_with("this method is not served"));
+    /// assert!(refusal.reason().starts_with("this method is not supported"));
     /// ```
     #[must_use]
     pub const fn reason(&self) -> &'static str {
@@ -58,8 +58,8 @@ impl fmt::Display for Refusal {
 
 impl Error for Refusal {}
 
-/// The table. Grouped as a request is read: request line, fields, target and Host, what precedes a
-/// request, framing, body.
+/// The table, in the order in which a request is read: request line, fields, target and Host, what
+/// precedes a request, framing, body.
 impl Refusal {
     pub(crate) const TIMED_OUT: Self =
         Self::new(408, "the request took too long to arrive; send it again");
@@ -67,17 +67,19 @@ impl Refusal {
         400,
         "the first byte cannot start a request; this port speaks plain HTTP/1.1, not TLS or HTTP/2",
     );
-    pub(super) const REQUEST_LINE: Self =
-        Self::new(400, "a request line is method, one space, target, one space, HTTP/1.1");
+    pub(super) const REQUEST_LINE: Self = Self::new(
+        400,
+        "malformed request line; send METHOD, one space, target, one space, HTTP/1.1",
+    );
     pub(super) const VERSION: Self = Self::new(505, "use HTTP/1.1 or HTTP/1.0");
     pub(super) const METHOD: Self = Self::new(
         501,
-        "this method is not served; use GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS or QUERY",
+        "this method is not supported; use GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS or QUERY",
     );
     pub(super) const EMPTY_LINES: Self =
         Self::new(400, "too many empty lines before the request line");
     pub(super) const BARE_LF: Self =
-        Self::new(400, "a line of the head ends with LF alone; end it with CRLF");
+        Self::new(400, "a line of the head ends with a bare LF; end it with CRLF");
     pub(super) const BARE_CR: Self = Self::new(400, "a CR in the head is not followed by LF");
     pub(super) const TARGET_LENGTH: Self =
         Self::new(414, "the request line is too long; shorten the URL or send the data in a body");
@@ -87,7 +89,7 @@ impl Refusal {
     pub(super) const FIELD_COUNT: Self = Self::new(431, "too many header fields; send fewer");
     pub(super) const FIELD_NAME: Self = Self::new(
         400,
-        "a header field is not name, colon, value; no space before the colon, no folded lines",
+        "malformed header field; send name, colon, value without a space before the colon or folded lines",
     );
     pub(super) const FIELD_VALUE: Self =
         Self::new(400, "a header field value contains a control character");
@@ -109,40 +111,38 @@ impl Refusal {
     pub(super) const HOST_REPEATED: Self =
         Self::new(400, "there is more than one Host header field; send exactly one");
     pub(super) const HOST_INVALID: Self =
-        Self::new(400, "the host is not a name or an address with an optional port");
+        Self::new(400, "the host must be a name or an address with an optional port");
 
     pub(crate) const MISDIRECTED: Self =
-        Self::new(421, "this server does not answer for that host; check the name in the URL");
+        Self::new(421, "this server does not serve that host; check the name in the URL");
 
     pub(crate) const PROXY_MISSING: Self = Self::new(
         400,
-        "this port is for proxies: a connection must begin with a PROXY protocol header",
+        "this port is for proxies; start the connection with a PROXY protocol header",
     );
     pub(crate) const PROXY_MALFORMED: Self =
         Self::new(400, "the PROXY protocol header is malformed or longer than 4096 bytes");
-    pub(crate) const PROXY_UNTRUSTED: Self = Self::new(
-        400,
-        "this port is for proxies, and your address is not one that is trusted here",
-    );
+    pub(crate) const PROXY_UNTRUSTED: Self =
+        Self::new(400, "this port is for proxies, and your address is not a trusted proxy");
 
     pub(super) const LENGTH_AND_CODING: Self =
-        Self::new(400, "Content-Length and Transfer-Encoding exclude each other; send one of them");
+        Self::new(400, "Content-Length and Transfer-Encoding cannot be combined; send one of them");
     pub(super) const LENGTH_REPEATED: Self =
         Self::new(400, "there is more than one Content-Length; send exactly one");
     pub(super) const LENGTH_INVALID: Self =
         Self::new(400, "Content-Length is not a decimal number");
     pub(super) const CODING_INVALID: Self =
-        Self::new(400, "Transfer-Encoding must be the one word chunked");
-    pub(super) const CODING_UNKNOWN: Self = Self::new(
-        501,
-        "no transfer coding but chunked is served; send the body chunked or with Content-Length",
-    );
+        Self::new(400, "Transfer-Encoding must be exactly chunked");
+    pub(super) const CODING_UNKNOWN: Self =
+        Self::new(501, "unsupported transfer coding; send the body chunked or with Content-Length");
     pub(super) const CODING_HTTP10: Self =
-        Self::new(400, "HTTP/1.0 has no Transfer-Encoding; send Content-Length");
-    pub(super) const CONTENT_CODING: Self =
-        Self::new(415, "request bodies are not decompressed; send it without Content-Encoding");
+        Self::new(400, "Transfer-Encoding is not allowed in HTTP/1.0; send Content-Length");
+    pub(super) const CONTENT_CODING: Self = Self::new(
+        415,
+        "compressed request bodies are not supported; send the body without Content-Encoding",
+    );
     pub(super) const EXPECTATION: Self =
-        Self::new(417, "no expectation but 100-continue is met; send the request without Expect");
+        Self::new(417, "unsupported expectation; send the request without Expect");
 
     pub(super) const BODY_LENGTH: Self = Self::new(413, "the body is too long; send less");
     pub(super) const CHUNK_SIZE: Self =
@@ -153,12 +153,12 @@ impl Refusal {
         Self::new(400, "the data of a chunk is not followed by CRLF; check its size");
     pub(super) const CHUNK_OVERHEAD: Self = Self::new(
         400,
-        "a body has too much beside its data; send larger chunks, or fewer extensions",
+        "the chunk framing of the body is too large; send larger chunks or fewer extensions",
     );
     pub(super) const TRAILER: Self = Self::new(400, "a trailer field is malformed");
 
-    pub(super) const CUT: Self = Self::new(400, "the request ends before it is complete");
-    pub(super) const MORE: Self = Self::new(400, "there are more bytes than one request");
+    pub(super) const CUT: Self = Self::new(400, "the request is incomplete");
+    pub(super) const MORE: Self = Self::new(400, "there are bytes after the request");
     pub(super) const ALREADY_REFUSED: Self =
         Self::new(400, "an earlier request on this connection was refused");
 }

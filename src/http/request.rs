@@ -1,6 +1,6 @@
-//! One whole request, and who sent it.
+//! A complete request, and its sender.
 //!
-//! It knows no framing: a [`Request`] is complete, or it is not there.
+//! It knows no framing: a [`Request`] is complete, or it does not exist.
 
 use std::{borrow::Cow, fmt, mem, net::IpAddr};
 
@@ -13,11 +13,11 @@ use super::{
 };
 use crate::Limits;
 
-/// A complete request: line, header fields and body, all of it in memory of its own.
+/// A complete request: request line, header fields and body, in its own memory.
 ///
-/// Everything in it was validated when it was read (see [`Refusal`]), and is bounded by
-/// [`Limits`]: `head_bytes`, `header_fields` and `body_bytes`. Accessors borrow; none copies unless
-/// it says so. Field lookups walk over all fields.
+/// Everything in it was validated when it was read (see [`Refusal`]), and is limited by [`Limits`]:
+/// `head_bytes`, `header_fields` and `body_bytes`. Accessors borrow; none copies unless documented.
+/// Field lookups walk over all fields.
 ///
 /// ```
 /// use starwheel::{Method, Request};
@@ -71,8 +71,8 @@ impl Request {
     /// A `GET` of `target` from `localhost`, to call a handler with in a test.
     ///
     /// # Panics
-    /// If `target` is not one that would be taken from a client; use [`parse`](Self::parse) for
-    /// text that is not your own.
+    /// If `target` would be refused from a client; use [`parse`](Self::parse) for text that is not
+    /// your own.
     ///
     /// ```
     /// let request = starwheel::Request::get("/path?x=1");
@@ -88,11 +88,11 @@ impl Request {
         }
     }
 
-    /// Reads one whole request, by the same rules and the default [`Limits`] as from a client.
+    /// Parses one complete request, by the same rules and the default [`Limits`] as from a client.
     ///
     /// # Errors
-    /// The [`Refusal`] that a client would get, or one that says that `bytes` is a part of a
-    /// request or more than one.
+    /// The [`Refusal`] that a client would get, or one that says that `bytes` is incomplete or more
+    /// than one request.
     ///
     /// ```
     /// use starwheel::Request;
@@ -115,7 +115,7 @@ impl Request {
         }
     }
 
-    /// What the client wants done.
+    /// The request method.
     ///
     /// ```
     /// assert_eq!(starwheel::Request::get("/").method(), starwheel::Method::Get);
@@ -125,7 +125,7 @@ impl Request {
         self.head.method
     }
 
-    /// The version the client speaks.
+    /// The client's HTTP version.
     ///
     /// ```
     /// assert_eq!(starwheel::Request::get("/").version(), starwheel::Version::Http11);
@@ -147,7 +147,7 @@ impl Request {
 
     /// The path, percent-decoded; `*` for `OPTIONS *`.
     ///
-    /// Dot segments (`..`) are left as they are: check before you take it for a file name.
+    /// Dot segments (`..`) are not removed: check the path before you use it as a file name.
     ///
     /// ```
     /// assert_eq!(starwheel::Request::get("/caf%C3%A9?q").path(), "/café");
@@ -206,8 +206,8 @@ impl Request {
     /// The first value of a header field; names match in any case (RFC 9110 section 5.1). `None`
     /// when it is absent or not UTF-8.
     ///
-    /// A field that is a list may come in several lines (RFC 9110 section 5.3), because proxies add
-    /// lines of their own: use [`header_list`](Self::header_list) for `Accept`, `Cache-Control`,
+    /// A list field may come in several lines (RFC 9110 section 5.3), because proxies add their own
+    /// lines: use [`header_list`](Self::header_list) for `Accept`, `Cache-Control`,
     /// `If-None-Match`, `X-Forwarded-For` and the like.
     ///
     /// ```
@@ -218,7 +218,7 @@ impl Request {
         std::str::from_utf8(self.header_bytes(name)?).ok()
     }
 
-    /// As [`header`](Self::header), but whatever its bytes are.
+    /// Like [`header`](Self::header), with any bytes.
     ///
     /// ```
     /// assert_eq!(starwheel::Request::get("/").header_bytes("HOST"), Some(&b"localhost"[..]));
@@ -308,7 +308,7 @@ impl Request {
     ///
     /// An id that is not UTF-8 reads as U+FFFD, which no [`EventId`](crate::EventId) can be: the
     /// client has seen something, but nothing that this server knows. Clients built on `fetch` send
-    /// such an id after another server, or an earlier version, gave them one with an umlaut.
+    /// such an id if another server, or an earlier version, gave them one with an umlaut.
     ///
     /// ```
     /// use starwheel::Request;
@@ -323,7 +323,7 @@ impl Request {
         Some(std::str::from_utf8(id).unwrap_or("\u{fffd}"))
     }
 
-    /// Who is at the other end of the connection: a proxy, if there is one. See
+    /// The other end of the connection: a proxy, if there is one. See
     /// [`client_ip`](Self::client_ip) for the client.
     ///
     /// ```
@@ -391,8 +391,9 @@ impl Request {
     }
 
     /// The pattern of the [`Router`](crate::Router)'s route that the request has matched, such as
-    /// `/users/{id}`: a name for figures and logs that has few values, which the path has not. `None`
-    /// where no pattern was matched, as in a fallback. A layer around a router sees it after the call.
+    /// `/users/{id}`. Use it as a label in metrics and logs, because it has few values, unlike the
+    /// path. `None` if no pattern matched, as in a fallback. A layer around a router sees it after
+    /// the call.
     ///
     /// ```
     /// use starwheel::{Response, Router, testing::Simulation};
@@ -474,7 +475,7 @@ impl Request {
     }
 }
 
-/// Shows no header values and no body: they hold credentials, and logs are read by many.
+/// Omits header values and the body: they may contain credentials.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")

@@ -1,7 +1,7 @@
-//! Responses: a status, header lines and a body that is there as a whole.
+//! Responses: a status, header lines and a complete body.
 //!
-//! It knows no connection, and of requests only which tags they name; whether there is a next
-//! request comes as an argument.
+//! It knows no connection, and of requests only their entity tags; whether another request may
+//! follow comes as an argument.
 
 mod coding;
 
@@ -18,20 +18,21 @@ use super::{
 };
 use crate::error::JsonError;
 
-/// An answer that is not a stream.
+/// A response that is not a stream.
 ///
-/// `Content-Length`, `Date` and `Connection` are set by the library. A response that must not be sent
-/// as it is (a header value with a line end in it) becomes a 500 at once and
-/// stays one; the reason is logged, and shows during development, not in an attack.
+/// The library sets `Content-Length`, `Date` and `Connection`. An invalid response (a header value
+/// with a line end in it) becomes a 500 immediately and stays one. The reason is logged, and
+/// appears during development, not in an attack.
 ///
-/// Text is compressed if the client accepts that and it is long enough ([`Compression`]); `Vary` says
-/// so. A strong `ETag` then becomes a weak one (`W/`), because a strong one names one sequence of bytes
-/// (RFC 9110 section 8.8.3.3). Compare with [`Request::if_none_match`], which allows for it. `If-Match`
-/// does not (RFC 9110 section 13.1.1): where clients send it, keep the response from being compressed.
+/// Text is compressed if it is long enough and the client accepts it ([`Compression`]); `Vary` is
+/// set. A strong `ETag` then becomes a weak one (`W/`), because a strong one names one sequence of
+/// bytes (RFC 9110 section 8.8.3.3). Compare with [`Request::if_none_match`], which accepts both.
+/// `If-Match` does not (RFC 9110 section 13.1.1): if clients send it, keep the response from being
+/// compressed.
 ///
-/// Never compressed are responses with `Cache-Control: no-transform`, those with status 206, and those
-/// with one of the fields `Content-Range`, `Content-Encoding`, `Content-Digest`, `Repr-Digest`,
-/// `Digest` and `Content-MD5`.
+/// Responses with `Cache-Control: no-transform`, with status 206, or with one of the fields
+/// `Content-Range`, `Content-Encoding`, `Content-Digest`, `Repr-Digest`, `Digest` and `Content-MD5`
+/// are never compressed.
 ///
 /// [`Compression`]: crate::Compression
 /// [`Request::if_none_match`]: crate::Request::if_none_match
@@ -55,11 +56,11 @@ pub struct Response {
     body: Body,
     /// Of [`Response::with_retry_after`].
     wait_ms: Option<NonZeroU32>,
-    /// What went wrong on the server, for its log alone.
+    /// What went wrong on the server; only logged.
     failure: Option<Box<Failure>>,
 }
 
-/// What went wrong. Rare, so a response has room for a pointer to it alone.
+/// What went wrong. Rare, so a response only has a pointer to it.
 #[derive(Debug, Clone)]
 struct Failure(String);
 
@@ -128,7 +129,7 @@ impl Response {
         Self { body: body.into(), ..Self::EMPTY }.with_content_type(content_type)
     }
 
-    /// 204: done, and nothing to say. It also tells an `EventSource` to stop reconnecting.
+    /// 204: success, without a body. It also tells an `EventSource` to stop reconnecting.
     ///
     /// ```
     /// assert_eq!(starwheel::Response::no_content().status(), 204);
@@ -161,8 +162,8 @@ impl Response {
         Self::EMPTY.with_status(status)
     }
 
-    /// An error with its reason as plain text. Write the reason for the client: it must not quote
-    /// what nobody checked, nor tell secrets.
+    /// An error with its reason as plain text. Write the reason for the client: do not quote
+    /// unchecked input or reveal secrets.
     ///
     /// ```
     /// let response = starwheel::Response::error(starwheel::StatusCode::CONFLICT, "somebody else was faster; load again");
@@ -180,10 +181,11 @@ impl Response {
     /// ```
     #[must_use]
     pub fn not_found() -> Self {
-        Self::text_error(StatusCode::NOT_FOUND, Body::from("there is nothing at this path"))
+        Self::text_error(StatusCode::NOT_FOUND, Body::from("nothing found at this path"))
     }
 
-    /// 503, to come back later: load shedding in one line. See [`retry_after`](Self::with_retry_after).
+    /// 503, retry later: load shedding in one line. See
+    /// [`with_retry_after`](Self::with_retry_after).
     ///
     /// ```
     /// use starwheel::{Response, Answer, Router, Sse};
@@ -200,25 +202,25 @@ impl Response {
     pub fn busy(retry_after: Duration) -> Self {
         let response = Self::text_error(
             StatusCode::SERVICE_UNAVAILABLE,
-            Body::from("the server is busy; come back later"),
+            Body::from("the server is busy; try again later"),
         );
         response.with_retry_after(retry_after)
     }
 
-    /// Makes this error one that passes: clients come back, and not all at once. Each is told
-    /// another delay between `delay` and twice as much, in the form that it understands, and its
-    /// connection is closed:
+    /// Marks this error as temporary: clients retry, but not all together. Each gets a random delay
+    /// between `delay` and twice as much, in the form that it understands, and its connection is
+    /// closed:
     ///
-    /// | request | answer |
+    /// | request | response |
     /// |---|---|
-    /// | `GET` with `Accept: text/event-stream` (`EventSource`) | 200, `retry:`, the end. An `EventSource` gives up for good on any other status |
-    /// | the same with `Datastar-Request: true` | 200, `retry:`, and a cut a second later. Datastar comes back from that, but not from an end, nor from an error unless told so |
-    /// | all others, commands included | this response, with `Retry-After` |
+    /// | `GET` with `Accept: text/event-stream` (`EventSource`) | 200, `retry:`, the end. An `EventSource` stops permanently on any other status |
+    /// | the same with `Datastar-Request: true` | 200, `retry:`, and a cut a second later. Datastar reconnects after that, but not after an end, and after an error only if configured |
+    /// | all others, including commands | this response, with `Retry-After` |
     ///
     /// The unit is the millisecond; from 1 ms to 49 days.
     ///
-    /// In the first two, the body stands in a comment; header fields are the same. Counted in
-    /// [`Stats::refused`](crate::Stats::refused). Without effect if the status is below 400.
+    /// In the first two, the body is sent as a comment; header fields are the same. Counted in
+    /// [`Stats::refused`](crate::Stats::refused). No effect if the status is below 400.
     ///
     /// ```
     /// use starwheel::{Response, StatusCode};
@@ -256,7 +258,7 @@ impl Response {
     /// for the first few.
     ///
     /// The response becomes a 500 when `name` is not a token, when `value` contains a control
-    /// character (RFC 9110 section 5.5), or when the field is one of the library's own: `Connection`,
+    /// character (RFC 9110 section 5.5), or when only the library sets the field: `Connection`,
     /// `Content-Length`, `Date`, `Keep-Alive`, `TE`, `Trailer`, `Transfer-Encoding`, `Upgrade`.
     ///
     /// ```
@@ -305,7 +307,8 @@ impl Response {
         self.status
     }
 
-    /// The first value of a header field that was set with the response, in any case of its name.
+    /// The first value of a header field that was set with the response. Names are
+    /// case-insensitive.
     ///
     /// ```
     /// assert_eq!(starwheel::Response::text("x").header("ETag"), None);
@@ -363,13 +366,12 @@ impl Response {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// What [`retry_after`](Self::with_retry_after) was told, if this is an error.
+    /// The delay of [`with_retry_after`](Self::with_retry_after), if this is an error.
     pub(crate) fn wait_ms(&self) -> Option<u32> {
         self.wait_ms.filter(|_| self.status.is_error()).map(NonZeroU32::get)
     }
 
-    /// Its header fields as whole lines; those of the library's own are not among them.
-    /// Adds what a stream would have said that is not opened: a permission to read, a cookie.
+    /// Adds header lines of a stream that is not opened: a permission to read, a cookie.
     pub(crate) fn with_lines(mut self, lines: &HeaderLines) -> Self {
         self.lines.append(lines);
         self
@@ -383,17 +385,17 @@ impl Response {
         if self.may_have_body() { self.body } else { Body::EMPTY }
     }
 
-    /// 500 for an error of the server's own, which is not told but logged: when it is answered,
-    /// because only then it is known who failed.
+    /// 500 for a server error, which is logged and not sent to the client. It is logged when the
+    /// request is answered, because only then is the failed handler known.
     pub(crate) fn failed(error: &dyn Error) -> Self {
         let response = Self::text_error(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "the server failed to answer; its log says why".into(),
+            "the server failed to answer; its log has the reason".into(),
         );
         Self { failure: Some(Box::new(Failure(error.to_string()))), ..response }
     }
 
-    /// What the log has to say when this is answered.
+    /// What to log when this is answered.
     pub(crate) fn failure(&self) -> Option<&str> {
         self.failure.as_deref().map(|Failure(text)| text.as_str())
     }
@@ -440,16 +442,16 @@ impl Response {
         }
     }
 
-    /// What a response becomes that must not be sent. All later changes leave it as it is.
+    /// The replacement for a response that must not be sent. Later changes have no effect.
     fn broken(fault: HeaderFault) -> Self {
         Self {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             content_type: Some(Cow::Borrowed(TEXT)),
             lines: HeaderLines::with_fault(fault),
-            body: Body::from("the server could not build its answer; its log says why"),
+            body: Body::from("the server could not build the response; its log has the reason"),
             wait_ms: None,
             failure: Some(Box::new(Failure(
-                "it built a response that must not be sent".to_owned(),
+                "the response is not valid and was not sent".to_owned(),
             ))),
         }
     }
@@ -459,15 +461,15 @@ impl From<Refusal> for Response {
     fn from(refusal: Refusal) -> Self {
         let response = Self::text_error(refusal.status(), Body::from(refusal.reason()));
         if refusal == Refusal::CONTENT_CODING {
-            // Says which codings would do (RFC 9110 section 15.5.16).
+            // Lists the acceptable codings (RFC 9110 section 15.5.16).
             return response.with_header("Accept-Encoding", "identity");
         }
         response
     }
 }
 
-/// Status 500. What went wrong is not told, because it may name files and addresses. It is logged
-/// when the response is answered, with the handler's route.
+/// Status 500. The error is not sent, because it may name files and addresses. It is logged when
+/// the request is answered, with the handler's route.
 impl From<io::Error> for Response {
     fn from(error: io::Error) -> Self {
         Self::failed(&error)
@@ -483,7 +485,7 @@ impl From<JsonError> for Response {
 
 const CONTENT_TYPE: &str = "Content-Type";
 const TEXT: &str = "text/plain; charset=utf-8";
-/// Beginnings of the media types that compress well; images and archives do not.
+/// Prefixes of media types that compress well; images and archives do not.
 const TEXTUAL: [&str; 5] =
     ["text/", "application/json", "application/javascript", "application/xml", "image/svg+xml"];
 

@@ -1,18 +1,18 @@
 //! Finds the end of a head in bytes that come in any pieces.
 //!
-//! It knows lines, not fields: what a line means is `head`'s business. Because it stops at the
-//! first line end that is not CRLF, a head can end in one way only, and no two parsers can disagree
-//! about where it does (RFC 9112 section 2.2 permits to take a bare LF; doubt is refused here).
+//! It knows lines, not fields; `head` parses the lines. It stops at the first line end that is not
+//! CRLF. A head can therefore end in only one way, and no two parsers can disagree about its end
+//! (RFC 9112 section 2.2 permits accepting a bare LF; doubt is refused here).
 
 use super::{Refusal, fields::is_token_byte};
 use crate::Limits;
 
-/// How far the search for the end of one head went. Nothing is looked at twice.
+/// State of the search for the end of one head. No byte is examined twice.
 #[derive(Debug, Default)]
 pub(super) struct HeadScan {
-    /// Bytes of empty lines that were dropped before the request line; part of the head's limit.
+    /// Bytes of empty lines dropped before the request line; part of the head's limit.
     skipped_bytes: usize,
-    /// All before was searched.
+    /// Everything before this was searched.
     searched: usize,
     line_start: usize,
     lines: usize,
@@ -27,15 +27,16 @@ impl HeadScan {
         self.skipped_bytes
     }
 
-    /// Header fields of the head whose end was found; the request line is not one.
+    /// Number of header fields in the head whose end was found, without the request line.
     pub(super) const fn field_count(&self) -> usize {
         self.lines.saturating_sub(1)
     }
 
-    /// The length of the head, final empty line included, or `None` when `bytes` holds a part of it.
+    /// The length of the head, including its final empty line, or `None` when `bytes` holds only a
+    /// part of it.
     ///
-    /// `bytes` starts with the same bytes at every call and may only have grown; empty lines before
-    /// the request line are taken off its front.
+    /// `bytes` starts with the same bytes at every call and may only have grown. Empty lines before
+    /// the request line are removed from its start.
     pub(super) fn find_end(
         &mut self,
         bytes: &mut &[u8],
@@ -43,7 +44,8 @@ impl HeadScan {
     ) -> Result<Option<usize>, Refusal> {
         let limit_bytes = head_limit_bytes(limits);
         if self.lines == 0 {
-            // A robust server skips them: old clients sent a CRLF after a body (RFC 9112 section 2.2).
+            // RFC 9112 section 2.2: a robust server skips them, because old clients sent a CRLF
+            // after a body.
             while let Some(rest) = bytes.strip_prefix(b"\r\n") {
                 *bytes = rest;
                 self.skipped_bytes += 2;
@@ -53,7 +55,7 @@ impl HeadScan {
             }
             match bytes.first() {
                 Some(b'\n') => return Err(Refusal::BARE_LF),
-                // Told at once, so that a TLS client need not wait for the time limit.
+                // Refused immediately, so that a TLS client need not wait for the timeout.
                 Some(&first) if first != b'\r' && !is_token_byte(first) => {
                     return Err(Refusal::NOT_HTTP);
                 }
@@ -107,7 +109,7 @@ impl HeadScan {
     }
 }
 
-/// Positions in a head are kept in 32 bits, so a limit beyond them means them.
+/// Positions in a head have 32 bits, so higher limits are reduced to that.
 pub(super) fn head_limit_bytes(limits: &Limits) -> usize {
     limits.head_bytes.min(u32::MAX as usize)
 }
@@ -117,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_searched_is_not_searched_again() {
+    fn searched_bytes_are_not_searched_again() {
         let head = b"GET /a/rather/long/target HTTP/1.1\r\nHost: a\r\n\r\n";
         let mut scan = HeadScan::default();
         for end in 0..head.len() {

@@ -2,10 +2,10 @@
 
 use std::{error::Error, fmt};
 
-/// The status of a [`Response`](crate::Response): 200 to 599 (RFC 9110 section 15). Interim ones are
-/// the library's own (`100 Continue`).
+/// The status of a [`Response`](crate::Response): 200 to 599 (RFC 9110 section 15). The library
+/// sends interim ones itself (`100 Continue`).
 ///
-/// It compares with numbers, and those in the registry have names.
+/// It compares with numbers. Codes of the registry have constants.
 ///
 /// ```
 /// use starwheel::{Response, StatusCode};
@@ -16,11 +16,11 @@ use std::{error::Error, fmt};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StatusCode(u16);
 
-/// The number is not the status of a response: below 200 or above 599.
+/// The number is not a valid response status: below 200 or above 599.
 ///
 /// ```
 /// let error = starwheel::StatusCode::try_from(1000).unwrap_err();
-/// assert_eq!(error.to_string(), "1000 is not the status of a response; use 200 to 599");
+/// assert_eq!(error.to_string(), "1000 is not a valid response status; use 200 to 599");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -39,7 +39,7 @@ impl StatusCode {
         self.0
     }
 
-    /// Of a number in this source.
+    /// For a number in this source.
     pub(crate) const fn of(code: u16) -> Self {
         assert!(is_final(code));
         Self(code)
@@ -94,7 +94,7 @@ impl fmt::Display for StatusCode {
 
 impl fmt::Display for StatusCodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is not the status of a response; use 200 to 599", self.code)
+        write!(f, "{} is not a valid response status; use 200 to 599", self.code)
     }
 }
 
@@ -106,14 +106,15 @@ const fn is_final(code: u16) -> bool {
 
 macro_rules! registry {
     ($($code:literal $name:ident $phrase:literal;)*) => {
-        /// The registry of the IANA.
+        /// The IANA registry.
         impl StatusCode {
             $(
                 #[doc = concat!(stringify!($code), " ", $phrase, ".")]
                 pub const $name: Self = Self($code);
             )*
 
-            /// The phrase of the registry; empty for a code that is not in it (RFC 9112 section 4).
+            /// The reason phrase of the registry; empty for an unregistered code (RFC 9112 section
+            /// 4).
             pub(super) fn reason_phrase(self) -> &'static str {
                 match self.0 {
                     $($code => $phrase,)*

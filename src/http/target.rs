@@ -1,4 +1,4 @@
-//! Request targets, paths and hosts: which forms are taken, and what they mean.
+//! Request targets, paths and hosts: accepted forms, and their meaning.
 //!
 //! It knows no fields and no framing.
 
@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 
 use super::{Method, Refusal};
 
-/// A request target, taken apart (RFC 9112 section 3.2).
+/// A parsed request target (RFC 9112 section 3.2).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target<'a> {
     /// Still percent-encoded; `*` in asterisk-form.
@@ -18,8 +18,8 @@ pub(super) struct Target<'a> {
 
 impl<'a> Target<'a> {
     pub(super) fn split(target: &'a str, method: Method) -> Result<Self, Refusal> {
-        // Browsers leave characters such as `{`, `|` and `"` as they are, although RFC 3986 does
-        // not list them: visible ASCII is taken. `#` would start a fragment, which is never sent.
+        // Browsers do not encode characters such as `{`, `|` and `"`, although RFC 3986 does not
+        // list them: visible ASCII is accepted. `#` would start a fragment, which is never sent.
         if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
             return Err(Refusal::TARGET_CHARACTERS);
         }
@@ -36,8 +36,8 @@ impl<'a> Target<'a> {
         let rest = strip_scheme(target).ok_or(Refusal::TARGET_FORM)?;
         let authority_end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, rest) = rest.split_at(authority_end);
-        // An http URL without host is invalid (RFC 9110 section 4.2.1), and so is one with user
-        // information in it (4.2.4), which no host may contain.
+        // An http URL without a host is invalid (RFC 9110 section 4.2.1), and so is one with user
+        // information (4.2.4), which no host may contain.
         if authority.is_empty() || authority.starts_with(':') || !is_host(authority.as_bytes()) {
             return Err(Refusal::HOST_INVALID);
         }
@@ -99,9 +99,9 @@ fn strip_scheme(target: &str) -> Option<&str> {
 /// A path in the two forms that are needed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Path {
-    /// All escapes decoded but `%2F` and `%25`, so that a segment may contain a slash.
+    /// All escapes decoded except `%2F` and `%25`, so that a segment may contain a slash.
     route: String,
-    /// All escapes decoded; empty when that is the same text.
+    /// All escapes decoded; empty if that is the same text.
     decoded: String,
 }
 
@@ -166,8 +166,8 @@ impl Path {
     }
 }
 
-/// A name or a value of a query as the browser had it before it encoded its form: `+` is a space,
-/// and a percent sign without two digits behind it is itself (WHATWG URL, 5.1).
+/// Decodes a name or value of a query, as encoded by a form: `+` is a space, and a percent sign
+/// without two digits after it is kept (WHATWG URL, 5.1).
 pub(super) fn form_decoded(encoded: &str) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(encoded.len());
     let mut rest = encoded.as_bytes();
@@ -208,7 +208,7 @@ pub(super) fn unescape_kept(text: &str, out: &mut String) {
 }
 
 /// Whether these are the characters of `uri-host [ ":" port ]` (RFC 9110 section 7.2, RFC 3986
-/// section 3.2.2). The empty host is one.
+/// section 3.2.2). The empty host is valid.
 pub(super) fn is_host(bytes: &[u8]) -> bool {
     if let Some(rest) = bytes.strip_prefix(b"[") {
         let Some(end) = memchr::memchr(b']', rest) else {
@@ -227,8 +227,8 @@ fn is_registered_name(mut name: &[u8]) -> bool {
         name = match (first, rest) {
             (b'%', [high, low, behind @ ..]) if hex_byte(*high, *low).is_some() => behind,
             (b'-' | b'.' | b'_' | b'~', _) => rest,
-            // A comma could stand here too, but in no name of the DNS; where it does, somebody has
-            // joined two Host fields into one.
+            // A comma is allowed by the grammar, but not in a DNS name; usually two Host fields
+            // have been joined into one.
             (b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'=', _) => rest,
             _ if first.is_ascii_alphanumeric() => rest,
             _ => return false,

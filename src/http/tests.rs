@@ -1,4 +1,4 @@
-//! What the whole floor promises: framing, case by case and cut everywhere.
+//! Guarantees of the complete layer: framing, case by case and cut everywhere.
 
 use proptest::prelude::*;
 
@@ -9,12 +9,12 @@ use crate::Limits;
 mod cases;
 mod lists;
 
-/// What one connection's bytes came to.
+/// The outcome of one connection's bytes.
 #[derive(Debug, Default, Clone, PartialEq)]
 struct Outcome {
     requests: Vec<Seen>,
     refusal: Option<Refusal>,
-    /// What is left hanging: the stage of the reader at the end.
+    /// What remains unfinished: the stage of the reader at the end.
     is_unfinished: bool,
 }
 
@@ -46,7 +46,7 @@ impl Seen {
     }
 }
 
-/// Feeds pieces as a connection would: all of a piece is used before the next one comes.
+/// Feeds pieces like a connection: all of a piece is used before the next one.
 fn read_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits) -> Outcome {
     let (mut reader, mut request) = (Reader::new(), Request::new());
     let mut outcome = Outcome::default();
@@ -67,7 +67,7 @@ fn read_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits) 
     outcome
 }
 
-/// Feeds everything through `keep`, as behind a request that is being answered.
+/// Feeds everything through `keep`, like bytes after a request that is being answered.
 fn read_kept(bytes: &[u8], limits: &Limits) -> Outcome {
     let (mut reader, mut request) = (Reader::new(), Request::new());
     let mut outcome = Outcome::default();
@@ -90,7 +90,7 @@ fn read_whole(bytes: &[u8]) -> Outcome {
     read_pieces([bytes], &Limits::default())
 }
 
-/// The outcome must not depend on how the bytes come.
+/// The outcome must not depend on where the bytes are cut.
 fn assert_cuts_do_not_matter(bytes: &[u8], limits: &Limits) {
     let whole = read_pieces([bytes], limits);
     assert_eq!(read_kept(bytes, limits), whole, "kept");
@@ -223,7 +223,7 @@ fn the_authority_of_the_target_wins_over_host() {
 }
 
 #[test]
-fn the_client_says_whether_the_connection_is_kept() {
+fn the_client_decides_whether_the_connection_is_kept() {
     let keeps = |head: &str| {
         let bytes = format!("GET / {head}\r\nHost: a\r\n\r\n");
         Request::parse(bytes.as_bytes()).expect("a request").keep_alive()
@@ -257,7 +257,7 @@ fn parameters_may_contain_a_slash() {
 }
 
 #[test]
-fn a_cleared_request_tells_nothing_of_the_last_one() {
+fn a_cleared_request_keeps_nothing_of_the_previous_one() {
     let mut request =
         Request::parse(b"PUT http://b/%2F?q HTTP/1.0\r\nA: b\r\nContent-Length: 1\r\n\r\nx")
             .unwrap();

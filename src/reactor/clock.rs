@@ -6,12 +6,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::system::COARSE_NANOS;
 
 /// Milliseconds since the start of the reactor, from the monotonic clock. The wall clock is used
-/// for the `Date` header alone, and never for a deadline.
+/// only for the `Date` header, never for a deadline.
 #[derive(Debug)]
 pub(super) struct Clock {
     start: Instant,
     unix_seconds: u64,
-    /// When the wall clock has to be looked at again.
+    /// When the wall clock must be read again.
     unix_valid_until: Duration,
 }
 
@@ -43,15 +43,15 @@ impl Clock {
     }
 }
 
-/// Nanoseconds since the first call, for measuring how long something took.
+/// Nanoseconds since the first call, for measuring durations.
 pub(super) fn nanos() -> u64 {
     static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
     u64::try_from(FIRST.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The clock of nanoseconds by which closures are timed, read twice per call: an exact one where
-/// that costs little. Where it is a system call (a virtual machine without a usable counter), a
-/// coarse one if the system has it.
+/// The nanosecond clock that times closures, read twice per call: an exact one if reading it is
+/// cheap. If that is a system call (a virtual machine without a usable counter), a coarse one if
+/// the system has it.
 pub(super) fn for_calls() -> fn() -> u64 {
     let reading_nanos = || {
         let began = nanos();
@@ -61,7 +61,7 @@ pub(super) fn for_calls() -> fn() -> u64 {
     if least_nanos <= CHEAP_READING_NANOS { nanos } else { COARSE_NANOS.unwrap_or(nanos) }
 }
 
-/// As many as make one of them undisturbed.
+/// Enough readings that at least one is undisturbed.
 const READINGS: u32 = 16;
-/// Some 30 ns through the vDSO, several hundred as a system call.
+/// About 30 ns through the vDSO, several hundred as a system call.
 const CHEAP_READING_NANOS: u64 = 150;

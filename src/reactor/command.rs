@@ -1,4 +1,4 @@
-//! What a [`Handle`](super::Handle) has the reactor do.
+//! Commands from a [`Handle`](super::Handle) to the reactor.
 
 use std::{net::TcpStream, time::Duration};
 
@@ -19,10 +19,10 @@ pub(super) enum Command {
     Shutdown,
 }
 
-/// Events that are published one right behind the other.
+/// Events that are published directly after each other.
 pub(super) struct Batch {
     pub(super) events: Vec<u8>,
-    /// Where each of them ends.
+    /// The end of each event.
     pub(super) ends: Vec<usize>,
 }
 
@@ -35,7 +35,7 @@ impl Batch {
 }
 
 impl Command {
-    /// Of the events in it.
+    /// Bytes of its events.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Publish(_, events, _) => events.len(),
@@ -45,7 +45,7 @@ impl Command {
         }
     }
 
-    /// True if the reactor is to be drained or shut down.
+    /// True for a drain or shutdown.
     pub(super) fn is_ending(&self) -> bool {
         matches!(self, Self::Drain(_) | Self::Shutdown)
     }

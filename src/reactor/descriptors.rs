@@ -1,15 +1,15 @@
-//! How many descriptors the process may have. Every connection is one.
+//! The process's limit of descriptors. Every connection uses one.
 
 use std::{io, sync::Once};
 
 use super::system::{self, DescriptorLimits};
 
-/// Raises the soft limit of descriptors (`ulimit -n`) to the hard one, for the whole process, and
-/// tells what it is then; `u64::MAX` without a limit. Many systems start with a soft limit of 1,024
-/// and a hard one hundreds of times higher, for the sake of programs that use `select`.
+/// Raises the soft limit of descriptors (`ulimit -n`) to the hard limit, for the complete process,
+/// and returns the result; `u64::MAX` without a limit. Many systems have a soft limit of 1,024 and
+/// a hard one hundreds of times higher, for programs that use `select`.
 ///
-/// The library never does so by itself. Call it before [`Reactor::listen`](crate::Reactor::listen),
-/// which warns once of a low limit.
+/// The library does not do this on its own. Call it before
+/// [`Reactor::listen`](crate::Reactor::listen), which warns once about a low limit.
 ///
 /// ```
 /// let mut config = starwheel::Config::default();
@@ -25,13 +25,13 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     system::raise_descriptors()
 }
 
-/// For how many connections a reactor makes room that was not told how many will come.
+/// Number of connections to reserve room for when none is configured.
 pub(super) fn connections_to_expect() -> Option<usize> {
     let soft = system::descriptor_limits()?.soft;
     Some(usize::try_from(soft).map_or(EXPECTED_MAX, |soft| soft.min(EXPECTED_MAX)))
 }
 
-/// Warns, once in the life of the process, if the soft limit is low.
+/// Warns if the soft limit is low, once per process.
 pub(super) fn warn_once_if_few(expected_connections: Option<usize>) {
     static WARNED: Once = Once::new();
     if let Some(limits) = system::descriptor_limits()
@@ -41,7 +41,7 @@ pub(super) fn warn_once_if_few(expected_connections: Option<usize>) {
     }
 }
 
-/// What to do about a soft limit that is low for so many connections; `None` if it is not.
+/// Advice for a soft limit that is low for this many connections; `None` if it is high enough.
 fn advice(limits: DescriptorLimits, expected_connections: usize) -> Option<String> {
     let DescriptorLimits { soft, hard } = limits;
     let wanted = (expected_connections as u64 + RESERVE).max(FEW);
@@ -57,11 +57,11 @@ fn advice(limits: DescriptorLimits, expected_connections: usize) -> Option<Strin
     })
 }
 
-/// 10 MB of address space: no matter, even where a system counts all of it as used.
+/// 10 MB of address space: negligible, even on systems that count all of it as used.
 const EXPECTED_MAX: usize = 65_536;
-/// Descriptors that are not connections: listeners, the poller, files of the program's own.
+/// Descriptors that are not connections: listeners, the poller, the program's own files.
 const RESERVE: u64 = 100;
-/// Below this, a limit is warned of whatever is expected.
+/// Lower limits always cause a warning.
 const FEW: u64 = 4096;
 
 #[cfg(test)]

@@ -1,24 +1,25 @@
-//! What makes the event ids of one reactor unlike those of any other.
+//! Makes the event ids of one reactor unique.
 //!
-//! An id is `epoch-sequence`. If two reactors had one epoch, the ids of one would pass as ids of
-//! the other, and a client would lose events without a gap. So an epoch is 64 random bits from the
-//! operating system, drawn for each reactor: no clock, which two reactors can read at one moment.
+//! An id is `epoch-sequence`. If two reactors had the same epoch, one would accept the ids of the
+//! other, and a client would lose events without a gap event. An epoch therefore has 64 random bits
+//! from the operating system, drawn for each reactor. A clock would not do: two reactors can read
+//! it at the same time.
 
 use std::io;
 
 use super::system::random_bits;
 
-/// An epoch of its own: 11 letters and digits. Among a million reactors, two have the same one with
-/// a probability of 3 in 10^8.
+/// A new epoch: 11 letters and digits. Among a million reactors, two have the same one with a
+/// probability of 3 in 10^8.
 pub(super) fn draw() -> io::Result<String> {
     let bits = random_bits().map_err(|error| {
-        io::Error::new(error.kind(), format!("the system gives no random bits: {error}"))
+        io::Error::new(error.kind(), format!("cannot read random bytes from the system: {error}"))
     })?;
     Ok(in_base_62(bits))
 }
 
-/// The shortest form that needs no escape in a URL: it leaves with each event of a topic with a
-/// history. Always of one length, so that no epoch is the beginning of another.
+/// The shortest form that needs no escape in a URL, because each event of a topic with a history
+/// carries it. Always of the same length, so that no epoch is a prefix of another.
 fn in_base_62(mut bits: u64) -> String {
     let mut digits = [0; 11];
     for digit in digits.iter_mut().rev() {

@@ -1,4 +1,4 @@
-//! [`Handle`]: the way in from other threads.
+//! [`Handle`]: access to the reactor from other threads.
 
 use std::{
     collections::VecDeque,
@@ -23,15 +23,14 @@ use crate::{
     topic::{Allowed, Topic},
 };
 
-/// A way into a reactor from any thread: cheap to clone, `Send` and `Sync`.
+/// Access to a reactor from any thread: cheap to clone, `Send` and `Sync`.
 ///
-/// [`publish`](Self::publish) is how events from outside reach all clients. [`run`](Self::run) is
-/// for everything else, such as an event for the streams of one user.
+/// [`publish`](Self::publish) sends events to all subscribers of a topic. [`run`](Self::run) is for
+/// everything else, such as an event for the streams of one user.
 ///
-/// Commands wait in a bounded queue and run in step 2 of the next turn, in the order in which
-/// they came. Nothing here ever blocks. A command that cannot be taken comes back in a
-/// [`TrySendError`], which says whether to try again or to stop. Waking a sleeping reactor costs
-/// one system call, an awake one none.
+/// Commands wait in a bounded queue and run in step 2 of the next turn, in order. Nothing here
+/// blocks. A command that is not accepted is returned in a [`TrySendError`], which says whether to
+/// try again or to stop. Waking a sleeping reactor costs one system call; an awake one costs none.
 ///
 /// ```
 /// use starwheel::{Context, Reactor, Response, Request};
@@ -51,7 +50,7 @@ pub struct Handle {
 pub(super) struct Shared {
     queue: Mutex<Queue>,
     waker: Waker,
-    /// Set while the reactor may sleep; whoever clears it has to wake it.
+    /// Set while the reactor may sleep; the thread that clears it must wake it.
     sleeping: AtomicBool,
     /// A copy that other threads may read.
     stats: Mutex<Stats>,
@@ -59,7 +58,7 @@ pub(super) struct Shared {
 
 struct Queue {
     commands: VecDeque<Command>,
-    /// Of the events among them.
+    /// Bytes of the events among them.
     bytes: usize,
     /// Drains and shutdowns among them.
     endings: usize,
@@ -90,7 +89,7 @@ impl Handle {
     /// ```
     ///
     /// # Errors
-    /// With the closure in it: [`TrySendError::Full`] when 65,536 commands wait already,
+    /// Returns the closure: [`TrySendError::Full`] when 65,536 commands are waiting,
     /// [`TrySendError::Closed`] when the reactor has stopped or was dropped.
     pub fn run<F: FnOnce(&mut Context<'_>) + Send + 'static>(
         &self,
@@ -99,14 +98,14 @@ impl Handle {
         self.shared.push_with(call, |call| Command::Run(Box::new(call)))
     }
 
-    /// Publishes an event to all subscribers of a topic, from any thread, without ever blocking.
-    /// It is encoded on the calling thread; the reactor appends it to the topic's log and writes
-    /// the sockets.
+    /// Publishes an event to all subscribers of a topic, from any thread, without blocking. It is
+    /// encoded on the calling thread; the reactor appends it to the topic's log and writes the
+    /// sockets.
     ///
     /// Events of one thread on one topic arrive in the order of publishing. When fan-out (or the
-    /// ends of very many streams) cannot keep up, the reactor takes nothing more from the queue until it
-    /// can, or until it is to be drained or shut down. The queue fills, and the publisher learns of it
-    /// here instead of memory growing.
+    /// ends of very many streams) cannot keep up, the reactor takes nothing more from the queue
+    /// until it can, or until it must drain or shut down. The queue then fills, and this method
+    /// returns an error instead of using more memory.
     ///
     /// ```
     /// use starwheel::{Reactor, Router, Sse, Topic};
@@ -126,8 +125,8 @@ impl Handle {
     /// ```
     ///
     /// # Errors
-    /// With the event in it: [`TrySendError::Full`] when 65,536 commands or 16 MiB of events wait
-    /// already, [`TrySendError::Closed`] when the reactor has stopped or was dropped.
+    /// Returns the event: [`TrySendError::Full`] when 65,536 commands or 16 MiB of events are
+    /// waiting, [`TrySendError::Closed`] when the reactor has stopped or was dropped.
     pub fn publish<E: Encode>(&self, topic: &Topic, event: E) -> Result<(), TrySendError<E>> {
         self.publish_as(topic, event, Allowed::Yes)
     }
@@ -160,8 +159,8 @@ impl Handle {
         self.shared.push(command).map_err(|refused| refused.with(event))
     }
 
-    /// Publishes several events on one topic with one look at the queue and one wake-up, in one
-    /// turn; nothing else that is published comes between them in any client's stream.
+    /// Publishes several events on one topic with one lock of the queue and one wake-up, in one
+    /// turn. No other published event comes between them in any client's stream.
     ///
     /// They count as one command, and no tick runs in between: keep a batch to some thousands.
     ///
@@ -175,7 +174,7 @@ impl Handle {
     /// ```
     ///
     /// # Errors
-    /// As [`publish`](Self::publish); then none of them is published.
+    /// As [`publish`](Self::publish); none of them is published then.
     pub fn publish_batch<I>(&self, topic: &Topic, events: I) -> Result<(), TrySendError<I>>
     where
         I: IntoIterator + Clone,
@@ -194,8 +193,8 @@ impl Handle {
         self.shared.push(command).map_err(|refused| refused.with(events))
     }
 
-    /// True once the reactor has stopped or was dropped: what is given to this handle comes back as
-    /// [`TrySendError::Closed`]. For a producer that has nothing to give at the moment.
+    /// True once the reactor has stopped or was dropped: this handle then returns commands as
+    /// [`TrySendError::Closed`]. For a producer that has nothing to send at the moment.
     ///
     /// ```
     /// use starwheel::{Reactor, Router};
@@ -212,14 +211,14 @@ impl Handle {
         !self.shared.lock().open
     }
 
-    /// The figures of the reactor, at most 100 ms old while it is busy.
+    /// The statistics of the reactor, at most 100 ms old while it is busy.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Hands over a connected socket that somebody else accepted, with the bytes of the request
-    /// that have been read from it already. It is served as if the reactor had accepted it.
+    /// Passes on a connected socket that was accepted elsewhere, with the bytes of the request that
+    /// have already been read from it. It is served as if the reactor had accepted it.
     ///
     /// ```
     /// # use starwheel::Handle;
@@ -233,7 +232,7 @@ impl Handle {
     /// ```
     ///
     /// # Errors
-    /// With socket and bytes in it: [`TrySendError::Full`] when the queue is full,
+    /// Returns socket and bytes: [`TrySendError::Full`] when the queue is full,
     /// [`TrySendError::Closed`] when the reactor has stopped or was dropped.
     pub fn adopt(
         &self,
@@ -244,32 +243,32 @@ impl Handle {
             .push_with((socket, read_already), |(socket, bytes)| Command::Adopt(socket, bytes))
     }
 
-    /// Lets everybody leave politely. `run` returns when all have left, at the end of `window` at the
-    /// latest: what is left then is given up, clients that do not read included.
+    /// Ends the server gracefully. `run` returns when all clients have left, at the end of `window`
+    /// at the latest. Connections that remain then are closed, including clients that do not read.
     ///
-    /// - Connections that wait to be accepted are accepted, then the listeners are closed;
+    /// - Waiting connections are accepted, then the listeners are closed;
     ///   [`Config::drain_accept_for`](crate::Config::drain_accept_for) accepts for longer.
-    /// - Requests are answered, with `Connection: close`. A connection that has been without one for
-    ///   a second is closed: new clients, and those that ask often, get an answer and no reset.
-    /// - Each stream is dropped with [`CloseReason::Shutdown`](crate::CloseReason::Shutdown) at a
-    ///   moment of its own in the window, so that its client comes back. Half a second earlier it is
-    ///   told when, by a `retry:` of its own: a second or more behind the end of the window, and
-    ///   spread as widely as the drops. So nobody asks a server that refuses, and the next one is not
-    ///   stormed; a client is without a server for about the length of the window. The wait is never
-    ///   longer than 31 s, because an `EventSource` keeps it for good, until another
+    /// - Requests are answered, with `Connection: close`. A connection that has been without one
+    ///   for a second is closed. New clients, and those that poll, get a response and no reset.
+    /// - Each stream is dropped with [`CloseReason::Shutdown`](crate::CloseReason::Shutdown) at its
+    ///   own time in the window, so that its client reconnects. Half a second earlier it is sent
+    ///   its own `retry:`, a second or more past the end of the window, and spread as widely as the
+    ///   drops. So no client connects to a server that refuses it, and the next server does not get
+    ///   all of them together. A client is without a server for about the length of the window. The
+    ///   delay is never longer than 31 s, because an `EventSource` keeps it until another
     ///   [`retry`](crate::Event::retry).
-    /// - A stream that is opened meanwhile leaves in the same manner.
+    /// - A stream that is opened in this time leaves in the same way.
     ///
-    /// Two races remain. A connection whose handshake ends in the microseconds between the last accept
-    /// and the close of the listener is reset by the kernel; it is not if another process holds the
-    /// same listener ([`Reactor::listen_on`](crate::Reactor::listen_on) with one from systemd, say).
-    /// And a client may ask on a connection in the moment in which it is closed as idle, as with every
-    /// server of HTTP/1.1; clients repeat such a request by themselves (RFC 9112, 9.3.1).
+    /// Two races remain. A connection whose handshake ends in the microseconds between the last
+    /// accept and the close of the listener is reset by the kernel, unless another process holds
+    /// the same listener ([`Reactor::listen_on`](crate::Reactor::listen_on) with one from systemd,
+    /// say). And a client may send a request just as its connection is closed as idle, as with
+    /// every HTTP/1.1 server; clients repeat such a request on their own (RFC 9112, 9.3.1).
     ///
-    /// Ten seconds serve a restart. The process must not be killed earlier: give the service manager
-    /// more time than the window (systemd's `TimeoutStopSec`).
+    /// Ten seconds are enough for a restart. The process must not be killed earlier: give the
+    /// service manager more time than the window (systemd's `TimeoutStopSec`).
     ///
-    /// Never fails: a full queue takes it nevertheless; a reactor that is gone needs no drain.
+    /// Never fails: a full queue still accepts it, and a reactor that is gone needs no drain.
     pub fn drain(&self, window: Duration) {
         self.shared.push_always(Command::Drain(window));
     }
@@ -277,7 +276,7 @@ impl Handle {
     /// Ends all streams with [`CloseReason::Shutdown`](crate::CloseReason::Shutdown) and all
     /// connections with them, now. `run` returns after this turn.
     ///
-    /// Never fails: a full queue takes it nevertheless; a reactor that is gone needs no shutdown.
+    /// Never fails: a full queue still accepts it, and a reactor that is gone needs no shutdown.
     pub fn shutdown(&self) {
         self.shared.push_always(Command::Shutdown);
     }
@@ -290,7 +289,7 @@ impl Shared {
         Self { queue, waker, sleeping: AtomicBool::new(false), stats: Mutex::default() }
     }
 
-    /// Whether a command would be taken now, to be known before the work of making it.
+    /// Whether a command would be accepted now; checked before the work of making one.
     fn would_take(&self) -> Result<(), TrySendError<()>> {
         self.lock().would_take()
     }
@@ -314,8 +313,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Takes its place after the others, but is never refused for want of room, and never waits for
-    /// fan-out to keep up.
+    /// Appends the command. It is never refused for lack of room, and never waits for fan-out to
+    /// keep up.
     fn push_always(&self, command: Command) {
         let mut queue = self.lock();
         if !queue.open {
@@ -329,7 +328,7 @@ impl Shared {
     /// The reactor is about to sleep; true if it must not, because commands wait.
     pub(super) fn fall_asleep(&self) -> bool {
         self.sleeping.store(true, Ordering::SeqCst);
-        // Looked at after the flag is set: a command pushed before is seen here, one pushed after
+        // Checked after the flag is set: a command pushed before is seen here, one pushed after
         // sees the flag.
         !self.lock().commands.is_empty()
     }
@@ -343,12 +342,12 @@ impl Shared {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone_from(stats);
     }
 
-    /// How many commands wait.
+    /// Number of waiting commands.
     pub(super) fn depth(&self) -> usize {
         self.lock().commands.len()
     }
 
-    /// True if the reactor is to be drained or shut down: by a command that may wait after others.
+    /// True if a drain or shutdown is queued, possibly after other commands.
     pub(super) fn is_to_end(&self) -> bool {
         self.lock().endings > 0
     }
@@ -367,8 +366,8 @@ impl Shared {
         taken
     }
 
-    /// The reactor has stopped or is gone; what comes is given back. Returns what waited, to be
-    /// dropped without the lock: destructors of what closures captured may use a handle.
+    /// The reactor has stopped or is gone; further commands are returned. Returns the waiting ones,
+    /// to be dropped without the lock: destructors of captured values may use a handle.
     pub(super) fn close(&self) -> VecDeque<Command> {
         let mut queue = self.lock();
         queue.open = false;
@@ -384,13 +383,13 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Nothing that can panic runs under the lock, so a poisoned queue is still whole.
+        // Nothing that can panic runs under the lock, so a poisoned queue is still consistent.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn log_wake_error(error: &io::Error) {
-    log::error!("the reactor cannot be woken: {error}");
+    log::error!("cannot wake the reactor: {error}");
 }
 
 impl Queue {
@@ -421,7 +420,7 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// Commands that may wait for one turn.
+/// Maximum number of waiting commands.
 const COMMANDS_MAX: usize = 65_536;
 /// Bytes of events that may wait, as far as they are known before the last one is pushed.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -437,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drain_does_not_overtake_what_was_given_before() {
+    fn a_drain_does_not_overtake_earlier_commands() {
         let (handle, _poll) = shared();
         handle.run(|_cx| {}).unwrap();
         handle.drain(Duration::from_secs(1));

@@ -3,8 +3,8 @@
 use crate::http::TrustedPeers;
 
 /// Options of one listener, for [`Reactor::listen_with`](crate::Reactor::listen_with) and
-/// [`Reactor::listen_on_with`](crate::Reactor::listen_on_with). By default the address is not shared,
-/// and connections begin with a request.
+/// [`Reactor::listen_on_with`](crate::Reactor::listen_on_with). By default the address is not
+/// shared, and connections start with a request.
 ///
 /// ```no_run
 /// # use starwheel::{Reactor, Response, Request, Context};
@@ -28,31 +28,34 @@ impl ListenOptions {
         Self::default()
     }
 
-    /// Whether several reactors may listen on the address; [`ReusePort::Exclusive`] by default. Has no
+    /// Whether several reactors may listen on the address; [`ReusePort::Exclusive`] by default. No
     /// effect on a socket that was bound elsewhere.
     pub fn reuse_port(mut self, reuse_port: ReusePort) -> Self {
         self.reuse_port = reuse_port;
         self
     }
 
-    /// Requires each connection to begin with a PROXY protocol header, version 1 or 2, in which one of
-    /// these balancers announces whose connection it is (HAProxy's `proxy-protocol.txt`). Off by
-    /// default.
+    /// Requires a PROXY protocol header, version 1 or 2, from one of these load balancers at the
+    /// start of each connection; the header names the client (HAProxy's `proxy-protocol.txt`). Off
+    /// by default.
     ///
-    /// For balancers that forward TCP without reading it, and so cannot add a header field: HAProxy in
-    /// `mode tcp`, nginx `stream`, AWS NLB. [`Request::peer`](crate::Request::peer) is then the
-    /// announced address. Logs show it, and
-    /// [`Limits::connections_per_ip`](crate::Limits::connections_per_ip) counts by it.
+    /// For load balancers that forward TCP and cannot add a header field: HAProxy in `mode tcp`,
+    /// nginx `stream`, AWS NLB. [`Request::peer`](crate::Request::peer) is then the client's
+    /// address. Logs show it, and [`Limits::connections_per_ip`](crate::Limits::connections_per_ip)
+    /// counts by it.
     ///
-    /// - The header must arrive within [`Limits::head_timeout`](crate::Limits::head_timeout) from the
-    ///   start of the connection.
-    /// - With `LOCAL` (health checks), `UNKNOWN` and families other than TCP over IP the connection is
-    ///   the balancer's own. It keeps its address and counts for none.
-    /// - Connections from any other address are refused with 400. So is a missing header, a malformed
-    ///   one, or one longer than 4,096 bytes. [`Stats::refused`](crate::Stats::refused) counts them.
+    /// - The header must arrive within [`Limits::head_timeout`](crate::Limits::head_timeout) from
+    ///   the start of the connection.
+    /// - With `LOCAL` (health checks), `UNKNOWN` and families other than TCP over IP, the
+    ///   connection is the balancer's own. It keeps its address and is not counted.
+    /// - Connections from any other address are refused with 400. So are a missing header, a
+    ///   malformed one, and one longer than 4,096 bytes. [`Stats::refused`](crate::Stats::refused)
+    ///   counts them.
     /// - Extensions of version 2 (TLVs) are skipped.
     ///
-    /// A trusted balancer can pretend to be any client: list your balancers alone. A listener without
+    /// A trusted balancer can claim any client address, so list only your own balancers. A listener
+    /// without this option refuses such a header as a bad request. Adopted connections have no
+    /// header.
     /// this option refuses such a header as a bad request. Adopted connections have no header.
     pub fn proxy_protocol(mut self, balancers: TrustedPeers) -> Self {
         self.proxy_protocol = Some(balancers);
@@ -71,11 +74,11 @@ impl ListenOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ReusePort {
-    /// This listener wants the address for itself; the default.
+    /// Only this listener may use the address; the default.
     #[default]
     Exclusive,
-    /// `SO_REUSEPORT`: the kernel spreads connections over all listeners of the address that ask
-    /// for this, which is how one process runs a reactor per core.
+    /// `SO_REUSEPORT`: the kernel distributes connections over all listeners of the address that
+    /// set this. Use it to run one reactor per core in a process.
     Shared,
 }
 

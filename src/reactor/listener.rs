@@ -24,7 +24,7 @@ use crate::{
     http::{Peer, TrustedPeers},
 };
 
-/// A bound socket that somebody else opened, for [`Reactor::listen_on`](crate::Reactor::listen_on):
+/// A bound socket that was opened elsewhere, for [`Reactor::listen_on`](crate::Reactor::listen_on):
 /// a descriptor from systemd, say, or a Unix socket.
 ///
 /// ```
@@ -54,17 +54,17 @@ impl From<unix::UnixListener> for Listener {
     }
 }
 
-/// A listener in the poll.
+/// A listener registered with the poller.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     listener: Kind,
-    /// Who announces, by the PROXY protocol, whose connections these are; `None` without it.
+    /// The peers that send a PROXY protocol header; `None` without it.
     announcers: Option<TrustedPeers>,
-    /// Edge-triggered: until `accept` has said `WouldBlock` no new event will come.
+    /// Edge-triggered: there is no new event until `accept` has returned `WouldBlock`.
     pub(super) more: bool,
     /// Accepting has failed; when to try again.
     pub(super) again_ms: Option<u64>,
-    /// It has failed since the last time that it did not.
+    /// It has failed since its last success.
     starved: bool,
 }
 
@@ -97,7 +97,7 @@ impl Acceptor {
         let mut listener = match listener {
             Listener::Tcp(listener) => {
                 listener.set_nonblocking(true)?;
-                // Accepted sockets inherit them: no system call for each connection.
+                // Accepted sockets inherit them: no system call per connection.
                 set_tcp_options(&SockRef::from(&listener), tcp)?;
                 Kind::Tcp(TcpListener::from_std(listener))
             }
@@ -113,15 +113,15 @@ impl Acceptor {
         Ok(Self { listener, announcers, more: true, again_ms: None, starved: false })
     }
 
-    /// Ends the watch. Closing would not, while a parent or child process holds the listener too:
-    /// the poller watches what the descriptor stands for, and would go on to report newcomers.
+    /// Deregisters the listener. Closing it is not enough while a parent or child process holds it
+    /// too: the poller watches the open file, and would continue to report new connections.
     pub(super) fn deregister(&mut self, registry: &Registry) {
         let ended = match &mut self.listener {
             Kind::Tcp(listener) => listener.deregister(registry),
             Kind::Unix(listener) => listener.deregister(registry),
         };
         if let Err(error) = ended {
-            log::debug!("a listener is still watched: {error}");
+            log::debug!("cannot deregister a listener: {error}");
         }
     }
 
@@ -135,8 +135,8 @@ impl Acceptor {
         self.more && self.again_ms.is_none_or(|again_ms| again_ms <= now_ms)
     }
 
-    /// Accepts up to a slice of connections. If the system has no descriptor or memory to give,
-    /// this listener, which will not be reported again, makes a pause; others may fare better.
+    /// Accepts up to a slice of connections. If the system has no descriptor or memory, this
+    /// listener pauses, because it will not be reported again; other listeners continue.
     pub(super) fn accept(
         &mut self,
         now_ms: u64,
@@ -153,9 +153,9 @@ impl Acceptor {
             }
             Err(error) => {
                 self.again_ms = Some(now_ms + PAUSE_MS);
-                // Once, and not ten times a second for as long as it lasts.
+                // Logged once, not ten times a second while it lasts.
                 if !mem::replace(&mut self.starved, true) {
-                    log::warn!("no connection can be accepted for now: {error}");
+                    log::warn!("cannot accept connections for now: {error}");
                 }
                 Err(Paused)
             }
@@ -183,14 +183,14 @@ impl Kind {
     }
 }
 
-/// What is known of the connections that wait.
+/// State of the accept backlog.
 #[derive(Debug)]
 struct Queue {
     is_empty: bool,
 }
 
-/// Takes a turn's share of what `accept` gives, and passes over connections that are lost. If all of
-/// the share is, the error is not of those connections but of the listener.
+/// Accepts up to a turn's share of connections, and skips those that fail. If all of the share
+/// fails, the error is the listener's, not the connections'.
 fn accept_some<C>(
     mut accept: impl FnMut() -> io::Result<(C, Peer)>,
     mut take: impl FnMut(C, Peer),
@@ -206,7 +206,7 @@ fn accept_some<C>(
                 return Ok(Queue { is_empty: true });
             }
             Err(error) if is_of_one_connection(&error) => {
-                log::debug!("a connection was lost before it was accepted: {error}");
+                log::debug!("a connection failed before it was accepted: {error}");
                 last_loss = Some(error);
             }
             Err(error) => return Err(error),
@@ -218,8 +218,8 @@ fn accept_some<C>(
     }
 }
 
-/// True for errors that mean the connection to be accepted and not the listener: it gave up while
-/// it waited, or the network or a firewall cut it off. Linux passes them on (accept(2)).
+/// True for errors of the connection to be accepted, not of the listener: the client closed it
+/// while it waited, or the network or a firewall cut it off. Linux passes them on (accept(2)).
 fn is_of_one_connection(error: &io::Error) -> bool {
     error.kind() == ErrorKind::Interrupted
         || error
@@ -244,11 +244,11 @@ const OF_ONE_CONNECTION: &[i32] = &[
     libc::EPROTO,
     libc::ETIMEDOUT,
 ];
-/// Connections that wait for us in the kernel; it cuts this to `net.core.somaxconn`.
+/// Accept backlog; the kernel limits it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
-/// Accepts in one turn, so that a rush of newcomers does not make ticks late.
+/// Accepts per turn, so that a burst of connections does not delay ticks.
 const ACCEPTS_PER_TURN: u32 = 128;
-/// Between two attempts to accept when the system has no more descriptors.
+/// Pause before the next attempt to accept when the system has no more descriptors.
 const PAUSE_MS: u64 = 100;
 
 #[cfg(test)]
@@ -259,7 +259,7 @@ mod tests {
 
     use mio::{Events, Poll};
 
-    /// What `accept_some` makes of these attempts, and how many connections it takes.
+    /// The result of `accept_some` for these attempts, and the number of accepted connections.
     fn accept_all(attempts: impl IntoIterator<Item = Result<(), i32>>) -> (io::Result<Queue>, u32) {
         let (mut attempts, mut taken) = (attempts.into_iter(), 0);
         let accept = || match attempts.next().unwrap_or(Err(libc::EAGAIN)) {
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_connections_do_not_hold_up_those_behind_them() {
+    fn failed_connections_do_not_delay_those_after_them() {
         for &code in OF_ONE_CONNECTION.iter().chain(ACCEPT_LOSSES).chain(&[libc::EINTR]) {
             let (outcome, taken) = accept_all([Ok(()), Err(code), Err(code), Ok(()), Err(code)]);
             assert!(outcome.unwrap().is_empty, "{code}");
@@ -293,7 +293,7 @@ mod tests {
         let (outcome, taken) = accept_all(vec![Ok(()); share + 10]);
         assert!(!outcome.unwrap().is_empty);
         assert_eq!(taken, ACCEPTS_PER_TURN);
-        // A listener that loses them all, as one whose policy forbids to accept, makes a pause.
+        // A listener whose accepts all fail, for example because a policy forbids them, pauses.
         let (outcome, taken) = accept_all(vec![Err(libc::EPERM); share + 10]);
         assert_eq!((outcome.unwrap_err().raw_os_error(), taken), (Some(libc::EPERM), 0));
         let losses = vec![Err(libc::EPROTO); share - 1];
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn accepted_sockets_inherit_what_the_listener_was_told() {
+    fn accepted_sockets_inherit_the_options_of_the_listener() {
         let mut poll = Poll::new().unwrap();
         let listener = Acceptor::bind(([127, 0, 0, 1], 0).into(), ReusePort::Exclusive).unwrap();
         let address = listener.local_addr().unwrap();

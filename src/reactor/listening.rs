@@ -1,4 +1,4 @@
-//! Where a reactor listens.
+//! Listening sockets of a reactor.
 
 use std::{
     io,
@@ -10,16 +10,17 @@ use mio::Token;
 use super::{FIRST_LISTENER, ListenOptions, Listener, Reactor, descriptors, listener::Acceptor};
 
 impl Reactor {
-    /// Listens on a TCP address and tells which one it became: port 0 is any free one. May be
+    /// Listens on a TCP address and returns the actual one: port 0 selects a free port. May be
     /// called for several addresses.
     ///
     /// # Errors
-    /// When the address cannot be had, with the address in the message.
+    /// When the address is not available, with the address in the message.
     pub fn listen(&mut self, address: impl ToSocketAddrs) -> io::Result<SocketAddr> {
         self.listen_with(address, ListenOptions::new())
     }
 
-    /// The same with [`ListenOptions`]: an address shared with other reactors, or the PROXY protocol.
+    /// Like [`listen`](Self::listen), with [`ListenOptions`]: an address shared with other
+    /// reactors, or the PROXY protocol.
     ///
     /// # Errors
     /// As [`Reactor::listen`].
@@ -29,7 +30,8 @@ impl Reactor {
         options: impl Into<ListenOptions>,
     ) -> io::Result<SocketAddr> {
         let options = options.into();
-        let mut refused = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+        let mut refused =
+            io::Error::new(io::ErrorKind::InvalidInput, "the name resolves to no address");
         for address in address.to_socket_addrs()? {
             match Acceptor::bind(address, options.reuse_port) {
                 Ok(listener) => {
@@ -46,15 +48,16 @@ impl Reactor {
         Err(refused)
     }
 
-    /// Accepts from a socket that was bound elsewhere: TCP or Unix, from systemd or a parent.
+    /// Accepts connections from a socket that was bound elsewhere: TCP or Unix, from systemd or a
+    /// parent process.
     ///
     /// # Errors
-    /// When it cannot be made non-blocking or be watched.
+    /// When it cannot be made non-blocking or registered with the poller.
     pub fn listen_on(&mut self, listener: impl Into<Listener>) -> io::Result<()> {
         self.listen_on_with(listener, ListenOptions::new())
     }
 
-    /// The same with [`ListenOptions`].
+    /// Like [`listen_on`](Self::listen_on), with [`ListenOptions`].
     ///
     /// ```no_run
     /// # use starwheel::{Reactor, Response, Request, Context};

@@ -1,7 +1,7 @@
 //! The reactor: sockets, clocks and threads, and the loop that drives the engine.
 //!
-//! Everything that touches the outside world is on this floor. What happens to the bytes and when
-//! a timer is due is decided below, without any of it.
+//! Everything that touches the outside world is in this layer. The engine decides about bytes and
+//! timers without it.
 
 mod clock;
 mod command;
@@ -51,16 +51,15 @@ use crate::{
     topic::Allowed,
 };
 
-/// One thread's loop: it accepts, answers, ticks and writes, and needs no other thread.
+/// An event loop on one thread: it accepts, answers, ticks and writes, and needs no other thread.
 ///
-/// Let it [`run`](Self::run), or call [`turn`](Self::turn) from a loop of your own. It is not
-/// `Send`, so the closures it owns may hold whatever they like; other threads get in through a
-/// [`Handle`].
+/// Call [`run`](Self::run), or call [`turn`](Self::turn) from your own loop. It is not `Send`, so
+/// its closures may hold anything; other threads use a [`Handle`].
 ///
-/// Dropped before a shutdown or drain is complete, it closes its connections at once and drops the
-/// closures without calling them: `on_disconnect` belongs to the end of a stream, not to that of the
-/// reactor. No stream and no answer looks finished that is not: those of HTTP/1.0 are reset, and so
-/// are connections for which bytes wait.
+/// If it is dropped before a shutdown or drain is complete, it closes its connections immediately
+/// and drops the closures without calling them: `on_disconnect` runs at the end of a stream, not at
+/// the end of the reactor. No incomplete stream or response looks finished: those of HTTP/1.0 are
+/// reset, and so are connections with queued bytes.
 ///
 /// ```no_run
 /// use starwheel::{Reactor, Router, Sse};
@@ -99,16 +98,16 @@ pub struct Reactor {
 }
 
 impl Reactor {
-    /// A reactor with default settings that answers through `handler`.
+    /// A reactor with default settings and this handler.
     ///
     /// # Errors
-    /// When the system gives no poller, timer or waker, most often for want of descriptors, or no
+    /// When the system provides no poller, timer or waker, usually for lack of descriptors, or no
     /// random bits for the [ids of events](crate::Topic::history).
     pub fn new(handler: impl Handler + 'static) -> io::Result<Self> {
         Self::with_config(Config::default(), handler)
     }
 
-    /// A reactor with settings of your own.
+    /// A reactor with your own settings.
     ///
     /// # Errors
     /// As [`Reactor::new`].
@@ -142,18 +141,18 @@ impl Reactor {
         })
     }
 
-    /// A way in from other threads.
+    /// A handle for other threads.
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle::new(Arc::clone(&self.shared))
     }
 
-    /// Lends the reactor as closures see it: for timers, topic updaters and the like that are
-    /// set up before it runs. What is caused here happens in the next turn, and
-    /// [`next_deadline`](Self::next_deadline) is zero until then.
+    /// The reactor as closures see it, to set up timers, topic updaters and the like before it
+    /// runs. Effects happen in the next turn, and [`next_deadline`](Self::next_deadline) is zero
+    /// until then.
     ///
-    /// The clock is read now, once: delays count from this call, and a timer that is due before the
-    /// next turn runs in it. After long work, lend the context again instead of keeping it.
+    /// The clock is read once, now: delays count from this call, and a timer that is due before the
+    /// next turn runs in it. After long work, call this again instead of keeping the context.
     ///
     /// ```
     /// # use starwheel::{Reactor, Response, Request, Context};
@@ -168,16 +167,17 @@ impl Reactor {
         self.engine.context(now_ms, self.clock.unix_seconds(now_ms))
     }
 
-    /// The figures so far.
+    /// The current statistics.
     #[must_use]
     pub fn stats(&self) -> &Stats {
         self.engine.stats()
     }
 
-    /// Turns until [`Handle::shutdown`], [`Handle::drain`] or [`Context::shutdown`] ends it.
+    /// Runs turns until [`Handle::shutdown`], [`Handle::drain`] or [`Context::shutdown`] ends the
+    /// reactor.
     ///
     /// # Errors
-    /// When the poller fails; never for what a client does.
+    /// When the poller fails; never because of a client.
     ///
     /// [`Context::shutdown`]: crate::Context::shutdown
     pub fn run(&mut self) -> io::Result<()> {
@@ -187,20 +187,20 @@ impl Reactor {
         Ok(())
     }
 
-    /// True when a shutdown or drain is complete, for good: at the end of a turn, never between two.
-    /// Listeners are closed, handles give commands back, and further turns do nothing and do not
+    /// True when a shutdown or drain is complete. It becomes true at the end of a turn, and stays
+    /// true. Listeners are closed, handles return commands, and further turns do nothing and do not
     /// wait.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stopped
     }
 
-    /// One pass: waits for something to happen, at most for `timeout` (`None`: until something
-    /// does), then handles it, with a bound on the work. What exceeds it is left to the next turn,
-    /// and [`next_deadline`](Self::next_deadline) says zero.
+    /// Runs one turn: waits for an event, at most for `timeout` (`None`: without limit), then
+    /// handles it. The work of a turn is bounded. The rest is left for the next turn, and
+    /// [`next_deadline`](Self::next_deadline) is zero.
     ///
-    /// Embedded in another loop, which watches [`as_fd`](AsFd::as_fd), call it with a zero timeout
-    /// until `next_deadline` is not zero: a nested edge-triggered descriptor wakes only once.
+    /// If another loop watches [`as_fd`](AsFd::as_fd), call this with a zero timeout until
+    /// `next_deadline` is not zero: a nested edge-triggered descriptor wakes only once.
     ///
     /// # Errors
     /// As [`Reactor::run`].
@@ -240,11 +240,12 @@ impl Reactor {
         self.prepare_sleep(now_ms)
     }
 
-    /// How long the next turn may wait at most: zero if it has work to do already, `None` if only
-    /// a client or a handle can cause any, or if the reactor has stopped.
+    /// Longest time the next turn may wait: zero if it already has work, `None` if only a client or
+    /// a handle can cause any, or if the reactor has stopped.
     ///
-    /// On Linux the descriptor of [`as_fd`](AsFd::as_fd) becomes readable by then of itself; not
-    /// if it is zero, because then there is nothing to wait for.
+    /// On Linux the descriptor of [`as_fd`](AsFd::as_fd) becomes readable by then, so your loop
+    /// needs no timeout of its own; except if the result is zero, because then there is nothing to
+    /// wait for.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {
         if self.is_stopped() {
@@ -256,7 +257,7 @@ impl Reactor {
         self.next_deadline_ms().map(|deadline_ms| self.clock.until(deadline_ms))
     }
 
-    /// True if there is something to do already, whatever the time.
+    /// True if there is work now, at any time.
     fn has_work(&self) -> bool {
         let accepts_more = |acceptor: &Acceptor| acceptor.more && acceptor.again_ms.is_none();
         self.busy || self.engine.has_pending() || self.acceptors.iter().any(accepts_more)
@@ -267,10 +268,10 @@ impl Reactor {
         pauses.chain(self.engine.next_deadline()).min()
     }
 
-    /// The commands that wait now, in slices, and none while what earlier ones caused lags behind:
-    /// the queue then fills up, and publishers learn of it. A drain or shutdown among them is obeyed in
-    /// any case, after those before it: closures may publish so much that fan-out always lags. What
-    /// commands give rise to waits for the next turn.
+    /// Runs waiting commands, in slices, and none while the work of earlier ones is behind
+    /// schedule: the queue then fills up, and publishers see that. A drain or shutdown among them
+    /// always runs, after the commands before it, because closures may publish so much that fan-out
+    /// never catches up. Work that commands cause waits for the next turn.
     fn obey_commands(&mut self) {
         let depth = self.shared.depth();
         self.engine.set_queue_depth(depth);
@@ -314,7 +315,7 @@ impl Reactor {
                     self.engine.feed(index, read_already);
                 }
             }
-            Err(error) => log::debug!("an adopted connection was lost: {error}"),
+            Err(error) => log::debug!("cannot register an adopted connection: {error}"),
         }
     }
 
@@ -337,7 +338,7 @@ impl Reactor {
                         acceptor.arrived();
                     }
                 }
-                // Tokens of connections are made of their u32 index.
+                // Tokens of connections are their u32 index.
                 Token(number) => self.engine.ready(number as u32, readiness(event)),
             }
         }
@@ -360,13 +361,13 @@ impl Reactor {
                 self.engine.count_accept_failure();
             }
         }
-        // At once: whatever comes in between is reset.
+        // Immediately: connections that arrive in between are reset.
         if accepting == Accepting::WhatWaits && self.acceptors.iter().all(|it| !it.more) {
             self.stop_listening();
         }
     }
 
-    /// Copies the figures for other threads, now and then while busy, and before a long sleep.
+    /// Copies the statistics for other threads, occasionally while busy, and before a long sleep.
     fn publish_stats(&mut self, now_ms: u64) {
         let sleeps = self.engine.next_deadline().is_none_or(|next| next > now_ms + STATS_AGE_MS);
         if sleeps || now_ms >= self.stats_copied_ms + STATS_AGE_MS {
@@ -375,15 +376,15 @@ impl Reactor {
         }
     }
 
-    /// Sets the alarm and tells other threads that they have to wake us from now on. Done at the
-    /// end of a turn, not at the start of the next, so that somebody else may watch `as_fd`.
+    /// Sets the alarm, and makes other threads wake us from now on. Done at the end of a turn, not
+    /// at the start of the next, so that another loop may watch `as_fd`.
     fn prepare_sleep(&mut self, now_ms: u64) -> io::Result<()> {
         self.publish_stats(now_ms);
         if self.shared.fall_asleep() {
             self.busy = true;
         }
         match self.next_deadline_ms() {
-            // With work left there is no sleep to be woken from.
+            // With work left there is no sleep.
             Some(deadline_ms) if !self.busy && !self.engine.has_pending() => {
                 self.alarm.set(deadline_ms, self.clock.until(deadline_ms))
             }
@@ -399,7 +400,7 @@ impl AsFd for Reactor {
     }
 }
 
-/// Gives a new socket to the engine and to the poller.
+/// Registers a new socket with the engine and the poller.
 fn take(
     engine: &mut Engine<Socket>,
     poll: &Poll,
@@ -419,13 +420,13 @@ const WAKER: Token = Token(usize::MAX);
 const ALARM: Token = Token(usize::MAX - 1);
 #[cfg(feature = "signals")]
 const SIGNALS: Token = Token(usize::MAX - 2);
-/// Above every index of a connection; there are not that many descriptors.
+/// Above every connection index; there are not that many descriptors.
 const FIRST_LISTENER: usize = usize::MAX / 2;
-/// Commands obeyed in one turn, so that a flood of them does not keep ticks waiting.
+/// Commands per turn, so that a flood of them does not delay ticks.
 const COMMANDS_PER_TURN: usize = 16_384;
 /// Commands taken under one lock.
 const COMMANDS_PER_SLICE: usize = 256;
-/// Events taken from the poller at once.
+/// Events per poll.
 const EVENTS_PER_TURN: usize = 1024;
-/// How old the figures of `Handle::stats` may be while the reactor is busy.
+/// Maximum age of `Handle::stats` while the reactor is busy.
 const STATS_AGE_MS: u64 = 100;

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT, if the program asks for it.
+//! Handling of SIGTERM and SIGINT, if the program enables it.
 
 use std::{
     io::{self, Read},
@@ -26,9 +26,8 @@ pub(super) struct Signals {
 impl Reactor {
     /// Drains over `window` at the first SIGTERM or SIGINT, and shuts down at the second.
     ///
-    /// The library installs no signal handler unless this is called. Once installed, the two
-    /// signals no longer end the process by themselves, not even when the reactor is gone.
-    /// Feature `signals`.
+    /// The library installs no signal handler unless you call this. Once installed, the two signals
+    /// no longer end the process, not even after the reactor is gone. Feature `signals`.
     ///
     /// ```no_run
     /// # use starwheel::{Reactor, Response, Request, Context};
@@ -62,7 +61,7 @@ impl Signals {
                 if engine.is_stopping() {
                     engine.shutdown();
                 } else {
-                    log::info!("draining over {:?}", self.window);
+                    log::info!("draining connections over {:?}", self.window);
                     engine.drain(self.window);
                 }
             }

@@ -32,9 +32,9 @@ impl Transport for Socket {
         }
     }
 
-    /// On Unix sockets a read ends after bytes with which descriptors were sent (`SCM_RIGHTS`), and
-    /// before those of a sender with other credentials. On TCP it ends before an urgent byte, which
-    /// Linux reports as priority.
+    /// On Unix sockets a read ends after bytes that carry descriptors (`SCM_RIGHTS`), and before
+    /// those of a sender with other credentials. On TCP it ends before an urgent byte, which Linux
+    /// reports as priority.
     fn splits_reads(&self) -> bool {
         match self {
             Self::Tcp(_) => PRIORITY.is_none(),
@@ -49,8 +49,8 @@ impl Transport for Socket {
         }
     }
 
-    /// Not `writev`, and not `write` above: a program whose `main` is not Rust's may leave SIGPIPE
-    /// at its default, and only a send can be told not to raise it.
+    /// Neither `writev` nor `write`: a program whose `main` is not Rust's may leave SIGPIPE at its
+    /// default, and only a send has a flag that suppresses it.
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.as_socket().send_vectored_with_flags(slices, NO_SIGNAL)
     }
@@ -63,20 +63,20 @@ impl Transport for Socket {
     }
 
     fn send_keep_alive_probes(&mut self, tcp: &TcpOptions) {
-        // Unix sockets have no peers that vanish.
+        // Peers of Unix sockets do not vanish.
         if let (Self::Tcp(stream), Some(idle)) = (self, tcp.keep_alive_idle)
             && let Err(error) = set_keep_alive(&SockRef::from(&*stream), idle, tcp)
         {
-            log::debug!("no probes can be sent: {error}");
+            log::debug!("cannot set TCP keep-alive options: {error}");
         }
     }
 
     fn reset_on_close(&mut self) {
-        // Unix sockets know no reset; their peers see an ordinary end.
+        // Unix sockets have no reset; their peers see an ordinary end.
         if let Self::Tcp(stream) = self
             && let Err(error) = SockRef::from(&*stream).set_linger(Some(Duration::ZERO))
         {
-            log::debug!("a reset is not possible: {error}");
+            log::debug!("cannot reset a connection: {error}");
         }
     }
 }
@@ -89,8 +89,8 @@ impl Socket {
         }
     }
 
-    /// Registers for both directions at once and for good: edge-triggered, nothing is ever
-    /// re-armed, so a connection costs one `epoll_ctl` in its life.
+    /// Registers for both directions permanently: edge-triggered, never re-armed, so a connection
+    /// costs one `epoll_ctl` in its life.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         let interest = PRIORITY.map_or(interest, |priority| interest | priority);
@@ -103,21 +103,20 @@ impl Socket {
     }
 }
 
-/// What a TCP socket needs that carries events: a listener hands all of it on to the connections it
-/// accepts.
+/// Socket options for event streams over TCP. Connections inherit all of them from their listener.
 pub(super) fn set_tcp_options(socket: &SockRef<'_>, tcp: &TcpOptions) -> io::Result<()> {
-    // Small events must not wait for the acknowledgement of the one before.
+    // Small events must not wait for the acknowledgement of the previous one.
     socket.set_tcp_nodelay(true)?;
     set_user_timeout(socket, tcp.user_timeout)?;
-    // Probes are for single streams; see `TcpOptions`. It may have been inherited.
+    // Probes are set per stream; see `TcpOptions`. The option may have been inherited.
     socket.set_keepalive(false)
 }
 
 fn set_keep_alive(socket: &SockRef<'_>, idle: Duration, tcp: &TcpOptions) -> io::Result<()> {
     let [idle, interval] = [idle, tcp.keep_alive_interval].map(at_least_a_second);
     let probes = tcp.keep_alive_probes.max(1);
-    // Linux does not count probes where there is a user timeout: behind it, the first one that is
-    // not answered within an interval is the last.
+    // With a user timeout, Linux does not count probes: after it, the first one that is not
+    // answered within an interval is the last.
     if let Some(user_timeout) = tcp.user_timeout {
         let all_probes = idle.saturating_add(interval.saturating_mul(probes));
         set_user_timeout(socket, Some(user_timeout.max(all_probes)))?;
@@ -133,22 +132,22 @@ fn set_keep_alive(socket: &SockRef<'_>, idle: Duration, tcp: &TcpOptions) -> io:
     socket.set_tcp_keepalive(&keep_alive)
 }
 
-/// The unit of keep-alive; zero is refused.
+/// Keep-alive times are in seconds; zero is not allowed.
 fn at_least_a_second(time: Duration) -> Duration {
     time.max(Duration::from_secs(1))
 }
 
 #[cfg(not(target_vendor = "apple"))]
 const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
-/// There, sockets are told once instead, in `register`.
+/// On these systems, sockets get this option once, in `register`.
 #[cfg(target_vendor = "apple")]
 const NO_SIGNAL: i32 = 0;
 
-/// What the poller reports of a socket.
+/// Translates a poller event.
 pub(super) fn readiness(event: &Event) -> Readiness {
     Readiness {
         readable: event.is_readable() || event.is_read_closed() || event.is_error(),
-        // A writer that waits has to notice a failure too.
+        // A waiting writer must notice a failure too.
         writable: event.is_writable() || event.is_write_closed() || event.is_error(),
         short_read: match event.is_priority() || event.is_read_closed() || event.is_error() {
             true => ShortRead::MayBeFollowed,

@@ -1,18 +1,18 @@
-//! [`TrySendError`]: why a [`Handle`](super::Handle) gives back what it was given.
+//! [`TrySendError`]: why a [`Handle`](super::Handle) returned a command.
 
 use std::{error::Error, fmt};
 
-/// Why a command of a [`Handle`](crate::Handle) was not taken, with the value that was given.
+/// Why a [`Handle`](crate::Handle) did not take a command, with the value that was passed.
 ///
-/// The names are those of bounded channels (`TrySendError` of std and of tokio). The two cases ask
-/// for opposite things: [`Full`](Self::Full) passes, so try again later or drop the value;
-/// [`Closed`](Self::Closed) does not pass, so stop producing.
+/// The names are those of bounded channels (`TrySendError` of std and of tokio).
+/// [`Full`](Self::Full) is temporary: try again later or drop the value. [`Closed`](Self::Closed)
+/// is permanent: stop producing.
 ///
 /// ```
 /// use starwheel::{Handle, Topic, TrySendError};
 /// use std::{thread, time::Duration};
 ///
-/// /// Publishes from a thread that may wait. False once nobody listens any more.
+/// /// Publishes from a thread that may wait. False once the reactor has stopped.
 /// fn publish_patiently(handle: &Handle, topic: &Topic, mut event: String) -> bool {
 ///     loop {
 ///         match handle.publish(topic, event) {
@@ -33,13 +33,12 @@ pub enum TrySendError<T> {
     /// The queue is full: the reactor is overloaded, or has not turned for a while. The same call
     /// may succeed later.
     Full(T),
-    /// The reactor has stopped, or was dropped. No call of this handle or its clones succeeds any
-    /// more.
+    /// The reactor has stopped or was dropped. No call of this handle or its clones can succeed.
     Closed(T),
 }
 
 impl<T> TrySendError<T> {
-    /// The value that was given.
+    /// The value that was passed.
     ///
     /// ```
     /// use starwheel::TrySendError;
@@ -62,7 +61,7 @@ impl<T> TrySendError<T> {
         matches!(self, Self::Full(_))
     }
 
-    /// True if no call can succeed any more.
+    /// True if no call can succeed anymore.
     ///
     /// ```
     /// assert!(starwheel::TrySendError::Closed("event").is_closed());
@@ -72,7 +71,7 @@ impl<T> TrySendError<T> {
         matches!(self, Self::Closed(_))
     }
 
-    /// The same case with another value.
+    /// The same error with another value.
     pub(super) fn with<U>(&self, value: U) -> TrySendError<U> {
         match self {
             Self::Full(_) => TrySendError::Full(value),
@@ -81,7 +80,7 @@ impl<T> TrySendError<T> {
     }
 }
 
-/// Says which case it is; the value need not be `Debug`.
+/// Shows the kind of error; the value need not be `Debug`.
 impl<T> fmt::Debug for TrySendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

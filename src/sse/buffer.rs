@@ -1,4 +1,4 @@
-//! The bytes of events, and the only code that puts text between line ends.
+//! The bytes of events. Only this code writes text between line ends.
 
 use std::{fmt, io::Write, time::Duration};
 
@@ -6,10 +6,10 @@ use memchr::memchr2;
 
 use super::{Encode, EventId, EventName, Retry};
 
-/// The buffer events are encoded into: bytes to which only well-formed SSE can be written.
+/// A buffer for encoded events, to which only well-formed SSE can be written.
 ///
-/// [`push`](Self::push) appends one whole event. The methods named after the fields of the format
-/// are for implementations of [`Encode`]; each appends whole lines, whatever its text holds.
+/// [`push`](Self::push) appends one complete event. The methods named after the fields of the
+/// format are for implementations of [`Encode`]; each appends complete lines for any text.
 ///
 /// ```
 /// use starwheel::EventBuffer;
@@ -23,17 +23,16 @@ use super::{Encode, EventId, EventName, Retry};
 #[derive(Default)]
 pub struct EventBuffer {
     bytes: Vec<u8>,
-    /// Fields were written that no blank line has ended yet.
+    /// Fields were written that are not yet ended by a blank line.
     is_open: bool,
     /// An id was written since the buffer was empty.
     has_id: bool,
-    /// Where the event begins that is being encoded, which tells this buffer from one that is put in
-    /// its place meanwhile.
+    /// Start of the event being encoded; detects a buffer that replaced this one.
     lent_at: Option<usize>,
 }
 
 impl EventBuffer {
-    /// An empty buffer without memory.
+    /// An empty buffer; allocates nothing.
     #[must_use]
     pub const fn new() -> Self {
         Self { bytes: Vec::new(), is_open: false, has_id: false, lent_at: None }
@@ -41,18 +40,18 @@ impl EventBuffer {
 
     /// Appends one event with the blank line that makes clients dispatch it.
     ///
-    /// The blank line is left out if the event wrote no field (a lone comment needs none), and
-    /// fields that were written before outside of `push` are ended first.
+    /// The blank line is omitted if the event wrote no field (a lone comment needs none). Fields
+    /// written before outside of `push` are ended first.
     ///
     /// # Panics
-    /// If `event` puts another buffer in the place of the one that it is lent (`*out = ..`), instead
-    /// of appending to it: the events before it are lost.
+    /// If `event` replaces the buffer (`*out = ..`) instead of appending to it: earlier events
+    /// would be lost.
     pub fn push<E: Encode + ?Sized>(&mut self, event: &E) {
         self.dispatch();
         let (start, has_id) = (self.bytes.len(), self.has_id);
         let outer = self.lent_at.replace(start);
         event.encode(self);
-        // A push within it that has panicked, and was caught, has left its own.
+        // An inner push that panicked, and was caught, has left its own value.
         let is_ours = self.lent_at.is_some_and(|at| at >= start) && self.bytes.len() >= start;
         self.lent_at = outer;
         if !is_ours {
@@ -61,20 +60,20 @@ impl EventBuffer {
         self.dispatch();
     }
 
-    /// What has been written so far.
+    /// The bytes written so far.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// What has been written, without a copy.
+    /// The bytes written so far, without a copy.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
-    /// Appends a comment, one line of it for each line of `text`. Clients skip comments; they
-    /// prove a quiet stream alive. Write it before the fields of an event.
+    /// Appends a comment, one line for each line of `text`. Clients skip comments; they show that a
+    /// quiet stream is alive. Write it before the fields of an event.
     pub fn comment(&mut self, text: &str) {
         self.lines(": ", "", |out| out.push_str(text));
     }
@@ -84,26 +83,26 @@ impl EventBuffer {
         self.field("event: ", |bytes| bytes.extend_from_slice(name.as_str().as_bytes()));
     }
 
-    /// Appends the id, which clients send back as `Last-Event-ID` when they reconnect. It stays
-    /// in force for later events without one. On a stream that has a topic with a
-    /// [history](crate::Topic::history), only ids that are published there come back.
+    /// Appends the id, which clients send back as `Last-Event-ID` when they reconnect. It also
+    /// applies to later events without one. On a stream that has a topic with a
+    /// [history](crate::Topic::history), only ids published there are sent back.
     pub fn id(&mut self, id: &EventId<'_>) {
         self.has_id = true;
         self.field("id: ", |bytes| id.append_to(bytes));
     }
 
-    /// Appends the time clients wait before they reconnect, from now on; whole milliseconds,
-    /// clamped to 1 ms (zero is a hot loop in the Datastar client) and to 2^31 - 1 ms (some
-    /// 25 days; browsers' timers run at once beyond). Firefox waits 500 ms at least.
+    /// Appends the time clients wait before they reconnect, from now on. Whole milliseconds,
+    /// clamped to 1 ms (zero is a hot loop in the Datastar client) and to 2^31 - 1 ms (about 25
+    /// days; above that, browsers' timers fire immediately). Firefox waits at least 500 ms.
     pub fn retry(&mut self, delay: Duration) {
         self.retry_field(Retry::new(delay));
     }
 
-    /// Appends data, one line for each line of `text`. CRLF, LF and CR end a line and nothing
-    /// else does; clients join the lines with LF. Called again, it adds further lines.
+    /// Appends data, one line for each line of `text`. Only CRLF, LF and CR end a line; clients
+    /// join the lines with LF. Further calls add lines.
     ///
-    /// The empty text is one empty line, and text that ends with a newline ends with an empty
-    /// line: without them the client would dispatch nothing, or drop that newline.
+    /// Empty text is one empty line, and text that ends with a newline ends with an empty line.
+    /// Without them the client would dispatch nothing, or drop that newline.
     pub fn data(&mut self, text: &str) {
         self.data_with(None, |data| data.push_str(text));
     }
@@ -113,8 +112,8 @@ impl EventBuffer {
         text.encode(self);
     }
 
-    /// Appends data whose lines each start with `key` and a space: `data: KEY LINE`, as Datastar
-    /// wants it. Nothing is trimmed; an empty line keeps the space after its key.
+    /// Appends data whose lines each start with `key` and a space, `data: KEY LINE`, as Datastar
+    /// expects. Nothing is trimmed; an empty line keeps the space after its key.
     ///
     /// ```
     /// use starwheel::EventBuffer;
@@ -123,7 +122,7 @@ impl EventBuffer {
     /// assert_eq!(out.as_bytes(), b"data: elements <ul>\ndata: elements \ndata: elements </ul>\n");
     /// ```
     ///
-    /// A key ends at its first line end, if it has one.
+    /// A key is cut at its first line end, if it has one.
     pub fn data_with_key(&mut self, key: &str, text: &str) {
         self.data_with(Some(key), |data| data.push_str(text));
     }
@@ -151,7 +150,7 @@ impl EventBuffer {
     }
 
     /// Like [`data_with`](Self::data_with) with a key, but appends nothing if `write` wrote
-    /// nothing. Says whether it did.
+    /// nothing. Returns whether it did.
     pub(crate) fn data_unless_empty(
         &mut self,
         key: &str,
@@ -178,8 +177,8 @@ impl EventBuffer {
         });
     }
 
-    /// Appends a bookmark: an id of the server's and not of a sender's, without an event, or with one
-    /// of this name that has no data.
+    /// Appends a bookmark: an id of the server's, without an event, or with one of this name that
+    /// has no data.
     pub(crate) fn push_bookmark(&mut self, id: impl fmt::Display, event: Option<&EventName<'_>>) {
         self.dispatch();
         if let Some(name) = event {
@@ -198,23 +197,23 @@ impl EventBuffer {
         self.has_id |= events.has_id;
     }
 
-    /// True if an event may have brought an id of its sender's.
+    /// True if an event may contain its sender's own id.
     pub(crate) fn has_id(&self) -> bool {
         self.has_id
     }
 
-    /// How many bytes have been written.
+    /// Number of bytes written.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Forgets all bytes and keeps the memory.
+    /// Discards all bytes and keeps the memory.
     pub(crate) fn clear(&mut self) {
         self.truncate(0);
         self.forget_id();
     }
 
-    /// No event is left that may have brought an id.
+    /// Marks that no event with its own id is left.
     pub(crate) fn forget_id(&mut self) {
         self.has_id = false;
     }
@@ -224,21 +223,21 @@ impl EventBuffer {
         self.bytes.capacity()
     }
 
-    /// Forgets the bytes from `len` on, for events that shall not leave after all. `len` lies
-    /// between two events: it is what [`len`](Self::len) said before a `push`.
+    /// Discards the bytes from `len` on, for events that are not sent after all. `len` is between
+    /// two events: a result of [`len`](Self::len) before a `push`.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.bytes.truncate(len);
         self.is_open = false;
     }
 
-    /// The bytes themselves, to put framing around whole events.
+    /// The raw bytes, to add framing around complete events.
     pub(crate) fn bytes_mut(&mut self) -> &mut Vec<u8> {
         debug_assert!(!self.is_open, "framing goes around whole events");
         &mut self.bytes
     }
 
-    /// Panics, and leaves as many bytes as there were, because others count on them: a comment,
-    /// wherever its beginning is cut off.
+    /// Panics, and leaves as many bytes as before, because callers rely on the length: a comment,
+    /// which stays one wherever its start is cut off.
     #[cold]
     fn was_replaced(&mut self, length: usize, has_id: bool) -> ! {
         self.bytes.clear();
@@ -247,7 +246,7 @@ impl EventBuffer {
             *last = b'\n';
         }
         (self.is_open, self.has_id) = (false, has_id);
-        panic!("an Encode has to append to the EventBuffer that it is lent, not to replace it");
+        panic!("an Encode must append to the given EventBuffer, not replace it");
     }
 
     fn dispatch(&mut self) {
@@ -280,7 +279,7 @@ impl fmt::Debug for EventBuffer {
 
 /// Writes data in pieces; see [`EventBuffer::data_with`].
 ///
-/// Line ends are found across pieces: a CRLF whose halves come in two pieces counts once.
+/// Line ends are detected across pieces: a CRLF split over two pieces counts once.
 pub struct DataWriter<'a> {
     bytes: &'a mut Vec<u8>,
     start: &'a str,
@@ -331,7 +330,7 @@ impl fmt::Write for DataWriter<'_> {
         Ok(())
     }
 
-    /// Padding and escapes come one by one: nothing has to be searched for a line end.
+    /// Padding and escapes come one character at a time: no search for line ends needed.
     fn write_char(&mut self, c: char) -> fmt::Result {
         let mut bytes = [0; 4];
         let piece = c.encode_utf8(&mut bytes);

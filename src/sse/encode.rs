@@ -1,18 +1,18 @@
-//! What can be sent.
+//! [`Encode`]: what can be sent as an event.
 
 use std::fmt::{self, Write as _};
 
 use super::EventBuffer;
 
-/// Something that is sent as an event.
+/// Anything that can be sent as an event.
 ///
-/// Text is sent as an unnamed event, which a browser's `EventSource` hands to `onmessage`; the
-/// Datastar client ignores those. For names, ids and the rest there is [`Event`](crate::Event),
-/// and for pages that use Datastar [`PatchElements`](crate::datastar::PatchElements) and its siblings.
+/// Text is sent as an unnamed event, which a browser's `EventSource` passes to `onmessage`; the
+/// Datastar client ignores those. For names, ids and other fields use [`Event`](crate::Event), and
+/// for pages with Datastar use [`PatchElements`](crate::datastar::PatchElements) and its siblings.
 ///
-/// Encoding cannot fail: a value that has no encoding cannot be built. Implement it for event
-/// types of your own; the blank line that ends the event is written by
-/// [`EventBuffer::push`](crate::EventBuffer::push), so there is nothing to forget:
+/// Encoding cannot fail: a value without a valid encoding cannot be built. Implement this trait for
+/// your own event types. [`EventBuffer::push`](crate::EventBuffer::push) writes the blank line that
+/// ends the event, so you cannot forget it:
 ///
 /// ```
 /// use starwheel::{Encode, EventBuffer, EventName};
@@ -32,14 +32,14 @@ use super::EventBuffer;
 /// assert_eq!(out.as_bytes(), b"event: price\ndata: 19.95\n\n");
 /// ```
 ///
-/// A type that stands for several events calls [`push`](crate::EventBuffer::push) for each of
-/// them inside `encode`. They are published, retained and dropped together; on a topic with a history
-/// each has an id, so a client that is cut between them gets the rest when it comes back.
+/// A type that represents several events calls [`push`](crate::EventBuffer::push) for each of them
+/// inside `encode`. They are published, retained and dropped together. On a topic with a history
+/// each has an id, so a client cut between them gets the rest when it reconnects.
 pub trait Encode {
     /// Appends the fields of this event. Called once for each buffer the event goes into, at the
     /// time it is sent or published.
     ///
-    /// To put another buffer in the place of `out` is a mistake, and panics.
+    /// Replacing `out` with another buffer is a mistake, and panics.
     fn encode(&self, out: &mut EventBuffer);
 }
 
@@ -61,7 +61,7 @@ impl Encode for String {
     }
 }
 
-/// `format_args!(..)` is formatted straight into the buffer.
+/// `format_args!(..)` is formatted directly into the buffer.
 impl Encode for fmt::Arguments<'_> {
     fn encode(&self, out: &mut EventBuffer) {
         out.data_with(None, |data| {

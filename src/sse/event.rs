@@ -35,8 +35,8 @@ pub struct Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// An unnamed event with this data. Any text is fine: it arrives as it is, with CRLF and CR
-    /// turned into LF. Empty data is dispatched too.
+    /// An unnamed event with this data. Any text is valid: it arrives unchanged, except that CRLF
+    /// and CR become LF. Empty data is dispatched too.
     pub fn new(data: impl Into<Cow<'a, str>>) -> Self {
         Self { data: Some(data.into()), ..Self::EMPTY }
     }
@@ -74,12 +74,12 @@ impl<'a> Event<'a> {
         Self::EMPTY.retry(delay)
     }
 
-    /// No event but a bookmark: what a client says as `Last-Event-ID` from now on (see
-    /// [`id`](Self::id)). Clients dispatch nothing.
+    /// Only an id, without an event (a bookmark): clients send it as `Last-Event-ID` from now on
+    /// (see [`id`](Self::id)). They dispatch nothing.
     ///
     /// # Errors
     ///
-    /// The [`EventError`] that says why it would not come back: see [`EventId`].
+    /// An [`EventError`] if clients would not send it back: see [`EventId`].
     pub fn id_only<I>(id: I) -> Result<Self, EventError>
     where
         I: TryInto<EventId<'a>>,
@@ -88,8 +88,8 @@ impl<'a> Event<'a> {
         Self::EMPTY.id(id)
     }
 
-    /// No event but a comment, which every client skips: `: text` without a blank line, because
-    /// some clients take that for an event.
+    /// Only a comment, which every client skips: `: text` without a blank line, because some
+    /// clients treat that as an event.
     pub fn comment_only(text: impl Into<Cow<'a, str>>) -> Self {
         Self::EMPTY.comment(text)
     }
@@ -112,8 +112,8 @@ impl<'a> Event<'a> {
     ///
     /// # Errors
     ///
-    /// The [`EventError`] that says why it would not come back: see [`EventId`]. A number always
-    /// does.
+    /// An [`EventError`] if clients would not send it back: see [`EventId`]. A number is always
+    /// valid.
     pub fn id<I>(mut self, id: I) -> Result<Self, EventError>
     where
         I: TryInto<EventId<'a>>,
@@ -123,9 +123,9 @@ impl<'a> Event<'a> {
         Ok(self)
     }
 
-    /// Tells clients how long to wait before they reconnect, from now on. Whole milliseconds; a
-    /// zero becomes 1 ms, because the Datastar client would reconnect without any pause, and the
-    /// longest time is 2^31 - 1 ms, some 25 days.
+    /// Sets how long clients wait before they reconnect, from now on. Whole milliseconds. Zero
+    /// becomes 1 ms, because the Datastar client would reconnect without any pause. The maximum is
+    /// 2^31 - 1 ms, about 25 days.
     #[must_use]
     pub fn retry(mut self, delay: Duration) -> Self {
         self.retry = Some(Retry::new(delay));

@@ -1,4 +1,4 @@
-//! The values of the `event`, `id` and `retry` fields: once built, they fit on their line.
+//! The values of the `event`, `id` and `retry` fields, valid once built.
 
 use std::{borrow::Cow, convert::Infallible, error::Error, fmt, time::Duration};
 
@@ -6,8 +6,8 @@ use memchr::{memchr, memchr2};
 
 /// The name of an event: what `addEventListener` of an `EventSource` listens for.
 ///
-/// Holds no CR and no LF, because they would end the line and start a field of their own. An
-/// empty name means the same as none: the client dispatches `message`. Source: WHATWG HTML 9.2.6.
+/// Contains no CR and no LF, because they would end the line and start another field. An empty name
+/// means the same as none: the client dispatches `message`. Source: WHATWG HTML 9.2.6.
 ///
 /// ```
 /// use starwheel::{EventError, EventName};
@@ -23,7 +23,7 @@ impl<'a> EventName<'a> {
     ///
     /// # Panics
     ///
-    /// On CR or LF in `name`. In a `const` that is an error of compilation.
+    /// On CR or LF in `name`. In a `const` that is a compile error.
     #[must_use]
     pub const fn from_static(name: &'static str) -> EventName<'static> {
         let bytes = name.as_bytes();
@@ -55,21 +55,21 @@ impl<'a> EventName<'a> {
     }
 }
 
-/// The id of an event: what a client that reconnects sends back as `Last-Event-ID`.
+/// The id of an event, which a client sends back as `Last-Event-ID` when it reconnects.
 ///
-/// Up to [`BYTES_MAX`](Self::BYTES_MAX) printable ASCII characters, spaces between them included:
-/// the ids that all clients send back as they were. What is refused does not come back, or not from
-/// all of them:
+/// Up to [`BYTES_MAX`](Self::BYTES_MAX) printable ASCII characters, including inner spaces: all
+/// clients send such ids back unchanged. Ids that no client, or not every client, sends back
+/// unchanged are refused:
 ///
-/// | an id with | what becomes of it |
+/// | an id with | what happens to it |
 /// |---|---|
 /// | CR or LF | it ends its line (WHATWG HTML 9.2.6) |
 /// | NUL | clients ignore it (WHATWG HTML 9.2.6) |
-/// | another control character | browsers send it, servers answer 400 because no field may hold it (RFC 9110 5.5; tabs are refused with the rest), and `EventSource` gives up; Node's `fetch` does not send it |
-/// | white space at an end | HTTP takes it off the field (RFC 9110 5.5) |
+/// | another control character | browsers send it, servers answer 400 because no field may contain it (RFC 9110 5.5; tabs are refused with the rest), and `EventSource` stops; Node's `fetch` does not send it |
+/// | white space at an end | HTTP removes it from the field (RFC 9110 5.5) |
 /// | a character beyond U+00FF | `fetch` refuses to send it (Fetch 5.4, `ByteString`): the Datastar client, `eventsource` of npm and undici never reconnect |
 /// | U+0080 to U+00FF | browsers' `EventSource` sends UTF-8, those clients one byte each |
-/// | more than 1,024 bytes | it takes room from the URL and from cookies; servers and proxies bound a request's head, most at 8 or 16 KiB |
+/// | more than 1,024 bytes | it takes space from the URL and from cookies; servers and proxies limit a request's head, usually to 8 or 16 KiB |
 ///
 /// To carry other text, percent-encode it or use Base64. The empty id is allowed and means "forget
 /// the id": the client then reconnects without `Last-Event-ID`. Numbers need no allocation.
@@ -88,7 +88,7 @@ impl<'a> EventName<'a> {
 pub struct EventId<'a>(IdText<'a>);
 
 impl<'a> EventId<'a> {
-    /// The length of the longest id, in bytes.
+    /// Maximum length of an id, in bytes.
     pub const BYTES_MAX: usize = 1024;
 
     /// The same id without the borrow; copies the text unless it is owned already.
@@ -150,21 +150,21 @@ enum IdText<'a> {
     Signed(i64),
 }
 
-/// Why a text cannot be the name or the id of an event.
+/// Why a text is not a valid event name or id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventError {
-    /// The name holds CR or LF.
+    /// The name contains CR or LF.
     NameHasNewline,
-    /// The id holds CR or LF.
+    /// The id contains CR or LF.
     IdHasNewline,
-    /// The id holds NUL, so clients would ignore it.
+    /// The id contains NUL, so clients would ignore it.
     IdHasNul,
-    /// The id holds another control character, which no request may carry.
+    /// The id contains another control character, which no request may carry.
     IdHasControl,
-    /// The id begins or ends with a space, which HTTP takes off.
+    /// The id starts or ends with a space, which HTTP removes.
     IdHasOuterSpace,
-    /// The id holds a character beyond ASCII, which some clients never send back.
+    /// The id contains a non-ASCII character, which some clients never send back.
     IdIsNotAscii,
     /// The id is longer than [`EventId::BYTES_MAX`].
     IdIsTooLong,
@@ -173,21 +173,21 @@ pub enum EventError {
 impl fmt::Display for EventError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NameHasNewline => "an event name is one line: take CR and LF out of it",
-            Self::IdHasNewline => "an event id is one line: take CR and LF out of it",
-            Self::IdHasNul => "clients ignore an event id with NUL: take it out, or encode the id",
+            Self::NameHasNewline => "an event name must be a single line; remove CR and LF",
+            Self::IdHasNewline => "an event id must be a single line; remove CR and LF",
+            Self::IdHasNul => "clients ignore an event id that contains NUL; remove it or encode the id",
             Self::IdHasControl => {
-                "a control character in an event id cannot come back: take it out, or encode the id"
+                "clients cannot send back an event id with control characters; remove them or encode the id"
             }
             Self::IdHasOuterSpace => {
-                "spaces around an event id do not come back: take them off, or encode the id"
+                "clients do not send back spaces around an event id; remove them or encode the id"
             }
             Self::IdIsNotAscii => {
                 "some clients never reconnect with an event id that is not ASCII: take a number, or \
                  percent-encode the id"
             }
             Self::IdIsTooLong => {
-                "an event id that comes back in each request is 1024 bytes at most: take a shorter one"
+                "clients send the event id back in each request; use at most 1024 bytes"
             }
         })
     }
@@ -195,7 +195,8 @@ impl fmt::Display for EventError {
 
 impl Error for EventError {}
 
-/// Lets builders take whatever converts into a name or an id, infallible conversions included.
+/// Lets builders accept anything that converts into a name or an id, including infallible
+/// conversions.
 impl From<Infallible> for EventError {
     fn from(never: Infallible) -> Self {
         match never {}
@@ -235,10 +236,10 @@ impl From<usize> for EventId<'_> {
     }
 }
 
-/// A reconnection delay that no client turns into a hot loop.
+/// A reconnection delay that makes no client reconnect in a hot loop.
 ///
-/// Datastar 1.0 takes `retry: 0` at its word and reconnects without a pause, and a browser's
-/// timer runs at once when it is given more than 2^31 - 1 ms. Both ends are clamped.
+/// Datastar 1.0 obeys `retry: 0` and reconnects without a pause, and a browser's timer fires
+/// immediately when it is given more than 2^31 - 1 ms. Both ends are clamped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Retry(u32);
 
@@ -293,7 +294,10 @@ mod tests {
             EventError::IdIsNotAscii,
             EventError::IdIsTooLong,
         ] {
-            assert!(error.to_string().contains("take"), "{error}");
+            assert!(
+                ["remove", "encode", "use"].iter().any(|verb| error.to_string().contains(verb)),
+                "{error}"
+            );
         }
     }
 }

@@ -1,14 +1,14 @@
-//! Events to bytes, as WHATWG HTML 9.2 ("Server-sent events") reads them back.
+//! Encodes events as WHATWG HTML 9.2 ("Server-sent events") parses them.
 //!
-//! What this floor promises, whatever text goes in:
+//! Guarantees of this layer for any text:
 //!
 //! - one event in is one event out: no text can end a line, a field or an event early;
-//! - data comes out as it went in, after CRLF and CR have become LF, which is all the standard
-//!   can carry;
-//! - nothing is allocated per event but the room in the [`EventBuffer`] itself.
+//! - data arrives unchanged, except that CRLF and CR become LF, because the format can carry
+//!   nothing else;
+//! - nothing is allocated per event except room in the [`EventBuffer`] itself.
 //!
-//! It knows no HTTP, no chunk, no compression and no Datastar; it does not know when or to whom
-//! its bytes are sent.
+//! It knows no HTTP, chunks, compression or Datastar, and not when or to which client its bytes are
+//! sent.
 //!
 //! ```text
 //! impl Encode --push--> EventBuffer --as_bytes--> "event: ..\nid: ..\nretry: ..\ndata: ..\n\n"
@@ -32,6 +32,6 @@ pub(crate) use field::Retry;
 pub(crate) use place::id_of;
 pub(crate) use split::{add_id, each_event, has_id, is_whole, replace_id};
 
-/// The sign of life of a quiet stream: a comment, and no blank line after it, because some clients
-/// take every blank line for an event.
+/// The keep-alive of a quiet stream: a comment, without a blank line after it, because some clients
+/// treat every blank line as an event.
 pub(crate) const KEEP_ALIVE: &[u8] = b":\n";

@@ -1,8 +1,8 @@
-//! The id of an event that is encoded already.
+//! The id of an encoded event.
 
 use memchr::memchr;
 
-/// The id of one encoded event. Of several the last counts: WHATWG HTML 9.2.6.
+/// The id of one encoded event. If there are several, the last counts: WHATWG HTML 9.2.6.
 pub(crate) fn id_of(event: &[u8]) -> Option<&[u8]> {
     let (mut id, mut rest) = (None, event);
     while !rest.is_empty() {

@@ -1,4 +1,4 @@
-//! Encoded events taken apart again, to give each an id.
+//! Splits encoded events, to give each an id.
 
 use std::{fmt::Display, io::Write};
 
@@ -6,8 +6,8 @@ use memchr::memmem;
 
 use super::id_of;
 
-/// The events in encoded bytes, each with its blank line. Comments after the last one come last,
-/// without one.
+/// The encoded events, each with its blank line. Comments after the last event come last, without
+/// one.
 pub(crate) fn each_event(events: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = events;
     std::iter::from_fn(move || {
@@ -18,7 +18,7 @@ pub(crate) fn each_event(events: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// True if this piece makes clients dispatch something, or note its id.
+/// True if clients dispatch something for this piece, or store its id.
 pub(crate) fn is_whole(event: &[u8]) -> bool {
     event.ends_with(b"\n\n")
 }
@@ -31,8 +31,8 @@ pub(crate) fn has_id(events: &[u8]) -> bool {
 
 /// Copies an event that has no id and gives it one.
 ///
-/// It comes last, because clients built on fetch-event-source, Datastar's among them, count an id
-/// from its line on and not from the blank line. They would lose an event that they are cut in.
+/// The id comes last, because clients built on fetch-event-source, including Datastar's, store it
+/// at its line and not at the blank line. They would lose an event in which they are cut.
 pub(crate) fn add_id(event: &[u8], id: impl Display, out: &mut Vec<u8>) {
     out.extend_from_slice(&event[..event.len() - 1]);
     // Writing to memory does not fail.
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_replaced_wherever_it_stands() {
+    fn an_id_is_replaced_at_any_place() {
         for event in ["event: e\nid: 7\ndata: id: 8\n\n", "event: e\ndata: id: 8\nid: 7\n\n"] {
             let mut out = Vec::new();
             replace_id(event.as_bytes(), "new", &mut out);

@@ -1,9 +1,9 @@
-//! Taking an answer apart again, the way a client does.
+//! Parses a response, as a client does.
 
 use super::{EventParser, ParsedEvent};
 use crate::http::Method;
 
-/// One HTTP answer as a client reads it.
+/// One HTTP response as a client reads it.
 ///
 /// ```
 /// use starwheel::{Context, Request, Response, testing::Simulation};
@@ -24,7 +24,7 @@ pub struct ClientResponse {
     pub body: Vec<u8>,
     /// Whether the body is complete.
     pub end: BodyEnd,
-    /// What follows behind a complete answer.
+    /// Bytes after a complete response.
     pub rest: Vec<u8>,
 }
 
@@ -45,16 +45,16 @@ pub struct ClientResponse {
 pub enum BodyEnd {
     /// All of `Content-Length`, or the last chunk, has arrived.
     Complete,
-    /// More is to come, or would have been if the connection had not ended.
+    /// More is expected, or was expected before the connection ended.
     Open,
 }
 
 impl ClientResponse {
-    /// Takes apart the answer at the front of `bytes` to a request with `method`; `None` while its
+    /// Parses the response at the start of `bytes` to a request with `method`; `None` while its
     /// head is incomplete.
     ///
     /// # Panics
-    /// When it is not HTTP: in a test, that is the finding.
+    /// When it is not HTTP: that is what a test wants to know.
     ///
     /// ```
     /// use starwheel::{Method, testing::ClientResponse};
@@ -104,19 +104,19 @@ impl ClientResponse {
         EventParser::read(&self.body).events
     }
 
-    /// What a client that is cut here sends as `Last-Event-ID` when it comes back; empty if nothing.
+    /// The `Last-Event-ID` that a client cut here sends when it reconnects; empty if none.
     #[must_use]
     pub fn last_event_id(&self) -> String {
         EventParser::read(&self.body).last_event_id().to_owned()
     }
 
-    /// True for `100 Continue` and its kind: the answer itself is still to come.
+    /// True for 1xx responses such as `100 Continue`: the final response follows.
     #[must_use]
     pub fn is_interim(&self) -> bool {
         self.status < 200
     }
 
-    /// The first field of this name, whatever its case.
+    /// The first field with this name, case-insensitive.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let field = self.headers.iter().find(|(field, _)| field.eq_ignore_ascii_case(name))?;
@@ -141,7 +141,7 @@ impl ClientResponse {
     fn take_chunks(&mut self, mut bytes: &[u8]) {
         while let Some((size, behind)) = chunk_size(bytes) {
             if behind.len() < size + 2 {
-                // Events reach a client as they arrive, also from an unfinished chunk.
+                // Events reach a client as they arrive, even from an unfinished chunk.
                 self.body.extend_from_slice(&behind[..size.min(behind.len())]);
                 return;
             }

@@ -1,4 +1,4 @@
-//! Clients that are only there to be many.
+//! Large numbers of minimal clients.
 
 use std::net::Ipv4Addr;
 
@@ -6,12 +6,12 @@ use super::{Simulation, network::SimulatedSocket};
 use crate::{engine::Opening, http::Peer};
 
 impl Simulation {
-    /// Opens `count` connections that send one request each and from then on take and forget
-    /// whatever comes: no fault strikes them, and nothing is kept of them but two counts. So a
-    /// million of them cost what the engine needs, and 24 bytes each.
+    /// Opens `count` connections that send one request each, then read and discard everything. No
+    /// faults apply to them, and only two totals are kept, so a million of them cost what the
+    /// engine needs plus 24 bytes each.
     ///
-    /// Each comes from an address of its own. `head` is the request's head without the line
-    /// of `Host` and the empty line.
+    /// Each connects from a different address. `head` is the request's head without the `Host` line
+    /// and the empty line.
     ///
     /// ```
     /// use starwheel::{Router, Sse, testing::Simulation};
@@ -35,7 +35,7 @@ impl Simulation {
             let socket = SimulatedSocket::Crowd(self.crowd.clone());
             let ip = Ipv4Addr::from_bits(CROWD_NETWORK | self.crowd_size & 0x00ff_ffff);
             self.crowd_size += 1;
-            // Who is one too many is reset and not served.
+            // A connection over the limit is reset and not served.
             let peer = Peer::Ip((ip, 1024).into());
             if let Some(index) = self.engine.accept(socket, peer, Opening::Request) {
                 self.engine.feed(index, request.as_bytes());
@@ -47,13 +47,13 @@ impl Simulation {
         self.turn();
     }
 
-    /// How many writes of the server the crowds have taken.
+    /// Number of server writes that the crowds have received.
     #[must_use]
     pub fn crowd_writes(&self) -> u64 {
         self.crowd.writes()
     }
 
-    /// How many bytes the crowds have taken.
+    /// Number of bytes that the crowds have received.
     #[must_use]
     pub fn crowd_bytes(&self) -> u64 {
         self.crowd.bytes()
@@ -62,5 +62,5 @@ impl Simulation {
 
 /// 10.0.0.0/8.
 const CROWD_NETWORK: u32 = 10 << 24;
-/// As the reactor does.
+/// As in the reactor.
 const ACCEPTED_PER_TURN: usize = 128;

@@ -1,6 +1,6 @@
-//! What can go wrong in a simulated network.
+//! Faults of a simulated network.
 
-/// What goes wrong in the network, by chance; the same seed gives the same faults.
+/// Random faults of the network; the same seed gives the same faults.
 ///
 /// ```
 /// use starwheel::testing::Faults;
@@ -11,21 +11,21 @@
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Faults {
-    /// Writes that take only a part, at any byte.
+    /// Writes that take only a part, of any length.
     pub short_writes_percent: u8,
-    /// Reads that give only a part.
+    /// Reads that return only a part.
     pub short_reads_percent: u8,
     /// Reads and writes that are refused for now.
     pub would_block_percent: u8,
-    /// Reads and writes that a signal interrupts. Whoever is interrupted tries again, so 100 is
-    /// a standstill.
+    /// Reads and writes that a signal interrupts. Interrupted calls are repeated, so 100 never
+    /// makes progress.
     pub interrupts_percent: u8,
     /// Reads and writes that find the connection reset.
     pub resets_percent: u8,
-    /// Events that report everything a poller can see at that moment, as epoll does, instead of
-    /// nothing but what has changed.
+    /// Events that report everything a poller can see at that moment, like epoll, instead of only
+    /// what has changed.
     pub spurious_readiness_percent: u8,
-    /// What the kernel buffers for a client that does not read. 64 KiB by default.
+    /// Kernel buffer for a client that does not read. 64 KiB by default.
     pub socket_buffer_bytes: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What a client has sent and the server has not read: bytes, and places at which a read stops.
+//! Bytes that a client has sent and the server has not read, and places where a read stops.
 
 use std::collections::VecDeque;
 
@@ -11,9 +11,10 @@ pub(super) struct Incoming {
 
 #[derive(Debug)]
 enum Kind {
-    /// With the last urgent byte that was not read past, and how many bytes are before it.
+    /// With the last urgent byte not read past, and the number of bytes before it.
     Tcp { urgent: Option<(usize, u8)> },
-    /// With the lengths of messages that came with a descriptor each: reads never go beyond one.
+    /// With the lengths of messages that carry a descriptor each: a read never crosses the end of
+    /// one.
     Unix { messages: VecDeque<usize> },
 }
 
@@ -37,7 +38,7 @@ impl Incoming {
         }
     }
 
-    /// An urgent byte is apart from the data, until another one takes its place.
+    /// An urgent byte is separate from the data, until another one replaces it.
     pub(super) fn send_urgent(&mut self, byte: u8) {
         match &mut self.kind {
             Kind::Tcp { urgent } => {
@@ -54,7 +55,7 @@ impl Incoming {
         self.bytes.is_empty()
     }
 
-    /// True if a poller reports that an urgent byte waits.
+    /// True if a poller reports a waiting urgent byte.
     pub(super) fn has_priority(&self) -> bool {
         matches!(self.kind, Kind::Tcp { urgent: Some(_) })
     }
@@ -64,7 +65,7 @@ impl Incoming {
         matches!(self.kind, Kind::Unix { .. })
     }
 
-    /// How many bytes a read gives that asks for so many.
+    /// Number of bytes that a read of `wanted` bytes returns.
     pub(super) fn available(&self, wanted: usize) -> usize {
         let stop = match &self.kind {
             Kind::Tcp { urgent: Some((0, _)) | None } => self.bytes.len(),
@@ -74,7 +75,7 @@ impl Incoming {
         stop.min(wanted)
     }
 
-    /// Reads as many of the [available](Self::available) bytes as the buffer has room for.
+    /// Reads [available](Self::available) bytes, as many as fit the buffer.
     pub(super) fn take(&mut self, buffer: &mut [u8]) {
         let count = buffer.len();
         match &mut self.kind {

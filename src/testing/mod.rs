@@ -1,8 +1,8 @@
-//! Trying handlers and streams without sockets and without waiting.
+//! Test handlers and streams without sockets and without waiting.
 //!
-//! A [`Simulation`] drives the same engine as the reactor does, over a network in memory and with
-//! a clock that jumps. An hour of ticks takes milliseconds, the result is the same on every
-//! machine, and a stream that never ends cannot hang a test.
+//! A [`Simulation`] drives the same engine as the reactor, with an in-memory network and a clock
+//! that jumps. An hour of ticks takes milliseconds, the result is the same on every machine, and a
+//! stream that never ends cannot hang a test.
 //!
 //! ```
 //! use starwheel::{Router, Sse, testing::Simulation};
@@ -47,7 +47,7 @@ use crate::{
     http::{Method, Peer, TrustedPeers},
 };
 
-/// One engine, its clients and its time.
+/// One engine with its clients and its clock.
 ///
 /// Everything happens in [`advance`](Self::advance) and [`turn`](Self::turn), on the calling
 /// thread. See the [module](self) for an example.
@@ -55,11 +55,11 @@ pub struct Simulation {
     engine: Engine<SimulatedSocket>,
     network: Network,
     crowd: Crowd,
-    /// How many have ever been in it.
+    /// Total number of crowd clients so far.
     crowd_size: u32,
-    /// Of each client, its connection in the engine.
+    /// For each client, its connection in the engine.
     connections: Vec<u32>,
-    /// Of each client, what it asked through [`Simulation::request`].
+    /// For each client, the methods of its requests through [`Simulation::request`].
     methods: Vec<Vec<Method>>,
     /// For step 2 of the next turn.
     commands: Vec<Command>,
@@ -69,7 +69,7 @@ pub struct Simulation {
 
 type Command = Box<dyn FnOnce(&mut Context<'_>)>;
 
-/// Names a client of a [`Simulation`].
+/// Identifies a client of a [`Simulation`].
 ///
 /// ```
 /// # use starwheel::{testing::Simulation, Response, Request, Context};
@@ -81,13 +81,13 @@ type Command = Box<dyn FnOnce(&mut Context<'_>)>;
 pub struct Client(usize);
 
 impl Simulation {
-    /// A simulation with default settings in which nothing goes wrong.
+    /// A simulation with default settings and no faults.
     pub fn new(handler: impl Handler + 'static) -> Self {
         Self::with_config(Config::default(), 0, handler)
     }
 
-    /// A simulation with settings of your own. `seed` decides which [`Faults`] strike when. To event
-    /// ids, simulations with different seeds are different processes.
+    /// A simulation with your own settings. `seed` decides when [`Faults`] occur. For event ids,
+    /// simulations with different seeds are different processes.
     pub fn with_config(config: Config, seed: u64, handler: impl Handler + 'static) -> Self {
         let mut engine = Engine::new(config, format!("sim{seed:x}"), Box::new(handler));
         engine.set_call_clock(|| CALL_CLOCK_NANOS.get());
@@ -105,7 +105,7 @@ impl Simulation {
         }
     }
 
-    /// What goes wrong from now on.
+    /// Sets the faults that occur from now on.
     pub fn set_faults(&mut self, faults: Faults) {
         self.network.lock().set_faults(faults);
     }
@@ -116,7 +116,7 @@ impl Simulation {
         self.connect_from(Peer::Ip(SocketAddr::from(([192, 0, 2, 1], port))))
     }
 
-    /// A new client connects from an address of its own. It may be reset at once, see
+    /// A new client connects from this address. It may be reset immediately, see
     /// [`Limits::connections`](crate::Limits::connections).
     ///
     /// ```
@@ -156,7 +156,7 @@ impl Simulation {
         self.tell_time();
         let (wire, socket) = self.network.connect(peer);
         let accepted = self.engine.accept(socket, peer, Opening::of(peer, announcers));
-        // No events are reported of one that was not taken: its wire is closed.
+        // A connection that was not accepted has no events: its wire is closed.
         self.connections.push(accepted.map_or(u32::MAX, ConnIndex::token));
         self.methods.push(Vec::new());
         Client(wire)
@@ -170,8 +170,8 @@ impl Simulation {
         client
     }
 
-    /// A client sends a request of HTTP/1.1, which is handled in the next turn. `Host` is added,
-    /// and `Content-Length` if there is a body. May be called several times, for pipelining.
+    /// A client sends an HTTP/1.1 request, which is handled in the next turn. `Host` is added, and
+    /// `Content-Length` if there is a body. Call it several times for pipelining.
     ///
     /// ```
     /// use starwheel::{Method, Response, Router, testing::Simulation};
@@ -206,14 +206,14 @@ impl Simulation {
         self.send(client, &bytes);
     }
 
-    /// A client sends bytes; they are handled in the next turn. From a [Unix](Peer::Unix) peer they
-    /// are a message that comes with a descriptor, so that a read stops at its end.
+    /// A client sends bytes, which are handled in the next turn. From a [Unix](Peer::Unix) peer
+    /// they are a message that carries a descriptor, so a read stops at its end.
     pub fn send(&mut self, client: Client, bytes: &[u8]) {
         self.network.lock().send(client.0, bytes);
     }
 
-    /// A client sends an urgent byte (RFC 6093, `MSG_OOB`). It is apart from the data, but a read of
-    /// the server stops in front of it. On a Unix socket it is a byte like others.
+    /// A client sends an urgent byte (RFC 6093, `MSG_OOB`). It is separate from the data, but a
+    /// read of the server stops before it. On a Unix socket it is an ordinary byte.
     ///
     /// ```
     /// use starwheel::{Response, Router, testing::Simulation};
@@ -230,7 +230,7 @@ impl Simulation {
         self.network.lock().send_urgent(client.0, byte);
     }
 
-    /// A client sends its FIN and goes on reading.
+    /// A client sends its FIN and continues to read.
     pub fn half_close(&mut self, client: Client) {
         self.network.lock().half_close(client.0);
     }
@@ -245,25 +245,26 @@ impl Simulation {
         self.network.lock().set_stalled(client.0, true);
     }
 
-    /// A stalled client reads on.
+    /// A stalled client reads again.
     pub fn resume(&mut self, client: Client) {
         self.network.lock().set_stalled(client.0, false);
     }
 
-    /// A stalled client reads so many of the bytes that the kernel keeps for it, and stalls again.
+    /// A stalled client reads up to this many of the bytes that the kernel keeps for it, and stalls
+    /// again.
     pub fn read_some(&mut self, client: Client, bytes_max: usize) {
         self.network.lock().read_some(client.0, bytes_max);
     }
 
-    /// Runs a closure as [`Handle::run`](crate::Handle::run) does, and a turn with it.
+    /// Runs a closure like [`Handle::run`](crate::Handle::run), and a turn.
     pub fn run(&mut self, call: impl FnOnce(&mut Context<'_>)) {
         self.engine.begin_turn(self.now_ms, self.unix_seconds());
         self.engine.run(call);
         self.turn();
     }
 
-    /// Lends the context between two turns, as [`Reactor::context`](crate::Reactor::context) does:
-    /// at the present time of the clock, and what is caused here happens in the next turn.
+    /// The context between two turns, like [`Reactor::context`](crate::Reactor::context): at the
+    /// current time of the clock. Its effects happen in the next turn.
     ///
     /// ```
     /// use starwheel::{Router, testing::Simulation};
@@ -277,7 +278,7 @@ impl Simulation {
         self.engine.context(self.now_ms, self.unix_seconds())
     }
 
-    /// Leaves a closure for the next turn, as another thread does with
+    /// Queues a closure for the next turn, like another thread that calls
     /// [`Handle::run`](crate::Handle::run) while this one sleeps.
     ///
     /// ```
@@ -291,10 +292,10 @@ impl Simulation {
         self.commands.push(Box::new(call));
     }
 
-    /// Turns without moving the clock until nothing is left to do.
+    /// Runs turns without moving the clock until there is no work left.
     ///
     /// # Panics
-    /// When there is no end to it: the engine spins.
+    /// When the work never ends: the engine spins.
     pub fn turn(&mut self) {
         for _ in 0..TURNS_AT_ONE_TIME_MAX {
             if !self.turn_once() {
@@ -304,7 +305,7 @@ impl Simulation {
         panic!("the engine spins: {TURNS_AT_ONE_TIME_MAX} turns at {:?}", self.now());
     }
 
-    /// One turn, and no more; true when the next one has something to do already.
+    /// Runs exactly one turn; true when the next one already has work.
     pub fn turn_once(&mut self) -> bool {
         self.turns += 1;
         self.engine.begin_turn(self.now_ms, self.unix_seconds());
@@ -321,7 +322,7 @@ impl Simulation {
                     false => ShortRead::IsLast,
                 },
             };
-            // An index that has been given to a younger wire means that this one is closed.
+            // If the index now belongs to a newer wire, this one is closed.
             let index = self.connections[event.wire];
             let closed = self.network.lock().wires[event.wire].is_closed();
             if !closed {
@@ -332,7 +333,7 @@ impl Simulation {
         self.engine.has_pending() || self.network.lock().has_events()
     }
 
-    /// Moves the clock, stopping at every deadline on the way as the reactor would.
+    /// Moves the clock, and runs a turn at every deadline on the way, like the reactor.
     pub fn advance(&mut self, by: Duration) {
         let until_ms = self.now_ms + u64::try_from(by.as_millis()).unwrap_or(u64::MAX / 2);
         self.turn();
@@ -346,25 +347,25 @@ impl Simulation {
         self.turn();
     }
 
-    /// The process is stopped for a while: the clock moves, and nobody looks at it.
+    /// The process is suspended for a while: the clock moves, and no turn runs.
     pub fn pause(&mut self, length: Duration) {
         self.jump(length);
         self.turn();
     }
 
-    /// Moves the clock without a turn, for tests that look at single turns behind that.
+    /// Moves the clock without a turn, for tests that then check single turns.
     pub fn jump(&mut self, length: Duration) {
         self.now_ms += u64::try_from(length.as_millis()).unwrap_or(u64::MAX / 2);
     }
 
-    /// Drains as [`Handle::drain`](crate::Handle::drain) does; advance to let it happen.
+    /// Drains like [`Handle::drain`](crate::Handle::drain); advance the clock to complete it.
     pub fn drain(&mut self, window: Duration) {
         self.tell_time();
         self.engine.drain(window);
         self.turn();
     }
 
-    /// Shuts down as [`Handle::shutdown`](crate::Handle::shutdown) does.
+    /// Shuts down like [`Handle::shutdown`](crate::Handle::shutdown).
     pub fn shutdown(&mut self) {
         self.engine.shutdown();
         self.turn();
@@ -376,7 +377,7 @@ impl Simulation {
         Duration::from_millis(self.now_ms)
     }
 
-    /// The engine's figures.
+    /// The engine's statistics.
     #[must_use]
     pub fn stats(&self) -> &Stats {
         self.engine.stats()
@@ -391,8 +392,8 @@ impl Simulation {
         self.response(client).events()
     }
 
-    /// What a client would send as `Last-Event-ID` if it came back now; empty if nothing. An id
-    /// counts without an event too.
+    /// The `Last-Event-ID` that a client would send if it reconnected now; empty if none. An id
+    /// without an event counts too.
     ///
     /// ```
     /// use starwheel::{testing::Simulation, Event, Router, Sse, StatusCode};
@@ -410,25 +411,25 @@ impl Simulation {
         self.response(client).last_event_id()
     }
 
-    /// Whether the server still holds its end of the connection. Its FIN may be sent already.
+    /// Whether the server still holds its end of the connection. It may already have sent its FIN.
     #[must_use]
     pub fn is_open(&self, client: Client) -> bool {
         !self.network.lock().wires[client.0].is_closed()
     }
 
-    /// How many writes of the server have reached a client, whatever their size.
+    /// Number of server writes that have reached a client, of any size.
     #[must_use]
     pub fn writes(&self, client: Client) -> u64 {
         self.network.lock().wires[client.0].writes
     }
 
-    /// How often the server has tried to read from a client: system calls, if it were a socket.
+    /// Number of attempts of the server to read from a client: system calls, if it were a socket.
     #[must_use]
     pub fn reads(&self, client: Client) -> u64 {
         self.network.lock().wires[client.0].reads
     }
 
-    /// Turns so far: what a real reactor would have woken up for.
+    /// Turns so far: the wake-ups of a real reactor.
     #[must_use]
     pub fn turns(&self) -> u64 {
         self.turns
@@ -446,7 +447,7 @@ impl Simulation {
         self.network.lock().wires[client.0].server_end
     }
 
-    /// For what is done to the engine between two turns.
+    /// Sets the engine's time between two turns.
     fn tell_time(&mut self) {
         self.engine.tell_time(self.now_ms, self.unix_seconds());
     }
@@ -465,7 +466,7 @@ impl fmt::Debug for Simulation {
     }
 }
 
-/// Lets a closure pretend that it runs for so long, which takes no time: for tests of
+/// Makes a closure appear to run for this long, without taking time: for tests of
 /// [`Config::slow_call`](crate::Config::slow_call) and [`Stats::call_nanos`]. Clocks that closures
 /// can see do not move.
 ///
@@ -487,11 +488,11 @@ pub fn take_time(length: Duration) {
 }
 
 thread_local! {
-    /// What closures have pretended to take on this thread, all simulations together.
+    /// Simulated run time of closures on this thread, for all simulations together.
     static CALL_CLOCK_NANOS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// More than any test needs and few enough to fail at once.
+/// More than any test needs, and few enough to fail quickly.
 const TURNS_AT_ONE_TIME_MAX: u32 = 1_000_000;
 /// 2026-01-01 00:00:00 UTC.
 const UNIX_SECONDS_AT_START: u64 = 1_767_225_600;

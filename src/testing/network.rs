@@ -46,19 +46,19 @@ pub(super) struct Wire {
     writable: bool,
     listed: bool,
     closed: bool,
-    /// How often the server has written at least a byte.
+    /// Number of server writes of at least one byte.
     pub(super) writes: u64,
-    /// How often the server has tried to read.
+    /// Number of attempts of the server to read.
     pub(super) reads: u64,
 }
 
 impl Wire {
-    /// The engine has let go of its end.
+    /// The engine has closed its end.
     pub(super) fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// What a poller finds when it looks, whatever the edge was that made it look.
+    /// What a poller finds when it checks, after any edge.
     fn is_readable(&self) -> bool {
         !self.to_server.is_empty() || self.client_fin || self.reset
     }
@@ -74,7 +74,7 @@ pub enum ServerEnd {
     Reset,
 }
 
-/// What the poller would report.
+/// A poller's event.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WireEvent {
     pub(super) wire: usize,
@@ -193,7 +193,7 @@ impl Inner {
         }
     }
 
-    /// The client reads so many bytes, if they are there.
+    /// The client reads up to this many bytes.
     pub(super) fn read_some(&mut self, wire: usize, bytes_max: usize) {
         let state = &mut self.wires[wire];
         let count = state.to_client.len().min(bytes_max);
@@ -222,15 +222,15 @@ impl Inner {
         !self.events.is_empty()
     }
 
-    /// The events so far, each once, as an edge-triggered poller would give them.
+    /// The pending events, each once, as an edge-triggered poller would return them.
     pub(super) fn take_events(&mut self) -> Vec<WireEvent> {
         let wires = mem::take(&mut self.events);
         wires.into_iter().map(|wire| self.take_event(wire)).collect()
     }
 
     fn take_event(&mut self, wire: usize) -> WireEvent {
-        // epoll reports all that is true at an edge, not only what has just become true; an engine
-        // must neither rely on that nor stumble over it.
+        // At an edge, epoll reports everything that is true, not only what has just changed; an
+        // engine must neither rely on that nor fail because of it.
         let all = self.random.percent(self.faults.spurious_readiness_percent);
         let state = &mut self.wires[wire];
         state.listed = false;
@@ -266,7 +266,7 @@ impl Inner {
         let mut count = available;
         if self.random.percent(self.faults.short_reads_percent) {
             count = 1 + self.random.below(available);
-            // The rest "arrives" later, with an event of its own.
+            // The rest "arrives" later, with its own event.
             if count < available {
                 self.wires[wire].readable = true;
                 self.list(wire);
@@ -295,7 +295,7 @@ impl Inner {
         let refuses = self.random.percent(self.faults.would_block_percent);
         if (refuses || count == 0) && wanted > 0 {
             let state = &mut self.wires[wire];
-            // A client that reads makes room by itself; a stalled one when it resumes.
+            // A reading client makes room on its own; a stalled one when it resumes.
             if state.stalled && room == 0 {
                 state.writer_waits = true;
             } else {
@@ -321,7 +321,7 @@ impl Transport for SimulatedSocket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Wire { network, wire, .. } => network.lock().read(*wire, buffer),
-            // Nobody in a crowd says anything after the request.
+            // Crowd clients send nothing after their request.
             Self::Crowd(_) => Err(ErrorKind::WouldBlock.into()),
         }
     }
@@ -357,7 +357,7 @@ impl Transport for SimulatedSocket {
         if state.reset { Err(ErrorKind::NotConnected.into()) } else { Ok(()) }
     }
 
-    /// No client vanishes here without the scenario's saying so.
+    /// No client vanishes here unless the scenario says so.
     fn send_keep_alive_probes(&mut self, _tcp: &TcpOptions) {}
 
     fn reset_on_close(&mut self) {
@@ -376,7 +376,7 @@ impl Drop for SimulatedSocket {
         let unread = !mem::take(&mut state.to_server).is_empty();
         let reset = state.resets_on_close || state.reset || unread;
         if reset {
-            // Also behind a FIN: the reset may overtake what the client has not read yet.
+            // Also after a FIN: the reset may overtake what the client has not read yet.
             state.server_end = Some(ServerEnd::Reset);
         } else {
             state.server_end.get_or_insert(ServerEnd::Fin);
@@ -384,7 +384,7 @@ impl Drop for SimulatedSocket {
     }
 }
 
-/// SplitMix64: small, and the same on every machine for the same seed.
+/// SplitMix64: small, and the same results on every machine for the same seed.
 #[derive(Debug)]
 pub(super) struct Random(u64);
 

@@ -1,7 +1,7 @@
-//! A reader of event streams written from WHATWG HTML 9.2.5 and 9.2.6.
+//! A parser of event streams written from WHATWG HTML 9.2.5 and 9.2.6.
 //!
-//! It shares no code and no thought with the encoder. Bytes go in as they arrive, cut anywhere;
-//! what a browser would dispatch or obey comes out.
+//! It shares no code with the encoder. Bytes go in as they arrive, cut anywhere; what a browser
+//! would dispatch or obey comes out.
 
 /// An event as a browser would dispatch it.
 ///
@@ -13,15 +13,15 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "tests compare it with what they expect")]
 pub struct ParsedEvent {
-    /// The type; `message` when the stream named none.
+    /// The type; `message` when the stream gave none.
     pub name: String,
     /// The lines of data, joined by LF.
     pub data: String,
-    /// The id in force, from this event or an earlier one.
+    /// The current id, from this event or an earlier one.
     pub last_event_id: String,
 }
 
-/// Reads an event stream, in whatever pieces it comes. What has been read is in the public fields.
+/// Parses an event stream in pieces of any size. The results are in the public fields.
 ///
 /// ```
 /// use starwheel::testing::EventParser;
@@ -47,13 +47,13 @@ pub struct EventParser {
     is_past_first_line: bool,
     data: String,
     event_type: String,
-    /// What the last `id` field said; it counts from the next blank line on.
+    /// The last `id` field; takes effect at the next blank line.
     id_buffer: String,
     last_event_id: String,
 }
 
 impl EventParser {
-    /// Reads a whole stream at once.
+    /// Parses a complete stream.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Self {
         let mut parser = Self::default();
@@ -61,8 +61,8 @@ impl EventParser {
         parser
     }
 
-    /// What a client that is cut here sends as `Last-Event-ID` when it comes back; empty if nothing.
-    /// An id counts from the blank line on, also without data.
+    /// The `Last-Event-ID` that a client cut here sends when it reconnects; empty if none. An id
+    /// takes effect at the blank line, even without data.
     ///
     /// ```
     /// let mut parser = starwheel::testing::EventParser::read(b"id: 7\ndata: x\n\nid: 8\n");
@@ -75,8 +75,8 @@ impl EventParser {
         &self.last_event_id
     }
 
-    /// Reads the next bytes of the stream. A line counts once its end was read; at the end of
-    /// the stream an unfinished line and an event without its blank line are dropped.
+    /// Parses the next bytes of the stream. A line counts once its end has been read. At the end of
+    /// the stream, an unfinished line and an event without its blank line are dropped.
     pub fn feed(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             let is_rest_of_crlf = self.ended_with_cr && byte == b'\n';

@@ -1,4 +1,4 @@
-//! What clients have read: bytes, and the answers in them.
+//! What clients have read: bytes and responses.
 
 use super::{Client, ClientResponse, Simulation};
 use crate::http::Method;
@@ -10,20 +10,20 @@ impl Simulation {
         self.network.lock().wires[client.0].received.clone()
     }
 
-    /// The same, and forgets it.
+    /// The same, and discards it.
     pub fn take_received(&mut self, client: Client) -> Vec<u8> {
         self.network.lock().take_received(client.0)
     }
 
-    /// Forgets what a client has read so far.
+    /// Discards what a client has read so far.
     pub fn forget_received(&mut self, client: Client) {
         self.network.lock().wires[client.0].received.clear();
     }
 
-    /// The first answer that a client has read, without its framing.
+    /// The first response that a client has read, without its framing.
     ///
     /// # Panics
-    /// When the head is not complete or is not HTTP: in a test, that is the finding.
+    /// When the head is incomplete or not HTTP: that is what a test wants to know.
     #[must_use]
     pub fn response(&self, client: Client) -> ClientResponse {
         let received = self.received(client);
@@ -32,9 +32,9 @@ impl Simulation {
         })
     }
 
-    /// All answers that a client has read, interim ones (1xx) left out; only the last may be
-    /// incomplete. Answers to requests that were not made with [`get`](Self::get) or
-    /// [`request`](Self::request) are taken for answers to GET.
+    /// All responses that a client has read, without interim ones (1xx); only the last may be
+    /// incomplete. Responses to requests that were not made with [`get`](Self::get) or
+    /// [`request`](Self::request) are parsed as responses to GET.
     ///
     /// # Panics
     /// When something in between is not HTTP.

@@ -3,8 +3,8 @@
 use super::Point;
 use crate::sse::{add_id, each_event, id_of, is_whole, replace_id};
 
-/// Copies events and gives each an id. It means what has been seen once the event was: a client that
-/// is cut in the middle of a frame goes on in the middle.
+/// Copies events and gives each an id: the position once the event has been seen. A client cut in
+/// the middle of a frame resumes in the middle.
 pub(super) fn copy_with_ids(
     sequence: u64,
     events: &[u8],
@@ -15,7 +15,7 @@ pub(super) fn copy_with_ids(
     for (point, event) in points(sequence, events) {
         match (point, id_of(event)) {
             (Some(point), None) => add_id(event, format_args!("{epoch}-{point}"), out),
-            // An empty one would make the client forget what it has seen.
+            // An empty id would make the client forget its position.
             (Some(point), Some(b"")) => replace_id(event, format_args!("{epoch}-{point}"), out),
             (Some(point), Some(id)) => {
                 let id = String::from_utf8_lossy(id);
@@ -27,8 +27,7 @@ pub(super) fn copy_with_ids(
     }
 }
 
-/// The events of a frame, each with what a client has seen that got it. Comments after the last
-/// event are none.
+/// The events of a frame, each with the position after it. Comments after the last event have none.
 pub(super) fn points(sequence: u64, events: &[u8]) -> impl Iterator<Item = (Option<Point>, &[u8])> {
     let total = each_event(events).filter(|event| is_whole(event)).count();
     each_event(events).zip(1..).map(move |(event, number)| {

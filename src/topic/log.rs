@@ -1,4 +1,4 @@
-//! The log of one topic: frames in order, a bound, and where cursors stand.
+//! The log of one topic: frames in order, a size limit, and the meaning of cursors.
 
 mod forms;
 
@@ -16,19 +16,20 @@ use crate::sse::{each_event, has_id, replace_id};
 /// One published event, encoded and framed; the bytes are shared by all subscribers.
 #[derive(Debug, Clone)]
 pub(crate) struct Frame {
-    /// Its place in the one series of all topics. A cursor is the sequence of the last frame seen.
+    /// Its sequence number, in one series for all topics. A cursor is the sequence of the last
+    /// frame seen.
     pub(crate) sequence: u64,
     /// Chunk header, event, CR LF.
     pub(crate) bytes: Pieces,
     header_bytes: u8,
-    /// Ids that the publisher has chosen, and how much of the frame each stands for.
+    /// Ids chosen by the publisher, and the part of the frame that each one covers.
     own_ids: Box<[(Point, Box<str>)]>,
-    /// It brings ids that nobody looks for, because its topic has no history.
+    /// It has ids that are not tracked, because its topic has no history.
     has_foreign_id: bool,
-    /// The event before it on its topic, kept for as long as a delta may be made against it.
+    /// The previous event of its topic, kept as long as a delta may be made against it.
     previous: Option<Previous>,
     compression: Allowed,
-    /// Compressed forms, made when the first subscriber needs them and shared by all others.
+    /// Compressed forms, made when the first subscriber needs them, then shared.
     forms: OnceCell<Box<Forms>>,
 }
 
@@ -40,7 +41,7 @@ pub(crate) struct Previous {
     header_bytes: u8,
 }
 
-/// Whether an event may be compressed, and referred to by others.
+/// Whether an event may be compressed, and used as the base of a delta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Allowed {
     Yes,
@@ -52,33 +53,33 @@ pub(crate) enum Allowed {
 pub(crate) struct Log {
     frames: VecDeque<Frame>,
     bytes: usize,
-    /// How many frames bring ids of the publisher's own.
+    /// Number of frames with the publisher's own ids.
     with_own_ids: usize,
-    /// Everything up to this sequence is gone, or was before the topic began.
+    /// Everything up to this sequence is gone, or older than the topic.
     lost_up_to: u64,
 }
 
-/// What a client says that it has seen.
+/// What a client has seen, according to its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LastSeen {
-    /// Everything up to this sequence, whatever the topic.
+    /// Everything up to this sequence, in all topics.
     Sequence(u64),
-    /// An id that means nothing here, or not any more.
+    /// An id that is unknown here, or no longer known.
     Unknown,
 }
 
-/// Where a client that has seen events before goes on.
+/// Where a client that has seen events before resumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Resume {
-    /// Right behind what it has seen.
+    /// Right after what it has seen.
     At(u64),
-    /// What it has missed is not known any more; it goes on at this cursor, behind a gap event.
+    /// What it has missed is no longer known; it resumes at this cursor, after a gap event.
     Gap(u64),
 }
 
 impl Frame {
-    /// Frames the encoded `events`. With `epoch`, each of them gets an id made of it and the
-    /// sequence, unless it has one of its own.
+    /// Frames the encoded `events`. With `epoch`, each event without its own id gets one made of
+    /// the epoch and the sequence.
     pub(crate) fn new(
         sequence: u64,
         events: &[u8],
@@ -107,20 +108,20 @@ impl Frame {
         }
     }
 
-    /// Allows a delta against the event before.
+    /// Allows a delta against the previous event.
     pub(crate) fn with_previous(mut self, previous: Option<Previous>) -> Self {
         self.previous = previous;
         self
     }
 
-    /// Sends this event as it is, and lets no other refer to it.
+    /// Sends this event uncompressed, and lets no other refer to it.
     pub(crate) fn uncompressed(mut self) -> Self {
         self.compression = Allowed::No;
         self
     }
 
-    /// This event as the one before the next; `None` if nothing may refer to it, or if it is too
-    /// large for a delta to refer to.
+    /// This event as the base of the next delta; `None` if nothing may refer to it, or if it is too
+    /// large.
     pub(crate) fn as_previous(&self, window_bytes: usize) -> Option<Previous> {
         let may_be = self.compression == Allowed::Yes && self.bytes.len() < window_bytes;
         may_be.then(|| Previous {
@@ -139,12 +140,12 @@ impl Frame {
         self.bytes.joined(events_in(&self.bytes, self.header_bytes))
     }
 
-    /// How many bytes a stream of this framing carries.
+    /// Number of bytes for a stream of this framing.
     pub(crate) fn len(&self, framing: StreamFraming) -> usize {
         self.range(framing).len()
     }
 
-    /// Those bytes, if they are in one piece, as nearly always.
+    /// These bytes, if they are in one piece, which is nearly always the case.
     pub(crate) fn contiguous(&self, framing: StreamFraming) -> Option<&[u8]> {
         let bytes = self.bytes.only()?;
         match framing {
@@ -153,7 +154,7 @@ impl Frame {
         }
     }
 
-    /// Those bytes after the first `skipped_bytes`, piece by piece.
+    /// These bytes after the first `skipped_bytes`, piece by piece.
     pub(crate) fn slices(
         &self,
         framing: StreamFraming,
@@ -168,7 +169,8 @@ impl Frame {
         each_event(&self.events()).skip(seen as usize).for_each(|it| out.extend_from_slice(it));
     }
 
-    /// The same with other ids: `id_at` makes them of how much of the frame a client has seen.
+    /// The same with other ids: `id_at` makes one from the part of the frame that a client has
+    /// seen.
     pub(crate) fn copy_events_with<I: Display>(
         &self,
         seen: u32,
@@ -187,7 +189,7 @@ impl Frame {
         self.compression
     }
 
-    /// True if a client that comes back with the id of this event says nothing by it.
+    /// True if the id of this event gives no position to a reconnecting client.
     pub(crate) fn has_foreign_id(&self) -> bool {
         self.has_foreign_id
     }
@@ -206,8 +208,8 @@ impl Previous {
     }
 }
 
-/// Frames bytes as one chunk; also tells how long its header is. An empty event would be an empty
-/// chunk, which ends the stream; it is never framed.
+/// Frames bytes as one chunk, and returns the length of its header. Never called with empty bytes:
+/// an empty chunk would end the stream.
 fn chunk(bytes: &[u8]) -> (Pieces, u8) {
     let mut header = [0; 18];
     let header_bytes = chunk_header(bytes.len(), &mut header);
@@ -215,13 +217,13 @@ fn chunk(bytes: &[u8]) -> (Pieces, u8) {
     (framed.into(), header_bytes as u8)
 }
 
-/// Where the events are in a chunk whose header has so many bytes.
+/// The range of the events in a chunk with a header of this length.
 fn events_in(chunk: &Pieces, header_bytes: u8) -> Range<usize> {
     header_bytes.into()..chunk.len() - CHUNK_END.len()
 }
 
 impl Log {
-    /// An empty log that begins behind `sequence`.
+    /// An empty log that starts after `sequence`.
     pub(crate) fn new(sequence: u64) -> Self {
         Self { frames: VecDeque::new(), bytes: 0, with_own_ids: 0, lost_up_to: sequence }
     }
@@ -238,41 +240,41 @@ impl Log {
         self.frames.push_back(frame);
     }
 
-    /// The newest frame, as the one before the next.
+    /// The newest frame, as the base of the next delta.
     pub(crate) fn newest(&self, window_bytes: usize) -> Option<Previous> {
         self.frames.back().and_then(|frame| frame.as_previous(window_bytes))
     }
 
-    /// The sequence of the newest frame; of the log's beginning while it is empty.
+    /// The sequence of the newest frame; while the log is empty, of its start.
     pub(crate) fn last_sequence(&self) -> u64 {
         self.frames.back().map_or(self.lost_up_to, |frame| frame.sequence)
     }
 
-    /// True when frames behind `cursor` are gone.
+    /// True when frames after `cursor` are gone.
     pub(crate) fn has_passed_by(&self, cursor: u64) -> bool {
         cursor < self.lost_up_to
     }
 
-    /// The cursor from which everything that is kept is still to come.
+    /// The cursor before the oldest kept frame.
     pub(crate) fn oldest_cursor(&self) -> u64 {
         self.lost_up_to
     }
 
-    /// The cursor from which, of the frames up to `last`, only the newest is still to come.
+    /// The cursor before the newest of the frames up to `last`.
     pub(crate) fn newest_cursor(&self, last: u64) -> u64 {
         let known = self.frames.partition_point(|frame| frame.sequence <= last);
         let newest = known.checked_sub(1).map(|place| self.frames[place].sequence);
         newest.map_or(self.lost_up_to, |sequence| (sequence - 1).max(self.lost_up_to))
     }
 
-    /// The newest frame, if it is the only one after `cursor`, as it nearly always is.
+    /// The newest frame, if it is the only one after `cursor`, which is nearly always the case.
     pub(crate) fn only_after(&self, cursor: u64) -> Option<&Frame> {
         let newest = self.frames.back().filter(|frame| frame.sequence > cursor)?;
         let before = self.frames.len().checked_sub(2).map(|place| self.frames[place].sequence);
         before.is_none_or(|before| before <= cursor).then_some(newest)
     }
 
-    /// The frames behind `cursor`, oldest first.
+    /// The frames after `cursor`, oldest first.
     pub(crate) fn after(&self, cursor: u64) -> impl Iterator<Item = &Frame> {
         // Nearly all cursors are at the end, or one before it.
         let seen = match self.frames.len() {
@@ -283,8 +285,8 @@ impl Log {
         self.frames.range(seen..).filter(move |frame| frame.sequence > cursor)
     }
 
-    /// Lets go of the oldest frames while the log exceeds its bounds, but of none behind `offered`:
-    /// those have not been offered to every subscriber yet.
+    /// Discards the oldest frames while the log exceeds its limits, but none after `offered`: those
+    /// have not been offered to every subscriber yet.
     pub(crate) fn evict(&mut self, options: &TopicOptions, offered: u64) {
         while self.frames.len() > 1
             && (self.frames.len() > options.log_events || self.bytes > options.log_bytes)
@@ -295,12 +297,12 @@ impl Log {
         self.shrink_after_a_burst();
     }
 
-    /// True when there are frames that are kept for slow subscribers alone.
-    pub(crate) fn waits_for_somebody(&self, options: &TopicOptions) -> bool {
+    /// True when frames are kept only for slow subscribers.
+    pub(crate) fn waits_for_slow_subscribers(&self, options: &TopicOptions) -> bool {
         options.history == History::Off && self.frames.len() > options.frames_kept_anyway()
     }
 
-    /// Lets go of frames that every subscriber has seen, unless they are history or retained.
+    /// Discards frames that every subscriber has seen, unless they are history or retained.
     pub(crate) fn trim(&mut self, seen_by_all: u64, options: &TopicOptions) {
         if options.history == History::On {
             return;
@@ -312,30 +314,29 @@ impl Log {
         self.shrink_after_a_burst();
     }
 
-    /// Frees room for frames once three quarters of it are unused. Each frame that comes or goes
-    /// pays for a few moves at most.
+    /// Frees room for frames once three quarters of it are unused. The cost is a few moves per
+    /// frame added or removed.
     fn shrink_after_a_burst(&mut self) {
         if self.frames.capacity() > IDLE_FRAMES.max(4 * self.frames.len()) {
             self.frames.shrink_to(IDLE_FRAMES.max(2 * self.frames.len()));
         }
     }
 
-    /// Where a client goes on that has seen events before.
+    /// Where a client that has seen events before resumes.
     pub(crate) fn resume(&self, last_seen: LastSeen) -> Resume {
         match last_seen {
             LastSeen::Unknown => Resume::Gap(self.last_sequence()),
             LastSeen::Sequence(sequence) if self.has_passed_by(sequence) => {
                 Resume::Gap(self.lost_up_to)
             }
-            // It may be that of another topic's event, and ahead of this log.
+            // It may belong to an event of another topic, and be ahead of this log.
             LastSeen::Sequence(sequence) => Resume::At(sequence),
         }
     }
 
-    /// What a client has seen whose last event had this id of the publisher's own, for each such
-    /// event.
+    /// The position of a client whose last event had this publisher's id, for each such event.
     pub(crate) fn with_own_id<'a>(&'a self, id: &'a str) -> impl Iterator<Item = Point> + 'a {
-        // Anybody may come with any id: where there are none of this kind, nothing is searched.
+        // Clients may send any id: if there are none of this kind, nothing is searched.
         let frames = if self.with_own_ids > 0 { self.frames.len() } else { 0 };
         let own_ids = self.frames.range(..frames).flat_map(|frame| &frame.own_ids);
         own_ids.filter(move |(_, own)| **own == *id).map(|(point, _)| *point)
@@ -351,7 +352,7 @@ impl Log {
 }
 
 impl TopicOptions {
-    /// True when events are kept for those who join later.
+    /// True when events are kept for later subscribers.
     pub(crate) fn keeps_events(&self) -> bool {
         self.history == History::On || self.retain == Retain::Last
     }
@@ -361,7 +362,7 @@ impl TopicOptions {
     }
 }
 
-/// What an empty log keeps allocated.
+/// Frames for which an empty log keeps room.
 const IDLE_FRAMES: usize = 4;
 
 #[cfg(test)]
@@ -406,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn each_event_of_a_frame_says_what_has_been_seen_with_it() {
+    fn each_event_of_a_frame_has_its_own_position() {
         let frame = frame(7, "data: a\n\nid: b\ndata: b\n\nid: \ndata: c\n\n: end\n");
         let c = "data: c\nid: e-7\n\n: end\n";
         assert_eq!(text(&frame), format!("data: a\nid: e-7.1\n\ndata: b\nid: b\n\n{c}"));
@@ -421,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_sees_what_lies_behind_it_whatever_gaps_the_sequence_has() {
+    fn a_cursor_sees_all_later_frames_despite_gaps_in_the_sequence() {
         let log = log_of(&[3, 7, 20]);
         assert_eq!(after(&log, 2), [3, 7, 20]);
         assert_eq!(after(&log, 3), [7, 20]);
@@ -445,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn what_everybody_has_seen_is_let_go_but_for_the_retained_last() {
+    fn frames_seen_by_all_are_discarded_except_the_retained_one() {
         let mut log = log_of(&[1, 2, 3]);
         let retaining = TopicOptions { retain: Retain::Last, ..TopicOptions::default() };
         log.trim(3, &retaining);

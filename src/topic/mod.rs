@@ -1,4 +1,4 @@
-//! Topics: named fan-out by a log that all subscribers read.
+//! Topics: named fan-out through a log that all subscribers read.
 //!
 //! ```text
 //!   publish ──► encode once ──► │ 41 │ 42 │ 43 │ 44 │   the log: frames, shared
@@ -6,16 +6,16 @@
 //!                            a slow one   another  everybody else: cursors, eight bytes each
 //! ```
 //!
-//! A publish encodes its event once into a frame, chunk header included, and appends it. A
-//! subscriber is a cursor: what it has seen. Nothing is queued per subscriber, so a slow one costs
-//! its cursor, until the log's bound passes it by and its [`Backpressure`] decides. The same log
-//! serves `Last-Event-ID`: resuming is placing the cursor.
+//! A publish encodes its event once into a frame, including the chunk header, and appends it to the
+//! log. A subscriber is a cursor: the last frame it has seen. Nothing is queued per subscriber, so
+//! a slow one costs only its cursor, until the log discards frames it needs and its
+//! [`Backpressure`] applies. The same log serves `Last-Event-ID`: resuming sets the cursor.
 //!
-//! Sequence numbers are one series for all topics of a reactor, so that a single id says what a
-//! stream with several topics has seen; `position.rs` says how.
+//! Sequence numbers are one series for all topics of a reactor, so a single id is the position of a
+//! stream with several topics; see `position.rs`.
 //!
-//! This floor knows no sockets, no connections and no subscribers: it keeps frames and answers
-//! where a cursor stands.
+//! This layer knows no sockets, connections or subscribers: it keeps frames and answers questions
+//! about cursors.
 
 mod ids;
 mod log;
@@ -30,25 +30,24 @@ use std::{fmt, sync::Arc};
 
 use crate::sse::{Encode, EventBuffer, EventError, EventName};
 
-/// A named series of events that any number of streams subscribe to: how events from outside
-/// reach all clients.
+/// A named series of events that any number of streams subscribe to.
 ///
 /// * Streams subscribe when they open, with [`Sse::subscribe`](crate::Sse::subscribe), or at any
 ///   time with [`Stream::subscribe`](crate::Stream::subscribe).
-/// * Anybody publishes: other threads with [`Handle::publish`](crate::Handle::publish), handlers,
-///   updaters and hooks with [`Context::publish`](crate::Context::publish). An event is encoded
-///   once, however many get it.
-/// * [`Context::drive`](crate::Context::drive) has a closure render it once for all.
+/// * Other threads publish with [`Handle::publish`](crate::Handle::publish); handlers, updaters and
+///   hooks with [`Context::publish`](crate::Context::publish). An event is encoded once for all
+///   subscribers.
+/// * [`Context::drive`](crate::Context::drive) lets a closure render it once for all subscribers.
 ///
-/// The name is what identifies it: two values with one name are one topic, and making one costs
-/// an allocation and nothing else, so `Topic::new(format!("room-{id}"))` in a handler is fine.
-/// Options count where a topic begins: at its first subscriber or publish in a reactor.
+/// The name identifies the topic: two values with the same name are the same topic. Creating a
+/// value costs one allocation, so `Topic::new(format!("room-{id}"))` in a handler is fine. Options
+/// apply when a topic starts: at its first subscriber or publish in a reactor.
 ///
-/// A topic that keeps nothing vanishes with its last subscriber. One with history,
-/// [`retain`](Self::retain) or an updater is forgotten with all of it a minute after its last use,
-/// but not while it has subscribers, and not while a clone is alive of the value it began with or is
-/// [driven](crate::Context::drive) by. A use is a publish, a `drive`, and a stream that subscribes or
-/// leaves.
+/// A topic that keeps nothing disappears with its last subscriber. One with history,
+/// [`retain`](Self::retain) or an updater is forgotten, with its contents, a minute after its last
+/// use. It is not forgotten while it has subscribers, or while a clone exists of the value it
+/// started with or is [driven](crate::Context::drive) by. A use is a publish, a `drive`, or a
+/// stream that subscribes or leaves.
 ///
 /// ```
 /// use starwheel::{Router, Sse, Topic, testing::Simulation};
@@ -76,7 +75,7 @@ struct Inner {
     options: TopicOptions,
 }
 
-/// What a topic keeps and does; set through the methods of [`Topic`].
+/// Options of a topic; set through the methods of [`Topic`].
 #[derive(Debug, Clone)]
 pub(crate) struct TopicOptions {
     pub(crate) log_events: usize,
@@ -87,21 +86,21 @@ pub(crate) struct TopicOptions {
     pub(crate) gap_event: EventName<'static>,
 }
 
-/// Whether frames are kept for clients that come back.
+/// Whether frames are kept for clients that reconnect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum History {
     Off,
     On,
 }
 
-/// Whether the last event is kept for those who join.
+/// Whether the last event is kept for new subscribers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Retain {
     Nothing,
     Last,
 }
 
-/// What happens to a subscriber that reads so slowly that the log has passed it by.
+/// What happens to a slow subscriber that needs events which have left the log.
 ///
 /// ```
 /// use starwheel::{Backpressure, Topic};
@@ -111,16 +110,18 @@ pub(crate) enum Retain {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Backpressure {
-    /// Its stream is cut with [`CloseReason::Slow`](crate::CloseReason::Slow), so that it comes
-    /// back and resumes or starts afresh. The default: nobody misses an event unknowingly.
+    /// Drops its stream with [`CloseReason::Slow`](crate::CloseReason::Slow), so that the client
+    /// reconnects and resumes or starts over. The default: no client misses an event without
+    /// noticing.
     Disconnect,
-    /// It goes on with the newest event. For state, where the newest says everything.
+    /// Continues with the newest event. For state, where the newest event replaces all earlier
+    /// ones.
     Latest,
-    /// It goes on with the oldest event that is left, behind a gap event.
+    /// Continues with the oldest event that is left, after a gap event.
     DropOldest,
 }
 
-/// Where on the log a new subscriber starts.
+/// Where in the log a new subscriber starts.
 ///
 /// ```
 /// use starwheel::{JoinAt, Sse, Topic};
@@ -131,15 +132,15 @@ pub enum Backpressure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JoinAt {
-    /// With the next event; with the last one, if the topic [retains](Topic::retain) it.
+    /// At the next event; at the last one, if the topic [retains](Topic::retain) it.
     Live,
-    /// With the oldest event that is kept.
+    /// At the oldest event that is kept.
     Oldest,
 }
 
 impl Topic {
-    /// A topic of this name: a log of at most 1,024 events and 1 MiB, no history, nothing
-    /// retained, [`Backpressure::Disconnect`].
+    /// A topic with this name: a log of at most 1,024 events and 1 MiB, no history, no retained
+    /// event, [`Backpressure::Disconnect`].
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self { inner: Arc::new(Inner { name: name.into(), options: TopicOptions::default() }) }
     }
@@ -150,24 +151,25 @@ impl Topic {
         &self.inner.name
     }
 
-    /// Keeps up to `events` events and `bytes` bytes, gives each event an id as its last line, and honours
-    /// `Last-Event-ID` (or the query parameters `last_event_id`, `lastEventID` and `lastEventId`, for clients that
-    /// cannot set the header): a client that comes back gets exactly what it has missed, or a
-    /// [gap event](Self::gap_event) if that is no longer known. It is kept in memory, so an id of
-    /// an earlier process, or of another reactor of this process, is never known: ids begin with
-    /// 64 random bits that each [`Reactor`](crate::Reactor) draws when it is made. Two copies of
-    /// one running reactor share them, and cannot tell their ids apart: do not resume several
-    /// virtual machines from one snapshot of a running server.
+    /// Keeps up to `events` events and `bytes` bytes for clients that reconnect. Each event gets an
+    /// id as its last line. A client that reconnects with `Last-Event-ID` gets exactly what it has
+    /// missed, or a [gap event](Self::gap_event) if that is no longer known. Clients that cannot
+    /// set the header may use the query parameters `last_event_id`, `lastEventID` or `lastEventId`.
     ///
-    /// The id speaks for all topics of a stream, and a stream with such a topic has one from the
-    /// beginning: an id without an event (a bookmark) leaves with the response head. Not all clients
-    /// keep those; see [`Config::bookmark_event`](crate::Config::bookmark_event), and `docs/replay.md`
-    /// for what ids mean, for ids of your own, and for the limits.
+    /// History is kept in memory, so ids of an earlier process, or of another reactor of this
+    /// process, are never known: ids start with 64 random bits that each
+    /// [`Reactor`](crate::Reactor) draws when it is created. Two copies of a running reactor share
+    /// them and cannot tell their ids apart: do not resume several virtual machines from one
+    /// snapshot of a running server.
     ///
-    /// One id says what a stream has seen of all its topics. An event that brings an
-    /// [id of its own](crate::Event::id) keeps it, in whatever order an [`Encode`] writes its
-    /// fields; such ids must differ from each other, because one that two topics of a stream know
-    /// is a gap in both.
+    /// One id covers all topics of a stream. A stream with such a topic has an id from the start:
+    /// an id without an event (a bookmark) leaves with the response head. Not all clients keep
+    /// those; see [`Config::bookmark_event`](crate::Config::bookmark_event), and `docs/replay.md`
+    /// for the meaning of ids, for your own ids, and for the limits.
+    ///
+    /// An event with its [own id](crate::Event::id) keeps it, in whatever order an [`Encode`]
+    /// writes its fields. Such ids must be unique: an id that two topics of a stream know is a gap
+    /// in both.
     ///
     /// ```
     /// use starwheel::Topic;
@@ -179,8 +181,8 @@ impl Topic {
         self.log(events, bytes).with(|options| options.history = History::On)
     }
 
-    /// Bounds the log: how far a slow subscriber may fall behind. The bytes are those of encoded
-    /// events as they are sent, some 30 for framing and id included; the newest event is kept
+    /// Limits the log, and so how far a slow subscriber may lag. The bytes are those of encoded
+    /// events as they are sent, including about 30 for framing and id. The newest event is kept
     /// whatever its size.
     ///
     /// ```
@@ -196,8 +198,8 @@ impl Topic {
         })
     }
 
-    /// Keeps the last event for those who join, who get it at once: for topics whose events are
-    /// whole states.
+    /// Keeps the last event and sends it to new subscribers immediately. For topics whose events
+    /// are complete states.
     ///
     /// ```
     /// use starwheel::Topic;
@@ -215,10 +217,11 @@ impl Topic {
         self.with(|options| options.backpressure = backpressure)
     }
 
-    /// Names the event that tells a client of events it has missed for good; `gap` by default. Its
-    /// data is the topic's name. It comes after what [`Sse::send`](crate::Sse::send) sends and before
-    /// the topic's events. The client should load the whole state again. Pages of Datastar
-    /// are told, as a `datastar-fetch` DOM event, only of names that start with `datastar`.
+    /// Names the event that a client gets when it has permanently missed events; `gap` by default.
+    /// Its data is the topic's name. It comes after the output of [`Sse::send`](crate::Sse::send)
+    /// and before the topic's events. The client should then reload the complete state. Datastar
+    /// passes it to the page, as a `datastar-fetch` DOM event, only if the name starts with
+    /// `datastar`.
     ///
     /// ```
     /// use starwheel::Topic;
@@ -234,7 +237,7 @@ impl Topic {
         Ok(self.with(|options| options.gap_event = name))
     }
 
-    /// The event that says: you have missed some.
+    /// The gap event.
     pub(crate) fn gap(&self) -> impl Encode + '_ {
         Gap(self)
     }
@@ -247,12 +250,13 @@ impl Topic {
         &self.inner.options
     }
 
-    /// How many clones of this value there are, itself included.
+    /// Number of clones of this value, including itself.
     pub(crate) fn clones(&self) -> usize {
         Arc::strong_count(&self.inner)
     }
 
-    /// True when both are clones of one value. Two values of one name are one topic, but not this.
+    /// True when both are clones of one value. Two values with the same name are one topic, but not
+    /// clones.
     pub(crate) fn is_clone_of(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }

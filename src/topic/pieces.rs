@@ -1,10 +1,10 @@
-//! Shared bytes in pieces, so that a subscriber that needs only their end does not keep all of them.
+//! Shared bytes in pieces, so that a subscriber that needs only the end does not keep all of them.
 //!
 //! A subscriber whose socket has taken part of a frame holds the rest, even after the log has
 //! dropped the frame. If a frame were one allocation, the last byte of 64 MiB would keep 64 MiB.
-//! Counted from the end, the pieces have 32, 32, 64, 128 KiB and so on. No piece is more than 32 KiB
-//! longer than all pieces after it, so a holder keeps at most twice its rest plus 32 KiB, and a frame
-//! of any size has few pieces.
+//! Counted from the end, the pieces have 32, 32, 64, 128 KiB and so on. No piece is more than 32
+//! KiB longer than all pieces after it, so a holder keeps at most twice its rest plus 32 KiB, and a
+//! frame of any size has few pieces.
 
 use std::{borrow::Cow, iter, ops::Range, sync::Arc};
 
@@ -30,7 +30,7 @@ impl Pieces {
         iter::once(&self.first).chain(self.others.iter().flat_map(|others| others.iter()))
     }
 
-    /// All bytes, if they are in one piece, as nearly always.
+    /// All bytes, if they are in one piece, which is nearly always the case.
     pub(crate) fn only(&self) -> Option<&[u8]> {
         self.others.is_none().then_some(&*self.first)
     }

@@ -1,4 +1,4 @@
-//! Positions: what a stream has been given of all its topics, as an event id says it.
+//! Positions: how far a stream has come in all its topics, as an event id.
 //!
 //! ```text
 //! EPOCH-17                     everything up to sequence 17, whatever the topic
@@ -6,29 +6,29 @@
 //! EPOCH-17~a1b2c3d4e5f60718:4  up to 17, but only up to 4 of the topic with this key
 //! ```
 //!
-//! Nearly all ids are of the first form and stand in frames that all subscribers share. The others
-//! are made for one stream, while one of its topics brings events that are older than those it has
-//! seen. Topics are told apart by their names, so an id means the same wherever it is read.
+//! Nearly all ids have the first form and are in frames that all subscribers share. The others are
+//! made for one stream, while one of its topics delivers events older than those it has seen.
+//! Topics are identified by a hash of their names, so an id means the same everywhere.
 
 use std::fmt;
 
-/// How far a client has come in the series of frames.
+/// A position in the series of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Point {
     pub(crate) sequence: u64,
-    /// Of the frame with this sequence, how many of its events; zero for all of them.
+    /// Number of events seen of the frame with this sequence; zero for all of them.
     pub(crate) events: u32,
 }
 
-/// Stands for the name of a topic.
+/// Identifies a topic by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TopicKey(u64);
 
-/// How far a client has come in all topics of its stream.
+/// The positions of a client in all topics of its stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Position {
     pub(crate) up_to: Point,
-    /// The topics that have not come so far, and how far they have.
+    /// The topics that lag, and their positions.
     lagging: Vec<(TopicKey, Point)>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct IdOf<'a> {
 }
 
 impl Point {
-    /// All of the frame with this sequence, and everything before it.
+    /// The end of the frame with this sequence.
     pub(crate) const fn whole(sequence: u64) -> Self {
         Self { sequence, events: 0 }
     }
@@ -81,28 +81,28 @@ impl Position {
         Self { up_to, lagging: Vec::new() }
     }
 
-    /// Adds a topic that has only come so far.
+    /// Adds a topic that lags at this point.
     pub(crate) fn lags(&mut self, topic: TopicKey, point: Point) {
         self.lagging.push((topic, point));
     }
 
-    /// The topic has come as far as the others.
+    /// The topic has caught up with the others.
     pub(crate) fn has_caught_up(&mut self, topic: TopicKey) {
         self.lagging.retain(|(lagging, _)| *lagging != topic);
     }
 
-    /// How far it has come in one topic.
+    /// The position in one topic.
     pub(crate) fn of(&self, topic: TopicKey) -> Point {
         let lagging = self.lagging.iter().find(|(lagging, _)| *lagging == topic);
         lagging.map_or(self.up_to, |(_, point)| *point)
     }
 
-    /// True if frames that are shared say by themselves how far the stream has come.
+    /// True if the ids of shared frames give the stream's position.
     pub(crate) fn is_even(&self) -> bool {
         self.lagging.is_empty() && self.up_to.events == 0
     }
 
-    /// Reads an id of this epoch.
+    /// Parses an id of this epoch.
     pub(crate) fn parse(id: &str, epoch: &str) -> Option<Self> {
         let mut pieces = id.strip_prefix(epoch)?.strip_prefix('-')?.split('~');
         let mut position = Self::at(Point::parse(pieces.next()?)?);
@@ -137,7 +137,7 @@ impl fmt::Display for IdOf<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.epoch, self.position.up_to)?;
         if self.position.lagging.len() > LAGGING_MAX {
-            // Nobody reads this again, so that who comes back with it is given gaps.
+            // Never parsed again, so a client that sends it gets gap events.
             return f.write_str("~");
         }
         for (TopicKey(key), point) in &self.position.lagging {
@@ -148,8 +148,8 @@ impl fmt::Display for IdOf<'_> {
 }
 
 const KEY_DIGITS: usize = 16;
-/// How many lagging topics an id names: it comes back in the head of a request, and it is written
-/// once for each event until they have caught up.
+/// Maximum number of lagging topics in an id. The id is sent in the head of a request, and is
+/// written once per event until they have caught up.
 const LAGGING_MAX: usize = 16;
 
 #[cfg(test)]
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_that_is_too_long_for_an_id_is_none_when_it_comes_back() {
+    fn a_position_too_long_for_an_id_is_unknown_on_reconnect() {
         let mut position = Position::at(Point::whole(u64::MAX));
         for n in 0..LAGGING_MAX {
             position.lags(TopicKey(n as u64), Point { sequence: u64::MAX, events: u32::MAX });

@@ -8,7 +8,7 @@ fn drain(wheel: &mut Wheel, now: u64) -> Vec<(u32, u64)> {
     due
 }
 
-/// The next key that is due, however many moves that takes.
+/// The next due key, with as many moves as needed.
 fn pop(wheel: &mut Wheel, now: u64) -> Option<(u32, u64)> {
     match wheel.pop_due(now, &mut { u32::MAX }) {
         Due::Key(key, deadline) => Some((key, deadline)),
@@ -184,7 +184,7 @@ fn a_cascade_moves_no_more_keys_than_it_may_and_hands_out_none_before_it_is_done
             assert_eq!((due, wheel.next_deadline()), (Due::Unfinished, Some(4_096)));
         }
     }
-    // What is left of the last slice is the first slot of level 1.
+    // The rest of the last slice is the first slot of level 1.
     let mut moves = 100;
     assert_eq!(wheel.pop_due(10_000, &mut moves), Due::Key(999, deadline_of(999)));
     assert!(moves > 80, "{moves}");
@@ -212,7 +212,7 @@ fn between_the_slices_of_a_cascade_keys_may_be_armed_and_cancelled_in_any_list()
         wheel.arm(key, 100);
     }
     assert_eq!(wheel.pop_due(1_000, &mut 3), Due::Unfinished);
-    // Moved already: the first, the middle and the last of them; waiting: those of the others.
+    // Already moved: the first, the middle and the last of them; waiting: those of the others.
     wheel.arm(1, 100);
     wheel.arm(4, 100);
     wheel.arm(9, 100);
@@ -239,7 +239,7 @@ fn a_cascade_whose_last_keys_are_cancelled_is_done() {
     assert_eq!(wheel.pop_due(100, &mut 0), Due::Nothing);
 }
 
-/// The wheel as it is specified: a sorted list. Equal deadlines are ordered by `arms`.
+/// The specification of the wheel: a sorted list. Equal deadlines are ordered by `arms`.
 #[derive(Default)]
 struct Model {
     sorted: BTreeMap<(u64, u64), u32>,
@@ -273,7 +273,7 @@ impl Model {
         Some((key, deadline))
     }
 
-    /// A cascade has begun: what is armed from now on is due at its start at the earliest.
+    /// A cascade has begun: keys armed from now on are due at its start at the earliest.
     fn begin_cascade(&mut self, start: u64) {
         let earliest = self.sorted.first_key_value().expect("a cascade has keys").0.0;
         assert!((self.elapsed..=earliest).contains(&start), "nothing lies between");
@@ -286,7 +286,7 @@ enum When {
     At(u64),
     /// Relative to `elapsed`, saturating.
     In(u64),
-    /// So long ago.
+    /// This long ago.
     Ago(u64),
 }
 
@@ -304,9 +304,9 @@ impl When {
 enum Act {
     Arm(u32, When),
     Cancel(u32),
-    /// Drain up to then, with so many moves at a time; after each key that is due, and between the
-    /// slices of a cascade, do one of these. A cascade that is unfinished when these are used up
-    /// waits for the next drain.
+    /// Drain up to then, with this many moves at a time; after each due key, and between the slices
+    /// of a cascade, do one of these. A cascade that is unfinished when these are used up waits for
+    /// the next drain.
     Advance(When, u32, Vec<Self>),
 }
 
@@ -423,7 +423,7 @@ proptest! {
     }
 
     #[test]
-    fn whoever_sleeps_until_the_next_deadline_is_never_late_and_seldom_woken_in_vain(
+    fn sleeping_until_the_next_deadline_is_never_late_and_rarely_wakes_early(
         deadlines in prop::collection::vec((any::<u64>(), 0_u32..64), 0..200)
     ) {
         let mut wheel = Wheel::new();

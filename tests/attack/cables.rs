@@ -1,5 +1,5 @@
-//! Clients that fall silent without a word: a cable is cut, a laptop closed, a box in between
-//! forgets the connection. Only the system's time limits tell; `tests/run` waits for them.
+//! Clients that vanish silently: a cable is cut, a laptop closed, a middlebox forgets the
+//! connection. Only the system's timeouts detect it; `tests/run` waits for them.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::{
 
 #[test]
 #[ignore = "takes half a minute"]
-fn behind_a_cut_cable_streams_with_traffic_are_given_up_within_25_s() {
+fn after_a_cable_cut_streams_with_traffic_are_closed_within_25_s() {
     let testbed = Testbed::start(&[]);
     let mut neighbour = Neighbour::of(&testbed);
     let before = testbed.footprint();
@@ -22,7 +22,7 @@ fn behind_a_cut_cable_streams_with_traffic_are_given_up_within_25_s() {
 
 #[test]
 #[ignore = "takes half a minute"]
-fn behind_a_cut_cable_a_stuck_reader_is_given_up_within_60_s() {
+fn after_a_cable_cut_a_stuck_reader_is_disconnected_within_60_s() {
     let testbed = Testbed::start(&[]);
     let mut neighbour = Neighbour::of(&testbed);
     let before = testbed.footprint();
@@ -35,7 +35,7 @@ fn behind_a_cut_cable_a_stuck_reader_is_given_up_within_60_s() {
 
 #[test]
 #[ignore = "takes a minute"]
-fn behind_a_cut_cable_idle_connections_are_given_up_within_60_s() {
+fn after_a_cable_cut_idle_connections_are_closed_within_60_s() {
     let testbed = Testbed::start(&["--idle-timeout-ms", "50000"]);
     let mut neighbour = Neighbour::of(&testbed);
     let before = testbed.footprint();
@@ -58,7 +58,7 @@ fn behind_a_cut_cable_idle_connections_are_given_up_within_60_s() {
 
 #[test]
 #[ignore = "takes a minute"]
-fn behind_a_cut_cable_streams_without_comments_are_given_up_within_60_s() {
+fn after_a_cable_cut_streams_without_comments_are_closed_within_60_s() {
     let testbed = Testbed::start(&["--keep-alive-ms", "3600000"]);
     let mut neighbour = Neighbour::of(&testbed);
     let before = testbed.footprint();
@@ -67,12 +67,12 @@ fn behind_a_cut_cable_streams_without_comments_are_given_up_within_60_s() {
     are_given_up_within(60, &testbed, before, &mut neighbour);
 }
 
-/// The probes of streams that were opened at one time leave at one time, and more of them than the
-/// queue of the loopback device has places for are lost: thousands of clients that were there, behind
-/// a proxy of the same machine, say, were given up 25 s after they came.
+/// Probes of streams that were opened together are sent together, and those that exceed the queue
+/// of the loopback device are lost. Thousands of live clients, behind a proxy on the same machine
+/// for example, were disconnected 25 s after they connected.
 #[test]
 #[ignore = "takes a minute"]
-fn a_crowd_of_silent_streams_that_came_together_is_not_given_up() {
+fn silent_streams_that_connected_together_are_not_disconnected() {
     let descriptors = starwheel::raise_descriptor_limit().unwrap();
     let each = usize::try_from(descriptors.min(9_000)).unwrap() / 3;
     assert!(each >= 1_500, "fewer would get through");
@@ -99,7 +99,7 @@ fn cut(clients: &[Client]) {
     clients.iter().for_each(Client::cut_cable);
 }
 
-/// The system's own timers decide, by the clock; how busy the machine is adds little to them.
+/// The system's own timers decide; a busy machine adds little to them.
 fn are_given_up_within(
     seconds: u64,
     testbed: &Testbed,

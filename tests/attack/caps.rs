@@ -1,4 +1,4 @@
-//! More connections than the server takes, and it says so.
+//! More connections than the limit, and the responses to them.
 
 use crate::{
     client::{Client, wait_for},
@@ -6,7 +6,7 @@ use crate::{
 };
 
 #[test]
-fn beyond_the_limit_everybody_is_told_and_nobody_inside_notices() {
+fn connections_over_the_limit_are_refused_and_others_are_not_affected() {
     let testbed = Testbed::start(&["--connections", "100"]);
     let mut neighbour = Neighbour::of(&testbed);
     let mut inside: Vec<_> = (1..100).map(|_| Client::connect(testbed.address)).collect();
@@ -16,7 +16,7 @@ fn beyond_the_limit_everybody_is_told_and_nobody_inside_notices() {
         assert_eq!(answer.status, 503);
         assert!(answer.head.to_lowercase().contains("\r\nretry-after: "), "{}", answer.head);
     }
-    // An `EventSource` that got anything but this would never come back.
+    // An `EventSource` would not reconnect after any other response.
     let mut event_source = Client::connect(testbed.address);
     event_source.send("GET /tick HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n");
     event_source.stream_head();
@@ -34,7 +34,7 @@ fn slow_requests_beyond_the_limit_hold_few_descriptors_and_leave_them() {
     let before = testbed.descriptors();
     let mut crowd: Vec<_> = (0..1_000).map(|_| Client::connect(testbed.address)).collect();
     for client in &mut crowd {
-        // Those that were reset may notice now.
+        // Connections that were reset may notice now.
         let _ = client.try_send(b"GET / HTTP/1.1\r\nHost:");
     }
     neighbour.ticks_on();
@@ -45,7 +45,7 @@ fn slow_requests_beyond_the_limit_hold_few_descriptors_and_leave_them() {
 }
 
 #[test]
-fn an_address_beyond_its_limit_is_told_so() {
+fn an_address_over_its_limit_gets_a_refusal() {
     let testbed = Testbed::start(&["--connections-per-ip", "2"]);
     let mut inside = [(); 2].map(|()| Client::connect(testbed.address));
     inside.iter_mut().for_each(|client| assert_eq!(client.get("/hello").status, 200));

@@ -1,4 +1,4 @@
-//! Very many connections, each short, broken off, or never complete.
+//! Very many connections, each short, aborted, or never complete.
 
 use std::thread;
 
@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[test]
-fn twenty_thousand_short_connections_leave_nothing_behind() {
+fn twenty_thousand_short_connections_leak_nothing() {
     let testbed = Testbed::start(&[]);
     let mut neighbour = Neighbour::of(&testbed);
     let visits = |count: usize| {
@@ -35,14 +35,14 @@ fn twenty_thousand_short_connections_leave_nothing_behind() {
 }
 
 #[test]
-fn five_thousand_aborted_connections_leave_nothing_behind() {
+fn five_thousand_aborted_connections_leak_nothing() {
     let testbed = Testbed::start(&[]);
     let mut neighbour = Neighbour::of(&testbed);
     let request = get("/tick?ms=1&bytes=10000");
     let visits = |count: usize| {
         from_four_sides(count, |number| {
             let mut client = Client::connect(testbed.address);
-            // Before, in the middle of, and behind the request.
+            // Before, in the middle of, and after the request.
             client.send(&request[..number % (request.len() + 1)]);
             client.reset();
         });
@@ -57,7 +57,7 @@ fn five_thousand_aborted_connections_leave_nothing_behind() {
 }
 
 #[test]
-fn half_open_connections_keep_nobody_out() {
+fn half_open_connections_block_no_others() {
     let testbed = Testbed::start(&[]);
     let mut neighbour = Neighbour::of(&testbed);
     let before = testbed.footprint();
@@ -79,7 +79,7 @@ fn half_open_connections_keep_nobody_out() {
 }
 
 #[test]
-fn silent_connections_whose_clients_are_gone_are_given_up() {
+fn silent_connections_whose_clients_are_gone_are_closed() {
     let testbed =
         Testbed::start(&["--first-request-timeout-ms", "500", "--linger-timeout-ms", "500"]);
     let mut neighbour = Neighbour::of(&testbed);

@@ -1,4 +1,4 @@
-//! More connections than there are descriptors for.
+//! More connections than descriptors.
 
 use std::{io::ErrorKind, net::TcpStream};
 
@@ -8,13 +8,13 @@ use crate::{
 };
 
 #[test]
-fn without_descriptors_streams_tick_on_nothing_spins_and_those_who_leave_make_room() {
+fn without_descriptors_streams_tick_and_closed_connections_make_room() {
     let testbed = Testbed::with_descriptors(64, &[]);
     let mut neighbour = Neighbour::of(&testbed);
     let crowd: Vec<_> = (0..150).map(|_| Client::connect(testbed.address)).collect();
     testbed.uses_all_descriptors(64);
     testbed.does_not_spin(&mut neighbour);
-    // Those that are closed make room, one by one, for those that wait.
+    // Closed connections make room, one by one, for waiting ones.
     are_all_served(crowd);
     assert_eq!(Client::connect(testbed.address).get("/hello").status, 200);
     neighbour.ticks_on();
@@ -34,7 +34,8 @@ fn a_live_process_whose_descriptors_are_taken_away_accepts_again_when_it_gets_th
     assert_eq!(testbed.descriptors(), before, "nobody was accepted");
     crowd.iter_mut().for_each(|client| drop(client.data()));
 
-    // Nobody leaves and nobody comes: that there are descriptors again has to be found out.
+    // No connection closes or arrives: the server must find out that descriptors are available
+    // again.
     testbed.may_have_descriptors(1_000);
     for client in &mut waiting {
         assert_eq!(client.answer().body, "Hello, World!");

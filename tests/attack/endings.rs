@@ -1,4 +1,4 @@
-//! Clients that end their half of a connection, and closures that panic.
+//! Clients that close their half of a connection, and closures that panic.
 
 use std::{io::Write, net::Shutdown, thread};
 
@@ -20,7 +20,7 @@ fn a_client_that_half_closes_gets_its_answer() {
 }
 
 #[test]
-fn a_client_that_half_closes_behind_many_requests_gets_all_answers_and_nothing_spins_meanwhile() {
+fn a_client_that_half_closes_after_many_requests_gets_all_responses_without_spinning() {
     let testbed = Testbed::start(&[]);
     let mut neighbour = Neighbour::of(&testbed);
     let before = testbed.footprint();
@@ -55,7 +55,7 @@ fn streams_of_clients_that_half_close_end_and_nothing_spins() {
         }
     }
     clients.iter_mut().for_each(Client::half_close);
-    // Although nobody reads what is left, and nobody closes.
+    // Although the client does not read the rest, and does not close.
     testbed.does_not_spin(&mut neighbour);
     assert_eq!(testbed.figure("streams"), 1, "the neighbour's");
     drop(clients);
@@ -63,7 +63,7 @@ fn streams_of_clients_that_half_close_end_and_nothing_spins() {
 }
 
 #[test]
-fn panicking_closures_end_their_streams_alone_and_leave_nothing_behind() {
+fn panicking_closures_end_only_their_streams_and_leak_nothing() {
     let mut testbed = Testbed::start(&[]);
     let mut neighbour = Neighbour::of(&testbed);
     let mut beside: Vec<_> =

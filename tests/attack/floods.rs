@@ -1,4 +1,4 @@
-//! More bytes than anybody asked for, or than anybody reads.
+//! More bytes than requested, or than any client reads.
 
 use std::{
     io::{ErrorKind, Write},
@@ -63,7 +63,7 @@ fn stuck_streams_with_updaters_stay_in_bounded_memory() {
     let stuck: Vec<_> =
         (0..20).map(|_| Client::streaming(testbed.address, "/tick?ms=1&bytes=100000")).collect();
     (0..50).for_each(|_| neighbour.ticks_on());
-    // A tick that is not taken at once is kept whole, and no other runs until it is.
+    // A tick that is not taken immediately is kept completely, and no other runs until it is.
     assert!(testbed.figure("ticks_skipped_total") > 0);
     assert_eq!(testbed.figure("streams_closed_total{reason=\"slow\"}"), 0);
     testbed.has_grown_at_most(stuck.len() as u64 * 2 * event_bytes + ALLOCATOR_BYTES, before);
@@ -72,7 +72,7 @@ fn stuck_streams_with_updaters_stay_in_bounded_memory() {
 }
 
 #[test]
-fn a_flood_of_pipelined_requests_is_answered_in_full_and_delays_nobody() {
+fn a_flood_of_pipelined_requests_is_answered_in_full_and_delays_no_other() {
     let testbed = Testbed::start(&[]);
     let mut neighbour = Neighbour::of(&testbed);
     let requests = 20_000;

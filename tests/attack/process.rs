@@ -60,12 +60,12 @@ fn sigterm_under_load_with_stuck_readers_ends_within_the_window() {
     let mut half_way = Client::connect(testbed.address);
     half_way.send("GET /hello HTTP/1.1\r\n");
     let has_ended = &AtomicBool::new(false);
-    // Taken along, so that a panic ends the process, and with it the threads.
+    // Moved in, so that a panic ends the process, and with it the threads.
     thread::scope(move |scope| {
         let address = testbed.address;
         let mut testbed = testbed;
         for path in ["/hello", "/tick?ms=1", "/topic"] {
-            // They come and go without a pause, as long as anybody lets them.
+            // They connect and close without a pause, as long as the server accepts them.
             scope.spawn(move || {
                 while !has_ended.load(Ordering::Relaxed) {
                     let Ok(mut socket) = TcpStream::connect(address) else { break };
@@ -77,7 +77,7 @@ fn sigterm_under_load_with_stuck_readers_ends_within_the_window() {
         Neighbour::of(&testbed).ticks_on();
         testbed.signal(Signal::Term);
         reading.iter_mut().for_each(|client| while client.event().is_some() {});
-        // Any other time limit is longer than a test's patience.
+        // Any other timeout is longer than a test's patience.
         let code = testbed.exit_code();
         has_ended.store(true, Ordering::Relaxed);
         assert_eq!(code, Some(0));
@@ -106,7 +106,7 @@ fn a_second_sigterm_forces_the_end() {
 }
 
 #[test]
-fn sigterm_tells_each_stream_ahead_when_to_come_back() {
+fn sigterm_sends_each_stream_a_reconnect_delay_first() {
     let mut testbed = Testbed::start(&["--drain-ms", "1000"]);
     let targets = ["/idle", "/tick?ms=50", "/topic"];
     let streams = targets.iter().cycle().take(12);
@@ -145,7 +145,7 @@ fn a_second_sigterm_does_not_wait_for_stuck_readers() {
 fn two_workers_share_the_port_and_drain_together() {
     let mut testbed = Testbed::with_workers(2, &["--drain-ms", "300"]);
     wait_for("both listen", || (testbed.listeners() == 2).then_some(()));
-    // Some are the second worker's, and tell by their ticks that it runs.
+    // Some belong to the second worker, and show by their ticks that it runs.
     let mut streams: Vec<_> =
         (0..60).map(|_| Client::streaming(testbed.address, "/tick?ms=20")).collect();
     for _ in 0..5 {
@@ -159,8 +159,8 @@ fn two_workers_share_the_port_and_drain_together() {
     assert_eq!(testbed.exit_code(), Some(0));
 }
 
-/// Where in a period of 100 ms a stream ticks. Its ticks are late by what the machine makes of it,
-/// each in another way; those that are on time agree, so it waits for ten that do.
+/// The phase of a stream in a period of 100 ms. Ticks are late by random amounts, depending on the
+/// machine; those on time agree, so it waits for ten that do.
 fn phase_ms(client: &mut Client) -> i64 {
     let mut seen = [0; 100];
     loop {
@@ -174,7 +174,7 @@ fn phase_ms(client: &mut Client) -> i64 {
 }
 
 impl Testbed {
-    /// Stops the process for a while and tells when it was continued.
+    /// Stops the process for a while and returns when it was continued.
     fn stops_for(&self, pause: Duration) -> Duration {
         self.signal(Signal::Stop);
         thread::sleep(pause);

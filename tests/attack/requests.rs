@@ -1,4 +1,4 @@
-//! Requests that must be refused, and text that must not break out of its event.
+//! Requests that must be refused, and text that must stay inside its event.
 
 use crate::{
     client::{Client, field, status},
@@ -13,7 +13,7 @@ fn malformed_requests_get_one_refusal_with_a_reason_and_the_connection_ends() {
         let shown = String::from_utf8_lossy(&request[..request.len().min(120)]).into_owned();
         let mut client = Client::connect(testbed.address);
         client.send(&request);
-        // Where this request starts is in doubt: it must not be answered.
+        // The start of this request is doubtful: it must not be answered.
         let _refused_already = client.try_send(b"GET /hello HTTP/1.1\r\nHost: test\r\n\r\n");
         client.half_close_if_open();
         let answer = client.rest();
@@ -143,7 +143,7 @@ fn malformed() -> Vec<(u16, Vec<u8>)> {
     ]
     .map(|(status, request): (u16, String)| (status, request.into_bytes()))
     .into();
-    // What other protocols begin with: TLS, HTTP/2, SOCKS 5, and noise.
+    // First bytes of other protocols: TLS, HTTP/2, SOCKS 5, and noise.
     table.push((400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec()));
     table.push((400, b"\x05\x01\x00".to_vec()));
     table.push((400, b"\xff\xfe\xfd\r\n\r\n".to_vec()));

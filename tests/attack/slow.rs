@@ -1,4 +1,4 @@
-//! Clients that take their time.
+//! Slow clients.
 
 use std::{
     io::ErrorKind,
@@ -11,7 +11,7 @@ use crate::{
     testbed::{ALLOCATOR_BYTES, Neighbour, Testbed},
 };
 
-/// A request that never ends: its beginning, and what follows again and again.
+/// A request that never ends: its start, and the part that is repeated.
 struct Endless {
     name: &'static str,
     beginning: &'static str,
@@ -77,7 +77,7 @@ fn a_body_that_comes_too_slowly_is_refused() {
 }
 
 #[test]
-fn hundreds_of_slow_clients_hold_nobody_up_and_leave_nothing_behind() {
+fn hundreds_of_slow_clients_delay_no_others_and_leak_nothing() {
     let an_hour = "3600000";
     let testbed = Testbed::start(&["--head-timeout-ms", an_hour, "--body-timeout-ms", an_hour]);
     let mut neighbour = Neighbour::of(&testbed);
@@ -98,7 +98,7 @@ fn hundreds_of_slow_clients_hold_nobody_up_and_leave_nothing_behind() {
     for (client, endless) in &slow {
         assert!(client.is_left_alone(), "{}", endless.name);
     }
-    // What has arrived of a request is kept, and little more.
+    // The received part of a request is kept, and little more.
     testbed.has_grown_at_most(slow.len() as u64 * 4096 + ALLOCATOR_BYTES, before);
     drop(slow);
     testbed.is_back_at(before);
@@ -133,7 +133,7 @@ fn a_connection_without_a_request_is_closed_and_streams_are_not() {
 }
 
 #[test]
-fn a_client_that_does_not_read_its_answers_is_given_up() {
+fn a_client_that_does_not_read_its_responses_is_disconnected() {
     let testbed = Testbed::start(&["--stall-timeout-ms", "300"]);
     let mut neighbour = Neighbour::of(&testbed);
     let before = testbed.footprint();
@@ -163,7 +163,7 @@ fn clients_that_never_read_are_left_and_a_neighbour_ticks_on() {
 }
 
 #[test]
-fn a_refused_client_that_does_not_leave_is_given_up() {
+fn a_refused_client_that_does_not_close_is_disconnected() {
     let testbed = Testbed::start(&["--linger-timeout-ms", "300"]);
     let mut neighbour = Neighbour::of(&testbed);
     let before = testbed.footprint();
@@ -177,7 +177,7 @@ fn a_refused_client_that_does_not_leave_is_given_up() {
 }
 
 impl Endless {
-    /// Sends a piece now and then until there is an answer: 408 behind 300 ms.
+    /// Sends a piece from time to time until there is a response: 408 after 300 ms.
     fn drips_until_refused(&self, testbed: &Testbed) {
         let name = self.name;
         let mut client = Client::connect(testbed.address);
@@ -201,7 +201,7 @@ impl Endless {
 }
 
 impl Client {
-    /// Nothing has come, and the connection is open.
+    /// Nothing has arrived, and the connection is open.
     fn is_left_alone(&self) -> bool {
         self.socket().set_nonblocking(true).unwrap();
         let nothing = self.socket().peek(&mut [0]).map_err(|error| error.kind());

@@ -1,4 +1,4 @@
-//! The clients of a random scenario, and the judgement on what they have read.
+//! The clients of a random scenario, and the checks of what they have read.
 
 use starwheel::{
     CloseReason, Method,
@@ -7,7 +7,7 @@ use starwheel::{
 
 use crate::world::{Story, World, plain, text};
 
-/// One client: what it asked, what was done to it.
+/// One client: its requests, and what was done to it.
 #[derive(Debug)]
 pub(crate) struct Visitor {
     pub(crate) client: Client,
@@ -19,17 +19,17 @@ pub(crate) struct Visitor {
     pub(crate) stalls: Vec<Stall>,
     pub(crate) was_reset: bool,
     pub(crate) was_half_closed: bool,
-    /// It has sent a part of a request, or nonsense: a refusal may be its last answer.
+    /// It has sent part of a request, or nonsense: a refusal may be its last response.
     pub(crate) may_be_refused: bool,
     pub(crate) received: Vec<u8>,
 }
 
-/// A time in which a client does not read.
+/// A period in which a client does not read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stall {
     pub(crate) from_ms: u64,
     pub(crate) to_ms: Option<u64>,
-    /// When something was first seen to wait for it.
+    /// When output was first seen to wait for it.
     pub(crate) waits_since_ms: Option<u64>,
 }
 
@@ -48,7 +48,7 @@ pub(crate) enum Asked {
     Stream {
         key: usize,
     },
-    /// Behind an open stream, where it need not be answered.
+    /// After an open stream, where it need not be answered.
     Behind {
         n: usize,
         bytes: usize,
@@ -85,7 +85,7 @@ impl Visitor {
         self.stalls.last().is_some_and(|stall| stall.to_ms.is_none())
     }
 
-    /// It reads on; true if it did not before.
+    /// It reads again; true if it did not before.
     pub(crate) fn end_stall(&mut self, now_ms: u64) -> bool {
         let stall = self.stalls.last_mut().filter(|stall| stall.to_ms.is_none());
         stall.map(|stall| stall.to_ms = Some(now_ms)).is_some()
@@ -98,7 +98,7 @@ impl Visitor {
         })
     }
 
-    /// Looks at everything that it has read. `settled` says that nothing is under way.
+    /// Checks everything that it has read. `settled` means that nothing is pending.
     pub(crate) fn judge(
         &self,
         world: &World,
@@ -120,7 +120,7 @@ impl Visitor {
                 let optional = matches!(what, Asked::Behind { .. });
                 let ended = excuses.stopping || !open;
                 assert!(!undisturbed || optional || ended, "{what:?} was not answered: {self:?}");
-                // Refusals and time limits are answers too.
+                // Refusals and timeouts are responses too.
                 assert!(rest.is_empty() || rest.starts_with(&b"HTTP/1.1 "[..rest.len().min(9)]));
                 return;
             };
@@ -213,7 +213,7 @@ impl Visitor {
         }
     }
 
-    /// Whether it had not read for so long at this time.
+    /// Whether it had not read for this long at this time.
     fn has_stalled_for(&self, length_ms: u64, at_ms: u64) -> bool {
         self.stalls.iter().any(|stall| {
             let until_ms = stall.to_ms.unwrap_or(u64::MAX).min(at_ms);
@@ -234,7 +234,7 @@ impl Visitor {
             CloseReason::Shutdown => excuses.stopping,
             CloseReason::Disconnected => self.was_half_closed,
             CloseReason::Io(_) => self.was_reset || excuses.resets,
-            // What a network refuses by chance waits only while nobody looks at it.
+            // Output that the network refuses by chance waits only until the next attempt.
             CloseReason::Slow if story.has_stalled_out() => {
                 self.has_stalled_for(stall_ms, end.at_ms)
                     || (excuses.refused_writes && end.jumped_from_ms.is_some())

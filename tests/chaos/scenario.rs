@@ -29,7 +29,7 @@ pub(crate) fn live_through(random: Random, seed: u64) -> u64 {
     chaos.finish()
 }
 
-/// One scenario under way.
+/// A running scenario.
 pub(crate) struct Chaos {
     pub(crate) random: Random,
     pub(crate) simulation: Simulation,
@@ -82,7 +82,7 @@ impl Chaos {
         }
     }
 
-    /// One thing happens.
+    /// One random action.
     fn step(&mut self) {
         match self.random.below(100) {
             0..14 => self.open_stream(),
@@ -115,7 +115,7 @@ impl Chaos {
             84..86 => self.pause(),
             _ => self.advance(),
         }
-        // Often several things happen before the engine looks.
+        // Often several things happen before the engine runs.
         if self.random.percent(70) {
             self.simulation.turn();
             self.check();
@@ -170,7 +170,7 @@ impl Chaos {
         self.request(visitor, &format!("/plain?n={n}&bytes={bytes}"));
     }
 
-    /// Somebody whose answers so far are complete asks for more.
+    /// A client whose responses so far are complete sends another request.
     fn ask_again(&mut self) {
         let Some(visitor) = self.somebody() else { return };
         let one = &self.visitors[visitor];
@@ -295,7 +295,7 @@ impl Chaos {
         }
     }
 
-    /// What a stalled client finds when it is back is what was kept for it, and that is bounded.
+    /// When a stalled client reads again, it gets what was kept for it, and that is bounded.
     fn resume_one(&mut self, visitor: usize) {
         let (now_ms, visitor) = (self.now_ms(), &mut self.visitors[visitor]);
         let before = self.simulation.take_received(visitor.client);
@@ -304,7 +304,8 @@ impl Chaos {
         self.simulation.resume(visitor.client);
         self.simulation.turn();
         let kept = self.simulation.take_received(visitor.client);
-        // Who pipelines finds new answers too, and they are not bounded by what was kept.
+        // A client that pipelines also gets new responses, and they are not bounded by what was
+        // kept.
         if was_stalled && visitor.asked.len() == 1 && visitor.last_stream().is_some() {
             let one_tick_and_one_burst_bytes = 4 * 500 + 3 * 8 * 500;
             let head_bytes = 500;
@@ -317,7 +318,7 @@ impl Chaos {
         visitor.received.extend(kept);
     }
 
-    /// Clients go, politely or not.
+    /// Clients disconnect, in order or not.
     pub(crate) fn go(&mut self) {
         let Some(visitor) = self.somebody() else { return };
         let visitor = &mut self.visitors[visitor];
@@ -389,7 +390,7 @@ impl Chaos {
         self.simulation.now().as_millis() as u64
     }
 
-    /// The engine's figures fit what the closures saw. Nothing is under way.
+    /// The engine's statistics match what the closures saw. Nothing is pending.
     pub(crate) fn check(&mut self) {
         self.check_stalls();
         let (world, stats) = (self.world.borrow(), self.simulation.stats());
@@ -411,7 +412,7 @@ impl Chaos {
         self.check_ticks(&world);
     }
 
-    /// Nobody for whom something waits has taken nothing for longer than the limit.
+    /// No client with waiting output has taken nothing for longer than the limit.
     fn check_stalls(&mut self) {
         let now_ms = self.now_ms();
         let stalled = self.visitors.iter_mut().filter(|visitor| visitor.is_stalled());
@@ -436,7 +437,7 @@ impl Chaos {
         }
     }
 
-    /// Every tick that was due was run, skipped or missed, and counted as that.
+    /// Every due tick was run, skipped or missed, and counted as such.
     fn check_ticks(&self, world: &World) {
         let now_ms = self.simulation.now().as_millis() as u64;
         let stats = self.simulation.stats();
@@ -476,7 +477,7 @@ impl Chaos {
         }
     }
 
-    /// The network is repaired, everybody reads, and then the server leaves, one way or another.
+    /// The network is repaired, all clients read, and then the server ends in one of several ways.
     pub(crate) fn finish(mut self) -> u64 {
         self.faults = Faults::default();
         self.faults.socket_buffer_bytes = 64 * 1024;

@@ -1,4 +1,5 @@
-//! The server of a random scenario, and what its closures saw: the model that the engine must fit.
+//! The server of a random scenario, and what its closures saw: the model that the engine must
+//! match.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -12,7 +13,7 @@ use crate::{
     story::{Census, ms},
 };
 
-/// What happens to a stream; decided before it is asked for.
+/// What happens to a stream; decided before the request.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) interval_ms: Option<u64>,
@@ -21,7 +22,7 @@ pub(crate) struct Plan {
     events_per_tick: usize,
     payload_bytes_max: usize,
     first_events: usize,
-    /// After so many ticks something happens.
+    /// After this many ticks something happens.
     last_tick: Option<(u64, Last)>,
     lifetime_ms: Option<u64>,
     keep_alive: KeepAlive,
@@ -63,7 +64,7 @@ impl Plan {
         }
     }
 
-    /// One that only ticks, for ever.
+    /// One that only ticks, without an end.
     #[allow(dead_code, reason = "not every program that shares the scenarios needs it")]
     pub(crate) fn ticking(interval_ms: u64) -> Self {
         Self {
@@ -91,9 +92,9 @@ pub(crate) struct Story {
     pub(crate) id: Option<StreamId>,
     pub(crate) born_ms: Vec<u64>,
     pub(crate) ends: Vec<End>,
-    /// Somebody closed it with this.
+    /// The end with which a closure closed it.
     pub(crate) closed_with: Option<Ending>,
-    /// Its end was decided, though it may not have been told yet.
+    /// Its end was decided, though its hook may not have run yet.
     pub(crate) is_decided: bool,
 }
 
@@ -101,7 +102,7 @@ pub(crate) struct Story {
 pub(crate) struct End {
     pub(crate) reason: CloseReason,
     pub(crate) at_ms: u64,
-    /// The clock had jumped from here, and what was due in between need not have run.
+    /// The clock jumped from here; ticks due in between need not have run.
     pub(crate) jumped_from_ms: Option<u64>,
 }
 
@@ -110,13 +111,13 @@ impl Story {
         !self.born_ms.is_empty() && self.ends.is_empty() && !self.is_decided
     }
 
-    /// It ended as slow, and not because more was sent than is queued for anybody.
+    /// It ended as slow, but not because its queue exceeded the limit.
     pub(crate) fn has_stalled_out(&self) -> bool {
         let is_slow = matches!(self.ends.first(), Some(End { reason: CloseReason::Slow, .. }));
         is_slow && !self.is_decided
     }
 
-    /// Which ticks must have been run, skipped or missed in its life, and which may have been.
+    /// The range of the number of ticks run, skipped or missed in its life.
     pub(crate) fn ticks_due(&self, now_ms: u64) -> (u64, u64) {
         let (Some(&born), Some(interval)) = (self.born_ms.first(), self.plan.interval_ms) else {
             return (0, 0);
@@ -172,7 +173,7 @@ impl World {
         self.stories.len() - 1
     }
 
-    /// Sends the next event of a stream through `send`, which says whether it was taken.
+    /// Sends the next event of a stream through `send`, which returns whether it was taken.
     pub(crate) fn emit(&mut self, key: usize, send: impl FnOnce(String) -> bool) -> bool {
         let story = &mut self.stories[key];
         let taken = send(text(key, story.sent, &story.plan));
@@ -181,7 +182,7 @@ impl World {
     }
 }
 
-/// `/plain` answers what it is asked for; `/stream` lives through its plan.
+/// `/plain` returns a requested body; `/stream` follows its plan.
 pub(crate) fn server(world: &Shared, census: &Census) -> Router {
     let (world, census) = (Rc::clone(world), census.clone());
     let number = |req: &starwheel::Request, name: &str| -> usize {

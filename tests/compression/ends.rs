@@ -1,4 +1,4 @@
-//! How the bytes of a coding end: whole when a stream is finished, visibly cut when it is not.
+//! The end of a coding: complete when a stream is finished, visibly cut when it is not.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -13,8 +13,8 @@ use super::{
     get, noise, page,
 };
 
-/// The decoders of some clients (Python's httpx) take a zstd frame without its last block for a
-/// stream that was cut. Python's gzip, Java, Ruby and `gzip -t` want the trailer of RFC 1952.
+/// The decoders of some clients (Python's httpx) treat a zstd frame without its last block as a cut
+/// stream. Python's gzip, Java, Ruby and `gzip -t` need the trailer of RFC 1952.
 #[test]
 fn a_finished_stream_ends_what_its_decoder_reads() {
     let topic = Topic::new("t");
@@ -49,7 +49,7 @@ fn three_pages() -> Sse {
     })
 }
 
-/// Everything a decoder puts out counts in the trailer of gzip, whichever way it took.
+/// All decoded bytes count in the trailer of gzip, in whatever form they were sent.
 #[test]
 fn the_end_counts_all_that_a_stream_was_sent() {
     let topics = ["a", "b"].map(Topic::new);
@@ -112,7 +112,7 @@ fn the_end_counts_what_was_queued_for_a_slow_reader() {
     }
 }
 
-/// A drop is no end, and no client may take it for one.
+/// A drop is not an end, and no client may treat it as one.
 #[test]
 fn a_dropped_stream_is_seen_to_be_cut() {
     let mut stage = Stage::new(&[Topic::new("t")], Backpressure::Disconnect);

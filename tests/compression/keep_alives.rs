@@ -42,8 +42,8 @@ fn comments(simulation: &Simulation, client: Client) -> usize {
     String::from_utf8(decoded).unwrap().lines().filter(|line| *line == ":").count()
 }
 
-/// A block that decodes to nothing does not reach a watchdog in the page, nor what lies behind a
-/// proxy that decompresses.
+/// A block that decodes to nothing reaches neither a watchdog in the page nor clients of a proxy
+/// that decompresses.
 #[test]
 fn a_keep_alive_is_a_comment_in_every_coding() {
     let topic = Topic::new("t");
@@ -151,8 +151,8 @@ fn a_private_stream_refers_to_what_it_sent_before_its_keep_alives() {
     }
 }
 
-/// What a crowd costs at the first publish after a pause: one piece for each number of keep-alives
-/// up to three, and one key for all that have had more.
+/// The cost of the first publish after a pause: one piece for each number of keep-alives up to
+/// three, and one key for all streams with more.
 #[test]
 fn quiet_streams_share_one_piece_by_the_number_of_their_keep_alives() {
     let topic = Topic::new("t");

@@ -1,4 +1,4 @@
-//! Responses that are compressed, those that must not be, and what caches are told about both.
+//! Responses that are compressed, those that must not be, and the fields for caches.
 
 use starwheel::{
     Method, Request, Response, Router, StatusCode,
@@ -26,7 +26,7 @@ fn responses_are_compressed_from_a_kilobyte_on() {
     }
 }
 
-/// A part is a part of the bytes that its neighbours come from: of the uncompressed ones.
+/// A partial response is a part of the uncompressed bytes.
 #[test]
 fn parts_of_a_page_are_not_compressed() {
     let part = |status: StatusCode| {
@@ -48,7 +48,7 @@ fn parts_of_a_page_are_not_compressed() {
 }
 
 #[test]
-fn what_must_not_be_transformed_is_not_compressed() {
+fn no_transform_responses_are_not_compressed() {
     let cache_control = |values: &'static [&'static str]| {
         move |_req: &Request, _cx: &mut starwheel::Context<'_>| {
             let response = Response::html(page(1));
@@ -71,7 +71,7 @@ fn what_must_not_be_transformed_is_not_compressed() {
     assert_eq!(answer.header("content-encoding"), Some("gzip"));
 }
 
-/// What a handler says of the very bytes of its response would be wrong of other bytes.
+/// A digest of the exact bytes would be wrong for other bytes.
 #[test]
 fn responses_with_a_digest_of_their_bytes_are_not_compressed() {
     let fields = ["Content-Digest", "Repr-Digest", "Digest", "Content-MD5", "Content-Encoding"];
@@ -115,7 +115,7 @@ fn compressed_responses_have_a_weak_entity_tag() {
     }
 }
 
-/// A cache updates what it has by a 304 whose tag it knows (RFC 9111, section 4.3.4).
+/// A cache updates its entry by a 304 whose tag it knows (RFC 9111, section 4.3.4).
 #[test]
 fn a_response_that_was_not_modified_names_the_tag_that_the_client_has() {
     let router = Router::new().get("/", |req, _cx| {
@@ -144,9 +144,9 @@ fn a_response_that_was_not_modified_names_the_tag_that_the_client_has() {
     }
 }
 
-/// RFC 9110, sections 15.3.7 and 15.4.5: as the 200 would have it.
+/// RFC 9110, sections 15.3.7 and 15.4.5: the same fields as in the 200.
 #[test]
-fn parts_and_responses_that_were_not_modified_say_what_they_vary_by() {
+fn partial_and_not_modified_responses_have_vary() {
     let router = Router::new()
         .get("/304", |_req, _cx| Response::new(StatusCode::NOT_MODIFIED))
         .get("/206", |_req, _cx| {

@@ -1,5 +1,5 @@
-//! Answers to HEAD: their head and nothing after it (RFC 9110, section 9.3.2), also where the request
-//! is refused before it was read to its end.
+//! Responses to HEAD: their head and nothing after it (RFC 9110, section 9.3.2), also if the
+//! request is refused before it was read completely.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn server(config: Config) -> Simulation {
     Simulation::with_config(config, 0, router)
 }
 
-/// An answer with this status has come, with the length of a body and without one.
+/// A response with this status has arrived, with the length of a body but without the body.
 #[track_caller]
 fn assert_no_body(simulation: &Simulation, client: Client, status: u16, what: &str) {
     let received = String::from_utf8(simulation.received(client)).unwrap();
@@ -31,7 +31,7 @@ fn assert_no_body(simulation: &Simulation, client: Client, status: u16, what: &s
     assert!(!head.contains("\r\n\r\n"), "{what}: {head}");
 }
 
-/// The rest of a HEAD request with what is wrong with it, and the answer's status.
+/// The rest of a faulty HEAD request, and the status of the response.
 const REFUSED: &[(&str, u16)] = &[
     ("/ HTTP/1.1\r\n\r\n", 400),
     ("/ HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
@@ -81,7 +81,7 @@ fn a_refused_head_request_gets_no_body_wherever_it_is_cut() {
     }
 }
 
-/// The second request is read out of bytes that were kept behind the first.
+/// The second request is read from bytes that were kept after the first.
 #[test]
 fn a_refused_head_request_after_another_gets_no_body() {
     for (rest, status) in [("/ HTTP/1.1\r\n\r\n", 400), ("/ HTTP/3.0\r\n\r\n", 505)] {
@@ -165,7 +165,7 @@ fn a_head_request_without_its_proxy_header_gets_no_body() {
     }
 }
 
-/// Where a head is too long, its method may be a part of what is too much.
+/// If a head is too long, its method may be part of the excess.
 #[test]
 fn whether_a_refusal_has_a_body_does_not_depend_on_where_its_request_was_cut() {
     let mut config = Config::default();
@@ -192,7 +192,7 @@ fn whether_a_refusal_has_a_body_does_not_depend_on_where_its_request_was_cut() {
     }
 }
 
-/// The controls: other methods get the reason, and so does what is no method yet.
+/// The controls: other methods get the reason, and so does an incomplete method.
 #[test]
 fn other_refused_requests_get_the_reason_as_body() {
     let mut simulation = server(Config::default());

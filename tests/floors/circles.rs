@@ -1,9 +1,9 @@
-//! Which file uses which, and the circles among them.
+//! Which file uses which, and the cycles among them.
 //!
-//! A name is followed to the file that defines it, through re-exports and through what a parent
-//! module has imported. A re-export is a use only where its own file uses the name as well.
-//! Method calls are not followed: a file with `impl Topics` uses the file that defines `Topics`, and
-//! a call of such a method uses neither.
+//! A name is followed to the file that defines it, through re-exports and through imports of a
+//! parent module. A re-export is a use only if its own file uses the name as well. Method calls are
+//! not followed: a file with `impl Topics` uses the file that defines `Topics`, and a call of such
+//! a method uses neither.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -12,13 +12,13 @@ use crate::{
     source::{Origin, Source, Use},
 };
 
-/// Files that use each other in a circle, and why they may.
+/// Files that use each other in a cycle, and why they may.
 pub(crate) struct Circle {
     files: &'static [&'static str],
     why: &'static str,
 }
 
-/// The circles that may exist.
+/// The allowed cycles.
 pub(crate) const CIRCLES: &[Circle] = &[
     Circle {
         files: &[
@@ -72,11 +72,11 @@ pub(crate) struct Tree<'a> {
     by_module: BTreeMap<&'a [String], usize>,
     /// These, and the folders around them.
     modules: BTreeSet<&'a [String]>,
-    /// What an imported name stands for, by the module that imports it and the name.
+    /// The target of an imported name, by the importing module and the name.
     imports: BTreeMap<(&'a [String], &'a str), &'a [String]>,
 }
 
-/// One use: where it stands, and the file that it leads to.
+/// One use: its place, and the file that it leads to.
 struct Edge {
     line: usize,
     to: usize,
@@ -102,7 +102,7 @@ impl<'a> Tree<'a> {
         tree
     }
 
-    /// The module of the file that defines what `path` means in `from`; `None` outside the crate.
+    /// The module of the file that defines `path` as seen from `from`; `None` outside the crate.
     pub(crate) fn module_of(&self, from: &Source, path: &[String]) -> Option<&'a [String]> {
         self.file_of(from, path).map(|number| self.sources[number].module.as_slice())
     }
@@ -110,7 +110,7 @@ impl<'a> Tree<'a> {
     fn file_of(&self, from: &Source, path: &[String]) -> Option<usize> {
         let mut base: Vec<String> = from.module.clone();
         let mut path: Vec<String> = path.to_vec();
-        // A name may be imported from where it is imported; only a mistake goes on for long.
+        // An import may refer to another import; only a mistake continues for long.
         for _ in 0..20 {
             if path.first().is_some_and(|name| name == "crate") {
                 base.clear();
@@ -119,7 +119,7 @@ impl<'a> Tree<'a> {
             let (module, rest) = self.descend(base.clone(), &path);
             let import = rest.first().and_then(|name| self.imports.get(&(&module, name.as_str())));
             let Some(import) = import.filter(|import| **import != rest) else {
-                // Neither a module below nor an import: what this module defines, or another crate.
+                // Neither a module below nor an import: defined in this module, or another crate.
                 let is_known = rest.len() < path.len() || base.is_empty();
                 return is_known.then(|| self.by_module.get(module.as_slice()).copied())?;
             };
@@ -129,8 +129,8 @@ impl<'a> Tree<'a> {
         None
     }
 
-    /// Follows modules downwards as far as there are any; a last name that is also imported is
-    /// taken for the import.
+    /// Follows modules downwards as far as possible. A last name that is also imported counts as
+    /// the import.
     fn descend<'p>(
         &self,
         mut module: Vec<String>,
@@ -165,7 +165,7 @@ impl<'a> Tree<'a> {
         edges.collect()
     }
 
-    /// Circles that are not among those listed, each named once, at its first use.
+    /// Cycles that are not listed, each reported once, at its first use.
     pub(crate) fn unlisted(&self, listed: &[Circle]) -> Vec<Complaint> {
         let graph: Vec<Vec<Edge>> = (0..self.sources.len()).map(|it| self.edges(it)).collect();
         let mut complaints = Vec::new();
@@ -185,7 +185,7 @@ impl<'a> Tree<'a> {
         complaints
     }
 
-    /// Listed circles that do not exist, or no longer with all of these files.
+    /// Listed cycles that do not exist, or no longer with all of these files.
     pub(crate) fn needless(&self, listed: &[Circle]) -> Vec<String> {
         let graph: Vec<Vec<Edge>> = (0..self.sources.len()).map(|it| self.edges(it)).collect();
         let rings: Vec<BTreeSet<&str>> = rings(&graph)
@@ -199,7 +199,7 @@ impl<'a> Tree<'a> {
         needless.map(|it| format!("no circle of all of {:?} ({})", it.files, it.why)).collect()
     }
 
-    /// The shortest way from a file back to itself.
+    /// The shortest path from a file back to itself.
     fn describe(&self, graph: &[Vec<Edge>], start: usize) -> Complaint {
         let mut came_from: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
         let mut queue = VecDeque::from([start]);

@@ -1,4 +1,4 @@
-//! The floors inside `src/engine`, and what its `api` must not do.
+//! The layers inside `src/engine`, and what its `api` must not do.
 
 use crate::{
     Complaint, Module, Refused,
@@ -42,7 +42,7 @@ pub(crate) const FLOORS: &[Module] = &[
 
 /// These use each other because the types of closures force it: users' closures take `&mut Stream`
 /// and `&mut Context` (`api`), which hold `&mut Core` (`core`), which holds streams and timers that
-/// are yet to begin (`pending`) with their closures (`calls`).
+/// have not started (`pending`) with their closures (`calls`).
 const CLOSURES: &[&str] = &["api", "calls", "core", "pending"];
 
 pub(crate) fn check(source: &Source, items: &Items, tree: &Tree) -> Vec<Complaint> {
@@ -57,7 +57,7 @@ pub(crate) fn check(source: &Source, items: &Items, tree: &Tree) -> Vec<Complain
     complaints
 }
 
-/// `None` outside the engine and for a file on no floor.
+/// `None` outside the engine and for a file in no layer.
 fn floor_of(module: &[String]) -> Option<&'static Module> {
     let (_, names) = module.split_first().filter(|(top, _)| *top == "engine")?;
     let mut name = match names.is_empty() {
@@ -79,7 +79,7 @@ fn uses(source: &Source, tree: &Tree) -> Vec<Complaint> {
         return vec![complaint(1, what)];
     };
     let mut complaints = Vec::new();
-    // What is used through an imported name was judged where it is imported.
+    // Names used through an import were checked where they are imported.
     for import in source.uses.iter().filter(|import| import.origin != Origin::Imported) {
         let module = tree.module_of(source, &import.path);
         let Some(used) = module.and_then(floor_of) else { continue };
@@ -95,8 +95,8 @@ fn uses(source: &Source, tree: &Tree) -> Vec<Complaint> {
     complaints
 }
 
-/// The API passes requests on and decides nothing: no function has a loop, and one that reaches the
-/// core is a few lines long and has no `match`.
+/// The API passes calls on and decides nothing: no function has a loop, and one that uses the core
+/// is a few lines long and has no `match`.
 fn logic(source: &Source, function: &Function) -> Option<Complaint> {
     let tokens = &source.tokens;
     let word = |words: &[&str]| {
@@ -122,5 +122,5 @@ fn logic(source: &Source, function: &Function) -> Option<Complaint> {
     Some(Complaint { file: source.file.clone(), line, what })
 }
 
-/// Between the braces of a function that reaches the core.
+/// Lines between the braces of a function that uses the core.
 const VIEW_LINES_MAX: usize = 6;

@@ -158,7 +158,7 @@ fn fields(tokens: &[Token], open: usize) -> Vec<Field> {
     fields
 }
 
-/// The comma behind a field's type, or the end of the struct.
+/// The comma after a field's type, or the end of the struct.
 fn after_type(tokens: &[Token], mut at: usize, end: usize) -> usize {
     while at < end && !tokens.punct(at, ',') {
         at = match tokens[at].kind {
@@ -170,7 +170,7 @@ fn after_type(tokens: &[Token], mut at: usize, end: usize) -> usize {
     at
 }
 
-/// Where `<..>` that begins here ends; `at` if none does.
+/// The end of `<..>` that starts here; `at` if there is none.
 fn after_generics(tokens: &[Token], mut at: usize) -> usize {
     let mut depth = 0_usize;
     loop {
@@ -214,7 +214,7 @@ fn is_written(tokens: &[Token], at: usize) -> bool {
     is_field && (is_assigned(tokens, at + 1) || is_moved_out(tokens, at))
 }
 
-/// `=` or `+=` and its like, but not `==`, `=>` and `<=`.
+/// `=` or `+=` and similar, but not `==`, `=>` and `<=`.
 fn is_assigned(tokens: &[Token], mut at: usize) -> bool {
     let is_any = |at, puncts: &[char]| puncts.iter().any(|&punct| tokens.punct(at, punct));
     if is_any(at, &['<', '>']) {

@@ -1,5 +1,5 @@
-//! The owner of a state makes its changes: one file touches transports, and one file, or one type,
-//! writes a field.
+//! State is changed by its owner: one file uses transports, and one file, or one type, writes a
+//! field.
 
 use crate::{
     Complaint,
@@ -8,9 +8,9 @@ use crate::{
     tokens::{Kind, Token, Tokens},
 };
 
-/// Structs that change through their methods only, with the fields that may be visible.
+/// Structs that change only through their methods, with the fields that may be visible.
 const CLOSED: &[(&str, &[&str])] = &[
-    // The outbox has methods of its own, and every step that queues bytes needs it.
+    // The outbox has its own methods, and every step that queues bytes needs it.
     ("Conn", &["outbox"]),
     ("Streaming", &[]),
     ("Conns", &[]),
@@ -45,7 +45,7 @@ const WRITTEN_ELSEWHERE: &[(&str, &str, &str)] =
 /// The files of the engine that may touch a transport.
 const TRANSPORT_FILES: &[&str] = &["src/engine/links.rs", "src/engine/transport.rs"];
 
-/// The methods of `Transport`, and those of `std::io` that could stand in for them.
+/// The methods of `Transport`, and those of `std::io` that could replace them.
 const TRANSPORT_METHODS: &[&str] = &[
     "read",
     "read_exact",
@@ -63,7 +63,7 @@ const TRANSPORT_METHODS: &[&str] = &[
 /// Receivers with other methods of these names: the file (any if empty) and the receiver.
 const OTHER_RECEIVERS: &[(&str, &str)] = &[("", "links"), ("src/engine/scratch.rs", "hasher")];
 
-/// A file with what it declares and writes.
+/// A file with its declarations and writes.
 pub(crate) type Read<'a> = (&'a Source, Items);
 
 pub(crate) fn check(files: &[Read<'_>]) -> Vec<Complaint> {
@@ -130,7 +130,7 @@ fn is_imported(tokens: &[Token], at: usize) -> bool {
     let starts = |token: &Token| matches!(&token.kind, Kind::Name(name) if name == "use");
     let ends = |token: &Token| matches!(token.kind, Kind::Punct(';'));
     let last = tokens[..at].iter().rposition(|token| starts(token) || ends(token));
-    // Under another name its later uses would not be seen.
+    // Under another name its later uses would not be found.
     last.is_some_and(|last| starts(&tokens[last])) && tokens.name(at + 1) != Some("as")
 }
 

@@ -1,5 +1,6 @@
-//! The checker, checked: every rule is broken on purpose and must be named with file and line, and
-//! what is allowed must pass. Here the floors of the crate; the other rules have files of their own.
+//! Tests of the checker: every rule is broken on purpose and must be reported with file and line,
+//! and allowed code must pass. This file has the layers of the crate; the other rules have their
+//! own files.
 
 #[path = "sabotage/circles.rs"]
 mod circles;
@@ -18,7 +19,7 @@ use crate::{
 const LIB: &str = "//! fn in_a_comment() {}\nmod conn;\n\
                    pub use error::{BoxError, CloseReason as Reason};\npub use conn::Outbox;";
 
-/// What is wrong with these files, as `file:line`, or in full.
+/// Problems of these files, as `file:line`, or in full.
 fn complaints(lib: &str, files: &[(&str, &str)]) -> Vec<String> {
     let files: Vec<_> = [("src/lib.rs", lib)]
         .iter()
@@ -28,7 +29,7 @@ fn complaints(lib: &str, files: &[(&str, &str)]) -> Vec<String> {
     check(&files).iter().map(ToString::to_string).collect()
 }
 
-/// Every complaint names one of these lines of the file, and every one of the lines has one.
+/// Every complaint is for one of these lines of the file, and each of the lines has one.
 #[track_caller]
 fn refuses(file: &str, text: &str, lines: &[usize]) {
     refuses_among(&[], file, text, lines);
@@ -274,7 +275,7 @@ fn lib_has_no_functions() {
 }
 
 #[test]
-fn what_is_quoted_is_no_code_and_what_follows_is() {
+fn quoted_text_is_not_code_and_the_rest_is() {
     for quoted in [
         "// use crate::engine::Core; Rc<RefCell<u8>>",
         "/// use crate::engine::Core;",

@@ -1,4 +1,4 @@
-//! A function fits a screen, and a file can be read in one go.
+//! A function fits a screen, and a file can be read in one sitting.
 
 use crate::{Complaint, items::Items, source::Source};
 

@@ -1,19 +1,19 @@
-//! One Rust file, read just well enough to see what it uses: modules, `use` trees, inline paths,
+//! Reads one Rust file just well enough to see what it uses: modules, `use` trees, inline paths,
 //! and which part of it is test code.
 //!
-//! This knows Rust's surface, not the rules of the architecture.
+//! This knows Rust's syntax, not the rules of the architecture.
 
 use std::collections::BTreeSet;
 
 use crate::tokens::{Kind, Token, Tokens, tokens};
 
-/// What the rules need to know of a file.
+/// What the rules need of a file.
 pub(crate) struct Source {
     /// As given, `src/conn/mod.rs`.
     pub(crate) file: String,
     /// `["conn"]`, `["conn", "outbox"]`; empty for `src/lib.rs`.
     pub(crate) module: Vec<String>,
-    /// Everything that is imported, and every inline path of two or more names.
+    /// All imports, and every inline path of two or more names.
     pub(crate) uses: Vec<Use>,
     /// Modules declared here with `#[cfg(test)] mod name;`, as full paths.
     pub(crate) test_modules: Vec<Vec<String>>,
@@ -28,12 +28,12 @@ pub(crate) struct Source {
     pub(crate) tokens: Vec<Token>,
     /// For every token: is it part of test code?
     pub(crate) is_test: Vec<bool>,
-    /// How many lines the file has.
+    /// Number of lines in the file.
     pub(crate) lines: usize,
 }
 
-/// One path that the file uses, resolved: it begins with `crate`, the name of another crate, or
-/// (rules have no interest in those) a name that the file itself defines.
+/// One path that the file uses, resolved: it starts with `crate`, the name of another crate, or
+/// (ignored by the rules) a name that the file itself defines.
 #[derive(Debug, Clone)]
 pub(crate) struct Use {
     pub(crate) line: usize,
@@ -51,12 +51,12 @@ pub(crate) enum Origin {
     Declared(Option<String>),
     /// Written out in the code.
     Inline,
-    /// Written in the code behind a name that a `use` declaration binds.
+    /// Written in the code after a name that a `use` declaration binds.
     Imported,
 }
 
 impl Use {
-    /// The path behind this one, if `import` binds its first name.
+    /// The path after this one, if `import` binds its first name.
     fn through(&self, import: &Self) -> Option<Self> {
         let Origin::Declared(Some(bound)) = &import.origin else {
             return None;
@@ -156,7 +156,7 @@ fn attribute_is(tokens: &[Token], expected: &[&str]) -> bool {
     tokens.len() >= expected.len() && tokens.iter().zip(expected).all(matches)
 }
 
-/// Up to the `;` or the closing brace of what begins here; for a field or a match arm up to `,`.
+/// Up to the `;` or the closing brace of the item here; for a field or a match arm up to `,`.
 fn item_length(tokens: &[Token]) -> usize {
     const ITEMS: [&str; 10] =
         ["fn", "impl", "mod", "use", "struct", "enum", "trait", "type", "const", "static"];
@@ -204,7 +204,7 @@ impl Reader<'_> {
         self.source
     }
 
-    /// Reads what begins at a token; returns where to go on.
+    /// Reads the item at a token; returns where to continue.
     fn step(&mut self, at: usize) -> usize {
         match &self.tokens[at].kind {
             Kind::Punct('{') => self.depth += 1,
@@ -220,7 +220,7 @@ impl Reader<'_> {
                     self.is_reexport = self.is_public(at);
                     return self.use_tree(at + 1, Vec::new());
                 }
-                // `pub(in crate::engine)` names a module and uses nothing of it.
+                // `pub(in crate::engine)` contains a module but uses nothing of it.
                 "in" if self.tokens.punct(at.wrapping_sub(1), '(') => return self.path(at + 1).1,
                 "mod" if self.tokens.name(at + 1).is_some() => return self.module_item(at),
                 _ => {
@@ -233,11 +233,11 @@ impl Reader<'_> {
         at + 1
     }
 
-    /// `pub` or `pub(..)` stands before this token.
+    /// `pub` or `pub(..)` precedes this token.
     fn is_public(&self, at: usize) -> bool {
         let before = |back: usize| at.checked_sub(back).and_then(|at| self.tokens.name(at));
         let is_restricted = at > 0 && self.tokens.punct(at - 1, ')');
-        // `pub(super)` has three tokens behind `pub`; `pub(in crate::engine)` has six or more.
+        // `pub(super)` has three tokens after `pub`; `pub(in crate::engine)` has six or more.
         before(1) == Some("pub")
             || (is_restricted && (4..=12).any(|back| before(back) == Some("pub")))
     }
@@ -286,7 +286,7 @@ impl Reader<'_> {
         self.path(at + 1).0.iter().any(|name| name == "RefCell")
     }
 
-    /// `a::b::c` from here on, and where it ends.
+    /// `a::b::c` from here on, and its end.
     fn path(&self, mut at: usize) -> (Vec<String>, usize) {
         if self.tokens.path_sep(at) {
             at += 1;
@@ -305,7 +305,7 @@ impl Reader<'_> {
 
     fn inline_path(&mut self, at: usize) -> usize {
         let (path, end) = self.path(at);
-        // After `Type::<T>::` or `<T as Trait>::` comes a name of that type, not of a module.
+        // After `Type::<T>::` or `<T as Trait>::` follows a name of that type, not of a module.
         let is_start = at < 2 || !(self.tokens.path_sep(at - 1) && self.tokens.punct(at - 2, '>'));
         if is_start && path.len() > 1 {
             self.push_use(at, path, Origin::Inline);
@@ -386,11 +386,11 @@ impl Reader<'_> {
         ["crate".to_owned()].into_iter().chain(module).chain(rest).collect()
     }
 
-    /// `use std::net; .. net::TcpStream`: the path behind the imported name is used, too. Scopes are
-    /// not told apart, except that what tests import counts in tests alone.
+    /// `use std::net; .. net::TcpStream`: the path after the imported name is a use, too. Scopes
+    /// are ignored, except that imports of tests count only in tests.
     fn follow_imports(&mut self) {
         let imports: Vec<Use> = self.source.uses.clone();
-        // Twice, for an import that goes through an import.
+        // Twice, for an import that refers to an import.
         for _ in 0..2 {
             let users = self.source.uses.iter();
             let followed: Vec<Use> = users

@@ -1,5 +1,5 @@
-//! Rust text to tokens. Comments (nested ones and doc comments too) and lifetimes are left out,
-//! literals keep only their place, so that nothing quoted is ever taken for code.
+//! Rust text to tokens. Comments (including nested ones and doc comments) and lifetimes are
+//! omitted, and literals keep only their place, so that quoted text is never treated as code.
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Token {
@@ -22,12 +22,12 @@ pub(crate) fn tokens(text: &str) -> Vec<Token> {
     std::iter::from_fn(|| lexer.token()).collect()
 }
 
-/// Looking around in tokens; beyond their end there is nothing.
+/// Safe lookups in tokens; past their end there is nothing.
 pub(crate) trait Tokens {
     fn name(&self, at: usize) -> Option<&str>;
     fn punct(&self, at: usize, punct: char) -> bool;
     fn path_sep(&self, at: usize) -> bool;
-    /// Where the bracket that opens here is closed; the last token if it is not.
+    /// The end of the bracket that opens here; the last token if it is not closed.
     fn closing(&self, at: usize) -> usize;
 }
 

@@ -1,4 +1,4 @@
-//! Invariants 5 to 7: whole events, bounded memory, bounded work.
+//! Invariants 5 to 7: complete events, bounded memory, bounded work.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use crate::story::{Diary, Ids, bad_network, data, get, ms, secs, serving, servin
 use starwheel::testing::Simulation;
 use starwheel::{Config, Context, Method, Response, Router, Sse};
 
-// 5. Whole events, in order.
+// 5. Complete events, in order.
 
 /// Two closures feed the stream: its updater, two events at a time, and a timer.
 fn chatter(cx: &mut Context<'_>) -> Sse {
@@ -32,7 +32,7 @@ fn chatter(cx: &mut Context<'_>) -> Sse {
     .on_connect(move |stream| id.set(Some(stream.id())))
 }
 
-/// Counts the messages of a [`chatter`], after making sure that each is whole and in its place.
+/// Counts the messages of a [`chatter`], after checking that each is complete and in its place.
 #[track_caller]
 fn whole_messages(data: &[String]) -> usize {
     for (message, n) in data.iter().zip(1..) {
@@ -42,7 +42,7 @@ fn whole_messages(data: &[String]) -> usize {
 }
 
 #[test]
-fn invariant_5_events_stay_whole_and_in_order_wherever_writes_are_cut() {
+fn invariant_5_events_stay_complete_and_in_order_wherever_writes_are_cut() {
     for seed in 0..50 {
         let router = Router::new().get("/", |_, cx| chatter(cx));
         let mut simulation = Simulation::with_config(Config::default(), seed, router);
@@ -56,7 +56,7 @@ fn invariant_5_events_stay_whole_and_in_order_wherever_writes_are_cut() {
 }
 
 #[test]
-fn invariant_5_a_chunk_holds_whole_events() {
+fn invariant_5_a_chunk_holds_complete_events() {
     let mut simulation = serving(|_, cx| chatter(cx));
     simulation.set_faults(bad_network());
     let client = simulation.get("/");
@@ -93,7 +93,7 @@ fn invariant_5_a_tick_and_the_response_head_with_it_is_one_write() {
     assert_eq!(simulation.writes(client), 6);
 }
 
-// 6. A slow client costs little, and nobody else anything.
+// 6. A slow client costs little, and affects no others.
 
 const KERNEL_BYTES: usize = 64 * 1024;
 
@@ -118,7 +118,7 @@ fn invariant_6_a_stalled_clients_ticks_are_skipped_and_counted_and_its_neighbour
     assert!(stats.ticks_skipped > 5_900);
     assert_eq!(stats.streams, 2);
 
-    // What it finds when it is back: all that was sent, whole and in order.
+    // When it reads again, it gets all that was sent, complete and in order.
     simulation.forget_received(neighbour);
     let before = simulation.received(stalled).len();
     simulation.resume(stalled);
@@ -172,7 +172,7 @@ fn invariant_6_what_others_send_to_a_stalled_client_is_bounded() {
 }
 
 #[test]
-fn invariant_6_a_burst_in_one_turn_makes_nobody_slow() {
+fn invariant_6_a_burst_in_one_turn_makes_no_client_slow() {
     let ids = Ids::default();
     let keep = ids.clone();
     let mut simulation = serving(move |_, _| {
@@ -206,7 +206,7 @@ fn invariant_6_a_client_that_pipelines_without_reading_is_not_read_either() {
 }
 
 #[test]
-fn invariant_6_one_huge_tick_is_kept_whole() {
+fn invariant_6_one_huge_tick_is_kept_completely() {
     let mut simulation =
         serving(|_, _| Sse::every(secs(1), |stream| stream.send("x".repeat(5_000_000))));
     let client = simulation.connect();
@@ -222,7 +222,7 @@ fn invariant_6_one_huge_tick_is_kept_whole() {
 // 7. Bounded work per turn.
 
 #[test]
-fn invariant_7_a_client_that_never_stops_sending_holds_nobody_up() {
+fn invariant_7_a_client_that_never_stops_sending_delays_no_others() {
     let router =
         Router::new().get("/", |_, _| Response::text("pong")).get("/stream", |_, _| Sse::new());
     let mut simulation = Simulation::new(router);
@@ -269,7 +269,7 @@ fn invariant_7_a_client_that_pipelines_long_requests_gets_the_same_share() {
 }
 
 #[test]
-fn invariant_7_a_client_that_sends_on_while_it_was_put_off_gets_one_share() {
+fn invariant_7_a_deferred_client_that_sends_more_gets_one_share() {
     let mut simulation = serving(|_, _| Sse::new());
     let flood = simulation.get("/");
     simulation.send(flood, &vec![b'x'; 1_000_000]);
@@ -287,7 +287,7 @@ fn invariant_7_a_client_that_sends_on_while_it_was_put_off_gets_one_share() {
 }
 
 #[test]
-fn invariant_7_a_client_that_reads_a_long_answer_fast_holds_nobody_up() {
+fn invariant_7_a_client_that_reads_a_long_response_fast_delays_no_others() {
     let router = Router::new()
         .get("/long", |_, _| Response::text("x".repeat(20_000_000)))
         .get("/", |_, _| Response::text("pong"));

@@ -1,4 +1,4 @@
-//! Invariant 9: what an `Encode` does wrong costs those alone who send it.
+//! Invariant 9: a faulty `Encode` affects only the code that sends it.
 
 use crate::{
     ends::assert_costs_itself_alone,
@@ -16,7 +16,7 @@ impl Encode for Unencodable {
 }
 
 #[test]
-fn invariant_9_a_panic_in_an_encode_leaves_no_half_event_behind() {
+fn invariant_9_a_panic_in_an_encode_leaves_no_partial_event() {
     let (simulation, wrong) = assert_costs_itself_alone(|_, _| {
         Sse::every(secs(1), |stream| {
             stream.send("whole");
@@ -26,7 +26,7 @@ fn invariant_9_a_panic_in_an_encode_leaves_no_half_event_behind() {
     assert_eq!(data(&simulation, wrong), ["whole"]);
     assert_eq!(simulation.stats().closed.panicked, 1);
 
-    // Sent from elsewhere, it costs the sender, not the stream that was to get it.
+    // Sent from elsewhere, it affects the sender, not the receiving stream.
     let ids = Ids::default();
     let keep = ids.clone();
     let (mut simulation, innocent) = assert_costs_itself_alone(move |_, cx| {
@@ -41,7 +41,7 @@ fn invariant_9_a_panic_in_an_encode_leaves_no_half_event_behind() {
     assert_eq!(data(&simulation, innocent), ["still here"]);
 }
 
-/// Puts a buffer of its own in the place of the one that it is lent.
+/// Replaces the buffer that it is given.
 struct Replacing(&'static str);
 
 impl Encode for Replacing {
@@ -64,7 +64,7 @@ fn invariant_9_an_encode_that_replaces_its_buffer_costs_its_own_stream() {
         assert_eq!((read.events, read.unknown_fields), (vec![], vec![]));
         assert_eq!(simulation.stats().closed.panicked, 1);
 
-        // Sent or published from elsewhere, it costs the sender.
+        // Sent or published from elsewhere, it affects the sender.
         let topic = Topic::new("t");
         let watched = topic.clone();
         let mut simulation = serving(move |_, _| Sse::new().subscribe(&watched));

@@ -1,4 +1,4 @@
-//! Invariants 8 and 9: hooks run once, and mistakes cost those alone who make them.
+//! Invariants 8 and 9: hooks run once, and mistakes affect only the code that makes them.
 
 use crate::story::{Bomb, Census, Diary, Ids, data, faults, ms, numbers, secs, serving};
 use crate::{assert_counts_from_zero, counter};
@@ -9,7 +9,7 @@ use starwheel::{
 
 // 8. Hooks run exactly once.
 
-/// Streams of every fate, and a diary of their hooks.
+/// Streams of every kind, and a diary of their hooks.
 fn fates() -> (Simulation, Diary, Ids) {
     let (diary, ids) = (Diary::default(), Ids::default());
     let (noted, keep) = (diary.clone(), ids.clone());
@@ -36,7 +36,7 @@ fn fates() -> (Simulation, Diary, Ids) {
     (Simulation::new(router), diary, ids)
 }
 
-/// Lives through `story` with a stream of one fate; its hooks must have run once each.
+/// Runs `story` with one kind of stream; its hooks must have run once each.
 #[track_caller]
 fn assert_ends_once(
     fate: &str,
@@ -104,7 +104,7 @@ fn invariant_8_hooks_run_once_when_the_client_or_the_server_goes() {
             simulation.reset(client);
         },
     );
-    // Found only when the next tick is written.
+    // Detected only when the next tick is written.
     assert_ends_once(
         "/ticks",
         "Io(BrokenPipe)",
@@ -164,9 +164,9 @@ fn invariant_8_a_stream_that_a_fin_overtakes_still_has_both_hooks() {
     }
 }
 
-// 9. What users and peers do wrong costs them alone.
+// 9. Mistakes of users and peers affect only themselves.
 
-/// Lives through `wrong` beside a ticking neighbour, who must not notice.
+/// Runs `wrong` next to a ticking neighbour, which must not be affected.
 #[track_caller]
 pub(crate) fn assert_costs_itself_alone(
     handler: impl FnMut(&Request, &mut Context<'_>) -> Sse + 'static,
@@ -220,7 +220,7 @@ fn invariant_9_a_panic_in_on_connect_ends_its_stream_alone() {
 }
 
 #[test]
-fn invariant_9_a_panic_in_on_disconnect_costs_nothing_but_itself() {
+fn invariant_9_a_panic_in_on_disconnect_affects_nothing_else() {
     let (simulation, wrong) = assert_costs_itself_alone(|_, _| {
         let last = Sse::new().send("whole").ending(Ending::Finish);
         last.on_disconnect(|_, _, _| panic!("a hook of the user's"))
@@ -303,9 +303,9 @@ fn invariant_9_a_panic_in_the_destructor_of_a_captured_value_is_caught() {
     });
 }
 
-/// Two panics that meet in one unwinding end the process.
+/// Two panics during one unwinding abort the process.
 #[test]
-fn invariant_9_each_of_many_panicking_destructors_is_caught_by_itself() {
+fn invariant_9_each_of_many_panicking_destructors_is_caught_separately() {
     let armed = |sse: Sse| {
         let bomb = Bomb;
         sse.on_disconnect(move |_, _, _| drop(bomb))
@@ -387,7 +387,7 @@ fn invariant_9_a_payload_that_panics_when_dropped_is_caught() {
     assert_costs_itself_alone(|_, _| {
         Sse::every(secs(1), |_| -> () { std::panic::panic_any(Bomb) })
     });
-    // And one whose destructor's panic has such a payload too.
+    // And one whose destructor panics with such a payload too.
     struct Payload;
     impl Drop for Payload {
         fn drop(&mut self) {

@@ -1,5 +1,5 @@
-//! Invariant 7 for what one closure causes: ends and sends beyond a turn's share wait for the next
-//! turns, and nothing of what they mean changes.
+//! Invariant 7 for the effects of one closure: ends and sends beyond a turn's share wait for the
+//! next turns, and their meaning does not change.
 
 use crate::story::{Diary, Ids, data, secs, serving};
 use starwheel::testing::{BodyEnd, Client, Simulation};
@@ -46,12 +46,12 @@ impl Crowd {
         self.simulation.queue(move |cx| ids.into_iter().for_each(|id| assert!(cx.send(id, event))));
     }
 
-    /// How many clients have got an event.
+    /// Number of clients that have got an event.
     fn served(&self) -> usize {
         self.clients.iter().filter(|&&client| !data(&self.simulation, client).is_empty()).count()
     }
 
-    /// Asks for a page and turns once: nothing that waits is in the way of its answer.
+    /// Requests a page and turns once: waiting work does not delay the response.
     #[track_caller]
     fn assert_page_is_answered(&mut self) {
         let reader = self.simulation.connect();
@@ -94,7 +94,7 @@ fn invariant_7_streams_that_one_closure_closes_end_in_slices_in_order_and_once()
 
 #[test]
 fn invariant_7_a_stream_whose_end_waits_gets_what_was_published_before_and_nothing_after() {
-    // The log keeps a single event, apart from what is kept for those who leave.
+    // The log keeps a single event, apart from what is kept for ending streams.
     let topic = Topic::new("t").log(1, 1);
     let mut crowd = crowd(&topic);
     let told = topic.clone();
@@ -192,7 +192,7 @@ fn invariant_7_streams_that_begin_and_end_in_one_turn_do_so_however_many_they_ar
 }
 
 #[test]
-fn invariant_7_what_one_closure_sends_to_many_leaves_in_slices_and_in_order() {
+fn invariant_7_sends_of_one_closure_to_many_leave_in_slices_and_in_order() {
     let mut crowd = crowd(&Topic::new("t"));
     crowd.send_all("one");
     assert!(crowd.simulation.turn_once(), "the rest waits");
@@ -257,7 +257,7 @@ fn invariant_7_sends_that_pile_up_leave_at_once_instead_of_filling_memory() {
     for &client in &crowd.clients {
         assert_eq!(data(&crowd.simulation, client), [long, long]);
     }
-    // And that was it: the next ones leave in slices again.
+    // After that, the next ones leave in slices again.
     crowd.clients.iter().for_each(|&client| crowd.simulation.forget_received(client));
     crowd.simulation.advance(secs(1));
     let bytes_out = crowd.simulation.stats().bytes_out;

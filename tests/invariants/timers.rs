@@ -66,7 +66,7 @@ fn invariant_4_ticks_do_not_drift_over_a_day() {
 }
 
 #[test]
-fn invariant_4_a_late_tick_does_not_move_the_ones_behind_it() {
+fn invariant_4_a_late_tick_does_not_move_the_following_ones() {
     let diary = Diary::default();
     let noted = diary.clone();
     let mut simulation = serving(move |_, _| {
@@ -96,7 +96,7 @@ fn invariant_4_a_stop_of_an_hour_causes_one_tick() {
     assert_eq!(simulation.stats().ticks_missed, 3599);
     assert_eq!(runs.read(), ["3600"]);
 
-    // And the phase is what it was.
+    // And the phase is unchanged.
     simulation.advance(ms(499));
     assert_counts_from_zero(&simulation, client, 2);
     simulation.advance(ms(1));
@@ -106,7 +106,7 @@ fn invariant_4_a_stop_of_an_hour_causes_one_tick() {
 
 #[test]
 fn invariant_4_a_timer_armed_in_a_turn_is_never_due_in_that_turn() {
-    /// Arms itself again, without delay, for ever.
+    /// Arms itself again, without delay, without an end.
     fn again(cx: &mut Context<'_>, noted: Diary) {
         noted.note(cx.now().as_millis());
         cx.after(ms(0), move |cx| again(cx, noted));
@@ -131,7 +131,7 @@ fn invariant_4_a_timer_armed_in_a_turn_is_never_due_in_that_turn() {
 fn invariant_4_timers_due_together_run_in_deadline_order() {
     let diary = Diary::default();
     let mut simulation = Simulation::new(Router::new());
-    // Armed in an order of its own (7 generates the numbers below 1009).
+    // Armed in a different order (7 generates the numbers below 1009).
     let mut deadlines: Vec<u64> = Vec::new();
     let mut deadline = 7;
     for _ in 0..500 {
@@ -173,7 +173,7 @@ fn invariant_4_ticks_and_timers_share_one_order() {
 }
 
 #[test]
-fn invariant_4_what_an_earlier_timer_cancels_or_closes_does_not_run() {
+fn invariant_4_timers_and_ticks_cancelled_by_an_earlier_timer_do_not_run() {
     let (diary, ids) = (Diary::default(), Ids::default());
     let (noted, keep) = (diary.clone(), ids.clone());
     let mut simulation = serving(move |_, _| {
@@ -220,7 +220,7 @@ fn invariant_7_a_crowd_of_due_timers_is_fired_in_slices_and_in_order() {
         });
     }
     let client = simulation.connect();
-    // The first slice; what is asked during it is answered before the second.
+    // The first slice; requests that arrive during it are answered before the second.
     simulation.jump(ms(101));
     assert!(simulation.turn_once(), "the rest is due already");
     let slice = diary.len();

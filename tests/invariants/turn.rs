@@ -1,4 +1,4 @@
-//! Invariants 1 to 3: who calls whom, the order of a turn, one timer per connection.
+//! Invariants 1 to 3: calls of user code, the order of a turn, one timer per connection.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -149,7 +149,7 @@ fn invariant_2_commands_then_requests_then_timers_then_births_then_deaths() {
         cx.after(secs(10), move |_| timer());
     });
 
-    // All of it lies before the engine when it looks again.
+    // The engine finds all of it at its next turn.
     let new = simulation.connect();
     simulation.half_close(leaving);
     simulation.request(new, Method::Get, "/new", &[], b"");
@@ -181,7 +181,7 @@ fn invariant_2_a_stream_that_is_opened_and_closed_in_one_turn_has_both_hooks() {
 }
 
 #[test]
-fn invariant_2_a_slot_that_was_given_up_means_nobody_until_it_is_used_again() {
+fn invariant_2_a_freed_slot_means_no_connection_until_it_is_reused() {
     let ids = Ids::default();
     let keep = ids.clone();
     let mut simulation = serving(move |_, _| {
@@ -210,7 +210,7 @@ fn invariant_2_a_slot_that_was_given_up_means_nobody_until_it_is_used_again() {
 // 3. One timer per connection; nothing is swept.
 
 #[test]
-fn invariant_3_streams_without_a_deadline_wake_nobody() {
+fn invariant_3_streams_without_a_deadline_cause_no_wake_ups() {
     let mut simulation = serving(|_, _| Sse::new().keep_alive(KeepAlive::Off));
     for _ in 0..1000 {
         simulation.get("/");
@@ -222,7 +222,7 @@ fn invariant_3_streams_without_a_deadline_wake_nobody() {
 }
 
 #[test]
-fn invariant_3_one_timer_stands_for_tick_keep_alive_and_age_in_turn() {
+fn invariant_3_one_timer_serves_tick_keep_alive_and_age() {
     let mut simulation = serving(|_, _| {
         Sse::every(secs(40), |stream| stream.send("tick"))
             .keep_alive(KeepAlive::Every(secs(15)))

@@ -1,4 +1,4 @@
-//! How many connections and streams there may be, and what is said to those beyond.
+//! Limits of connections and streams, and the responses to those over them.
 
 use starwheel::{
     Config, Ending, Method, Peer, Response, Router, Sse, StatusCode,
@@ -7,7 +7,7 @@ use starwheel::{
 
 use crate::story::{Diary, assert_closed, ms, secs};
 
-/// A server with one route for each kind of answer, which notes what its handlers are asked.
+/// A server with one route for each kind of response, which records the requests to its handlers.
 fn server(set: impl FnOnce(&mut Config)) -> (Simulation, Diary) {
     let diary = Diary::default();
     let (responses, streams) = (diary.clone(), diary.clone());
@@ -51,13 +51,13 @@ fn ask(simulation: &mut Simulation, client: Client) -> u16 {
 // In total.
 
 #[test]
-fn a_newcomer_beyond_the_limit_is_told_to_come_back_and_closed() {
+fn a_connection_over_the_limit_gets_a_retry_delay_and_is_closed() {
     let (mut simulation, diary) = at_most(2);
     let inside = [simulation.connect(), simulation.connect()];
     let newcomer = simulation.connect();
     assert_eq!(ask(&mut simulation, newcomer), 503);
     let answer = simulation.response(newcomer);
-    assert!(answer.text().contains("come back later"), "{}", answer.text());
+    assert!(answer.text().contains("try again later"), "{}", answer.text());
     let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((5..=10).contains(&seconds), "{seconds}");
     assert_closed(&simulation, newcomer);
@@ -78,7 +78,7 @@ fn a_newcomer_beyond_the_limit_is_told_to_come_back_and_closed() {
 }
 
 #[test]
-fn there_is_room_again_when_somebody_leaves() {
+fn there_is_room_again_when_a_connection_closes() {
     let (mut simulation, _) = at_most(1);
     let first = simulation.connect();
     let refused = simulation.connect();
@@ -94,7 +94,7 @@ fn there_is_room_again_when_somebody_leaves() {
 }
 
 #[test]
-fn one_who_was_not_admitted_is_told_so_even_when_there_is_room_meanwhile() {
+fn a_rejected_connection_is_refused_even_if_there_is_room_later() {
     let (mut simulation, diary) = at_most(1);
     let first = simulation.connect();
     let newcomer = simulation.connect();
@@ -150,7 +150,7 @@ fn one_too_many_has_the_time_of_one_head_and_no_more() {
 }
 
 #[test]
-fn one_too_many_that_stays_behind_its_answer_is_left_after_3_seconds() {
+fn a_rejected_connection_that_stays_open_is_closed_after_3_seconds() {
     let (mut simulation, _) = at_most(1);
     let (inside, newcomer) = (simulation.connect(), simulation.connect());
     assert_eq!(ask(&mut simulation, newcomer), 503);
@@ -187,7 +187,7 @@ fn far_too_many_are_reset_at_once() {
 }
 
 #[test]
-fn without_limits_there_is_room_for_everybody() {
+fn without_limits_all_connections_are_admitted() {
     let (mut simulation, _) = server(|_| {});
     let clients: Vec<_> = (0..5_000).map(|_| simulation.connect()).collect();
     assert_eq!(ask(&mut simulation, clients[4_999]), 200);
@@ -197,7 +197,7 @@ fn without_limits_there_is_room_for_everybody() {
 // Per address.
 
 #[test]
-fn an_address_may_have_so_many_and_others_do_not_notice() {
+fn an_address_has_a_limit_and_others_are_not_affected() {
     let (mut simulation, diary) = at_most_per_address(2);
     let first = from(&mut simulation, "192.0.2.1:1");
     let second = from(&mut simulation, "[::ffff:192.0.2.1]:2");
@@ -244,7 +244,7 @@ fn unix_sockets_have_no_address_but_count_in_total() {
 }
 
 #[test]
-fn who_has_too_many_is_told_so_also_when_everybody_is_too_many() {
+fn an_address_over_its_limit_is_refused_for_that_even_when_the_server_is_full() {
     let (mut simulation, _) = server(|config| {
         config.limits.connections = Some(1);
         config.limits.connections_per_ip = Some(1);
@@ -253,7 +253,7 @@ fn who_has_too_many_is_told_so_also_when_everybody_is_too_many() {
     let (greedy, other) =
         (from(&mut simulation, "192.0.2.1:2"), from(&mut simulation, "192.0.2.2:1"));
     assert_eq!((ask(&mut simulation, greedy), ask(&mut simulation, other)), (429, 503));
-    // Who was turned away because of the others is not taken for one who has too many.
+    // A client rejected because the server is full does not count as one with too many connections.
     let other = from(&mut simulation, "192.0.2.2:2");
     assert_eq!(ask(&mut simulation, other), 503);
 }
@@ -268,7 +268,7 @@ fn open(simulation: &mut Simulation, tag: &str, accept: &str) -> Client {
 }
 
 #[test]
-fn a_stream_too_many_of_its_tag_is_never_born() {
+fn a_stream_over_the_limit_of_its_tag_never_opens() {
     let (mut simulation, diary) = server(|config| config.limits.streams_per_tag = Some(2));
     // All in one turn.
     let anna =
@@ -282,7 +282,7 @@ fn a_stream_too_many_of_its_tag_is_never_born() {
     assert_eq!(simulation.response(nobody).status, 200);
     let refused = simulation.response(anna[2]);
     assert_eq!(refused.status, 429);
-    assert!(refused.text().contains("these streams"), "{}", refused.text());
+    assert!(refused.text().contains("stream limit"), "{}", refused.text());
     assert_closed(&simulation, anna[2]);
     let event_source = simulation.response(anna[3]);
     assert_eq!(event_source.status, 200);

@@ -1,4 +1,4 @@
-//! A crowd that comes and goes by chance, against the plainest model of who is let in.
+//! Random connections, checked against a simple model of admission.
 
 use starwheel::{
     Config, Method, Peer, Response, Router, Sse, StatusCode,
@@ -7,7 +7,7 @@ use starwheel::{
 
 use crate::{random::Random, story::secs};
 
-/// One who has come, and what was decided then.
+/// A client, and the decision about it.
 struct Visitor {
     client: Client,
     network: usize,
@@ -27,11 +27,11 @@ const ADDRESSES: [&str; 8] = [
     "[2001:db8:0:1::1]:1",
     "192.0.2.4:1",
 ];
-/// Which of the addresses are one.
+/// The addresses that belong to one network have the same number.
 const NETWORKS: [usize; 8] = [0, 0, 1, 2, 3, 3, 4, 5];
 
 #[test]
-fn whoever_comes_and_goes_the_right_ones_are_let_in() {
+fn random_connections_are_admitted_as_in_the_model() {
     let mut refused = [0, 0];
     for seed in 0..300 {
         let mut config = Config::default();
@@ -59,7 +59,7 @@ fn whoever_comes_and_goes_the_right_ones_are_let_in() {
         simulation.turn();
         assert_eq!(simulation.stats().connections, 0);
         crowd.clear();
-        // Nothing is left of anybody: all places are free again.
+        // All connections are gone: all places are free again.
         for (address, network) in ADDRESSES.into_iter().zip(NETWORKS).take(4) {
             let newcomers = if network == 0 { 2 } else { PER_ADDRESS };
             for _ in 0..newcomers {

@@ -1,4 +1,4 @@
-//! Addresses of clients behind trusted proxies, and caps that go by them.
+//! Addresses of clients behind trusted proxies, and limits that use them.
 
 use starwheel::{
     Config, ForwardedField, Method, Peer, Response, Router, Sse, StatusCode, TrustedPeers,
@@ -9,7 +9,7 @@ use crate::story::{assert_closed, data};
 
 const PROXY: &str = "10.0.0.1:4711";
 
-/// A server behind the proxies of 10.0.0.0/8 that allows each address so many connections.
+/// A server behind the proxies of 10.0.0.0/8 that limits the connections of each address.
 fn server(set: impl FnOnce(&mut Config)) -> Simulation {
     let router = Router::new()
         .get("/", |req, _cx| {
@@ -32,7 +32,7 @@ fn connect(simulation: &mut Simulation, address: &str) -> Client {
     simulation.connect_from(Peer::Ip(address.parse().unwrap()))
 }
 
-/// What the server says of a client that came with these lines of `X-Forwarded-For`.
+/// The client's address according to the server, for these lines of `X-Forwarded-For`.
 fn who(simulation: &mut Simulation, peer: Peer, lines: &[&str]) -> String {
     let client = simulation.connect_from(peer);
     let fields: Vec<_> = lines.iter().map(|line| ("X-Forwarded-For", *line)).collect();
@@ -41,7 +41,7 @@ fn who(simulation: &mut Simulation, peer: Peer, lines: &[&str]) -> String {
     simulation.response(client).text().to_owned()
 }
 
-/// A proxy asks for a stream for a client; the answer comes with the next turn.
+/// A proxy requests a stream for a client; the response comes in the next turn.
 fn ask(simulation: &mut Simulation, proxy: Client, client: &str, accept: &str) {
     let fields = [("X-Forwarded-For", client), ("Accept", accept)];
     simulation.request(proxy, Method::Get, "/stream", &fields, b"");
@@ -55,10 +55,10 @@ fn open(simulation: &mut Simulation, client: &str) -> (Client, u16) {
     (proxy, simulation.responses(proxy).pop().expect("an answer").status)
 }
 
-// Who the client is.
+// The client's address.
 
 #[test]
-fn behind_a_trusted_proxy_the_client_is_the_one_that_the_proxy_names() {
+fn behind_a_trusted_proxy_the_client_address_comes_from_its_header() {
     let mut simulation = server(|_| {});
     let proxy = Peer::Ip(PROXY.parse().unwrap());
     for (lines, client) in [
@@ -114,7 +114,7 @@ fn ipv4_mapped_peers_are_ipv4_everywhere() {
     assert_eq!(told, "192.0.2.7 through 10.0.0.1:80");
 }
 
-// Caps by it.
+// Limits by that address.
 
 #[test]
 fn a_trusted_proxy_may_have_any_number_of_connections() {
@@ -152,7 +152,7 @@ fn streams_through_a_trusted_proxy_count_for_the_address_of_their_client() {
 }
 
 #[test]
-fn a_stream_too_many_of_its_address_is_told_in_the_form_it_understands() {
+fn a_stream_over_the_limit_of_its_address_is_refused_in_the_form_it_understands() {
     let mut simulation = at_most(0);
     let (plain, status) = open(&mut simulation, "192.0.2.7");
     assert_eq!(status, 429);
@@ -181,7 +181,7 @@ fn direct_connections_and_streams_through_a_proxy_are_one_count() {
     assert_eq!(open(&mut simulation, "192.0.2.7").1, 200);
 }
 
-/// A reload: the FIN of the old stream and the request for the new one come in one turn.
+/// A reload: the FIN of the old stream and the request for the new one arrive in one turn.
 #[test]
 fn a_stream_that_ends_makes_room_at_once() {
     let mut simulation = at_most(1);
@@ -204,7 +204,7 @@ fn a_stream_that_ends_makes_room_at_once() {
 
 /// One connection of a proxy serves many clients, one after the other.
 #[test]
-fn a_connection_that_goes_on_counts_for_nobody_in_between() {
+fn a_reused_proxy_connection_counts_for_no_client_between_streams() {
     let mut config = Config::default();
     config.trusted_proxies = TrustedPeers::networks(["10.0.0.0/8"]).unwrap();
     config.limits.connections_per_ip = Some(1);
@@ -221,7 +221,7 @@ fn a_connection_that_goes_on_counts_for_nobody_in_between() {
 }
 
 #[test]
-fn what_is_no_address_of_a_client_is_not_counted() {
+fn entries_that_are_not_addresses_are_not_counted() {
     let mut simulation = at_most(1);
     for client in ["unknown", "10.0.0.9", "", "192.0.2.7, -", "10.0.0.9"] {
         assert_eq!(open(&mut simulation, client).1, 200, "{client}");

@@ -1,4 +1,4 @@
-//! A stream whose end is decided counts no more: the newest stream of a user can replace the oldest.
+//! A stream whose end is decided no longer counts: a user's newest stream can replace the oldest.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -97,7 +97,7 @@ fn the_newest_stream_of_a_user_can_replace_the_oldest() {
 }
 
 #[test]
-fn as_many_as_are_closed_may_come() {
+fn each_closed_connection_makes_room_for_one() {
     let mut simulation = server(CAP);
     let first: Vec<_> = (0..CAP).map(|_| simulation.get("/")).collect();
     simulation.queue(|cx| {
@@ -112,7 +112,7 @@ fn as_many_as_are_closed_may_come() {
     assert!(simulation.is_open(first[2]) && simulation.stats().streams == 3);
 }
 
-/// How a stream comes to its end, and what ends it in the turn in which the next one is asked for.
+/// How a stream ends, and what ends it in the turn of the next request.
 struct Way {
     target: &'static str,
     begin: fn(&mut Simulation, Client),
@@ -224,7 +224,7 @@ fn a_stream_that_ends_in_its_birth_leaves_its_place_to_the_next() {
 #[test]
 fn streams_that_a_drain_ends_leave_their_places() {
     let mut simulation = server(1);
-    // Connected before the drain, which closes only those that wait for nothing.
+    // Connected before the drain, which closes only connections without pending work.
     let newcomer = simulation.connect();
     simulation.send(newcomer, b"GET / HTTP/1.1\r\n");
     let old = simulation.get("/");
@@ -290,7 +290,7 @@ fn a_tags_streams_are_listed_oldest_first() {
     };
     let mut clients: Vec<_> = (0..10).map(|_| simulation.get("/")).collect();
     assert_eq!(listed(&mut simulation), *born.borrow());
-    // From the middle, the front and the back; their slots are used again by younger ones.
+    // From the middle, the front and the back; their slots are reused by newer ones.
     for place in [4, 0, 7, 3, 0, 4] {
         simulation.reset(clients.remove(place));
         simulation.turn();

@@ -1,4 +1,4 @@
-//! Errors that pass, in the form that each kind of client survives.
+//! Temporary errors, in the form that each kind of client understands.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn ask(simulation: &mut Simulation, method: Method, fields: &[(&str, &str)]) -> 
     client
 }
 
-/// The delay in a body that has nothing else to say.
+/// The delay in a body that contains nothing else.
 fn told(body: &str) -> Duration {
     let retry = body.strip_prefix(": one\n: at a time\nretry: ").expect(body);
     let delay = Duration::from_millis(retry.strip_suffix("\n\n").expect(body).parse().unwrap());
@@ -69,7 +69,7 @@ fn a_get_of_datastar_is_cut_when_it_has_had_time_to_read() {
 }
 
 #[test]
-fn one_who_leaves_before_the_cut_is_not_waited_for() {
+fn a_client_that_leaves_before_the_cut_is_not_awaited() {
     let mut simulation = busy();
     let client = ask(&mut simulation, Method::Get, DATASTAR);
     simulation.half_close(client);
@@ -78,7 +78,7 @@ fn one_who_leaves_before_the_cut_is_not_waited_for() {
 }
 
 #[test]
-fn one_who_does_not_read_what_comes_before_the_cut_is_left_in_the_end() {
+fn a_client_that_does_not_read_before_the_cut_is_closed_in_the_end() {
     let mut simulation = busy();
     let mut faults = starwheel::testing::Faults::default();
     faults.socket_buffer_bytes = 10;
@@ -94,7 +94,7 @@ fn one_who_does_not_read_what_comes_before_the_cut_is_left_in_the_end() {
 }
 
 #[test]
-fn one_who_is_turned_away_and_does_not_read_has_three_seconds_after_the_cut() {
+fn a_rejected_client_that_does_not_read_has_three_seconds_after_the_cut() {
     let mut config = Config::default();
     config.limits.connections = Some(0);
     let mut simulation = Simulation::with_config(config, 0, Router::new());
@@ -122,7 +122,7 @@ fn a_server_that_stops_before_the_cut_resets_a_client_of_http_1_0() {
 }
 
 #[test]
-fn commands_and_pages_are_told_by_status() {
+fn commands_and_pages_get_a_status() {
     for (method, fields) in [
         (Method::Get, &[][..]),
         (Method::Get, &[("Accept", "text/html, */*")]),
@@ -143,7 +143,7 @@ fn commands_and_pages_are_told_by_status() {
 }
 
 #[test]
-fn clients_of_http_1_0_are_told_by_the_way_the_connection_ends() {
+fn http_1_0_clients_see_a_cut_by_how_the_connection_ends() {
     let mut simulation = busy();
     let event_source = get_1_0(&mut simulation, "/", "Accept: text/event-stream\r\n");
     told(simulation.response(event_source).text());
@@ -156,7 +156,7 @@ fn clients_of_http_1_0_are_told_by_the_way_the_connection_ends() {
 }
 
 #[test]
-fn those_who_are_sent_away_together_do_not_come_back_together() {
+fn clients_rejected_together_do_not_reconnect_together() {
     let mut simulation = busy();
     let mut delays: Vec<_> = (0..100)
         .map(|_| {
@@ -170,7 +170,7 @@ fn those_who_are_sent_away_together_do_not_come_back_together() {
 }
 
 #[test]
-fn what_is_no_error_does_not_pass() {
+fn only_errors_can_be_temporary() {
     let mut simulation = Simulation::new(
         Router::new().get("/", |_req, _cx| Response::text("x").with_retry_after(secs(1))),
     );

@@ -1,5 +1,5 @@
-//! After every turn, what is allocated for a client that lags is at most twice the bytes queued for
-//! it plus 64 KiB, however much it has been sent.
+//! After every turn, the memory allocated for a lagging client is at most twice the bytes queued
+//! for it plus 64 KiB, however much it has been sent.
 
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
@@ -18,7 +18,7 @@ const SLACK_BYTES: usize = 64 * 1024;
 const HEAD_BYTES: usize = 115;
 const KERNEL_BYTES: usize = 8 * 1024;
 
-/// A client that reads a random part of what waits for it.
+/// A client that reads a random part of its waiting output.
 struct Laggard {
     simulation: Simulation,
     client: Client,
@@ -29,7 +29,7 @@ struct Laggard {
 }
 
 impl Laggard {
-    /// `warm_up` has everything made that is made once; it must queue more than the kernel takes.
+    /// `warm_up` causes all one-time allocations; it must queue more than the kernel takes.
     fn new(mut simulation: Simulation, request: &[u8], warm_up: impl Fn(&mut Context<'_>)) -> Self {
         let client = simulation.connect();
         let mut faults = Faults::default();
@@ -51,7 +51,7 @@ impl Laggard {
         Self { simulation, client, random, idle_bytes, sent_before }
     }
 
-    /// Reads until at most so many bytes are queued.
+    /// Reads until at most this many bytes are queued.
     fn read_down_to(&mut self, lag_bytes: usize, queued: impl Fn(&mut Simulation) -> usize) {
         loop {
             let waiting = queued(&mut self.simulation);
@@ -100,7 +100,7 @@ fn greet(cx: &mut Context<'_>) {
     cx.send(only_stream(cx), noise(&mut Random::new(5), 40_000));
 }
 
-/// What `Context::queued_bytes` says.
+/// The result of `Context::queued_bytes`.
 fn queued_on_stream(simulation: &mut Simulation) -> usize {
     let queued = Rc::new(Cell::new(0));
     let said = Rc::clone(&queued);
@@ -108,7 +108,7 @@ fn queued_on_stream(simulation: &mut Simulation) -> usize {
     queued.get()
 }
 
-/// Text of that length that no coding makes much smaller.
+/// Text of that length that no coding compresses much.
 fn noise(random: &mut Random, bytes: usize) -> String {
     let letters = (0..bytes.div_ceil(8)).flat_map(|_| random.next().to_le_bytes());
     letters.take(bytes).map(|byte| char::from(b'0' + byte % 64)).collect()
@@ -217,7 +217,7 @@ fn answers_whose_bodies_were_shared_once() {
     answers(&[9_000, 200_000, 3_000_000], |size| Body::from(Arc::<[u8]>::from(vec![b'x'; size])));
 }
 
-/// Events of a topic whose log keeps next to nothing, so that the client holds what it was given in
+/// Events of a topic whose log keeps nearly nothing, so that the client holds what it was given in
 /// part.
 fn shared_frames(headers: &str, sizes: &[usize]) {
     let topic = Topic::new("t").log(1, 0).backpressure(Backpressure::Latest);
@@ -260,7 +260,7 @@ fn shared_frames_that_are_compressed() {
 }
 
 #[test]
-fn what_one_call_leaves_over_shrinks_as_it_is_read() {
+fn the_rest_of_one_call_shrinks_as_it_is_read() {
     let simulation =
         Simulation::with_config(config(), 0, Router::new().get("/", |_, _| Sse::new()));
     let text = "x".repeat(16_000_000);

@@ -1,4 +1,4 @@
-//! After a peak, memory falls back: nothing keeps the size of the largest event, request or rush.
+//! After a peak, memory is freed: nothing keeps the size of the largest event, request or burst.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ impl Readers {
         Self { simulation, clients }
     }
 
-    /// Turns until everything has been read, and forgets it.
+    /// Runs turns until everything has been read, and discards it.
     fn read(&mut self) {
         self.simulation.turn();
         for &client in &self.clients {
@@ -72,7 +72,7 @@ fn to_all(cx: &mut Context<'_>, mut send: impl FnMut(&mut Context<'_>, StreamId)
 }
 
 #[test]
-fn a_large_private_event_leaves_nothing_behind() {
+fn a_large_private_event_leaves_no_memory_allocated() {
     Readers::of(quiet()).assert_falls_back(|simulation, bytes| {
         let text = "x".repeat(bytes);
         simulation.run(|cx| to_all(cx, |cx, id| assert!(cx.send(id, &text))));
@@ -80,7 +80,7 @@ fn a_large_private_event_leaves_nothing_behind() {
 }
 
 #[test]
-fn very_many_events_sent_uncompressed_leave_nothing_behind() {
+fn very_many_uncompressed_events_leave_no_memory_allocated() {
     let router = Router::new().get("/", |_, _| {
         let mut count = 10;
         Sse::every(Duration::from_secs(1), move |stream| {
@@ -93,7 +93,7 @@ fn very_many_events_sent_uncompressed_leave_nothing_behind() {
 }
 
 #[test]
-fn a_large_published_event_leaves_nothing_behind() {
+fn a_large_published_event_leaves_no_memory_allocated() {
     let topic = Topic::new("t");
     let watched = topic.clone();
     let router = Router::new().get("/", move |_, _| Sse::new().subscribe(&watched));
@@ -104,7 +104,7 @@ fn a_large_published_event_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_large_tick_leaves_nothing_behind() {
+fn a_large_tick_leaves_no_memory_allocated() {
     let router = Router::new().get("/", |_, _| {
         let mut bytes = 100;
         Sse::every(Duration::from_secs(1), move |stream| {
@@ -117,7 +117,7 @@ fn a_large_tick_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_large_render_of_a_topic_leaves_nothing_behind() {
+fn a_large_render_of_a_topic_leaves_no_memory_allocated() {
     let topic = Topic::new("t");
     let watched = topic.clone();
     let router = Router::new().get("/", move |_, _| Sse::new().subscribe(&watched));
@@ -134,7 +134,7 @@ fn a_large_render_of_a_topic_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_large_request_and_its_answer_leave_nothing_behind() {
+fn a_large_request_and_its_response_leave_no_memory_allocated() {
     let router = quiet().post("/", |request: &Request, _: &mut Context<'_>| {
         Response::text(Body::from(request.body().to_vec()))
     });
@@ -149,7 +149,7 @@ fn a_large_request_and_its_answer_leave_nothing_behind() {
 }
 
 #[test]
-fn what_other_threads_publish_leaves_nothing_behind() {
+fn events_published_by_other_threads_leave_no_memory_allocated() {
     let mut reactor = Reactor::new(Router::new()).unwrap();
     let handle = reactor.handle();
     let topic = Topic::new("t").history(10, 1_000);
@@ -173,7 +173,7 @@ fn what_other_threads_publish_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_burst_of_events_on_a_topic_leaves_nothing_behind() {
+fn a_burst_of_events_on_a_topic_leaves_no_memory_allocated() {
     for topic in [Topic::new("t").history(10, 1_000), Topic::new("t").log(10, 1_000).retain()] {
         let watched = topic.clone();
         let router = Router::new().get("/", move |_, _| Sse::new().subscribe(&watched));
@@ -193,7 +193,7 @@ fn a_burst_of_events_on_a_topic_leaves_nothing_behind() {
 }
 
 #[test]
-fn subscribers_that_have_left_leave_nothing_behind() {
+fn subscribers_that_have_left_leave_no_memory_allocated() {
     const CROWD: usize = 20_000;
     let topics = ["a", "b", "c", "d"].map(Topic::new);
     let mut simulation = Simulation::new(quiet());
@@ -220,10 +220,10 @@ fn subscribers_that_have_left_leave_nothing_behind() {
 }
 
 #[test]
-fn topics_that_are_forgotten_leave_nothing_behind() {
+fn forgotten_topics_leak_nothing() {
     const RUSH: usize = 20_000;
     let mut simulation = Simulation::new(Router::new());
-    // Each forgotten topic is looked after by a timer, and slots of timers stay.
+    // Each forgotten topic had a timer, and slots of timers stay.
     simulation.run(|cx| {
         for _ in 0..RUSH {
             cx.after(Duration::from_secs(1), |_| {});

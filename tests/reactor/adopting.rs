@@ -1,4 +1,4 @@
-//! Sockets that somebody else accepted.
+//! Sockets that were accepted elsewhere.
 
 use std::{
     net::{TcpListener, TcpStream},
@@ -45,7 +45,7 @@ fn a_socket_is_taken_over_in_the_middle_of_a_request() {
 }
 
 #[test]
-fn a_socket_is_taken_over_with_many_pipelined_requests_and_a_stream_behind_them() {
+fn a_socket_is_adopted_with_many_pipelined_requests_followed_by_a_stream() {
     let server = Server::serving(routes);
     let (mut client, accepted) = pair();
     // More than a turn's share of requests, more than one read buffer of bytes.
@@ -61,7 +61,7 @@ fn a_socket_is_taken_over_with_many_pipelined_requests_and_a_stream_behind_them(
 }
 
 #[test]
-fn an_adopted_connection_has_the_time_of_what_was_read_ahead() {
+fn an_adopted_connection_has_the_timeout_of_the_bytes_read_ahead() {
     let [first_request, head, idle] = [1, 10, 100].map(|hours| Duration::from_secs(3600 * hours));
     let request = get("/hello");
     for (read_already, least, most) in [

@@ -1,4 +1,4 @@
-//! Clients that leave, stall, flood and come in crowds.
+//! Clients that disconnect, stall, flood and connect in large numbers.
 
 use std::{
     io::Write,
@@ -36,7 +36,7 @@ fn a_client_that_closes_resets_or_half_closes_ends_its_stream_once() {
 }
 
 #[test]
-fn a_client_that_half_closes_behind_its_request_gets_its_answer() {
+fn a_client_that_half_closes_after_its_request_gets_its_response() {
     let server = Server::serving(routes);
     let mut client = Client::connect(server.address);
     client.request("/hello");
@@ -45,7 +45,7 @@ fn a_client_that_half_closes_behind_its_request_gets_its_answer() {
 }
 
 #[test]
-fn what_the_kernel_holds_arrives_after_the_linger_timeout() {
+fn bytes_held_by_the_kernel_arrive_after_the_linger_timeout() {
     let server = Server::start(|| {
         let mut config = Config::default();
         config.limits.linger_timeout = Duration::from_millis(20);
@@ -54,7 +54,7 @@ fn what_the_kernel_holds_arrives_after_the_linger_timeout() {
         let address = reactor.listen("127.0.0.1:0").unwrap();
         (reactor, address)
     });
-    // Most of it stays with the sender while nobody reads.
+    // Most of it stays with the sender while the server does not read.
     let mut client = Client::connect_with_buffer(server.address, 4_000);
     client.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
     server.wait_for("it has been left", |stats| stats.timed_out == 1 && stats.connections == 0);
@@ -96,7 +96,7 @@ fn a_client_that_pipelines_without_end_never_gets_more_than_its_share_of_a_turn(
 }
 
 #[test]
-fn a_client_that_resets_at_any_moment_leaves_nothing_behind() {
+fn a_client_that_resets_at_any_moment_leaks_nothing() {
     let server = Server::serving(routes);
     for path in ["/hello", "/count", "/idle", "/later", "/none"] {
         let request = get(path);
@@ -111,7 +111,7 @@ fn a_client_that_resets_at_any_moment_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_client_that_never_reads_skips_ticks_and_delays_nobody() {
+fn a_client_that_never_reads_skips_ticks_and_delays_no_other() {
     let server = Server::serving(|| {
         routes().get("/big", |_req, _cx| {
             let event = "x".repeat(100_000);
@@ -130,7 +130,7 @@ fn a_client_that_never_reads_skips_ticks_and_delays_nobody() {
 }
 
 #[test]
-fn a_client_that_reads_again_goes_on_with_whole_events() {
+fn a_client_that_reads_again_gets_complete_events() {
     let server = Server::serving(|| {
         Router::new().get("/big", |_req, _cx| {
             let (mut number, padding) = (0_u64, "x".repeat(50_000));
@@ -145,7 +145,8 @@ fn a_client_that_reads_again_goes_on_with_whole_events() {
     for _ in 0..3 {
         let skipped = server.stats().ticks_skipped;
         let stuck = server.wait_for("it is stuck", |stats| stats.ticks_skipped > skipped + 10);
-        // Reads until the updater runs again: it does once the rest of its last output is out.
+        // Reads until the updater runs again, which happens once the rest of its last output is
+        // out.
         while server.stats().events < stuck.events + 10 {
             let number: u64 = client.data().split(' ').next().unwrap().parse().unwrap();
             assert_eq!(number, expected, "no event is lost or torn");
@@ -155,7 +156,7 @@ fn a_client_that_reads_again_goes_on_with_whole_events() {
 }
 
 #[test]
-fn a_client_that_floods_its_stream_gets_it_on_and_delays_nobody() {
+fn a_client_that_floods_its_stream_keeps_it_and_delays_no_other() {
     let server = Server::serving(routes);
     let mut neighbour = Client::streaming(server.address, "/count");
     let flooder = Client::streaming(server.address, "/count");
@@ -222,7 +223,7 @@ fn events_sent_through_a_handle_reach_every_stream_in_order() {
     }
 }
 
-/// Idle streams that tell why they ended.
+/// Idle streams that report their close reason.
 fn reporting(told: mpsc::Sender<CloseReason>) -> Router {
     Router::new().get("/idle", move |_req, _cx| {
         let told = told.clone();

@@ -42,7 +42,7 @@ fn a_drain_is_spread_over_the_streams_that_are_still_open() {
 }
 
 #[test]
-fn a_shutdown_ends_run_and_tells_each_stream_once() {
+fn a_shutdown_ends_run_and_each_on_disconnect_runs_once() {
     let (told, reasons) = mpsc::channel();
     let server = Server::serving(|| {
         Router::new().get("/", move |_req, _cx| {
@@ -65,7 +65,7 @@ fn a_shutdown_ends_run_and_tells_each_stream_once() {
 }
 
 #[test]
-fn a_drain_ends_streams_over_its_window_and_answers_what_is_under_way() {
+fn a_drain_ends_streams_over_its_window_and_answers_pending_requests() {
     let server = Server::serving(routes);
     let mut clients: Vec<_> = (0..20).map(|_| Client::streaming(server.address, "/idle")).collect();
     let mut half_way = Client::connect(server.address);
@@ -103,7 +103,7 @@ fn a_drain_of_stuck_clients_ends_with_its_window() {
 }
 
 #[test]
-fn the_first_drain_sets_the_window_and_a_shutdown_behind_it_forces() {
+fn the_first_drain_sets_the_window_and_a_later_shutdown_ends_it() {
     let server = Server::serving(routes);
     let _client = Client::streaming(server.address, "/idle");
     server.handle.drain(Duration::from_secs(3_600));
@@ -113,7 +113,7 @@ fn the_first_drain_sets_the_window_and_a_shutdown_behind_it_forces() {
 }
 
 #[test]
-fn nobody_is_accepted_during_a_drain() {
+fn no_connection_is_accepted_during_a_drain() {
     let server = Server::serving(routes);
     let mut clients: Vec<_> = (0..2).map(|_| Client::streaming(server.address, "/idle")).collect();
     server.handle.drain(Duration::from_secs(3_600));
@@ -154,7 +154,7 @@ fn clients_that_wait_when_a_drain_begins_are_answered() {
 }
 
 #[test]
-fn a_drain_goes_on_accepting_for_as_long_as_it_is_told() {
+fn a_drain_accepts_for_as_long_as_configured() {
     let server = Server::start(|| {
         let mut config = Config::default();
         config.drain_accept_for = Duration::from_millis(300);
@@ -167,7 +167,7 @@ fn a_drain_goes_on_accepting_for_as_long_as_it_is_told() {
     let mut served = 0;
     while let Ok(socket) = TcpStream::connect(server.address) {
         let mut client = Client::over(socket);
-        // The very last may come in the moment in which the listener is closed.
+        // The very last may arrive just as the listener is closed.
         if client.try_send(get("/hello").as_bytes()).is_ok() {
             served += usize::from(client.rest().ends_with("hello"));
         }
@@ -256,7 +256,7 @@ fn commands_whose_destructors_panic_do_not_end_run() {
     let (handle, again) = (reactor.handle(), reactor.handle());
     handle
         .run(move |cx| {
-            // They wait for the next turn, which there is not.
+            // They wait for the next turn, which never comes.
             give_bombs(&again);
             cx.shutdown();
         })
@@ -295,11 +295,11 @@ impl Drop for Bomb {
 }
 
 #[test]
-fn a_listener_that_somebody_else_holds_too_wakes_nobody_once_the_drain_has_begun() {
+fn a_listener_held_by_another_process_wakes_no_turn_once_the_drain_has_begun() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let mut reactor = Reactor::new(routes()).unwrap();
-    // As with a parent that keeps its listeners: closing ours does not end the watch of them.
+    // Like a parent that keeps its listeners: closing ours does not deregister them.
     reactor.listen_on(listener.try_clone().unwrap()).unwrap();
     let mut client = Client::connect(address);
     client.request("/idle");

@@ -1,4 +1,4 @@
-//! The event ids of one reactor mean nothing to any other.
+//! The event ids of one reactor are unknown to all others.
 
 use std::{
     collections::HashSet,
@@ -57,7 +57,7 @@ impl Newsroom {
         Self::open_after(|| {})
     }
 
-    /// Calls `wait` immediately before it makes its reactor.
+    /// Calls `wait` immediately before it creates its reactor.
     fn open_after(wait: impl FnOnce()) -> Self {
         let news = Topic::new("news").history(10, 10_000);
         let watched = news.clone();
@@ -77,7 +77,7 @@ impl Newsroom {
         turn_until(&mut self.reactor, "all is published", |it| it.published == events as u64);
     }
 
-    /// What a client gets that comes with this path and leaves at once.
+    /// The events for a client that requests this path and disconnects.
     fn events(&mut self, path: &str) -> Vec<String> {
         let opened = self.reactor.stats().opened;
         let mut client = Client::connect(self.address);

@@ -1,4 +1,4 @@
-//! `Handle`: the way in from other threads.
+//! `Handle`: access from other threads.
 
 use std::{
     sync::{
@@ -36,7 +36,7 @@ fn no_wake_up_is_lost() {
     let server = Server::serving(routes);
     thread::scope(|scope| {
         for _ in 0..4 {
-            // Each waits for its answer, so the reactor falls asleep again and again in between.
+            // Each waits for its response, so the reactor falls asleep repeatedly in between.
             scope.spawn(|| {
                 (0..5_000).for_each(|number| assert_eq!(server.ask(move |_| number), number))
             });
@@ -74,14 +74,14 @@ fn a_full_queue_still_takes_a_shutdown() {
 }
 
 #[test]
-fn a_shutdown_or_drain_is_obeyed_though_fan_out_always_lags_behind() {
+fn a_shutdown_or_drain_runs_although_fan_out_always_lags() {
     for ends in [Handle::shutdown as fn(&Handle), |handle| handle.drain(Duration::ZERO)] {
         let news = Topic::new("news").backpressure(Backpressure::Latest);
         let watched = news.clone();
         let router = Router::new().get("/", move |_req, _cx| Sse::new().subscribe(&watched));
         let mut reactor = Reactor::new(router).unwrap();
         let address = reactor.listen("127.0.0.1:0").unwrap();
-        // A pass over them takes three turns, and more is published in each of these than may lag.
+        // A pass over them takes three turns, and in each of these more is published than may lag.
         let _clients: Vec<Client> = (0..300)
             .map(|_| {
                 let mut client = Client::connect(address);
@@ -135,7 +135,7 @@ fn a_reactor_that_is_gone_gives_commands_back_and_drops_those_that_wait() {
     again.drain(Duration::ZERO);
     again.shutdown();
 
-    /// Uses the handle while the queue is being emptied, which must not lock up.
+    /// Uses the handle while the queue is being emptied, which must not deadlock.
     struct OnDrop(Handle, #[expect(dead_code)] Arc<()>);
     impl Drop for OnDrop {
         fn drop(&mut self) {
@@ -154,7 +154,7 @@ fn a_reactor_that_has_stopped_gives_commands_back() {
 }
 
 #[test]
-fn a_panic_in_a_command_costs_nobody_else_anything() {
+fn a_panic_in_a_command_affects_nothing_else() {
     let server = Server::serving(routes);
     server.handle.run(|_cx| panic!("on purpose")).unwrap();
     assert_eq!(server.stats().panics, 1);
@@ -181,7 +181,7 @@ fn counting(ran: &Arc<AtomicU32>) -> impl FnOnce(&mut Context<'_>) + Send + 'sta
 }
 
 impl Server {
-    /// As a thread does that may wait: tries again while the queue is full.
+    /// Like a thread that may wait: tries again while the queue is full.
     fn run_patiently(&self, call: impl FnOnce(&mut Context<'_>) + Send + 'static) {
         let mut call = call;
         let start = Instant::now();

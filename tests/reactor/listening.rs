@@ -1,4 +1,4 @@
-//! Where connections come from.
+//! Listening sockets.
 
 use std::{
     env, fs,
@@ -69,8 +69,8 @@ fn two_reactors_share_an_address() {
         (reactor, address)
     });
     assert_eq!(second.address, address);
-    // The kernel chooses by a hash of the client's port: that one of them gets none of 200 is
-    // as likely as 200 equal tosses of a coin.
+    // The kernel chooses by a hash of the client's port: that one of them gets none of 200 is as
+    // likely as 200 equal coin tosses.
     for _ in 0..200 {
         assert_eq!(Client::connect(address).get("/hello").body, "hello");
     }
@@ -107,7 +107,7 @@ fn each_listener_has_its_own_rule_for_the_proxy_protocol() {
         let announced = |networks: &[&str]| {
             ListenOptions::new().proxy_protocol(TrustedPeers::networks(networks).unwrap())
         };
-        // A machine without IPv6 has one family alone.
+        // A machine without IPv6 has only one family.
         let both = reactor
             .listen_with("[::]:0", announced(&["127.0.0.0/8"]))
             .or_else(|_| reactor.listen_with("127.0.0.1:0", announced(&["127.0.0.0/8"])));
@@ -124,19 +124,19 @@ fn each_listener_has_its_own_rule_for_the_proxy_protocol() {
     assert_eq!(announce(Client::connect(both)), "192.0.2.7:4711");
     assert_eq!(announce(Client::connect_unix(&path.0)), "192.0.2.7:4711");
     let refused = announce(Client::connect(others));
-    assert!(refused.contains("not one that is trusted"), "{refused}");
+    assert!(refused.contains("not a trusted proxy"), "{refused}");
     let refused = announce(Client::connect(server.address));
-    assert!(refused.contains("a request line is"), "{refused}");
+    assert!(refused.contains("malformed request line"), "{refused}");
 }
 
-/// What is answered behind a PROXY protocol header.
+/// The response to a request after a PROXY protocol header.
 fn announce<S: Read + Write>(mut client: Client<S>) -> String {
     client.send("PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\n");
     client.get("/").body
 }
 
-/// A listener that fails for good, here because its other holder has shut it down, is one thing;
-/// those beside it are another. Its failures come at once, so a pause of all would be for ever.
+/// A listener that fails permanently, here because its other holder has shut it down, must not
+/// affect the others. Its failures come immediately, so pausing all listeners would never end.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_listener_that_cannot_accept_does_not_hold_up_the_others() {
@@ -156,7 +156,7 @@ fn a_listener_that_cannot_accept_does_not_hold_up_the_others() {
     server.wait_for("it is tried again", |stats| stats.accept_failures > failing.accept_failures);
 }
 
-/// A name for a Unix socket; the file goes with it.
+/// A path for a Unix socket; the file is removed with it.
 struct SocketPath(PathBuf);
 
 impl SocketPath {

@@ -1,4 +1,4 @@
-//! Reads that give less than there is, and reads that are not needed.
+//! Reads that return less than is available, and reads that are not needed.
 #![cfg(all(target_os = "linux", not(starwheel_portable)))]
 
 use std::{
@@ -19,7 +19,7 @@ use crate::{
     listening, routes, turn_until, turn_until_quiet,
 };
 
-/// All of it is in the kernel before the reactor looks: no later event tells of the rest.
+/// All of it is in the kernel before the reactor reads: no later event reports the rest.
 #[test]
 fn an_urgent_byte_anywhere_in_a_request_delays_nothing() {
     let request = get("/hello");
@@ -48,7 +48,7 @@ fn many_urgent_bytes_and_a_fin_delay_nothing() {
     turn_until(&mut reactor, "it is accepted", |stats| stats.connections == 1);
     turn_until_quiet(&mut reactor);
     for round in 1..=5 {
-        // Of several urgent bytes that wait at once, all but the last become data.
+        // If several urgent bytes wait, all but the last become data.
         client.send("POST /hello HTTP/1.1\r\nHost: test\r\nContent-Length: 22\r\n\r\n0123456789");
         client.send_urgent(b'!');
         client.send("0123456789");
@@ -84,7 +84,7 @@ fn descriptors_sent_over_a_unix_socket_delay_nothing_and_are_not_kept() {
         turn_until_quiet(&mut reactor);
         assert_eq!(client.answer().body, "hello", "cut at {cut}");
     }
-    // Other tests open and close descriptors meanwhile, but not as many.
+    // Other tests open and close descriptors in the meantime, but fewer.
     assert!(descriptors() < before + request.len() / 2);
 }
 

@@ -1,4 +1,4 @@
-//! Clients that say nothing any more, and what the system's TCP is told about them.
+//! Silent clients, and the TCP options for them.
 #![cfg(all(target_os = "linux", not(starwheel_portable)))]
 
 use std::time::Duration;
@@ -27,8 +27,8 @@ fn serving(set: impl FnOnce(&mut Config) + Send + 'static) -> Server {
     })
 }
 
-/// As a browser that is stopped, or whose tab is frozen: the window is full, and its system answers
-/// the probes of ours.
+/// Like a browser that is stopped, or whose tab is frozen: the window is full, and its system
+/// answers our probes.
 #[test]
 fn the_user_timeout_ends_a_client_that_is_there_but_does_not_read() {
     let patient = serving(|config| config.tcp.user_timeout = None);
@@ -41,7 +41,7 @@ fn the_user_timeout_ends_a_client_that_is_there_but_does_not_read() {
 }
 
 #[test]
-fn adopted_sockets_are_told_the_same_as_accepted_ones() {
+fn adopted_sockets_get_the_same_options_as_accepted_ones() {
     let server = serving(|config| {
         config.tcp.user_timeout = Some(Duration::from_millis(12_345));
     });
@@ -94,7 +94,7 @@ fn streams_without_comments_are_probed_apart_from_each_other_and_more_than_once(
         assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(1));
         assert_eq!(socket.tcp_keepalive_retries().unwrap(), 2);
         let idle = socket.tcp_keepalive_time().unwrap();
-        // Linux would give up after one probe otherwise.
+        // Otherwise Linux would drop the connection after one probe.
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(idle + Duration::from_secs(2)));
         idle_times.push(idle.as_secs());
     }
@@ -123,7 +123,7 @@ fn the_system_s_own_patience_can_be_had_back() {
     let server = serving(|config| config.tcp.user_timeout = None);
     let (_client, accepted) = pair();
     let socket = SockRef::from(&accepted);
-    // As a parent process may have left it.
+    // Like a parent process may have left it.
     socket.set_keepalive(true).unwrap();
     socket.set_tcp_user_timeout(Some(Duration::from_secs(1))).unwrap();
     let seen = accepted.try_clone().unwrap();

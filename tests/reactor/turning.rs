@@ -1,4 +1,4 @@
-//! `turn`, `next_deadline` and `as_fd`: the reactor inside somebody else's loop.
+//! `turn`, `next_deadline` and `as_fd`: the reactor inside another event loop.
 
 use std::{
     cell::Cell,
@@ -50,11 +50,11 @@ fn a_deadline_ends_the_wait_of_a_turn() {
     let mut client = Client::connect(address);
     client.request("/later");
     turn_until(&mut reactor, "the stream is open", |stats| stats.streams == 1);
-    // Without an end of the wait these would not return.
+    // If the wait did not end, these would not return.
     while reactor.stats().ticks < 5 {
         reactor.turn(None).unwrap();
     }
-    // A second in all; a machine that busy would fail elsewhere.
+    // A second in total; a machine that busy would fail elsewhere.
     assert!(reactor.stats().ticks_missed < 50, "the wait ended long after the deadline");
 }
 
@@ -147,7 +147,7 @@ fn a_page_that_is_loaded_again_has_the_place_of_its_old_connection() {
         page.request("/idle");
         turn_until(&mut reactor, "the stream is open", |stats| stats.streams == 1);
         for reload in 1..=5 {
-            // The end of the old connection and the new one are there when the turn begins.
+            // The end of the old connection and the new one are both pending when the turn begins.
             match reload % 2 {
                 0 => page.reset(),
                 _ => drop(page),
@@ -207,7 +207,7 @@ fn a_client_that_vanished_is_not_reported_again_and_again() {
 }
 
 #[test]
-fn the_descriptor_tells_of_connections_and_commands_once_each() {
+fn the_descriptor_reports_connections_and_commands_once_each() {
     let (mut reactor, address) = listening();
     let mut outer = Outer::watching(&reactor);
     turn_until_quiet(&mut reactor);
@@ -229,7 +229,7 @@ fn the_descriptor_tells_of_connections_and_commands_once_each() {
 
 #[cfg(all(target_os = "linux", not(starwheel_portable)))]
 #[test]
-fn the_descriptor_tells_of_deadlines_so_that_the_outer_loop_needs_no_timeout() {
+fn the_descriptor_reports_deadlines_so_that_the_outer_loop_needs_no_timeout() {
     use starwheel::{Next, Sse};
     let ticks = |_req: &Request, _cx: &mut Context<'_>| {
         let mut left = 3;
@@ -283,7 +283,7 @@ impl Outer {
 }
 
 impl Client {
-    /// Opens an idle stream on a reactor that this very thread turns.
+    /// Opens an idle stream on a reactor that this thread turns.
     fn streaming_while(reactor: &mut Reactor, address: std::net::SocketAddr) -> Self {
         let mut client = Self::connect(address);
         client.request("/idle");
@@ -297,7 +297,7 @@ fn hello(_: &Request, _: &mut Context<'_>) -> Response {
     Response::text("hello")
 }
 
-/// How many turns were made, and how many ticks ran in them.
+/// Number of turns, and of ticks in them.
 fn turns_within(reactor: &mut Reactor, time: Duration) -> (u64, u64) {
     let ticks_before = reactor.stats().ticks;
     let end = Instant::now() + time;

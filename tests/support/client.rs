@@ -1,6 +1,7 @@
-//! A blocking client over a real socket that sends any bytes and reads what the wire carries.
+//! A blocking client over a real socket that sends any bytes and reads the raw response.
 //!
-//! A read that takes far too long fails the test instead of hanging it; no good test waits that long.
+//! A read that takes far too long fails the test instead of hanging it; no correct test waits that
+//! long.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::{
@@ -14,7 +15,7 @@ use std::{
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-/// One connection, and the bytes that came but were not asked for yet.
+/// One connection, and the bytes received but not yet consumed.
 #[derive(Debug)]
 pub(crate) struct Client<S = TcpStream> {
     socket: S,
@@ -24,7 +25,7 @@ pub(crate) struct Client<S = TcpStream> {
     ended: bool,
 }
 
-/// A whole answer with a `Content-Length`.
+/// A complete response with a `Content-Length`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ClientResponse {
     pub(crate) status: u16,
@@ -43,7 +44,7 @@ impl Client<TcpStream> {
         Self::of(socket)
     }
 
-    /// One that takes little more than `bytes` while nobody reads.
+    /// A client that takes little more than `bytes` while it does not read.
     pub(crate) fn connect_with_buffer(address: SocketAddr, bytes: usize) -> Self {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(bytes).unwrap();
@@ -62,7 +63,8 @@ impl Client<TcpStream> {
         &self.socket
     }
 
-    /// Sends an urgent byte (RFC 6093). It is no part of the data, but the server's reads stop there.
+    /// Sends an urgent byte (RFC 6093). It is not part of the data, but the server's reads stop
+    /// there.
     pub(crate) fn send_urgent(&self, byte: u8) {
         let sent = SockRef::from(&self.socket).send_out_of_band(&[byte]).unwrap();
         assert_eq!(sent, 1);
@@ -73,13 +75,13 @@ impl Client<TcpStream> {
         self.socket.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// The same, if the server has not ended the connection already.
+    /// The same, unless the server has already ended the connection.
     pub(crate) fn half_close_if_open(&mut self) {
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 
-    /// Falls silent: nothing that comes reaches the socket any more, so it acknowledges nothing,
-    /// answers no probe, and does not know that the connection has ended.
+    /// Falls silent: no packets reach the socket anymore, so it acknowledges nothing, answers no
+    /// probe, and does not know that the connection has ended.
     #[cfg(target_os = "linux")]
     pub(crate) fn cut_cable(&self) {
         let drop_everything =
@@ -87,7 +89,7 @@ impl Client<TcpStream> {
         SockRef::from(&self.socket).attach_filter(&[drop_everything]).unwrap();
     }
 
-    /// Goes away with a reset instead of a FIN.
+    /// Disconnects with a reset instead of a FIN.
     pub(crate) fn reset(self) {
         SockRef::from(&self.socket).set_linger(Some(Duration::ZERO)).unwrap();
     }
@@ -114,7 +116,7 @@ impl<S: Read + Write> Client<S> {
         self.socket.write_all(bytes.as_ref()).expect("the server takes it");
     }
 
-    /// Sends what the server, which may have ended the connection already, still takes.
+    /// Sends what the server still takes; it may already have ended the connection.
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.socket.write_all(bytes)
     }
@@ -123,7 +125,7 @@ impl<S: Read + Write> Client<S> {
         self.send(get(path));
     }
 
-    /// Asks for `path` and reads the answer.
+    /// Requests `path` and reads the response.
     pub(crate) fn get(&mut self, path: &str) -> ClientResponse {
         self.request(path);
         self.answer()
@@ -151,14 +153,14 @@ impl<S: Read + Write> Client<S> {
         assert_eq!(field(&head, "transfer-encoding"), Some("chunked"), "{head}");
     }
 
-    /// The next event without its blank line; `None` behind the last one, however the stream ended.
+    /// The next event without its blank line; `None` after the last one, however the stream ended.
     pub(crate) fn event(&mut self) -> Option<String> {
         loop {
             if self.events.starts_with(b":\n") {
                 self.events.drain(..2);
                 continue;
             }
-            // The farewell of a server that drains is a line by itself, maybe in front of an event.
+            // The farewell of a draining server is a separate line, possibly before an event.
             if let Some(end) = find(&self.events, b"\n")
                 && self.events.starts_with(b"retry: ")
                 && self.events.get(end + 1) != Some(&b'\n')
@@ -201,7 +203,7 @@ impl<S: Read + Write> Client<S> {
         }
     }
 
-    /// Takes one chunk off the wire; false behind the last one.
+    /// Reads one chunk; false after the last one.
     fn next_chunk(&mut self) -> bool {
         loop {
             if let Some(line_end) = find(&self.raw, b"\r\n") {
@@ -266,7 +268,7 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
-/// Asks again and again until there is an answer.
+/// Asks repeatedly until there is an answer.
 pub(crate) fn wait_for<R>(what: &str, mut ask: impl FnMut() -> Option<R>) -> R {
     let start = Instant::now();
     loop {
@@ -278,5 +280,5 @@ pub(crate) fn wait_for<R>(what: &str, mut ask: impl FnMut() -> Option<R>) -> R {
     }
 }
 
-/// After this a test has failed; it is no measure of speed.
+/// After this a test has failed; it is not a measure of speed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,4 +1,4 @@
-//! Datastar events as the client takes them apart, for tests.
+//! Datastar events as the client parses them, for tests.
 
 use std::collections::BTreeMap;
 
@@ -21,8 +21,8 @@ pub(crate) fn bytes_of(event: &impl Encode) -> Vec<u8> {
     out.into_bytes()
 }
 
-/// One event as the client's `datastar-fetch` takes it apart: each line of the data is a key, a
-/// space and a value; values of one key are joined with LF.
+/// One event as the client's `datastar-fetch` parses it: each line of the data is a key, a space
+/// and a value; values of one key are joined with LF.
 #[derive(Debug, PartialEq)]
 pub(crate) struct AtClient {
     pub(crate) name: String,

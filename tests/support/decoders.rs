@@ -1,5 +1,5 @@
-//! Compressed answers as clients read them, with other people's decoders. A stream has no end of its
-//! coding unless it was finished, so what a decoder says of a missing one is left unsaid.
+//! Decodes compressed responses with independent decoders. A stream has an end of its coding only
+//! if it was finished, so errors about a missing end are ignored.
 
 use std::io::Read;
 
@@ -16,8 +16,8 @@ pub(crate) fn decoded(answer: &ClientResponse) -> Vec<u8> {
     }
 }
 
-/// Whether the body ends as its coding ends, trailers included, with nothing after it. Strict clients
-/// take anything else for a body that was cut.
+/// Whether the body ends as its coding ends, including trailers, with nothing after it. Strict
+/// clients treat anything else as a cut body.
 #[allow(dead_code, reason = "some tests only read")]
 pub(crate) fn is_whole(answer: &ClientResponse) -> bool {
     let bytes = answer.body.as_slice();
@@ -67,7 +67,7 @@ fn zstd_decoded(bytes: &[u8]) -> Vec<u8> {
 
 fn gzip_decoded(bytes: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::new();
-    // An open stream has no end, so the reader's last word is that something is missing.
+    // An open stream has no end, so the reader finally reports that something is missing.
     let _unexpected_eof = flate2::read::GzDecoder::new(bytes).read_to_end(&mut decoded);
     decoded
 }

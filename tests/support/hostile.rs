@@ -1,4 +1,4 @@
-//! Text that somebody chose to hurt a line-based format, for property tests.
+//! Text chosen to break a line-based format, for property tests.
 
 use proptest::{collection::vec, prelude::*};
 
@@ -64,7 +64,7 @@ const PIECES: &[&str] = &[
 ];
 
 #[allow(dead_code, reason = "not every test file needs all of it")]
-/// What a reader of event streams makes of the line ends in `text`.
+/// The line ends in `text` as a parser of event streams normalizes them.
 pub(crate) fn normalised(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\r', "\n")
 }

@@ -1,4 +1,4 @@
-//! Chance that can be repeated: it follows from a seed, or from bytes that a fuzzer has chosen.
+//! Repeatable randomness: from a seed, or from bytes chosen by a fuzzer.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
@@ -7,7 +7,7 @@
 pub(crate) enum Random {
     /// SplitMix64: the same on every machine for the same seed.
     Seeded(u64),
-    /// Each choice takes as many bytes as it needs. Behind the last byte all choices are the first.
+    /// Each choice takes the bytes it needs. After the last byte all choices are the first.
     Chosen { bytes: Vec<u8>, taken: usize },
 }
 
@@ -53,7 +53,7 @@ impl Random {
         from[self.below(from.len())]
     }
 
-    /// A number that costs so many of the chosen bytes.
+    /// A number made from this many of the chosen bytes.
     fn take(&mut self, bytes_needed: u32) -> u64 {
         match self {
             Self::Seeded(state) => {

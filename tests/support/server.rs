@@ -1,4 +1,4 @@
-//! A reactor on a thread of its own.
+//! A reactor on its own thread.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::{
@@ -43,7 +43,7 @@ impl Server {
         Self { address, handle, ended: Mutex::new(ended), thread: Some(thread) }
     }
 
-    /// Runs `call` on the reactor's thread and waits for what it says.
+    /// Runs `call` on the reactor's thread and waits for its result.
     pub(crate) fn ask<R: Send + 'static>(
         &self,
         call: impl FnOnce(&mut Context<'_>) -> R + Send + 'static,
@@ -57,12 +57,12 @@ impl Server {
         self.ask(|cx| cx.stats().clone())
     }
 
-    /// Waits until the figures are as they should be.
+    /// Waits until the statistics are as expected.
     pub(crate) fn wait_for(&self, what: &str, is_so: impl Fn(&Stats) -> bool) -> Stats {
         crate::client::wait_for(what, || Some(self.stats()).filter(&is_so))
     }
 
-    /// The last figures, once `run` has returned.
+    /// The last statistics, once `run` has returned.
     pub(crate) fn ended(&self) -> Stats {
         self.ended.lock().unwrap().recv_timeout(PATIENCE).expect("the reactor ends")
     }

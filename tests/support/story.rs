@@ -1,4 +1,4 @@
-//! The words in which tests of the engine tell their stories.
+//! Helpers for tests of the engine.
 
 #![allow(dead_code, reason = "each test file uses the words it needs")]
 
@@ -31,7 +31,7 @@ pub(crate) fn serving<R: Into<Answer> + 'static>(
     Simulation::new(Router::new().get("/", handler))
 }
 
-/// The same with settings of its own.
+/// The same with its own settings.
 pub(crate) fn serving_with<R: Into<Answer> + 'static>(
     config: Config,
     handler: impl FnMut(&Request, &mut Context<'_>) -> R + 'static,
@@ -45,7 +45,7 @@ pub(crate) fn faults(set: impl FnOnce(&mut Faults)) -> Faults {
     faults
 }
 
-/// Everything that makes a network unpleasant, but nothing that ends a connection.
+/// All network faults that do not end a connection.
 pub(crate) fn bad_network() -> Faults {
     faults(|faults| {
         faults.short_writes_percent = 60;
@@ -98,7 +98,7 @@ pub(crate) fn texts(simulation: &Simulation, client: Client) -> Vec<String> {
     simulation.responses(client).iter().map(|answer| answer.text().to_owned()).collect()
 }
 
-/// The client has its last answer, and the connection is gone, politely.
+/// The client has its last response, and the connection was closed in order.
 #[track_caller]
 pub(crate) fn assert_closed(simulation: &Simulation, client: Client) {
     assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
@@ -108,7 +108,7 @@ pub(crate) fn assert_closed(simulation: &Simulation, client: Client) {
     assert_eq!((last.end, last.rest.as_slice()), (BodyEnd::Complete, &b""[..]));
 }
 
-/// What closures wrote down, in order.
+/// Notes of closures, in order.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Diary(Rc<RefCell<Vec<String>>>);
 
@@ -126,7 +126,7 @@ impl Diary {
     }
 }
 
-/// Ids that closures left behind.
+/// Stream ids stored by closures.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ids(Rc<RefCell<Vec<StreamId>>>);
 

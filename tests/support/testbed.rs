@@ -1,4 +1,4 @@
-//! The example `testbed` as a process of its own, and what the system says about it.
+//! The example `testbed` as a separate process, and what the system reports about it.
 
 use std::{
     env, fs,
@@ -27,7 +27,7 @@ pub(crate) enum Signal {
     Continue,
 }
 
-/// What a process holds on to.
+/// Resources of a process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Footprint {
     pub(crate) descriptors: usize,
@@ -45,7 +45,7 @@ impl Testbed {
         Self::spawn(Command::new(program()).args(flags).env("WORKERS", workers.to_string()))
     }
 
-    /// One that may have no more than so many descriptors from the start.
+    /// One that starts with this limit of descriptors.
     pub(crate) fn with_descriptors(most: u32, flags: &[&str]) -> Self {
         let script = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
         Self::spawn(Command::new("sh").args(["-c", &script]).arg(program()).args(flags))
@@ -79,7 +79,7 @@ impl Testbed {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// Limits the descriptors of the live process; what it has, it keeps.
+    /// Limits the descriptors of the running process; it keeps those it has.
     pub(crate) fn may_have_descriptors(&self, most: u64) {
         let maximum = getrlimit(Resource::Nofile).maximum; // It was inherited.
         let limit = Rlimit { current: Some(most), maximum };
@@ -129,7 +129,7 @@ impl Testbed {
         Figures(Client::connect(self.address).get("/metrics").body)
     }
 
-    /// What it holds on to at the moment. To be asked for while nobody is just leaving.
+    /// Its current resources. Call it only while no client is disconnecting.
     pub(crate) fn footprint(&self) -> Footprint {
         let (descriptors, resident_bytes) = (self.descriptors(), self.resident_bytes());
         let figures = self.figures();
@@ -151,7 +151,7 @@ impl Testbed {
         assert_eq!(opened, closed + before.streams, "exactly one close for each stream");
     }
 
-    /// What it holds on to once what came meanwhile is gone, for a look at its memory from here on.
+    /// Its resources once temporary ones are gone, as a base for measuring memory.
     pub(crate) fn warmed_up(&self, before: Footprint) -> Footprint {
         self.is_back_at(before);
         Footprint { resident_bytes: self.resident_bytes(), ..before }
@@ -165,7 +165,7 @@ impl Testbed {
         );
     }
 
-    /// Waits until it answers nobody but us: clients that do not read are owed no more.
+    /// Waits until it serves only us: nothing remains to be sent to clients that do not read.
     pub(crate) fn stands_still(&self, neighbour: &mut Neighbour) {
         let mut seen = self.figure("requests_total");
         loop {
@@ -180,8 +180,8 @@ impl Testbed {
         }
     }
 
-    /// It sleeps between the ticks of the neighbour, and uses little time. A machine that is busy
-    /// with other things makes neither untrue.
+    /// It sleeps between the ticks of the neighbour, and uses little time. Other load on the
+    /// machine changes neither.
     pub(crate) fn does_not_spin(&self, neighbour: &mut Neighbour) {
         let ticks = 100;
         neighbour.ticks_on(); // Ticks from before now would tell nothing.
@@ -191,7 +191,7 @@ impl Testbed {
         }
         let (sleeps, cpu) = (self.sleeps() - sleeps_before, self.cpu_time() - cpu_before);
         let wall = start.elapsed();
-        // One that spins never waits, even if the machine runs it for moments only.
+        // A spinning process never waits, even if the machine runs it only for moments.
         assert!(sleeps >= ticks / 10, "it slept {sleeps} times in {ticks} ticks");
         assert!(is_sanitized() || cpu * 100 < wall * 15, "it used {cpu:?} of {wall:?}");
     }
@@ -233,7 +233,7 @@ impl Drop for Testbed {
 struct Figures(String);
 
 impl Figures {
-    /// One with labels is summed up over them, unless `name` has its label.
+    /// The sum over all labels, unless `name` has a label.
     fn get(&self, name: &str) -> u64 {
         let figures = self.0.lines().filter_map(|line| line.strip_prefix("starwheel_"));
         let values = figures.filter_map(|figure| figure.strip_prefix(name));
@@ -242,7 +242,7 @@ impl Figures {
     }
 }
 
-/// A well-behaved client beside the attack, with a stream that must tick on.
+/// A well-behaved client during the attack, with a stream that must continue to tick.
 pub(crate) struct Neighbour(Client);
 
 impl Neighbour {
@@ -272,7 +272,7 @@ pub(crate) fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
 }
 
-/// Under the address sanitizer freed memory is kept and everything takes longer: its figures tell
+/// The address sanitizer keeps freed memory and slows everything down: the measurements mean
 /// nothing.
 fn is_sanitized() -> bool {
     env::var_os("ASAN_OPTIONS").is_some()
@@ -288,5 +288,5 @@ fn program() -> PathBuf {
     path
 }
 
-/// What an allocator may keep for itself, and first uses of code and tables may cost.
+/// Memory that an allocator may keep, and that first uses of code and tables may cost.
 pub(crate) const ALLOCATOR_BYTES: u64 = 4 << 20;

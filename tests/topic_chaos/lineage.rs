@@ -1,4 +1,4 @@
-//! Clients that come back: what their ids say, and what they had got before.
+//! Clients that reconnect: what their ids mean, and what they got before.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub(crate) enum Held {
     Private,
 }
 
-/// What a client brings to a visit from an earlier one.
+/// What a client brings from an earlier visit.
 #[derive(Debug, Clone)]
 pub(crate) struct CameWith {
     pub(crate) id: String,
@@ -48,12 +48,12 @@ impl Held {
 }
 
 impl CameWith {
-    /// What the stream begins with in a room with history.
+    /// Where the stream starts in a room with history.
     pub(crate) fn begins(&self, number: usize, room: &Room) -> Begins {
         if self.held == Held::Private {
             return Begins::Lost;
         }
-        // One that the log of its topic has let go of says nothing, to any topic.
+        // An id that the log of its topic has discarded is unknown to any topic.
         let may_be_lost = match self.id.starts_with("own") {
             true => MayBeLost::Always,
             false => MayBeLost::IfEvicted,
@@ -65,8 +65,7 @@ impl CameWith {
     }
 }
 
-/// Looks at every id that a client has held: none is older than one before it. Returns how many
-/// there were.
+/// Checks every id that a client has held: none is older than an earlier one. Returns their number.
 pub(crate) fn check_ids(body: &[u8]) -> u64 {
     let (mut parser, mut held, mut up_to, mut ids) = (EventParser::default(), String::new(), 0, 0);
     for byte in body {

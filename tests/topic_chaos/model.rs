@@ -28,7 +28,7 @@ pub(crate) struct Room {
 #[derive(Default)]
 pub(crate) struct World {
     pub(crate) rooms: Vec<Room>,
-    /// Publishes so far that anybody could hear of.
+    /// Number of publishes so far that any stream could receive.
     pub(crate) published: u64,
     pub(crate) visits: Vec<Visit>,
     pub(crate) live: BTreeMap<StreamId, usize>,
@@ -74,7 +74,7 @@ pub(crate) enum JoinsAt {
     Oldest,
 }
 
-/// What a stay begins with.
+/// Where a stay starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Begins {
     /// As a new client's: the next event, the retained one, or the oldest.
@@ -154,7 +154,7 @@ impl World {
             let mark = mark(publish, nth);
             room.published.push(mark);
             let event = Event::new(format!("{number} {mark} {filling}"));
-            // An id that no log knows is as good as that of a private event.
+            // An id that no log knows counts like that of a private event.
             let own = if room.has_history { "own" } else { "mine" };
             match planned.own_ids {
                 true => event.id(format!("{own} {mark}")).expect("an id"),
@@ -176,7 +176,7 @@ impl World {
         mark(self.published, 0)
     }
 
-    /// Takes down that a stream is born.
+    /// Records that a stream has started.
     pub(crate) fn join(&mut self, visit: usize, id: StreamId) {
         let Visit { rooms, connects, .. } = &self.visits[visit];
         let connects = connects.iter().map(|room| (*room, JoinsAt::Live));
@@ -188,7 +188,7 @@ impl World {
         assert_eq!(self.live.insert(id, visit), None);
     }
 
-    /// Takes down that a stream has got a topic.
+    /// Records that a stream has got a topic.
     pub(crate) fn stay(&mut self, visit: usize, room: usize, joins_at: JoinsAt, since: Since) {
         let came_with = self.visits[visit].came_with.as_ref();
         let begins = match came_with {
@@ -234,7 +234,7 @@ impl Room {
         self.published.partition_point(|mark| publish(*mark) < publish(self.published[last]))
     }
 
-    /// Whether the log may have let something go.
+    /// Whether the log may have discarded something.
     fn may_have_evicted(&self) -> bool {
         self.frames > self.log_events || self.bytes > self.log_bytes
     }
@@ -349,7 +349,7 @@ impl Stay {
                     Begins::Fresh(_) => false,
                 };
                 if i == 0 && may_be_lost {
-                    // It starts anew, where a new client does or later; or it fell behind later on.
+                    // It starts over, like a new client or later; or it fell behind later.
                     (next, missing_up_to) = (0, Some(if drops { usize::MAX } else { joined }));
                 } else {
                     assert!(drops, "a gap for no reason: {}", told());

@@ -14,7 +14,7 @@ use crate::{
     random::Random,
 };
 
-/// What a scenario came to, so that the test can tell that the scenarios are worth something.
+/// Counts of a scenario, so that the test can check that the scenarios are useful.
 #[derive(Debug, Default)]
 pub(crate) struct Harvest {
     pub(crate) delivered: u64,
@@ -23,7 +23,7 @@ pub(crate) struct Harvest {
     pub(crate) slow: u64,
     pub(crate) resumed: u64,
     pub(crate) skips: u64,
-    /// Visits of clients that came back and were told of no gap.
+    /// Visits of clients that reconnected without a gap.
     pub(crate) exact: u64,
     /// Ids that clients have held.
     pub(crate) ids: u64,
@@ -41,7 +41,7 @@ pub(crate) fn live_through(random: Random, seed: u64) -> Harvest {
     chaos.harvest()
 }
 
-/// One scenario under way.
+/// A running scenario.
 struct Chaos {
     random: Random,
     simulation: Simulation,
@@ -70,7 +70,7 @@ impl Chaos {
         Self { random, simulation, world, clients: Vec::new(), faults, outbox_bytes }
     }
 
-    /// One thing happens.
+    /// One random action.
     fn step(&mut self) {
         match self.random.below(100) {
             0..40 => self.publish(),
@@ -120,7 +120,7 @@ impl Chaos {
         });
     }
 
-    /// A client comes for the first time, or comes back to what it had.
+    /// A client connects for the first time, or reconnects.
     fn visit(&mut self, back: Option<(CameWith, usize)>) {
         let mut world = self.world.borrow_mut();
         let number = world.visits.len();
@@ -164,8 +164,8 @@ impl Chaos {
         );
     }
 
-    /// Somebody comes back, perhaps while it is still here: cut after all that it has got, or
-    /// anywhere before that.
+    /// A client reconnects, perhaps while its old connection is open: cut after all that it has
+    /// got, or anywhere before that.
     fn visit_again(&mut self) {
         let Some(number) = self.some_visit() else { return };
         let mut received = self.simulation.received(self.clients[number]);
@@ -303,7 +303,7 @@ impl Chaos {
         let outbox_bytes_max = {
             let world = world.borrow();
             let largest = world.rooms.iter().map(|room| room.largest_frame_bytes).max();
-            // One event of a topic, the gaps and the private event behind it, and its bookmark; or
+            // One event of a topic, the gaps and the private event after it, and its bookmark; or
             // the head.
             self.outbox_bytes.max(largest.unwrap_or(0)) + 40 * world.rooms.len() + 1_000
         };
@@ -324,7 +324,7 @@ impl Chaos {
         });
     }
 
-    /// Everything is well again, and everybody reads to the end.
+    /// The network is repaired, and all clients read to the end.
     fn heal(&mut self) {
         let buffer = self.faults.socket_buffer_bytes;
         self.faults = Faults::default();
@@ -365,7 +365,7 @@ impl Chaos {
         }
         let stats = self.simulation.stats();
         assert!(harvest.skips <= stats.passed_by, "skipped, but not passed by");
-        // What is left is history and what is retained.
+        // History and retained events remain.
         let kept = world.rooms.iter().filter(|room| room.has_history || room.retains);
         let kept: usize = kept.map(|room| room.log_bytes.max(room.largest_frame_bytes)).sum();
         assert!(stats.log_bytes <= kept as u64, "{} of {kept}", stats.log_bytes);

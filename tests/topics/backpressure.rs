@@ -1,4 +1,4 @@
-//! Bounds of logs, and what becomes of those who read too slowly.
+//! Limits of logs, and what happens to slow subscribers.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -19,7 +19,7 @@ fn tight(topic: &Topic) -> Simulation {
     simulation
 }
 
-/// An event that is recognised by its number and that no socket of [`tight`] takes at once.
+/// A numbered event that no socket of [`tight`] takes completely.
 fn long(n: u32) -> String {
     format!("{n} {}", "x".repeat(400))
 }
@@ -41,7 +41,7 @@ fn a_slow_subscriber_within_the_bound_loses_nothing() {
         let mut simulation = tight(&bound);
         let slow = simulation.get("/");
         simulation.stall(slow);
-        // The first is under way; ten are kept for it.
+        // The first is being written; ten are kept for it.
         publish(&mut simulation, &bound, (0..=10).map(long));
         simulation.resume(slow);
         simulation.turn();
@@ -63,7 +63,7 @@ fn one_event_beyond_the_bound_is_one_too_many() {
 }
 
 #[test]
-fn a_burst_larger_than_the_log_reaches_everybody_who_reads() {
+fn a_burst_larger_than_the_log_reaches_all_reading_subscribers() {
     let topic = Topic::new("t").log(1, 0);
     let mut simulation = serving(&topic);
     let clients: Vec<_> = (0..600).map(|_| simulation.get("/")).collect();
@@ -79,7 +79,7 @@ fn a_burst_larger_than_the_log_reaches_everybody_who_reads() {
 }
 
 #[test]
-fn an_event_larger_than_the_log_reaches_everybody_whatever_the_policy() {
+fn an_event_larger_than_the_log_reaches_all_subscribers_with_every_policy() {
     for policy in [Backpressure::Disconnect, Backpressure::Latest, Backpressure::DropOldest] {
         let topic = Topic::new("t").log(10, 1_000).backpressure(policy);
         let mut simulation = tight(&topic);
@@ -103,7 +103,7 @@ fn an_event_larger_than_the_log_reaches_everybody_whatever_the_policy() {
 }
 
 #[test]
-fn who_was_cut_as_slow_comes_back_and_has_missed_nothing() {
+fn a_client_cut_as_slow_reconnects_and_misses_nothing() {
     let topic = Topic::new("t").history(100, usize::MAX).log(100, 5_000);
     let mut simulation = tight(&topic);
     let slow = simulation.get("/");
@@ -115,13 +115,13 @@ fn who_was_cut_as_slow_comes_back_and_has_missed_nothing() {
     let seen = simulation.events(slow);
     let id = &seen.last().unwrap().last_event_id;
     let back = simulation.get(&format!("/?last_event_id={id}"));
-    // The bound has let go of some: it is told.
+    // The log has discarded some: it gets a gap.
     assert_eq!(simulation.events(back)[0].name, "gap");
     assert_eq!(numbers(&simulation, back).last().unwrap(), "20");
 }
 
 #[test]
-fn a_slow_subscriber_is_told_why_exactly_once() {
+fn a_slow_subscriber_gets_its_close_reason_exactly_once() {
     let reasons = Rc::new(RefCell::new(Vec::new()));
     let (topic, note) = (Topic::new("t").log(1, 0), Rc::clone(&reasons));
     let watched = topic.clone();
@@ -199,7 +199,7 @@ fn private_events_find_their_place_between_those_of_topics() {
     publish(&mut simulation, &topic, [long(3)]);
     simulation.resume(slow);
     simulation.turn();
-    // Behind the event that is under way, ahead of those that wait on the log.
+    // After the event being written, before those that wait in the log.
     assert_eq!(numbers(&simulation, slow), ["1", "private", "2", "3"]);
 }
 
@@ -242,7 +242,7 @@ fn a_stuck_stream_costs_its_cursor_and_the_event_under_way() {
 }
 
 #[test]
-fn clients_of_http_1_0_that_are_slow_get_whole_events_too() {
+fn slow_http_1_0_clients_get_complete_events_too() {
     let topic = Topic::new("t").log(2, usize::MAX).backpressure(Backpressure::DropOldest);
     let mut simulation = tight(&topic);
     let old = get_1_0(&mut simulation, "/", "");
@@ -320,7 +320,7 @@ fn joining_at_the_oldest_of_a_topic_that_keeps_nothing_is_joining_live() {
 }
 
 #[test]
-fn what_is_kept_costs_what_its_options_say() {
+fn a_log_keeps_what_its_options_say() {
     let mut simulation = Simulation::new(Router::new());
     let (kept, last) = (Topic::new("kept").history(5, usize::MAX), Topic::new("last").retain());
     publish(&mut simulation, &Topic::new("nothing"), (0..100).map(long));

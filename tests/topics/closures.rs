@@ -98,7 +98,7 @@ fn a_users_refcell_may_stay_borrowed_while_everything_is_done_with_topics() {
 }
 
 #[test]
-fn who_has_ended_can_neither_subscribe_nor_unsubscribe() {
+fn an_ended_stream_can_neither_subscribe_nor_unsubscribe() {
     let topic = Topic::new("t");
     let mut simulation = serving(&topic);
     let client = simulation.get("/");
@@ -114,7 +114,7 @@ fn who_has_ended_can_neither_subscribe_nor_unsubscribe() {
         assert_eq!(cx.streams().count(), 0);
     });
     assert_eq!(subscribers(&mut simulation, &topic), 0);
-    // The connection's place may be taken by another stream; the id does not mean that one.
+    // The connection's slot may be reused by another stream; the id does not refer to that one.
     simulation.half_close(client);
     simulation.turn();
     simulation.get("/");
@@ -123,7 +123,7 @@ fn who_has_ended_can_neither_subscribe_nor_unsubscribe() {
 }
 
 #[test]
-fn a_stream_that_closes_itself_hears_nothing_more() {
+fn a_stream_that_closes_itself_gets_nothing_more() {
     let topic = Topic::new("t");
     let watched = topic.clone();
     let mut simulation = Simulation::new(Router::new().get("/", move |_, _| {
@@ -144,7 +144,7 @@ fn a_stream_that_closes_itself_hears_nothing_more() {
 }
 
 #[test]
-fn who_goes_announces_who_comes_and_goes() {
+fn the_example_announces_who_joins_and_leaves() {
     // Presence in twenty lines: a list that is published whenever it changes.
     let people = Topic::new("people").retain();
     let present = Rc::new(RefCell::new(BTreeMap::<StreamId, String>::new()));
@@ -256,12 +256,12 @@ fn topics_may_be_subscribed_to_from_handlers_and_timers() {
 
 // In the middle of a pass over more subscribers than a turn serves.
 
-/// What the closures of a crowded server know and do.
+/// State and actions of the closures of a crowded server.
 #[derive(Default)]
 struct Crowd {
     random: Random,
     ids: Vec<StreamId>,
-    /// Those who were subscribed, unsubscribed or closed by somebody: not theirs to expect everything.
+    /// Streams subscribed, unsubscribed or closed by others: they need not get everything.
     disturbed: BTreeSet<StreamId>,
     subscribed: BTreeSet<StreamId>,
     published: u32,
@@ -270,7 +270,7 @@ struct Crowd {
 type Shared = Rc<RefCell<Crowd>>;
 
 impl Crowd {
-    /// Disturbs somebody, or publishes, from whatever closure this is.
+    /// Disturbs a stream, or publishes, from any closure.
     fn meddle(crowd: &Shared, cx: &mut Context<'_>, topic: &Topic) {
         let mut crowd = crowd.borrow_mut();
         let crowd = &mut *crowd;
@@ -335,7 +335,7 @@ fn crowded(crowd: &Shared, topic: &Topic) -> Simulation {
     )
 }
 
-/// Everybody who comes in one turn.
+/// All clients that connect in one turn.
 fn come(simulation: &mut Simulation, count: usize) -> Vec<Client> {
     let clients: Vec<_> = (0..count)
         .map(|_| {
@@ -358,7 +358,7 @@ fn anything_may_happen_during_a_pass_over_ten_thousand_subscribers() {
     assert_eq!(ids.len(), SUBSCRIBERS);
     let meddler = simulation.connect();
     {
-        // A timer, an updater of a stream's own and one of a topic, each every millisecond.
+        // A timer, a stream's own updater and a topic's updater, each every millisecond.
         let (by_timer, by_feed) = (Rc::clone(&crowd), Rc::clone(&crowd));
         let (told, fed, source) = (topic.clone(), topic.clone(), Topic::new("source"));
         simulation.run(|cx| {

@@ -1,4 +1,4 @@
-//! How long a topic is driven: until it is stopped, or until nobody uses and nobody holds it.
+//! How long a topic is driven: until it is stopped, or until it is unused and no clone exists.
 
 use starwheel::{Context, Feed, Request, Router, Sse, Topic, testing::Simulation};
 
@@ -8,14 +8,14 @@ use crate::{
     words::{publish, serving},
 };
 
-/// Streams of any topic by its name, with a value of their own for each request.
+/// Streams of any topic by its name, with a new value for each request.
 fn by_name() -> Simulation {
     Simulation::new(Router::new().get("/{name}", |req: &Request, _| {
         Sse::new().subscribe(&Topic::new(req.param("name").unwrap_or_default().to_owned()))
     }))
 }
 
-/// The same updater, with something on board that can be counted.
+/// The same updater, with a captured value that can be counted.
 fn counted(census: &Census) -> impl FnMut(&mut Feed<'_>) + use<> {
     let (mut count, citizen) = (counting(), census.citizen());
     move |feed| {
@@ -46,7 +46,7 @@ fn a_topic_keeps_its_updater_while_its_value_is_held() {
 #[test]
 fn a_topic_keeps_its_updater_while_the_value_is_held_that_it_is_driven_by() {
     let (mut simulation, topic) = (by_name(), Topic::new("t"));
-    // It begins with the value of the handler, which is dropped at once.
+    // It starts with the value of the handler, which is dropped immediately.
     let client = simulation.get("/t");
     simulation.run(|cx| cx.drive(&topic, secs(1), counting()));
     simulation.half_close(client);
@@ -64,7 +64,7 @@ fn a_topic_keeps_its_updater_while_the_value_is_held_that_it_is_driven_by() {
 }
 
 #[test]
-fn a_driven_topic_that_nobody_holds_is_forgotten_a_minute_after_its_last_use() {
+fn a_driven_topic_without_clones_is_forgotten_a_minute_after_its_last_use() {
     let kinds: [fn(Topic) -> Topic; 3] =
         [|topic| topic, |topic| topic.retain(), |topic| topic.history(10, 10_000)];
     for kind in kinds {
@@ -115,7 +115,7 @@ fn the_minute_counts_from_the_last_use_and_not_from_the_first_look() {
 }
 
 #[test]
-fn driven_topics_that_nobody_ever_came_to_are_forgotten() {
+fn driven_topics_that_never_had_subscribers_are_forgotten() {
     let (mut simulation, census) = (by_name(), Census::default());
     simulation.run(|cx| cx.drive(&Topic::new("t").retain(), secs(1), counted(&census)));
     simulation.advance(secs(60));
@@ -196,7 +196,7 @@ fn an_updater_may_stop_itself() {
 }
 
 #[test]
-fn topics_that_are_driven_and_stopped_again_and_again_leave_no_timers_behind() {
+fn topics_driven_and_stopped_repeatedly_leak_no_timers() {
     let topic = Topic::new("t");
     let mut simulation = serving(&topic);
     for _ in 0..500 {

@@ -1,4 +1,5 @@
-//! Ids that say nothing of a stream's topics: those of private events, and of topics without history.
+//! Ids that give no position in a stream's topics: those of private events, and of topics without
+//! history.
 
 use starwheel::{Event, Router, Sse, Stream, Topic, testing::Simulation};
 
@@ -49,7 +50,7 @@ fn a_private_event_with_an_id_is_followed_by_the_position_of_the_stream() {
 }
 
 #[test]
-fn a_client_cut_right_after_a_private_id_is_told_of_a_gap() {
+fn a_client_cut_right_after_a_private_id_gets_a_gap() {
     let chat = chat();
     let mut simulation = serving(&chat);
     let client = simulation.get("/");

@@ -1,5 +1,5 @@
-//! Topics that a stream gets later than at its birth, and topics that it gives up: the id that a
-//! client holds speaks for those too.
+//! Topics that a stream subscribes to after its start, and topics that it leaves: the client's id
+//! covers those too.
 
 use starwheel::{
     Event, FirstTick, JoinAt, Method, Router, Sse, Stream, Topic,
@@ -60,7 +60,7 @@ fn a_stream_that_subscribes_in_on_connect_or_later_gets_a_bookmark() {
 }
 
 #[test]
-fn a_topic_that_is_subscribed_later_goes_on_after_what_the_client_came_with() {
+fn a_topic_that_is_subscribed_later_resumes_from_the_clients_id() {
     for in_updater in [false, true] {
         let (chat, news) = (chat(), Topic::new("news").history(100, 100_000));
         let (watched, later) = (chat.clone(), news.clone());
@@ -99,7 +99,7 @@ fn a_topic_that_is_subscribed_later_goes_on_after_what_the_client_came_with() {
 }
 
 #[test]
-fn what_a_client_has_missed_of_a_later_topic_comes_once_wherever_it_is_cut() {
+fn missed_events_of_a_later_topic_arrive_once_wherever_the_client_is_cut() {
     let (chat, news) = (chat(), Topic::new("news").history(100, 100_000));
     let both = [chat.clone(), news.clone()];
     let mut simulation = serving(&chat);
@@ -118,7 +118,7 @@ fn what_a_client_has_missed_of_a_later_topic_comes_once_wherever_it_is_cut() {
     let news = ["news 0", "news 1", "news 2", "news 3"];
     assert_eq!(data(&simulation, client), [chats, news].concat());
 
-    // From its first piece of news on, an id of the client's speaks of both topics.
+    // From its first news on, the client's id covers both topics.
     let start = received.windows(11).position(|it| it == b"data: news ").unwrap();
     let mut simulation = serving_all(&both);
     simulation.run(|cx| {
@@ -178,7 +178,7 @@ fn a_publishers_own_id_resumes_topics_that_come_later() {
 }
 
 #[test]
-fn who_subscribes_again_gets_what_comes_and_nothing_twice() {
+fn a_client_that_subscribes_again_gets_new_events_and_nothing_twice() {
     let (chat, news) = (chat(), Topic::new("news").history(100, 100_000));
     let mut simulation = serving_all(&[chat.clone(), news.clone()]);
     publish(&mut simulation, &chat, 1..=3);

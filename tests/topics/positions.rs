@@ -1,5 +1,5 @@
-//! The id that a client holds: whatever bytes it has got before it was cut, it says what the stream
-//! has been given of all its topics.
+//! The id that a client holds: wherever it is cut, the id gives the stream's position in all its
+//! topics.
 
 use starwheel::{
     Config, Encode, Ending, Event, EventBuffer, EventName, JoinAt, Method, Request, Router, Sse,
@@ -20,7 +20,7 @@ pub(super) fn state() -> Topic {
     Topic::new("state").history(10, 10_000).retain()
 }
 
-/// A client comes back with this id, or for the first time.
+/// A client reconnects with this id, or connects for the first time.
 pub(super) fn back(simulation: &mut Simulation, last_event_id: &str) -> Client {
     let client = simulation.connect();
     let fields = [("Last-Event-ID", last_event_id)];
@@ -30,14 +30,14 @@ pub(super) fn back(simulation: &mut Simulation, last_event_id: &str) -> Client {
     client
 }
 
-/// A stream whose `on_connect` is this.
+/// A stream with this `on_connect`.
 pub(super) fn connecting(hook: impl Fn(&mut Stream<'_>) + Clone + 'static) -> Simulation {
     Simulation::new(Router::new().get("/", move |_, _| Sse::new().on_connect(hook.clone())))
 }
 
-/// Lets a client be cut after each byte that it got and come back with the id that it holds. What
-/// it has got in both visits, `private` left out, has to be `expected`. Returns at how many bytes
-/// it was a new client still, and had got nothing.
+/// Cuts a client after each byte that it got; it then reconnects with the id that it holds. The
+/// events of both visits, without `private`, must be `expected`. Returns at how many bytes it was
+/// still a new client, and had got nothing.
 #[track_caller]
 pub(super) fn cut_anywhere(
     simulation: &mut Simulation,
@@ -152,7 +152,7 @@ fn a_client_that_comes_back_with_its_position_needs_no_bookmark() {
 }
 
 #[test]
-fn a_client_that_is_told_of_a_gap_is_not_told_again() {
+fn a_client_gets_one_gap_event_per_gap() {
     let chat = chat();
     let mut simulation = serving(&chat);
     publish(&mut simulation, &chat, 1..=2);
@@ -179,7 +179,7 @@ fn a_new_client_gets_nothing_from_before_its_visit_when_it_comes_back() {
 }
 
 #[test]
-fn what_is_retained_or_the_oldest_comes_once_wherever_a_new_client_is_cut() {
+fn retained_and_oldest_events_arrive_once_wherever_a_new_client_is_cut() {
     let (chat, news) = (chat(), Topic::new("news").history(100, 100_000));
     let states = ["a", "b", "c"].map(|name| Topic::new(name).history(10, 10_000).retain());
     let mut topics: Vec<_> = states.iter().map(|it| (it.clone(), JoinAt::Live)).collect();
@@ -233,7 +233,7 @@ fn more_lagging_topics_than_an_id_can_name_are_gaps_for_a_client_cut_among_them(
 
 // Events of one publish.
 
-/// Several events at once, some with an id of their own.
+/// Several events together, some with their own id.
 pub(super) struct Several(pub(super) &'static [(&'static str, &'static str)]);
 
 impl Encode for Several {
@@ -324,10 +324,10 @@ fn an_id_that_two_events_have_is_a_gap() {
     assert_eq!(data(&simulation, client), ["chat"], "and no guess");
 }
 
-// What comes first.
+// Order of the first events.
 
 #[test]
-fn what_a_handler_sends_comes_ahead_of_everything_even_of_a_gap() {
+fn events_of_the_handler_come_first_even_before_a_gap() {
     let chat = chat();
     let watched = chat.clone();
     let mut simulation = Simulation::new(Router::new().get("/", move |_, _| {
@@ -346,7 +346,7 @@ fn what_a_handler_sends_comes_ahead_of_everything_even_of_a_gap() {
 }
 
 #[test]
-fn a_one_shot_answer_with_older_events_is_whole_and_bookmarked() {
+fn a_one_shot_answer_with_older_events_is_complete_and_bookmarked() {
     let (chat, state) = (chat(), state());
     let topics = [chat.clone(), state.clone()];
     let mut simulation = Simulation::new(Router::new().get("/", move |_, _| {
@@ -373,7 +373,7 @@ fn a_topic_that_is_new_has_lost_nothing() {
     publish(&mut simulation, &chat, 1..=3);
     let client = simulation.get("/blue?last_event_id=sim0-1");
     assert_eq!(data(&simulation, client), ["2", "3"]);
-    // One that was forgotten may have.
+    // A topic that was forgotten may have.
     let blue = Topic::new("blue").history(10, 10_000);
     publish(&mut simulation, &blue, ["4"]);
     drop(blue);

@@ -1,4 +1,4 @@
-//! Bugs that were found, each with the test that would have found it.
+//! Bugs that were found, each with a test.
 
 use std::{cell::RefCell, error::Error, fmt, rc::Rc};
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[test]
-fn who_joins_a_full_history_and_says_so_is_not_taken_for_slow() {
+fn a_subscriber_that_joins_at_the_oldest_of_a_full_history_is_not_slow() {
     let chat = Topic::new("chat").history(3, 10_000);
     let joined = chat.clone();
     let mut simulation = Simulation::new(Router::new().get("/", move |_, _| {
@@ -29,7 +29,7 @@ fn who_joins_a_full_history_and_says_so_is_not_taken_for_slow() {
 }
 
 #[test]
-fn a_retained_event_reaches_who_joins_even_if_the_next_follows_at_once() {
+fn a_retained_event_reaches_new_subscribers_even_if_the_next_follows_immediately() {
     let state = Topic::new("state").retain().log(1, usize::MAX);
     let mut simulation = Simulation::new(Router::new().get("/", |_, _| Sse::new()));
     publish(&mut simulation, &state, ["kept"]);
@@ -62,7 +62,7 @@ fn a_blocked_subscriber_that_moves_in_the_list_during_a_pass_loses_nothing() {
         move |cx| assert_eq!(cx.publish(&topic, "3"), THREE_TURNS)
     });
     simulation.turn_once();
-    // The last one takes the place of the first, which the pass has left behind.
+    // The last one takes the place of the first, which the pass has already met.
     simulation.run(|cx| assert!(cx.unsubscribe(ids[0], &topic)));
     simulation.resume(last);
     simulation.turn();
@@ -70,7 +70,7 @@ fn a_blocked_subscriber_that_moves_in_the_list_during_a_pass_loses_nothing() {
 }
 
 #[test]
-fn a_quick_subscriber_that_moves_in_the_list_during_a_pass_is_not_taken_for_slow() {
+fn a_fast_subscriber_that_moves_in_the_list_during_a_pass_does_not_count_as_slow() {
     let topic = Topic::new("t").log(2, usize::MAX);
     let mut simulation = serving(&topic);
     let clients: Vec<_> = (0..THREE_TURNS).map(|_| simulation.get("/")).collect();
@@ -106,7 +106,7 @@ fn a_topic_updater_rests_when_its_first_subscriber_leaves_at_once() {
 }
 
 #[test]
-fn unchanged_output_of_a_topic_updater_is_not_published_though_everybody_has_seen_the_last() {
+fn unchanged_output_of_a_topic_updater_is_not_published_again() {
     let topic = Topic::new("t");
     let mut simulation = serving(&topic);
     simulation.run(|cx| cx.drive(&topic, secs(1), |feed| feed.send("the same")));
@@ -135,7 +135,7 @@ fn a_topic_updater_that_replaces_itself_may_end() {
     assert_eq!(data(&simulation, client), ["its successor"]);
 }
 
-/// An error that nobody can look at.
+/// An error whose `Display` panics.
 #[derive(Debug)]
 struct Unspeakable;
 
@@ -148,7 +148,7 @@ impl fmt::Display for Unspeakable {
 impl Error for Unspeakable {}
 
 #[test]
-fn a_topic_updaters_error_that_panics_when_shown_costs_nobody_anything() {
+fn a_topic_updaters_error_that_panics_in_display_affects_nothing_else() {
     let topic = Topic::new("t");
     let mut simulation = serving(&topic);
     simulation.run(|cx| {
@@ -181,7 +181,7 @@ fn a_slow_subscriber_that_is_cut_counts_as_passed_by() {
 }
 
 #[test]
-fn behind_a_gap_a_client_starts_where_a_new_one_does() {
+fn after_a_gap_a_client_starts_like_a_new_one() {
     let topic = Topic::new("t").history(10, 10_000);
     let watched = topic.clone();
     let mut simulation = Simulation::new(
@@ -243,7 +243,7 @@ fn an_id_that_two_topics_of_a_stream_know_is_a_gap_in_both() {
 }
 
 #[test]
-fn what_is_published_behind_the_end_of_a_stream_does_not_reach_it() {
+fn events_published_after_the_end_of_a_stream_do_not_reach_it() {
     for ending in [Ending::Finish, Ending::Drop] {
         let topic = Topic::new("t");
         let mut simulation = serving(&topic);
@@ -260,7 +260,7 @@ fn what_is_published_behind_the_end_of_a_stream_does_not_reach_it() {
 }
 
 #[test]
-fn what_was_published_reaches_a_stream_that_finishes_by_itself() {
+fn published_events_reach_a_stream_that_finishes_itself() {
     let topic = Topic::new("t");
     let watched = topic.clone();
     let mut simulation = Simulation::new(Router::new().get("/", move |_, _| {
@@ -293,7 +293,7 @@ fn a_one_shot_answer_brings_what_the_topic_keeps() {
 }
 
 #[test]
-fn a_stream_that_is_finished_while_its_client_lags_behind_still_brings_everything() {
+fn a_finished_stream_still_delivers_everything_to_a_lagging_client() {
     let topic = Topic::new("t");
     let mut simulation = serving(&topic);
     let client = simulation.get("/");
@@ -309,7 +309,7 @@ fn a_stream_that_is_finished_while_its_client_lags_behind_still_brings_everythin
 }
 
 #[test]
-fn a_stream_that_is_finished_while_its_client_lags_too_far_behind_is_cut() {
+fn a_finished_stream_is_cut_if_its_client_lags_too_far() {
     let topic = Topic::new("t");
     let mut simulation = serving(&topic);
     let client = simulation.get("/");
@@ -331,7 +331,7 @@ fn a_stream_that_ends_is_not_found_by_its_tag_any_more() {
     let mut simulation = Simulation::new(Router::new().get("/", move |_, _| {
         let note = Rc::clone(&note);
         Sse::new().tag("anna").on_disconnect(move |cx, id, _| {
-            // What presence asks: was it her last one, and whose was it?
+            // Needed for presence: was it the user's last stream, and which user's?
             note.borrow_mut().push((cx.tagged("anna").len(), cx.tag(id).map(str::to_owned)));
         })
     }));
@@ -345,7 +345,7 @@ fn a_stream_that_ends_is_not_found_by_its_tag_any_more() {
 }
 
 #[test]
-fn what_is_published_after_the_end_of_the_last_subscriber_is_for_nobody() {
+fn events_after_the_end_of_the_last_subscriber_are_not_kept() {
     let topic = Topic::new("t");
     let watched = topic.clone();
     let router =
@@ -365,7 +365,7 @@ fn what_is_published_after_the_end_of_the_last_subscriber_is_for_nobody() {
     assert_eq!(simulation.stats().published, 1);
 }
 
-/// A topic whose log is kept for one stuck client alone.
+/// A topic whose log is kept only for one stuck client.
 fn stuck() -> (Simulation, Topic, starwheel::testing::Client) {
     let topic = Topic::new("t");
     let mut simulation = serving(&topic);
@@ -396,7 +396,7 @@ fn a_log_is_let_go_when_the_slowest_has_left() {
 }
 
 #[test]
-fn a_first_subscriber_who_comes_twice_in_a_turn_gets_one_render() {
+fn a_first_subscriber_that_subscribes_twice_in_a_turn_gets_one_render() {
     let topic = Topic::new("t");
     let mut simulation = Simulation::new(Router::new().get("/", |_, _| Sse::new()));
     let client = simulation.get("/");
@@ -411,7 +411,7 @@ fn a_first_subscriber_who_comes_twice_in_a_turn_gets_one_render() {
 }
 
 #[test]
-fn a_burst_behind_the_end_of_a_stream_does_not_push_out_what_it_is_still_to_get() {
+fn a_burst_after_the_end_of_a_stream_does_not_evict_its_last_events() {
     for ending in [Ending::Finish, Ending::Drop] {
         let topic = Topic::new("t").log(1, 0);
         let mut simulation = serving(&topic);
@@ -461,7 +461,7 @@ fn a_log_is_let_go_when_the_slowest_catches_up_during_a_pass() {
 }
 
 #[test]
-fn a_subscriber_that_reads_on_while_a_pass_is_behind_it_holds_nothing_back() {
+fn a_subscriber_that_reads_on_after_a_pass_has_met_it_holds_nothing_back() {
     let topic = Topic::new("t");
     let mut simulation = serving(&topic);
     let slow = simulation.get("/");

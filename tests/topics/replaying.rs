@@ -1,4 +1,4 @@
-//! Joining, coming back, and what a client is told that it cannot have any more.
+//! Joining, reconnecting, and gaps for events that are no longer available.
 
 use starwheel::{
     Config, Context, Encode, Event, EventBuffer, EventError, EventId, EventName, JoinAt, Method,
@@ -11,7 +11,7 @@ use crate::{
     words::{last_id, named, publish, serving, serving_all},
 };
 
-/// A client comes back with the id of what it has seen last.
+/// A client reconnects with its last event id.
 fn back(simulation: &mut Simulation, last_event_id: &str) -> Client {
     let client = simulation.connect();
     simulation.request(client, Method::Get, "/", &[("Last-Event-ID", last_event_id)], b"");
@@ -44,7 +44,7 @@ fn header_and_both_query_parameters_resume_and_the_header_comes_first() {
 }
 
 #[test]
-fn who_comes_again_and_again_gets_each_event_exactly_once() {
+fn a_client_that_reconnects_often_gets_each_event_exactly_once() {
     let chat = chat();
     let mut simulation = serving(&chat);
     let (mut client, mut seen) = (simulation.get("/"), Vec::new());
@@ -68,7 +68,7 @@ fn who_comes_again_and_again_gets_each_event_exactly_once() {
 }
 
 #[test]
-fn who_has_seen_everything_gets_nothing_twice() {
+fn a_client_that_has_seen_everything_gets_nothing_twice() {
     let chat = chat();
     let mut simulation = serving(&chat);
     let first = simulation.get("/");
@@ -91,7 +91,7 @@ fn a_live_join_brings_no_history() {
 }
 
 #[test]
-fn where_a_stream_joins_matters_only_to_those_who_are_new() {
+fn join_at_matters_only_to_new_clients() {
     let chat = chat();
     let watched = chat.clone();
     let mut simulation = Simulation::new(
@@ -123,7 +123,7 @@ fn retain_and_history_together() {
 }
 
 #[test]
-fn a_gap_is_named_by_the_application_and_says_which_topic() {
+fn a_gap_is_named_by_the_application_and_has_the_topic_as_data() {
     let [a, b] = [("a", "reload-a"), ("b", "reload-b")]
         .map(|(name, gap)| Topic::new(name).history(1, 10_000).gap_event(gap).unwrap());
     let mut simulation = serving_all(&[a.clone(), b.clone()]);
@@ -193,8 +193,8 @@ fn hostile_ids_are_gaps_and_cost_nothing() {
     }
 }
 
-/// What fetch-based clients (Datastar, undici, npm's eventsource) make of an id with an umlaut: a
-/// byte for each character up to U+00FF.
+/// Fetch-based clients (Datastar, undici, npm's eventsource) send an id with an umlaut as one byte
+/// for each character up to U+00FF.
 #[test]
 fn an_id_that_is_not_utf_8_is_unknown_and_so_a_gap() {
     let chat = chat();
@@ -248,7 +248,7 @@ fn one_id_resumes_all_topics_of_a_stream() {
 }
 
 #[test]
-fn a_topic_whose_history_is_shorter_has_a_gap_of_its_own() {
+fn a_topic_with_a_shorter_history_has_its_own_gap() {
     let (long, short) = (Topic::new("long").history(100, 100_000), Topic::new("short"));
     let short = short.history(2, 100_000);
     let mut simulation = serving_all(&[long.clone(), short.clone()]);
@@ -383,7 +383,7 @@ fn a_publishers_own_id_stays_on_whatever_line_it_is() {
             cx.publish(&chat, "missed");
         });
         let ids = lines(&simulation, first, "id:");
-        // The others are those that the reactor gives.
+        // The others are assigned by the reactor.
         let own = ids.iter().filter(|line| *line != "id: " && !line.starts_with("id: sim"));
         assert_eq!(own.collect::<Vec<_>>(), ["id: 7"], "{order}");
         let client = back(&mut simulation, "7");
@@ -392,7 +392,7 @@ fn a_publishers_own_id_stays_on_whatever_line_it_is() {
 }
 
 #[test]
-fn an_event_keeps_its_id_in_front_of_a_comment_by_itself() {
+fn an_event_keeps_its_id_before_a_separate_comment() {
     let chat = chat();
     let mut simulation = serving(&chat);
     let first = simulation.get("/");
@@ -415,7 +415,7 @@ fn a_snapshot_comes_before_the_first_live_event() {
     let chat = chat();
     let watched = chat.clone();
     let mut simulation = Simulation::new(Router::new().get("/", move |_, cx| {
-        // Published between the request and the stream's birth: part of the snapshot.
+        // Published between the request and the stream's start: part of the snapshot.
         cx.publish(&watched, "in the snapshot already");
         let chat = watched.clone();
         Sse::new().send("snapshot").subscribe(&watched).on_connect(move |stream| {
@@ -511,7 +511,7 @@ fn a_handler_may_choose_by_what_the_client_has_seen() {
     assert_eq!(data(&simulation, client), [""; 0]);
 }
 
-// Topics that nobody uses.
+// Unused topics.
 
 #[test]
 fn a_topic_that_keeps_nothing_vanishes_with_its_last_subscriber() {
@@ -519,18 +519,18 @@ fn a_topic_that_keeps_nothing_vanishes_with_its_last_subscriber() {
     let mut simulation = serving(&plain);
     let client = simulation.get("/");
     publish(&mut simulation, &plain, ["heard"]);
-    // While it is in use, what it began with counts.
+    // While it is in use, its first options count.
     publish(&mut simulation, &Topic::new("t").retain(), ["not kept"]);
     assert_eq!(simulation.stats().log_bytes, 0);
     simulation.half_close(client);
     simulation.turn();
-    // It begins anew, with these options.
+    // It starts again, with these options.
     publish(&mut simulation, &Topic::new("t").retain(), ["kept"]);
     let client = simulation.get("/");
     assert_eq!(data(&simulation, client), ["kept"]);
 }
 
-/// A server of rooms that makes a topic anew for each request.
+/// A server of rooms that creates a topic for each request.
 fn rooms() -> Simulation {
     Simulation::new(Router::new().get("/{room}", |req: &Request, _| {
         let room = Topic::new(req.param("room").unwrap_or_default().to_owned());
@@ -595,7 +595,7 @@ fn a_topic_begun_by_a_publish_of_nothing_is_forgotten_like_others() {
         let mut simulation = rooms();
         simulation.run(|cx| begin(cx, &Topic::new("blue").retain()));
         simulation.advance(secs(60));
-        // If it still lived, it would still retain.
+        // If it still existed, it would still retain.
         publish(&mut simulation, &Topic::new("blue"), ["to nobody"]);
         assert_eq!(simulation.stats().published, 0);
     }

@@ -22,7 +22,7 @@ pub(crate) fn counting() -> impl FnMut(&mut Feed<'_>) {
 }
 
 #[test]
-fn an_interval_below_a_millisecond_is_taken_for_one() {
+fn an_interval_below_a_millisecond_becomes_one_millisecond() {
     let topic = Topic::new("t");
     let mut simulation = serving(&topic);
     let client = simulation.get("/");
@@ -38,7 +38,7 @@ fn an_interval_below_a_millisecond_is_taken_for_one() {
 }
 
 #[test]
-fn it_keeps_its_beat_for_all_whoever_comes_and_goes() {
+fn a_topic_updater_keeps_its_schedule_as_subscribers_come_and_go() {
     let topic = Topic::new("t");
     let mut simulation = serving(&topic);
     simulation.run(|cx| cx.drive(&topic, secs(1), counting()));
@@ -431,7 +431,7 @@ fn a_drain_lets_each_stream_hear_its_topics_to_the_end() {
     simulation.advance(secs(41));
     assert_eq!(diary.read(), ["0", "10", "20", "30"]);
     for (n, client) in clients.into_iter().enumerate() {
-        // The first to come had the first run; a run at the moment of leaving may come too late.
+        // The first subscriber had the first run; a run at the moment of leaving may come too late.
         let got = data(&simulation, client);
         let first = if n == 0 { 1 } else { 2 };
         let expected: Vec<_> = (first..=10 * n).map(|run| run.to_string()).collect();

@@ -1,4 +1,4 @@
-//! The words in which tests of topics tell their stories.
+//! Helpers for tests of topics.
 
 #![allow(dead_code, reason = "each test program uses the words it needs")]
 
@@ -23,7 +23,7 @@ pub(crate) fn serving_all(topics: &[Topic]) -> Simulation {
     }))
 }
 
-/// Publishes each event in a turn of its own.
+/// Publishes each event in its own turn.
 pub(crate) fn publish<E: Display>(
     simulation: &mut Simulation,
     topic: &Topic,
@@ -48,7 +48,7 @@ pub(crate) fn last_id(simulation: &Simulation, client: Client) -> String {
     simulation.events(client).last().expect("an event").last_event_id.clone()
 }
 
-/// How many have the topic.
+/// Number of subscribers of the topic.
 pub(crate) fn subscribers(simulation: &mut Simulation, topic: &Topic) -> usize {
     let mut count = 0;
     simulation.run(|cx| count = cx.subscribers(topic));

@@ -1,4 +1,4 @@
-//! Two decoders for each coding, of different authors, behind one face.
+//! Two decoders for each coding, by different authors, with one interface.
 
 use zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer};
 
@@ -12,7 +12,7 @@ pub(super) trait Decoder {
     fn finish(&mut self, _output: &mut Vec<u8>) -> Result<(), String> {
         Ok(())
     }
-    /// Whether everything is put out that was fed.
+    /// Whether all input so far has been decoded.
     fn is_prompt(&self) -> bool {
         true
     }
@@ -29,7 +29,7 @@ pub(super) fn decoders(encoding: Encoding) -> [Box<dyn Decoder>; 2] {
     }
 }
 
-/// Decodes a whole body with both decoders, which must agree.
+/// Decodes a complete body with both decoders, which must agree.
 pub(super) fn decode(encoding: Encoding, bytes: &[u8]) -> Result<Vec<u8>, String> {
     let [first, second] = decoders(encoding).map(|mut decoder| {
         let mut output = Vec::new();
@@ -54,7 +54,7 @@ impl Decoder for Plain {
     }
 }
 
-/// The reference, in C; as strict about windows as browsers are.
+/// The reference implementation in C; as strict about windows as browsers.
 struct Libzstd(DCtx<'static>);
 
 impl Libzstd {
@@ -86,8 +86,8 @@ impl Decoder for Libzstd {
     }
 }
 
-/// Written in Rust by others. It holds back a window of output until the frame ends, so the frame
-/// is ended for it.
+/// An independent implementation in Rust. It holds back a window of output until the frame ends, so
+/// the frame is ended for it.
 #[derive(Default)]
 struct Ruzstd {
     bytes: Vec<u8>,

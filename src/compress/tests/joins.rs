@@ -1,5 +1,5 @@
-//! Whoever joins whenever, misses what he likes and gets private events in between sees exactly what
-//! was sent.
+//! A stream that joins at any time, misses events and gets private ones in between decodes exactly
+//! what was sent.
 
 use proptest::{
     collection::vec,
@@ -75,7 +75,7 @@ fn private_streams_decode_to_what_was_sent() {
     told.unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// Two streams that differ in nothing but their secrets differ in nothing else on the wire.
+/// Two streams that differ only in their secrets differ nowhere else on the wire.
 #[test]
 fn nothing_refers_to_a_secret() {
     let events = vec((message(), prop::option::weighted(0.4, part())), 1..10);
@@ -90,7 +90,7 @@ fn nothing_refers_to_a_secret() {
             for (message, secret) in messages(&texts).iter().zip(secrets) {
                 let text = as_text(message);
                 if let Some(part) = secret {
-                    // It resembles the event behind it, so that there is something to refer to.
+                    // It resembles the next event, so that there is something to refer to.
                     let mut secret = as_text(&appended(|out| part.append_to(out, &text)));
                     secret.extend_from_slice(b"\n\n");
                     one.send_secret(&secret).map_err(TestCaseError::fail)?;
@@ -119,7 +119,7 @@ struct PrivateStream {
     tab: Tab,
     history: Vec<u8>,
     history_bytes: usize,
-    /// Everything that was decoded, as far as later events may know of it.
+    /// Everything decoded so far, as far as later events may refer to it.
     known: Vec<u8>,
     /// Keep-alives since the last event.
     keep_alives: usize,
@@ -134,7 +134,7 @@ impl PrivateStream {
         Self { topic, tab, history, history_bytes, known, keep_alives: 0 }
     }
 
-    /// Returns what went over the wire.
+    /// Returns the bytes on the wire.
     fn send(&mut self, message: &[u8]) -> Result<Vec<u8>, String> {
         self.note_keep_alives();
         let piece = self.topic.delta_private(&mut self.history, message);
@@ -181,9 +181,9 @@ impl PrivateStream {
     }
 }
 
-/// Events and histories that do not fit into a window together become keys that stay within it.
+/// Events and histories that do not fit a window together become keys that stay within it.
 #[test]
-fn what_does_not_fit_into_the_window_becomes_a_key() {
+fn events_that_exceed_the_window_become_keys() {
     let rows = |salt| vec![stories::Part::Rows { count: 3000, salt }];
     let large = messages(&[rows(1), rows(2), rows(3)]);
     assert!(large[0].len() > 128 * 1024);
@@ -200,7 +200,8 @@ fn what_does_not_fit_into_the_window_becomes_a_key() {
     }
 }
 
-/// Two megabytes, eight-megabyte window: the history begins far behind the default of level 1.
+/// Two megabytes, eight-megabyte window: the history starts far before the default window of level
+/// 1.
 #[test]
 fn a_large_page_is_a_delta_of_a_few_bytes() {
     let rows = |salt| vec![stories::Part::Noise { bytes: 290_000, seed: salt }];
@@ -216,8 +217,8 @@ fn a_large_page_is_a_delta_of_a_few_bytes() {
     tab.close().unwrap();
 }
 
-/// The brotli encoder cuts a match that starts at the last byte of its dictionary to one byte, which
-/// the format does not have: it panicked here, and wrote nonsense in release builds.
+/// The brotli encoder cuts a match that starts at the last byte of its dictionary to one byte,
+/// which the format does not have: it panicked here, and wrote invalid output in release builds.
 #[cfg(feature = "brotli")]
 #[test]
 fn no_brotli_match_starts_at_the_end_of_the_dictionary() {

@@ -1,4 +1,4 @@
-//! What the whole floor promises: spliced streams decode to what was sent, as it is sent.
+//! Guarantees of the complete layer: spliced streams decode to what was sent, as it is sent.
 
 mod decoders;
 mod joins;
@@ -11,7 +11,7 @@ use std::env;
 
 use super::*;
 
-/// So many, or more with STARWHEEL_FUZZ=10 in the environment.
+/// This many, or more with STARWHEEL_FUZZ=10 in the environment.
 fn cases(count: u32) -> u32 {
     let factor = env::var("STARWHEEL_FUZZ").ok().and_then(|factor| factor.parse().ok());
     count * factor.unwrap_or(1)

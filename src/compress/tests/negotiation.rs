@@ -45,7 +45,7 @@ fn the_highest_weight_wins_and_then_our_preference() {
 }
 
 #[test]
-fn identity_is_what_a_client_wants_least_unless_it_says_otherwise() {
+fn identity_has_the_lowest_weight_unless_the_client_gives_one() {
     assert_eq!(chosen("zstd;q=0.001"), Zstd);
     assert_eq!(chosen("zstd;q=0.5, identity"), Identity);
     assert_eq!(chosen("zstd;q=0.5, identity;q=0.5"), Zstd);
@@ -67,7 +67,7 @@ fn nothing_that_fits_is_identity() {
 }
 
 #[test]
-fn what_is_listed_behind_identity_is_for_those_who_refuse_it() {
+fn codings_after_identity_are_for_clients_that_refuse_it() {
     let preference = [Identity, Zstd];
     assert_eq!(negotiate(Some("zstd"), &preference), Identity);
     assert_eq!(negotiate(Some("zstd, identity;q=0"), &preference), Zstd);
@@ -116,7 +116,7 @@ fn malformed_members_are_ignored() {
 }
 
 #[test]
-fn what_is_not_built_in_is_never_chosen() {
+fn a_coding_that_is_not_built_in_is_never_chosen() {
     for encoding in ALL {
         let chosen = negotiate(Some(encoding.as_str()), &[encoding, Identity]);
         assert_eq!(chosen == encoding, encoding.is_built_in());

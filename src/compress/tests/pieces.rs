@@ -1,4 +1,4 @@
-//! Single pieces: headers, stored bytes, whole bodies, memory.
+//! Single pieces: headers, stored bytes, complete bodies, memory.
 
 use super::{
     decoders::decode,
@@ -70,9 +70,9 @@ fn stored_bytes_of_any_length() {
     }
 }
 
-/// However long a stream was quiet, its history is the end of what it was sent, within its bound.
+/// However long a stream was quiet, its history is the end of what it was sent, within its limit.
 #[test]
-fn stored_text_is_part_of_a_history_however_often_it_was_stored() {
+fn repeatedly_stored_text_is_part_of_a_history() {
     let settings = Compression { history_bytes: 20, ..Compression::default() };
     let compressor = Compressor::new(&settings);
     for (count, expected) in [
@@ -107,7 +107,7 @@ fn an_empty_message_is_no_bytes() {
 }
 
 #[test]
-fn whole_bodies_are_ordinary_bodies() {
+fn complete_bodies_are_ordinary_bodies() {
     let text = "All work and no play makes Jack a dull boy.\n".repeat(20_000).into_bytes();
     for encoding in codings() {
         for length in [0, 1, 50, 1024, 200_000, text.len()] {
@@ -128,7 +128,7 @@ fn whole_bodies_are_ordinary_bodies() {
 fn a_whole_gzip_body_ends_with_its_checksum() {
     use std::io::Read;
     let mut compressor = compressor();
-    // Used before, so that nothing of it may be left.
+    // Used before, so that no state may remain.
     compressor.key(Encoding::Gzip, b"something else", &mut Vec::new());
     let bytes = appended(|out| compressor.whole(Encoding::Gzip, b"hello hello hello", out));
     let mut text = String::new();
@@ -136,7 +136,7 @@ fn a_whole_gzip_body_ends_with_its_checksum() {
     assert_eq!(text, "hello hello hello");
 }
 
-/// One delta serves everybody with its history, so it must not depend on anything else.
+/// One delta serves all streams with its history, so it must not depend on anything else.
 #[test]
 fn the_same_calls_give_the_same_bytes_whatever_came_before() {
     let text = "data: <li>one</li>\ndata: <li>two</li>\n\n".repeat(40);
@@ -207,7 +207,7 @@ fn small_events_make_small_deltas() {
 }
 
 #[test]
-fn what_was_compressed_is_counted() {
+fn compression_is_counted() {
     let mut compressor = compressor();
     let mut out = Vec::new();
     compressor.key(Encoding::Zstd, b"data: 1\n\n", &mut out);

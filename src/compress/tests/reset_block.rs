@@ -1,4 +1,4 @@
-//! The 22 bytes that zstd's splicing stands on.
+//! The 22 bytes that zstd's splicing relies on.
 
 use super::{
     decoders::decode,
@@ -19,8 +19,8 @@ fn it_is_one_compressed_block_and_one_comment_line() {
     assert_eq!(decoded.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count(), 1);
 }
 
-/// Blocks whose only sequence names its offset by its place among the repeat offsets: behind a reset
-/// block both decoders take 1, 4 and 8 for them, whatever they were before.
+/// Blocks whose only sequence gives its offset by its place among the repeat offsets. After a reset
+/// block both decoders use 1, 4 and 8 for them, whatever they were before.
 #[test]
 fn it_leaves_the_repeat_offsets_1_4_and_8() {
     let other_offsets =
@@ -57,7 +57,7 @@ fn repeat_block(literals: &[u8; 10], place: usize) -> Vec<u8> {
     [&header.to_le_bytes()[..3], &content].concat()
 }
 
-/// The blocks of a frame that leave other repeat offsets behind.
+/// The blocks of a frame that change the repeat offsets.
 fn frame_blocks(text: &[u8]) -> Vec<u8> {
     let blocks = appended(|out| Zstd::new(19, WINDOW_LOG_MAX).blocks(&[], text, out));
     assert_eq!(blocks[0] >> 1 & 3, 2, "compressed, so that there are sequences");

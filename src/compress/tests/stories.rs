@@ -1,4 +1,5 @@
-//! Topics and their readers, made up: hostile messages, and readers who come, miss and go on.
+//! Generated topics and readers: hostile messages, and readers that join, miss messages and
+//! continue.
 
 use proptest::{collection::vec, prelude::*};
 
@@ -8,7 +9,7 @@ use super::{
 };
 use crate::compress::zstd::{RESET_BLOCK, RESET_OUTPUT};
 
-/// A topic's life: what it publishes and what its readers make of it.
+/// The life of a topic: what it publishes, and what its readers do.
 #[derive(Debug, Clone)]
 pub(super) struct Story {
     pub(super) level: i32,
@@ -16,7 +17,7 @@ pub(super) struct Story {
     pub(super) readers: Vec<Reader>,
 }
 
-/// Who joins with the key of one message and then makes one move per message.
+/// Joins with the key of one message and then makes one move per message.
 #[derive(Debug, Clone)]
 pub(super) struct Reader {
     pub(super) joins_at: prop::sample::Index,
@@ -28,15 +29,15 @@ pub(super) enum Move {
     Follow,
     /// Does not get this message; catches up with the key of a later one.
     Miss,
-    /// Gets so many keep-alives and the message.
+    /// Gets this many keep-alives and the message.
     Quiet(usize),
-    /// Gets something private and the message.
+    /// Gets a private event and the message.
     Private(Part),
 }
 
 pub(super) type Message = Vec<Part>;
 
-/// What messages are made of. Repeats with the periods that a frame starts with are the danger.
+/// Parts of messages. Repeats with the periods that a frame starts with are dangerous.
 #[derive(Debug, Clone)]
 pub(super) enum Part {
     Run {
@@ -44,11 +45,11 @@ pub(super) enum Part {
         first: u8,
         bytes: usize,
     },
-    /// The end of the message before.
+    /// The end of the previous message.
     Tail {
         bytes: usize,
     },
-    /// The message before, with a byte changed now and then.
+    /// The previous message, sometimes with a byte changed.
     Again {
         every: usize,
     },
@@ -63,7 +64,7 @@ pub(super) enum Part {
     Text(String),
 }
 
-/// How deltas are made: as they should, or with the reset blocks left out.
+/// How deltas are made: correctly, or without the reset blocks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Splice {
     AsBuilt,
@@ -157,7 +158,7 @@ impl Part {
             }
             Self::Text(text) => message.extend_from_slice(text.as_bytes()),
         }
-        // `Again` of a large message, again and again, doubles it.
+        // Repeating `Again` of a large message doubles it each time.
         message.truncate(MESSAGE_BYTES_MAX);
     }
 }
@@ -175,7 +176,7 @@ pub(super) fn messages(parts: &[Message]) -> Vec<Vec<u8>> {
 }
 
 impl Story {
-    /// Plays it and compares what both decoders of each reader see with what was sent.
+    /// Plays it and compares the output of both decoders of each reader with what was sent.
     pub(super) fn tell(&self, encoding: Encoding, splice: Splice) -> Result<(), String> {
         let messages = messages(&self.messages);
         let mut topic = Topic::new(self.level, encoding, splice);
@@ -236,19 +237,19 @@ impl Reader {
     }
 }
 
-/// The window for any two messages and what is private between them.
+/// The window for any two messages and the private events between them.
 fn window_needed(messages: &[Vec<u8>]) -> usize {
     let largest = messages.iter().map(Vec::len).max().unwrap_or_default();
     window_for(2 * largest, largest)
 }
 
-/// Bytes for readers and what they stand for.
+/// Bytes for readers and what they decode to.
 pub(super) struct Piece {
     pub(super) bytes: Vec<u8>,
     pub(super) decoded: Vec<u8>,
 }
 
-/// Who makes the pieces.
+/// Makes the pieces.
 pub(super) struct Topic {
     encoding: Encoding,
     splice: Splice,
@@ -338,7 +339,7 @@ impl Tab {
         tab
     }
 
-    /// All of a piece must be decoded as soon as it is here.
+    /// All of a piece must be decoded as soon as it has arrived.
     pub(super) fn take(&mut self, piece: &Piece) -> Result<(), String> {
         let start = self.expected.len();
         self.expected.extend_from_slice(&piece.decoded);
@@ -364,6 +365,6 @@ impl Tab {
     }
 }
 
-/// The comment that keeps a stream alive.
+/// The keep-alive comment.
 pub(super) const KEEP_ALIVE: &[u8] = b":\n";
 const MESSAGE_BYTES_MAX: usize = 300_000;

@@ -1,4 +1,4 @@
-//! [`Context`]: the view of the reactor that handlers, hooks and timers are given.
+//! [`Context`]: the reactor, as handlers, hooks and timers see it.
 
 use std::{
     sync::Arc,
@@ -24,9 +24,8 @@ use crate::{
 
 /// The reactor, lent to a closure for the length of one call.
 ///
-/// Whatever is done through it takes effect on bytes at once, and runs other closures (hooks)
-/// only after the present one has returned. So a `RefCell` of the application's own may stay
-/// borrowed across every method here.
+/// All effects are immediate, but other closures (hooks) run only after the current one has
+/// returned. You may therefore keep a `RefCell` borrowed across every method here.
 ///
 /// ```
 /// use starwheel::{Context, Ending, StreamId};
@@ -52,8 +51,8 @@ impl<'a> Context<'a> {
         Duration::from_millis(self.core.now)
     }
 
-    /// The time of day, in whole seconds; read when [`now`](Self::now) is. It follows the system's
-    /// clock where that is set, so use `now` to measure time with.
+    /// The time of day, in whole seconds; read together with [`now`](Self::now). It changes when
+    /// the system's clock is set, so measure time with `now`.
     ///
     /// ```
     /// use starwheel::{Router, testing::Simulation};
@@ -80,17 +79,17 @@ impl<'a> Context<'a> {
         self.core.send(id, &event, Allowed::Yes)
     }
 
-    /// The same, but the event leaves as it is also in a compressed stream, and no later event
+    /// Like [`send`](Self::send), but not compressed in a compressed stream, and no later event
     /// refers to it; see [`Stream::send_uncompressed`](crate::Stream::send_uncompressed).
     pub fn send_uncompressed(&mut self, id: StreamId, event: impl Encode) -> bool {
         self.core.send(id, &event, Allowed::No)
     }
 
-    /// Ends a stream after what was sent to it and published on its topics so far; its
-    /// `on_disconnect` runs at the end of this turn. A client that is [dropped](Ending::Drop) while it
-    /// does not read gets no more of its topics: it comes back. If very many streams end together, it runs in
-    /// one of the next, 128 in each, with ticks and requests in between. False when it had ended
-    /// before.
+    /// Ends a stream after what was sent to it and published on its topics so far. False if it had
+    /// ended before. Its `on_disconnect` runs at the end of this turn; if very many streams end
+    /// together, in one of the next turns, 128 in each, with ticks and requests in between. A
+    /// client that is [dropped](Ending::Drop) while it does not read gets no more events of its
+    /// topics: it reconnects.
     pub fn close(&mut self, id: StreamId, ending: Ending) -> bool {
         self.core.close(id, CloseReason::from(ending))
     }
@@ -129,35 +128,35 @@ impl<'a> Context<'a> {
         self.core.subscribe(id, topic, join_at)
     }
 
-    /// Ends a subscription: what the stream has not been given yet, it does not get. False if there
-    /// was none.
+    /// Ends a subscription. Events not yet delivered are discarded. False if there was none.
     pub fn unsubscribe(&mut self, id: StreamId, topic: &Topic) -> bool {
         self.core.unsubscribe(id, topic)
     }
 
-    /// How many open streams are subscribed to a topic. One whose end is decided does not count,
-    /// though it is still to be given what was published before.
+    /// Number of open streams subscribed to a topic. Streams whose end is decided do not count,
+    /// even if they still get what was published before.
     #[must_use]
     pub fn subscribers(&self, topic: &Topic) -> usize {
         self.core.topics.subscribers(topic)
     }
 
-    /// Gives a topic an updater, in place of an earlier one: it renders once per `interval` for
-    /// all subscribers, and does not run while there are none. The first subscriber gets a fresh
-    /// render at once, or the retained one if that is the same. Output equal to that of the run
-    /// before is not published; a run that sends nothing is one too.
+    /// Sets the updater of a topic and replaces an earlier one. It renders once per `interval` for
+    /// all subscribers, and does not run while there are none. The first subscriber immediately
+    /// gets a fresh render, or the retained event if that is the same. Output equal to that of the
+    /// previous run is not published; this includes runs that send nothing.
     ///
-    /// Such a topic should [`retain`](Topic::retain) its last event, so that everybody who joins
-    /// later gets something at once too. A run that ends with an error or a panic publishes nothing:
-    /// it is logged, a panic is counted too ([`Stats::panics`]), and the updater runs again at its
-    /// next time.
+    /// Such a topic should [`retain`](Topic::retain) its last event, so that later subscribers also
+    /// get it immediately. A run that ends with an error or a panic publishes nothing. It is
+    /// logged, a panic is also counted ([`Stats::panics`]), and the updater runs again at its next
+    /// interval.
     ///
     /// The updater ends, and is dropped, when
     /// - it returns [`Next::Finish`](crate::Next::Finish) or [`Next::Drop`](crate::Next::Drop);
     /// - [`stop_driving`](Self::stop_driving) or another `drive` for the same topic is called;
     /// - its topic is forgotten: a minute after this call or the last subscriber, unless a clone of
-    ///   `topic` is alive. An updater that is to wait for clients needs one outside, in a handler
-    ///   for example; a clone within the updater itself would keep the topic until it is stopped.
+    ///   `topic` exists. To let an updater wait for clients, keep a clone outside, for example in a
+    ///   handler. A clone inside the updater itself would keep the topic until the updater is
+    ///   stopped.
     ///
     /// For topics with names of their own, such as one per user, drive where you subscribe:
     ///
@@ -194,11 +193,12 @@ impl<'a> Context<'a> {
         self.core.drive(topic, interval, Box::new(move |feed| updater(feed).into_next()));
     }
 
-    /// Takes the updater of a topic away. False if it had none.
+    /// Removes the updater of a topic. False if it had none.
     ///
     /// It does not run again, and is dropped when no other closure is running: in this turn, unless
-    /// very many streams end in it. From within itself, what this run sends is not published. Subscribers stay, and so does the last
-    /// event of a topic that retains it; the topic can be published on and driven again.
+    /// very many streams end in it. When called from within the updater, the output of the current
+    /// run is not published. Subscribers stay, and a topic that retains its last event keeps it.
+    /// The topic can be published on and driven again.
     ///
     /// ```
     /// use starwheel::{Router, Topic, testing::Simulation};
@@ -220,11 +220,11 @@ impl<'a> Context<'a> {
         self.core.conns.live_streams()
     }
 
-    /// The open streams that carry a [`tag`](crate::Sse::tag), the oldest first. A stream is listed
-    /// from its birth, at the end of the turn in which a handler answered with it, until its end
-    /// is decided. Costs a hash look-up for each.
+    /// The open streams with a [`tag`](crate::Sse::tag), the oldest first. A stream is listed from
+    /// its start, at the end of the turn in which a handler returned it, until its end is decided.
+    /// Costs one hash lookup for each.
     ///
-    /// So that a user's newest window replaces the oldest where
+    /// For example, to let a user's newest window replace the oldest when
     /// [`Limits::streams_per_tag`](crate::Limits::streams_per_tag) is 3:
     ///
     /// ```
@@ -248,31 +248,31 @@ impl<'a> Context<'a> {
         self.core.tags.with(tag).collect()
     }
 
-    /// The tag of a stream; in its `on_disconnect` it is still known.
+    /// The tag of a stream; still available in its `on_disconnect`.
     #[must_use]
     pub fn tag(&self, id: StreamId) -> Option<&str> {
         self.core.tags.of(id)
     }
 
-    /// Who is at the other end of a stream; `None` when it has ended.
+    /// The peer address of a stream; `None` when the stream has ended.
     #[must_use]
     pub fn peer(&self, id: StreamId) -> Option<Peer> {
         self.core.peer_of(id)
     }
 
-    /// How long a stream has been open, to the second: in full seconds of [`now`](Self::now), so up
-    /// to a second more than has passed. `None` when it has ended.
+    /// How long a stream has been open, in full seconds of [`now`](Self::now): up to a second more
+    /// than has passed. `None` when it has ended.
     #[must_use]
     pub fn age(&self, id: StreamId) -> Option<Duration> {
         self.core.age(id)
     }
 
-    /// How many bytes wait for a client that reads too slowly, apart from what the logs of its
-    /// topics keep for it; `None` when the stream has ended. At most
+    /// Number of bytes queued for a slow client, without what the logs of its topics keep for it.
+    /// `None` when the stream has ended. At most
     /// [`Limits::outbox_bytes`](crate::Limits::outbox_bytes), or one tick, one event of a topic, or
-    /// what was sent to the stream in the turn in which its client fell behind.
-    /// It counts what is to leave at the end of the turn too. After a turn, the memory allocated
-    /// for them is at most twice this number plus 64 KiB, no matter how much the client has been sent.
+    /// what was sent to the stream in the turn in which its client became slow. Includes what will
+    /// leave at the end of the turn. After a turn, the memory allocated is at most twice this
+    /// number plus 64 KiB, no matter how much the client has been sent.
     #[must_use]
     pub fn queued_bytes(&self, id: StreamId) -> Option<usize> {
         self.core.queued_bytes(id)
@@ -308,7 +308,7 @@ impl<'a> Context<'a> {
         self.core.cancel_timer(id)
     }
 
-    /// The figures of this reactor as of now.
+    /// The current statistics of this reactor.
     #[must_use]
     pub fn stats(&self) -> &Stats {
         &self.core.stats

@@ -1,9 +1,9 @@
-//! [`Feed`]: the view of its topic that a topic's updater is given.
+//! [`Feed`]: a topic, as its updater sees it.
 
 use crate::engine::{api::context::Context, core::Core};
 use crate::{conn::TopicIndex, sse::Encode};
 
-/// A topic, lent to its updater: what is sent goes to all subscribers.
+/// A topic, lent to its updater. Events sent here go to all subscribers.
 ///
 /// ```
 /// use starwheel::{Reactor, Router, Sse, Topic};
@@ -30,19 +30,19 @@ impl<'a> Feed<'a> {
         Self { core, topic }
     }
 
-    /// Sends an event to all subscribers. All events of one run are published together, and only
-    /// if they differ from those of the run before, which may have sent none.
+    /// Sends an event to all subscribers. All events of one run are published together, unless they
+    /// equal those of the previous run (which may have sent none).
     pub fn send(&mut self, event: impl Encode) {
         self.core.scratch.push(&event);
     }
 
-    /// How many streams will get it.
+    /// Number of streams that will get it.
     #[must_use]
     pub fn subscribers(&mut self) -> usize {
         self.core.topics.subscribers_at(self.topic)
     }
 
-    /// The reactor at large.
+    /// The reactor: other streams, timers, statistics.
     pub fn context(&mut self) -> Context<'_> {
         Context::new(self.core)
     }

@@ -1,4 +1,4 @@
-//! [`Handler`]: what answers requests, and [`Answer`]: what it answers.
+//! [`Handler`], which answers requests, and [`Answer`], which it returns.
 
 use crate::engine::{api::context::Context, api::sse::Sse};
 use crate::{
@@ -6,12 +6,11 @@ use crate::{
     sse::EventError,
 };
 
-/// Answers requests. A closure `|request: &Request, cx: &mut Context<'_>|` is one, and so is
+/// Answers requests. Implemented by closures `|request: &Request, cx: &mut Context<'_>|` and by
 /// [`Router`](crate::Router).
 ///
-/// Handlers run on the reactor thread and hold up everybody else until they return: they must not
-/// block. Slow work belongs on another thread, which hands its result back through
-/// [`Handle`](crate::Handle).
+/// Handlers run on the reactor thread and must not block: all other streams wait until they return.
+/// Do slow work on another thread, and pass the result back through [`Handle`](crate::Handle).
 ///
 /// ```no_run
 /// use starwheel::{Context, Reactor, Response, Request};
@@ -41,10 +40,10 @@ where
     }
 }
 
-/// An answer: a [`Response`] that is complete, or an [`Sse`] stream.
+/// What a handler returns: a complete [`Response`] or an [`Sse`] stream.
 ///
-/// Handlers return anything that turns into one, a `Result` whose error is a [`Response`] included,
-/// so that `?` answers with the reason.
+/// Handlers may return anything that converts into it, including a `Result` whose error is a
+/// [`Response`], so that `?` can return an error response early.
 ///
 /// ```
 /// use starwheel::{Context, Response, Request, Answer, Sse};
@@ -58,15 +57,15 @@ where
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Answer {
-    /// A complete answer.
+    /// A complete response.
     Response(Response),
     /// A stream of events; boxed, because it carries the closures.
     Sse(Box<Sse>),
 }
 
 impl Answer {
-    /// Adds a header field, whichever answer it is; see [`Response::header`] and [`Sse::header`]. For
-    /// layers around other handlers.
+    /// Adds a header field to either kind of answer; see [`Response::header`] and [`Sse::header`].
+    /// For layers around other handlers.
     ///
     /// ```
     /// use starwheel::{Answer, Sse};
@@ -84,7 +83,7 @@ impl Answer {
         }
     }
 
-    /// The first value of a header field that was set so far, in any case of its name.
+    /// The first value of a header field set so far. Names are case-insensitive.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         match self {
@@ -116,8 +115,8 @@ impl<T: Into<Self>> From<Result<T, Response>> for Answer {
     }
 }
 
-/// 500, the reason is logged: names and ids of events are the server's own. Where one is made from
-/// what the client sent, answer with [`Response::error`] and status 400.
+/// Becomes a 500 whose reason is logged, because event names and ids are usually the server's own.
+/// For a name or id made from client input, return [`Response::error`] with status 400.
 impl From<EventError> for Response {
     fn from(error: EventError) -> Self {
         Self::failed(&error)

@@ -1,4 +1,4 @@
-//! What applications hold: options, views and closures. No logic is here.
+//! The public types of the engine: options, views and closures. No logic here.
 
 pub(super) mod config;
 pub(super) mod context;

@@ -1,12 +1,12 @@
-//! What an updater answers, and how a stream may end.
+//! What an updater returns, and the two ways to end a stream.
 
 use crate::error::BoxError;
 
 use std::time::Duration;
 
-/// What happens after an updater or a repeating timer ran.
+/// What to do after an updater or a repeating timer has run.
 ///
-/// Most closures answer nothing, which means [`Next::Again`]; see [`IntoNext`].
+/// Most closures return nothing, which means [`Next::Again`]; see [`IntoNext`].
 ///
 /// ```
 /// use starwheel::{Next, Sse};
@@ -25,9 +25,9 @@ use std::time::Duration;
 pub enum Next {
     /// Run again after the interval.
     Again,
-    /// Run again after this time instead, and from then on with the interval. At least 1 ms.
+    /// Run again after this time instead, then at the usual interval. At least 1 ms.
     After(Duration),
-    /// Finish the stream with its last chunk: it is done, Datastar does not reconnect.
+    /// Finish the stream with its last chunk: Datastar does not reconnect.
     Finish,
     /// Cut the stream without a last chunk: clients reconnect.
     Drop,
@@ -35,7 +35,7 @@ pub enum Next {
     Fail(BoxError),
 }
 
-/// What an updater may return: [`Next`], `()` for "again", or a `Result` of these.
+/// Return types of an updater: [`Next`], `()` for "again", or a `Result` of these.
 ///
 /// ```
 /// use starwheel::Sse;
@@ -49,7 +49,7 @@ pub enum Next {
 /// # let _ = load;
 /// ```
 pub trait IntoNext {
-    /// Turns the answer into a [`Next`].
+    /// Converts the value into a [`Next`].
     fn into_next(self) -> Next;
 }
 
@@ -75,7 +75,7 @@ impl<N: IntoNext> IntoNext for Result<N, BoxError> {
     }
 }
 
-/// The two ways in which a server ends a stream, which decide whether the client comes back.
+/// How the server ends a stream. This decides whether the client reconnects.
 ///
 /// | | Datastar (`retry: 'auto'`, its default) | `EventSource` |
 /// |---|---|---|
@@ -84,28 +84,29 @@ impl<N: IntoNext> IntoNext for Result<N, BoxError> {
 ///
 /// What Datastar 1.0 does in detail:
 ///
-/// - After a *finish* the action is over, as after any other answer; `data-indicator` goes off. Only
-///   an action with `retry: 'always'` asks again, one base interval later.
-/// - After a *drop* it asks again after one second, or after what the last
-///   [`retry`](crate::Event::retry) said, with the id of the last event that had one
-///   ([`Request::last_event_id`](crate::Request::last_event_id)), and as often as it takes while
-///   the server answers. The pause does not grow and has no jitter: a server that drops all its
-///   streams at once sees all clients at once again. When the server cannot be reached, the pause
-///   doubles up to 30 s, and after ten failures the client gives up.
-/// - What was sent a few milliseconds before a drop may be lost: when a connection is cut, browsers
-///   throw away what they have not handed to the page (Chromium 156: up to half of all events that
-///   left with the cut, none that left 5 ms earlier). The id that comes back is the last one that the
-///   page *saw*, so going on from there loses nothing.
-/// - The client writes an error to the page's console for each drop.
+/// - After a *finish* the action is over, as after any other response; `data-indicator` turns off.
+///   Only an action with `retry: 'always'` requests again, one base interval later.
+/// - After a *drop* it requests again after one second, or after the last
+///   [`retry`](crate::Event::retry) value. It sends the id of the last event that had one
+///   ([`Request::last_event_id`](crate::Request::last_event_id)). There is no limit on retries
+///   while the server responds. The delay does not grow and has no jitter: if a server drops all
+///   its streams together, all clients reconnect together. If the server cannot be reached, the
+///   delay doubles up to 30 s, and the client stops after ten failures.
+/// - Events sent a few milliseconds before a drop may be lost: when a connection is cut, browsers
+///   discard what they have not passed to the page (Chromium 156: up to half of all events that
+///   left with the cut, none that left 5 ms earlier). The client sends the id of the last event
+///   that the page *saw*, so resuming from it loses nothing.
+/// - The client logs an error to the page's console for each drop.
 ///
 /// An `EventSource` reconnects after either (Chromium after 3 s, Firefox after 5 s) until the page
-/// closes it or an answer is 204 ([`Response::no_content`](crate::Response::no_content)). To Datastar a
-/// 204 is final too.
+/// closes it or a response is 204 ([`Response::no_content`](crate::Response::no_content)). A 204
+/// also stops Datastar.
 ///
-/// Draining, shutdown and [`Sse::max_lifetime`](crate::Sse::max_lifetime) drop, so that clients find
-/// the next server; a [drain](crate::Handle::drain) tells each client ahead when to come back. A crash looks like a drop as well, because HTTP/1.1 streams are chunked. An
-/// HTTP/1.0 client gets no chunks and cannot tell the two endings apart: Datastar behind such a
-/// proxy takes every end for a finish.
+/// Draining, shutdown and [`Sse::max_lifetime`](crate::Sse::max_lifetime) drop streams, so that
+/// clients find the next server. A [drain](crate::Handle::drain) sends each client its reconnect
+/// time first. A crash looks like a drop as well, because HTTP/1.1 streams are chunked. An HTTP/1.0
+/// client gets no chunks and cannot tell the two apart: behind such a proxy, Datastar treats every
+/// end as a finish.
 ///
 /// ```
 /// use starwheel::{Ending, Sse};
@@ -115,8 +116,8 @@ impl<N: IntoNext> IntoNext for Result<N, BoxError> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ending {
-    /// The last chunk is sent: this stream is done.
+    /// The last chunk is sent: the stream is complete.
     Finish,
-    /// The stream is cut behind a whole event, without a last chunk: come back.
+    /// The stream is cut after a complete event, without a last chunk: clients reconnect.
     Drop,
 }

@@ -1,4 +1,4 @@
-//! [`Sse`]: what a handler answers to open a stream.
+//! [`Sse`]: what a handler returns to open a stream.
 
 use std::{
     fmt,
@@ -21,11 +21,11 @@ use crate::{
     topic::{JoinAt, Topic},
 };
 
-/// An answer that opens a Server-Sent-Event stream.
+/// A response that opens a Server-Sent-Event stream.
 ///
-/// The handler returns at once; the stream is born at the end of the same turn, and from then on
-/// the reactor calls its updater from the one timer wheel. The same type serves a stream that
-/// lives for months and one that sends two events and ends.
+/// The handler returns immediately. The stream starts at the end of the same turn, and from then on
+/// the reactor calls its updater from the timer wheel. Use it for a stream that lives for months as
+/// well as for one that sends two events and ends.
 ///
 /// ```
 /// use starwheel::{Ending, Event, Sse};
@@ -60,7 +60,7 @@ pub struct Sse {
     pub(in crate::engine) compress: StreamCompression,
 }
 
-/// How a quiet stream is proven alive.
+/// When a quiet stream gets a keep-alive comment.
 ///
 /// ```
 /// use starwheel::{KeepAlive, Sse};
@@ -73,22 +73,21 @@ pub struct Sse {
 pub enum KeepAlive {
     /// As the reactor's [`Config`](crate::Config) says; 15 s unless changed.
     Default,
-    /// A comment line whenever nothing was sent for this long, in every content coding. With a short
-    /// interval, compressed streams soon share keys instead of deltas: the event after four or more
-    /// comments is compressed without reference to the one before.
+    /// A comment after this much quiet time, in every content coding. With a short interval,
+    /// compressed streams soon share full frames instead of deltas: an event after four or more
+    /// comments is compressed without reference to the previous one.
     Every(Duration),
-    /// Never, but for the one that comes with the head of a stream that begins without an event.
-    /// Proxies and NAT boxes may then cut a quiet stream. A vanished client is noticed by the
-    /// next event, or by the probes of [`Tcp::keep_alive_idle`](crate::TcpOptions::keep_alive_idle).
+    /// No comments, except the one in the response head of a stream that starts without an event.
+    /// Proxies and NAT boxes may then cut a quiet stream. A vanished client is noticed by the next
+    /// event, or by the probes of [`Tcp::keep_alive_idle`](crate::TcpOptions::keep_alive_idle).
     Off,
 }
 
 /// Whether a stream may be compressed.
 ///
-/// A compressed stream whose history holds a secret (a token, another user's data) together with
-/// text that an attacker can choose gives the secret away by the length of its bytes (BREACH).
-/// Such streams must not be compressed, or send the secret with
-/// [`Stream::send_uncompressed`](crate::Stream::send_uncompressed).
+/// Do not compress a stream that contains both a secret (a token, another user's data) and text
+/// that an attacker can choose: the compressed length reveals the secret (BREACH). Turn compression
+/// off, or send the secret with [`Stream::send_uncompressed`](crate::Stream::send_uncompressed).
 ///
 /// ```
 /// use starwheel::{StreamCompression, Sse};
@@ -98,7 +97,7 @@ pub enum KeepAlive {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StreamCompression {
-    /// With the coding that the client accepts and the server prefers; the default.
+    /// With a coding that the client accepts, in the server's order of preference; the default.
     Negotiated,
     /// Never.
     Off,
@@ -122,7 +121,7 @@ pub enum FirstTick {
     AfterInterval,
 }
 
-/// How the ticks of streams with equal intervals lie to each other.
+/// How the ticks of streams with equal intervals are aligned.
 ///
 /// ```
 /// use starwheel::{Alignment, Sse};
@@ -134,19 +133,19 @@ pub enum FirstTick {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Alignment {
-    /// Each stream keeps the phase it was born with, which spreads the work. The default.
+    /// Each stream ticks relative to its own start, which spreads the load. The default.
     Own,
-    /// All streams of one interval tick together, at whole multiples of it since the reactor
-    /// started. Saves wake-ups (about 40 % of the CPU per tick at 1,000 streams) and costs
-    /// lateness for those that are served last.
+    /// All streams with the same interval tick together, at multiples of it since the reactor
+    /// started. Saves wake-ups (about 40 % of the CPU per tick at 1,000 streams); the streams
+    /// served last tick later.
     Shared,
 }
 
 impl Sse {
     /// A stream without an updater: it carries what is sent to it and keep-alive comments.
     ///
-    /// If no event follows the response head at once, a comment does, in the same write, so that
-    /// proxies have something to pass on and the client knows that the stream is open.
+    /// If no event is sent with the response head, a comment is, so that proxies forward something
+    /// and the client knows that the stream is open.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -168,14 +167,14 @@ impl Sse {
         }
     }
 
-    /// A stream whose `updater` runs now and then every `interval`, without drift.
+    /// A stream whose `updater` runs immediately and then every `interval`, without drift.
     ///
-    /// Everything one run sends leaves in one write. While the client has not taken the last
-    /// output, ticks are skipped and counted instead of piling up. After a pause of the process
-    /// there is one late tick, not a storm.
+    /// All events of one run leave in one write. While the client has not taken the previous
+    /// output, ticks are skipped and counted, not queued. After the process was blocked there is
+    /// one late tick, not a burst.
     ///
-    /// The unit of time is the millisecond; an interval below one is a mistake and is answered
-    /// with 500 and the reason. Intervals above 49 days are cut to 49 days.
+    /// Times are in milliseconds. An interval below 1 ms is a mistake and is answered with 500 and
+    /// the reason. Intervals above 49 days are cut to 49 days.
     #[must_use]
     pub fn every<N: IntoNext>(
         interval: Duration,
@@ -188,56 +187,56 @@ impl Sse {
         }
     }
 
-    /// Sends an event ahead of everything else, gap events included, in one write with the response
+    /// Sends an event before everything else, gap events included, in one write with the response
     /// head. May be called several times.
     ///
-    /// The order is: these events, gap events of the topics given to [`subscribe`](Self::subscribe),
-    /// what `on_connect` and a first tick send, the bookmark, then the topics' events. If a topic has
-    /// a [history](Topic::history), a bookmark follows an id that you send: what clients come back
-    /// with is the position of the stream.
+    /// The order is: these events, gap events of the topics given to
+    /// [`subscribe`](Self::subscribe), the output of `on_connect` and the first tick, the bookmark,
+    /// then the topics' events. If a topic has a [history](Topic::history) and you send an id, a
+    /// bookmark follows it, so that clients still resume from the position of the stream.
     #[must_use]
     pub fn send(mut self, event: impl Encode) -> Self {
         self.first_events.push(&event);
         self
     }
 
-    /// Subscribes the stream to a topic: it gets what is published from its birth on, the last
-    /// event first if the topic [retains](Topic::retain) it, and, if the client comes back with
-    /// a `Last-Event-ID` and the topic has a [history](Topic::history), what it has missed.
+    /// Subscribes the stream to a topic. It gets what is published from its start on. If the topic
+    /// [retains](Topic::retain) its last event, that comes first. If the client reconnects with a
+    /// `Last-Event-ID` and the topic has a [history](Topic::history), it gets what it has missed.
     ///
-    /// May be called for several topics; their events arrive in the order of publishing, and the one
-    /// id that a client holds speaks for all of them. What [`Sse::send`] and `on_connect` send comes
-    /// before them, so a snapshot sent there and the events
-    /// that follow fit together without a gap.
+    /// May be called for several topics. Their events arrive in the order of publishing, and one
+    /// event id covers all of them. Events from [`Sse::send`] and `on_connect` come first, so a
+    /// snapshot sent there and the following events fit together without a gap.
     #[must_use]
     pub fn subscribe(self, topic: &Topic) -> Self {
         self.subscribe_at(topic, JoinAt::Live)
     }
 
-    /// The same, with a choice where on the topic's log the stream starts. A client that comes
-    /// back with a `Last-Event-ID` to a topic with a history goes on behind that instead.
+    /// Like [`subscribe`](Self::subscribe), with a choice of where in the topic's log the stream
+    /// starts. A client that reconnects with a `Last-Event-ID` to a topic with a history resumes
+    /// after that event instead.
     #[must_use]
     pub fn subscribe_at(mut self, topic: &Topic, join_at: JoinAt) -> Self {
         self.subscriptions.push((topic.clone(), join_at));
         self
     }
 
-    /// Gives the stream a name of the application's, such as a user or session key, under which
-    /// [`Context::tagged`] finds it. Several streams may share one. Costs some 150 bytes.
+    /// Tags the stream with a name of your own, such as a user or session key, under which
+    /// [`Context::tagged`] finds it. Several streams may share a tag. Costs about 150 bytes.
     #[must_use]
     pub fn tag(mut self, tag: impl Into<Arc<str>>) -> Self {
         self.tag = Some(tag.into());
         self
     }
 
-    /// Whether the stream is compressed if the client wants that; see [`StreamCompression`].
+    /// Whether the stream is compressed if the client accepts it; see [`StreamCompression`].
     #[must_use]
     pub fn compression(mut self, compression: StreamCompression) -> Self {
         self.compress = compression;
         self
     }
 
-    /// Ends the stream right after its first output: the one-shot answer.
+    /// Ends the stream right after its first output, for a single response.
     #[must_use]
     pub fn ending(mut self, ending: Ending) -> Self {
         self.ending = Some(ending);
@@ -245,15 +244,15 @@ impl Sse {
     }
 
     /// Adds a response header, such as a cookie or a CORS permission. A name or value that HTTP
-    /// forbids (RFC 9110, 5.1 and 5.5) turns the answer into a 500. An error that is answered in place
-    /// of the stream has the other fields too.
+    /// forbids (RFC 9110, 5.1 and 5.5) turns the response into a 500. An error response in place of
+    /// the stream keeps the other fields.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.header_lines.push(name, value);
         self
     }
 
-    /// How a quiet stream is proven alive; see [`KeepAlive`].
+    /// When a quiet stream gets a keep-alive comment; see [`KeepAlive`].
     #[must_use]
     pub fn keep_alive(mut self, keep_alive: KeepAlive) -> Self {
         self.keep_alive = keep_alive;
@@ -267,25 +266,25 @@ impl Sse {
         self
     }
 
-    /// Whether ticks are spread or fall together; see [`Alignment`].
+    /// Whether ticks are spread or aligned; see [`Alignment`].
     #[must_use]
     pub fn alignment(mut self, alignment: Alignment) -> Self {
         self.alignment = alignment;
         self
     }
 
-    /// Allows each tick to be late by up to `slack`, so that streams share wake-ups. 10 ms save
-    /// about a fifth of the CPU per tick at 1,000 streams. At most 65 s; the schedule does not drift.
+    /// Allows each tick to be up to `slack` late, so that streams share wake-ups. 10 ms saves about
+    /// a fifth of the CPU per tick at 1,000 streams. At most 65 s; the schedule does not drift.
     ///
-    /// Ticks run at multiples of `slack` on the reactor's clock. If it is longer than the interval,
-    /// the ticks between two of these become one run, and none of them counts as missed.
+    /// Ticks run at multiples of `slack` on the reactor's clock. If `slack` is longer than the
+    /// interval, the ticks between two multiples become one run, and none of them counts as missed.
     #[must_use]
     pub fn slack(mut self, slack: Duration) -> Self {
         self.slack = slack;
         self
     }
 
-    /// Drops the stream at this age, so that the client reconnects. The reason is
+    /// Drops the stream at this age, so that the client reconnects. The close reason is
     /// [`CloseReason::Lifetime`].
     #[must_use]
     pub fn max_lifetime(mut self, age: Duration) -> Self {
@@ -293,14 +292,13 @@ impl Sse {
         self
     }
 
-    /// Drops the stream at this time, when the login or token that opened it expires; the reason is
-    /// [`CloseReason::Lifetime`]. The client reconnects, and the handler answers 401: there is
-    /// nothing more to do.
+    /// Drops the stream at this time, when its login or token expires. The close reason is
+    /// [`CloseReason::Lifetime`]. The client reconnects, and your handler answers 401.
     ///
-    /// A stream whose time has come before it is born is answered with 403 instead. What is left is
-    /// counted once, at birth, from [`Context::system_time`] in whole seconds: the stream may end up
-    /// to a second late, and a clock that is set afterwards moves nothing. With
-    /// [`max_lifetime`](Self::max_lifetime) too, what comes first counts.
+    /// A stream that has expired before it starts is answered with 403 instead. The remaining time
+    /// is computed once, at the start, from [`Context::system_time`] in whole seconds: the stream
+    /// may end up to a second late, and later changes of the clock have no effect. Together with
+    /// [`max_lifetime`](Self::max_lifetime), the earlier of the two applies.
     ///
     /// ```
     /// use starwheel::{Context, Request, Response, Sse, StatusCode};
@@ -323,22 +321,22 @@ impl Sse {
         self
     }
 
-    /// Sends nothing on a tick whose output equals that of the tick before. A 64-bit hash is
-    /// kept, not the bytes; costs about 1 ns per byte.
+    /// Sends nothing on a tick whose output equals that of the previous tick. Stores a 64-bit hash,
+    /// not the bytes; costs about 1 ns per byte.
     #[must_use]
     pub fn skip_unchanged(mut self) -> Self {
         self.hooks.last_output = Some(0);
         self
     }
 
-    /// Runs once when the stream is born; what it sends leaves with the response head.
+    /// Runs once when the stream starts. What it sends leaves with the response head.
     #[must_use]
     pub fn on_connect(mut self, hook: impl FnOnce(&mut Stream<'_>) + 'static) -> Self {
         self.hooks.on_connect = Some(Box::new(hook));
         self
     }
 
-    /// Runs exactly once when the stream has ended, whatever ended it, with the one reason.
+    /// Runs exactly once when the stream has ended, with the reason.
     #[must_use]
     pub fn on_disconnect(
         mut self,
@@ -365,7 +363,7 @@ impl Sse {
             .then_some((StatusCode::FORBIDDEN, "the permission to open this stream has expired"))
     }
 
-    /// How old the stream may become if it is born at this time.
+    /// Maximum age of the stream if it starts at this time.
     pub(in crate::engine) fn lifetime(&self, time: SystemTime) -> Option<Duration> {
         let left = self.expires_at.map(|expiry| expiry.duration_since(time).unwrap_or_default());
         match (self.max_lifetime, left) {
@@ -379,7 +377,7 @@ impl Sse {
     }
 }
 
-/// An interval in the unit and range of the wheel: at least one tick of it.
+/// An interval in the unit and range of the wheel: at least one tick.
 pub(in crate::engine) fn interval_ms(interval: Duration) -> u32 {
     u32::try_from(millis(interval).max(1)).unwrap_or(u32::MAX - 1)
 }

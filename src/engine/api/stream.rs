@@ -37,13 +37,13 @@ impl<'a> Stream<'a> {
         Self { core, id }
     }
 
-    /// This stream's id, to be kept wherever somebody else wants to send to it.
+    /// This stream's id. Keep it to send to the stream from elsewhere.
     #[must_use]
     pub fn id(&self) -> StreamId {
         self.id
     }
 
-    /// Who is at the other end.
+    /// The address of the client, or of the proxy in front.
     #[must_use]
     pub fn peer(&self) -> Peer {
         self.core.conns[self.id.conn].peer()
@@ -61,10 +61,10 @@ impl<'a> Stream<'a> {
         self.core.send(self.id, &event, Allowed::Yes);
     }
 
-    /// The same, but the event leaves as it is also in a compressed stream, and no later event
-    /// refers to it: for a secret on a stream that also carries text of others. The events after it
-    /// are compressed as if it had not been sent; it takes its place in the stream's
-    /// [history](crate::Compression::history_bytes), so a large one costs them some of that.
+    /// Like [`send`](Self::send), but the event is not compressed in a compressed stream, and no
+    /// later event refers to it. Use it for a secret on a stream that also carries untrusted text.
+    /// Later events are compressed as if it had not been sent. It still takes space in the stream's
+    /// [history](crate::Compression::history_bytes), so a large one makes them larger.
     ///
     /// ```
     /// use starwheel::Sse;
@@ -117,8 +117,7 @@ impl<'a> Stream<'a> {
         self.core.subscribe(self.id, topic, join_at)
     }
 
-    /// Ends a subscription: what the stream has not been given yet, it does not get. False if there
-    /// was none.
+    /// Ends a subscription. Events not yet delivered are discarded. False if there was none.
     pub fn unsubscribe(&mut self, topic: &Topic) -> bool {
         self.core.unsubscribe(self.id, topic)
     }
@@ -129,7 +128,7 @@ impl<'a> Stream<'a> {
         self.core.close(self.id, CloseReason::from(ending));
     }
 
-    /// The reactor at large: other streams, timers, figures.
+    /// The reactor: other streams, timers, statistics.
     pub fn context(&mut self) -> Context<'_> {
         Context::new(self.core)
     }

@@ -1,4 +1,4 @@
-//! The closures of one stream, and the only way in which user code is called.
+//! The closures of one stream, and the only place where user code is called.
 
 pub(super) mod routes;
 pub(super) mod watchdog;
@@ -16,11 +16,11 @@ pub(in crate::engine) type Updater = Box<dyn FnMut(&mut Stream<'_>) -> Next>;
 pub(in crate::engine) type OnConnect = Box<dyn FnOnce(&mut Stream<'_>)>;
 pub(in crate::engine) type OnDisconnect = Box<dyn FnOnce(&mut Context<'_>, StreamId, CloseReason)>;
 
-/// What a stream calls. 24 bytes for a connection that calls nothing.
+/// The closures of a stream. 24 bytes for a connection without any.
 #[derive(Default)]
 pub(in crate::engine) struct Closures {
     pub(in crate::engine) updater: Option<Updater>,
-    /// Rarely needed, so out of line.
+    /// Rarely needed, so boxed.
     pub(in crate::engine) hooks: Option<Box<Hooks>>,
 }
 
@@ -50,21 +50,21 @@ impl fmt::Debug for Closures {
     }
 }
 
-/// A closure of the user's panicked.
+/// A user closure panicked.
 #[derive(Debug)]
 pub(in crate::engine) struct Panicked;
 
-/// Runs user code. A panic ends here: it costs the stream it belongs to, and nobody else.
+/// Runs user code and catches panics. A panic ends only the stream it belongs to.
 ///
 /// With `panic = "abort"` in the profile this is an ordinary call.
 ///
-/// `AssertUnwindSafe` holds because of the first invariant: what user code can reach of ours is
-/// `Core`, whose methods never call user code and so are never left half-way by a panic.
+/// `AssertUnwindSafe` is sound because of the first invariant: user code can only reach `Core`,
+/// whose methods never call user code, so a panic never leaves them half done.
 pub(in crate::engine) fn guard<R>(what: &str, call: impl FnOnce() -> R) -> Result<R, Panicked> {
     catch(call).map_err(|caught| caught.log(what))
 }
 
-/// The same, but who is to blame is worked out only if there is a panic.
+/// The same, but the culprit is determined only if there is a panic.
 pub(in crate::engine) fn catch<R>(call: impl FnOnce() -> R) -> Result<R, Caught> {
     catch_unwind(AssertUnwindSafe(call)).map_err(Caught)
 }
@@ -84,15 +84,15 @@ impl Caught {
     }
 }
 
-/// The destructor of a panic's payload is user code too, and so is that of its own panic's, which is
-/// therefore never dropped.
+/// The destructor of a panic payload is user code and may panic too. The payload of that second
+/// panic is never dropped.
 fn drop_payload(payload: Box<dyn Any + Send>) {
     if let Err(next) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         mem::forget(next);
     }
 }
 
-/// Drops closures one by one, whatever their destructors do.
+/// Drops closures one by one, even if destructors panic.
 pub(crate) fn drop_each<V>(values: impl IntoIterator<Item = V>) {
     for value in values {
         let _panicked = guard("a destructor", || drop(value));

@@ -1,4 +1,4 @@
-//! The patterns of routes that have streams, as numbers that fit into a gap of each connection.
+//! Route patterns of streams, as numbers that fit a gap in each connection.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -8,13 +8,13 @@ use crate::conn::RouteIndex;
 pub(in crate::engine) struct Routes {
     names: Vec<Arc<str>>,
     numbers: HashMap<Arc<str>, RouteIndex>,
-    /// The one that was asked for last: a crowd mostly comes for one route.
+    /// The last one looked up: bursts of requests are usually for one route.
     last: Option<RouteIndex>,
 }
 
 impl Routes {
-    /// The number of a pattern. A program that makes up patterns as it goes runs out of them, and
-    /// its streams have none.
+    /// The number of a pattern. A program that generates patterns runs out of numbers; its further
+    /// streams have none.
     pub(in crate::engine) fn number(&mut self, route: Option<&str>) -> Option<RouteIndex> {
         let route = route?;
         if let Some(last) = self.last

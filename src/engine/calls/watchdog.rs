@@ -1,10 +1,11 @@
-//! The watchdog: how much time closures take, which of them held everybody up, and who missed ticks
-//! for that.
+//! The watchdog measures the time that closures take, and names the ones that blocked the reactor
+//! and the runs that were missed.
 //!
-//! One thread serves all, so one slow closure is felt by all, and so are many that are not slow. Every
-//! call of user code is timed by a clock that the reactor lends (no clock is read below it). The time
-//! is summed; a call above the limit is counted and its culprit named in the log. So is a stream, topic
-//! or timer that missed its time. Of each there is one line a second at most.
+//! One thread serves everything, so one slow closure delays all streams, and so do many fast ones.
+//! Every call of user code is timed with a clock lent by the reactor (the engine reads no clock
+//! itself). The time is summed; a call above the limit is counted and logged with its culprit. A
+//! stream, topic or timer that missed a run is logged too. Each kind is logged at most once a
+//! second.
 
 use std::{mem, time::Duration};
 
@@ -27,19 +28,19 @@ pub(in crate::engine) struct Watchdog {
 /// Warnings of one kind.
 #[derive(Debug, Default)]
 struct Warnings {
-    /// Until then, what there is to report is only counted.
+    /// Until then, reports are only counted.
     silent_until: u64,
     unreported: u64,
 }
 
-/// User code, and what is known of where it belongs.
+/// User code, and what it belongs to.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::engine) enum Call {
     /// A closure of the stream on this connection.
     Stream(&'static str, ConnIndex),
     /// The updater of this topic.
     Topic(TopicIndex),
-    /// A closure of nobody in particular.
+    /// A closure that belongs to no stream or topic.
     Free(&'static str),
 }
 
@@ -55,7 +56,7 @@ impl Watchdog {
     }
 
     pub(in crate::engine) fn set_clock(&mut self, clock_nanos: fn() -> u64) {
-        // Switched off, it does not even look at the clock.
+        // When switched off, the clock is not even read.
         if self.slow_call_nanos != NEVER {
             self.clock_nanos = clock_nanos;
         }
@@ -66,7 +67,7 @@ impl Watchdog {
         (self.clock_nanos)()
     }
 
-    /// How long a call took that began then.
+    /// Duration of a call that began then.
     pub(in crate::engine) fn end(&self, began_nanos: u64) -> Took {
         let nanos = (self.clock_nanos)().saturating_sub(began_nanos);
         let slow_ms = (nanos >= self.slow_call_nanos).then_some(nanos / NANOS_PER_MS);
@@ -78,26 +79,26 @@ impl Watchdog {
         self.slow_calls.report(now, 1)
     }
 
-    /// So many runs were missed.
+    /// Reports `count` missed runs.
     pub(in crate::engine) fn report_missed_runs(&mut self, now: u64, count: u64) -> Report {
         self.missed_runs.report(now, count)
     }
 }
 
-/// How long a call took.
+/// Duration of a call.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::engine) struct Took {
     pub(in crate::engine) nanos: u64,
-    /// The same in milliseconds, if that was too long.
+    /// The same in milliseconds, if it was too long.
     pub(in crate::engine) slow_ms: Option<u64>,
 }
 
-/// What becomes of something to report.
+/// What to do with a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Report {
-    /// It is only counted: there was a warning a moment ago.
+    /// Only count it: there was a warning less than a second ago.
     Silent,
-    /// It is logged, with how many others were not since the last warning.
+    /// Log it, with the number of unlogged reports since the last warning.
     Warn { unreported: u64 },
 }
 

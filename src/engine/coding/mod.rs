@@ -1,9 +1,10 @@
-//! The compressed side of streams: what each decoder has seen last, and so what the next bytes may
-//! refer to. Nothing is written here.
+//! Compression state of streams: what each decoder has seen last, and therefore what the next bytes
+//! may refer to. Nothing is written here.
 //!
-//! No stream has a compressor. Events of topics are compressed once, for all, as a delta against
-//! the event before; a stream only remembers which event that was. Events of a stream's own
-//! updater refer to the last bytes of that stream, which are kept as they are.
+//! Streams have no compressor of their own. Events of topics are compressed once for all
+//! subscribers, as a delta against the previous event; a stream only stores which event that was.
+//! Events of a stream's own updater refer to the last bytes of that stream, which are kept
+//! uncompressed.
 
 use std::{iter, mem, num::NonZeroU64};
 
@@ -19,7 +20,7 @@ use crate::{
     topic::{Allowed, Frame, Pieces},
 };
 
-/// The compressor that all streams share, and what is remembered of each compressed one.
+/// The compressor shared by all streams, and the state of each compressed stream.
 #[derive(Debug)]
 pub(super) struct Coding {
     compressor: Compressor,
@@ -47,7 +48,7 @@ impl Coding {
         self.compressor.stats()
     }
 
-    /// From now on, a stream is remembered.
+    /// Creates the state of a stream.
     pub(super) fn open(&mut self, encoding: Encoding) -> CodingIndex {
         CodingIndex::new(self.streams.insert(StreamCoding::new(encoding)))
     }
@@ -57,12 +58,12 @@ impl Coding {
         self.streams.remove(index.slot());
     }
 
-    /// From now on, events come to the stream from topics too.
+    /// From now on, the stream also gets events from topics.
     pub(super) fn share(&mut self, index: CodingIndex) {
         self.streams[index.slot()].share();
     }
 
-    /// Compresses a whole body.
+    /// Compresses a complete body.
     pub(super) fn whole(&mut self, encoding: Encoding, body: &[u8], out: &mut Vec<u8>) {
         self.compressor.whole(encoding, body, out);
     }
@@ -77,8 +78,8 @@ impl Coding {
         self.out.begin();
     }
 
-    /// The same, and puts into it what every decoder needs first. Not before the hooks of the new
-    /// stream have run: what they send to other streams goes through this buffer too.
+    /// The same, and writes the opening bytes that every decoder needs. Call it after the hooks of
+    /// the new stream have run: what they send to other streams goes through this buffer too.
     pub(super) fn begin_response(&mut self, index: CodingIndex) {
         let encoding = self.streams[index.slot()].encoding;
         self.compressor.open(encoding, self.window_bytes_max, self.out.begin_bytes());
@@ -90,7 +91,7 @@ impl Coding {
         &mut self.out
     }
 
-    /// Compresses events of this stream alone, after what the buffer holds already.
+    /// Compresses events of this stream alone, after what the buffer already holds.
     pub(super) fn add(&mut self, index: CodingIndex, events: &Scratch) -> &mut Scratch {
         let stream = &mut self.streams[index.slot()];
         for (compression, events) in events.parts().filter(|(_, events)| !events.is_empty()) {
@@ -100,15 +101,15 @@ impl Coding {
         &mut self.out
     }
 
-    /// Appends the comment that keeps a quiet stream alive.
+    /// Appends a keep-alive comment.
     pub(super) fn keep_alive(&mut self, index: CodingIndex) {
         let stream = &mut self.streams[index.slot()];
         stream.keep_alive(&mut self.compressor, self.out.bytes_mut());
         self.out.mark_whole();
     }
 
-    /// Appends what ends the coded bytes of a stream that has finished. One that is dropped gets no
-    /// such end: its decoder is to see that it was cut, as its HTTP client does.
+    /// Appends the end of the compressed bytes of a finished stream. A dropped stream gets no such
+    /// end: its decoder must detect the cut, like its HTTP client.
     pub(super) fn end(&mut self, index: CodingIndex) -> &mut Scratch {
         let StreamCoding { encoding, checksum, .. } = self.streams[index.slot()];
         Compressor::end(encoding, checksum, self.out.bytes_mut());
@@ -116,8 +117,9 @@ impl Coding {
         &mut self.out
     }
 
-    /// The bytes of a topic's event for this stream, with `after` as the event before it. Nothing
-    /// of the stream's state changes: what the socket then refuses is made again of the same pieces.
+    /// The bytes of a topic's event for this stream, with `after` as the previous event. The
+    /// stream's state does not change: if the socket refuses the bytes, they are made again from
+    /// the same pieces.
     pub(super) fn shared(
         &mut self,
         index: CodingIndex,
@@ -134,20 +136,20 @@ impl Coding {
     }
 }
 
-/// What is remembered of a compressed stream.
+/// State of a compressed stream.
 #[derive(Debug)]
 struct StreamCoding {
     encoding: Encoding,
     /// Keep-alives since the last event.
     keep_alives: u32,
-    /// Of all that the decoder has put out; kept for gzip alone.
+    /// Checksum of the decoder's complete output; kept only for gzip.
     checksum: Checksum,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    /// A stream without topics: the last bytes its decoder has put out.
+    /// A stream without topics: the last bytes of its decoder's output.
     Private { history: Vec<u8>, start: Start },
     /// A stream with topics.
     Shared {
@@ -158,12 +160,12 @@ enum State {
     },
 }
 
-/// Where the first event of a stream without history stands.
+/// The decoder state before the first event of a stream without history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
     /// Right after the opening bytes, or after an earlier event of this kind.
     Opened,
-    /// After events of topics. What the decoder remembers of them must be reset first.
+    /// After events of topics. The decoder's memory of them must be reset first.
     AfterTopics,
 }
 
@@ -188,8 +190,8 @@ impl StreamCoding {
     }
 
     /// The stream has left its last topic. From now on its events are compressed against each other
-    /// again. The events sent to it alone since the last shared one are the last output of its
-    /// decoder, so its history starts with them.
+    /// again. Its history starts with the events sent to it alone since the last shared one, which
+    /// are the last output of its decoder.
     fn unshare(&mut self) {
         if let State::Shared { tail, .. } = &mut self.state {
             let history = mem::take(tail);
@@ -264,9 +266,9 @@ impl StreamCoding {
         }
     }
 
-    /// Codes the comment that keeps a quiet stream alive. A block that decodes to nothing would reach
-    /// neither a watchdog in the page nor anything behind a proxy that decompresses. The comment is
-    /// only counted here, so that a quiet stream owns no memory.
+    /// Codes a keep-alive comment. It must decode to something: an empty block would reach neither
+    /// a watchdog in the page nor clients of a proxy that decompresses. The comment is only counted
+    /// here, so that a quiet stream owns no memory.
     fn keep_alive(&mut self, compressor: &mut Compressor, out: &mut Vec<u8>) {
         compressor.raw(self.encoding, KEEP_ALIVE, out);
         self.keep_alives = self.keep_alives.saturating_add(1);
@@ -291,7 +293,7 @@ impl StreamCoding {
     }
 }
 
-/// Above this, the next shared event is sent as a key instead of as a delta of the stream's own.
+/// Above this, the next shared event is sent as a key instead of as a delta for this stream.
 const TAIL_BYTES_MAX: usize = 4 * 1024;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Who is let in: the limits of connections, and which ones are turned away for them.
+//! Admission: the connection limits, and which connections are rejected for them.
 
 use super::Core;
 use crate::{
@@ -9,12 +9,13 @@ use crate::{
 };
 
 impl Core {
-    /// Decides about a new connection; `None` if it cannot even be told that there is no room.
+    /// Decides about a new connection; `None` if there is not even room to reject it with a
+    /// response.
     pub(in crate::engine) fn admit(&mut self, peer: Peer, opening: Opening) -> Option<Admission> {
         let admitted = self.crowd.admitted();
         let is_full = self.config.limits.connections.is_some_and(|max| admitted >= max);
         let admission = match opening {
-            // Which address it counts for is not known before the header is there.
+            // The address it counts for is not known before the header has arrived.
             Opening::ProxyHeader if !is_full => Admission::Unannounced,
             Opening::ProxyHeader => Admission::NoRoom,
             _ if self.is_address_full(peer) => Admission::NoRoomForAddress,
@@ -30,7 +31,7 @@ impl Core {
         admission
     }
 
-    /// A PROXY protocol header has said whose connection this is, and requests follow.
+    /// A PROXY protocol header has named the client of this connection; requests follow.
     pub(in crate::engine) fn announce(&mut self, index: ConnIndex, source: Source) {
         if let Source::Address(address) = source {
             let peer = Peer::Ip(address);
@@ -55,8 +56,8 @@ impl Core {
         self.rearm(index);
     }
 
-    /// A connection is closed at the end of this turn. One that is accepted in the same turn, as
-    /// when a page is loaded again, can have its place.
+    /// A connection is closed at the end of this turn. One accepted in the same turn, for example
+    /// when a page is reloaded, can take its place.
     pub(in crate::engine) fn free_place(&mut self, index: ConnIndex) {
         let network = self.network_of(self.conns[index].peer());
         let admission = self.conns[index].leave_place();
@@ -73,15 +74,15 @@ impl Core {
         self.network_of(peer).is_some_and(|network| !self.has_room_for(network))
     }
 
-    /// What a connection counts for, if there is a limit. Those of a trusted proxy count for no
-    /// client: the requests of all come through them.
+    /// The network that a connection counts for, if there is a limit. Connections of a trusted
+    /// proxy count for no client, because they carry the requests of all.
     fn network_of(&self, peer: Peer) -> Option<Network> {
         self.config.limits.connections_per_ip?;
         peer.ip().filter(|_| !self.config.trusted_proxies.contains(peer)).map(Network::of)
     }
 
-    /// What a stream that is asked for through a trusted proxy counts for, if there is a limit. It is
-    /// streams that count, not the proxy's connections, because only a stream keeps one to itself.
+    /// The network that a stream through a trusted proxy counts for, if there is a limit. Streams
+    /// are counted, not the proxy's connections, because only a stream occupies one.
     pub(in crate::engine) fn proxied_network(&self, request: &Request) -> Option<Network> {
         self.config.limits.connections_per_ip?;
         let trusted = &self.config.trusted_proxies;

@@ -1,5 +1,5 @@
-//! Bookmarks, and frames that are copied for one stream: what keeps the id that a client holds true
-//! of all topics of its stream.
+//! Bookmarks, and frames copied for one stream: they keep the id that a client holds correct for
+//! all topics of its stream.
 
 use super::{Buffer, Core, Evened};
 use crate::{
@@ -12,8 +12,8 @@ use crate::{
 };
 
 impl Core {
-    /// Appends the bookmark of a stream to the events that are about to leave: the id that says how
-    /// far it has come, without an event. False if it has no topic with history.
+    /// Appends a stream's bookmark to the events about to leave: the id of its position, without an
+    /// event. False if it has no topic with history.
     ///
     /// An id without data dispatches nothing: WHATWG HTML, 9.2.6.
     pub(in crate::engine) fn push_bookmark(&mut self, index: ConnIndex, to: Buffer) -> bool {
@@ -36,7 +36,7 @@ impl Core {
     }
 
     /// Queues what a stream needs before it can have shared frames again: its bookmark, or the next
-    /// of the frames that are copied for it. One at a time, so that no more than that is queued.
+    /// of the frames copied for it. One at a time, to keep the queue small.
     pub(in crate::engine) fn even_out(&mut self, index: ConnIndex, frames: Frames) -> Evened {
         match self.conns[index].standing() {
             Standing::Even => Evened::Out,
@@ -76,15 +76,15 @@ impl Core {
         Evened::Further
     }
 
-    /// Moves the stream's cursors. Frames are given in the order of their sequences, whatever their
-    /// topic, so the last one says how far all of them have come.
+    /// Moves the stream's cursors. Frames are given in sequence order across all topics, so the
+    /// last sequence is the position in all of them.
     pub(in crate::engine) fn note_given(&mut self, index: ConnIndex, last_sequence: u64) {
         for &subscription in self.conns[index].subscriptions() {
             self.topics.advance(subscription, last_sequence, self.now);
         }
     }
 
-    /// The client may hold an id now that says nothing of its stream.
+    /// The client may now hold an id that is not the stream's position.
     #[cold]
     pub(in crate::engine) fn doubt_after_foreign_id(&mut self, index: ConnIndex) {
         let conn = &mut self.conns[index];

@@ -16,7 +16,7 @@ use crate::{
 };
 
 impl Core {
-    /// Calls user code, which is lent the core: guarded, and timed.
+    /// Calls user code with access to the core: guarded and timed.
     pub(in crate::engine) fn call<R>(
         &mut self,
         call: Call,
@@ -34,14 +34,14 @@ impl Core {
         })
     }
 
-    /// Counts the time of a call that began then, and tells how long it took if it was slow.
+    /// Counts the time of a call that began then, and returns its duration if it was slow.
     pub(in crate::engine) fn end_call(&mut self, began_nanos: u64) -> Option<u64> {
         let took = self.watchdog.end(began_nanos);
         self.stats.call_nanos += took.nanos;
         took.slow_ms
     }
 
-    /// Counts a slow call, and warns of it unless there was a warning a moment ago.
+    /// Counts a slow call, and logs a warning at most once a second.
     #[cold]
     pub(in crate::engine) fn report_slow_call(&mut self, culprit: impl Display, took_ms: u64) {
         self.stats.slow_calls += 1;
@@ -51,23 +51,22 @@ impl Core {
             0 => String::new(),
             count => format!(" (and {count} other slow calls since the last warning)"),
         };
-        log::warn!("{culprit} held everybody up for {took_ms} ms{others}");
+        log::warn!("{culprit} blocked the reactor for {took_ms} ms{others}");
     }
 
-    /// Warns of runs whose time had passed before they could begin, unless there was a warning a
-    /// moment ago.
+    /// Logs missed runs as a warning, at most once a second.
     #[cold]
     pub(in crate::engine) fn report_missed_runs(&mut self, call: Call, count: u64) {
         let report = self.watchdog.report_missed_runs(self.now, count);
         let Report::Warn { unreported } = report else { return };
         let others = match unreported {
             0 => String::new(),
-            others => format!(", and others {others} since the last warning"),
+            others => format!(", others missed {others} since the last warning"),
         };
         let culprit = self.culprit(call);
         log::warn!(
             "{culprit} missed {count} runs{others}: closures take too much time (see \
-             Stats::call_nanos), or the process was held up"
+             Stats::call_nanos), or the process was suspended"
         );
     }
 
@@ -77,7 +76,7 @@ impl Core {
         Logged(route.map_or("a route without a pattern", |route| self.routes.name(route)))
     }
 
-    /// What is known of where user code belongs, for the log.
+    /// What user code belongs to, for the log.
     #[cold]
     pub(in crate::engine) fn culprit(&self, call: Call) -> String {
         let what = call.what();
@@ -93,16 +92,17 @@ impl Core {
         }
     }
 
-    /// What an error of the user's says, unless it panics instead.
+    /// The text of a user's error; its `Display` may panic.
     pub(in crate::engine) fn text_of(&mut self, error: &dyn Display) -> String {
         guard("the Display of an error", || error.to_string()).unwrap_or_else(|Panicked| {
             self.stats.panics += 1;
-            "(an error that cannot be shown)".to_owned()
+            "(an error whose Display panicked)".to_owned()
         })
     }
 
-    /// Drops one closure or error, whose captured values may have destructors that panic. What holds
-    /// several of them is taken apart first: two panics in one unwinding end the process.
+    /// Drops one closure or error whose captured values may have destructors that panic. Anything
+    /// that holds several of them is taken apart first: two panics during one unwinding abort the
+    /// process.
     pub(in crate::engine) fn drop_guarded<V>(&mut self, value: V) {
         if guard("a destructor", || drop(value)).is_err() {
             self.stats.panics += 1;
@@ -119,7 +119,7 @@ impl Core {
         }
     }
 
-    /// Drops a stream that is not born.
+    /// Drops a stream that was never opened.
     pub(in crate::engine) fn drop_sse(&mut self, sse: Sse) {
         self.drop_closures(Closures::new(sse.updater, sse.hooks));
     }

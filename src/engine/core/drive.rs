@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Core {
-    /// Gives a topic an updater in place of an earlier one.
+    /// Sets a topic's updater, replacing an earlier one.
     pub(in crate::engine) fn drive(
         &mut self,
         topic: &Topic,
@@ -36,7 +36,7 @@ impl Core {
         self.watch_topic(index);
     }
 
-    /// Takes a topic's updater away; false if there was none.
+    /// Removes a topic's updater; false if there was none.
     pub(in crate::engine) fn stop_driving(&mut self, topic: &Topic) -> bool {
         let driver = self.topics.driver_of(topic);
         if let Some((index, timer)) = driver {
@@ -45,7 +45,7 @@ impl Core {
         driver.is_some()
     }
 
-    /// Takes a topic's updater away, unless another one has taken its place.
+    /// Removes a topic's updater, unless another one has replaced it.
     pub(in crate::engine) fn retire_driver(&mut self, index: TopicIndex, timer: TimerIndex) {
         if self.topics.end_driving(index, timer) {
             self.end_driver(timer);
@@ -53,12 +53,12 @@ impl Core {
         }
     }
 
-    /// Publishes what the updater driven by `timer` has sent; nothing if it was replaced meanwhile.
+    /// Publishes the output of the updater driven by `timer`; nothing if it has been replaced.
     pub(in crate::engine) fn publish_render(&mut self, index: TopicIndex, timer: TimerIndex) {
         let hash = self.scratch.hash_from(0);
         let output = (!self.scratch.events().is_empty()).then_some(hash);
         match self.topics.note_render(index, timer, output) {
-            Rendered::ByNobody | Rendered::Nothing => {}
+            Rendered::ByReplaced | Rendered::Nothing => {}
             Rendered::Same => self.stats.ticks_unchanged += 1,
             Rendered::News => {
                 let scratch = mem::take(&mut self.scratch);

@@ -1,12 +1,12 @@
 //! [`Core`]: the state of the engine.
 //!
-//! No method of it ever calls user code. What applications' closures ask for while they run is
-//! either a matter of bytes and happens at once, or becomes data in [`Pending`] that the
-//! [`Engine`](super::Engine) settles when no user code is on the stack. So nothing here can be
-//! entered twice, and no cell and no reference count is needed.
+//! Its methods never call user code. A request of a closure is either a matter of bytes and happens
+//! immediately, or becomes data in [`Pending`] that the [`Engine`](super::Engine) settles when no
+//! user code is on the stack. So nothing here is reentrant, and no cell or reference count is
+//! needed.
 //!
-//! It is composed of parts, each of which keeps its fields to itself. What needs several parts is a
-//! method of `Core`; it stands here if several steps of a turn use it, otherwise with its step.
+//! It is composed of parts with private fields. Code that needs several parts is a method of
+//! `Core`: here if several steps of a turn use it, otherwise next to its step.
 
 mod admission;
 mod bookmark;
@@ -49,7 +49,7 @@ pub(crate) struct Core {
     pub(in crate::engine) stats: Stats,
     pub(in crate::engine) conns: Conns,
     pub(in crate::engine) pending: Pending,
-    /// The stream whose closure runs at this moment; what it sends goes to `scratch`.
+    /// The stream whose closure is running; its output goes to `scratch`.
     pub(in crate::engine) lent: Option<ConnIndex>,
     pub(in crate::engine) scratch: Scratch,
     /// Where events for other streams are encoded.
@@ -61,7 +61,7 @@ pub(crate) struct Core {
     pub(in crate::engine) topics: Topics,
     pub(in crate::engine) tags: Tags,
     pub(in crate::engine) crowd: Crowd,
-    /// How many clients were told to come back later; each is given another delay.
+    /// Number of clients asked to retry later; each gets a different delay.
     pub(in crate::engine) told_to_wait: u64,
     pub(in crate::engine) watchdog: Watchdog,
     pub(in crate::engine) routes: Routes,
@@ -84,20 +84,20 @@ pub(in crate::engine) enum Stopping {
 /// Which buffer a bookmark goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Buffer {
-    /// That of the stream whose closure runs.
+    /// The buffer of the stream whose closure is running.
     Scratch,
-    /// That for other streams.
+    /// The buffer for other streams.
     Aside,
 }
 
-/// What [`Core::even_out`] came to.
+/// The result of [`Core::even_out`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Evened {
     /// The stream can have shared frames.
     Out,
     /// Something was queued; there may be more.
     Further,
-    /// What is due next is not for it to have.
+    /// The next due frame is not for this stream.
     NotYet,
 }
 
@@ -144,7 +144,7 @@ impl Core {
         }
     }
 
-    /// Frees what this turn needed beyond what is kept for each buffer; see `memory.rs`.
+    /// Frees memory of this turn that exceeds what each buffer keeps; see `memory.rs`.
     pub(in crate::engine) fn release_large_buffers(&mut self) {
         self.scratch.release_large_buffers();
         self.aside.release_large_buffers();
@@ -177,14 +177,14 @@ impl Core {
         index
     }
 
-    /// Closes a connection: its slot is given up at the end of this turn, and its place is free now.
+    /// Closes a connection: its slot is freed at the end of this turn, its place in the limits now.
     pub(in crate::engine) fn close_conn(&mut self, index: ConnIndex) {
         if self.conns.close(index) {
             self.free_place(index);
         }
     }
 
-    /// Puts the connection's one timer where its state says.
+    /// Sets the connection's one timer to the deadline of its state.
     pub(in crate::engine) fn rearm(&mut self, index: ConnIndex) {
         self.conns.rearm(index, self.now, &self.config.limits);
     }
@@ -223,7 +223,7 @@ impl Core {
         if self.aside.has_id() {
             self.push_bookmark(index, Buffer::Aside);
         }
-        // Only a socket that has refused bytes makes a client slow; others wait for the flush.
+        // A client is slow only if its socket has refused bytes; others wait for the flush.
         let conn = &self.conns[index];
         let queued_bytes = conn.outbox.len() + self.aside.events().len();
         if conn.is_blocked() && queued_bytes > self.config.limits.outbox_bytes {
@@ -249,14 +249,14 @@ impl Core {
         conn.outbox.push(bytes, &mut self.pool);
     }
 
-    /// Ends a stream if `id` still means one.
+    /// Ends a stream if `id` is still valid.
     pub(in crate::engine) fn close(&mut self, id: StreamId, reason: CloseReason) -> bool {
         self.conns.live(id).is_some_and(|index| self.end_stream(index, reason))
     }
 
-    /// Decides the end of the stream on this connection; false if that has been decided before, or
-    /// if there is none. From here on the stream counts nowhere, though its last events are still to
-    /// be written and its hooks to be run.
+    /// Decides the end of the stream on this connection; false if it was decided before, or if
+    /// there is no stream. From here on the stream is not counted anywhere, although its last
+    /// events are still to be written and its hooks to be run.
     pub(in crate::engine) fn end_stream(&mut self, index: ConnIndex, reason: CloseReason) -> bool {
         let ending = match reason {
             CloseReason::Finished => Ending::Finish,
@@ -291,7 +291,7 @@ impl Core {
         interval_ms: u32,
         call: TimerCall,
     ) -> TimerId {
-        // The updater of a topic runs only while somebody listens.
+        // The updater of a topic runs only while there are subscribers.
         let starts = match call {
             TimerCall::Drive(..) => Starts::Later,
             TimerCall::Once(_) | TimerCall::Repeating(_) => Starts::Now,
@@ -302,7 +302,7 @@ impl Core {
     }
 
     pub(in crate::engine) fn cancel_timer(&mut self, id: TimerId) -> bool {
-        // The slot is used again only after `settle`, so that a birth queued before still finds it.
+        // The slot is reused only after `settle`, so that a birth queued before still finds it.
         let was_armed = self.conns.cancel_timer(id);
         if was_armed {
             self.pending.add_death(Death::Timer(id.index));
@@ -311,6 +311,6 @@ impl Core {
     }
 }
 
-/// During a drain, how long a connection may be without a request: the time that one needs which is
-/// on its way.
+/// How long a connection may wait for a request during a drain: enough for one that is already on
+/// its way.
 const IDLE_WHILE_DRAINING: Duration = Duration::from_secs(1);

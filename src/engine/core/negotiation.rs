@@ -1,4 +1,4 @@
-//! Which coding an answer gets, and the header lines that say so.
+//! Selects the content coding of a response, and the header lines for it.
 
 use std::borrow::Cow;
 
@@ -10,8 +10,8 @@ use crate::{
 };
 
 impl Core {
-    /// What a stream will be compressed with: what the client accepts and the server prefers.
-    /// HTTP/1.0 streams, which end with the connection, are left alone.
+    /// The coding of a stream: one that the client accepts, in the server's order of preference.
+    /// HTTP/1.0 streams, which end with the connection, are not compressed.
     pub(in crate::engine) fn encoding_of(&self, request: &Request, sse: &Sse) -> Encoding {
         if sse.compress == StreamCompression::Off || request.version() == Version::Http10 {
             return Encoding::Identity;
@@ -19,7 +19,8 @@ impl Core {
         negotiate(accept_encoding(request).as_deref(), &self.config.compression.preference)
     }
 
-    /// Compresses the body of a response if that pays, the client accepts it and nothing forbids it.
+    /// Compresses the body of a response if that saves bytes, the client accepts it and nothing
+    /// forbids it.
     pub(in crate::engine) fn compress_response(
         &mut self,
         response: Response,
@@ -45,7 +46,7 @@ impl Core {
         }
     }
 
-    /// The header lines that tell of the coding: that there may be several, and which one it is.
+    /// The header lines for the coding: that the response varies with it, and which one it is.
     pub(in crate::engine) fn coding_lines(&self, encoding: Encoding) -> [&'static [u8]; 2] {
         let vary: &[u8] = match self.config.compression.is_on() {
             true => b"Vary: Accept-Encoding\r\n",
@@ -55,8 +56,8 @@ impl Core {
     }
 }
 
-/// The field's value; several lines of the name are one list (RFC 9110 section 5.3). A member that
-/// is not text stays malformed, and so is ignored; its neighbours count.
+/// The field's value; several lines with the name form one list (RFC 9110 section 5.3). A member
+/// that is not text stays malformed and is ignored; the others count.
 fn accept_encoding(request: &Request) -> Option<Cow<'_, str>> {
     let lines = request.header_values("accept-encoding").map(String::from_utf8_lossy);
     lines.reduce(|list, line| Cow::Owned(format!("{list},{line}")))

@@ -39,8 +39,8 @@ impl Core {
         }
     }
 
-    /// The topic, if there is one or if one is to be begun. That is watched at once, because nothing
-    /// may follow: events may be empty, and encoding them may panic.
+    /// The topic, if it exists or must be created. A new one is watched immediately, because
+    /// nothing may follow: events may be empty, and encoding them may panic.
     fn open_to_publish(&mut self, topic: &Topic) -> Option<TopicIndex> {
         if let Some(index) = self.topics.find(topic) {
             return Some(index);
@@ -60,7 +60,7 @@ impl Core {
         compression: Allowed,
     ) -> usize {
         let audience = self.topics.subscribers_at(index);
-        if !events.is_empty() && !self.topics.is_for_nobody(index) {
+        if !events.is_empty() && !self.topics.has_no_audience(index) {
             self.stats.published += 1;
             self.topics.append(index, events, compression, self.now);
         }

@@ -1,4 +1,4 @@
-//! Streams join topics, go on after what they have seen, and leave; topics that are forgotten.
+//! Streams join topics, resume, and leave; unused topics are forgotten.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use crate::{
 };
 
 impl Core {
-    /// Subscribes a stream; false if it has ended or is subscribed already. A client that comes
-    /// back goes on after what it has seen when it came, unless the stream has had the topic since.
+    /// Subscribes a stream; false if it has ended or is already subscribed. A reconnected client
+    /// resumes after what it had seen, unless the stream has had the topic since.
     pub(in crate::engine) fn subscribe(
         &mut self,
         id: StreamId,
@@ -77,7 +77,7 @@ impl Core {
         self.topics.forget_stream(conn);
     }
 
-    /// Takes a stream off a topic's list that has struck the topic off its own.
+    /// Removes a stream from the list of a topic that is no longer on the stream's own list.
     fn leave_topic(&mut self, conn: ConnIndex, left: Subscription) {
         if self.conns[conn].coding().is_some() {
             self.topics.leave_coded(left.topic);
@@ -94,7 +94,7 @@ impl Core {
         self.watch_topic(left.topic);
     }
 
-    /// Forgets the topic if nothing holds it, or has a timer look again later.
+    /// Forgets the topic if it is unused, or sets a timer to check again later.
     pub(super) fn watch_topic(&mut self, index: TopicIndex) {
         if self.topics[index].is_unused(self.now) {
             let forgotten = self.topics.forget(index);
@@ -112,7 +112,7 @@ impl Core {
         }
     }
 
-    /// The time after which a topic that is not used is looked at again is over.
+    /// The delay before an unused topic is checked again has passed.
     pub(in crate::engine) fn review_topic(&mut self, name: &Arc<str>) {
         if let Some(index) = self.topics.end_watch(name) {
             self.watch_topic(index);

@@ -1,4 +1,4 @@
-//! What the engine counts. Plain integers, bumped where things happen; nothing is sampled.
+//! The engine's counters: plain integers, incremented where things happen. Nothing is sampled.
 
 mod prometheus;
 mod refused;
@@ -7,9 +7,9 @@ pub use self::refused::RefusedCounts;
 
 use crate::{compress::CompressionCounts, error::CloseReason};
 
-/// Figures of one reactor since its start.
+/// Statistics of one reactor since its start.
 ///
-/// Gauges say so; everything else only grows. Reading them copies a few hundred bytes.
+/// Gauges are marked; all other values only grow. Reading them copies a few hundred bytes.
 ///
 /// ```
 /// use starwheel::{Context, Response};
@@ -20,9 +20,9 @@ use crate::{compress::CompressionCounts, error::CloseReason};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Gauge: open streams, from birth until their end is decided.
+    /// Gauge: open streams, from their start until their end is decided.
     pub streams: u64,
-    /// Gauge: open connections, those with a stream included.
+    /// Gauge: open connections, including those with a stream.
     pub connections: u64,
     /// Streams opened.
     pub opened: u64,
@@ -30,80 +30,87 @@ pub struct Stats {
     pub closed: ClosedCounts,
     /// Connections accepted, and sockets adopted.
     pub accepted: u64,
-    /// Requests read completely and given to the handler.
+    /// Requests read completely and passed to the handler.
     pub requests: u64,
-    /// Requests refused, by status: those that no handler saw because they were malformed, too
-    /// large, too slow, for a host not on the [list](crate::Config::hosts), without the
-    /// [PROXY protocol header](crate::ListenOptions::proxy_protocol) that was required, or a command that
-    /// [`OriginCheck`](crate::OriginCheck) stopped; streams that had
-    /// [expired](crate::Sse::expires_at) before their birth; those turned away by the limits of
-    /// connections and streams; and those that a handler sent away with
-    /// [`Response::with_retry_after`](crate::Response::with_retry_after).
+    /// Refused requests, by status. These are:
+    /// * requests that reached no handler because they were malformed, too large, too slow, for a
+    ///   host not on the [list](crate::Config::hosts), or without a required [PROXY protocol
+    ///   header](crate::ListenOptions::proxy_protocol);
+    /// * requests stopped by [`OriginCheck`](crate::OriginCheck);
+    /// * streams that had [expired](crate::Sse::expires_at) before they started;
+    /// * connections and streams over their limits;
+    /// * requests that a handler rejected with
+    ///   [`Response::with_retry_after`](crate::Response::with_retry_after).
     pub refused: RefusedCounts,
-    /// Connections reset at once, because there were far more than the limits allow.
+    /// Connections reset immediately because far more than the limits allow were open.
     pub resets: u64,
-    /// Attempts to accept that failed, most often for want of descriptors. While it lasts, there
-    /// are ten a second for each listener. Connections that were lost while they waited (a reset, a
-    /// firewall, a network that is down) are passed over and not counted.
+    /// Failed attempts to accept, usually for lack of descriptors. While that lasts, there are ten
+    /// a second for each listener. Connections lost in the accept backlog (a reset, a firewall, a
+    /// network that is down) are skipped and not counted.
     pub accept_failures: u64,
-    /// Connections closed because a time limit of [`Limits`](crate::Limits) ran out.
+    /// Connections closed by a timeout of [`Limits`](crate::Limits).
     pub timed_out: u64,
     /// Runs of updaters.
     pub ticks: u64,
-    /// Ticks not run because the client had not taken the output of the one before.
+    /// Ticks skipped because the client had not taken the previous output.
     pub ticks_skipped: u64,
-    /// Ticks of streams and topics dropped because their time had passed while the process or a turn
-    /// was held up. A warning names one of those concerned, once a second at most.
+    /// Ticks of streams and topics skipped because a full interval had passed while the process or
+    /// a turn was blocked. A warning names one of the affected streams or topics, at most once a
+    /// second.
     pub ticks_missed: u64,
-    /// Ticks whose output equalled that of the one before and was not sent.
+    /// Ticks whose output equalled the previous one and was not sent.
     pub ticks_unchanged: u64,
-    /// Events sent to single streams by closures. Those of [`Sse::send`](crate::Sse::send) are not
-    /// counted.
+    /// Events sent to single streams by closures. Events from [`Sse::send`](crate::Sse::send) are
+    /// not counted.
     pub events: u64,
     /// Events published on topics.
     pub published: u64,
-    /// Events of topics given to streams.
+    /// Topic events delivered to streams.
     pub delivered: u64,
-    /// Times a slow stream was passed by a topic's log, whatever its policy then did.
+    /// Times a slow stream missed events that had left a topic's log, for every backpressure
+    /// policy.
     pub passed_by: u64,
     /// Gap events sent.
     pub gaps: u64,
-    /// Runs of [`Context::every`](crate::Context::every) dropped for the same reason.
+    /// Runs of [`Context::every`](crate::Context::every) timers skipped for the same reason.
     pub timers_missed: u64,
-    /// How late ticks ran, in milliseconds.
+    /// Lateness of ticks in milliseconds.
     pub tick_lateness_ms: Histogram,
-    /// How long it took to offer a published event to all subscribers, in milliseconds.
+    /// Time until a published event was offered to all subscribers, in milliseconds.
     pub fan_out_ms: Histogram,
-    /// Gauge: bytes that the logs of all topics held when the last turn ended.
+    /// Gauge: bytes in the logs of all topics at the end of the last turn.
     pub log_bytes: u64,
-    /// Gauge: commands of other threads that waited when the last turn began.
+    /// Gauge: commands from other threads in the queue at the start of the last turn.
     pub queue_depth: u64,
-    /// What was compressed, and to what.
+    /// Bytes before and after compression, and its cost.
     pub compression: CompressionCounts,
     /// Keep-alive comments sent.
     pub keep_alives: u64,
     /// Bytes read from clients.
     pub bytes_in: u64,
-    /// Bytes taken by sockets.
+    /// Bytes written to sockets.
     pub bytes_out: u64,
-    /// Panics of users' closures that were caught.
+    /// Panics in your closures that were caught.
     pub panics: u64,
-    /// Time spent in users' closures, in nanoseconds: handlers, updaters, hooks, timers and those of
-    /// [`Handle::run`](crate::Handle::run), with what they do through [`Context`](crate::Context)
-    /// and [`Stream`](crate::Stream). One thread runs them all, so a growth of nearly 1,000,000,000 a
-    /// second means that the reactor is overloaded, even if no call is slow.
+    /// Time spent in your closures, in nanoseconds: handlers, updaters, hooks, timers and
+    /// [`Handle::run`](crate::Handle::run), with everything they do through
+    /// [`Context`](crate::Context) and [`Stream`](crate::Stream). One thread runs them all, so
+    /// growth near 1,000,000,000 a second means that the reactor is overloaded, even if no single
+    /// call is slow.
     ///
-    /// Exact where reading the system's clock costs little, as it does on nearly all machines;
-    /// elsewhere counted in the kernel's ticks of 1 to 10 ms, right on the average of many calls. Zero
-    /// with [`Config::slow_call`](crate::Config::slow_call) switched off.
+    /// Exact where reading the system's clock is cheap, as on nearly all machines. Elsewhere it is
+    /// counted in kernel ticks of 1 to 10 ms, which is correct on average over many calls. Zero
+    /// when [`Config::slow_call`](crate::Config::slow_call) is off.
     pub call_nanos: u64,
-    /// Calls of users' closures that took longer than [`Config::slow_call`](crate::Config::slow_call).
+    /// Calls of your closures that took longer than
+    /// [`Config::slow_call`](crate::Config::slow_call).
     pub slow_calls: u64,
-    /// Gauge: how long the slowest of them took, in milliseconds.
+    /// Gauge: duration of the slowest of these calls, in milliseconds.
     pub slowest_call_ms: u64,
 }
 
-/// Counts by powers of two: [`Histogram::BOUNDS`] are the upper bounds, the last has none.
+/// A histogram with powers of two as bounds. [`Histogram::BOUNDS`] are the upper bounds; the last
+/// count has none.
 ///
 /// ```
 /// use starwheel::Histogram;
@@ -121,13 +128,13 @@ impl Histogram {
     /// Inclusive upper bounds of the counts.
     pub const BOUNDS: [u64; 12] = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 
-    /// How many values were at most each bound, and how many were above all of them.
+    /// Number of values for each bound; the last is the number above all bounds.
     #[must_use]
     pub fn counts(&self) -> &[u64] {
         &self.counts
     }
 
-    /// How many values there were.
+    /// Number of values.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
@@ -175,7 +182,7 @@ pub struct ClosedCounts {
 }
 
 impl ClosedCounts {
-    /// Each reason's name and count.
+    /// The name and count of each reason.
     ///
     /// ```
     /// let closed = starwheel::Stats::default().closed;
@@ -196,7 +203,7 @@ impl ClosedCounts {
         ]
     }
 
-    /// All of them.
+    /// The sum of all counts.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.by_reason().iter().map(|(_, count)| count).sum()

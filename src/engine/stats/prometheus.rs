@@ -1,12 +1,12 @@
-//! The figures as text for a Prometheus scrape.
+//! Statistics as text for a Prometheus scrape.
 
 use std::fmt::{self, Write};
 
 use crate::engine::stats::{Histogram, Stats};
 
 impl Stats {
-    /// The figures in Prometheus' text exposition format 0.0.4, each name with the prefix
-    /// `starwheel_`. Some 5 KB; serve it as `text/plain; version=0.0.4`.
+    /// All statistics in Prometheus' text exposition format 0.0.4, each name with the prefix
+    /// `starwheel_`. About 5 KB; serve it as `text/plain; version=0.0.4`.
     ///
     /// ```
     /// use starwheel::{Response, Router};
@@ -27,9 +27,10 @@ impl Stats {
         self.write_gauges(out)?;
         self.write_counters(out)?;
         self.write_reasons(out)?;
-        let lateness = "How late ticks ran, in milliseconds";
+        let lateness = "Lateness of ticks in milliseconds";
         self.tick_lateness_ms.write_prometheus(out, "tick_lateness_ms", lateness)?;
-        let fan_out = "Until an event had been offered to all subscribers, in milliseconds";
+        let fan_out =
+            "Time from publishing an event until all subscribers were offered it, in milliseconds";
         self.fan_out_ms.write_prometheus(out, "fan_out_ms", fan_out)
     }
 
@@ -38,8 +39,12 @@ impl Stats {
             ("streams", self.streams, "Open streams"),
             ("connections", self.connections, "Open connections"),
             ("log_bytes", self.log_bytes, "Bytes in the logs of all topics"),
-            ("queue_depth", self.queue_depth, "Commands of other threads that waited"),
-            ("slowest_call_ms", self.slowest_call_ms, "The longest run of a slow closure"),
+            ("queue_depth", self.queue_depth, "Commands from other threads in the queue"),
+            (
+                "slowest_call_ms",
+                self.slowest_call_ms,
+                "Longest run of a slow closure in milliseconds",
+            ),
         ] {
             writeln!(out, "# HELP starwheel_{name} {help}\n# TYPE starwheel_{name} gauge")?;
             writeln!(out, "starwheel_{name} {value}")?;
@@ -51,35 +56,51 @@ impl Stats {
         for (name, value, help) in [
             ("streams_opened", self.opened, "Streams opened"),
             ("connections_accepted", self.accepted, "Connections accepted"),
-            ("requests", self.requests, "Requests given to the handler"),
-            ("connections_reset", self.resets, "Newcomers reset at once beyond all limits"),
+            ("requests", self.requests, "Requests passed to the handler"),
+            (
+                "connections_reset",
+                self.resets,
+                "Connections reset because all limits were exceeded",
+            ),
             ("accept_failures", self.accept_failures, "Failed attempts to accept"),
-            ("timed_out", self.timed_out, "Connections closed by a time limit"),
+            ("timed_out", self.timed_out, "Connections closed by a timeout"),
             ("ticks", self.ticks, "Runs of updaters"),
             ("ticks_skipped", self.ticks_skipped, "Ticks skipped because the client lagged"),
-            ("ticks_missed", self.ticks_missed, "Ticks dropped because their time had passed"),
+            (
+                "ticks_missed",
+                self.ticks_missed,
+                "Ticks dropped because they were overdue by a full interval",
+            ),
             (
                 "timers_missed",
                 self.timers_missed,
-                "Timer runs dropped because their time had passed",
+                "Timer runs dropped because they were overdue by a full interval",
             ),
-            ("ticks_unchanged", self.ticks_unchanged, "Ticks whose output was not sent again"),
-            ("events", self.events, "Events encoded for single streams"),
+            (
+                "ticks_unchanged",
+                self.ticks_unchanged,
+                "Ticks whose output was unchanged and not sent",
+            ),
+            ("events", self.events, "Events encoded for one stream"),
             ("published", self.published, "Events published on topics"),
-            ("delivered", self.delivered, "Events of topics given to streams"),
-            ("passed_by", self.passed_by, "Times the log of a topic passed a slow stream by"),
+            ("delivered", self.delivered, "Topic events delivered to streams"),
+            (
+                "passed_by",
+                self.passed_by,
+                "Times a slow stream missed events that had left the log of a topic",
+            ),
             ("gaps", self.gaps, "Gap events sent"),
             ("compression_bytes_in", self.compression.bytes_in, "Bytes before compression"),
             ("compression_bytes_out", self.compression.bytes_out, "Bytes after compression"),
-            ("compression_keys", self.compression.keys, "Events compressed on their own"),
-            ("compression_deltas", self.compression.deltas, "Events compressed as changes"),
+            ("compression_keys", self.compression.keys, "Topic events compressed independently"),
+            ("compression_deltas", self.compression.deltas, "Topic events compressed as deltas"),
             ("compression_nanos", self.compression.nanos, "Nanoseconds spent compressing"),
             ("keep_alives", self.keep_alives, "Keep-alive comments sent"),
             ("bytes_in", self.bytes_in, "Bytes read from clients"),
-            ("bytes_out", self.bytes_out, "Bytes taken by sockets"),
-            ("panics", self.panics, "Panics of closures"),
+            ("bytes_out", self.bytes_out, "Bytes written to sockets"),
+            ("panics", self.panics, "Closures that panicked"),
             ("call_nanos", self.call_nanos, "Nanoseconds spent in closures"),
-            ("slow_calls", self.slow_calls, "Runs of closures that held everybody up"),
+            ("slow_calls", self.slow_calls, "Closure runs that exceeded Config::slow_call"),
         ] {
             writeln!(out, "# HELP starwheel_{name}_total {help}")?;
             writeln!(out, "# TYPE starwheel_{name}_total counter")?;

@@ -1,10 +1,10 @@
 //! [`RefusedCounts`]: refusals by status.
 
 use crate::http::StatusCode;
-/// Requests refused, by the status that they were answered with.
+/// Refused requests, by the status of the response.
 ///
-/// An `EventSource` that was told to come back later got 200, because it understands nothing else;
-/// it is counted by the status that stands for (429, 503).
+/// An `EventSource` that must retry later gets status 200, because any other status stops it. It is
+/// counted under the status that the refusal has otherwise (429, 503).
 ///
 /// ```
 /// let refused = starwheel::Stats::default().refused;
@@ -17,7 +17,7 @@ pub struct RefusedCounts {
 }
 
 impl RefusedCounts {
-    /// How many were refused with this status; 0 for one that refusals do not have.
+    /// Number of requests refused with this status; 0 for statuses that refusals do not use.
     ///
     /// ```
     /// assert_eq!(starwheel::Stats::default().refused.with(starwheel::StatusCode::REQUEST_TIMEOUT), 0);
@@ -27,7 +27,7 @@ impl RefusedCounts {
         STATUSES.binary_search(&status.as_u16()).map_or(0, |at| self.counts[at])
     }
 
-    /// The statuses that refusals have, each with its count.
+    /// All statuses that refusals use, each with its count.
     ///
     /// ```
     /// let refused = starwheel::Stats::default().refused;
@@ -37,14 +37,15 @@ impl RefusedCounts {
         STATUSES.into_iter().map(StatusCode::of).zip(self.counts)
     }
 
-    /// Those with a status that [`by_status`](Self::by_status) does not list: only handlers choose
-    /// such, with [`Response::with_retry_after`](crate::Response::with_retry_after).
+    /// Refusals with a status that [`by_status`](Self::by_status) does not list. Only handlers can
+    /// choose such a status, with
+    /// [`Response::with_retry_after`](crate::Response::with_retry_after).
     #[must_use]
     pub fn other(&self) -> u64 {
         self.other
     }
 
-    /// All of them.
+    /// The sum of all counts.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.counts.iter().sum::<u64>() + self.other
@@ -58,7 +59,7 @@ impl RefusedCounts {
     }
 }
 
-/// In order, for the search.
+/// Sorted, for binary search.
 const STATUSES: [u16; 13] = [400, 403, 408, 413, 414, 415, 417, 421, 429, 431, 501, 503, 505];
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Topics with an updater: it renders once for all subscribers, and only while there are some.
 //!
-//! The closure itself is with the engine, like that of any timer.
+//! The engine holds the closure itself, as for any timer.
 
 use std::mem;
 
@@ -11,21 +11,21 @@ use crate::{
     topic::{Retain, Topic},
 };
 
-/// The timer of a topic's updater; its closure waits in the engine.
+/// The timer of a topic's updater; the engine holds its closure.
 #[derive(Debug)]
 pub(in crate::engine) struct Driver {
     timer: TimerId,
-    /// The value that it was given for. As long as that is held, the topic is driven.
+    /// The topic value passed to `drive`. The topic is driven as long as clones of it exist.
     pub(super) topic: Topic,
-    /// A render for the first subscriber is on its way.
+    /// A render for the first subscriber is pending.
     renders_at_once: bool,
-    /// What a run is compared with: the hash of what the run before sent, if it sent anything.
+    /// Hash of the previous run's output, if there was any.
     last_output: Option<u64>,
     /// The last of its events that was published.
     published: Option<Published>,
 }
 
-/// An event of an updater's in the log of its topic.
+/// An updater's event in the log of its topic.
 #[derive(Debug, Clone, Copy)]
 struct Published {
     sequence: u64,
@@ -37,20 +37,20 @@ struct Published {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Render {
     Now,
-    /// It has another updater meanwhile, or nobody listens.
+    /// It has another updater now, or no subscribers.
     No,
 }
 
-/// What a run of an updater came to.
+/// The result of an updater's run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Rendered {
     News,
-    /// The same as the run before.
+    /// The same output as the previous run.
     Same,
-    /// It sent nothing.
+    /// No output.
     Nothing,
-    /// The topic has another updater by now.
-    ByNobody,
+    /// The topic has another updater now.
+    ByReplaced,
 }
 
 impl Driver {
@@ -66,8 +66,8 @@ impl Topics {
         state.driver.as_mut().filter(|driver| driver.timer() == timer)
     }
 
-    /// If this is the first subscriber of a topic with an updater: its timer, which is to render at
-    /// once.
+    /// If this is the first subscriber of a topic with an updater: the updater's timer, which must
+    /// render immediately.
     pub(in crate::engine) fn render_for_first(
         &mut self,
         joined: Subscription,
@@ -91,8 +91,8 @@ impl Topics {
         if state.audience() == 0 {
             return Render::No;
         }
-        // The subscriber has seen no render but one that is kept for those that join: the newest
-        // event, unless somebody else has published since.
+        // The subscriber has seen no render except a retained one: the newest event, unless another
+        // publisher has published since.
         let retains = state.topic.options().retain == Retain::Last;
         let kept = Some(state.log.last_sequence()).filter(|_| retains);
         if let Some(driver) = &mut state.driver {
@@ -102,15 +102,15 @@ impl Topics {
         Render::Now
     }
 
-    /// Notes what an updater has sent, to be compared with its next run: the hash of it, or `None`
-    /// if it sent nothing.
+    /// Stores the hash of an updater's output for comparison with its next run; `None` if it sent
+    /// nothing.
     pub(in crate::engine) fn note_render(
         &mut self,
         index: TopicIndex,
         timer: TimerIndex,
         output: Option<u64>,
     ) -> Rendered {
-        let Some(driver) = self.driver(index, timer) else { return Rendered::ByNobody };
+        let Some(driver) = self.driver(index, timer) else { return Rendered::ByReplaced };
         let last = mem::replace(&mut driver.last_output, output);
         match output {
             None => Rendered::Nothing,
@@ -119,7 +119,7 @@ impl Topics {
         }
     }
 
-    /// What the updater has sent was published as the last event of all.
+    /// The updater's output was published and is the newest event.
     pub(in crate::engine) fn note_published(
         &mut self,
         index: TopicIndex,
@@ -132,8 +132,8 @@ impl Topics {
         }
     }
 
-    /// The topic has a new updater. Returns whether it is to render at once, and the timer of the
-    /// updater before it.
+    /// Sets a new updater for the topic. Returns whether it must render immediately, and the timer
+    /// of the previous updater.
     pub(in crate::engine) fn begin_driving(
         &mut self,
         index: TopicIndex,
@@ -158,7 +158,7 @@ impl Topics {
         Some((index, self[index].driver.as_ref()?.timer()))
     }
 
-    /// Takes a topic's updater away; false if another one has taken its place.
+    /// Removes a topic's updater; false if another one has replaced it.
     pub(in crate::engine) fn end_driving(&mut self, index: TopicIndex, timer: TimerIndex) -> bool {
         let found = self.driver(index, timer).is_some();
         if found {

@@ -1,4 +1,5 @@
-//! What a stream is due of its topics: frames in the order of publishing, as many as fit one write.
+//! The frames a stream has not been given of its topics, in the order of publishing, as many as fit
+//! one write.
 
 use std::iter;
 
@@ -8,17 +9,17 @@ use crate::{
     topic::Frame,
 };
 
-/// Which frames a stream is to be given.
+/// Which frames to give to a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Frames {
     /// Everything, unless its end is decided.
     All,
-    /// One that ends in order gets everything up to this sequence.
+    /// A stream that finishes gets everything up to this sequence.
     UpTo(u64),
 }
 
 impl Frames {
-    /// True if the stream on this connection takes these frames, going by how it ends.
+    /// True if the stream on this connection takes these frames, given how it ends.
     pub(in crate::engine) fn are_for(self, conn: &Conn) -> bool {
         match conn.ending() {
             None => true,
@@ -35,7 +36,7 @@ impl Frames {
     }
 }
 
-/// A frame that a stream has not been given, and the topic that it is due from.
+/// A frame that a stream has not been given, and its topic.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::engine) struct DueFrame<'a> {
     pub(in crate::engine) frame: &'a Frame,
@@ -47,9 +48,9 @@ pub(in crate::engine) struct DueFrame<'a> {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "it lives on the stack, for one write")]
 pub(in crate::engine) enum DueFrames<'a> {
-    /// Some of them are gone; the topic's policy says what is to be done.
+    /// Some of them are gone; the topic's policy decides what to do.
     Lost,
-    /// By far the most frequent, with none or one; no array is filled for it.
+    /// By far the most frequent case, with one frame or none; needs no array.
     One(Option<DueFrame<'a>>),
     Many {
         frames: [DueFrame<'a>; FRAMES_PER_WRITE],
@@ -80,7 +81,7 @@ impl<'a> DueFrames<'a> {
         if subscriptions.iter().any(|&subscription| topics.has_passed_by(subscription)) {
             return Self::Lost;
         }
-        // A merge by sequence: what was taken last is a lower bound for all topics alike.
+        // A merge by sequence: the last one taken is a lower bound for all topics.
         let mut taken = 0;
         Self::collect(iter::from_fn(|| {
             let next = next_due(topics, subscriptions, taken);
@@ -123,6 +124,6 @@ pub(in crate::engine) fn next_due<'a>(
     next.min_by_key(|(frame, _)| frame.sequence)
 }
 
-/// Frames that leave in one vectored write; what one costs does not depend on their number. Large
-/// frames are of several pieces: those that do not fit leave with the next.
+/// Frames per vectored write; its cost does not depend on their number. Large frames have several
+/// pieces: those that do not fit leave with the next write.
 pub(in crate::engine) const FRAMES_PER_WRITE: usize = SLICES_PER_WRITE;

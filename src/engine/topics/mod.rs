@@ -2,16 +2,16 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `state.rs` | one topic, and what it may let go of |
+//! | `state.rs` | one topic, and what it may discard |
 //! | `pass.rs` | the walk over a topic's subscribers, in slices |
 //! | `publish.rs` | events into logs |
-//! | `subscribe.rs` | streams join, leave, and go on after what they have seen |
+//! | `subscribe.rs` | streams join, leave, and resume after what they have seen |
 //! | `driven.rs` | topics with an updater |
-//! | `seen.rs` | the id that a client came with, and topics that a stream has left |
+//! | `seen.rs` | the id that a client sent, and topics that a stream has left |
 //! | `standing.rs` | how far a stream has come in all its topics |
 //! | `due.rs` | what a stream has not been given yet, over all of its topics |
 //!
-//! No user code is called here, and nothing is written.
+//! This code calls no user code and writes nothing.
 
 mod driven;
 mod due;
@@ -52,33 +52,33 @@ use crate::{
 pub(super) struct Topics {
     by_name: HashMap<Arc<str>, TopicIndex>,
     states: Slab<TopicState>,
-    /// Topics with a pass to make or to finish, in turn; each once. The number of the pass tells one
-    /// that has been forgotten meanwhile from another in its place.
+    /// Topics with a pass to start or finish, in round-robin order, each once. The pass number
+    /// detects a topic that was forgotten and replaced by another in its place.
     passes: VecDeque<(TopicIndex, u64)>,
     /// How many passes have begun.
     passes_begun: u64,
-    /// Bytes published that some pass has not yet offered to everybody.
+    /// Published bytes that have not yet been offered to all subscribers.
     unoffered_bytes: usize,
     /// Bytes of all logs.
     log_bytes: usize,
-    /// The last sequence given; one series for all topics.
+    /// The last sequence assigned; one series for all topics.
     sequence: u64,
-    /// Makes ids of this process differ from those of any other.
+    /// Makes the ids of this process unique.
     epoch: String,
-    /// Topics of which something is held back for somebody until this turn ends.
+    /// Topics whose logs are held for a stream until this turn ends.
     held: Vec<TopicIndex>,
     frame_scratch: Vec<u8>,
     past: Past,
-    /// The last sequence of any topic with history that was forgotten: one that begins may have
-    /// begun before, and lost events up to here.
+    /// The last sequence of any topic with history that was forgotten. A new topic may have existed
+    /// before, and lost events up to here.
     forgotten: u64,
     /// A topic with history has been in use.
     has_history: bool,
-    /// How far a delta may refer back.
+    /// How far back a delta may refer.
     window_bytes: usize,
 }
 
-/// What a forgotten topic leaves to be ended: the timer that watched it, and its updater's.
+/// The timers of a forgotten topic that must be ended: its watch timer and its updater's.
 #[derive(Debug)]
 pub(super) struct Forgotten {
     pub(super) watch: Option<TimerId>,
@@ -94,7 +94,7 @@ impl Topics {
         self.by_name.get(topic.shared_name()).copied()
     }
 
-    /// The topic's state, begun now if it is not in use.
+    /// The topic's state; created if it is not in use.
     pub(super) fn open(&mut self, topic: &Topic, now: u64) -> TopicIndex {
         if let Some(index) = self.find(topic) {
             return index;
@@ -115,7 +115,7 @@ impl Topics {
         self.find(topic).map_or(0, |index| self[index].audience())
     }
 
-    /// How many streams will be offered what is published next; none if it has been forgotten.
+    /// Number of streams that the next event will be offered to; zero if it has been forgotten.
     pub(super) fn subscribers_at(&self, index: TopicIndex) -> usize {
         self.states.get(index.slot()).map_or(0, TopicState::audience)
     }
@@ -144,7 +144,7 @@ impl Topics {
         (&state.log, state.subscribers[subscription.place as usize].cursor)
     }
 
-    /// Changes a topic's state, and keeps count of the bytes of its log.
+    /// Changes a topic's state, and updates the total of log bytes.
     fn change<R>(&mut self, index: TopicIndex, change: impl FnOnce(&mut TopicState) -> R) -> R {
         let state = &mut self.states[index.slot()];
         self.log_bytes -= state.log.bytes();
@@ -153,8 +153,8 @@ impl Topics {
         result
     }
 
-    /// Frees the places of forgotten topics once three quarters of all places are free. Checked only
-    /// when the number of topics has halved, because it may walk over all places.
+    /// Frees the places of forgotten topics once three quarters of all places are free. Checked
+    /// only when the number of topics has halved, because it may walk over all places.
     fn shrink_after_a_rush(&mut self) {
         let topics = self.states.len();
         let halves = topics == 0 || topics.is_power_of_two();
@@ -169,7 +169,7 @@ impl Topics {
         release(&mut self.frame_scratch);
     }
 
-    /// Removes a topic that nobody uses. Returns the timers that were set for it.
+    /// Removes an unused topic. Returns its timers.
     pub(super) fn forget(&mut self, index: TopicIndex) -> Forgotten {
         let state = self.states.remove(index.slot());
         self.by_name.remove(state.topic.shared_name());
@@ -183,8 +183,8 @@ impl Topics {
     }
 }
 
-/// A topic is in use as long as a stream is subscribed to it, a pass is on its way over it, or an
-/// updater drives it; whatever else holds a [`TopicIndex`] looks it up first.
+/// A topic is in use as long as a stream is subscribed to it, a pass over it is running, or an
+/// updater drives it. Other holders of a [`TopicIndex`] look it up first.
 impl Index<TopicIndex> for Topics {
     type Output = TopicState;
 
@@ -199,5 +199,5 @@ impl IndexMut<TopicIndex> for Topics {
     }
 }
 
-/// Places for topics that are always kept.
+/// Places that are always kept.
 const PLACES_KEPT: usize = 64;

@@ -1,8 +1,8 @@
 //! The walk over a topic's subscribers, in slices.
 //!
-//! A publish starts a pass unless one is on its way. Each subscriber a pass reaches gets everything
-//! it has not seen, so events that come faster than passes leave together. What the log may let go
-//! of is known when a pass ends.
+//! A publish starts a pass unless one is running. Each subscriber that a pass reaches gets
+//! everything it has not seen, so events that come faster than passes leave together. At the end of
+//! a pass it is known what the log may discard.
 
 use std::mem;
 
@@ -16,16 +16,16 @@ use crate::{
 /// One walk over the subscribers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pass {
-    /// Tells it from an earlier one of a topic that has been forgotten, in whose place this one is.
+    /// Distinguishes it from a pass of a forgotten topic that had the same place.
     number: u64,
     pub(super) next_place: usize,
-    /// When, in milliseconds.
+    /// Start time, in milliseconds.
     began: u64,
-    /// What has been published when it began; more may come while it lasts.
+    /// The last sequence published when it began; more may come while it runs.
     up_to: u64,
-    /// The least cursor met so far.
+    /// The smallest cursor met so far.
     seen_by_all: u64,
-    /// A slow subscriber has moved on meanwhile.
+    /// A slow subscriber has moved on since.
     is_outdated: bool,
     /// Bytes that count as offered when it ends.
     pub(super) bytes: usize,
@@ -47,12 +47,12 @@ pub(in crate::engine) enum News {
     None,
     /// Frames that it has not been given.
     Some,
-    /// Some of those are gone, and it is to be disconnected for that.
+    /// Some of these are gone, and the subscriber must be disconnected for it.
     TooLate,
 }
 
 impl Topics {
-    /// The topic whose pass goes on next.
+    /// The topic whose pass continues next.
     pub(in crate::engine) fn next_pass(&mut self) -> Option<TopicIndex> {
         while let Some((index, number)) = self.passes.pop_front() {
             let state = self.states.get(index.slot());
@@ -68,20 +68,20 @@ impl Topics {
         !self.passes.is_empty()
     }
 
-    /// The pass over this topic goes on in its turn.
+    /// The pass over this topic continues when its turn comes.
     pub(in crate::engine) fn rest_pass(&mut self, index: TopicIndex) {
         if let Some(pass) = &self[index].pass {
             self.passes.push_back((index, pass.number));
         }
     }
 
-    /// True when the pass has only to be ended.
+    /// True when the pass only remains to be ended.
     pub(in crate::engine) fn has_met_all(&self, index: TopicIndex) -> bool {
         let state = &self[index];
         state.pass.is_none_or(|pass| pass.next_place >= state.subscribers.len())
     }
 
-    /// The next subscriber of the pass; `None` when it has met all.
+    /// The next subscriber of the pass; `None` at the end.
     pub(in crate::engine) fn meet_next(&mut self, index: TopicIndex) -> Option<Met> {
         let state = &mut self[index];
         let pass = state.pass.as_mut()?;
@@ -97,18 +97,18 @@ impl Topics {
         Some(Met { conn: subscriber.conn, news, place, was_outdated })
     }
 
-    /// The subscriber has been offered what there was for it.
+    /// The subscriber has been offered its events.
     pub(in crate::engine) fn offered(&mut self, index: TopicIndex, met: Met) {
         let state = &mut self[index];
         if let (Some(pass), Some(seen)) = (&mut state.pass, state.subscribers.get(met.place)) {
             pass.seen_by_all = pass.seen_by_all.min(seen.cursor);
-            // That this one has moved on is what the pass is for.
+            // The pass itself moves this subscriber, so that does not make the pass outdated.
             pass.is_outdated = met.was_outdated;
         }
     }
 
-    /// The pass has met the last subscriber. Returns when it began, if it offered anything; a pass
-    /// without bytes only looked for what can be let go.
+    /// The pass has reached the last subscriber. Returns when it began, if it offered anything. A
+    /// pass without bytes only determines what can be discarded.
     pub(in crate::engine) fn end_pass(&mut self, index: TopicIndex, now: u64) -> Option<u64> {
         let pass = self[index].pass.take()?;
         self.unoffered_bytes -= pass.bytes;
@@ -120,13 +120,13 @@ impl Topics {
         });
         let state = &self[index];
         let has_more = state.log.last_sequence() > pass.up_to;
-        if has_more || (pass.is_outdated && state.waits_for_somebody()) {
+        if has_more || (pass.is_outdated && state.waits_for_slow_subscribers()) {
             self.begin_pass(index, now);
         }
         (pass.bytes > 0).then_some(pass.began)
     }
 
-    /// Starts a pass over the subscribers, unless one is on its way already.
+    /// Starts a pass over the subscribers, unless one is running.
     pub(super) fn begin_pass(&mut self, index: TopicIndex, now: u64) {
         if self[index].pass.is_some() {
             return;
@@ -163,13 +163,13 @@ impl Topics {
     }
 
     /// A subscriber has moved on from this cursor, or left. If the log was kept for it, one more
-    /// pass finds out how much of it can go.
+    /// pass determines what can be discarded.
     pub(super) fn moved_on_from(&mut self, index: TopicIndex, cursor: u64, now: u64) {
         let state = &mut self[index];
         if let Some(pass) = &mut state.pass {
-            // It may have met this one before it moved, and none with less.
+            // The pass may have counted this cursor, and none smaller.
             pass.is_outdated |= cursor <= pass.seen_by_all;
-        } else if cursor <= state.kept_after && state.waits_for_somebody() {
+        } else if cursor <= state.kept_after && state.waits_for_slow_subscribers() {
             self.begin_pass(index, now);
         }
     }
@@ -200,7 +200,7 @@ impl Topics {
         }
     }
 
-    /// The turn has served all streams for which something was held.
+    /// The turn has served all streams that the log was held for.
     pub(in crate::engine) fn end_holds(&mut self) {
         while let Some(index) = self.held.pop() {
             // The topic may have been forgotten since.

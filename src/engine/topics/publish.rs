@@ -7,9 +7,9 @@ use crate::{
 };
 
 impl Topics {
-    /// True when what is published now would be kept by nobody and given to nobody: subscribers that
-    /// are leaving do not get it.
-    pub(in crate::engine) fn is_for_nobody(&self, index: TopicIndex) -> bool {
+    /// True when an event published now would be neither kept nor delivered: subscribers that are
+    /// leaving do not get it.
+    pub(in crate::engine) fn has_no_audience(&self, index: TopicIndex) -> bool {
         let state = &self[index];
         state.audience() == 0 && !state.topic.options().keeps_events()
     }

@@ -1,5 +1,5 @@
-//! What is remembered of streams besides their cursors: the id that a client came with, and topics
-//! that were given up. Most streams have neither, so both live beside the table of connections.
+//! State of streams besides their cursors: the id that a client sent, and topics that the stream
+//! has left. Most streams have neither, so both are kept in side tables.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,32 +14,32 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Past {
     came_with: HashMap<ConnIndex, CameWith>,
-    /// Those that came with an id that means nothing here, or not any more.
+    /// Streams whose id is unknown here, or no longer known.
     lost: HashSet<ConnIndex>,
     left: HashMap<ConnIndex, Left>,
 }
 
-/// What a client says that it has seen.
+/// What a client has seen, according to its id.
 #[derive(Debug)]
 enum CameWith {
-    /// Everything up to this sequence, whatever the topic.
+    /// Everything up to this sequence, in all topics.
     Sequence(u64),
-    /// The same where topics differ.
+    /// The same with different positions per topic.
     Position(Box<Position>),
-    /// An id that is none of ours; a topic that the stream subscribes to later may know it.
+    /// Not an id of ours; a topic that the stream subscribes to later may know it.
     Own(Box<OwnId>),
 }
 
-/// An id of a publisher's own. Boxed as a whole, so that the table has small entries.
+/// A publisher's own id. Boxed, so that the table has small entries.
 #[derive(Debug)]
 struct OwnId(Box<str>);
 
-/// What a stream has seen of topics that it is not subscribed to any more.
+/// What a stream has seen of topics that it is no longer subscribed to.
 #[derive(Debug, Default)]
 struct Left {
     /// The largest of their cursors.
     up_to: u64,
-    /// For streams that came with an id: it says nothing about these topics any more.
+    /// For streams that came with an id: it no longer applies to these topics.
     topics: Vec<TopicKey>,
 }
 
@@ -53,9 +53,9 @@ impl From<Position> for CameWith {
 }
 
 impl Topics {
-    /// Remembers the id that a client came with, for all topics that its stream ever subscribes to.
-    /// An id of a publisher's own is looked for in those that it begins with; if two events have
-    /// it, it says nothing.
+    /// Stores the id that a client sent, for all topics that its stream ever subscribes to. A
+    /// publisher's own id is searched in the topics that the stream starts with. If two events have
+    /// it, it is ambiguous and ignored.
     pub(in crate::engine) fn remember(
         &mut self,
         conn: ConnIndex,
@@ -77,12 +77,12 @@ impl Topics {
         }
     }
 
-    /// What an id of a publisher's own says.
+    /// The position that a publisher's own id stands for.
     fn own_id(&self, id: &str, topics: &[(Topic, JoinAt)]) -> Option<CameWith> {
         let logs = topics.iter().filter_map(|(topic, _)| Some(&self[self.find(topic)?].log));
         match single(logs.flat_map(|log| log.with_own_id(id))) {
             Ok(point) => Some(Position::at(point).into()),
-            // A log that knows it is there already, or will never be.
+            // A log that knows it exists already, or never will.
             Err(0) if self.has_history && id.len() <= OWN_ID_BYTES_MAX => {
                 Some(CameWith::Own(Box::new(OwnId(id.into()))))
             }
@@ -92,8 +92,8 @@ impl Topics {
 
     /// The stream has ended.
     pub(in crate::engine) fn forget_stream(&mut self, conn: ConnIndex) {
-        // No key is hashed for nothing: most servers have no such streams, and every stream ends.
-        if self.remembers_nobody() {
+        // Avoids hashing a key: most servers have no such streams, and every stream ends.
+        if self.remembers_no_stream() {
             return;
         }
         let Past { came_with, lost, left } = &mut self.past;
@@ -103,12 +103,12 @@ impl Topics {
     }
 
     /// True if nothing is remembered of any stream.
-    pub(in crate::engine) fn remembers_nobody(&self) -> bool {
+    pub(in crate::engine) fn remembers_no_stream(&self) -> bool {
         let Past { came_with, lost, left } = &self.past;
         came_with.is_empty() && lost.is_empty() && left.is_empty()
     }
 
-    /// A stream leaves a topic and goes on.
+    /// A stream leaves a topic but stays open.
     pub(in crate::engine) fn note_left_topic(&mut self, conn: ConnIndex, left: Subscription) {
         if self.keeps_history(left) {
             let (_, cursor) = self.position(left);
@@ -126,19 +126,19 @@ impl Topics {
         }
     }
 
-    /// What a stream has seen of topics that it has given up.
+    /// What a stream has seen of topics that it has left.
     pub(super) fn left_at(&self, conn: ConnIndex) -> u64 {
         self.past.left.get(&conn).map_or(0, |left| left.up_to)
     }
 
-    /// What the client of a stream had seen of a topic when it came; `None` if nothing.
+    /// What the client of a stream had seen of a topic when it connected; `None` if nothing.
     pub(in crate::engine) fn last_seen(
         &mut self,
         conn: ConnIndex,
         index: TopicIndex,
     ) -> Option<LastSeen> {
         let state = &self.states[index.slot()];
-        if state.topic.options().history == History::Off || self.remembers_nobody() {
+        if state.topic.options().history == History::Off || self.remembers_no_stream() {
             return None;
         }
         let Past { came_with, lost, .. } = &mut self.past;
@@ -177,7 +177,7 @@ impl Topics {
     }
 }
 
-/// The only one of these; how many there are, two standing for more, if that is not one.
+/// The only item; otherwise the number of items, where two means two or more.
 fn single<T>(mut found: impl Iterator<Item = T>) -> Result<T, usize> {
     match (found.next(), found.next()) {
         (Some(only), None) => Ok(only),
@@ -186,5 +186,5 @@ fn single<T>(mut found: impl Iterator<Item = T>) -> Result<T, usize> {
     }
 }
 
-/// What publishers may choose as an id. Longer ones are not kept for topics that come later.
+/// Maximum length of a publisher's own id. Longer ones are not kept for later topics.
 const OWN_ID_BYTES_MAX: usize = 1024;

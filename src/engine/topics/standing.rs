@@ -1,10 +1,10 @@
-//! How far a stream has come in all its topics: bookmarks, and frames that are older than others
-//! that it has been given.
+//! How far a stream has come in all its topics: bookmarks, and frames that are older than others it
+//! already has.
 //!
-//! An id of a client's speaks for all topics of its stream. The id in a shared frame does so as
-//! long as frames are given in the order of their sequences. Where a topic begins before the others
-//! (its retained event, its oldest one, what a client has missed of it), its frames are copied
-//! for the stream, and the copies carry ids that say how far each topic has come.
+//! A client holds one id for all topics of its stream. The id in a shared frame is valid for all of
+//! them as long as frames are delivered in sequence order. If a topic starts at an older position
+//! than the others (a retained event, the oldest event, a replay), its frames are copied for the
+//! stream, and the copies carry ids with the position in each topic.
 
 use super::Topics;
 use crate::{
@@ -31,7 +31,7 @@ impl Topics {
             let next = log.after(cursor).next();
             let half_seen = next.and_then(|frame| self.half_seen_frame(conn, key, cursor, frame));
             let has_older = next.is_some_and(|frame| frame.sequence <= up_to);
-            // Of what is lost it is told later, or when it comes back.
+            // The stream gets the gap event later, or when its client reconnects.
             if has_older || (log.has_passed_by(cursor) && cursor < up_to) {
                 position.lags(key, half_seen.unwrap_or_else(|| Point::whole(cursor)));
             } else if let Some(point) = half_seen {
@@ -41,8 +41,8 @@ impl Topics {
         Some(position)
     }
 
-    /// The same, with all that was published counted as seen if the stream has been given its part
-    /// of it.
+    /// The same, but everything published counts as seen if the stream has been given its part of
+    /// it.
     pub(in crate::engine) fn latest_position(
         &mut self,
         conn: ConnIndex,
@@ -67,7 +67,7 @@ impl Topics {
         self[subscription.topic].topic.options().history == History::On
     }
 
-    /// How much the client has seen of this frame, if it was cut in the middle of it.
+    /// How much of this frame the client has seen, if it was cut in the middle of it.
     fn half_seen_frame(
         &self,
         conn: ConnIndex,
@@ -79,8 +79,8 @@ impl Topics {
         Some(half_seen).filter(|point| point.sequence == frame.sequence)
     }
 
-    /// Copies the next frame of an uneven stream for it alone, into `out`. A frame that is older
-    /// than `position` gets ids that say so.
+    /// Copies the next frame of an uneven stream into `out`, for this stream alone. A frame older
+    /// than `position` gets ids with all positions.
     pub(in crate::engine) fn copy_frame(
         &self,
         conn: ConnIndex,

@@ -1,4 +1,4 @@
-//! One topic: its log, its subscribers, and what it may let go of.
+//! One topic: its log, its subscribers, and what it may discard.
 
 use super::{driven::Driver, pass::Pass};
 use crate::{
@@ -12,25 +12,25 @@ pub(in crate::engine) struct TopicState {
     pub(super) topic: Topic,
     pub(super) log: Log,
     pub(super) subscribers: Vec<Subscriber>,
-    /// How many subscribers have an end that is decided, and leave when the turn settles.
+    /// Number of subscribers whose end is decided and that leave when the turn settles.
     pub(super) leaving: usize,
     pub(super) pass: Option<Pass>,
     /// Everything up to here has been offered to every subscriber.
     pub(super) offered: u64,
-    /// The least cursor that the last pass met; what comes after it is kept for its owner.
+    /// The smallest cursor in the last pass; the log after it is kept for that subscriber.
     pub(super) kept_after: u64,
-    /// The least cursor of those that are to be served in this turn whatever else is published in
-    /// it: streams that joined further back, by the flush; streams that end in order, when the turn
-    /// settles.
+    /// The smallest cursor of subscribers that must be served in this turn, no matter what else is
+    /// published in it: streams that joined at an older position (served by the flush), and streams
+    /// that finish (served when the turn settles).
     pub(super) held_after: Option<u64>,
-    /// Published since the present pass began.
+    /// Bytes published since the current pass began.
     pub(super) unoffered_bytes: usize,
     pub(super) driver: Option<Driver>,
-    /// How many subscribers are compressed.
+    /// Number of compressed subscribers.
     pub(super) coded_subscribers: u32,
-    /// The last event, for the delta of the next; kept only while somebody needs it.
+    /// The last event, as the base of the next delta; kept only while needed.
     pub(super) last: Option<Previous>,
-    /// The timer that looks whether an unused topic can be forgotten.
+    /// The timer that checks whether an unused topic can be forgotten.
     pub(super) watch: Option<TimerId>,
     pub(super) last_use: u64,
 }
@@ -63,24 +63,24 @@ impl TopicState {
         }
     }
 
-    /// How many subscribers get what is published from now on.
+    /// Number of subscribers for events published from now on.
     pub(in crate::engine) fn audience(&self) -> usize {
         self.subscribers.len() - self.leaving
     }
 
-    /// True when the log is kept for slow subscribers alone.
-    pub(super) fn waits_for_somebody(&self) -> bool {
-        self.log.waits_for_somebody(self.topic.options())
+    /// True when the log is kept only for slow subscribers.
+    pub(super) fn waits_for_slow_subscribers(&self) -> bool {
+        self.log.waits_for_slow_subscribers(self.topic.options())
     }
 
-    /// Lets go of what exceeds the log's bounds and has been offered to everybody.
+    /// Discards what exceeds the log's limits and has been offered to all subscribers.
     pub(super) fn evict(&mut self) {
         let offered = self.held_after.map_or(self.offered, |held| held.min(self.offered));
         self.log.evict(self.topic.options(), offered);
     }
 
-    /// Takes a subscriber out of the list, and tells which others have moved, and where to. Those
-    /// that the present pass has met stay in front of those that it has yet to meet.
+    /// Removes a subscriber from the list, and returns which others have moved, and where to.
+    /// Subscribers that the current pass has served stay before those it has yet to serve.
     pub(super) fn take_out(&mut self, place: usize) -> [Option<(ConnIndex, u32)>; 2] {
         let mut hole = place;
         if let Some(pass) = &mut self.pass
@@ -97,14 +97,14 @@ impl TopicState {
         [place, hole].map(|place| Some((self.subscribers.get(place)?.conn, place as u32)))
     }
 
-    /// True when nothing holds the topic any more.
+    /// True when nothing holds the topic anymore.
     pub(in crate::engine) fn is_unused(&self, now: u64) -> bool {
         self.subscribers.is_empty()
             && (!self.keeps_something() || (!self.is_held() && now >= self.forget_at()))
     }
 
-    /// True while the program has a clone of the value that the topic began with, or of the one
-    /// that it is driven by.
+    /// True while the program has a clone of the [`Topic`] that this state was created with, or of
+    /// the one that drives it.
     fn is_held(&self) -> bool {
         match &self.driver {
             Some(driver) if driver.topic.is_clone_of(&self.topic) => self.topic.clones() > 2,
@@ -117,12 +117,12 @@ impl TopicState {
         self.last_use + FORGET_AFTER_MS
     }
 
-    /// When a timer has to look whether the topic is still unused, in milliseconds from now; `None`
-    /// if there is no need, or if one will.
+    /// When a timer must check again whether the topic is unused, in milliseconds from now; `None`
+    /// if that is not needed, or if a timer is already set.
     pub(in crate::engine) fn watch_in(&self, now: u64) -> Option<u64> {
         let needs_watching = self.subscribers.is_empty() && self.watch.is_none();
         let left_ms = self.forget_at().saturating_sub(now);
-        // Later than that it is held, and looked at once a minute.
+        // After that it is held, and checked once a minute.
         needs_watching.then_some(if left_ms > 0 { left_ms } else { FORGET_AFTER_MS })
     }
 
@@ -130,7 +130,7 @@ impl TopicState {
         self.watch = Some(watch);
     }
 
-    /// The timer of an updater that nobody listens to.
+    /// The timer of an updater without subscribers.
     pub(in crate::engine) fn idle_driver(&self) -> Option<TimerIndex> {
         let driver = self.driver.as_ref().filter(|_| self.subscribers.is_empty())?;
         Some(driver.timer())
@@ -145,5 +145,5 @@ impl TopicState {
     }
 }
 
-/// How long what a topic keeps, its updater included, outlives its last use if nobody holds it.
+/// How long a topic's state, including its updater, is kept after its last use if no clone exists.
 const FORGET_AFTER_MS: u64 = 60_000;

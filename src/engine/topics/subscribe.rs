@@ -1,4 +1,4 @@
-//! Who is subscribed, where it begins, and what becomes of those that the log has passed by.
+//! Subscriptions: where each starts, and what happens to subscribers that the log has passed.
 
 use std::{mem, sync::Arc};
 
@@ -12,14 +12,14 @@ use crate::{
     topic::{Backpressure, History, JoinAt, LastSeen, Resume, Retain, Topic},
 };
 
-/// Where frames are gone that a stream has not been given.
+/// The loss of frames that a stream has not been given.
 #[derive(Debug)]
 pub(in crate::engine) enum Loss {
-    /// None are.
+    /// None are lost.
     Nothing,
-    /// The stream goes on with what there is, and is told of it if the topic says so.
+    /// The stream continues with what there is, and gets a gap event if the topic has one.
     Skipped { gap: Option<Topic> },
-    /// The stream is to be disconnected.
+    /// The stream must be disconnected.
     Disconnect,
 }
 
@@ -30,8 +30,8 @@ impl Topics {
         log.has_passed_by(cursor)
     }
 
-    /// Applies the topic's policy to a subscriber that the log has passed by. Of what is still there
-    /// it is to be given nothing after `last`.
+    /// Applies the topic's policy to a subscriber that the log has passed. Of the remaining frames
+    /// it gets none after `last`.
     pub(in crate::engine) fn skip_lost(
         &mut self,
         subscription: Subscription,
@@ -55,7 +55,7 @@ impl Topics {
 }
 
 impl Topics {
-    /// Lists a stream, and keeps what it is to be given until this turn has served it.
+    /// Adds a stream to the list, and keeps its frames until this turn has served it.
     pub(in crate::engine) fn join(
         &mut self,
         index: TopicIndex,
@@ -72,7 +72,7 @@ impl Topics {
         subscription
     }
 
-    /// Takes a stream off the list. Returns which others have moved, and where to.
+    /// Removes a stream from the list. Returns which others have moved, and where to.
     pub(in crate::engine) fn leave(
         &mut self,
         left: Subscription,
@@ -113,7 +113,7 @@ impl Topics {
         log.last_sequence() > cursor
     }
 
-    /// The time after which an unused topic is looked at again is over.
+    /// The delay before an unused topic is checked again has passed.
     pub(in crate::engine) fn end_watch(&mut self, name: &Arc<str>) -> Option<TopicIndex> {
         let index = *self.by_name.get(name)?;
         self[index].watch = None;
@@ -121,13 +121,13 @@ impl Topics {
     }
 }
 
-/// Where a stream begins that joins a topic.
+/// Where a stream that joins a topic starts.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::engine) struct Start {
     cursor: u64,
-    /// Events are gone that it should have got.
+    /// Events that it should have got are gone.
     pub(in crate::engine) is_gap: bool,
-    /// What the next frames need of a look; nothing without history.
+    /// What to check before the next frames; nothing without history.
     pub(in crate::engine) standing: Standing,
 }
 
@@ -144,7 +144,7 @@ impl TopicState {
             (JoinAt::Live, Retain::Nothing) => self.log.last_sequence(),
         };
         let (cursor, is_gap, standing) = match last_seen.map(|seen| self.log.resume(seen)) {
-            // The client holds an id already that speaks of this topic.
+            // The client already holds an id that covers this topic.
             Some(Resume::At(cursor)) => (cursor, false, Standing::Uneven),
             Some(Resume::Gap(cursor)) => (cursor.min(fresh), true, Standing::Unmarked),
             None => (fresh, false, Standing::Unmarked),

@@ -1,4 +1,4 @@
-//! From requests to answers, and what becomes of a connection after one.
+//! From requests to responses, and what happens to a connection after one.
 
 use crate::{
     conn::{Afterwards, Goodbye, linger_due},
@@ -20,7 +20,7 @@ use crate::{
 };
 
 impl<T: Transport> Engine<T> {
-    /// Has the handler answer the request that has been read.
+    /// Passes the request that has been read to the handler.
     pub(super) fn answer_request(&mut self, index: ConnIndex) {
         let line = RequestLine::of(&self.request);
         if !self.core.config.hosts.contains(self.request.host()) {
@@ -109,7 +109,7 @@ impl Core {
         self.pending.add_birth(Birth::Stream { index, sse, request });
     }
 
-    /// A HEAD request for a stream is told what a GET would start with.
+    /// Answers a HEAD request for a stream with the head that a GET would get.
     fn answer_stream_head(
         &mut self,
         index: ConnIndex,
@@ -133,7 +133,7 @@ impl Core {
 
 /// Responses.
 impl Core {
-    /// Refuses what is not known to be a request.
+    /// Refuses input that is not a valid request.
     pub(super) fn refuse(&mut self, index: ConnIndex, refusal: Refusal) {
         let method = self.conns[index].reader().and_then(|reader| reader.method());
         self.refuse_as(index, refusal, RequestLine::unread(method));
@@ -145,7 +145,7 @@ impl Core {
         self.answer(index, Response::from(refusal), line);
     }
 
-    /// Queues a response and decides what becomes of the connection.
+    /// Queues a response and decides what happens to the connection.
     pub(super) fn answer(&mut self, index: ConnIndex, response: Response, line: RequestLine) {
         let connection = self.connection_after(index, line);
         let outbox = &mut self.conns[index].outbox;
@@ -158,7 +158,7 @@ impl Core {
         self.finish_answer(index, connection);
     }
 
-    /// What becomes of the connection after an answer, for its head to say.
+    /// What happens to the connection after a response; its head says so.
     fn connection_after(&self, index: ConnIndex, line: RequestLine) -> Connection {
         let is_kept =
             self.stopping == Stopping::No && self.conns[index].afterwards() == Afterwards::ReadOn;
@@ -172,13 +172,14 @@ impl Core {
         self.conns.mark_dirty(index);
     }
 
-    /// From here on the connection only says what is queued, and goodbye.
+    /// From here on the connection only sends what is queued, then closes.
     pub(super) fn start_draining(&mut self, index: ConnIndex, goodbye: Goodbye) {
         let (now, limits, conn) = (self.now, &self.config.limits, &self.conns[index]);
         let until = match (conn.is_admitted(), conn.stall_due(limits)) {
             (true, Some(stall_due)) => stall_due,
             (true, None) => linger_due(now, limits),
-            // One that is turned away is in the way of others that want to be told the same.
+            // A rejected connection takes a place that other rejected clients need for their
+            // response.
             (false, _) => now + millis(limits.linger_timeout).min(TURNED_AWAY_LINGER_MS),
         };
         self.drain_until(index, until, goodbye);
@@ -192,13 +193,13 @@ impl Core {
     }
 }
 
-/// What the client has seen: by the header, or by the query of one that cannot set it. An empty
-/// id is none: WHATWG HTML, 9.2.6 resets it that way.
+/// The last event id that the client has seen, from the header, or from the query if the client
+/// cannot set the header. An empty id counts as none: that is how WHATWG HTML, 9.2.6 resets it.
 fn last_event_id(request: &Request) -> Option<Box<str>> {
     if let Some(id) = request.last_event_id().filter(|id| !id.is_empty()) {
         return Some(id.into());
     }
-    // Datastar sends its signals in the query, and they are not to be decoded for nothing.
+    // Datastar sends its signals in the query; do not decode them needlessly.
     let mut names = request.query()?.split('&').map(|pair| pair.split('=').next().unwrap_or(pair));
     if !names.any(|name| name.starts_with("last") || name.contains('%')) {
         return None;
@@ -208,5 +209,5 @@ fn last_event_id(request: &Request) -> Option<Box<str>> {
     id.map(|id| id.as_ref().into())
 }
 
-/// What a few hundred bytes need on the slowest of ways.
+/// Enough for a few hundred bytes on the slowest network.
 const TURNED_AWAY_LINGER_MS: u64 = 3_000;

@@ -1,4 +1,4 @@
-//! The birth of a stream: from what a handler returned to an open stream, whose head and first
+//! The start of a stream: from what a handler returned to an open stream, whose head and first
 //! events leave in one write.
 
 use std::time::{Duration, SystemTime};
@@ -23,7 +23,7 @@ impl<T: Transport> Engine<T> {
     pub(super) fn open_stream(&mut self, index: ConnIndex, sse: Sse, request: &Remembered) {
         let core = &mut self.core;
         if !matches!(core.conns[index].phase(), Phase::Answering { .. }) {
-            // Lost between its request and now: never a stream, so no hooks.
+            // The connection was lost after the request: never a stream, so no hooks.
             return core.drop_sse(sse);
         }
         if let Some(client) = request.client
@@ -64,8 +64,8 @@ impl<T: Transport> Engine<T> {
         self.core.catch_up(index);
     }
 
-    /// Probes of clients that came together must not leave together: the queues of some network
-    /// devices are short. So they begin up to half as late again, in steps of a second.
+    /// Probes of clients that connected together must not be sent together, because the queues of
+    /// some network devices are short. They start up to half as late again, in steps of a second.
     fn begin_probes(&mut self, index: ConnIndex) {
         let mut tcp = self.core.config.tcp;
         tcp.keep_alive_idle = tcp.keep_alive_idle.map(|idle| {
@@ -77,7 +77,7 @@ impl<T: Transport> Engine<T> {
 }
 
 impl Core {
-    /// What a stream that is one too many is told.
+    /// The response to a stream over a limit.
     fn no_room_for_stream(&self, sse: &Sse, request: &Remembered) -> Option<Response> {
         if self.is_one_too_many(sse) {
             return Some(self.no_room_for_tag());
@@ -86,15 +86,15 @@ impl Core {
         is_too_many.then(|| self.no_room_for_address())
     }
 
-    /// True when there are as many streams of this one's tag as there may be. Those whose end is
-    /// decided do not count, so a new stream can take the place of an old one within a turn.
+    /// True when the limit of streams with this tag is reached. Streams whose end is decided do not
+    /// count, so a new stream can replace an old one within a turn.
     fn is_one_too_many(&self, sse: &Sse) -> bool {
         let max = self.config.limits.streams_per_tag.unwrap_or(usize::MAX);
         sse.tag.as_deref().is_some_and(|tag| self.tags.count(tag) >= max)
     }
 
-    /// From here on the connection is a stream. True if comments prove often enough that its client
-    /// is there.
+    /// From here on the connection is a stream. True if comments are frequent enough to detect a
+    /// vanished client.
     fn begin_stream(&mut self, index: ConnIndex, sse: &Sse, request: &Remembered) -> bool {
         let generation = self.conns.next_generation();
         let leaves = self.stopping.departure(self.now, generation);
@@ -121,7 +121,7 @@ impl Core {
         encode_stream_head(out, &self.date, conn.framing(), connection, lines);
     }
 
-    /// Puts into the buffer what the stream begins with, and subscribes it to its topics.
+    /// Writes the first events of the stream to the buffer, and subscribes it to its topics.
     fn begin_events(&mut self, index: ConnIndex, sse: &Sse, request: &Remembered) {
         if request.encoding != Encoding::Identity {
             let coding = self.coding.open(request.encoding);
@@ -143,8 +143,8 @@ impl Core {
         }
     }
 
-    /// Ends a stream's first events with its bookmark, if it needs one. With an id of a sender's
-    /// among them, it gets one anyway.
+    /// Ends a stream's first events with its bookmark, if it needs one; always if a sender's own id
+    /// is among them.
     fn mark_birth(&mut self, index: ConnIndex) {
         let is_unmarked = self.conns[index].standing() == Standing::Unmarked;
         if is_unmarked && !self.scratch.has_id() {
@@ -159,7 +159,7 @@ impl Core {
         self.scratch.events().is_empty() && conn.is_live_stream() && !has_news()
     }
 
-    /// Catches up on what happened to the connection while its stream was being born.
+    /// Handles what happened to the connection while its stream was starting.
     fn catch_up(&mut self, index: ConnIndex) {
         match self.conns[index].input() {
             Input::Drained => {}
@@ -173,7 +173,7 @@ impl Core {
 }
 
 impl Sse {
-    /// When things are to happen to a stream that is born now.
+    /// The first deadlines of a stream that starts now.
     fn schedule(
         &self,
         now: u64,
@@ -205,5 +205,5 @@ impl Sse {
     }
 }
 
-/// With a comment this often, the user timeout finds a vanished client within a minute.
+/// With comments this frequent, the user timeout detects a vanished client within a minute.
 const COMMENTS_SUFFICE_MS: u32 = 40_000;

@@ -1,4 +1,4 @@
-//! The death of a stream: its last frames, its hook, and what becomes of its connection.
+//! The end of a stream: its last frames, its hook, and what happens to its connection.
 
 use std::mem;
 
@@ -33,7 +33,7 @@ impl<T: Transport> Engine<T> {
             let (what, told) = (Call::Stream("on_disconnect", index), reason.clone());
             let _panicked = core.call(what, |core| hook(&mut Context::new(core), id, told));
         }
-        // Not within the hook, where its destructor may meet one that panics.
+        // Not inside the hook, where its destructor could panic during another panic.
         core.drop_guarded(reason);
         core.drop_closures(closures);
         core.tags.forget(id);
@@ -54,7 +54,7 @@ impl Core {
         }
     }
 
-    /// Queues what ends the coded bytes of a stream that has finished, and forgets the rest.
+    /// Queues the end of the compressed bytes of a finished stream, and forgets its coding state.
     fn end_coding(&mut self, index: ConnIndex) {
         let conn = &mut self.conns[index];
         let Some(coding) = conn.end_coding() else { return };

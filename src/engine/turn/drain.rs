@@ -1,4 +1,4 @@
-//! The end of a server: streams that leave over a window, or everything at once.
+//! Drain and shutdown: streams leave over a window, or everything closes immediately.
 //!
 //! ```text
 //! drain                          a stream's farewell    its drop            until
@@ -7,14 +7,14 @@
 //!   ├──────────────────────────────────────┴── FAREWELL_MS ─┴──────────────────┤
 //! ```
 //!
-//! A connection without a request is not closed at once: the request of a client that has just
-//! connected, or that asks again and again, is on its way. Its answer says `Connection: close`.
+//! A connection without a request is not closed immediately: a client that has just connected, or
+//! that polls, is about to send one. The response says `Connection: close`.
 //!
-//! A dropped client comes back by itself: `EventSource` and Datastar after what the last `retry:`
-//! said. Left to their defaults, the clients of a server that restarts come back before there is
-//! one, again and again, and together. So each is told a time of its own, behind the end of this
-//! server. The line goes ahead of the drop, because a browser whose connection is cut throws away
-//! what it has not yet handed to the page.
+//! A dropped client reconnects on its own: `EventSource` and Datastar wait as long as the last
+//! `retry:` said. With default delays, the clients of a restarting server would reconnect before
+//! the next one listens, repeatedly and together. Each client is therefore sent its own delay, past
+//! the end of this server. The line is sent before the drop, because a browser whose connection is
+//! cut discards what it has not yet passed to the page.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ use crate::{
 impl<T: Transport> Engine<T> {
     /// Ends all streams, spread evenly over `window`, and everything else at its end.
     ///
-    /// The one walk over all connections of this crate; it happens once in a process's life.
+    /// This is the crate's only walk over all connections; it happens once per process.
     pub(crate) fn drain(&mut self, window: Duration) {
         if self.is_stopping() {
             return;
@@ -61,14 +61,14 @@ impl<T: Transport> Engine<T> {
             self.core.rearm(index);
         }
         if accept_ms > 0 {
-            // For the turn in which accepting ends.
+            // Wakes the turn in which accepting ends.
             self.core.add_timer(accept_ms, 0, TimerCall::Once(Box::new(|_cx| {})));
         }
         let goodbye = TimerCall::Once(Box::new(|cx| cx.shutdown()));
         self.core.add_timer(window_ms, 0, goodbye);
     }
 
-    /// What to do with connections that come, and with listeners.
+    /// What to do with new connections and with listeners.
     pub(crate) fn accepting(&self) -> Accepting {
         match self.core.stopping {
             Stopping::No => Accepting::On,
@@ -94,8 +94,8 @@ impl<T: Transport> Engine<T> {
 }
 
 impl Core {
-    /// Tells a stream that will be dropped when to come back. No blank line follows: every client
-    /// obeys the line by itself, and some would take the blank line for an event.
+    /// Sends a stream that will be dropped its reconnect delay. No blank line follows: every client
+    /// obeys the line alone, and some would treat the blank line as an event.
     pub(super) fn say_farewell(&mut self, index: ConnIndex) {
         let Stopping::Draining { until, window_ms, .. } = self.stopping else { return };
         let conn = &mut self.conns[index];
@@ -111,7 +111,7 @@ impl Core {
 }
 
 impl Stopping {
-    /// When a stream that is born now has to leave, if so.
+    /// When a stream that starts now must leave, if a drain is running.
     pub(super) fn departure(self, now: u64, generation: u32) -> Option<u64> {
         match self {
             Self::Draining { until, .. } => {
@@ -122,27 +122,27 @@ impl Stopping {
     }
 }
 
-/// The moment at `place` in what is left of the window after a farewell that is said at once.
+/// The time at `place` in the rest of the window, after the farewell.
 fn departure(now: u64, until: u64, place: impl FnOnce(u64) -> u64) -> u64 {
     let left_ms = until.saturating_sub(now);
     let ahead_ms = FAREWELL_MS.min(left_ms / 2);
     now + ahead_ms + place(left_ms - ahead_ms)
 }
 
-/// When a client that is dropped so long before the end of this server is to come back: behind
-/// that end, and spread as the drops were.
+/// The reconnect delay of a client that is dropped this long before the end of this server: past
+/// that end, and spread like the drops.
 ///
-/// `EventSource` keeps the time for good, and with every later loss of its connection waits for as
-/// long; hence the bounds. Zero would make it ask without a pause.
+/// `EventSource` keeps the delay permanently and waits as long after every later disconnect; hence
+/// the bounds. Zero would make it reconnect without a pause.
 fn retry_ms(until_end_ms: u64, window_ms: u64, generation: u32) -> u64 {
     let spread_ms = window_ms.clamp(RETRY_SPREAD_MS_MIN, RETRY_MS_MAX);
     RETRY_MS_MIN + until_end_ms.min(RETRY_MS_MAX) + spread(spread_ms, generation.into())
 }
 
-/// Also what Datastar waits by default.
+/// Also Datastar's default delay.
 const RETRY_MS_MIN: u64 = 1_000;
 const RETRY_SPREAD_MS_MIN: u64 = 2_000;
-/// Of each of the two parts: half a minute in all.
+/// For each of the two parts: half a minute in total.
 const RETRY_MS_MAX: u64 = 15_000;
 
 #[cfg(test)]
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_comes_back_before_the_end_or_at_once() {
+    fn no_client_reconnects_before_the_end_or_immediately() {
         for (until_end_ms, window_ms) in [(0, 0), (10_000, 10_000), (3, 5_000), (1, u64::MAX)] {
             let times: Vec<u64> =
                 (0..1_000).map(|number| retry_ms(until_end_ms, window_ms, number)).collect();

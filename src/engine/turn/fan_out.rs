@@ -13,9 +13,9 @@ use crate::{
 };
 
 impl<T: Transport> Engine<T> {
-    /// Offers what was published to the subscribers, up to a turn's share of deliveries. Topics
-    /// take turns, and what one pass meets includes all that came since it began: events that
-    /// come faster than passes leave together, in one write.
+    /// Offers published events to subscribers, up to a turn's share of deliveries. Topics take
+    /// turns. A subscriber gets everything published up to then, so events that come faster than
+    /// passes leave together, in one write.
     pub(in crate::engine) fn fan_out(&mut self) {
         let mut budget = DELIVERIES_PER_TURN;
         while budget > 0
@@ -48,7 +48,7 @@ impl<T: Transport> Engine<T> {
                 News::TooLate => {
                     self.core.skip_what_is_lost(met.conn, Frames::All);
                 }
-                // A blocked stream goes on when its socket takes more.
+                // A blocked stream continues when its socket is writable again.
                 News::Some if self.core.conns[met.conn].is_blocked() => {}
                 News::Some => self.flush_one(met.conn, Frames::All),
             }
@@ -56,9 +56,9 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// A stream that ends in order gets what was published before its end was decided. One that
-    /// is cut while it is blocked does not: its client comes back. But an end that says "this was
-    /// all" has to be true.
+    /// A stream that finishes gets what was published before its end was decided, because a finish
+    /// promises a complete stream. A stream that is dropped while blocked does not: its client
+    /// reconnects.
     pub(super) fn give_last_frames(&mut self, index: ConnIndex, last_sequence: u64) -> LastFrames {
         let conn = &self.core.conns[index];
         let in_order = matches!(conn.ending(), Some(Ending::Finish | Ending::Drop));
@@ -73,16 +73,16 @@ impl<T: Transport> Engine<T> {
     }
 }
 
-/// What [`Engine::give_last_frames`] came to.
+/// The result of [`Engine::give_last_frames`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LastFrames {
     Given,
-    /// A client that should have got all of them lags too far behind.
+    /// The client should have got all of them, but lags too far.
     TooMany,
 }
 
 impl Core {
-    /// Queues what a stream that finishes has not been given, as far as the outbox may grow.
+    /// Queues undelivered frames of a stream that finishes, as far as the outbox may grow.
     fn queue_last_frames(&mut self, index: ConnIndex, frames: Frames) -> LastFrames {
         let bytes_max = self.config.limits.outbox_bytes;
         while self.conns[index].ending() == Some(Ending::Finish) {
@@ -108,8 +108,8 @@ impl Core {
         LastFrames::Given
     }
 
-    /// Applies the backpressure policies of topics whose logs have passed this stream by. False
-    /// when the stream takes no more frames.
+    /// Applies the backpressure policies of topics whose logs have discarded events this stream has
+    /// not seen. False when the stream takes no more frames.
     pub(super) fn skip_what_is_lost(&mut self, index: ConnIndex, frames: Frames) -> bool {
         if !frames.are_for(&self.conns[index]) {
             return false;
@@ -131,7 +131,7 @@ impl Core {
             }
         }
         if has_moved {
-            // It may be ahead now of what is due from other topics.
+            // It may now be ahead of what is due from other topics.
             self.conns[index].doubt_standing(Standing::Uneven);
         }
         for topic in gaps {
@@ -144,5 +144,5 @@ impl Core {
     }
 }
 
-/// Deliveries in one turn: less than a millisecond of system calls, so that ticks stay on time.
+/// Deliveries per turn: less than a millisecond of system calls, so that ticks stay on time.
 const DELIVERIES_PER_TURN: u32 = 128;

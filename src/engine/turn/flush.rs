@@ -1,4 +1,4 @@
-//! Queued bytes to sockets, and what follows when a socket has taken them, or takes no more.
+//! Flushes queued bytes to sockets, and handles sockets that have taken all or take no more.
 
 use crate::{
     conn::{Goodbye, Input, Phase},
@@ -6,19 +6,19 @@ use crate::{
 };
 
 impl<T: Transport> Engine<T> {
-    /// The socket takes bytes again.
+    /// The socket is writable again.
     pub(in crate::engine) fn writable(&mut self, index: ConnIndex) {
         if self.core.conns[index].is_blocked() {
             self.flush_one(index, Frames::All);
         }
     }
 
-    /// One write for every connection that has something queued, and up to a turn's share of them
-    /// for those that have nothing but what other closures sent: one closure may send to a hundred
-    /// thousand streams. Those wait in the order in which they were sent to. If too much is sent
-    /// while they wait, they are served at once, and ticks are late instead of memory growing.
+    /// One write for every connection with queued bytes. Connections that have only events from
+    /// other closures are limited to a turn's share, because one closure may send to a hundred
+    /// thousand streams; they wait in the order of the sends. If too much is sent while they wait,
+    /// they are flushed immediately: late ticks are better than growing memory.
     pub(in crate::engine) fn flush(&mut self) {
-        // Those that are listed from here on have had their share of this turn.
+        // Connections listed from here on have had their share of this turn.
         let listed = self.core.conns.listed_for_sends();
         let dirty = self.core.conns.take_dirty();
         for &index in &dirty {
@@ -29,8 +29,8 @@ impl<T: Transport> Engine<T> {
         self.flush_sent(if piles_up { usize::MAX } else { SENDS_PER_TURN }, listed);
     }
 
-    /// Writes to so many connections at most what other closures sent to them, and looks no further
-    /// than at the first `listed` of them.
+    /// Flushes up to `most` connections that have events from other closures, among the first
+    /// `listed` entries.
     pub(super) fn flush_sent(&mut self, most: usize, mut listed: usize) {
         for _ in 0..most {
             let Some(index) = self.core.conns.next_sent(&mut listed) else { break };
@@ -39,7 +39,7 @@ impl<T: Transport> Engine<T> {
         self.core.conns.end_flush_of_sent(listed);
     }
 
-    /// Writes what is queued, and of the stream's topics what `frames` says.
+    /// Writes what is queued, and the frames of the stream's topics that `frames` selects.
     pub(super) fn flush_one(&mut self, index: ConnIndex, frames: Frames) {
         let bytes_out = self.core.stats.bytes_out;
         let conn = &mut self.core.conns[index];
@@ -64,15 +64,15 @@ impl<T: Transport> Engine<T> {
                 }
             }
         }
-        // A blocked socket that was tried in vain has been blocked all the time.
+        // A blocked socket that took nothing has been blocked the whole time.
         if !was_blocked || self.core.stats.bytes_out > bytes_out {
             self.core.begin_stall(index);
         }
     }
 
-    /// True if a connection whose client reads as fast as we write has got its share of a turn, and
-    /// more of a response is queued. Streams have bounds of their own: what waited for the next turn would
-    /// pile up with ticks, and logs would let it go.
+    /// True if the client reads as fast as we write, has had its share of the turn, and more of a
+    /// response is queued. Streams have their own limits: for them, waiting for the next turn would
+    /// pile up ticks, and topic logs would discard events.
     fn has_had_its_share(&self, index: ConnIndex, bytes_out_before: u64) -> bool {
         let conn = &self.core.conns[index];
         self.core.stats.bytes_out - bytes_out_before >= FLUSHED_BYTES_PER_TURN
@@ -80,7 +80,7 @@ impl<T: Transport> Engine<T> {
             && conn.streaming().is_none()
     }
 
-    /// Everything queued has been taken by the socket: on to what waited for that.
+    /// The socket has taken everything queued: continue with what waited for that.
     fn flushed(&mut self, index: ConnIndex) {
         let conn = &mut self.core.conns[index];
         if let Phase::Reading { reader, .. } = conn.phase() {
@@ -106,23 +106,23 @@ impl<T: Transport> Engine<T> {
 }
 
 impl Core {
-    /// The socket takes nothing any more, for now.
+    /// The socket takes no more for now.
     pub(super) fn begin_stall(&mut self, index: ConnIndex) {
         self.conns[index].begin_stall(self.now, &self.config.limits);
         self.rearm(index);
     }
 
-    /// The socket has taken everything at last, or its share of this turn.
+    /// The socket has taken everything, or its share of this turn.
     fn end_stall(&mut self, index: ConnIndex) {
         self.conns[index].end_stall(self.now, &self.config.limits);
         self.rearm(index);
     }
 }
 
-/// Connections served in one turn with what other closures sent to them: a millisecond of system
-/// calls at most.
+/// Connections flushed per turn with events from other closures: at most a millisecond of system
+/// calls.
 const SENDS_PER_TURN: usize = 128;
-/// Written to one connection in one turn before others get theirs: some 100 us of system calls.
+/// Bytes written to one connection per turn before others are served: about 100 us of system calls.
 const FLUSHED_BYTES_PER_TURN: u64 = 1024 * 1024;
 /// What may be sent while earlier sends wait.
 const SENT_MEANWHILE_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -1,4 +1,4 @@
-//! From sockets to requests: reading, in slices, and what an end of input means.
+//! From sockets to requests: reading in slices, and handling the end of input.
 
 use std::{io::Error, ops::Range};
 
@@ -16,7 +16,7 @@ use crate::{
 };
 
 impl<T: Transport> Engine<T> {
-    /// Hands over bytes of a connection that were read by somebody else.
+    /// Takes bytes of a connection that were read elsewhere.
     pub(crate) fn feed(&mut self, index: ConnIndex, bytes: &[u8]) {
         let mut share = Share::of_a_turn();
         for piece in bytes.chunks(self.read_buffer.len()) {
@@ -25,7 +25,7 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// Reads what there is, in slices: a client that never stops sending gets its turn, not ours.
+    /// Reads in slices, so that a client that sends without end gets only its share of the turn.
     pub(in crate::engine) fn readable(&mut self, index: ConnIndex, short_read: ShortRead) {
         let conn = &mut self.core.conns[index];
         match conn.is_put_off() {
@@ -59,7 +59,7 @@ impl<T: Transport> Engine<T> {
         self.core.conns.put_off(index);
     }
 
-    /// Goes on with connections that had more to say than an earlier turn allowed.
+    /// Continues with connections whose input exceeded their share in an earlier turn.
     pub(in crate::engine) fn run_put_off_input(&mut self) {
         while let Some(index) = self.core.conns.take_up() {
             let mut share = Share::of_a_turn();
@@ -71,7 +71,7 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// Makes requests of the first `count` bytes of the read buffer and of what was kept.
+    /// Parses requests from the kept bytes and the first `count` bytes of the read buffer.
     fn receive(&mut self, index: ConnIndex, count: usize, share: &mut Share) {
         let mut taken = 0;
         loop {
@@ -127,8 +127,8 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// Takes bytes of a connection that reads no requests from this part of the read buffer: those of
-    /// a PROXY protocol header. `Some` when it is complete: requests follow after so many bytes.
+    /// Takes the bytes that are not part of requests from this part of the read buffer: those of a
+    /// PROXY protocol header. `Some(n)` when it is complete: requests follow after `n` bytes.
     fn take_other_input(&mut self, index: ConnIndex, bytes: Range<usize>) -> Option<usize> {
         let mut input = &self.read_buffer[bytes];
         let count = input.len();
@@ -137,8 +137,8 @@ impl<T: Transport> Engine<T> {
         }
         let conn = &mut self.core.conns[index];
         let Some(announcer) = conn.announcer() else {
-            // After a request that opened a stream, and after one that was refused, nothing is
-            // answered any more; RFC 9112, 9.6 lets the client expect just that.
+            // After a request that opened a stream, and after a refused one, no further request is
+            // answered; RFC 9112, 9.6 tells clients to expect that.
             conn.close_afterwards();
             return None;
         };
@@ -154,13 +154,13 @@ impl<T: Transport> Engine<T> {
                 Err(Fault::Malformed) => Refusal::PROXY_MALFORMED,
             },
         };
-        // Where the header is missing, these are the first bytes of the request.
+        // If the header is missing, these are the first bytes of the request.
         let line = RequestLine::unread(method_of(&self.read_buffer[..count]));
         self.core.refuse_as(index, refusal, line);
         None
     }
 
-    /// The peer has sent its FIN. Answers that are under way still reach it; streams end.
+    /// The peer has sent its FIN. Pending responses still reach it; streams end.
     fn end_of_input(&mut self, index: ConnIndex) {
         let core = &mut self.core;
         let conn = &mut core.conns[index];
@@ -170,7 +170,7 @@ impl<T: Transport> Engine<T> {
             Phase::Streaming(_) => {
                 core.end_stream(index, CloseReason::Disconnected);
             }
-            // A health check, or a balancer that gave up: nobody waits for an answer.
+            // A health check, or a balancer that closed early: no client waits for a response.
             Phase::ProxyHeader { .. } => core.close_conn(index),
             // Born and finished in this turn, it still reaches the client; otherwise it ends then.
             Phase::Answering { .. } | Phase::Closed { .. } => {}
@@ -184,7 +184,7 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// Reading or writing failed for good.
+    /// Reading or writing failed permanently.
     pub(in crate::engine) fn lose(&mut self, index: ConnIndex, error: &Error) {
         let core = &mut self.core;
         let conn = &mut core.conns[index];
@@ -192,14 +192,14 @@ impl<T: Transport> Engine<T> {
         if conn.streaming().is_none() {
             return core.close_conn(index);
         }
-        // If its end is being settled already, there is nobody left to flush for.
+        // If its end is already being settled, nothing needs to be flushed.
         if !core.end_stream(index, CloseReason::Io(error.kind())) {
             core.conns[index].abort_stream();
         }
     }
 }
 
-/// What is left of one connection's share of a turn.
+/// What remains of one connection's share of a turn.
 #[derive(Debug)]
 struct Share {
     bytes: usize,
@@ -212,13 +212,12 @@ impl Share {
     }
 }
 
-/// True when a connection that is turned away has sent enough of its request: the body is not waited
-/// for.
+/// True when a rejected connection has sent enough of its request; the body is not awaited.
 fn is_enough(progress: Progress, stage: Stage) -> bool {
     progress == Progress::Complete || stage == Stage::Body
 }
 
-/// One turn's share of a client that sends without end.
+/// Share of one turn for a client that sends without end.
 const READ_BYTES_PER_TURN: usize = 256 * 1024;
-/// One turn's share of a client that pipelines.
+/// Share of one turn for a client that pipelines.
 const REQUESTS_PER_TURN: u32 = 64;

@@ -1,8 +1,8 @@
-//! Answers that ask the client to come back later, in the form that it understands.
+//! Responses that ask the client to retry later, in the form that it understands.
 //!
-//! An error that passes must not end a page for good, and that is what an error status does: an
-//! `EventSource` never comes back from one (WHATWG HTML section 9.2.3), and Datastar's `@get` does
-//! so only if told to. Both obey `retry:`, so they get a stream that says nothing else.
+//! A temporary error must not stop a page permanently, but an error status does: an `EventSource`
+//! never reconnects after one (WHATWG HTML section 9.2.3), and Datastar's `@get` does so only if
+//! configured. Both obey `retry:`, so they get a stream that contains nothing else.
 
 use std::time::Duration;
 
@@ -19,14 +19,14 @@ use crate::{
 };
 
 impl Core {
-    /// Tells a connection that was not admitted to come back later.
+    /// Asks a connection that was not admitted to retry later.
     pub(super) fn turn_away(&mut self, index: ConnIndex, client: Client) {
         if let Some(response) = self.no_room_for(index) {
             self.answer_busy(index, response, client);
         }
     }
 
-    /// What a connection without admission is told; `None` for all others.
+    /// The response to a connection without admission; `None` for all others.
     fn no_room_for(&self, index: ConnIndex) -> Option<Response> {
         match self.conns[index].admission() {
             Admission::Admitted | Admission::Unannounced | Admission::Leaving => None,
@@ -38,25 +38,25 @@ impl Core {
         }
     }
 
-    /// What a connection or stream that is one too many of its address is told.
+    /// The response to a connection or stream over the limit of its address.
     pub(super) fn no_room_for_address(&self) -> Response {
         Response::error(StatusCode::TOO_MANY_REQUESTS, NO_ROOM_FOR_ADDRESS)
             .with_retry_after(self.config.limits.retry_after)
     }
 
-    /// What the stream that is one too many of its tag is told.
+    /// The response to a stream over the limit of its tag.
     pub(super) fn no_room_for_tag(&self) -> Response {
         Response::error(StatusCode::TOO_MANY_REQUESTS, NO_ROOM_FOR_TAG)
             .with_retry_after(self.config.limits.retry_after)
     }
 
-    /// Answers with a response that has a [`Response::with_retry_after`], and closes the connection.
+    /// Sends a response with [`Response::with_retry_after`], and closes the connection.
     pub(super) fn answer_busy(&mut self, index: ConnIndex, response: Response, client: Client) {
         self.stats.refused.count(response.status());
         let least_ms = u64::from(response.wait_ms().unwrap_or(1));
         let delay_ms = least_ms + spread(least_ms, self.told_to_wait);
         self.told_to_wait = self.told_to_wait.wrapping_add(1);
-        log::debug!("{}: told to come back in {delay_ms} ms", self.conns[index].peer());
+        log::debug!("{}: connection rejected, retry after {delay_ms} ms", self.conns[index].peer());
         match client.reconnects {
             Reconnects::Never => {
                 let seconds = delay_ms.div_ceil(1000).max(1).to_string();
@@ -109,7 +109,7 @@ impl Core {
         }
     }
 
-    /// The time to read what came before a cut is over.
+    /// The time to read what was sent before a cut has passed.
     pub(super) fn cut(&mut self, index: ConnIndex) {
         match self.conns[index].framing() {
             StreamFraming::Chunked => self.start_draining(index, Goodbye::Fin),
@@ -118,12 +118,11 @@ impl Core {
     }
 }
 
-/// Between what a client should know and the cut that may take it away: Chromium forgets what the
-/// page has not read when a body is cut.
+/// Time between a message for the client and the cut that may destroy it: Chromium discards what
+/// the page has not read when a body is cut.
 const CUT_DELAY_MS: u64 = 1_000;
 
-const NO_ROOM: &str = "the server has as many connections as it takes; come back later";
+const NO_ROOM: &str = "connection limit reached; try again later";
 const NO_ROOM_FOR_ADDRESS: &str =
-    "your address has as many connections as one may have; close some, or come back later";
-const NO_ROOM_FOR_TAG: &str =
-    "there are as many of these streams as one may have; close one, or come back later";
+    "connection limit for your address reached; close some or try again later";
+const NO_ROOM_FOR_TAG: &str = "stream limit reached; close another tab or try again later";

@@ -1,8 +1,8 @@
-//! Bytes to sockets: what there is to write, and what comes of a write.
+//! Writing to sockets: what there is to write, and the result of a write.
 //!
-//! There are two ways to write, and both end in [`Engine::wrote`]: a tick's events leave at once
-//! ([`write_events`](Engine::write_events)); what waits in an outbox, and after that frames of topics,
-//! leave when the connection is flushed ([`write_next`](Engine::write_next)).
+//! There are two ways to write; both end in [`Engine::wrote`]. The events of a tick are written
+//! immediately ([`write_events`](Engine::write_events)). The outbox, followed by frames of topics,
+//! is written when the connection is flushed ([`write_next`](Engine::write_next)).
 
 use std::io::IoSlice;
 
@@ -20,33 +20,32 @@ use crate::{
     topic::Pieces,
 };
 
-/// What came of trying to write something.
+/// The result of trying to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Written {
-    /// Nothing is left to write, or nobody to write to.
+    /// Nothing is left to write, or the connection has ended.
     Nothing,
-    /// Something was; there may be more, also in the outbox.
+    /// Something was written; there may be more, also in the outbox.
     Some,
     /// The socket takes nothing now.
     Blocked,
 }
 
-/// What a stream has been given of its topics in one go: so many frames, up to this sequence. Frames
-/// are given in the order of their sequences, whatever their topic, so the last one says how far all
-/// of them have come.
+/// Topic frames given to a stream in one write: their number and the last sequence. Frames are
+/// given in sequence order across all topics, so the last sequence is the position in all of them.
 #[derive(Debug, Clone, Copy, Default)]
 struct Given {
     frames: usize,
     last_sequence: u64,
-    /// The client may hold an id now that says nothing of its stream.
+    /// The client may now hold an id that is not the stream's position.
     has_foreign_id: bool,
 }
 
 impl<T: Transport> Engine<T> {
-    /// Writes the scratch buffer, compressed if the stream is, after `head` if it has just begun.
+    /// Writes the scratch buffer, compressed if the stream is; after `head` for a new stream.
     pub(super) fn write_scratch(&mut self, index: ConnIndex, head: &[u8]) {
         let core = &mut self.core;
-        // What a client comes back with has to be the position of the stream.
+        // The id a client resumes from must be the position of the stream.
         if core.scratch.has_id() {
             core.push_bookmark(index, Buffer::Scratch);
         }
@@ -60,8 +59,8 @@ impl<T: Transport> Engine<T> {
         self.write_events(index, head);
     }
 
-    /// Writes the head of a stream with a comment: nginx with HTTP/2 to the client, for one, keeps a
-    /// head until there is a byte of the body.
+    /// Writes the head of a stream with a comment: some proxies, such as nginx with HTTP/2 clients,
+    /// hold a head back until the first byte of the body.
     pub(super) fn write_comment(&mut self, index: ConnIndex, head: &[u8]) {
         let core = &mut self.core;
         match core.conns[index].coding() {
@@ -74,16 +73,15 @@ impl<T: Transport> Engine<T> {
         self.write_events(index, head);
     }
 
-    /// Writes the events in the buffer that fits the stream, plain or compressed. What the socket
-    /// does not take waits in the outbox; an end that has been decided meanwhile leaves in the same
-    /// write.
+    /// Writes the events in the stream's buffer, plain or compressed. The rest goes to the outbox.
+    /// If the end of the stream has been decided, it leaves in the same write.
     pub(super) fn write_events(&mut self, index: ConnIndex, head: &[u8]) {
         let core = &mut self.core;
         let conn = &mut core.conns[index];
         if conn.streaming().is_none() || conn.ending() == Some(Ending::Abort) {
             return;
         }
-        // After its last frames, if it has topics; see `give_last_frames`.
+        // A stream with topics ends after its last frames; see `give_last_frames`.
         let finishes = conn.ending() == Some(Ending::Finish) && conn.subscriptions().is_empty();
         let buffer = match conn.coding() {
             None => &mut core.scratch,
@@ -123,8 +121,7 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// Writes what waits in the outbox or else, as much as fits one write, what the stream has not
-    /// been given of its topics.
+    /// Writes the outbox or, if it is empty, as many undelivered topic frames as fit one write.
     pub(super) fn write_next(&mut self, index: ConnIndex, frames: Frames) -> Written {
         match self.core.conns[index].outbox.is_empty() {
             true => self.write_frames(index, frames),
@@ -190,13 +187,13 @@ impl<T: Transport> Engine<T> {
             core.doubt_after_foreign_id(index);
         }
         match self.wrote(index, outcome) {
-            // Mostly so: it spares a second look at the logs.
+            // The usual case; saves a second lookup in the logs.
             Written::Some if is_all => Written::Nothing,
             written => written,
         }
     }
 
-    /// What follows from a write, for all of them alike.
+    /// Handles the result of any write.
     #[inline]
     fn wrote(&mut self, index: ConnIndex, outcome: Outcome) -> Written {
         let core = &mut self.core;
@@ -218,12 +215,12 @@ impl<T: Transport> Engine<T> {
     }
 }
 
-/// In which form a stream gets its frames.
+/// The form in which a stream gets its frames.
 #[expect(clippy::large_enum_variant, reason = "it lives on the stack, for one write")]
 enum Form {
-    /// As they are in the log.
+    /// As stored in the log.
     Plain(StreamFraming),
-    /// Compressed, mostly as other subscribers get it too; no array is filled for a single frame.
+    /// Compressed, usually the bytes that other subscribers get too; a single frame fills no array.
     CodedOne(Pieces),
     Coded([Option<Pieces>; FRAMES_PER_WRITE]),
 }
@@ -240,8 +237,8 @@ impl Form {
         }
     }
 
-    /// Compresses what no other subscriber has needed before. Nothing of the stream's state changes:
-    /// what the socket then refuses is gathered again, and made of the same pieces.
+    /// Compresses what no other subscriber has needed before. The stream's state does not change:
+    /// if the socket refuses the bytes, they are collected again from the same pieces.
     #[inline(never)]
     fn coded(due: &[DueFrame<'_>], stream: CodingIndex, coding: &mut Coding) -> Self {
         let mut coded = [const { None }; FRAMES_PER_WRITE];
@@ -261,7 +258,7 @@ impl Form {
         }
     }
 
-    /// What is due, if it is in one piece, as nearly always.
+    /// The due bytes, if they are in one piece, which is nearly always the case.
     fn only_slice<'a>(&'a self, due: &[DueFrame<'a>]) -> Option<&'a [u8]> {
         let [only] = due else { return None };
         match self {
@@ -271,7 +268,7 @@ impl Form {
         }
     }
 
-    /// What is due, as far as it fits one write, and in how many slices.
+    /// The due bytes that fit one write, and the number of slices.
     fn slices<'a>(&'a self, due: &[DueFrame<'a>]) -> ([IoSlice<'a>; SLICES_PER_WRITE], usize) {
         let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
         let mut free = slices.iter_mut();
@@ -305,7 +302,7 @@ impl Form {
         }
     }
 
-    /// The frame as memory that is shared with others, where it is.
+    /// The frame as shared memory, if it is shared.
     fn shared<'a>(&'a self, place: usize, due: &DueFrame<'a>) -> Option<&'a Pieces> {
         match self {
             Self::Plain(StreamFraming::Chunked) => Some(&due.frame.bytes),
@@ -316,10 +313,10 @@ impl Form {
     }
 }
 
-/// Notes which frames were taken with the first `left` bytes.
+/// Records which frames were taken with the first `left` bytes.
 ///
-/// What was written in part becomes the outbox: the frame is shared, not copied, and stays alive
-/// for this stream even if the log lets it go.
+/// A frame that was written in part becomes the outbox. It is shared, not copied, and stays alive
+/// for this stream even if the log discards it.
 #[inline]
 fn take(
     due: &[DueFrame<'_>],
@@ -330,7 +327,7 @@ fn take(
     pool: &mut Pool,
 ) -> Given {
     match (due, form) {
-        // By far the most frequent: there was one, and it was taken whole.
+        // By far the most frequent case: there was one frame, and it was taken completely.
         ([only], Form::Plain(_)) if taken == form.len(0, only) => Given {
             frames: 1,
             last_sequence: only.frame.sequence,
@@ -381,8 +378,8 @@ impl Given {
 }
 
 impl Core {
-    /// Queues what a stream is due of its topics instead of writing it, unless its outbox would
-    /// grow beyond `bytes_max`.
+    /// Queues the due topic frames of a stream instead of writing them, unless its outbox would
+    /// exceed `bytes_max`.
     pub(super) fn queue_frames(
         &mut self,
         index: ConnIndex,
@@ -414,7 +411,7 @@ impl Core {
     }
 }
 
-/// What [`Core::queue_frames`] came to.
+/// The result of [`Core::queue_frames`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Queued {
     Nothing,

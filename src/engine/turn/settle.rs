@@ -1,4 +1,4 @@
-//! Births and deaths: the moments at which closures move in and out, with no user code running.
+//! Starts and ends of streams: closures are stored and removed here, while no user code is running.
 
 use crate::engine::{
     Engine, Transport,
@@ -17,12 +17,14 @@ impl<T: Transport> Engine<T> {
         count
     }
 
-    /// Births before deaths, so that a stream that is opened and closed in one turn gets its hooks;
-    /// until there are none of either, because hooks may cause more. Deaths up to a turn's share: a
-    /// closure may close a hundred thousand streams, and each death runs a hook and writes. What is
-    /// left goes first in the next turn; until then, the streams are ended and count nowhere.
+    /// Births before deaths, so that a stream opened and closed in one turn gets its hooks;
+    /// repeated until there are none of either, because hooks may cause more. Deaths are limited to
+    /// a turn's share: a closure may close a hundred thousand streams, and each death runs a hook
+    /// and writes. The rest comes first in the next turn; until then, these streams have ended and
+    /// are not counted anywhere.
     ///
-    /// Each birth adds one to the share, so that the dead become fewer however many come and go.
+    /// Each birth adds one to the share, so that pending deaths decrease even under a constant rate
+    /// of births.
     pub(in crate::engine) fn settle(&mut self) {
         let mut share = DEATHS_PER_TURN;
         loop {
@@ -39,7 +41,7 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// The same without end of the turn's share.
+    /// The same without the limit of a turn's share.
     pub(super) fn settle_all(&mut self) {
         while !self.core.pending.is_empty() {
             self.settle();

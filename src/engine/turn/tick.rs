@@ -1,4 +1,4 @@
-//! The path of a tick, of a stream and of a topic: updater, scratch buffer, one write or publish.
+//! A tick of a stream or topic: updater, scratch buffer, one write or publish.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl<T: Transport> Engine<T> {
         core.stats.tick_lateness_ms.add(late_ms);
         let missed = conn.schedule_next_tick(core.now);
         let is_blocked = conn.is_blocked();
-        // Armed again before the updater runs, which may then decide otherwise.
+        // Rearmed before the updater runs, which may change the deadline.
         core.rearm(index);
         if missed > 0 {
             core.stats.ticks_missed += missed;
@@ -59,8 +59,8 @@ impl<T: Transport> Engine<T> {
         self.core.go_on(index, next);
     }
 
-    /// Forgets the output of a tick, which starts at `start` in the scratch buffer, if it equals
-    /// the last one; for streams that ask for it.
+    /// Discards the output of a tick, from `start` in the scratch buffer, if it equals the previous
+    /// output; for streams with `skip_unchanged`.
     fn drop_if_unchanged(&mut self, index: ConnIndex, start: usize) {
         let Some(hooks) = &mut self.closures[index.slot()].hooks else { return };
         let Some(last_output) = &mut hooks.last_output else { return };
@@ -74,7 +74,7 @@ impl<T: Transport> Engine<T> {
 }
 
 impl Core {
-    /// Does what an updater asked for.
+    /// Does what an updater returned.
     fn go_on(&mut self, index: ConnIndex, next: Next) {
         match next {
             Next::Again => {}
@@ -92,12 +92,12 @@ impl Core {
             Next::Fail(error) if self.conns[index].is_live_stream() => {
                 self.end_stream(index, CloseReason::Failed(Arc::from(error)));
             }
-            // The updater closed its stream first, and that was the reason.
+            // The updater closed its stream first; that is the close reason.
             Next::Fail(error) => self.drop_guarded(error),
         }
     }
 
-    /// Lends a stream to one of its closures: what the closure sends goes to the scratch buffer.
+    /// Lends a stream to one of its closures. Its output goes to the scratch buffer.
     pub(super) fn lend<R>(
         &mut self,
         index: ConnIndex,
@@ -127,7 +127,7 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// Runs a topic's updater and publishes what it sent, unless that is what it sent last time.
+    /// Runs a topic's updater and publishes its output, unless it equals that of the previous run.
     pub(super) fn render(
         &mut self,
         topic: TopicIndex,

@@ -1,5 +1,5 @@
-//! What a due timer means, now that it has run out: a tick, a keep-alive, a timeout, an end by age,
-//! or a timer of the application's.
+//! What a due timer means: a tick, a keep-alive, a timeout, an end by age, or a timer of the
+//! application.
 
 use crate::{
     conn::{Goodbye, Phase},
@@ -18,9 +18,9 @@ use crate::{
 };
 
 impl<T: Transport> Engine<T> {
-    /// Fires what is due, up to a turn's share. What is left stays in the wheel, and so goes first
-    /// in the next turn, whose clock is read anew: a hundred thousand ticks that are due together
-    /// hold up neither sockets nor publishers, and count how late they really are.
+    /// Fires due timers, up to a turn's share. The rest stays in the wheel and comes first in the
+    /// next turn, which reads the clock again. A hundred thousand ticks due together therefore
+    /// block neither sockets nor publishers, and their lateness is measured correctly.
     pub(in crate::engine) fn fire_due(&mut self) {
         let mut moves = MOVES_PER_TURN;
         self.timers_wait = true;
@@ -37,7 +37,7 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// The one timer of a connection has run out; what it stood for is worked out only now.
+    /// The one timer of a connection has expired; its meaning is derived only now.
     fn fire_conn(&mut self, index: ConnIndex) {
         let conn = &self.core.conns[index];
         if conn.streaming().is_some() {
@@ -70,7 +70,7 @@ impl<T: Transport> Engine<T> {
             if tick_due <= now {
                 self.fire_tick(index);
             }
-            // Also after a tick: one that sent nothing proves nothing.
+            // Also after a tick, because it may have sent nothing.
             self.keep_alive(index);
         }
     }
@@ -102,7 +102,7 @@ impl<T: Transport> Engine<T> {
         let next = match self.timers.remove(&index) {
             Some(TimerCall::Once(call)) => {
                 core.conns.remove_timer(index);
-                // From here on, the slot may be that of a timer which this one sets.
+                // From here on, the slot may belong to a timer that this one sets.
                 let _panicked = core.call(A_TIMER, |core| call(&mut Context::new(core)));
                 return;
             }
@@ -137,7 +137,7 @@ impl<T: Transport> Engine<T> {
             Ok(Next::Finish | Next::Drop) => core.end_timer(index),
             Ok(Next::Fail(error)) => {
                 let reason = core.text_of(&error);
-                log::warn!("a timer failed and is stopped: {}", Logged(&reason));
+                log::warn!("a timer failed and was cancelled: {}", Logged(&reason));
                 core.drop_guarded(error);
                 core.end_timer(index);
             }
@@ -147,7 +147,7 @@ impl<T: Transport> Engine<T> {
 }
 
 impl Core {
-    /// A client took longer than its limit. One that is in the middle of a request is told.
+    /// A client exceeded a timeout. If it is in the middle of a request, it gets a 408.
     fn time_out(&mut self, index: ConnIndex) {
         let conn = &self.conns[index];
         let is_stalled = conn.stall_due(&self.config.limits).is_some_and(|due| due <= self.now);
@@ -165,13 +165,13 @@ impl Core {
         }
     }
 
-    /// A repeating timer runs next after this delay, unless it was cancelled meanwhile.
+    /// A repeating timer runs next after this delay, unless it has been cancelled.
     pub(super) fn fire_after(&mut self, index: TimerIndex, delay_ms: u64) {
         let deadline = self.now.saturating_add(delay_ms.max(1));
         self.conns.move_timer(index, deadline, self.now);
     }
 
-    /// Ends a repeating timer, unless it was cancelled meanwhile.
+    /// Ends a repeating timer, unless it has been cancelled.
     fn end_timer(&mut self, index: TimerIndex) {
         if self.conns.disarm_timer(index) {
             self.pending.add_death(Death::Timer(index));
@@ -180,9 +180,9 @@ impl Core {
 }
 
 const A_TIMER: Call = Call::Free("a timer");
-/// Timers fired in one turn: some milliseconds of ticks. Four times the share of deliveries, because
-/// ticks have a time to keep and what waits behind them has not.
+/// Timers fired per turn: some milliseconds of ticks. Four times the share of deliveries, because
+/// ticks have deadlines and the work that waits for them has none.
 const TIMERS_PER_TURN: u32 = 512;
-/// Keys that the wheel may move to its lower levels in one turn: up to 200 ns each, when there are so
-/// many that they do not fit the caches.
+/// Keys that the wheel may move to lower levels per turn. A move takes up to 200 ns when the keys
+/// do not fit the CPU caches.
 const MOVES_PER_TURN: u32 = 4_096;

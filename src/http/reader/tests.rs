@@ -137,7 +137,7 @@ fn seen_bytes_are_not_news() {
 }
 
 #[test]
-fn bytes_may_be_kept_behind_an_unfinished_head() {
+fn bytes_may_be_kept_after_an_unfinished_head() {
     let (mut reader, mut request) = (Reader::new(), Request::new());
     reader.keep(&[POST, &GET[..5]].concat());
     assert_eq!(advance(&mut reader, b"", &mut request), (Progress::Complete, 0));
@@ -157,7 +157,7 @@ fn a_client_that_waits_is_told_to_continue_once() {
     assert_eq!(advance(&mut reader, b"o", &mut request), (Progress::NeedMore, 0));
     assert_eq!(advance(&mut reader, b"kG", &mut request), (Progress::Complete, 1));
     assert_eq!(request.body(), b"ok");
-    // Who sends the body at once does not wait.
+    // A client that sends the body immediately does not wait.
     let with_body = [&head[..], b"o"].concat();
     assert_eq!(advance(&mut reader, &with_body, &mut request), (Progress::NeedMore, 0));
     assert_eq!(advance(&mut reader, b"kk", &mut request), (Progress::Complete, 1));
@@ -166,7 +166,7 @@ fn a_client_that_waits_is_told_to_continue_once() {
 }
 
 #[test]
-fn nobody_waits_on_http_1_0_or_without_a_body() {
+fn no_100_continue_on_http_1_0_or_without_a_body() {
     let (mut reader, mut request) = (Reader::new(), Request::new());
     let old = b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
     assert_eq!(advance(&mut reader, old, &mut request), (Progress::NeedMore, 0));

@@ -1,24 +1,24 @@
-//! What content codings mean for a response: which ones may be compressed, and what else then changes.
+//! Content codings of responses: which responses may be compressed, and what else changes then.
 
 use super::{Response, StatusCode, TEXTUAL};
 use crate::http::{Request, entity_tag::EntityTag, fields::list_members};
 
-/// What the client's `Accept-Encoding` decides about a response.
+/// How the client's `Accept-Encoding` affects a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Codable {
-    /// Nothing: it is sent as it is.
+    /// Not at all: it is sent unchanged.
     Never,
-    /// Nothing about this response, but perhaps about the whole page that it is a part of, or that the
+    /// Not this response, but perhaps the complete representation that it is a part of, or that the
     /// client has: 206 and 304.
     Whole,
-    /// How its body is sent.
+    /// Its body may be compressed.
     Body,
 }
 
 impl Response {
-    /// Text of some length may be compressed, unless it is a part of something (RFC 9110 section
-    /// 14.4: of its uncompressed bytes), the handler forbids it (`no-transform`) or has compressed it
-    /// already, or says something of the very bytes that would not be true of others.
+    /// Text of a minimum length may be compressed. Exceptions: it is a part of a representation
+    /// (RFC 9110 section 14.4: of its uncompressed bytes), the handler forbids it (`no-transform`)
+    /// or has already compressed it, or a field describes the exact bytes.
     pub(crate) fn codable(&self, body_bytes_min: usize) -> Codable {
         let content_type = self.content_type.as_deref();
         let is_text = || {
@@ -41,8 +41,8 @@ impl Response {
         }
     }
 
-    /// Says that what is sent depends on what the client accepts: also in responses that have no such
-    /// body of their own (RFC 9110 sections 15.3.7 and 15.4.5).
+    /// Adds `Vary`, because the response depends on what the client accepts; also for responses
+    /// without such a body (RFC 9110 sections 15.3.7 and 15.4.5).
     pub(crate) fn varies_by_coding(mut self) -> Self {
         let names_it = |name: &[u8]| name == b"*" || name.eq_ignore_ascii_case(b"Accept-Encoding");
         let is_said = self.members("Vary").any(names_it);
@@ -52,7 +52,7 @@ impl Response {
         self
     }
 
-    /// Replaces the body by what a coding has made of it. A strong entity tag becomes weak: it would
+    /// Replaces the body by its compressed form. A strong entity tag becomes weak, because it would
     /// name different bytes in each coding (RFC 9110 section 8.8.3.3).
     pub(crate) fn coded(mut self, coding: &str, body: Vec<u8>) -> Self {
         self.lines.push("Content-Encoding", coding);
@@ -61,8 +61,8 @@ impl Response {
         self
     }
 
-    /// A 304 to a client that has the compressed form of this page has to name it by its weak tag: a
-    /// strong one that the client has never seen updates nothing (RFC 9111 section 4.3.4).
+    /// A 304 to a client that has the compressed form must use its weak tag: a strong one that the
+    /// client has never seen updates nothing (RFC 9111 section 4.3.4).
     pub(crate) fn with_the_tag_of(mut self, request: &Request) -> Self {
         let tag = self.lines.value("ETag").and_then(EntityTag::parse);
         if self.status == 304 && tag.is_some_and(|tag| request.names_exactly(tag.weakened())) {
@@ -87,7 +87,7 @@ impl Response {
         })
     }
 
-    /// The members of a list, over all of its lines.
+    /// The members of a list field, over all of its lines.
     fn members(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         self.lines.values(name).flat_map(|value| list_members(value.as_bytes()))
     }
@@ -95,7 +95,7 @@ impl Response {
 
 /// Several parts of one page.
 const PARTS: &str = "multipart/byteranges";
-/// Fields that a coding would make untrue: digests (RFC 9530, RFC 3230, RFC 1864), and a coding that is
-/// applied already.
+/// Fields that a coding would make wrong: digests (RFC 9530, RFC 3230, RFC 1864), and a coding that
+/// is already applied.
 const OF_THE_BYTES: [&str; 5] =
     ["Content-Encoding", "Content-Digest", "Repr-Digest", "Digest", "Content-MD5"];

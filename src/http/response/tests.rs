@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What a client makes of a response: status, fields with lower case names, body.
+/// A parsed response: status, fields with lower case names, body.
 fn received(response: Response, connection: Connection, version: Version) -> Received {
     let mut out = Vec::new();
     response.encode_head(&mut out, &Date::new(), connection, version);

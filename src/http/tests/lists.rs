@@ -15,7 +15,7 @@ fn cookies_are_found_by_name() {
     assert_eq!(request.cookie(""), None);
 }
 
-/// RFC 6265bis section 5.6 trims space and tab; a browser takes anything else as a part of the name.
+/// RFC 6265bis section 5.6 trims space and tab; to a browser anything else is part of the name.
 #[test]
 fn a_cookie_prefix_cannot_be_forged_with_other_white_space() {
     for space in ["\u{2000}", "\u{a0}", "\u{3000}", "\u{feff}", "\u{85}", "\u{2028}", "\u{1680}"] {
@@ -50,7 +50,7 @@ fn a_cookie_that_is_not_text_hides_no_other() {
     assert_eq!(all, expected);
 }
 
-/// What others wrote into the first cookie of a name is not passed over for a later one.
+/// If the first cookie of a name is not text, a later one does not replace it.
 #[test]
 fn of_two_cookies_of_one_name_the_first_counts_also_when_it_is_not_text() {
     let request = Request::parse(

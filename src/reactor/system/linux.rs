@@ -26,7 +26,7 @@ use super::DescriptorLimits;
 #[derive(Debug)]
 pub(in crate::reactor) struct Alarm {
     timer: OwnedFd,
-    /// What it is set to, so that an unchanged deadline costs no system call.
+    /// The deadline it is set to, so that an unchanged one costs no system call.
     set_to_ms: Option<u64>,
 }
 
@@ -56,13 +56,12 @@ impl Alarm {
         Ok(())
     }
 
-    /// It rang; the same deadline has to be set again if it is wanted again.
+    /// It has fired; to use the same deadline again, set it again.
     pub(in crate::reactor) fn rang(&mut self) {
         self.set_to_ms = None;
     }
 
-    /// The timeout that the poll itself needs in order to keep the alarm: none, and no look at the
-    /// clock to find one.
+    /// The poll itself needs no timeout, and no clock is read to compute one.
     pub(in crate::reactor) fn poll_timeout(
         _left: impl FnOnce() -> Option<Duration>,
     ) -> Option<Duration> {
@@ -70,8 +69,8 @@ impl Alarm {
     }
 }
 
-/// Nanoseconds of some epoch, as of the kernel's last tick (1 to 10 ms): read without looking at
-/// any hardware.
+/// Nanoseconds since some epoch, at the kernel's last tick (1 to 10 ms); read without accessing any
+/// hardware.
 fn coarse_nanos() -> u64 {
     let now = clock_gettime(ClockId::MonotonicCoarse);
     (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
@@ -89,8 +88,8 @@ pub(in crate::reactor) fn raise_descriptors() -> io::Result<u64> {
     Ok(maximum.unwrap_or(u64::MAX))
 }
 
-/// Waits until the system has gathered enough entropy, which happens once, at the start of the
-/// machine. Before that, two machines could draw the same.
+/// Waits until the system has enough entropy, which happens once, when the machine starts. Before
+/// that, two machines could draw the same bits.
 pub(in crate::reactor) fn random_bits() -> io::Result<u64> {
     let mut bytes = [0; 8];
     let count = retry_on_intr(|| getrandom(&mut bytes, GetRandomFlags::empty()))?;

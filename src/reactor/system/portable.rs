@@ -1,4 +1,4 @@
-//! Any other Unix: nothing beyond what mio and the standard library offer.
+//! Any other Unix: only what mio and the standard library offer.
 
 use std::{
     fs::File,
@@ -11,7 +11,7 @@ use socket2::SockRef;
 
 use super::DescriptorLimits;
 
-/// No timer in the poll: its timeout, rounded up to whole milliseconds, has to do.
+/// No timer in the poll: its own timeout is used, rounded up to whole milliseconds.
 #[derive(Debug)]
 pub(in crate::reactor) struct Alarm;
 
@@ -33,7 +33,7 @@ impl Alarm {
     }
 }
 
-/// Not known.
+/// Unknown.
 pub(in crate::reactor) fn descriptor_limits() -> Option<DescriptorLimits> {
     None
 }
@@ -48,7 +48,7 @@ pub(in crate::reactor) fn random_bits() -> io::Result<u64> {
     Ok(u64::from_ne_bytes(bytes))
 }
 
-/// There is none.
+/// Not available.
 pub(in crate::reactor) fn set_user_timeout(
     _socket: &SockRef<'_>,
     _timeout: Option<Duration>,

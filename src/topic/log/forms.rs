@@ -1,4 +1,4 @@
-//! The compressed forms of a frame: made when the first subscriber needs them, shared by all others.
+//! The compressed forms of a frame: made when the first subscriber needs them, then shared.
 
 use std::cell::OnceCell;
 
@@ -13,7 +13,7 @@ use crate::{
 pub(super) struct Forms {
     keys: [OnceCell<Pieces>; 3],
     deltas: [OnceCell<Pieces>; 3],
-    /// Deltas for streams that have had one, two or three keep-alives since the event before.
+    /// Deltas for streams with one, two or three keep-alives since the previous event.
     quiet_deltas: OnceCell<Box<QuietDeltas>>,
     sum: OnceCell<TextSum>,
 }
@@ -21,7 +21,7 @@ pub(super) struct Forms {
 type QuietDeltas = [[OnceCell<Pieces>; 3]; KEEP_ALIVES_MAX];
 
 impl Frame {
-    /// The event so that a decoder understands it whatever it has seen before.
+    /// The event in a form that a decoder understands without any earlier event.
     pub(crate) fn key(&self, encoding: Encoding, compressor: &mut Compressor) -> Pieces {
         let make = || {
             let mut out = compressor.reset(encoding).to_vec();
@@ -38,12 +38,12 @@ impl Frame {
         }
     }
 
-    /// The event as what has changed since the one before, for streams that have been sent
-    /// `keep_alives` comments after that. With a `tail`, which the stream alone was sent in between,
-    /// the delta is made for it alone.
+    /// The event as a delta to the previous one, for streams that have been sent `keep_alives`
+    /// comments since. With a `tail`, bytes that only this stream was sent in between, the delta is
+    /// made for this stream alone.
     ///
-    /// A comment moves what a delta refers to, so each number of them needs a delta of its own. From
-    /// four on, streams share the key instead: a topic that is silent that long can afford it.
+    /// A comment moves what a delta refers to, so each number of comments needs its own delta. From
+    /// four on, streams share the key instead: a topic that is silent for so long can afford it.
     pub(crate) fn delta(
         &self,
         encoding: Encoding,
@@ -77,7 +77,7 @@ impl Frame {
         }
     }
 
-    /// What the event adds to the checksum of a gzip stream, in whichever form it is sent.
+    /// What the event adds to the checksum of a gzip stream, in any form.
     pub(crate) fn sum(&self) -> TextSum {
         let forms = self.forms.get_or_init(Box::default);
         *forms.sum.get_or_init(|| TextSum::of(&self.events()))
@@ -93,5 +93,5 @@ fn form_index(encoding: Encoding) -> Option<usize> {
     }
 }
 
-/// How many keep-alives in a row a delta that streams share allows for.
+/// Largest number of consecutive keep-alives for which streams share a delta.
 const KEEP_ALIVES_MAX: usize = 3;

@@ -1,4 +1,4 @@
-//! Files that use each other in a circle.
+//! Files that use each other in a cycle.
 
 use super::{LIB, complaints, refuses};
 

@@ -1,8 +1,8 @@
-//! The floors inside the engine, broken.
+//! Violations of the layers inside the engine.
 
 use super::{complaints, refuses_among};
 
-/// An engine with a file for each floor, and with what its `mod.rs` files pass on.
+/// An engine with a file for each layer, and with what its `mod.rs` files re-export.
 const ENGINE: &[(&str, &str)] = &[
     (
         "src/engine/mod.rs",
@@ -114,7 +114,7 @@ fn a_file_of_the_engine_on_no_floor_is_refused() {
 }
 
 #[test]
-fn what_applications_hold_has_no_logic() {
+fn the_api_of_the_engine_has_no_logic() {
     let method = |body: &str| format!("impl Stream<'_> {{\nfn f(&mut self) {{\n{body}\n}} }}");
     for (body, line) in [
         ("for x in y { self.core.send(x); }", 3),

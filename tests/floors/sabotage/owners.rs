@@ -1,8 +1,8 @@
-//! Transports and fields, touched by a file that does not own them.
+//! Transports and fields, used by a file that does not own them.
 
 use super::{complaints, refuses_among};
 
-/// Owners, and what they let others see.
+/// Owners, and what others may see of them.
 const OWNERS: &[(&str, &str)] = &[
     ("src/conn/mod.rs", "pub(crate) struct Conn { pub(crate) outbox: Outbox, phase: Phase }"),
     ("src/engine/keys.rs", "pub struct StreamId { pub(super) conn: u32 }"),

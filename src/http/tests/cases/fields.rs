@@ -1,4 +1,4 @@
-//! Header fields: syntax, Host, and others that decide.
+//! Header fields: syntax, Host, and other fields that affect the result.
 
 use super::{
     Case,
@@ -66,7 +66,7 @@ pub(super) const CASES: &[Case] = &[
     ("GET / HTTP/1.1\r\nHost:a.example\t \r\n\r\n", Taken(b""), "RFC 9112 5: optional white space"),
     ("GET / HTTP/1.1\r\nHost: [2001:db8::7]:80\r\n\r\n", Taken(b""), "RFC 3986 3.2.2"),
     ("GET / HTTP/1.1\r\nHost: [2001:db8::7\r\n\r\n", Status(400), "RFC 3986 3.2.2"),
-    ("GET / HTTP/1.1\r\nHost: [v1.a]\r\n\r\n", Status(400), "RFC 3986 3.2.2: nobody has defined a version"),
+    ("GET / HTTP/1.1\r\nHost: [v1.a]\r\n\r\n", Status(400), "RFC 3986 3.2.2: no version is defined"),
     ("GET / HTTP/1.1\r\nHost: 2001:db8::7\r\n\r\n", Status(400), "RFC 3986 3.2.2"),
     ("GET / HTTP/1.1\r\nHost: a.example:\r\n\r\n", Taken(b""), "RFC 3986 3.2.3: port = *DIGIT"),
     ("GET / HTTP/1.1\r\nHost: a.example:65536\r\n\r\n", Status(400), "no port"),

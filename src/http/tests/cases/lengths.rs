@@ -1,4 +1,4 @@
-//! How long a body is: Content-Length and Transfer-Encoding.
+//! The length of a body: Content-Length and Transfer-Encoding.
 
 use super::{
     Case,
@@ -25,7 +25,7 @@ pub(super) const CASES: &[Case] = &[
     ("POST / HTTP/1.1\r\nHOST\r\nContent-Length: 99999999999999999999999\r\n\r\n", Status(413), "beyond 64 bits"),
     ("POST / HTTP/1.1\r\nHOST\r\nContent-Length: 0\r\n\r\n", Taken(b""), "rule 6"),
     ("POST / HTTP/1.1\r\nHOST\r\nContent-Length: 000\r\n\r\n", Taken(b""), "1*DIGIT"),
-    ("POST / HTTP/1.1\r\nHOST\r\nContent-Length: 0000000000000000000000003\r\n\r\nabc", Taken(b"abc"), "1*DIGIT, as many as fit"),
+    ("POST / HTTP/1.1\r\nHOST\r\nContent-Length: 0000000000000000000000003\r\n\r\nabc", Taken(b"abc"), "1*DIGIT, any number that fits"),
     ("POST / HTTP/1.1\r\nHOST\r\nContent-Length: 010\r\n\r\n0123456789", Taken(b"0123456789"), "1*DIGIT is decimal, not octal"),
     ("POST / HTTP/1.1\r\nHOST\r\nContent-Length:\t3 \r\n\r\nabc", Taken(b"abc"), "RFC 9112 5: optional white space"),
     ("POST / HTTP/1.1\r\nHOST\r\nContent-Length: 0o3\r\n\r\nabc", Status(400), "rule 5"),

@@ -1,21 +1,21 @@
-//! The table of framing cases: bytes, what happens, and where that is written.
+//! The table of framing cases: bytes, expected result, and source.
 //!
-//! Sources: RFC 9110, 9112 and 3986 by section, and what other projects and researchers have
-//! published: the tests of llhttp (`test/request/*.md`), Http11Probe by test name, issues and pull
-//! requests by number, advisories (CVE, GHSA, RUSTSEC), "HTTP desync attacks" (Kettle, 2019), "HTTP/1.1
-//! must die" (Kettle, 2025), "Funky chunks" (2025). The bytes are our own. *Strict* marks what may be
-//! taken as well, but is a doubt all the same.
+//! Sources: RFC 9110, 9112 and 3986 by section, and publications of other projects and researchers:
+//! the tests of llhttp (`test/request/*.md`), Http11Probe by test name, issues and pull requests by
+//! number, advisories (CVE, GHSA, RUSTSEC), "HTTP desync attacks" (Kettle, 2019), "HTTP/1.1 must
+//! die" (Kettle, 2025), "Funky chunks" (2025). The bytes are our own. *Strict* marks input that
+//! could be accepted, but is still doubtful.
 
 mod chunks;
 mod fields;
 mod lengths;
 mod lines;
 
-/// Bytes, what happens, and where that is written. `HOST` stands for a valid Host field; characters
-/// up to U+00FF stand for single bytes.
+/// Bytes, expected result, and source. `HOST` is replaced by a valid Host field; characters up to
+/// U+00FF are single bytes.
 pub(crate) type Case = (&'static str, Expect, &'static str);
 
-/// What happens to one case.
+/// The expected result of one case.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Expect {
     /// One request with this body, and nothing left over.
@@ -24,7 +24,7 @@ pub(crate) enum Expect {
     Status(u16),
 }
 
-/// Every case: its bytes, what happens, and a name to show.
+/// Every case: its bytes, expected result, and a name to show.
 pub(crate) fn all() -> impl Iterator<Item = (Vec<u8>, &'static Expect, String)> {
     let whole = [lines::CASES, fields::CASES, lengths::CASES].into_iter().flatten();
     let whole = whole
