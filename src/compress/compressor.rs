@@ -128,7 +128,7 @@ impl Compressor {
     ) {
         let is_first = history.is_empty() && self.history_bytes > 0;
         let comment: &[u8] = if is_first {
-            self.key(encoding, message, out); // Right behind `open`: nothing has to be reset.
+            self.key(encoding, message, out); // Directly after `open`: no reset needed.
             &[]
         } else {
             self.splice(encoding, history, message, out)

@@ -1,4 +1,4 @@
-//! What a request says about the client that sent it.
+//! Detects requests of the Datastar client.
 
 use crate::http::Request;
 
@@ -6,9 +6,9 @@ impl Request {
     /// True if the Datastar client sent this request: one of its actions (`@get`, `@post` ...),
     /// also when it retries. It says so with `Datastar-Request: true`.
     ///
-    /// With it one path can serve a page to browsers and patches to the page; such an answer should
-    /// say `Vary: Datastar-Request`, so that no cache mixes them up. Anybody can send the header:
-    /// it is no proof of anything. A page of another origin needs a CORS permission to send it.
+    /// With it one path can serve a page to browsers and patches to the page. Such a response
+    /// should have `Vary: Datastar-Request`, so that no cache confuses them. Any client can send
+    /// the header: it proves nothing. A page of another origin needs a CORS permission to send it.
     ///
     /// ```
     /// use starwheel::Request;

@@ -1,8 +1,8 @@
-//! Answers to Datastar actions that are not streams, and errors that `?` turns into answers.
+//! Responses to Datastar actions that are not streams, and errors that `?` turns into responses.
 //!
-//! The client takes a response of status 200 by its type: HTML is patched into the page, JSON into the
-//! signals, JavaScript is run; `datastar-*` header fields carry what would be options of an event.
-//! Source: the client's `fetch` of version 1.0; the ADR knows streams only.
+//! The client handles a response of status 200 by its type: HTML is patched into the page, JSON
+//! into the signals, JavaScript is run. `datastar-*` header fields carry the options of an event.
+//! Source: the client's `fetch` of version 1.0; the ADR covers only streams.
 
 use std::fmt;
 
@@ -12,18 +12,18 @@ use super::{
 };
 use crate::http::Response;
 
-/// Answers to an action of the Datastar client that need no stream. A command that has nothing to
-/// say is answered with [`Response::no_content`].
+/// Responses to an action of the Datastar client that need no stream. For an action without a
+/// result, use [`Response::no_content`].
 ///
-/// The client acts on status 200 alone: with [`with_status`](Response::with_status) and anything else
-/// it ignores the body. An id and a retry of the builder belong to streams and are left out.
+/// The client acts only on status 200: with any other [`with_status`](Response::with_status) it
+/// ignores the body. The builder's id and retry only apply to streams and are omitted.
 impl Response {
-    /// 200 with elements to patch into the page: what [`PatchElements`] says, as one response.
+    /// 200 with elements to patch into the page: a [`PatchElements`] as one response.
     ///
-    /// Non-ASCII characters of the selector leave as CSS escapes, because browsers read header
+    /// Non-ASCII characters of the selector are sent as CSS escapes, because browsers read header
     /// fields as Latin-1. There is no header field for
-    /// [`view_transition_selector`](PatchElements::view_transition_selector); the whole document is
-    /// animated instead.
+    /// [`view_transition_selector`](PatchElements::view_transition_selector); the complete document
+    /// is animated instead.
     ///
     /// ```
     /// use starwheel::{datastar::{PatchElements, PatchMode}, Response};
@@ -39,7 +39,7 @@ impl Response {
         patch.into_response()
     }
 
-    /// 200 with signals to merge into those of the page: what [`PatchSignals`] says, as one response.
+    /// 200 with signals to merge into those of the page: a [`PatchSignals`] as one response.
     ///
     /// ```
     /// use starwheel::{datastar::PatchSignals, Response};
@@ -54,12 +54,12 @@ impl Response {
         patch.into_response()
     }
 
-    /// 200 with JavaScript to run: what [`ExecuteScript`] says, as one response.
+    /// 200 with JavaScript to run: an [`ExecuteScript`] as one response.
     ///
-    /// The client puts the script into the `<head>` instead of the body, and as text, so that
-    /// nothing in it is written otherwise. After such a response the client never fires `finished`:
+    /// The client puts the script into the `<head>` instead of the body, and as text, so nothing in
+    /// it is escaped. After such a response the client never fires `finished`:
     /// [`data-indicator`](https://data-star.dev/reference/attributes#data-indicator) stays on. A
-    /// stream that sends the script and finishes does not have this fault.
+    /// stream that sends the script and finishes avoids this.
     ///
     /// ```
     /// use starwheel::{datastar::ExecuteScript, Response};
@@ -77,7 +77,7 @@ impl Response {
     }
 }
 
-/// 400 or 415 with the reason: what the client sent is the client's mistake.
+/// 400 or 415 with the reason, because the client sent invalid signals.
 ///
 /// ```
 /// use starwheel::{datastar::Signals, testing::Simulation, Request, Response, Router};
@@ -93,22 +93,22 @@ impl From<SignalsError> for Response {
     fn from(error: SignalsError) -> Self {
         let response = Self::error(error.status(), error.to_string());
         match error {
-            // Says which type would do (RFC 9110 section 15.5.16).
+            // Names the acceptable type (RFC 9110 section 15.5.16).
             SignalsError::ContentType => response.with_header("Accept", "application/json"),
             _ => response,
         }
     }
 }
 
-/// 500, the reason is logged: a patch is built by the server. Where it is built from what the client
-/// sent, answer with [`Response::error`] and status 400.
+/// Becomes a 500 whose reason is logged, because patches are built by the server. For a patch built
+/// from client input, return [`Response::error`] with status 400.
 impl From<PatchSignalsError> for Response {
     fn from(error: PatchSignalsError) -> Self {
         Self::failed(&error)
     }
 }
 
-/// 500, the reason is logged: a script is built by the server.
+/// Becomes a 500 whose reason is logged, because scripts are built by the server.
 impl From<AttributeNameError> for Response {
     fn from(error: AttributeNameError) -> Self {
         Self::failed(&error)

@@ -106,7 +106,7 @@ impl<'a> Context<'a> {
 
     /// The same, but the event leaves as it is also in compressed streams, and no later event
     /// refers to it: for secrets on a topic that also carries text of others. The event after it
-    /// costs a whole key.
+    /// is compressed as a full key.
     pub fn publish_uncompressed(&mut self, topic: &Topic, event: impl Encode) -> usize {
         self.core.publish(topic, &event, Allowed::No)
     }
