@@ -143,16 +143,16 @@ fn parse_v2(bytes: &[u8]) -> Result<Option<Header>, Fault> {
     let rest = bytes.get(V2_SIGNATURE.len()..).unwrap_or_default();
     let command = match rest.first() {
         None => return Ok(None),
-        Some(0x20) => Command::Local,
-        Some(0x21) => Command::Proxy,
+        Some(0x20) => ProxyCommand::Local,
+        Some(0x21) => ProxyCommand::Proxy,
         Some(_) => return Err(Fault::Malformed),
     };
     let [_, family, high, low, ref rest @ ..] = *rest else { return Ok(None) };
     let length = usize::from(u16::from_be_bytes([high, low]));
     let length_bytes = V2_SIGNATURE.len() + 4 + length;
     let addresses_bytes = match (command, family) {
-        (Command::Proxy, TCP_OVER_IPV4) => 12,
-        (Command::Proxy, TCP_OVER_IPV6) => 36,
+        (ProxyCommand::Proxy, TCP_OVER_IPV4) => 12,
+        (ProxyCommand::Proxy, TCP_OVER_IPV6) => 36,
         _ => 0,
     };
     if length < addresses_bytes || length_bytes > HEADER_BYTES_MAX {
@@ -161,10 +161,12 @@ fn parse_v2(bytes: &[u8]) -> Result<Option<Header>, Fault> {
     // TLVs follow the addresses; they are skipped.
     let Some(block) = rest.get(..length) else { return Ok(None) };
     let source = match (command, family, block) {
-        (Command::Proxy, TCP_OVER_IPV4, &[a, b, c, d, _, _, _, _, high, low, ..]) => {
+        (ProxyCommand::Proxy, TCP_OVER_IPV4, &[a, b, c, d, _, _, _, _, high, low, ..]) => {
             announced(Ipv4Addr::new(a, b, c, d).into(), u16::from_be_bytes([high, low]))
         }
-        (Command::Proxy, TCP_OVER_IPV6, block) => v2_source_ipv6(block).ok_or(Fault::Malformed)?,
+        (ProxyCommand::Proxy, TCP_OVER_IPV6, block) => {
+            v2_source_ipv6(block).ok_or(Fault::Malformed)?
+        }
         _ => Source::Unannounced,
     };
     Ok(Some(Header { length_bytes, source }))
@@ -182,7 +184,7 @@ fn announced(address: IpAddr, port: u16) -> Source {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Command {
+enum ProxyCommand {
     Local,
     Proxy,
 }

@@ -31,7 +31,7 @@ mod transitions;
 pub(crate) use keys::{CodingIndex, RouteIndex, TopicIndex};
 pub(crate) use outbox::{Outbox, Pool, SLICES_PER_WRITE};
 pub(crate) use phase::{Announcer, Goodbye, Phase, linger_due, stall_due};
-pub(crate) use streaming::{Ending, FAREWELL_MS, Farewell, OFF, Schedule, Streaming};
+pub(crate) use streaming::{FAREWELL_MS, Farewell, OFF, Schedule, StreamEnd, Streaming};
 pub(crate) use subscriptions::{Standing, Subscription, Subscriptions};
 
 use peer::PackedPeer;
@@ -56,7 +56,7 @@ pub(crate) struct Conn {
     /// one.
     generation: u32,
     peer: PackedPeer,
-    input: Input,
+    input: InputState,
     /// Listed for further reading in the next turn.
     is_put_off: bool,
     output: Output,
@@ -73,7 +73,7 @@ pub(crate) struct Conn {
 
 /// Whether bytes wait in the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Input {
+pub(crate) enum InputState {
     /// The last read took everything; the poller will report more.
     Drained,
     /// Reading was deferred. An edge-triggered poller will not report it again.
@@ -127,7 +127,7 @@ impl Conn {
             phase,
             generation,
             peer: PackedPeer::from(peer),
-            input: Input::Drained,
+            input: InputState::Drained,
             is_put_off: false,
             output: Output::Quiet,
             framing: StreamFraming::Chunked,
@@ -150,7 +150,7 @@ impl Conn {
         self.peer.into()
     }
 
-    pub(crate) fn input(&self) -> Input {
+    pub(crate) fn input(&self) -> InputState {
         self.input
     }
 
@@ -220,7 +220,7 @@ impl Conn {
     }
 
     /// How the stream ends, once that is decided.
-    pub(crate) fn ending(&self) -> Option<Ending> {
+    pub(crate) fn ending(&self) -> Option<StreamEnd> {
         self.streaming().and_then(Streaming::ending)
     }
 

@@ -31,10 +31,10 @@ use crate::http::Body;
 
 /// The queue of one connection: encoded bytes, and bodies and frames that are kept without a copy.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox(Option<Box<Queue>>);
+pub(crate) struct Outbox(Option<Box<Backlog>>);
 
 #[derive(Debug, Default)]
-struct Queue {
+struct Backlog {
     /// The first segment; empty if it is shared and so cannot be appended to or cut.
     bytes: Vec<u8>,
     /// The segments after it.
@@ -48,7 +48,7 @@ struct Queue {
 /// Spare buffers, shared by all outboxes of a reactor.
 #[derive(Debug, Default)]
 #[expect(clippy::vec_box, reason = "an outbox is one pointer; its box moves in and out whole")]
-pub(crate) struct Pool(Vec<Box<Queue>>);
+pub(crate) struct Pool(Vec<Box<Backlog>>);
 
 impl Outbox {
     pub(crate) const fn new() -> Self {
@@ -157,12 +157,12 @@ impl Outbox {
         }
     }
 
-    fn queue(&mut self, pool: &mut Pool) -> &mut Queue {
+    fn queue(&mut self, pool: &mut Pool) -> &mut Backlog {
         self.0.get_or_insert_with(|| pool.0.pop().unwrap_or_default())
     }
 }
 
-impl Queue {
+impl Backlog {
     /// The segments in order. There is at least one while bytes wait.
     fn segments(&self) -> impl Iterator<Item = &[u8]> {
         let bytes = Some(&self.bytes[..]).filter(|bytes| !bytes.is_empty());
@@ -244,7 +244,7 @@ impl Queue {
 }
 
 impl Pool {
-    fn give_back(&mut self, mut queue: Box<Queue>) {
+    fn give_back(&mut self, mut queue: Box<Backlog>) {
         if self.0.len() >= SPARE_QUEUES_MAX || queue.bytes.capacity() > SEGMENT_BYTES {
             return;
         }

@@ -24,7 +24,7 @@ pub(crate) struct Streaming {
     /// Ticks may be delayed to the next multiple of this.
     slack_ms: u16,
     /// Set once the stream's end is decided; nothing more is sent to it.
-    ending: Option<Ending>,
+    ending: Option<StreamEnd>,
     /// The message before the drop when the server drains.
     farewell: Farewell,
 }
@@ -54,7 +54,7 @@ pub(crate) enum Farewell {
 
 /// How the bytes of a stream end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum StreamEnd {
     /// With the last chunk, which is still to be queued.
     Finish,
     /// With the last chunk, which left together with the last events.
@@ -88,7 +88,7 @@ impl Streaming {
     }
 
     /// How the stream ends, once that is decided.
-    pub(crate) fn ending(&self) -> Option<Ending> {
+    pub(crate) fn ending(&self) -> Option<StreamEnd> {
         self.ending
     }
 
@@ -177,7 +177,7 @@ impl Streaming {
         next.missed.min(missed_max)
     }
 
-    pub(super) fn end(&mut self, ending: Ending) {
+    pub(super) fn end(&mut self, ending: StreamEnd) {
         self.ending = Some(ending);
     }
 

@@ -4,9 +4,9 @@
 //! must do, if anything. It knows no list, no wheel and no socket.
 
 use super::{
-    Admission, Afterwards, Announcer, CodingIndex, Conn, Ending, Goodbye, Input, Output, Phase,
-    RouteIndex, Standing, Streaming, Subscription, Subscriptions, TopicIndex, linger_due,
-    stall_due,
+    Admission, Afterwards, Announcer, CodingIndex, Conn, Goodbye, InputState, Output, Phase,
+    RouteIndex, Standing, StreamEnd, Streaming, Subscription, Subscriptions, TopicIndex,
+    linger_due, stall_due,
 };
 use crate::{
     http::{Peer, Reader, StreamFraming},
@@ -107,7 +107,7 @@ impl Conn {
     }
 
     /// The end of the stream is decided; nothing more is sent to it. True if it was open.
-    pub(crate) fn end_stream(&mut self, ending: Ending) -> bool {
+    pub(crate) fn end_stream(&mut self, ending: StreamEnd) -> bool {
         let is_live = self.is_live_stream();
         if is_live && let Phase::Streaming(streaming) = &mut self.phase {
             streaming.end(ending);
@@ -118,15 +118,15 @@ impl Conn {
     /// The client is gone: nothing more is sent, however the stream was to end.
     pub(crate) fn abort_stream(&mut self) {
         if let Phase::Streaming(streaming) = &mut self.phase {
-            streaming.end(Ending::Abort);
+            streaming.end(StreamEnd::Abort);
         }
     }
 
     /// The last chunk is among the bytes that leave now.
     pub(crate) fn finish_now(&mut self) {
         if let Phase::Streaming(streaming) = &mut self.phase {
-            debug_assert_eq!(streaming.ending(), Some(Ending::Finish));
-            streaming.end(Ending::Finished);
+            debug_assert_eq!(streaming.ending(), Some(StreamEnd::Finish));
+            streaming.end(StreamEnd::Finished);
         }
     }
 
@@ -292,25 +292,25 @@ impl Conn {
 impl Conn {
     /// The socket has nothing more for now.
     pub(crate) fn input_drained(&mut self) {
-        if self.input == Input::Waiting {
-            self.input = Input::Drained;
+        if self.input == InputState::Waiting {
+            self.input = InputState::Drained;
         }
     }
 
     /// Bytes remain in the socket, and the poller will not report them again.
     pub(crate) fn input_waits(&mut self) {
-        self.input = Input::Waiting;
+        self.input = InputState::Waiting;
     }
 
     /// The peer has sent its FIN.
     pub(crate) fn input_ended(&mut self) {
-        self.input = Input::Ended;
+        self.input = InputState::Ended;
         self.afterwards = Afterwards::Close;
     }
 
     /// True while reported bytes wait in the socket.
     pub(crate) fn has_waiting_input(&self) -> bool {
-        self.input == Input::Waiting
+        self.input == InputState::Waiting
     }
 
     /// True while the connection is listed for further reading in a later turn.

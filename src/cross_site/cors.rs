@@ -44,7 +44,7 @@ use crate::{
 /// ```
 #[derive(Debug, Clone)]
 pub struct Cors {
-    allowed: Allowed,
+    allowed: AllowedOrigins,
     methods: String,
     headers: String,
     exposed: String,
@@ -54,7 +54,7 @@ pub struct Cors {
 /// Any origin with credentials cannot be expressed: it would expose every visitor's data to every
 /// page.
 #[derive(Debug, Clone)]
-enum Allowed {
+enum AllowedOrigins {
     Any,
     Only(Origins),
     WithCredentials(Origins),
@@ -65,7 +65,7 @@ impl Cors {
     /// where network access itself is the permission, for example on an intranet.
     #[must_use]
     pub fn any() -> Self {
-        Self::new(Allowed::Any)
+        Self::new(AllowedOrigins::Any)
     }
 
     /// Pages of these origins may read, without cookies. Origins are compared exactly, including
@@ -76,7 +76,7 @@ impl Cors {
     pub fn only<O: AsRef<str>>(origins: impl IntoIterator<Item = O>) -> Result<Self, OriginError> {
         let mut list = Origins::default();
         list.add(origins)?;
-        Ok(Self::new(Allowed::Only(list)))
+        Ok(Self::new(AllowedOrigins::Only(list)))
     }
 
     /// Pages of these origins may read, also with cookies (`credentials: 'include'`, `EventSource`
@@ -89,7 +89,7 @@ impl Cors {
     ) -> Result<Self, OriginError> {
         let mut list = Origins::default();
         list.add(origins)?;
-        Ok(Self::new(Allowed::WithCredentials(list)))
+        Ok(Self::new(AllowedOrigins::WithCredentials(list)))
     }
 
     /// Allows only these methods instead of all. GET, HEAD and POST are always allowed (Fetch
@@ -130,7 +130,7 @@ impl Cors {
         Permitted { cors: self, handler }
     }
 
-    fn new(allowed: Allowed) -> Self {
+    fn new(allowed: AllowedOrigins) -> Self {
         Self {
             allowed,
             methods: "GET, HEAD, POST, PUT, PATCH, DELETE, QUERY".into(),
@@ -145,8 +145,8 @@ impl Cors {
     fn permission(&self, request: &Request) -> Option<String> {
         let origin = request.header_bytes("origin");
         match &self.allowed {
-            Allowed::Any => Some("*".to_owned()),
-            Allowed::Only(list) | Allowed::WithCredentials(list) => {
+            AllowedOrigins::Any => Some("*".to_owned()),
+            AllowedOrigins::Only(list) | AllowedOrigins::WithCredentials(list) => {
                 Some(list.find(origin?)?.to_owned())
             }
         }
@@ -166,7 +166,7 @@ impl Cors {
 
     /// Adds the CORS fields to a response.
     fn sign(&self, mut response: Answer, permission: Option<&str>) -> Answer {
-        if !matches!(self.allowed, Allowed::Any) {
+        if !matches!(self.allowed, AllowedOrigins::Any) {
             // Also if nothing is allowed: a cache must not give that response to other origins.
             response = response.with_header("Vary", "Origin");
         }
@@ -176,7 +176,7 @@ impl Cors {
             }
             _ => return response,
         }
-        if matches!(self.allowed, Allowed::WithCredentials(_)) {
+        if matches!(self.allowed, AllowedOrigins::WithCredentials(_)) {
             response = response.with_header("Access-Control-Allow-Credentials", "true");
         }
         response.with_header("Access-Control-Expose-Headers", &self.exposed)

@@ -10,26 +10,26 @@ use crate::conn::Admission;
 
 /// The current connections and streams, as far as limits need them.
 #[derive(Debug, Default)]
-pub(super) struct Crowd {
+pub(super) struct Occupancy {
     /// Connections that were admitted and are not about to be closed.
     admitted: usize,
     /// Connections per network, plus streams through trusted proxies; empty without a limit.
-    of_network: HashMap<Network, usize>,
+    of_network: HashMap<ClientNetwork, usize>,
     /// Those streams, by connection.
-    proxied: HashMap<ConnIndex, Network>,
+    proxied: HashMap<ConnIndex, ClientNetwork>,
     /// Connections being rejected with a response.
     turned_away: usize,
 }
 
 /// The part of an address that identifies one client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Network {
+pub(super) enum ClientNetwork {
     V4(Ipv4Addr),
     /// The first half of an address: a client chooses the second half itself (RFC 4291, 2.5.1).
     V6([u8; 8]),
 }
 
-impl Network {
+impl ClientNetwork {
     pub(super) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(v4) => Self::V4(v4),
@@ -41,7 +41,7 @@ impl Network {
     }
 }
 
-impl Crowd {
+impl Occupancy {
     /// Connections that were admitted and are not about to be closed.
     pub(super) fn admitted(&self) -> usize {
         self.admitted
@@ -67,7 +67,7 @@ impl Crowd {
     }
 
     /// A connection is about to be closed. `network` is the one it counted for.
-    pub(super) fn remove(&mut self, admission: Admission, network: Option<Network>) {
+    pub(super) fn remove(&mut self, admission: Admission, network: Option<ClientNetwork>) {
         match admission {
             Admission::Leaving => {}
             Admission::NoRoom | Admission::NoRoomForAddress => self.turned_away -= 1,
@@ -87,16 +87,16 @@ impl Crowd {
         has_room.then_some(admission)
     }
 
-    pub(super) fn count(&self, network: Network) -> usize {
+    pub(super) fn count(&self, network: ClientNetwork) -> usize {
         self.of_network.get(&network).copied().unwrap_or_default()
     }
 
-    pub(super) fn enter(&mut self, network: Network) {
+    pub(super) fn enter(&mut self, network: ClientNetwork) {
         *self.of_network.entry(network).or_default() += 1;
     }
 
     /// A stream of a client of a trusted proxy starts on this connection.
-    pub(super) fn enter_proxied(&mut self, index: ConnIndex, network: Network) {
+    pub(super) fn enter_proxied(&mut self, index: ConnIndex, network: ClientNetwork) {
         self.enter(network);
         self.proxied.insert(index, network);
     }
@@ -111,7 +111,7 @@ impl Crowd {
         }
     }
 
-    fn leave(&mut self, network: Network) {
+    fn leave(&mut self, network: ClientNetwork) {
         let Entry::Occupied(mut count) = self.of_network.entry(network) else { return };
         *count.get_mut() -= 1;
         if *count.get() == 0 {
@@ -128,8 +128,8 @@ const TURNED_AWAY_MAX: usize = 256;
 mod tests {
     use super::*;
 
-    fn network(address: &str) -> Network {
-        Network::of(address.parse().unwrap())
+    fn network(address: &str) -> ClientNetwork {
+        ClientNetwork::of(address.parse().unwrap())
     }
 
     #[test]
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_network_is_forgotten_with_its_last_connection() {
-        let mut crowd = Crowd::default();
+        let mut crowd = Occupancy::default();
         let one = network("192.0.2.1");
         crowd.enter(one);
         crowd.enter(one);

@@ -45,7 +45,7 @@ impl RequestLine {
 
 /// The client of a request.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Client {
+pub(super) struct Requester {
     pub(super) request: RequestLine,
     pub(super) reconnects: Reconnects,
 }
@@ -61,7 +61,7 @@ pub(super) enum Reconnects {
     AfterCut,
 }
 
-impl Client {
+impl Requester {
     pub(super) fn of(request: &Request) -> Self {
         // Other methods get a status: a user does not expect a command to run a while later.
         let reconnects = match request.method() == Method::Get && accepts_events(request) {

@@ -26,7 +26,7 @@ pub(super) enum Outcome {
 
 /// The result of a read.
 #[derive(Debug)]
-pub(super) enum Input {
+pub(super) enum Received {
     /// This many bytes are in the buffer.
     Bytes(usize),
     /// Nothing is there now; the poller will report when there is.
@@ -96,15 +96,15 @@ impl<T: Transport> Links<T> {
         }
     }
 
-    pub(super) fn read(&mut self, index: ConnIndex, buffer: &mut [u8]) -> Input {
+    pub(super) fn read(&mut self, index: ConnIndex, buffer: &mut [u8]) -> Received {
         let transport = self.get(index);
         loop {
             return match transport.read(buffer) {
-                Ok(0) => Input::End,
-                Ok(bytes) => Input::Bytes(bytes),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => Input::Nothing,
+                Ok(0) => Received::End,
+                Ok(bytes) => Received::Bytes(bytes),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Received::Nothing,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => Input::Failed(error),
+                Err(error) => Received::Failed(error),
             };
         }
     }

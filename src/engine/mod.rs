@@ -69,7 +69,7 @@ use self::{
 };
 use crate::{
     http::{Peer, Request, Response},
-    topic::{Allowed, Topic},
+    topic::{Compressible, Topic},
 };
 
 /// All connections of one reactor and the closures that feed them.
@@ -203,7 +203,12 @@ impl<T: Transport> Engine<T> {
     }
 
     /// Publishes events that another thread has encoded.
-    pub(crate) fn publish_bytes(&mut self, topic: &Topic, events: &[u8], compression: Allowed) {
+    pub(crate) fn publish_bytes(
+        &mut self,
+        topic: &Topic,
+        events: &[u8],
+        compression: Compressible,
+    ) {
         self.core.publish_bytes(topic, events, compression);
     }
 

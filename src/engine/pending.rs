@@ -4,9 +4,9 @@
 use std::{collections::VecDeque, fmt};
 
 use super::{
-    admission::Network,
+    admission::ClientNetwork,
     api::{Context, Feed, Next, Sse},
-    client::Client,
+    client::Requester,
     keys::{ConnIndex, StreamId, TimerIndex},
 };
 use crate::{
@@ -44,9 +44,9 @@ pub(super) struct Remembered {
     pub(super) last_event_id: Option<Box<str>>,
     pub(super) encoding: Encoding,
     /// For a stream that may exceed the limit of its tag or address.
-    pub(super) client: Option<Client>,
+    pub(super) client: Option<Requester>,
     /// For a stream through a trusted proxy: the network it counts for.
-    pub(super) network: Option<Network>,
+    pub(super) network: Option<ClientNetwork>,
     pub(super) route: Option<RouteIndex>,
 }
 

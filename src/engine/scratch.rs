@@ -10,7 +10,7 @@ use super::memory::KEPT_BYTES;
 use crate::{
     http::{CHUNK_END, LAST_CHUNK, StreamFraming, chunk_header},
     sse::{Encode, EventBuffer, EventName, KEEP_ALIVE},
-    topic::Allowed,
+    topic::Compressible,
 };
 
 /// Events that will leave as one chunk.
@@ -53,17 +53,17 @@ impl Scratch {
     }
 
     pub(super) fn push(&mut self, event: &impl Encode) {
-        self.push_with(event, Allowed::Yes);
+        self.push_with(event, Compressible::Yes);
     }
 
     /// The same for an event that may have to stay uncompressed.
-    pub(super) fn push_with(&mut self, event: &impl Encode, compression: Allowed) {
+    pub(super) fn push_with(&mut self, event: &impl Encode, compression: Compressible) {
         // A panic caught by the sender may have left an incomplete event.
         self.buffer.truncate(self.whole_bytes);
         let start = self.whole_bytes;
         self.buffer.push(event);
         self.whole_bytes = self.buffer.len();
-        if compression == Allowed::No {
+        if compression == Compressible::No {
             self.uncompressed.push(start..self.whole_bytes);
         }
     }
@@ -90,12 +90,16 @@ impl Scratch {
     }
 
     /// Appends the bytes written by `copy`, which may have to stay uncompressed.
-    pub(super) fn push_copied(&mut self, compression: Allowed, copy: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn push_copied(
+        &mut self,
+        compression: Compressible,
+        copy: impl FnOnce(&mut Vec<u8>),
+    ) {
         self.buffer.truncate(self.whole_bytes);
         let start = self.whole_bytes;
         copy(self.buffer.bytes_mut());
         self.whole_bytes = self.buffer.len();
-        if compression == Allowed::No {
+        if compression == Compressible::No {
             self.uncompressed.push(start..self.whole_bytes);
         }
     }
@@ -131,13 +135,13 @@ impl Scratch {
     }
 
     /// The same in parts, each with whether it may be compressed.
-    pub(super) fn parts(&self) -> impl Iterator<Item = (Allowed, &[u8])> {
+    pub(super) fn parts(&self) -> impl Iterator<Item = (Compressible, &[u8])> {
         let mut at = GAP_BYTES;
         let end = self.whole_bytes..self.whole_bytes;
         self.uncompressed.iter().cloned().chain([end]).flat_map(move |uncompressed| {
             let before = at..uncompressed.start;
             at = uncompressed.end;
-            [(Allowed::Yes, before), (Allowed::No, uncompressed)]
+            [(Compressible::Yes, before), (Compressible::No, uncompressed)]
                 .map(|(compression, range)| (compression, &self.buffer.as_bytes()[range]))
         })
     }
@@ -222,7 +226,7 @@ mod tests {
         let mut output = Scratch::new();
         output.begin();
         output.push(&"whole");
-        let broken = std::panic::AssertUnwindSafe(|| output.push_with(&Broken, Allowed::No));
+        let broken = std::panic::AssertUnwindSafe(|| output.push_with(&Broken, Compressible::No));
         assert!(std::panic::catch_unwind(broken).is_err());
         assert_eq!(output.parts().filter(|(_, events)| !events.is_empty()).count(), 1);
         assert_eq!(output.seal(StreamFraming::UntilClose), b"data: whole\n\n");
@@ -232,17 +236,19 @@ mod tests {
     fn uncompressed_ranges_are_kept_apart() {
         let mut output = Scratch::new();
         output.begin();
-        for (event, compression) in [("a", Allowed::Yes), ("b", Allowed::No), ("c", Allowed::No)] {
+        for (event, compression) in
+            [("a", Compressible::Yes), ("b", Compressible::No), ("c", Compressible::No)]
+        {
             output.push_with(&event, compression);
         }
-        let parts = |output: &Scratch| -> Vec<(Allowed, String)> {
+        let parts = |output: &Scratch| -> Vec<(Compressible, String)> {
             let parts = output.parts().filter(|(_, events)| !events.is_empty());
             parts
                 .map(|(compression, events)| (compression, String::from_utf8_lossy(events).into()))
                 .collect()
         };
         let [a, b, c] = ["a", "b", "c"].map(|text| format!("data: {text}\n\n"));
-        let all = [(Allowed::Yes, a), (Allowed::No, b), (Allowed::No, c)];
+        let all = [(Compressible::Yes, a), (Compressible::No, b), (Compressible::No, c)];
         assert_eq!(parts(&output), all);
         output.cut("data: a\n\ndata: b\n\n".len());
         assert_eq!(parts(&output), all[..2]);

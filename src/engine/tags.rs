@@ -32,12 +32,12 @@ struct List {
 struct Member {
     tag: Arc<str>,
     /// `None` once the stream's end is decided: its hooks may still ask for its tag.
-    links: Option<Links>,
+    links: Option<Neighbors>,
 }
 
 /// The neighbours in the list.
 #[derive(Debug, Default)]
-struct Links {
+struct Neighbors {
     older: Option<StreamId>,
     newer: Option<StreamId>,
 }
@@ -45,7 +45,7 @@ struct Links {
 impl Tags {
     /// A stream with a tag has started.
     pub(super) fn add(&mut self, id: StreamId, tag: Arc<str>) {
-        let mut links = Links::default();
+        let mut links = Neighbors::default();
         match self.lists.entry(Arc::clone(&tag)) {
             Entry::Vacant(none) => {
                 none.insert(List { oldest: id, newest: id, length: 1 });
@@ -66,7 +66,7 @@ impl Tags {
     /// The end of a stream is decided: it is no longer found by its tag, and no longer counts.
     pub(super) fn end(&mut self, id: StreamId) {
         let Some(member) = self.members.get_mut(&id) else { return };
-        let Some(Links { older, newer }) = member.links.take() else { return };
+        let Some(Neighbors { older, newer }) = member.links.take() else { return };
         let tag = Arc::clone(&member.tag);
         if let Some(older) = older {
             self.links(older).newer = newer;
@@ -106,7 +106,7 @@ impl Tags {
     }
 
     /// The links of a stream that is in a list.
-    fn links(&mut self, id: StreamId) -> &mut Links {
+    fn links(&mut self, id: StreamId) -> &mut Neighbors {
         let member = self.members.get_mut(&id).expect("neighbours in a list are members");
         member.links.as_mut().expect("neighbours in a list are linked")
     }

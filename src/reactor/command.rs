@@ -4,7 +4,7 @@ use std::{net::TcpStream, time::Duration};
 
 use crate::{
     engine::Context,
-    topic::{Allowed, Topic},
+    topic::{Compressible, Topic},
 };
 
 /// A closure to run on the reactor thread.
@@ -12,7 +12,7 @@ type Job = Box<dyn FnOnce(&mut Context<'_>) + Send>;
 
 pub(super) enum Command {
     Run(Job),
-    Publish(Topic, Vec<u8>, Allowed),
+    Publish(Topic, Vec<u8>, Compressible),
     PublishBatch(Topic, Batch),
     Adopt(TcpStream, Vec<u8>),
     Drain(Duration),

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     engine::{Context, Stats},
     sse::{Encode, EventBuffer},
-    topic::{Allowed, Topic},
+    topic::{Compressible, Topic},
 };
 
 /// Access to a reactor from any thread: cheap to clone, `Send` and `Sync`.
@@ -48,7 +48,7 @@ pub struct Handle {
 }
 
 pub(super) struct Shared {
-    queue: Mutex<Queue>,
+    queue: Mutex<CommandQueue>,
     waker: Waker,
     /// Set while the reactor may sleep; the thread that clears it must wake it.
     sleeping: AtomicBool,
@@ -56,7 +56,7 @@ pub(super) struct Shared {
     stats: Mutex<Stats>,
 }
 
-struct Queue {
+struct CommandQueue {
     commands: VecDeque<Command>,
     /// Bytes of the events among them.
     bytes: usize,
@@ -128,7 +128,7 @@ impl Handle {
     /// Returns the event: [`TrySendError::Full`] when 65,536 commands or 16 MiB of events are
     /// waiting, [`TrySendError::Closed`] when the reactor has stopped or was dropped.
     pub fn publish<E: Encode>(&self, topic: &Topic, event: E) -> Result<(), TrySendError<E>> {
-        self.publish_as(topic, event, Allowed::Yes)
+        self.publish_as(topic, event, Compressible::Yes)
     }
 
     /// The same, but the event leaves as it is also in compressed streams, and no later event refers
@@ -141,14 +141,14 @@ impl Handle {
         topic: &Topic,
         event: E,
     ) -> Result<(), TrySendError<E>> {
-        self.publish_as(topic, event, Allowed::No)
+        self.publish_as(topic, event, Compressible::No)
     }
 
     fn publish_as<E: Encode>(
         &self,
         topic: &Topic,
         event: E,
-        compression: Allowed,
+        compression: Compressible,
     ) -> Result<(), TrySendError<E>> {
         if let Err(refused) = self.shared.would_take() {
             return Err(refused.with(event));
@@ -284,8 +284,12 @@ impl Handle {
 
 impl Shared {
     pub(super) fn new(waker: Waker) -> Self {
-        let queue =
-            Mutex::new(Queue { commands: VecDeque::new(), bytes: 0, endings: 0, open: true });
+        let queue = Mutex::new(CommandQueue {
+            commands: VecDeque::new(),
+            bytes: 0,
+            endings: 0,
+            open: true,
+        });
         Self { queue, waker, sleeping: AtomicBool::new(false), stats: Mutex::default() }
     }
 
@@ -382,7 +386,7 @@ impl Shared {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+    fn lock(&self) -> MutexGuard<'_, CommandQueue> {
         // Nothing that can panic runs under the lock, so a poisoned queue is still consistent.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -392,7 +396,7 @@ fn log_wake_error(error: &io::Error) {
     log::error!("cannot wake the reactor: {error}");
 }
 
-impl Queue {
+impl CommandQueue {
     fn would_take(&self) -> Result<(), TrySendError<()>> {
         if !self.open {
             return Err(TrySendError::Closed(()));

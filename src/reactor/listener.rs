@@ -146,7 +146,7 @@ impl Acceptor {
         let (listener, announcers) = (&self.listener, self.announcers.as_ref());
         let take = |socket, peer| take(socket, peer, Opening::of(peer, announcers));
         match accept_some(|| listener.accept(), take) {
-            Ok(Queue { is_empty }) => {
+            Ok(AcceptQueue { is_empty }) => {
                 self.more = !is_empty;
                 self.starved = false;
                 Ok(())
@@ -185,7 +185,7 @@ impl Kind {
 
 /// State of the accept backlog.
 #[derive(Debug)]
-struct Queue {
+struct AcceptQueue {
     is_empty: bool,
 }
 
@@ -194,7 +194,7 @@ struct Queue {
 fn accept_some<C>(
     mut accept: impl FnMut() -> io::Result<(C, Peer)>,
     mut take: impl FnMut(C, Peer),
-) -> io::Result<Queue> {
+) -> io::Result<AcceptQueue> {
     let (mut has_taken, mut last_loss) = (false, None);
     for _ in 0..ACCEPTS_PER_TURN {
         match accept() {
@@ -203,7 +203,7 @@ fn accept_some<C>(
                 has_taken = true;
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                return Ok(Queue { is_empty: true });
+                return Ok(AcceptQueue { is_empty: true });
             }
             Err(error) if is_of_one_connection(&error) => {
                 log::debug!("a connection failed before it was accepted: {error}");
@@ -214,7 +214,7 @@ fn accept_some<C>(
     }
     match last_loss {
         Some(error) if !has_taken => Err(error),
-        _ => Ok(Queue { is_empty: false }),
+        _ => Ok(AcceptQueue { is_empty: false }),
     }
 }
 
@@ -260,7 +260,9 @@ mod tests {
     use mio::{Events, Poll};
 
     /// The result of `accept_some` for these attempts, and the number of accepted connections.
-    fn accept_all(attempts: impl IntoIterator<Item = Result<(), i32>>) -> (io::Result<Queue>, u32) {
+    fn accept_all(
+        attempts: impl IntoIterator<Item = Result<(), i32>>,
+    ) -> (io::Result<AcceptQueue>, u32) {
         let (mut attempts, mut taken) = (attempts.into_iter(), 0);
         let accept = || match attempts.next().unwrap_or(Err(libc::EAGAIN)) {
             Ok(()) => Ok(((), Peer::Unix)),

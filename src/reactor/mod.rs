@@ -48,7 +48,7 @@ use self::{
 use crate::{
     engine::{Accepting, Config, ConnIndex, Context, Engine, Handler, Opening, Stats, TcpOptions},
     http::Peer,
-    topic::Allowed,
+    topic::Compressible,
 };
 
 /// An event loop on one thread: it accepts, answers, ticks and writes, and needs no other thread.
@@ -292,7 +292,7 @@ impl Reactor {
             }
             Command::PublishBatch(topic, batch) => {
                 for event in batch.events() {
-                    self.engine.publish_bytes(&topic, event, Allowed::Yes);
+                    self.engine.publish_bytes(&topic, event, Compressible::Yes);
                 }
             }
             Command::Run(call) => self.engine.run(call),

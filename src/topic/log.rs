@@ -28,7 +28,7 @@ pub(crate) struct Frame {
     has_foreign_id: bool,
     /// The previous event of its topic, kept as long as a delta may be made against it.
     previous: Option<Previous>,
-    compression: Allowed,
+    compression: Compressible,
     /// Compressed forms, made when the first subscriber needs them, then shared.
     forms: OnceCell<Box<Forms>>,
 }
@@ -43,7 +43,7 @@ pub(crate) struct Previous {
 
 /// Whether an event may be compressed, and used as the base of a delta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Allowed {
+pub(crate) enum Compressible {
     Yes,
     No,
 }
@@ -103,7 +103,7 @@ impl Frame {
             own_ids: own_ids.into(),
             has_foreign_id,
             previous: None,
-            compression: Allowed::Yes,
+            compression: Compressible::Yes,
             forms: OnceCell::new(),
         }
     }
@@ -116,14 +116,14 @@ impl Frame {
 
     /// Sends this event uncompressed, and lets no other refer to it.
     pub(crate) fn uncompressed(mut self) -> Self {
-        self.compression = Allowed::No;
+        self.compression = Compressible::No;
         self
     }
 
     /// This event as the base of the next delta; `None` if nothing may refer to it, or if it is too
     /// large.
     pub(crate) fn as_previous(&self, window_bytes: usize) -> Option<Previous> {
-        let may_be = self.compression == Allowed::Yes && self.bytes.len() < window_bytes;
+        let may_be = self.compression == Compressible::Yes && self.bytes.len() < window_bytes;
         may_be.then(|| Previous {
             sequence: self.sequence,
             bytes: self.bytes.clone(),
@@ -185,7 +185,7 @@ impl Frame {
         }
     }
 
-    pub(crate) fn compression(&self) -> Allowed {
+    pub(crate) fn compression(&self) -> Compressible {
         self.compression
     }
 

@@ -22,7 +22,7 @@ mod log;
 mod pieces;
 mod position;
 
-pub(crate) use log::{Allowed, Frame, LastSeen, Log, Previous, Resume};
+pub(crate) use log::{Compressible, Frame, LastSeen, Log, Previous, Resume};
 pub(crate) use pieces::Pieces;
 pub(crate) use position::{IdOf, Point, Position, TopicKey};
 

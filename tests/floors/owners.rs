@@ -23,7 +23,7 @@ const CLOSED: &[(&str, &[&str])] = &[
     ("Watchdog", &[]),
     ("Routes", &[]),
     ("Tags", &[]),
-    ("Crowd", &[]),
+    ("Occupancy", &[]),
 ];
 
 /// Parts of these that no visible function may return as `&mut`.

@@ -19,7 +19,7 @@ use crate::{
     http::{Peer, StatusCode},
     sse::Encode,
     time::millis,
-    topic::{Allowed, JoinAt, Topic},
+    topic::{Compressible, JoinAt, Topic},
 };
 
 /// The reactor, lent to a closure for the length of one call.
@@ -76,13 +76,13 @@ impl<'a> Context<'a> {
     /// ticks and requests in between. To say the same to very many, publish it on a topic: that
     /// encodes it once.
     pub fn send(&mut self, id: StreamId, event: impl Encode) -> bool {
-        self.core.send(id, &event, Allowed::Yes)
+        self.core.send(id, &event, Compressible::Yes)
     }
 
     /// Like [`send`](Self::send), but not compressed in a compressed stream, and no later event
     /// refers to it; see [`Stream::send_uncompressed`](crate::Stream::send_uncompressed).
     pub fn send_uncompressed(&mut self, id: StreamId, event: impl Encode) -> bool {
-        self.core.send(id, &event, Allowed::No)
+        self.core.send(id, &event, Compressible::No)
     }
 
     /// Ends a stream after what was sent to it and published on its topics so far. False if it had
@@ -101,14 +101,14 @@ impl<'a> Context<'a> {
     ///
     /// Costs nothing when nobody listens and the topic keeps nothing.
     pub fn publish(&mut self, topic: &Topic, event: impl Encode) -> usize {
-        self.core.publish(topic, &event, Allowed::Yes)
+        self.core.publish(topic, &event, Compressible::Yes)
     }
 
     /// The same, but the event leaves as it is also in compressed streams, and no later event
     /// refers to it: for secrets on a topic that also carries text of others. The event after it
     /// is compressed as a full key.
     pub fn publish_uncompressed(&mut self, topic: &Topic, event: impl Encode) -> usize {
-        self.core.publish(topic, &event, Allowed::No)
+        self.core.publish(topic, &event, Compressible::No)
     }
 
     /// Subscribes an open stream to a topic. What is sent to the stream before this call returns

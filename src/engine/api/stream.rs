@@ -11,7 +11,7 @@ use crate::{
     error::CloseReason,
     http::Peer,
     sse::Encode,
-    topic::{Allowed, JoinAt, Topic},
+    topic::{Compressible, JoinAt, Topic},
 };
 
 /// One open stream, lent to its updater or `on_connect` hook.
@@ -58,7 +58,7 @@ impl<'a> Stream<'a> {
     /// Sends an event. It is encoded at once, without allocation, and leaves together with
     /// everything else this call of the closure sends. Nothing is sent after [`Stream::close`].
     pub fn send(&mut self, event: impl Encode) {
-        self.core.send(self.id, &event, Allowed::Yes);
+        self.core.send(self.id, &event, Compressible::Yes);
     }
 
     /// Like [`send`](Self::send), but the event is not compressed in a compressed stream, and no
@@ -76,7 +76,7 @@ impl<'a> Stream<'a> {
     /// # let _ = stream;
     /// ```
     pub fn send_uncompressed(&mut self, event: impl Encode) {
-        self.core.send(self.id, &event, Allowed::No);
+        self.core.send(self.id, &event, Compressible::No);
     }
 
     /// Subscribes this stream to a topic. What has been sent to it before, such as a snapshot,

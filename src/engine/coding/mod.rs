@@ -17,7 +17,7 @@ use crate::{
     },
     conn::{CodingIndex, TopicIndex},
     sse::KEEP_ALIVE,
-    topic::{Allowed, Frame, Pieces},
+    topic::{Compressible, Frame, Pieces},
 };
 
 /// The compressor shared by all streams, and the state of each compressed stream.
@@ -204,7 +204,7 @@ impl StreamCoding {
         &mut self,
         compressor: &mut Compressor,
         events: &[u8],
-        compression: Allowed,
+        compression: Compressible,
         out: &mut Vec<u8>,
     ) {
         if self.has_checksum() {
@@ -214,7 +214,7 @@ impl StreamCoding {
         match &mut self.state {
             State::Private { history, start } => {
                 compressor.note_stored(history, KEEP_ALIVE, keep_alives);
-                if compression == Allowed::No {
+                if compression == Compressible::No {
                     return compressor.secret_private(self.encoding, history, events, out);
                 }
                 if history.is_empty() && *start == Start::AfterTopics {
@@ -229,8 +229,8 @@ impl StreamCoding {
                 if synced.is_some() && tail_bytes <= TAIL_BYTES_MAX {
                     tail.extend(iter::repeat_n(KEEP_ALIVE, keep_alives).flatten());
                     match compression {
-                        Allowed::Yes => tail.extend_from_slice(events),
-                        Allowed::No => tail.extend_from_slice(&concealed(events)),
+                        Compressible::Yes => tail.extend_from_slice(events),
+                        Compressible::No => tail.extend_from_slice(&concealed(events)),
                     }
                 } else {
                     *synced = None;

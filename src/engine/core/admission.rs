@@ -3,7 +3,7 @@
 use super::Core;
 use crate::{
     conn::{Admission, Goodbye},
-    engine::{admission::Network, keys::ConnIndex, opening::Opening},
+    engine::{admission::ClientNetwork, keys::ConnIndex, opening::Opening},
     http::{Peer, Request},
     proxy_protocol::Source,
 };
@@ -12,7 +12,7 @@ impl Core {
     /// Decides about a new connection; `None` if there is not even room to reject it with a
     /// response.
     pub(in crate::engine) fn admit(&mut self, peer: Peer, opening: Opening) -> Option<Admission> {
-        let admitted = self.crowd.admitted();
+        let admitted = self.occupancy.admitted();
         let is_full = self.config.limits.connections.is_some_and(|max| admitted >= max);
         let admission = match opening {
             // The address it counts for is not known before the header has arrived.
@@ -22,7 +22,7 @@ impl Core {
             _ if is_full => Admission::NoRoom,
             _ => Admission::Admitted,
         };
-        let admission = self.crowd.add(admission);
+        let admission = self.occupancy.add(admission);
         match admission {
             Some(Admission::Admitted) => self.enter_network(peer),
             Some(_) => {}
@@ -37,7 +37,7 @@ impl Core {
             let peer = Peer::Ip(address);
             let admission = match self.conns[index].admission() {
                 Admission::Unannounced if self.is_address_full(peer) => {
-                    self.crowd.turn_away_announced()
+                    self.occupancy.turn_away_announced()
                 }
                 Admission::Unannounced => {
                     self.enter_network(peer);
@@ -61,12 +61,12 @@ impl Core {
     pub(in crate::engine) fn free_place(&mut self, index: ConnIndex) {
         let network = self.network_of(self.conns[index].peer());
         let admission = self.conns[index].leave_place();
-        self.crowd.remove(admission, network);
+        self.occupancy.remove(admission, network);
     }
 
     fn enter_network(&mut self, peer: Peer) {
         if let Some(network) = self.network_of(peer) {
-            self.crowd.enter(network);
+            self.occupancy.enter(network);
         }
     }
 
@@ -76,22 +76,22 @@ impl Core {
 
     /// The network that a connection counts for, if there is a limit. Connections of a trusted
     /// proxy count for no client, because they carry the requests of all.
-    fn network_of(&self, peer: Peer) -> Option<Network> {
+    fn network_of(&self, peer: Peer) -> Option<ClientNetwork> {
         self.config.limits.connections_per_ip?;
-        peer.ip().filter(|_| !self.config.trusted_proxies.contains(peer)).map(Network::of)
+        peer.ip().filter(|_| !self.config.trusted_proxies.contains(peer)).map(ClientNetwork::of)
     }
 
     /// The network that a stream through a trusted proxy counts for, if there is a limit. Streams
     /// are counted, not the proxy's connections, because only a stream occupies one.
-    pub(in crate::engine) fn proxied_network(&self, request: &Request) -> Option<Network> {
+    pub(in crate::engine) fn proxied_network(&self, request: &Request) -> Option<ClientNetwork> {
         self.config.limits.connections_per_ip?;
         let trusted = &self.config.trusted_proxies;
         let client = request.client_ip().filter(|_| trusted.contains(request.peer()))?;
-        (!trusted.contains_ip(client)).then(|| Network::of(client))
+        (!trusted.contains_ip(client)).then(|| ClientNetwork::of(client))
     }
 
-    pub(in crate::engine) fn has_room_for(&self, network: Network) -> bool {
+    pub(in crate::engine) fn has_room_for(&self, network: ClientNetwork) -> bool {
         let max = self.config.limits.connections_per_ip.unwrap_or(usize::MAX);
-        self.crowd.count(network) < max
+        self.occupancy.count(network) < max
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         pending::{Birth, Death, TimerCall, TopicUpdater},
         topics::{Render, Rendered},
     },
-    topic::{Allowed, Topic},
+    topic::{Compressible, Topic},
 };
 
 impl Core {
@@ -62,7 +62,7 @@ impl Core {
             Rendered::Same => self.stats.ticks_unchanged += 1,
             Rendered::News => {
                 let scratch = mem::take(&mut self.scratch);
-                self.publish_at(index, scratch.events(), Allowed::Yes);
+                self.publish_at(index, scratch.events(), Compressible::Yes);
                 self.topics.note_published(index, timer, hash);
                 self.scratch = scratch;
             }

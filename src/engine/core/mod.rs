@@ -19,7 +19,7 @@ mod subscribe;
 use std::time::{Duration, SystemTime};
 
 use crate::engine::{
-    admission::Crowd,
+    admission::Occupancy,
     api::Config,
     calls::{routes::Routes, watchdog::Watchdog},
     coding::Coding,
@@ -33,11 +33,11 @@ use crate::engine::{
     topics::Topics,
 };
 use crate::{
-    conn::{Admission, Ending, Phase, Pool},
+    conn::{Admission, Phase, Pool, StreamEnd},
     error::CloseReason,
     http::{Date, Peer},
     sse::{Encode, EventBuffer},
-    topic::Allowed,
+    topic::Compressible,
 };
 
 #[derive(Debug)]
@@ -60,7 +60,7 @@ pub(crate) struct Core {
     pub(in crate::engine) pool: Pool,
     pub(in crate::engine) topics: Topics,
     pub(in crate::engine) tags: Tags,
-    pub(in crate::engine) crowd: Crowd,
+    pub(in crate::engine) occupancy: Occupancy,
     /// Number of clients asked to retry later; each gets a different delay.
     pub(in crate::engine) told_to_wait: u64,
     pub(in crate::engine) watchdog: Watchdog,
@@ -117,7 +117,7 @@ impl Core {
             pool: Pool::default(),
             topics: Topics::new(epoch, config.compression.window_bytes_max),
             tags: Tags::default(),
-            crowd: Crowd::default(),
+            occupancy: Occupancy::default(),
             told_to_wait: 0,
             watchdog: Watchdog::new(config.slow_call),
             routes: Routes::default(),
@@ -210,7 +210,7 @@ impl Core {
         &mut self,
         id: StreamId,
         event: &impl Encode,
-        compression: Allowed,
+        compression: Compressible,
     ) -> bool {
         let Some(index) = self.conns.live(id) else { return false };
         self.stats.events += 1;
@@ -259,9 +259,9 @@ impl Core {
     /// events are still to be written and its hooks to be run.
     pub(in crate::engine) fn end_stream(&mut self, index: ConnIndex, reason: CloseReason) -> bool {
         let ending = match reason {
-            CloseReason::Finished => Ending::Finish,
-            CloseReason::Disconnected | CloseReason::Io(_) | CloseReason::Slow => Ending::Abort,
-            _ => Ending::Drop,
+            CloseReason::Finished => StreamEnd::Finish,
+            CloseReason::Disconnected | CloseReason::Io(_) | CloseReason::Slow => StreamEnd::Abort,
+            _ => StreamEnd::Drop,
         };
         let conn = &mut self.conns[index];
         if !conn.end_stream(ending) {
@@ -273,8 +273,8 @@ impl Core {
         let id = self.conns.stream_id(index);
         self.tags.end(id);
         self.stats.streams -= 1;
-        self.crowd.leave_proxied(index);
-        if ending == Ending::Abort {
+        self.occupancy.leave_proxied(index);
+        if ending == StreamEnd::Abort {
             self.free_place(index);
         }
         let last_sequence = self.topics.last_sequence();

@@ -6,7 +6,7 @@ use super::Core;
 use crate::{
     conn::TopicIndex,
     sse::Encode,
-    topic::{Allowed, Topic},
+    topic::{Compressible, Topic},
 };
 
 impl Core {
@@ -15,7 +15,7 @@ impl Core {
         &mut self,
         topic: &Topic,
         event: &(impl Encode + ?Sized),
-        compression: Allowed,
+        compression: Compressible,
     ) -> usize {
         let Some(index) = self.open_to_publish(topic) else { return 0 };
         let mut buffer = mem::take(&mut self.publish_buffer);
@@ -31,7 +31,7 @@ impl Core {
         &mut self,
         topic: &Topic,
         events: &[u8],
-        compression: Allowed,
+        compression: Compressible,
     ) -> usize {
         match self.open_to_publish(topic) {
             Some(index) => self.publish_at(index, events, compression),
@@ -57,7 +57,7 @@ impl Core {
         &mut self,
         index: TopicIndex,
         events: &[u8],
-        compression: Allowed,
+        compression: Compressible,
     ) -> usize {
         let audience = self.topics.subscribers_at(index);
         if !events.is_empty() && !self.topics.has_no_audience(index) {

@@ -9,7 +9,7 @@ use crate::{
         keys::{ConnIndex, StreamId},
         pending::{Birth, TimerCall},
     },
-    topic::{Allowed, JoinAt, Topic},
+    topic::{Compressible, JoinAt, Topic},
 };
 
 impl Core {
@@ -43,7 +43,7 @@ impl Core {
         if start.is_gap {
             self.stats.gaps += 1;
             let topic = self.topics[index].topic().clone();
-            self.send(id, &topic.gap(), Allowed::Yes);
+            self.send(id, &topic.gap(), Compressible::Yes);
         }
         if self.topics.has_news(subscription) || start.standing == Standing::Unmarked {
             self.conns.mark_dirty(conn);

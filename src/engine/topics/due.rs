@@ -5,7 +5,7 @@ use std::iter;
 
 use super::Topics;
 use crate::{
-    conn::{Conn, Ending, SLICES_PER_WRITE, Subscription, TopicIndex},
+    conn::{Conn, SLICES_PER_WRITE, StreamEnd, Subscription, TopicIndex},
     topic::Frame,
 };
 
@@ -23,8 +23,8 @@ impl Frames {
     pub(in crate::engine) fn are_for(self, conn: &Conn) -> bool {
         match conn.ending() {
             None => true,
-            Some(Ending::Finish | Ending::Drop) => self != Self::All,
-            Some(Ending::Finished | Ending::Abort) => false,
+            Some(StreamEnd::Finish | StreamEnd::Drop) => self != Self::All,
+            Some(StreamEnd::Finished | StreamEnd::Abort) => false,
         }
     }
 

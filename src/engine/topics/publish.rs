@@ -3,7 +3,7 @@
 use super::Topics;
 use crate::{
     conn::TopicIndex,
-    topic::{Allowed, Frame, History},
+    topic::{Compressible, Frame, History},
 };
 
 impl Topics {
@@ -19,7 +19,7 @@ impl Topics {
         &mut self,
         index: TopicIndex,
         events: &[u8],
-        compression: Allowed,
+        compression: Compressible,
         now: u64,
     ) {
         self.sequence += 1;
@@ -30,8 +30,8 @@ impl Topics {
         };
         let frame = Frame::new(self.sequence, events, epoch, &mut self.frame_scratch);
         let frame = match compression {
-            Allowed::Yes => frame.with_previous(state.last.take()),
-            Allowed::No => frame.uncompressed(),
+            Compressible::Yes => frame.with_previous(state.last.take()),
+            Compressible::No => frame.uncompressed(),
         };
         if state.coded_subscribers > 0 {
             state.last = frame.as_previous(self.window_bytes);

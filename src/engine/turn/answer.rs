@@ -6,7 +6,7 @@ use crate::{
         Engine, Transport,
         api::{Answer, Context, Sse},
         calls::{catch, watchdog::handler_of},
-        client::{Client, RequestLine},
+        client::{RequestLine, Requester},
         core::{Core, Stopping},
         keys::ConnIndex,
         pending::{Birth, Remembered},
@@ -42,7 +42,7 @@ impl<T: Transport> Engine<T> {
         }
         match response {
             Ok(Answer::Response(response)) if response.wait_ms().is_some() => {
-                core.answer_busy(index, response, Client::of(request));
+                core.answer_busy(index, response, Requester::of(request));
             }
             Ok(Answer::Response(response)) => {
                 let response = core.compress_response(response, request);
@@ -102,7 +102,7 @@ impl Core {
         let request = Remembered {
             last_event_id: last_event_id(request),
             encoding: self.encoding_of(request, &sse),
-            client: is_counted.then(|| Client::of(request)),
+            client: is_counted.then(|| Requester::of(request)),
             network,
             route: self.routes.number(request.route()),
         };

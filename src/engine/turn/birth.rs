@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::{
     compress::Encoding,
-    conn::{Afterwards, Farewell, Input, OFF, Phase, Schedule, Standing, Streaming},
+    conn::{Afterwards, Farewell, InputState, OFF, Phase, Schedule, Standing, Streaming},
     engine::{
         Engine, Transport,
         api::{Alignment, FirstTick, KeepAlive, Sse},
@@ -105,7 +105,7 @@ impl Core {
         self.stats.streams += 1;
         self.stats.opened += 1;
         if let Some(network) = request.network {
-            self.crowd.enter_proxied(index, network);
+            self.occupancy.enter_proxied(index, network);
         }
         schedule.keep_alive_ms <= COMMENTS_SUFFICE_MS
     }
@@ -162,9 +162,9 @@ impl Core {
     /// Handles what happened to the connection while its stream was starting.
     fn catch_up(&mut self, index: ConnIndex) {
         match self.conns[index].input() {
-            Input::Drained => {}
-            Input::Waiting => self.conns.put_off(index),
-            Input::Ended => {
+            InputState::Drained => {}
+            InputState::Waiting => self.conns.put_off(index),
+            InputState::Ended => {
                 self.end_stream(index, CloseReason::Disconnected);
             }
         }

@@ -3,7 +3,7 @@
 use std::mem;
 
 use crate::{
-    conn::{Afterwards, Ending, Goodbye},
+    conn::{Afterwards, Goodbye, StreamEnd},
     engine::{
         Engine, Transport,
         api::Context,
@@ -58,7 +58,7 @@ impl Core {
     fn end_coding(&mut self, index: ConnIndex) {
         let conn = &mut self.conns[index];
         let Some(coding) = conn.end_coding() else { return };
-        if conn.ending() == Some(Ending::Finish) {
+        if conn.ending() == Some(StreamEnd::Finish) {
             self.coding.begin();
             let end = self.coding.end(coding).seal(conn.framing());
             conn.outbox.push(end, &mut self.pool);
@@ -71,20 +71,20 @@ impl Core {
         let conn = &mut self.conns[index];
         let Some(ending) = conn.ending() else { return };
         let chunked = conn.framing() == StreamFraming::Chunked;
-        if ending == Ending::Finish && chunked {
+        if ending == StreamEnd::Finish && chunked {
             conn.outbox.push(LAST_CHUNK, &mut self.pool);
         }
         match ending {
-            Ending::Abort => self.close_conn(index),
-            Ending::Finish | Ending::Finished
+            StreamEnd::Abort => self.close_conn(index),
+            StreamEnd::Finish | StreamEnd::Finished
                 if chunked && conn.afterwards() == Afterwards::ReadOn =>
             {
                 conn.begin_reading(self.now);
                 self.rearm(index);
                 self.conns.mark_dirty(index);
             }
-            Ending::Drop if !chunked => self.start_draining(index, Goodbye::Reset),
-            Ending::Finish | Ending::Finished | Ending::Drop => {
+            StreamEnd::Drop if !chunked => self.start_draining(index, Goodbye::Reset),
+            StreamEnd::Finish | StreamEnd::Finished | StreamEnd::Drop => {
                 self.start_draining(index, Goodbye::Fin);
             }
         }

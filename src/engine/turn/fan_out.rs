@@ -1,7 +1,7 @@
 //! Fan-out: from the logs of topics straight to sockets, in slices.
 
 use crate::{
-    conn::{Ending, Standing, TopicIndex},
+    conn::{Standing, StreamEnd, TopicIndex},
     engine::{
         Engine, Transport,
         core::{Core, Evened},
@@ -61,7 +61,7 @@ impl<T: Transport> Engine<T> {
     /// reconnects.
     pub(super) fn give_last_frames(&mut self, index: ConnIndex, last_sequence: u64) -> LastFrames {
         let conn = &self.core.conns[index];
-        let in_order = matches!(conn.ending(), Some(Ending::Finish | Ending::Drop));
+        let in_order = matches!(conn.ending(), Some(StreamEnd::Finish | StreamEnd::Drop));
         if !in_order || conn.subscriptions().is_empty() {
             return LastFrames::Given;
         }
@@ -85,7 +85,7 @@ impl Core {
     /// Queues undelivered frames of a stream that finishes, as far as the outbox may grow.
     fn queue_last_frames(&mut self, index: ConnIndex, frames: Frames) -> LastFrames {
         let bytes_max = self.config.limits.outbox_bytes;
-        while self.conns[index].ending() == Some(Ending::Finish) {
+        while self.conns[index].ending() == Some(StreamEnd::Finish) {
             let queued = match self.skip_what_is_lost(index, frames) {
                 false => Queued::TooMany,
                 true if self.even_out(index, frames) == Evened::Further => {

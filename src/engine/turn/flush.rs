@@ -1,7 +1,7 @@
 //! Flushes queued bytes to sockets, and handles sockets that have taken all or take no more.
 
 use crate::{
-    conn::{Goodbye, Input, Phase},
+    conn::{Goodbye, InputState, Phase},
     engine::{Engine, Transport, core::Core, keys::ConnIndex, topics::Frames, turn::send::Written},
 };
 
@@ -84,7 +84,7 @@ impl<T: Transport> Engine<T> {
     fn flushed(&mut self, index: ConnIndex) {
         let conn = &mut self.core.conns[index];
         if let Phase::Reading { reader, .. } = conn.phase() {
-            let has_more = reader.has_kept() || conn.input() == Input::Waiting;
+            let has_more = reader.has_kept() || conn.input() == InputState::Waiting;
             conn.begin_idle(self.core.now);
             if has_more {
                 self.core.conns.put_off(index);
@@ -93,9 +93,9 @@ impl<T: Transport> Engine<T> {
         }
         match conn.take_goodbye() {
             None => {}
-            Some(Goodbye::Fin) if conn.input() != Input::Ended => {
+            Some(Goodbye::Fin) if conn.input() != InputState::Ended => {
                 match self.links.shutdown_write(index) {
-                    Ok(()) if conn.input() == Input::Waiting => self.core.conns.put_off(index),
+                    Ok(()) if conn.input() == InputState::Waiting => self.core.conns.put_off(index),
                     Ok(()) => {}
                     Err(error) => self.lose(index, &error),
                 }

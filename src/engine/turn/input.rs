@@ -6,9 +6,9 @@ use crate::{
     conn::{Announcer, Goodbye, Phase},
     engine::{
         Engine, ShortRead, Transport,
-        client::{Client, RequestLine},
+        client::{RequestLine, Requester},
         keys::ConnIndex,
-        links::Input as Received,
+        links::Received,
     },
     error::CloseReason,
     http::{Progress, Refusal, Stage, method_of},
@@ -101,8 +101,8 @@ impl<T: Transport> Engine<T> {
             match progress {
                 Ok(progress) if turned_away && is_enough(progress, new_stage) => {
                     let client = match progress {
-                        Progress::Complete => Client::of(&self.request),
-                        _ => Client::unread(reader.method()),
+                        Progress::Complete => Requester::of(&self.request),
+                        _ => Requester::unread(reader.method()),
                     };
                     return self.core.turn_away(index, client);
                 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::{
     conn::{Admission, Goodbye},
     engine::{
-        client::{Client, Reconnects, RequestLine},
+        client::{Reconnects, RequestLine, Requester},
         core::Core,
         keys::ConnIndex,
     },
@@ -20,7 +20,7 @@ use crate::{
 
 impl Core {
     /// Asks a connection that was not admitted to retry later.
-    pub(super) fn turn_away(&mut self, index: ConnIndex, client: Client) {
+    pub(super) fn turn_away(&mut self, index: ConnIndex, client: Requester) {
         if let Some(response) = self.no_room_for(index) {
             self.answer_busy(index, response, client);
         }
@@ -51,7 +51,7 @@ impl Core {
     }
 
     /// Sends a response with [`Response::with_retry_after`], and closes the connection.
-    pub(super) fn answer_busy(&mut self, index: ConnIndex, response: Response, client: Client) {
+    pub(super) fn answer_busy(&mut self, index: ConnIndex, response: Response, client: Requester) {
         self.stats.refused.count(response.status());
         let least_ms = u64::from(response.wait_ms().unwrap_or(1));
         let delay_ms = least_ms + spread(least_ms, self.told_to_wait);

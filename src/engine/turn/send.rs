@@ -7,7 +7,7 @@
 use std::io::IoSlice;
 
 use crate::{
-    conn::{CodingIndex, Conn, Ending, Pool, SLICES_PER_WRITE, Standing},
+    conn::{CodingIndex, Conn, Pool, SLICES_PER_WRITE, Standing, StreamEnd},
     engine::{
         Engine, Transport,
         coding::Coding,
@@ -78,11 +78,11 @@ impl<T: Transport> Engine<T> {
     pub(super) fn write_events(&mut self, index: ConnIndex, head: &[u8]) {
         let core = &mut self.core;
         let conn = &mut core.conns[index];
-        if conn.streaming().is_none() || conn.ending() == Some(Ending::Abort) {
+        if conn.streaming().is_none() || conn.ending() == Some(StreamEnd::Abort) {
             return;
         }
         // A stream with topics ends after its last frames; see `give_last_frames`.
-        let finishes = conn.ending() == Some(Ending::Finish) && conn.subscriptions().is_empty();
+        let finishes = conn.ending() == Some(StreamEnd::Finish) && conn.subscriptions().is_empty();
         let buffer = match conn.coding() {
             None => &mut core.scratch,
             Some(coding) if finishes => core.coding.end(coding),

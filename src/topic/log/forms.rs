@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use super::{Allowed, Frame, chunk};
+use super::{Compressible, Frame, chunk};
 use crate::{
     compress::{Compressor, Encoding, TextSum},
     sse::KEEP_ALIVE,
@@ -26,8 +26,8 @@ impl Frame {
         let make = || {
             let mut out = compressor.reset(encoding).to_vec();
             match self.compression {
-                Allowed::Yes => compressor.key(encoding, &self.events(), &mut out),
-                Allowed::No => compressor.raw(encoding, &self.events(), &mut out),
+                Compressible::Yes => compressor.key(encoding, &self.events(), &mut out),
+                Compressible::No => compressor.raw(encoding, &self.events(), &mut out),
             }
             chunk(&out).0
         };
@@ -51,7 +51,7 @@ impl Frame {
         tail: &[u8],
         keep_alives: usize,
     ) -> Pieces {
-        let (Some(previous), Allowed::Yes) = (&self.previous, self.compression) else {
+        let (Some(previous), Compressible::Yes) = (&self.previous, self.compression) else {
             return self.key(encoding, compressor);
         };
         let Some(index) = form_index(encoding) else { return self.bytes.clone() };
