@@ -6,7 +6,7 @@
 use std::{cell::RefCell, rc::Rc};
 
 use libfuzzer_sys::fuzz_target;
-use starwheel::{Context, Response, Request, testing::Simulation};
+use starwheel::{Context, Request, Response, testing::Simulation};
 use starwheel_fuzz::reference::{self, Stop};
 
 fuzz_target!(|input: &[u8]| {

@@ -8,7 +8,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use libfuzzer_sys::fuzz_target;
-use starwheel::{Context, Peer, Response, Request, TrustedPeers, testing::Simulation};
+use starwheel::{Context, Peer, Request, Response, TrustedPeers, testing::Simulation};
 
 const BEGINNINGS: [&[u8]; 7] = [
     b"",
@@ -43,8 +43,9 @@ fuzz_target!(|input: &[u8]| {
 /// The first status, 0 without an answer, and the peer of the first request.
 fn outcome(bytes: &[u8], piece_bytes: usize) -> (u16, String) {
     let balancers = TrustedPeers::networks(["10.0.0.0/8"]).unwrap();
-    let mut simulation =
-        Simulation::new(|req: &Request, _: &mut Context<'_>| Response::text(req.peer().to_string()));
+    let mut simulation = Simulation::new(|req: &Request, _: &mut Context<'_>| {
+        Response::text(req.peer().to_string())
+    });
     let peer = Peer::Ip(BALANCER.parse().unwrap());
     let client = simulation.connect_with_proxy_protocol(peer, &balancers);
     for piece in bytes.chunks(piece_bytes) {

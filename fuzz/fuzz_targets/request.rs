@@ -9,8 +9,8 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use libfuzzer_sys::fuzz_target;
 use starwheel::{
-    Context, Method, Response, Request,
-    testing::{ClientResponse, BodyEnd, Simulation},
+    Context, Method, Request, Response,
+    testing::{BodyEnd, ClientResponse, Simulation},
 };
 use starwheel_fuzz::reference::{self, Seen, Stop};
 

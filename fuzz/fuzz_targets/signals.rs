@@ -5,7 +5,10 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use starwheel::{datastar::{Signals, SignalsError}, Request};
+use starwheel::{
+    Request,
+    datastar::{Signals, SignalsError},
+};
 
 fuzz_target!(|bytes: &[u8]| {
     let parsed = Signals::parse(bytes);

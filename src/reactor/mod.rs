@@ -224,6 +224,8 @@ impl Reactor {
         self.engine.begin_turn(now_ms, self.clock.unix_seconds(now_ms));
         self.obey_commands();
         self.handle_events();
+        // Before new connections come: a deferred end makes room for one.
+        self.engine.run_put_off_input();
         self.accept(now_ms);
         let connections = self.engine.stats().connections;
         self.engine.end_turn();

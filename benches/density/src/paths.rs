@@ -6,7 +6,10 @@
 
 use std::{hint::black_box, time::Duration};
 
-use starwheel::{datastar::PatchElements, testing::Simulation, Config, EventBuffer, Method, Response, Router, Sse, Topic};
+use starwheel::{
+    Config, EventBuffer, Method, Response, Router, Sse, Topic, datastar::PatchElements,
+    testing::Simulation,
+};
 
 /// One hot path, ready to run.
 pub struct Path {

@@ -60,7 +60,7 @@ impl<T: Transport> Engine<T> {
     }
 
     /// Continues with connections whose input exceeded their share in an earlier turn.
-    pub(in crate::engine) fn run_put_off_input(&mut self) {
+    pub(crate) fn run_put_off_input(&mut self) {
         while let Some(index) = self.core.conns.take_up() {
             let mut share = Share::of_a_turn();
             self.receive(index, 0, &mut share);
