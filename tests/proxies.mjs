@@ -72,8 +72,8 @@ for (const [name, run] of Object.entries(NAMING)) {
 }
 await check('nobody else names anybody', async () => {
   assert.match(await whoami(believing.url, '127.0.0.2'), /^127\.0\.0\.2 through 127\.0\.0\.2:\d+$/)
-  assert.match(await whoami(announced.url, '127.0.0.2'), /your address is not one that is trusted/)
-  assert.match(await whoami(announced.url, '127.0.0.1'), /must begin with a PROXY protocol header/)
+  assert.match(await whoami(announced.url, '127.0.0.2'), /your address is not a trusted proxy/)
+  assert.match(await whoami(announced.url, '127.0.0.1'), /start the connection with a PROXY protocol header/)
 })
 await believing.stop()
 await announced.stop()
