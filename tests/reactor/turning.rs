@@ -2,8 +2,6 @@
 
 use std::{
     cell::Cell,
-    fs,
-    net::SocketAddr,
     os::fd::{AsFd, AsRawFd},
     rc::Rc,
     thread,
@@ -136,25 +134,6 @@ fn a_stopped_reactor_does_nothing_in_further_turns() {
     reactor.turn(None).unwrap(); // Returns: there is nothing to wait for.
 }
 
-/// Waits until the system knows that the client has closed this connection: packets of two connections
-/// can overtake each other, even on the loopback device.
-fn wait_for_end(server: SocketAddr, client: SocketAddr) {
-    const ESTABLISHED: &str = "01";
-    let [local, remote] = [server, client].map(|end| format!(":{:04X}", end.port()));
-    loop {
-        let Ok(table) = fs::read_to_string("/proc/net/tcp") else { return }; // Another system.
-        let is_open = table.lines().any(|line| {
-            let fields: Vec<_> = line.split_whitespace().collect();
-            matches!(fields[..], [_, here, there, ESTABLISHED, ..]
-                if here.ends_with(&local) && there.ends_with(&remote))
-        });
-        if !is_open {
-            return;
-        }
-        thread::yield_now();
-    }
-}
-
 #[test]
 fn a_page_that_is_loaded_again_has_the_place_of_its_old_connection() {
     let limit_all: fn(&mut Limits) = |limits| limits.connections = Some(1);
@@ -169,12 +148,10 @@ fn a_page_that_is_loaded_again_has_the_place_of_its_old_connection() {
         turn_until(&mut reactor, "the stream is open", |stats| stats.streams == 1);
         for reload in 1..=5 {
             // The end of the old connection and the new one are both pending when the turn begins.
-            let old = page.socket().local_addr().unwrap();
             match reload % 2 {
                 0 => page.reset(),
                 _ => drop(page),
             }
-            wait_for_end(address, old);
             page = Client::connect(address);
             page.request("/idle");
             turn_until(&mut reactor, "the next stream is open", |stats| {
@@ -307,7 +284,7 @@ impl Outer {
 
 impl Client {
     /// Opens an idle stream on a reactor that this thread turns.
-    fn streaming_while(reactor: &mut Reactor, address: SocketAddr) -> Self {
+    fn streaming_while(reactor: &mut Reactor, address: std::net::SocketAddr) -> Self {
         let mut client = Self::connect(address);
         client.request("/idle");
         turn_until(reactor, "the stream is open", |stats| stats.streams == 1);
