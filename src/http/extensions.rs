@@ -1,16 +1,16 @@
-//! [`Extensions`]: what layers leave in a request for the handlers inside them.
+//! [`Extensions`]: values that layers pass to the handlers inside them.
 
 use std::{
     any::{Any, TypeId},
     fmt,
 };
 
-/// Values that travel with a [`Request`](crate::Request), at most one of each type: how a layer hands something to
-/// the handlers inside it, such as who has logged in.
+/// Values that travel with a [`Request`](crate::Request), at most one of each type. A layer uses them to
+/// pass something to the handlers inside it, such as the user who has logged in.
 ///
-/// Use types of your own, so that layers do not overwrite each other's values. They are dropped when
-/// the request has been answered; what a stream needs, its closures take along. A request without
-/// values allocates nothing; look-ups walk over all values.
+/// Use your own types, so that layers do not overwrite each other's values. They are dropped when the
+/// request has been answered; a stream's closures must take along what they need. A request without
+/// values allocates nothing. Lookups are linear in the number of values.
 ///
 /// ```
 /// use starwheel::{Answer, Context, Handler, Request, Response, Router, StatusCode};
@@ -51,8 +51,14 @@ impl Extensions {
 
     /// Adds a value, and returns the one of this type that it replaces.
     ///
-    /// It has to be `Clone` as a request is, and `Send` and `Sync` so that a request may go to another
-    /// thread; an `Arc` is all of these.
+    /// It must be `Clone` because requests are, and `Send` and `Sync` so that a request may move to
+    /// another thread. An `Arc` is all of these. Costs one allocation.
+    ///
+    /// ```
+    /// let mut extensions = starwheel::Extensions::default();
+    /// assert_eq!(extensions.insert(1_u8), None);
+    /// assert_eq!(extensions.insert(2_u8), Some(1));
+    /// ```
     pub fn insert<T: Clone + Send + Sync + 'static>(&mut self, value: T) -> Option<T> {
         let replaced = self.remove();
         self.values.push((TypeId::of::<T>(), Box::new(value)));
@@ -60,27 +66,46 @@ impl Extensions {
     }
 
     /// The value of this type.
+    ///
+    /// ```
+    /// let mut extensions = starwheel::Extensions::default();
+    /// extensions.insert("text");
+    /// assert_eq!((extensions.get::<&str>(), extensions.get::<u8>()), (Some(&"text"), None));
+    /// ```
     #[must_use]
     pub fn get<T: 'static>(&self) -> Option<&T> {
         let (_, value) = self.values.iter().find(|(id, _)| *id == TypeId::of::<T>())?;
         value.as_ref().as_any().downcast_ref()
     }
 
-    /// The value of this type, to be changed.
+    /// The value of this type, mutable.
+    ///
+    /// ```
+    /// let mut extensions = starwheel::Extensions::default();
+    /// extensions.insert(1_u8);
+    /// *extensions.get_mut::<u8>().unwrap() += 1;
+    /// assert_eq!(extensions.get(), Some(&2_u8));
+    /// ```
     #[must_use]
     pub fn get_mut<T: 'static>(&mut self) -> Option<&mut T> {
         let (_, value) = self.values.iter_mut().find(|(id, _)| *id == TypeId::of::<T>())?;
         value.as_mut().as_any_mut().downcast_mut()
     }
 
-    /// Takes the value of this type out.
+    /// Removes and returns the value of this type.
+    ///
+    /// ```
+    /// let mut extensions = starwheel::Extensions::default();
+    /// extensions.insert(1_u8);
+    /// assert_eq!((extensions.remove::<u8>(), extensions.remove::<u8>()), (Some(1), None));
+    /// ```
     pub fn remove<T: 'static>(&mut self) -> Option<T> {
         let index = self.values.iter().position(|(id, _)| *id == TypeId::of::<T>())?;
         let (_, value) = self.values.swap_remove(index);
         value.into_any().downcast().ok().map(|value| *value)
     }
 
-    /// Takes any value out, to be dropped apart from the others: its destructor may panic.
+    /// Removes any value, to be dropped separately: its destructor may panic.
     pub(crate) fn pop(&mut self) -> Option<impl Sized + use<>> {
         self.values.pop()
     }
@@ -119,7 +144,7 @@ impl Clone for Box<dyn Value> {
     }
 }
 
-/// Shows no values: they may be secrets.
+/// Shows no values, because they may be secrets.
 impl fmt::Debug for Extensions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Extensions").field("values", &self.values.len()).finish()

@@ -12,12 +12,12 @@ use serde_core::{
 
 type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
-/// All pairs, values of one name side by side and in their order.
+/// All pairs. Values with the same name are adjacent and in their order.
 pub(super) struct Pairs<'a>(Vec<Pair<'a>>);
 
 impl<'a> Pairs<'a> {
-    /// Sorted by name: grouped by comparing all with all, a form of half a million names would take
-    /// minutes.
+    /// Sorts by name. Comparing every name with every other would take minutes for a form with half a
+    /// million names.
     pub(super) fn new(pairs: impl Iterator<Item = Pair<'a>>) -> Self {
         let mut pairs: Vec<_> = pairs.collect();
         pairs.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -72,12 +72,21 @@ impl<'p> Values<'p> {
         value.parse().map_err(|_| self.mismatch(what, value))
     }
 
+    /// NaN and infinity are Rust's spelling and no input of a user's.
+    fn finite<T: FromStr + Copy + Into<f64>>(self) -> Result<T, Error> {
+        let number: T = self.parse("a number")?;
+        match number.into().is_finite() {
+            true => Ok(number),
+            false => Err(self.mismatch("a number", self.one()?)),
+        }
+    }
+
     #[cold]
     fn mismatch(self, what: &str, value: &str) -> Error {
         Error::custom(format_args!("`{}` must be {what}, not \"{value}\"", self.name()))
     }
 
-    /// Errors of the visitor's own know no name.
+    /// Adds the name to an error of the visitor, which does not know it.
     fn named<T>(self, result: Result<T, Error>) -> Result<T, Error> {
         result.map_err(|error| Error::custom(format_args!("`{}`: {error}", self.name())))
     }
@@ -124,18 +133,12 @@ impl<'de> Deserializer<'de> for Values<'_> {
     }
 
     fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let number: f32 = self.parse("a number")?;
-        if !number.is_finite() {
-            return Err(self.mismatch("a number", self.one()?));
-        }
+        let number = self.finite()?;
         self.named(visitor.visit_f32(number))
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let number: f64 = self.parse("a number")?;
-        if !number.is_finite() {
-            return Err(self.mismatch("a number", self.one()?));
-        }
+        let number = self.finite()?;
         self.named(visitor.visit_f64(number))
     }
 

@@ -1,9 +1,9 @@
-//! Routers out of routers, and layers around a part of one.
+//! Combining routers, and layers around a part of one.
 
 use super::{Entry, Router, Routes};
 use crate::{engine::Handler, http::Method};
 
-/// Handlers of your own types, routers out of routers, and layers.
+/// Your own handler types, combined routers, and layers.
 impl Router {
     /// Answers requests of one method with any [`Handler`]; [`on`](Self::on) is the same for closures.
     ///
@@ -37,7 +37,7 @@ impl Router {
         self
     }
 
-    /// Answers all requests of a pattern with a [`Handler`], `OPTIONS` included, whatever their method.
+    /// Answers requests of every method, including `OPTIONS`, with one [`Handler`].
     ///
     /// # Panics
     /// As [`on`](Self::on), and when the pattern has another handler.
@@ -57,8 +57,15 @@ impl Router {
         self.merge(one)
     }
 
-    /// Answers what no route matches with any [`Handler`], instead of 404; [`fallback`](Self::fallback)
-    /// is the same for closures.
+    /// Answers requests that match no route with any [`Handler`], instead of 404;
+    /// [`fallback`](Self::fallback) is the same for closures.
+    ///
+    /// ```
+    /// use starwheel::{Context, Request, Response, Router};
+    /// let home = |_: &Request, _: &mut Context<'_>| Response::redirect("/");
+    /// let router = Router::new().fallback_handler(home);
+    /// # let _ = router;
+    /// ```
     #[must_use]
     pub fn fallback_handler(mut self, handler: impl Handler + 'static) -> Self {
         self.fallback = Some(self.routes.add_any_method(Box::new(handler)));
@@ -67,7 +74,8 @@ impl Router {
 
     /// Adds the routes of another router, with the layers around them.
     ///
-    /// A pattern may have some of its methods here and others there, unless a layer is around it.
+    /// Both routers may have handlers for different methods of the same pattern, unless a layer is
+    /// around it.
     ///
     /// ```
     /// use starwheel::{Response, Router};
@@ -82,7 +90,8 @@ impl Router {
     /// ```
     ///
     /// # Panics
-    /// When both have a handler for the same, contradict each other, or have a fallback.
+    /// When both have a handler for the same method of a pattern, when patterns conflict, or when both
+    /// have a fallback.
     #[must_use]
     #[track_caller]
     pub fn merge(mut self, mut other: Self) -> Self {
@@ -102,9 +111,9 @@ impl Router {
 
     /// Adds the routes of another router under a prefix, with the layers around them.
     ///
-    /// `/` of `inner` becomes the prefix itself. The prefix may have parameters. Nothing is taken off
-    /// the path: [`Request::path`](crate::Request::path) and [`Request::route`](crate::Request::route)
-    /// are whole for handlers, in figures and in logs.
+    /// `/` of `inner` becomes the prefix itself. The prefix may have parameters. It is not stripped:
+    /// handlers, statistics and logs see the full [`Request::path`](crate::Request::path) and
+    /// [`Request::route`](crate::Request::route).
     ///
     /// ```
     /// use starwheel::{testing::Simulation, Response, Router};
@@ -144,12 +153,12 @@ impl Router {
         self.merge(Self { routes: inner.routes, ..nested })
     }
 
-    /// Puts a layer around the routes that were added so far, and around the fallback if there is one.
+    /// Puts a layer around the routes added so far, and around the fallback if there is one.
     ///
-    /// The layer is a [`Handler`] that is given these [`Routes`] and calls them. It is called for every
-    /// request that matches one of their patterns, whatever its method, so it sees preflights, and
-    /// answers with 405 too. The request has its route and parameters by then. Routes that are added
-    /// later are outside; a 404 is, too, unless a fallback gives it.
+    /// The layer is a [`Handler`] that receives these [`Routes`] and calls them. It runs for every
+    /// request that matches one of their patterns, with any method, so it also sees preflights and
+    /// 405 responses. Route and parameters are already set. Routes added later are outside the layer,
+    /// and so is a 404, unless it comes from a fallback.
     ///
     /// ```
     /// use starwheel::{OriginCheck, Response, Router};
@@ -160,7 +169,7 @@ impl Router {
     /// # let _ = router;
     /// ```
     ///
-    /// A layer costs a request one more call, and nothing where it is not.
+    /// A layer costs one more call per request inside it, and nothing outside.
     #[must_use]
     pub fn layer<H: Handler + 'static>(mut self, layer: impl FnOnce(Routes) -> H) -> Self {
         self.routes.layer(layer);

@@ -1,4 +1,4 @@
-//! [`Router`]: method and path to a closure.
+//! [`Router`]: maps method and path to a handler.
 
 mod compose;
 mod routes;
@@ -11,18 +11,17 @@ use crate::{
     http::{Method, Request, Response},
 };
 
-/// Finds the closure for a request by its method and path.
+/// Finds the handler of a request by its method and path.
 ///
-/// Patterns are those of `matchit`: `/users/{id}` takes one segment, `/files/{*path}` all that
-/// follow. A handler reads what was taken with [`Request::param`]. An escaped slash stays inside
-/// its segment.
+/// Patterns are those of `matchit`: `/users/{id}` matches one segment, `/files/{*path}` all
+/// remaining ones. Handlers read the matched text with [`Request::param`]. An escaped slash does not
+/// end a segment.
 ///
-/// What no closure answers is answered here: 404 for an unknown path; 405 with `Allow` for a
-/// known path and another method; `OPTIONS` with `Allow`; `HEAD` through the closure for `GET`.
+/// The router itself answers the rest: 404 for an unknown path, 405 with `Allow` for another method
+/// of a known path, and `OPTIONS` with `Allow`. `HEAD` uses the handler for `GET`.
 ///
-/// [`handler`](Self::handler) takes what is no closure, [`merge`](Self::merge) and
-/// [`nest`](Self::nest) make routers out of routers, [`layer`](Self::layer) puts a check around some
-/// routes.
+/// [`merge`](Self::merge) and [`nest`](Self::nest) combine routers, [`layer`](Self::layer) wraps some
+/// routes in a check, and [`handler`](Self::handler) takes your own [`Handler`] types.
 ///
 /// ```
 /// use starwheel::{testing::Simulation, Response, Router, StatusCode};
@@ -44,7 +43,7 @@ pub struct Router {
     by_pattern: HashMap<String, usize>,
     entries: Vec<Entry>,
     routes: Routes,
-    /// The route of what has no entry.
+    /// The route for requests that match no pattern.
     fallback: Option<usize>,
 }
 
@@ -123,8 +122,8 @@ impl Router {
     /// ```
     ///
     /// # Panics
-    /// When the pattern is malformed, contradicts an earlier one, or has a handler for this
-    /// method already. A route that can never be reached is a mistake to be seen at start.
+    /// When the pattern is malformed, conflicts with an earlier one, or already has a handler for this
+    /// method. A route that can never be reached is a mistake that should show at startup.
     #[must_use]
     pub fn on<F, R>(self, method: Method, pattern: &str, handler: F) -> Self
     where
@@ -134,7 +133,7 @@ impl Router {
         self.handler(method, pattern, handler)
     }
 
-    /// Answers what no route matches, instead of 404.
+    /// Answers requests that match no route, instead of 404.
     #[must_use]
     pub fn fallback<F, R>(self, handler: F) -> Self
     where

@@ -1,6 +1,6 @@
-//! What answers the requests of each pattern, and layers around a part of it.
+//! The handlers of each pattern, and the layers around them.
 //!
-//! It knows no patterns: a route is a number here, and the [`Router`](super::Router) has found it.
+//! It knows no patterns: a route is a number here, found by the [`Router`](super::Router).
 
 use std::{fmt, mem};
 
@@ -9,10 +9,24 @@ use crate::{
     http::{Method, Request, Response, StatusCode},
 };
 
-/// The routes inside a layer: what [`Router::layer`](super::Router::layer) puts a handler around.
+/// The routes inside a layer; see [`Router::layer`](super::Router::layer).
 ///
-/// It is a [`Handler`], for that layer to call with the request that it was given. Another request,
-/// one that the router has not matched, is answered with 404.
+/// It is a [`Handler`], which the layer calls with the request that it received. A request that the
+/// router has not matched gets a 404.
+///
+/// ```
+/// use starwheel::{Answer, Context, Handler, Request, Router, Routes};
+/// /// Adds a header field to every response and stream.
+/// struct NoFrames(Routes);
+///
+/// impl Handler for NoFrames {
+///     fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Answer {
+///         self.0.handle(request, cx).with_header("X-Frame-Options", "DENY")
+///     }
+/// }
+/// let router = Router::new().get("/", |_req, _cx| starwheel::Response::html("")).layer(NoFrames);
+/// # let _ = router;
+/// ```
 #[derive(Default)]
 pub struct Routes {
     targets: Vec<Target>,
@@ -40,7 +54,7 @@ impl Routes {
         self.targets.len() - 1
     }
 
-    /// A route of its own for a handler.
+    /// A new route for a handler of every method.
     pub(super) fn add_any_method(&mut self, handler: Box<dyn Handler>) -> usize {
         self.targets.push(Target::AnyMethod(handler));
         self.targets.len() - 1
