@@ -2,6 +2,8 @@
 
 #[path = "routing/composed.rs"]
 mod composed;
+#[path = "routing/layers.rs"]
+mod layers;
 
 use starwheel::{
     Answer, Method, Request, Response, Router, Sse, StatusCode,

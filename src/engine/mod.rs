@@ -12,9 +12,9 @@
 //! 1. wait, then set the time once: [`Engine::begin_turn`], which also stores the closures of
 //!    timers that were set between two turns;
 //! 2. commands from other threads: [`Engine::run`];
-//! 3. socket events: [`Engine::ready`], [`Engine::accept`]; reads become requests, requests become
-//!    responses, streams to open become births;
-//! 4. [`Engine::end_turn`]: input deferred earlier; due timers, one at a time, in deadline order,
+//! 3. socket events: [`Engine::ready`]; reads become requests, requests become responses, streams to
+//!    open become births; then input deferred earlier, and [`Engine::accept`];
+//! 4. [`Engine::end_turn`]: due timers, one at a time, in deadline order,
 //!    up to a turn's share;
 //! 5. fan-out: published events go to subscribers, a turn's share at a time;
 //! 6. births, then deaths with their hooks, up to a turn's share, until there are none of either;

@@ -35,9 +35,12 @@ impl Request {
     /// ```
     ///
     /// # Errors
-    /// [`DecodeError::ContentType`] (415), [`DecodeError::Json`] (400) for what is not JSON, an empty
-    /// body too, and [`DecodeError::Mismatch`] (422) for JSON that does not fit the type. A lone
-    /// surrogate, `"\ud83d"`, is not JSON text; [`Signals`](crate::datastar::Signals) repair it.
+    /// [`DecodeError::ContentType`] (415); [`DecodeError::Json`] (400) if the body is empty or not
+    /// JSON; [`DecodeError::Mismatch`] (422) if it does not fit the type. `serde_json` reports a number
+    /// out of range, and a key that is not the number expected, as the former. A lone surrogate
+    /// (`"\ud83d"`) is not JSON text; [`Signals`](crate::datastar::Signals) repairs it. Members that the
+    /// type does not have are skipped: their strings are not checked for UTF-8 or surrogates, nor
+    /// their depth, so do not store the body only because it was read.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         if !self.content_type().is_some_and(is_json) {
             return Err(DecodeError::ContentType { expected: JSON });
@@ -61,7 +64,8 @@ impl Request {
     /// | `enum` without data | the variant's name |
     ///
     /// Any other field takes exactly one value: a name given twice is refused. Fields that are
-    /// structs are refused, and `#[serde(flatten)]` sees text alone. Cost: a sort of the pairs.
+    /// structs are refused. With `#[serde(flatten)]` every value is text, an
+    /// empty one too, and no name may be given twice. Cost: a sort of the pairs.
     ///
     /// ```
     /// use starwheel::Request;

@@ -12,6 +12,9 @@ use std::{
 /// request has been answered; a stream's closures must take along what they need. A request without
 /// values allocates nothing. Lookups are linear in the number of values.
 ///
+/// The engine catches panics of their destructors one by one. If you keep a clone of the request, two
+/// destructors that panic when it is dropped abort the process, as in any struct.
+///
 /// ```
 /// use starwheel::{Answer, Context, Handler, Request, Response, Router, StatusCode};
 /// use starwheel::testing::Simulation;

@@ -35,6 +35,7 @@ mod fields;
 mod forwarded;
 mod head;
 mod hosts;
+mod layers;
 mod method;
 mod networks;
 mod origin;
@@ -74,6 +75,7 @@ pub(crate) use encode::{
 #[cfg(test)]
 pub(crate) use fields::HeaderFault;
 pub(crate) use fields::HeaderLines;
+pub(crate) use layers::RoutesId;
 pub(crate) use reader::{Progress, Reader, Stage, method_of};
 pub(crate) use request::media_type;
 pub(crate) use response::Codable;

@@ -2,12 +2,13 @@
 //!
 //! It knows no framing: a [`Request`] is complete, or it does not exist.
 
-use std::{borrow::Cow, fmt, mem, net::IpAddr};
+use std::{borrow::Cow, fmt, net::IpAddr};
 
 use super::{
     Extensions, Method, Peer, Refusal, Version,
     fields::{list_members, trim},
     head::Head,
+    layers::Layers,
     reader::{Progress, Reader},
     target::{Params, Path, form_decoded},
 };
@@ -48,8 +49,7 @@ pub struct Request {
     /// What trusted proxies say of the client's address.
     pub(super) forwarded_ip: Option<IpAddr>,
     extensions: Extensions,
-    /// Of the routes inside a layer, the one that a router has matched.
-    layered_route: Option<usize>,
+    layers: Layers,
 }
 
 impl Request {
@@ -64,7 +64,7 @@ impl Request {
             peer: Peer::Unix,
             forwarded_ip: None,
             extensions: Extensions::new(),
-            layered_route: None,
+            layers: Layers::new(),
         }
     }
 
@@ -439,13 +439,12 @@ impl Request {
         self.route.push_str(pattern);
     }
 
-    pub(crate) fn layered_route(&self) -> Option<usize> {
-        self.layered_route
+    pub(crate) fn layers(&self) -> &Layers {
+        &self.layers
     }
 
-    /// Returns the one before.
-    pub(crate) fn set_layered_route(&mut self, route: Option<usize>) -> Option<usize> {
-        mem::replace(&mut self.layered_route, route)
+    pub(crate) fn layers_mut(&mut self) -> &mut Layers {
+        &mut self.layers
     }
 
     /// Empties it and keeps its memory, up to 64 KiB for each part.
@@ -459,7 +458,7 @@ impl Request {
         self.peer = Peer::Unix;
         self.forwarded_ip = None;
         self.extensions = Extensions::new();
-        self.layered_route = None;
+        self.layers.clear();
     }
 
     /// Frees the memory of a large request once it is answered.

@@ -129,7 +129,7 @@ impl Router {
     ///
     /// # Panics
     /// As [`merge`](Self::merge); when the prefix does not begin with a slash or ends with one; when
-    /// `inner` has a fallback.
+    /// `inner` has a fallback, or a parameter with the name of one in the prefix.
     #[must_use]
     #[track_caller]
     pub fn nest(self, prefix: &str, inner: Self) -> Self {
@@ -147,6 +147,13 @@ impl Router {
                 pattern.starts_with('/'),
                 "the pattern {pattern:?}, nested at {prefix}, must begin with a slash"
             );
+            if let Some(name) =
+                parameters(pattern).find(|name| parameters(prefix).any(|it| it == *name))
+            {
+                panic!(
+                    "{prefix} and {pattern}, nested there, both have a parameter {name}; rename one"
+                );
+            }
             let rest = if pattern == "/" { "" } else { pattern };
             nested.insert(&format!("{prefix}{rest}"), *route);
         }
@@ -175,4 +182,10 @@ impl Router {
         self.routes.layer(layer);
         self
     }
+}
+
+/// The names of a pattern's parameters: `id` of `/users/{id}`, `rest` of `/files/{*rest}`.
+fn parameters(pattern: &str) -> impl Iterator<Item = &str> {
+    let pieces = pattern.split('{').skip(1);
+    pieces.filter_map(|piece| piece.split_once('}')).map(|(name, _)| name.trim_start_matches('*'))
 }

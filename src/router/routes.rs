@@ -2,11 +2,14 @@
 //!
 //! It knows no patterns: a route is a number here, found by the [`Router`](super::Router).
 
-use std::{fmt, mem};
+use std::{
+    fmt, mem,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use crate::{
     engine::{Answer, Context, Handler, drop_each},
-    http::{Method, Request, Response, StatusCode},
+    http::{Method, Request, Response, RoutesId, StatusCode},
 };
 
 /// The routes inside a layer; see [`Router::layer`](super::Router::layer).
@@ -29,8 +32,16 @@ use crate::{
 /// ```
 #[derive(Default)]
 pub struct Routes {
+    /// Zero outside of layers.
+    id: RoutesId,
     targets: Vec<Target>,
-    layers: Vec<Box<dyn Handler>>,
+    layers: Vec<Layer>,
+}
+
+/// A layer, and the name of the routes inside.
+struct Layer {
+    inside: RoutesId,
+    handler: Box<dyn Handler>,
 }
 
 /// What answers the requests of one pattern.
@@ -43,6 +54,9 @@ enum Target {
         route: usize,
     },
 }
+
+/// Names of routes inside of layers.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 #[derive(Default)]
 struct Methods(Vec<(Method, Box<dyn Handler>)>);
@@ -104,10 +118,12 @@ impl Routes {
 
     /// Puts a layer around all routes.
     pub(super) fn layer<H: Handler + 'static>(&mut self, layer: impl FnOnce(Self) -> H) {
-        let inside = mem::take(self);
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let mut inside = mem::take(self);
+        inside.id = id;
         let all = 0..inside.targets.len();
         self.targets = all.map(|route| Target::Layered { layer: 0, route }).collect();
-        self.layers.push(Box::new(layer(inside)));
+        self.layers.push(Layer { inside: id, handler: Box::new(layer(inside)) });
     }
 
     /// Has one route answer.
@@ -121,10 +137,10 @@ impl Routes {
             Target::Methods(methods) => methods.handle(request, cx),
             Target::AnyMethod(handler) => handler.handle(request, cx),
             Target::Layered { layer, route } => {
-                // Given back after the call, because a layer may call what is inside it again.
-                let outside = request.set_layered_route(Some(*route));
-                let answer = self.layers[*layer].handle(request, cx);
-                request.set_layered_route(outside);
+                let layer = &mut self.layers[*layer];
+                let depth = request.layers_mut().enter(layer.inside, *route);
+                let answer = layer.handler.handle(request, cx);
+                request.layers_mut().leave(depth);
                 answer
             }
         }
@@ -133,7 +149,7 @@ impl Routes {
 
 impl Handler for Routes {
     fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Answer {
-        match request.layered_route() {
+        match request.layers().route(self.id) {
             Some(route) if route < self.targets.len() => self.answer(route, request, cx),
             _ => Response::not_found().into(),
         }
@@ -216,7 +232,7 @@ impl Drop for Routes {
                 Target::Layered { .. } => {}
             }
         }
-        drop_each(self.layers.drain(..));
+        drop_each(self.layers.drain(..).map(|layer| layer.handler));
     }
 }
 
