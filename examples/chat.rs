@@ -32,7 +32,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             // The page may claim any name. In a real application, take it from the session.
             let signals = Signals::read(req)?;
             let message = message(text(&signals, "name", 24)?, text(&signals, "text", 500)?);
-            cx.publish(&chat, PatchElements::new(message).selector("#log").mode(PatchMode::Append));
+            cx.publish(
+                &chat,
+                PatchElements::new(message).selector("#log").mode(PatchMode::Append),
+            )?;
             Ok(Response::no_content())
         });
     datastar_js::run(datastar_js::serve_page(router, include_str!("chat.html"))?)
@@ -58,7 +61,8 @@ fn tell_who_is_here(cx: &mut Context<'_>) {
     let count = names.len();
     let items: String = names.iter().map(|name| format!("<li>{}</li>", EscapeHtml(name))).collect();
     let list = format!("<aside id=\"people\"><h2><b>{count}</b> here</h2><ul>{items}</ul></aside>");
-    cx.publish(&people(), PatchElements::new(list));
+    // A reactor never refuses events of its own closures.
+    cx.publish(&people(), PatchElements::new(list)).ok();
 }
 
 fn people() -> Topic {

@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     "the stroke is too long, or this room is empty",
                 ));
             }
-            cx.publish(&wall, format_args!("{stroke:?}"));
+            cx.publish(&wall, format_args!("{stroke:?}"))?;
             Ok(Response::no_content())
         });
 

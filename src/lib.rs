@@ -183,9 +183,9 @@ mod wheel;
 pub use compress::{Compression, CompressionCounts, Encoding};
 pub use cross_site::{Cors, OriginCheck, OriginError};
 pub use engine::{
-    Alignment, Answer, ClosedCounts, Config, Context, Ending, Feed, FirstTick, Handler, Histogram,
-    IntoNext, KeepAlive, Next, RefusedCounts, Sse, Stats, Stream, StreamCompression, StreamId,
-    TcpOptions, TimerId,
+    Alignment, Answer, ClosedCounts, Config, Context, Ending, Feed, FirstTick, Handle, Handler,
+    Histogram, IntoNext, KeepAlive, Next, RefusedCounts, Sse, Stats, Stream, StreamCompression,
+    StreamId, TcpOptions, TimerId, TrySendError,
 };
 pub use error::{BoxError, CloseReason, JsonError};
 #[cfg(feature = "http")]
@@ -196,9 +196,7 @@ pub use http::{
     TrustedPeers, Version,
 };
 pub use limits::Limits;
-pub use reactor::{
-    Handle, ListenOptions, Listener, Reactor, ReusePort, TrySendError, raise_descriptor_limit,
-};
+pub use reactor::{ListenOptions, Listener, Reactor, ReusePort, raise_descriptor_limit};
 pub use router::{Router, Routes};
 pub use sse::{DataWriter, Encode, Event, EventBuffer, EventError, EventId, EventName};
 pub use topic::{Backpressure, JoinAt, Topic};

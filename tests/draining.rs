@@ -112,7 +112,7 @@ fn each_stream_gets_its_own_reconnect_delay_before_it_is_dropped() {
         }
     }
     simulation.run(|cx| {
-        cx.publish(&topic, "before");
+        cx.publish(&topic, "before").unwrap();
     });
     let leaves = watch(&mut simulation, &clients, 10_000);
     let window: Range<u64> = FAREWELL_MS..10_010;
@@ -141,16 +141,16 @@ fn events_after_a_farewell_still_arrive_completely() {
         let (mut simulation, topic, _) = server();
         let client = open(&mut simulation, "/stream/topic", coding);
         simulation.run(|cx| {
-            cx.publish(&topic, "before");
+            cx.publish(&topic, "before").unwrap();
         });
         simulation.drain(secs(10));
         simulation.advance(ms(100));
         assert_eq!(retries_ms(&simulation, client).len(), 1, "{coding}");
         simulation.run(|cx| {
-            cx.publish(&topic, "behind");
+            cx.publish(&topic, "behind").unwrap();
         });
         simulation.run(|cx| {
-            cx.publish(&topic, "and behind that");
+            cx.publish(&topic, "and behind that").unwrap();
         });
         simulation.advance(ms(FAREWELL_MS));
         let mut answer = simulation.response(client);
@@ -233,7 +233,7 @@ fn a_blocked_stream_finds_its_farewell_when_it_reads_on() {
         simulation.set_faults(faults(|faults| faults.socket_buffer_bytes = 60_000));
         for _ in 0..5 {
             simulation.run(|cx| {
-                cx.publish(&topic, "x".repeat(50_000));
+                cx.publish(&topic, "x".repeat(50_000)).unwrap();
             });
         }
         simulation.advance(secs(1));
@@ -308,7 +308,7 @@ fn a_stream_that_is_finished_after_its_farewell_is_finished() {
     simulation.drain(secs(10));
     simulation.advance(ms(10));
     simulation.run(|cx| {
-        cx.publish(&topic, "the last");
+        cx.publish(&topic, "the last").unwrap();
         cx.close(ids.last(), Ending::Finish);
     });
     assert_eq!(retries_ms(&simulation, client).len(), 1);

@@ -172,7 +172,7 @@ fn a_batch_stays_together_whatever_comes_between_two_turns() {
     (1..16_384).for_each(|_| handle.run(|_| {}).unwrap());
     handle.publish_batch(&topic, ["one", "two"]).unwrap();
     reactor.turn(Some(Duration::ZERO)).unwrap();
-    reactor.context().publish(&topic, "an intruder");
+    reactor.context().publish(&topic, "an intruder").unwrap();
     turn_until_quiet(&mut reactor);
     assert_eq!([(); 3].map(|()| client.data()), ["one", "two", "an intruder"]);
 }

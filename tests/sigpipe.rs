@@ -34,7 +34,7 @@ fn writing_to_clients_that_are_gone_raises_no_signal() {
                 are_gone.recv_timeout(PATIENCE).unwrap();
                 let events = req.query_value("events").unwrap().parse().unwrap();
                 for number in 0..events {
-                    cx.publish(&stories, format!("{number}"));
+                    cx.publish(&stories, format!("{number}")).unwrap();
                 }
                 Response::no_content()
             });

@@ -81,12 +81,12 @@ fn refused_topic_frames_are_subject_to_the_stall_timeout() {
         simulation.advance(HOUR);
         fill_the_kernel(&mut simulation);
         simulation.run(|cx| {
-            cx.publish(&topic, "refused");
+            cx.publish(&topic, "refused").unwrap();
         });
         // The time counts from the refusal, not from the last write an hour ago.
         simulation.advance(STALL - ms(1));
         simulation.run(|cx| {
-            cx.publish(&topic, "a further one is no progress");
+            cx.publish(&topic, "a further one is no progress").unwrap();
         });
         assert_eq!(diary.read(), [""; 0], "{coding}");
         simulation.advance(ms(1));
@@ -100,7 +100,7 @@ fn a_stream_for_which_nothing_waits_is_never_slow() {
     let client = simulation.get("/topic");
     simulation.stall(client);
     simulation.run(|cx| {
-        cx.publish(&topic, "taken by the kernel");
+        cx.publish(&topic, "taken by the kernel").unwrap();
     });
     simulation.advance(24 * HOUR);
     assert_eq!(diary.read(), [""; 0]);
@@ -363,7 +363,7 @@ fn a_blocked_stream_of_http_1_0_that_is_slow_is_reset() {
     simulation.stall(client);
     fill_the_kernel(&mut simulation);
     simulation.run(|cx| {
-        cx.publish(&topic, "refused as a whole, so nothing is queued");
+        cx.publish(&topic, "refused as a whole, so nothing is queued").unwrap();
     });
     simulation.advance(STALL);
     assert_eq!(diary.read(), ["Slow"]);
@@ -377,7 +377,7 @@ fn a_blocked_stream_of_http_1_0_that_is_dropped_and_not_read_is_reset() {
     simulation.stall(client);
     fill_the_kernel(&mut simulation);
     simulation.run(|cx| {
-        cx.publish(&topic, "refused as a whole, so nothing is queued");
+        cx.publish(&topic, "refused as a whole, so nothing is queued").unwrap();
     });
     simulation.run(|cx| assert!(cx.close(ids.last(), Ending::Drop)));
     assert_eq!(diary.read(), ["Dropped"]);
@@ -409,7 +409,7 @@ fn a_shutdown_resets_a_blocked_stream_of_http_1_0() {
     simulation.stall(client);
     fill_the_kernel(&mut simulation);
     simulation.run(|cx| {
-        cx.publish(&topic, "refused as a whole, so nothing is queued");
+        cx.publish(&topic, "refused as a whole, so nothing is queued").unwrap();
     });
     simulation.shutdown();
     assert_eq!(simulation.server_end(client), Some(ServerEnd::Reset));

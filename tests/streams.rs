@@ -564,7 +564,7 @@ fn a_body_begins_with_the_head_also_when_no_event_follows() {
     });
     let mut simulation = Simulation::new(router);
     simulation.run(|cx| {
-        cx.publish(&retained, "first");
+        cx.publish(&retained, "first").unwrap();
         cx.drive(&driven, secs(1), |feed| feed.send("first"));
     });
     // Another stream has it rendered.

@@ -51,7 +51,7 @@ fn publish(request: &Request, cx: &mut Context<'_>, peers: &Peers) -> Result<Res
     let topic = topic(request);
     let peers = peers.lock().unwrap_or_else(PoisonError::into_inner);
     if peers.len() == 1 {
-        cx.publish(&topic, text);
+        cx.publish(&topic, text)?;
         return Ok(Response::no_content());
     }
     // Several reactors: all of them, this one too, get it through their queues, in one order.

@@ -129,7 +129,7 @@ impl Scene {
         }
         let (text, topic) = (self.texts[number].clone(), self.topic.clone());
         self.simulation.run(|cx| {
-            cx.publish(&topic, text);
+            cx.publish(&topic, text).unwrap();
         });
     }
 

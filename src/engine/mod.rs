@@ -37,6 +37,7 @@ mod links;
 mod memory;
 mod opening;
 mod pending;
+mod remote;
 mod scratch;
 mod stats;
 mod tags;
@@ -47,6 +48,7 @@ mod turn;
 pub(crate) use self::calls::drop_each;
 pub(crate) use self::keys::ConnIndex;
 pub(crate) use self::opening::Opening;
+pub(crate) use self::remote::{Adoption, Command, Mailbox, Wake};
 pub(crate) use self::transport::Transport;
 pub use self::{
     api::{
@@ -54,23 +56,21 @@ pub use self::{
         Next, Sse, Stream, StreamCompression, TcpOptions,
     },
     keys::{StreamId, TimerId},
+    remote::{Handle, TrySendError},
     stats::{ClosedCounts, Histogram, RefusedCounts, Stats},
 };
 
-use std::{collections::HashMap, fmt, io::Error as IoError, mem};
+use std::{collections::HashMap, fmt, io::Error as IoError, mem, sync::Arc};
 
 use self::{
-    calls::{Closures, watchdog::Call},
+    calls::Closures,
     core::{Core, Stopping},
     keys::TimerIndex,
     links::{Close, Links},
     memory::release,
-    pending::{Birth, DEATHS_PER_TURN, TimerCall},
+    pending::{Birth, TimerCall},
 };
-use crate::{
-    http::{Peer, Request, Response},
-    topic::{Compressible, Topic},
-};
+use crate::http::{Peer, Request, Response};
 
 /// All connections of one reactor and the closures that feed them.
 pub(crate) struct Engine<T> {
@@ -119,10 +119,15 @@ pub(crate) enum ShortRead {
 impl<T: Transport> Engine<T> {
     /// `epoch` makes the event ids of this engine unique, so no two engines may have the same one.
     /// It consists of letters and digits.
-    pub(crate) fn new(config: Config, epoch: String, handler: Box<dyn Handler>) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        epoch: String,
+        waker: Box<dyn Wake>,
+        handler: Box<dyn Handler>,
+    ) -> Self {
         let connections = config.expected_connections.unwrap_or(0);
         Self {
-            core: Core::new(config, epoch),
+            core: Core::new(config, epoch, Arc::new(Mailbox::new(waker))),
             closures: Vec::with_capacity(connections),
             timers: HashMap::new(),
             links: Links::with_capacity(connections),
@@ -195,39 +200,6 @@ impl<T: Transport> Engine<T> {
         self.links.get(index)
     }
 
-    /// Runs a closure from another thread.
-    pub(crate) fn run(&mut self, call: impl FnOnce(&mut Context<'_>)) {
-        let what = Call::Free("a closure passed to Handle::run");
-        // A panic is logged and counted, with no other effect.
-        let _panicked = self.core.call(what, |core| call(&mut Context::new(core)));
-    }
-
-    /// Publishes events that another thread has encoded.
-    pub(crate) fn publish_bytes(
-        &mut self,
-        topic: &Topic,
-        events: &[u8],
-        compression: Compressible,
-    ) {
-        self.core.publish_bytes(topic, events, compression);
-    }
-
-    /// False while the work caused by commands exceeds a turn: fan-out or the ends of streams are
-    /// behind schedule. Other threads should wait.
-    pub(crate) fn takes_commands(&self) -> bool {
-        self.core.topics.unoffered_bytes() < UNOFFERED_BYTES_MAX
-            && self.core.pending.deaths() <= DEATHS_PER_TURN
-    }
-
-    /// Drops a command that will not be run.
-    pub(crate) fn discard<V>(&mut self, command: V) {
-        self.core.drop_guarded(command);
-    }
-
-    pub(crate) fn set_queue_depth(&mut self, commands: usize) {
-        self.core.stats.queue_depth = commands as u64;
-    }
-
     /// Lends the context between two turns, with this time.
     pub(crate) fn context(&mut self, now: u64, unix_seconds: u64) -> Context<'_> {
         self.tell_time(now, unix_seconds);
@@ -291,6 +263,21 @@ impl<T: Transport> Engine<T> {
             || !self.core.pending.is_empty()
             || self.core.topics.has_passes()
             || (self.core.stopping == Stopping::Now && self.core.stats.connections > 0)
+    }
+
+    /// A handle for other threads.
+    pub(crate) fn handle(&self) -> Handle {
+        Handle::new(Arc::clone(&self.core.mailbox))
+    }
+
+    /// True while there are handles.
+    pub(crate) fn has_handles(&self) -> bool {
+        Arc::strong_count(&self.core.mailbox) > 1
+    }
+
+    /// What this engine shares with its handles.
+    pub(crate) fn mailbox(&self) -> &Mailbox {
+        &self.core.mailbox
     }
 
     pub(crate) fn stats(&self) -> &Stats {
@@ -379,7 +366,5 @@ impl<T> fmt::Debug for Engine<T> {
     }
 }
 
-/// Limit of bytes published from other threads before subscribers have been offered some of them.
-const UNOFFERED_BYTES_MAX: usize = 1024 * 1024;
 /// Shared by all connections. A request that fits is parsed where it was read.
 const READ_BUFFER_BYTES: usize = 64 * 1024;

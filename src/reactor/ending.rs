@@ -13,21 +13,14 @@ impl Reactor {
     /// All connections have ended: from now on, handles return commands.
     pub(super) fn stop(&mut self) {
         self.stopped = true;
-        self.discard_commands();
-        self.shared.copy_stats(self.engine.stats());
-    }
-
-    /// Destructors may panic, and two panics during one unwinding abort the process.
-    fn discard_commands(&mut self) {
-        for command in self.shared.close() {
-            self.engine.discard(command);
-        }
+        self.engine.close_mailbox();
+        self.engine.mailbox().copy_stats(self.engine.stats());
     }
 }
 
 impl Drop for Reactor {
     fn drop(&mut self) {
-        self.discard_commands();
+        self.engine.close_mailbox();
         self.engine.cut_everything();
     }
 }

@@ -3,12 +3,11 @@
 //! Everything that touches the outside world is in this layer. The engine decides about bytes and
 //! timers without it.
 
+mod adopt;
 mod clock;
-mod command;
 mod descriptors;
 mod ending;
 mod epoch;
-mod handle;
 mod listen_options;
 mod listener;
 mod listening;
@@ -16,40 +15,28 @@ mod listening;
 mod signals;
 mod socket;
 mod system;
-mod try_send;
 
 pub use self::{
     descriptors::raise_descriptor_limit,
-    handle::Handle,
     listen_options::{ListenOptions, ReusePort},
     listener::Listener,
-    try_send::TrySendError,
 };
 
 use std::{
     io,
-    net::TcpStream,
     os::fd::{AsFd, BorrowedFd},
-    sync::Arc,
     time::Duration,
 };
 
 use mio::{Events, Poll, Token, Waker};
-use socket2::SockRef;
 
 use self::{
     clock::Clock,
-    command::Command,
-    handle::Shared,
     listener::{Acceptor, Paused},
-    socket::{Socket, readiness, set_tcp_options},
+    socket::{Socket, readiness, take},
     system::Alarm,
 };
-use crate::{
-    engine::{Accepting, Config, ConnIndex, Context, Engine, Handler, Opening, Stats, TcpOptions},
-    http::Peer,
-    topic::Compressible,
-};
+use crate::engine::{Accepting, Config, Context, Engine, Handle, Handler, Stats, TcpOptions, Wake};
 
 /// An event loop on one thread: it accepts, answers, ticks and writes, and needs no other thread.
 ///
@@ -87,7 +74,6 @@ pub struct Reactor {
     expected_connections: Option<usize>,
     clock: Clock,
     alarm: Alarm,
-    shared: Arc<Shared>,
     /// The poller may have more events than one turn took, or commands came while it was busy.
     busy: bool,
     /// A shutdown or drain is complete: listeners and handles are closed.
@@ -115,14 +101,13 @@ impl Reactor {
         let (tcp, expected_connections) = (config.tcp, config.expected_connections);
         config.expected_connections =
             expected_connections.or_else(descriptors::connections_to_expect);
-        let mut engine = Engine::new(config, epoch::draw()?, Box::new(handler));
+        let poll = Poll::new()?;
+        let waker = Box::new(Waker::new(poll.registry(), WAKER)?);
+        let alarm = Alarm::new(poll.registry(), ALARM)?;
+        let mut engine = Engine::new(config, epoch::draw()?, waker, Box::new(handler));
         engine.set_stopwatch(clock::nanos);
         engine.set_call_clock(clock::for_calls());
-        let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), WAKER)?;
-        let alarm = Alarm::new(poll.registry(), ALARM)?;
-        let shared = Arc::new(Shared::new(waker));
-        shared.fall_asleep();
+        engine.mailbox().fall_asleep();
         Ok(Self {
             engine,
             poll,
@@ -132,7 +117,6 @@ impl Reactor {
             expected_connections,
             clock: Clock::start(),
             alarm,
-            shared,
             busy: false,
             stopped: false,
             stats_copied_ms: 0,
@@ -144,7 +128,7 @@ impl Reactor {
     /// A handle for other threads.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle::new(Arc::clone(&self.shared))
+        self.engine.handle()
     }
 
     /// The reactor as closures see it, to set up timers, topic updaters and the like before it
@@ -219,7 +203,7 @@ impl Reactor {
         {
             return Err(error);
         }
-        self.shared.wake_up();
+        self.engine.mailbox().wake_up();
         let now_ms = self.clock.now_ms();
         self.engine.begin_turn(now_ms, self.clock.unix_seconds(now_ms));
         self.obey_commands();
@@ -270,55 +254,9 @@ impl Reactor {
         pauses.chain(self.engine.next_deadline()).min()
     }
 
-    /// Runs waiting commands, in slices, and none while the work of earlier ones is behind
-    /// schedule: the queue then fills up, and publishers see that. A drain or shutdown among them
-    /// always runs, after the commands before it, because closures may publish so much that fan-out
-    /// never catches up. Work that commands cause waits for the next turn.
     fn obey_commands(&mut self) {
-        let depth = self.shared.depth();
-        self.engine.set_queue_depth(depth);
-        let mut left = depth.min(COMMANDS_PER_TURN);
-        while left > 0 && (self.engine.takes_commands() || self.shared.is_to_end()) {
-            let commands = self.shared.take(left.min(COMMANDS_PER_SLICE));
-            left -= commands.len();
-            for command in commands {
-                self.obey(command);
-            }
-        }
-    }
-
-    fn obey(&mut self, command: Command) {
-        match command {
-            Command::Publish(topic, events, compression) => {
-                self.engine.publish_bytes(&topic, &events, compression);
-            }
-            Command::PublishBatch(topic, batch) => {
-                for event in batch.events() {
-                    self.engine.publish_bytes(&topic, event, Compressible::Yes);
-                }
-            }
-            Command::Run(call) => self.engine.run(call),
-            Command::Adopt(stream, read_already) => self.adopt(stream, &read_already),
-            Command::Drain(window) => self.engine.drain(window),
-            Command::Shutdown => self.engine.shutdown(),
-        }
-    }
-
-    fn adopt(&mut self, stream: TcpStream, read_already: &[u8]) {
-        let prepared = stream
-            .set_nonblocking(true)
-            .and_then(|()| set_tcp_options(&SockRef::from(&stream), &self.tcp))
-            .and_then(|()| stream.peer_addr());
-        match prepared {
-            Ok(peer) => {
-                let socket = Socket::Tcp(mio::net::TcpStream::from_std(stream));
-                let (engine, peer) = (&mut self.engine, Peer::Ip(peer));
-                if let Some(index) = take(engine, &self.poll, socket, peer, Opening::Request) {
-                    self.engine.feed(index, read_already);
-                }
-            }
-            Err(error) => log::debug!("cannot register an adopted connection: {error}"),
-        }
+        let (poll, tcp) = (&self.poll, &self.tcp);
+        self.engine.obey_commands(|engine, adoption| adopt::adopt(engine, poll, tcp, adoption));
     }
 
     fn handle_events(&mut self) {
@@ -374,7 +312,7 @@ impl Reactor {
         let sleeps = self.engine.next_deadline().is_none_or(|next| next > now_ms + STATS_AGE_MS);
         if sleeps || now_ms >= self.stats_copied_ms + STATS_AGE_MS {
             self.stats_copied_ms = now_ms;
-            self.shared.copy_stats(self.engine.stats());
+            self.engine.mailbox().copy_stats(self.engine.stats());
         }
     }
 
@@ -382,7 +320,7 @@ impl Reactor {
     /// at the start of the next, so that another loop may watch `as_fd`.
     fn prepare_sleep(&mut self, now_ms: u64) -> io::Result<()> {
         self.publish_stats(now_ms);
-        if self.shared.fall_asleep() {
+        if self.engine.mailbox().fall_asleep() {
             self.busy = true;
         }
         match self.next_deadline_ms() {
@@ -402,20 +340,10 @@ impl AsFd for Reactor {
     }
 }
 
-/// Registers a new socket with the engine and the poller.
-fn take(
-    engine: &mut Engine<Socket>,
-    poll: &Poll,
-    socket: Socket,
-    peer: Peer,
-    opening: Opening,
-) -> Option<ConnIndex> {
-    let index = engine.accept(socket, peer, opening)?;
-    let token = Token(index.token() as usize);
-    if let Err(error) = engine.transport(index).register(poll.registry(), token) {
-        engine.abandon(index, &error);
+impl Wake for Waker {
+    fn wake(&self) -> io::Result<()> {
+        Self::wake(self)
     }
-    Some(index)
 }
 
 const WAKER: Token = Token(usize::MAX);
@@ -424,10 +352,6 @@ const ALARM: Token = Token(usize::MAX - 1);
 const SIGNALS: Token = Token(usize::MAX - 2);
 /// Above every connection index; there are not that many descriptors.
 const FIRST_LISTENER: usize = usize::MAX / 2;
-/// Commands per turn, so that a flood of them does not delay ticks.
-const COMMANDS_PER_TURN: usize = 16_384;
-/// Commands taken under one lock.
-const COMMANDS_PER_SLICE: usize = 256;
 /// Events per poll.
 const EVENTS_PER_TURN: usize = 1024;
 /// Maximum age of `Handle::stats` while the reactor is busy.

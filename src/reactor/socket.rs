@@ -7,7 +7,7 @@ use std::{
 };
 
 use mio::{
-    Interest, Registry, Token,
+    Interest, Poll, Registry, Token,
     event::Event,
     event::Source,
     net::{TcpStream, UnixStream},
@@ -15,7 +15,10 @@ use mio::{
 use socket2::{SockRef, TcpKeepalive};
 
 use super::system::{PRIORITY, set_user_timeout};
-use crate::engine::{Readiness, ShortRead, TcpOptions, Transport};
+use crate::{
+    engine::{ConnIndex, Engine, Opening, Readiness, ShortRead, TcpOptions, Transport},
+    http::Peer,
+};
 
 /// A connected socket: eight bytes.
 #[derive(Debug)]
@@ -154,4 +157,20 @@ pub(super) fn readiness(event: &Event) -> Readiness {
             false => ShortRead::IsLast,
         },
     }
+}
+
+/// Registers a new socket with the engine and the poller.
+pub(super) fn take(
+    engine: &mut Engine<Socket>,
+    poll: &Poll,
+    socket: Socket,
+    peer: Peer,
+    opening: Opening,
+) -> Option<ConnIndex> {
+    let index = engine.accept(socket, peer, opening)?;
+    let token = Token(index.token() as usize);
+    if let Err(error) = engine.transport(index).register(poll.registry(), token) {
+        engine.abandon(index, &error);
+    }
+    Some(index)
 }

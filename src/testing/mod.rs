@@ -29,6 +29,7 @@ mod crowd;
 mod faults;
 mod incoming;
 mod network;
+mod observing;
 mod parser;
 mod reading;
 
@@ -39,11 +40,13 @@ pub use self::{
     parser::{EventParser, ParsedEvent},
 };
 
-use std::{cell::Cell, fmt, net::SocketAddr, time::Duration};
+use std::{cell::Cell, fmt, io, net::SocketAddr, time::Duration};
 
 use self::network::{Crowd, Network, SimulatedSocket};
 use crate::{
-    engine::{Config, ConnIndex, Context, Engine, Handler, Opening, Readiness, ShortRead, Stats},
+    engine::{
+        Config, ConnIndex, Context, Engine, Handle, Handler, Opening, Readiness, ShortRead, Wake,
+    },
     http::{Method, Peer, TrustedPeers},
 };
 
@@ -89,7 +92,8 @@ impl Simulation {
     /// A simulation with your own settings. `seed` decides when [`Faults`] occur. For event ids,
     /// simulations with different seeds are different processes.
     pub fn with_config(config: Config, seed: u64, handler: impl Handler + 'static) -> Self {
-        let mut engine = Engine::new(config, format!("sim{seed:x}"), Box::new(handler));
+        let mut engine =
+            Engine::new(config, format!("sim{seed:x}"), Box::new(NeverAsleep), Box::new(handler));
         engine.set_call_clock(|| CALL_CLOCK_NANOS.get());
         engine.begin_turn(0, UNIX_SECONDS_AT_START);
         Self {
@@ -292,6 +296,26 @@ impl Simulation {
         self.commands.push(Box::new(call));
     }
 
+    /// A handle for other threads, or to test code that takes one. Its commands run in step 2 of
+    /// the next turn, and [`Handle::stats`] is as of the last one. Sockets cannot be adopted: they
+    /// are closed.
+    ///
+    /// ```
+    /// use starwheel::{Router, Sse, Topic, testing::Simulation};
+    /// let news = Topic::new("news");
+    /// let watched = news.clone();
+    /// let router = Router::new().get("/", move |_req, _cx| Sse::new().subscribe(&watched));
+    /// let mut simulation = Simulation::new(router);
+    /// let reader = simulation.get("/");
+    /// simulation.handle().publish(&news, "to everybody").unwrap();
+    /// simulation.turn();
+    /// assert_eq!(simulation.events(reader)[0].data, "to everybody");
+    /// ```
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.engine.handle()
+    }
+
     /// Runs turns without moving the clock until there is no work left.
     ///
     /// # Panics
@@ -312,6 +336,7 @@ impl Simulation {
         for call in std::mem::take(&mut self.commands) {
             self.engine.run(call);
         }
+        self.engine.obey_commands(|engine, adoption| engine.discard(adoption));
         let events = self.network.lock().take_events();
         for event in events {
             let readiness = Readiness {
@@ -330,7 +355,14 @@ impl Simulation {
             }
         }
         self.engine.end_turn();
-        self.engine.has_pending() || self.network.lock().has_events()
+        if self.engine.has_handles() {
+            self.engine.mailbox().copy_stats(self.engine.stats());
+        }
+        if self.engine.is_stopped() {
+            self.engine.close_mailbox();
+        }
+        let has_commands = self.engine.mailbox().depth() > 0;
+        has_commands || self.engine.has_pending() || self.network.lock().has_events()
     }
 
     /// Moves the clock, and runs a turn at every deadline on the way, like the reactor.
@@ -369,82 +401,6 @@ impl Simulation {
     pub fn shutdown(&mut self) {
         self.engine.shutdown();
         self.turn();
-    }
-
-    /// Time since the start.
-    #[must_use]
-    pub fn now(&self) -> Duration {
-        Duration::from_millis(self.now_ms)
-    }
-
-    /// The engine's statistics.
-    #[must_use]
-    pub fn stats(&self) -> &Stats {
-        self.engine.stats()
-    }
-
-    /// The events that a client has read, as a browser would dispatch them.
-    ///
-    /// # Panics
-    /// As [`answer`](Self::response).
-    #[must_use]
-    pub fn events(&self, client: Client) -> Vec<ParsedEvent> {
-        self.response(client).events()
-    }
-
-    /// The `Last-Event-ID` that a client would send if it reconnected now; empty if none. An id
-    /// without an event counts too.
-    ///
-    /// ```
-    /// use starwheel::{testing::Simulation, Event, Router, Sse, StatusCode};
-    /// let mut simulation = Simulation::new(Router::new().get("/", |_req, _cx| {
-    ///     Ok(Sse::new().send(Event::id_only(7).map_err(|_| starwheel::Response::error(StatusCode::INTERNAL_SERVER_ERROR, "id"))?))
-    /// }));
-    /// let client = simulation.get("/");
-    /// assert_eq!(simulation.last_event_id(client), "7");
-    /// ```
-    ///
-    /// # Panics
-    /// As [`answer`](Self::response).
-    #[must_use]
-    pub fn last_event_id(&self, client: Client) -> String {
-        self.response(client).last_event_id()
-    }
-
-    /// Whether the server still holds its end of the connection. It may already have sent its FIN.
-    #[must_use]
-    pub fn is_open(&self, client: Client) -> bool {
-        !self.network.lock().wires[client.0].is_closed()
-    }
-
-    /// Number of server writes that have reached a client, of any size.
-    #[must_use]
-    pub fn writes(&self, client: Client) -> u64 {
-        self.network.lock().wires[client.0].writes
-    }
-
-    /// Number of attempts of the server to read from a client: system calls, if it were a socket.
-    #[must_use]
-    pub fn reads(&self, client: Client) -> u64 {
-        self.network.lock().wires[client.0].reads
-    }
-
-    /// Turns so far: the wake-ups of a real reactor.
-    #[must_use]
-    pub fn turns(&self) -> u64 {
-        self.turns
-    }
-
-    /// True when a shutdown or drain is complete.
-    #[must_use]
-    pub fn is_stopped(&self) -> bool {
-        self.engine.is_stopped()
-    }
-
-    /// How the server's side of a connection ended, if it has.
-    #[must_use]
-    pub fn server_end(&self, client: Client) -> Option<ServerEnd> {
-        self.network.lock().wires[client.0].server_end
     }
 
     /// Sets the engine's time between two turns.
@@ -490,6 +446,15 @@ pub fn take_time(length: Duration) {
 thread_local! {
     /// Simulated run time of closures on this thread, for all simulations together.
     static CALL_CLOCK_NANOS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A simulation turns when it is asked to.
+struct NeverAsleep;
+
+impl Wake for NeverAsleep {
+    fn wake(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// More than any test needs, and few enough to fail quickly.

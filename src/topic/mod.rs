@@ -59,7 +59,8 @@ use crate::sse::{Encode, EventBuffer, EventError, EventName};
 /// let mut simulation = Simulation::new(router);
 /// let (anna, ben) = (simulation.get("/news"), simulation.get("/news"));
 /// simulation.run(move |cx| {
-///     assert_eq!(cx.publish(&news, "hello to both"), 2);
+///     assert_eq!(cx.subscribers(&news), 2);
+///     cx.publish(&news, "hello to both").unwrap();
 /// });
 /// assert_eq!(simulation.events(anna)[0].data, "hello to both");
 /// assert_eq!(simulation.events(ben)[0].data, "hello to both");

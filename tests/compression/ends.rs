@@ -31,7 +31,7 @@ fn a_finished_stream_ends_what_its_decoder_reads() {
             let client = get(&mut simulation, target, coding);
             for version in 0..4 {
                 simulation.run(|cx| {
-                    cx.publish(&topic, page(version));
+                    cx.publish(&topic, page(version)).unwrap();
                 });
                 simulation.advance(SECOND);
             }
@@ -68,14 +68,14 @@ fn the_end_counts_all_that_a_stream_was_sent() {
         stage.publish(&topics[1], 2);
         stage.simulation.advance(Duration::from_secs(100));
         stage.simulation.run(|cx| {
-            cx.publish_uncompressed(&topics[0], "a secret of all");
-            cx.publish(&topics[0], page(3));
-            cx.publish(&topics[1], page(4));
+            cx.publish_uncompressed(&topics[0], "a secret of all").unwrap();
+            cx.publish(&topics[0], page(3)).unwrap();
+            cx.publish(&topics[1], page(4)).unwrap();
         });
         stage.simulation.run(|cx| {
             cx.unsubscribe(early.1, &topics[0]);
             cx.send(early.1, "after a topic");
-            cx.publish(&topics[0], page(5));
+            cx.publish(&topics[0], page(5)).unwrap();
             for (_, id) in [early, late] {
                 cx.close(id, Ending::Finish);
             }
@@ -98,7 +98,7 @@ fn the_end_counts_what_was_queued_for_a_slow_reader() {
             for n in 0..60 {
                 let noise = noise(n);
                 stage.simulation.run(|cx| {
-                    cx.publish(&topics[0], format!("{n} {noise}"));
+                    cx.publish(&topics[0], format!("{n} {noise}")).unwrap();
                 });
             }
             stage.simulation.run(|cx| {
@@ -164,7 +164,7 @@ impl Stage {
 
     fn publish(&mut self, topic: &Topic, version: u32) {
         self.simulation.run(|cx| {
-            cx.publish(topic, page(version));
+            cx.publish(topic, page(version)).unwrap();
         });
     }
 }

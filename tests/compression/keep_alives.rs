@@ -32,7 +32,7 @@ fn serving(topic: &Topic) -> Simulation {
 
 fn publish(simulation: &mut Simulation, topic: &Topic, version: u32) {
     simulation.run(|cx| {
-        cx.publish(topic, page(version));
+        cx.publish(topic, page(version)).unwrap();
     });
 }
 

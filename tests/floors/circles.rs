@@ -29,6 +29,9 @@ pub(crate) const CIRCLES: &[Circle] = &[
             "src/engine/calls/mod.rs",
             "src/engine/core/mod.rs",
             "src/engine/pending.rs",
+            "src/engine/remote/command.rs",
+            "src/engine/remote/handle.rs",
+            "src/engine/remote/mailbox.rs",
         ],
         why: "closures take `&mut Stream` and `&mut Context`, which hold `&mut Core`, which holds \
               streams to be with their closures",

@@ -71,7 +71,7 @@ fn invariant_9_an_encode_that_replaces_its_buffer_costs_its_own_stream() {
         let client = simulation.get("/");
         let streams = simulation.context().streams().collect::<Vec<_>>();
         simulation.run(|cx| {
-            cx.publish(&topic, Replacing(text));
+            cx.publish(&topic, Replacing(text)).unwrap();
         });
         simulation.run(|cx| {
             cx.send(streams[0], Replacing(text));

@@ -227,13 +227,16 @@ fn shared_frames(headers: &str, sizes: &[usize]) {
     let text = noise(&mut Random::new(4), *sizes.iter().max().unwrap());
     let mut laggard = Laggard::new(simulation, &get(headers), |cx| {
         greet(cx);
-        cx.publish(&topic, noise(&mut Random::new(6), 40_000));
+        cx.publish(&topic, noise(&mut Random::new(6), 40_000)).unwrap();
     });
     while !laggard.has_been_sent(SOME_BYTES) {
         for _ in 0..laggard.random.between(1, 3) {
             let size = laggard.random.pick(sizes);
             let event = &text[..size];
-            laggard.simulation.run(|cx| assert_eq!(cx.publish(&topic, event), 1));
+            laggard.simulation.run(|cx| {
+                assert_eq!(cx.subscribers(&topic), 1);
+                cx.publish(&topic, event).unwrap();
+            });
         }
         if laggard.random.percent(20) {
             laggard.simulation.run(|cx| assert!(cx.send(only_stream(cx), "for you alone")));
@@ -288,7 +291,10 @@ fn the_last_to_hold_a_shared_frame_keeps_little_more_than_the_rest_of_it() {
     simulation.set_faults(faults);
     let mut round = |last: Client| {
         clients.iter().for_each(|&client| simulation.stall(client));
-        simulation.run(|cx| assert_eq!(cx.publish(&topic, &text), clients.len()));
+        simulation.run(|cx| {
+            assert_eq!(cx.subscribers(&topic), clients.len());
+            cx.publish(&topic, &text).unwrap();
+        });
         // While all hold it, each part of it is little; 1,000 bytes are left to each.
         let left = text.len() - 600_000 - 1_000;
         clients.iter().for_each(|&client| simulation.read_some(client, left));

@@ -92,7 +92,7 @@ fn a_shutdown_or_drain_runs_although_fan_out_always_lags() {
         turn_until(&mut reactor, "all are there", |stats| stats.streams == 300);
         let event = "x".repeat(2_000_000);
         let publish = move |cx: &mut Context<'_>| {
-            cx.publish(&news, &event);
+            cx.publish(&news, &event).unwrap();
             let began = Instant::now();
             while began.elapsed() < Duration::from_millis(2) {}
         };

@@ -69,7 +69,7 @@ fn a_burst_larger_than_the_log_reaches_all_reading_subscribers() {
     let clients: Vec<_> = (0..600).map(|_| simulation.get("/")).collect();
     simulation.run(|cx| {
         for n in 0..50 {
-            cx.publish(&topic, format_args!("{n}"));
+            cx.publish(&topic, format_args!("{n}")).unwrap();
         }
     });
     let expected: Vec<_> = (0..50).map(|n| n.to_string()).collect();
@@ -296,8 +296,8 @@ fn events_of_one_turn_leave_in_one_write() {
     let before = simulation.writes(client);
     simulation.run(|cx| {
         for n in 0..8 {
-            cx.publish(&a, format_args!("a{n}"));
-            cx.publish(&b, format_args!("b{n}"));
+            cx.publish(&a, format_args!("a{n}")).unwrap();
+            cx.publish(&b, format_args!("b{n}")).unwrap();
         }
     });
     assert_eq!(simulation.events(client).len(), 16);

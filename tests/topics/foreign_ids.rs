@@ -37,7 +37,7 @@ fn a_private_event_with_an_id_is_followed_by_the_position_of_the_stream() {
     let [id] = streams(&mut simulation)[..] else { panic!("one stream") };
     simulation.run(|cx| {
         cx.send(id, Event::new("private").id(7).unwrap());
-        cx.publish(&chat, "3");
+        cx.publish(&chat, "3").unwrap();
         cx.send_uncompressed(id, Event::id_only(8).unwrap());
     });
     assert_eq!(data(&simulation, client).len(), 7);
@@ -82,9 +82,9 @@ fn a_published_id_that_no_log_knows_is_followed_by_the_position_of_the_stream() 
     let client = simulation.get("/");
     publish(&mut simulation, &chat, 1..=1);
     simulation.run(|cx| {
-        cx.publish(&passing, Several(&[("a", "2"), ("", "3")]));
-        cx.publish(&chat, "4");
-        cx.publish(&passing, Event::new("5").id("b").unwrap());
+        cx.publish(&passing, Several(&[("a", "2"), ("", "3")])).unwrap();
+        cx.publish(&chat, "4").unwrap();
+        cx.publish(&passing, Event::new("5").id("b").unwrap()).unwrap();
     });
     assert_eq!(data(&simulation, client), ["1", "2", "3", "4", "5"]);
     let id = simulation.last_event_id(client);
@@ -94,7 +94,7 @@ fn a_published_id_that_no_log_knows_is_followed_by_the_position_of_the_stream() 
     let mut simulation = serving(&passing);
     let client = simulation.get("/");
     simulation.run(|cx| {
-        cx.publish(&passing, Event::new("1").id("b").unwrap());
+        cx.publish(&passing, Event::new("1").id("b").unwrap()).unwrap();
     });
     assert_eq!(simulation.response(client).text(), ":\nid: b\ndata: 1\n\n", "and nothing else");
 }

@@ -76,8 +76,8 @@ fn a_topic_that_is_subscribed_later_resumes_from_the_clients_id() {
         let first = simulation.get("/");
         simulation.run(|cx| {
             for n in 0..6 {
-                cx.publish(&chat, format_args!("chat {n}"));
-                cx.publish(&news, format_args!("news {n}"));
+                cx.publish(&chat, format_args!("chat {n}")).unwrap();
+                cx.publish(&news, format_args!("news {n}")).unwrap();
             }
         });
         let id = simulation.events(first)[2].last_event_id.clone();
@@ -106,8 +106,8 @@ fn missed_events_of_a_later_topic_arrive_once_wherever_the_client_is_cut() {
     publish(&mut simulation, &chat, ["seen"]);
     simulation.run(|cx| {
         for n in 0..4 {
-            cx.publish(&chat, format_args!("chat {n}"));
-            cx.publish(&news, format_args!("news {n}"));
+            cx.publish(&chat, format_args!("chat {n}")).unwrap();
+            cx.publish(&news, format_args!("news {n}")).unwrap();
         }
     });
     let client = back(&mut simulation, "sim0-1");
@@ -122,10 +122,10 @@ fn missed_events_of_a_later_topic_arrive_once_wherever_the_client_is_cut() {
     let start = received.windows(11).position(|it| it == b"data: news ").unwrap();
     let mut simulation = serving_all(&both);
     simulation.run(|cx| {
-        cx.publish(&both[0], "seen");
+        cx.publish(&both[0], "seen").unwrap();
         for n in 0..4 {
-            cx.publish(&both[0], format_args!("chat {n}"));
-            cx.publish(&both[1], format_args!("news {n}"));
+            cx.publish(&both[0], format_args!("chat {n}")).unwrap();
+            cx.publish(&both[1], format_args!("news {n}")).unwrap();
         }
     });
     let told = start + received[start..].windows(2).position(|it| it == b"\n\n").unwrap() + 2;
@@ -169,8 +169,8 @@ fn a_publishers_own_id_resumes_topics_that_come_later() {
     });
     simulation.run(|cx| {
         for n in 1..=3 {
-            cx.publish(&chat, Event::new(n.to_string()).id(format!("msg {n}")).unwrap());
-            cx.publish(&news, format_args!("news {n}"));
+            cx.publish(&chat, Event::new(n.to_string()).id(format!("msg {n}")).unwrap()).unwrap();
+            cx.publish(&news, format_args!("news {n}")).unwrap();
         }
     });
     let client = back(&mut simulation, "msg 2");
@@ -228,8 +228,8 @@ fn a_topic_that_is_subscribed_while_the_client_lags_loses_nothing_and_brings_not
     simulation.set_faults(faults);
     simulation.run(|cx| {
         for n in 0..5 {
-            cx.publish(&chat, format_args!("chat {n}"));
-            cx.publish(&news, format_args!("news {n}"));
+            cx.publish(&chat, format_args!("chat {n}")).unwrap();
+            cx.publish(&news, format_args!("news {n}")).unwrap();
         }
     });
     simulation.run(|cx| assert!(cx.subscribe(id, &news)));

@@ -118,8 +118,8 @@ fn the_id_of_a_topics_event_is_its_last_line() {
     let mut simulation = serving(&chat);
     let client = simulation.get("/");
     simulation.run(|cx| {
-        cx.publish(&chat, Event::new("a\nb").name("e").unwrap());
-        cx.publish(&chat, Event::new("c").id("own").unwrap());
+        cx.publish(&chat, Event::new("a\nb").name("e").unwrap()).unwrap();
+        cx.publish(&chat, Event::new("c").id("own").unwrap()).unwrap();
     });
     let expected = "event: e\ndata: a\ndata: b\nid: sim0-1\n\ndata: c\nid: own\n\n";
     assert!(simulation.response(client).text().ends_with(expected));
@@ -136,7 +136,7 @@ fn streams_without_topics_that_have_a_history_get_no_bookmark() {
     simulation.run(|cx| {
         assert!(cx.subscribe(id, &later));
         cx.send(id, Event::new("private").id("mine").unwrap());
-        cx.publish(&later, "live");
+        cx.publish(&later, "live").unwrap();
     });
     let expected = "data: state\n\nid: mine\ndata: private\n\ndata: live\n\n";
     assert_eq!(simulation.response(client).text(), expected);
@@ -254,11 +254,12 @@ fn events_that_were_published_together_come_once_wherever_a_client_is_cut() {
     publish(&mut simulation, &topics[0], ["before"]);
     let client = simulation.get("/");
     simulation.run(|cx| {
-        cx.publish(&topics[0], Several(&[("", "1"), ("", "2"), ("", "3")]));
-        cx.publish(&topics[1], "4");
-        cx.publish(&topics[1], Several(&[("own 5", "5"), ("", "6")]));
-        cx.publish(&topics[0], Several(&[("", "7"), ("own 8", "8")]));
-        cx.publish(&topics[0], Several(&[("own 9", "9"), ("own 10", "10"), ("own 11", "11")]));
+        cx.publish(&topics[0], Several(&[("", "1"), ("", "2"), ("", "3")])).unwrap();
+        cx.publish(&topics[1], "4").unwrap();
+        cx.publish(&topics[1], Several(&[("own 5", "5"), ("", "6")])).unwrap();
+        cx.publish(&topics[0], Several(&[("", "7"), ("own 8", "8")])).unwrap();
+        cx.publish(&topics[0], Several(&[("own 9", "9"), ("own 10", "10"), ("own 11", "11")]))
+            .unwrap();
     });
     let expected: Vec<_> = (1..=11).map(|n| n.to_string()).collect();
     let expected: Vec<_> = expected.iter().map(String::as_str).collect();
@@ -271,9 +272,9 @@ fn events_that_were_published_together_are_retained_together_and_come_once() {
     let (chat, state) = (chat(), state());
     let mut simulation = serving_all(&[chat.clone(), state.clone()]);
     simulation.run(|cx| {
-        cx.publish(&state, Several(&[("", "old"), ("", "old too")]));
-        cx.publish(&state, Several(&[("", "a"), ("own", "b"), ("", "c")]));
-        cx.publish(&chat, "before");
+        cx.publish(&state, Several(&[("", "old"), ("", "old too")])).unwrap();
+        cx.publish(&state, Several(&[("", "a"), ("own", "b"), ("", "c")])).unwrap();
+        cx.publish(&chat, "before").unwrap();
     });
     let client = simulation.get("/");
     publish(&mut simulation, &chat, ["1"]);
@@ -285,8 +286,8 @@ fn a_client_that_is_cut_twice_in_one_publish_gets_the_rest_of_the_rest() {
     let chat = chat();
     let mut simulation = serving(&chat);
     simulation.run(|cx| {
-        cx.publish(&chat, Several(&[("", "1"), ("", "2"), ("", "3"), ("", "4")]));
-        cx.publish(&chat, "5");
+        cx.publish(&chat, Several(&[("", "1"), ("", "2"), ("", "3"), ("", "4")])).unwrap();
+        cx.publish(&chat, "5").unwrap();
     });
     let second = back(&mut simulation, "sim0-1.1");
     assert_eq!(data(&simulation, second), ["2", "3", "4", "5"]);
@@ -306,7 +307,7 @@ fn an_empty_id_of_a_publishers_does_not_make_clients_forget_theirs() {
     let mut simulation = serving(&chat);
     let client = simulation.get("/");
     simulation.run(|cx| {
-        cx.publish(&chat, Event::new("1").id("").unwrap());
+        cx.publish(&chat, Event::new("1").id("").unwrap()).unwrap();
     });
     assert_eq!(simulation.last_event_id(client), "sim0-1");
 }
@@ -317,7 +318,7 @@ fn an_id_that_two_events_have_is_a_gap() {
     let mut simulation = serving(&chat);
     simulation.run(|cx| {
         for n in 1..=3 {
-            cx.publish(&chat, Event::new(n.to_string()).id("the same").unwrap());
+            cx.publish(&chat, Event::new(n.to_string()).id("the same").unwrap()).unwrap();
         }
     });
     let client = back(&mut simulation, "the same");

@@ -31,7 +31,7 @@ pub(crate) fn publish<E: Display>(
 ) {
     for event in events {
         simulation.run(|cx| {
-            cx.publish(topic, format_args!("{event}"));
+            cx.publish(topic, format_args!("{event}")).unwrap();
         });
     }
 }

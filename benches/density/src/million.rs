@@ -72,7 +72,7 @@ pub(crate) fn measure(kind: &str, streams: usize) -> Result<()> {
         "tick" => fastest_ns(&mut simulation, |simulation| simulation.advance(SECOND)),
         "delivery" => fastest_ns(&mut simulation, |simulation| {
             simulation.run(|cx| {
-                cx.publish(&topic, EVENT);
+                cx.publish(&topic, EVENT).unwrap();
             });
         }),
         _ => f64::NAN,

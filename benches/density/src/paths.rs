@@ -89,7 +89,7 @@ fn delivery(streams: usize) -> Path {
     let run = move || {
         let before = simulation.crowd_writes();
         simulation.run(|cx| {
-            cx.publish(&topic, PADDING);
+            cx.publish(&topic, PADDING).unwrap();
         });
         assert_eq!(simulation.crowd_writes() - before, streams as u64);
     };
@@ -107,7 +107,7 @@ fn delivery_zstd(streams: usize) -> Path {
         let before = simulation.crowd_writes();
         let page = page(version);
         simulation.run(|cx| {
-            cx.publish(&topic, PatchElements::new(&page));
+            cx.publish(&topic, PatchElements::new(&page)).unwrap();
         });
         assert!(simulation.crowd_writes() - before >= streams as u64);
     };

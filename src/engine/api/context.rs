@@ -12,6 +12,7 @@ use crate::engine::{
     core::Core,
     keys::{StreamId, TimerId},
     pending::TimerCall,
+    remote::{Handle, TrySendError},
     stats::Stats,
 };
 use crate::{
@@ -94,21 +95,53 @@ impl<'a> Context<'a> {
         self.core.close(id, CloseReason::from(ending))
     }
 
-    /// Publishes an event to all subscribers of a topic, and returns how many there are. It is
-    /// encoded once, now; the sockets are written in step 5 of this turn (for very many
-    /// subscribers in slices over the next turns, with ticks in between), and several events of
-    /// one turn leave in one write.
+    /// Publishes an event to all subscribers of a topic. It is encoded once, now; the sockets are
+    /// written in step 5 of this turn (for very many subscribers in slices over the next turns,
+    /// with ticks in between), and several events of one turn leave in one write.
     ///
     /// Costs nothing when nobody listens and the topic keeps nothing.
-    pub fn publish(&mut self, topic: &Topic, event: impl Encode) -> usize {
-        self.core.publish(topic, &event, Compressible::Yes)
+    /// [`subscribers`](Self::subscribers) says how many there are.
+    ///
+    /// ```
+    /// use starwheel::{Context, Request, Response, Router, Sse, Topic, testing::Simulation};
+    /// let room = Topic::new("room");
+    /// let watched = room.clone();
+    /// let router = Router::new()
+    ///     .get("/room", move |_req, _cx| Sse::new().subscribe(&watched))
+    ///     .post("/say", move |req: &Request, cx: &mut Context<'_>| {
+    ///         cx.publish(&room, &*String::from_utf8_lossy(req.body()))?;
+    ///         Ok(Response::no_content())
+    ///     });
+    /// let mut simulation = Simulation::new(router);
+    /// let reader = simulation.get("/room");
+    /// let writer = simulation.connect();
+    /// simulation.request(writer, starwheel::Method::Post, "/say", &[], b"hello");
+    /// simulation.turn();
+    /// assert_eq!(simulation.events(reader)[0].data, "hello");
+    /// ```
+    ///
+    /// # Errors
+    /// Returns the event, like [`Handle::publish`](crate::Handle::publish). A reactor that
+    /// publishes on its own topics never refuses an event, so in a timer or hook `.ok()` is enough;
+    /// in a handler `?` responds with 503 and a `Retry-After`.
+    pub fn publish<E: Encode>(&mut self, topic: &Topic, event: E) -> Result<(), TrySendError<E>> {
+        self.core.publish(topic, &event, Compressible::Yes);
+        Ok(())
     }
 
     /// The same, but the event leaves as it is also in compressed streams, and no later event
     /// refers to it: for secrets on a topic that also carries text of others. The event after it
     /// is compressed as a full key.
-    pub fn publish_uncompressed(&mut self, topic: &Topic, event: impl Encode) -> usize {
-        self.core.publish(topic, &event, Compressible::No)
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn publish_uncompressed<E: Encode>(
+        &mut self,
+        topic: &Topic,
+        event: E,
+    ) -> Result<(), TrySendError<E>> {
+        self.core.publish(topic, &event, Compressible::No);
+        Ok(())
     }
 
     /// Subscribes an open stream to a topic. What is sent to the stream before this call returns
@@ -306,6 +339,27 @@ impl<'a> Context<'a> {
     /// Cancels a timer, also from within itself. False when it has run out or was cancelled.
     pub fn cancel(&mut self, id: TimerId) -> bool {
         self.core.cancel_timer(id)
+    }
+
+    /// A handle to this reactor, for a thread that a closure starts.
+    ///
+    /// ```
+    /// use starwheel::{Context, Request, Response, Topic};
+    /// fn start_import(_req: &Request, cx: &mut Context<'_>) -> Response {
+    ///     let (handle, progress) = (cx.handle(), Topic::new("progress").retain());
+    ///     std::thread::spawn(move || {
+    ///         for percent in (0..=100).step_by(10) {
+    ///             if handle.publish(&progress, format!("{percent} %")).is_err() {
+    ///                 break;
+    ///             }
+    ///         }
+    ///     });
+    ///     Response::no_content()
+    /// }
+    /// ```
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle::new(Arc::clone(&self.core.mailbox))
     }
 
     /// The current statistics of this reactor.

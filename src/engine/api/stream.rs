@@ -107,7 +107,7 @@ impl<'a> Stream<'a> {
     /// });
     /// let mut simulation = Simulation::new(router);
     /// let first = simulation.get("/chat");
-    /// simulation.run(|cx| assert_eq!(cx.publish(&chat, "hello"), 1));
+    /// simulation.run(|cx| cx.publish(&chat, "hello").unwrap());
     /// let second = simulation.get("/chat");
     /// let events = simulation.events(second);
     /// assert_eq!(events.last().map(|event| event.data.as_str()), Some("hello"));

@@ -16,7 +16,10 @@ mod negotiation;
 mod publish;
 mod subscribe;
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use crate::engine::{
     admission::Occupancy,
@@ -27,6 +30,7 @@ use crate::engine::{
     keys::{ConnIndex, StreamId, TimerId},
     memory::KEPT_BYTES,
     pending::{Death, Pending, TimerCall},
+    remote::Mailbox,
     scratch::Scratch,
     stats::Stats,
     tags::Tags,
@@ -66,6 +70,8 @@ pub(crate) struct Core {
     pub(in crate::engine) watchdog: Watchdog,
     pub(in crate::engine) routes: Routes,
     pub(in crate::engine) stopping: Stopping,
+    /// Shared with the handles to this reactor.
+    pub(in crate::engine) mailbox: Arc<Mailbox>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +108,7 @@ pub(in crate::engine) enum Evened {
 }
 
 impl Core {
-    pub(in crate::engine) fn new(config: Config, epoch: String) -> Self {
+    pub(in crate::engine) fn new(config: Config, epoch: String, mailbox: Arc<Mailbox>) -> Self {
         Self {
             now: 0,
             date: Date::new(),
@@ -122,6 +128,7 @@ impl Core {
             watchdog: Watchdog::new(config.slow_call),
             routes: Routes::default(),
             stopping: Stopping::No,
+            mailbox,
             config,
         }
     }

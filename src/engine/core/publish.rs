@@ -10,20 +10,19 @@ use crate::{
 };
 
 impl Core {
-    /// Publishes one event. Returns the number of subscribers it will be offered to.
+    /// Publishes one event.
     pub(in crate::engine) fn publish(
         &mut self,
         topic: &Topic,
         event: &(impl Encode + ?Sized),
         compression: Compressible,
-    ) -> usize {
-        let Some(index) = self.open_to_publish(topic) else { return 0 };
+    ) {
+        let Some(index) = self.open_to_publish(topic) else { return };
         let mut buffer = mem::take(&mut self.publish_buffer);
         buffer.clear();
         buffer.push(event);
-        let subscribers = self.publish_at(index, buffer.as_bytes(), compression);
+        self.publish_at(index, buffer.as_bytes(), compression);
         self.publish_buffer = buffer;
-        subscribers
     }
 
     /// Publishes events that another thread has encoded.
@@ -32,10 +31,9 @@ impl Core {
         topic: &Topic,
         events: &[u8],
         compression: Compressible,
-    ) -> usize {
-        match self.open_to_publish(topic) {
-            Some(index) => self.publish_at(index, events, compression),
-            None => 0,
+    ) {
+        if let Some(index) = self.open_to_publish(topic) {
+            self.publish_at(index, events, compression);
         }
     }
 
@@ -58,12 +56,10 @@ impl Core {
         index: TopicIndex,
         events: &[u8],
         compression: Compressible,
-    ) -> usize {
-        let audience = self.topics.subscribers_at(index);
+    ) {
         if !events.is_empty() && !self.topics.has_no_audience(index) {
             self.stats.published += 1;
             self.topics.append(index, events, compression, self.now);
         }
-        audience
     }
 }

@@ -2,6 +2,7 @@
 
 mod answer;
 mod birth;
+mod commands;
 mod death;
 mod drain;
 mod fan_out;

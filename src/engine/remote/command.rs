@@ -1,26 +1,33 @@
 //! Commands from a [`Handle`](super::Handle) to the reactor.
 
-use std::{net::TcpStream, time::Duration};
+use std::{os::fd::OwnedFd, time::Duration};
 
 use crate::{
-    engine::Context,
+    engine::api::Context,
     topic::{Compressible, Topic},
 };
 
 /// A closure to run on the reactor thread.
 type Job = Box<dyn FnOnce(&mut Context<'_>) + Send>;
 
-pub(super) enum Command {
+pub(crate) enum Command {
     Run(Job),
     Publish(Topic, Vec<u8>, Compressible),
     PublishBatch(Topic, Batch),
-    Adopt(TcpStream, Vec<u8>),
+    Adopt(Adoption),
     Drain(Duration),
     Shutdown,
 }
 
+/// A connection that another server has accepted. The engine knows no sockets; it hands this on.
+pub(crate) struct Adoption {
+    pub(crate) socket: OwnedFd,
+    /// What has already been read from it.
+    pub(crate) read_already: Vec<u8>,
+}
+
 /// Events that are published directly after each other.
-pub(super) struct Batch {
+pub(crate) struct Batch {
     pub(super) events: Vec<u8>,
     /// The end of each event.
     pub(super) ends: Vec<usize>,
@@ -28,7 +35,7 @@ pub(super) struct Batch {
 
 impl Batch {
     /// Each of the events, encoded.
-    pub(super) fn events(&self) -> impl Iterator<Item = &[u8]> {
+    pub(in crate::engine) fn events(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, &end)| &self.events[start..end])
     }
@@ -36,17 +43,17 @@ impl Batch {
 
 impl Command {
     /// Bytes of its events.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::engine) fn bytes(&self) -> usize {
         match self {
             Self::Publish(_, events, _) => events.len(),
             Self::PublishBatch(_, batch) => batch.events.len(),
-            Self::Adopt(_, read_already) => read_already.len(),
+            Self::Adopt(adoption) => adoption.read_already.len(),
             Self::Run(_) | Self::Drain(_) | Self::Shutdown => 0,
         }
     }
 
     /// True for a drain or shutdown.
-    pub(super) fn is_ending(&self) -> bool {
+    pub(in crate::engine) fn is_ending(&self) -> bool {
         matches!(self, Self::Drain(_) | Self::Shutdown)
     }
 }

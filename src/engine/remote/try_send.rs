@@ -1,8 +1,11 @@
 //! [`TrySendError`]: why a [`Handle`](super::Handle) returned a command.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, time::Duration};
 
-/// Why a [`Handle`](crate::Handle) did not take a command, with the value that was passed.
+use crate::http::Response;
+
+/// Why a [`Handle`](crate::Handle) did not take a command, or a topic an event; with the value that
+/// was passed.
 ///
 /// The names are those of bounded channels (`TrySendError` of std and of tokio).
 /// [`Full`](Self::Full) is temporary: try again later or drop the value. [`Closed`](Self::Closed)
@@ -100,3 +103,15 @@ impl<T> fmt::Display for TrySendError<T> {
 }
 
 impl<T> Error for TrySendError<T> {}
+
+/// Becomes a 503 that clients retry after a second or two, so that `?` in a handler sheds load.
+///
+/// ```
+/// use starwheel::{Response, TrySendError};
+/// assert_eq!(Response::from(TrySendError::Full("event")).status(), 503);
+/// ```
+impl<T> From<TrySendError<T>> for Response {
+    fn from(_: TrySendError<T>) -> Self {
+        Self::busy(Duration::from_secs(1))
+    }
+}

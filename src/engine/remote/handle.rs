@@ -1,0 +1,239 @@
+//! [`Handle`]: access to the reactor from other threads.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{
+    command::{Batch, Command},
+    mailbox::Mailbox,
+    try_send::TrySendError,
+};
+use crate::{
+    engine::{api::Context, stats::Stats},
+    sse::{Encode, EventBuffer},
+    topic::{Compressible, Topic},
+};
+
+/// Access to a reactor from any thread: cheap to clone, `Send` and `Sync`.
+///
+/// [`publish`](Self::publish) sends events to all subscribers of a topic. [`run`](Self::run) is for
+/// everything else, such as an event for the streams of one user.
+///
+/// Commands wait in a bounded queue and run in step 2 of the next turn, in order. Nothing here
+/// blocks. A command that is not accepted is returned in a [`TrySendError`], which says whether to
+/// try again or to stop. Waking a sleeping reactor costs one system call; an awake one costs none.
+///
+/// ```
+/// use starwheel::{Context, Reactor, Response, Request};
+///
+/// let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Response::text("hi"))?;
+/// let handle = reactor.handle();
+/// let worker = std::thread::spawn(move || handle.run(|cx| cx.shutdown()).is_ok());
+/// reactor.run()?;
+/// assert!(worker.join().unwrap());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Handle {
+    mailbox: Arc<Mailbox>,
+}
+
+impl Handle {
+    pub(in crate::engine) fn new(mailbox: Arc<Mailbox>) -> Self {
+        Self { mailbox }
+    }
+
+    /// Runs a closure on the reactor thread.
+    ///
+    /// ```
+    /// # use starwheel::Handle;
+    /// /// Tells all windows of one user, whose streams carry the user's name as their tag.
+    /// fn tell(handle: &Handle, user: String, text: String) {
+    ///     let queued = handle.run(move |cx| {
+    ///         for id in cx.tagged(&user) {
+    ///             cx.send(id, &text);
+    ///         }
+    ///     });
+    ///     if let Err(error) = queued {
+    ///         log::warn!("nothing was sent: {error}");
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns the closure: [`TrySendError::Full`] when 65,536 commands are waiting,
+    /// [`TrySendError::Closed`] when the reactor has stopped or was dropped.
+    pub fn run<F: FnOnce(&mut Context<'_>) + Send + 'static>(
+        &self,
+        call: F,
+    ) -> Result<(), TrySendError<F>> {
+        self.mailbox.push_with(call, |call| Command::Run(Box::new(call)))
+    }
+
+    /// Publishes an event to all subscribers of a topic, from any thread, without blocking. It is
+    /// encoded on the calling thread; the reactor appends it to the topic's log and writes the
+    /// sockets.
+    ///
+    /// Events of one thread on one topic arrive in the order of publishing. When fan-out (or the
+    /// ends of very many streams) cannot keep up, the reactor takes nothing more from the queue
+    /// until it can, or until it must drain or shut down. The queue then fills, and this method
+    /// returns an error instead of using more memory.
+    ///
+    /// ```
+    /// use starwheel::{Reactor, Router, Sse, Topic};
+    /// let news = Topic::new("news");
+    /// let watched = news.clone();
+    /// let router = Router::new().get("/news", move |_req, _cx| Sse::new().subscribe(&watched));
+    /// let mut reactor = Reactor::new(router)?;
+    /// let handle = reactor.handle();
+    /// std::thread::spawn(move || {
+    ///     if let Err(error) = handle.publish(&news, "to everybody") {
+    ///         eprintln!("{error}, so not published: {}", error.into_inner());
+    ///     }
+    ///     handle.shutdown();
+    /// });
+    /// reactor.run()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Returns the event: [`TrySendError::Full`] when 65,536 commands or 16 MiB of events are
+    /// waiting, [`TrySendError::Closed`] when the reactor has stopped or was dropped.
+    pub fn publish<E: Encode>(&self, topic: &Topic, event: E) -> Result<(), TrySendError<E>> {
+        self.publish_as(topic, event, Compressible::Yes)
+    }
+
+    /// The same, but the event leaves as it is also in compressed streams, and no later event refers
+    /// to it; see [`Context::publish_uncompressed`].
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn publish_uncompressed<E: Encode>(
+        &self,
+        topic: &Topic,
+        event: E,
+    ) -> Result<(), TrySendError<E>> {
+        self.publish_as(topic, event, Compressible::No)
+    }
+
+    fn publish_as<E: Encode>(
+        &self,
+        topic: &Topic,
+        event: E,
+        compression: Compressible,
+    ) -> Result<(), TrySendError<E>> {
+        if let Err(refused) = self.mailbox.would_take() {
+            return Err(refused.with(event));
+        }
+        let mut encoded = EventBuffer::new();
+        encoded.push(&event);
+        let command = Command::Publish(topic.clone(), encoded.into_bytes(), compression);
+        self.mailbox.push(command).map_err(|refused| refused.with(event))
+    }
+
+    /// Publishes several events on one topic with one lock of the queue and one wake-up, in one
+    /// turn. No other published event comes between them in any client's stream.
+    ///
+    /// They count as one command, and no tick runs in between: keep a batch to some thousands.
+    ///
+    /// ```
+    /// # use starwheel::{Handle, Topic};
+    /// fn replay(handle: &Handle, topic: &Topic, lines: &[String]) {
+    ///     if let Err(error) = handle.publish_batch(topic, lines) {
+    ///         log::warn!("{} lines were not published: {error}", lines.len());
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish); none of them is published then.
+    pub fn publish_batch<I>(&self, topic: &Topic, events: I) -> Result<(), TrySendError<I>>
+    where
+        I: IntoIterator + Clone,
+        I::Item: Encode,
+    {
+        if let Err(refused) = self.mailbox.would_take() {
+            return Err(refused.with(events));
+        }
+        let (mut encoded, mut ends) = (EventBuffer::new(), Vec::new());
+        for event in events.clone() {
+            encoded.push(&event);
+            ends.push(encoded.as_bytes().len());
+        }
+        let batch = Batch { events: encoded.into_bytes(), ends };
+        let command = Command::PublishBatch(topic.clone(), batch);
+        self.mailbox.push(command).map_err(|refused| refused.with(events))
+    }
+
+    /// True once the reactor has stopped or was dropped: this handle then returns commands as
+    /// [`TrySendError::Closed`]. For a producer that has nothing to send at the moment.
+    ///
+    /// ```
+    /// use starwheel::{Reactor, Router};
+    /// let mut reactor = Reactor::new(Router::new())?;
+    /// let handle = reactor.handle();
+    /// assert!(!handle.is_stopped());
+    /// handle.shutdown();
+    /// reactor.run()?;
+    /// assert!(handle.is_stopped());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        !self.mailbox.is_open()
+    }
+
+    /// The statistics of the reactor, at most 100 ms old while it is busy.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.mailbox.stats()
+    }
+
+    /// Where commands go; for the floor that knows sockets.
+    pub(crate) fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+
+    /// Ends the server gracefully. `run` returns when all clients have left, at the end of `window`
+    /// at the latest. Connections that remain then are closed, including clients that do not read.
+    ///
+    /// - Waiting connections are accepted, then the listeners are closed;
+    ///   [`Config::drain_accept_for`](crate::Config::drain_accept_for) accepts for longer.
+    /// - Requests are answered, with `Connection: close`. A connection that has been without one
+    ///   for a second is closed. New clients, and those that poll, get a response and no reset.
+    /// - Each stream is dropped with [`CloseReason::Shutdown`](crate::CloseReason::Shutdown) at its
+    ///   own time in the window, so that its client reconnects. Half a second earlier it is sent
+    ///   its own `retry:`, a second or more past the end of the window, and spread as widely as the
+    ///   drops. So no client connects to a server that refuses it, and the next server does not get
+    ///   all of them together. A client is without a server for about the length of the window. The
+    ///   delay is never longer than 31 s, because an `EventSource` keeps it until another
+    ///   [`retry`](crate::Event::retry).
+    /// - A stream that is opened in this time leaves in the same way.
+    ///
+    /// Two races remain. A connection whose handshake ends in the microseconds between the last
+    /// accept and the close of the listener is reset by the kernel, unless another process holds
+    /// the same listener ([`Reactor::listen_on`](crate::Reactor::listen_on) with one from systemd,
+    /// say). And a client may send a request just as its connection is closed as idle, as with
+    /// every HTTP/1.1 server; clients repeat such a request on their own (RFC 9112, 9.3.1).
+    ///
+    /// Ten seconds are enough for a restart. The process must not be killed earlier: give the
+    /// service manager more time than the window (systemd's `TimeoutStopSec`).
+    ///
+    /// Never fails: a full queue still accepts it, and a reactor that is gone needs no drain.
+    pub fn drain(&self, window: Duration) {
+        self.mailbox.push_always(Command::Drain(window));
+    }
+
+    /// Ends all streams with [`CloseReason::Shutdown`](crate::CloseReason::Shutdown) and all
+    /// connections with them, now. `run` returns after this turn.
+    ///
+    /// Never fails: a full queue still accepts it, and a reactor that is gone needs no shutdown.
+    pub fn shutdown(&self) {
+        self.mailbox.push_always(Command::Shutdown);
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,272 @@
+//! [`Mailbox`]: the queue of commands from other threads.
+
+use std::{
+    collections::VecDeque,
+    fmt, io, mem,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use super::{command::Command, try_send::TrySendError};
+use crate::engine::stats::Stats;
+
+/// Wakes the thread of a sleeping reactor.
+pub(crate) trait Wake: Send + Sync {
+    fn wake(&self) -> io::Result<()>;
+}
+
+/// What a reactor and the handles to it share: the queue of commands, and the way to wake it.
+pub(crate) struct Mailbox {
+    queue: Mutex<CommandQueue>,
+    waker: Box<dyn Wake>,
+    /// Set while the reactor may sleep; the thread that clears it must wake it.
+    sleeping: AtomicBool,
+    /// A copy that other threads may read.
+    stats: Mutex<Stats>,
+}
+
+/// The waiting commands.
+struct CommandQueue {
+    commands: VecDeque<Command>,
+    /// Bytes of the events among them.
+    bytes: usize,
+    /// Drains and shutdowns among them.
+    endings: usize,
+    /// Cleared when the reactor has stopped or is dropped.
+    open: bool,
+}
+
+impl Mailbox {
+    pub(crate) fn new(waker: Box<dyn Wake>) -> Self {
+        let queue = Mutex::new(CommandQueue {
+            commands: VecDeque::new(),
+            bytes: 0,
+            endings: 0,
+            open: true,
+        });
+        Self { queue, waker, sleeping: AtomicBool::new(false), stats: Mutex::default() }
+    }
+
+    /// Whether a command would be accepted now; checked before the work of making one.
+    pub(super) fn would_take(&self) -> Result<(), TrySendError<()>> {
+        self.lock().would_take()
+    }
+
+    pub(super) fn push(&self, command: Command) -> Result<(), TrySendError<Command>> {
+        self.push_with(command, |command| command)
+    }
+
+    pub(crate) fn push_with<T>(
+        &self,
+        value: T,
+        command: impl FnOnce(T) -> Command,
+    ) -> Result<(), TrySendError<T>> {
+        let mut queue = self.lock();
+        if let Err(refused) = queue.would_take() {
+            return Err(refused.with(value));
+        }
+        queue.push(command(value));
+        drop(queue);
+        self.wake();
+        Ok(())
+    }
+
+    /// Appends the command. It is never refused for lack of room, and never waits for fan-out to
+    /// keep up.
+    pub(super) fn push_always(&self, command: Command) {
+        let mut queue = self.lock();
+        if !queue.open {
+            return;
+        }
+        queue.push(command);
+        drop(queue);
+        self.wake();
+    }
+
+    /// The reactor is about to sleep; true if it must not, because commands wait.
+    pub(crate) fn fall_asleep(&self) -> bool {
+        self.sleeping.store(true, Ordering::SeqCst);
+        // Checked after the flag is set: a command pushed before is seen here, one pushed after
+        // sees the flag.
+        !self.lock().commands.is_empty()
+    }
+
+    /// The reactor is awake: pushing needs no system call from now on.
+    pub(crate) fn wake_up(&self) {
+        self.sleeping.store(false, Ordering::SeqCst);
+    }
+
+    pub(crate) fn copy_stats(&self, stats: &Stats) {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone_from(stats);
+    }
+
+    /// False once the reactor has stopped or is gone.
+    pub(super) fn is_open(&self) -> bool {
+        self.lock().open
+    }
+
+    /// The last copy of the statistics.
+    pub(super) fn stats(&self) -> Stats {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Number of waiting commands.
+    pub(crate) fn depth(&self) -> usize {
+        self.lock().commands.len()
+    }
+
+    /// True if a drain or shutdown is queued, possibly after other commands.
+    pub(crate) fn is_to_end(&self) -> bool {
+        self.lock().endings > 0
+    }
+
+    /// Takes up to `most` commands.
+    pub(crate) fn take(&self, most: usize) -> VecDeque<Command> {
+        let mut queue = self.lock();
+        if queue.commands.len() <= most {
+            (queue.bytes, queue.endings) = (0, 0);
+            return mem::take(&mut queue.commands);
+        }
+        let rest = queue.commands.split_off(most);
+        let taken = mem::replace(&mut queue.commands, rest);
+        queue.bytes -= taken.iter().map(Command::bytes).sum::<usize>();
+        queue.endings -= taken.iter().filter(|command| command.is_ending()).count();
+        taken
+    }
+
+    /// The reactor has stopped or is gone; further commands are returned. Returns the waiting ones,
+    /// to be dropped without the lock: destructors of captured values may use a handle.
+    pub(crate) fn close(&self) -> VecDeque<Command> {
+        let mut queue = self.lock();
+        queue.open = false;
+        mem::take(&mut queue.commands)
+    }
+
+    fn wake(&self) {
+        if self.sleeping.swap(false, Ordering::SeqCst)
+            && let Err(error) = self.waker.wake()
+        {
+            log_wake_error(&error);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, CommandQueue> {
+        // Nothing that can panic runs under the lock, so a poisoned queue is still consistent.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn log_wake_error(error: &io::Error) {
+    log::error!("cannot wake the reactor: {error}");
+}
+
+impl CommandQueue {
+    fn would_take(&self) -> Result<(), TrySendError<()>> {
+        if !self.open {
+            return Err(TrySendError::Closed(()));
+        }
+        let has_room = self.commands.len() < COMMANDS_MAX && self.bytes < BYTES_MAX;
+        if has_room { Ok(()) } else { Err(TrySendError::Full(())) }
+    }
+
+    fn push(&mut self, command: Command) {
+        self.bytes += command.bytes();
+        self.endings += usize::from(command.is_ending());
+        self.commands.push_back(command);
+    }
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbox").field("sleeping", &self.sleeping).finish_non_exhaustive()
+    }
+}
+
+/// Maximum number of waiting commands.
+const COMMANDS_MAX: usize = 65_536;
+/// Bytes of events that may wait, as far as they are known before the last one is pushed.
+const BYTES_MAX: usize = 16 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{Arc, atomic::AtomicUsize},
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::engine::Handle;
+
+    /// Counts how often it is asked to wake the reactor.
+    #[derive(Debug, Default)]
+    struct Counter(AtomicUsize);
+
+    impl Wake for Arc<Counter> {
+        fn wake(&self) -> io::Result<()> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+    }
+
+    fn handle() -> (Handle, Arc<Mailbox>, Arc<Counter>) {
+        let counter = Arc::<Counter>::default();
+        let mailbox = Arc::new(Mailbox::new(Box::new(Arc::clone(&counter))));
+        (Handle::new(Arc::clone(&mailbox)), mailbox, counter)
+    }
+
+    #[test]
+    fn a_drain_does_not_overtake_earlier_commands() {
+        let (handle, mailbox, _counter) = handle();
+        handle.run(|_cx| {}).unwrap();
+        handle.drain(Duration::from_secs(1));
+        handle.shutdown();
+        let commands: Vec<_> = mailbox.take(usize::MAX).into();
+        let expected = [Command::is_run, Command::is_drain, Command::is_shutdown];
+        assert_eq!(commands.len(), 3);
+        assert!(commands.iter().zip(expected).all(|(command, is_expected)| is_expected(command)));
+    }
+
+    #[test]
+    fn a_closed_queue_keeps_nothing() {
+        let (handle, mailbox, _counter) = handle();
+        mailbox.close();
+        handle.shutdown();
+        handle.drain(Duration::ZERO);
+        assert!(handle.run(|_cx| {}).is_err());
+        assert!(mailbox.lock().commands.is_empty());
+    }
+
+    #[test]
+    fn only_a_sleeping_reactor_is_woken_and_only_once() {
+        let (handle, mailbox, counter) = handle();
+        let woken = || counter.0.swap(0, Ordering::SeqCst) > 0;
+        handle.run(|_cx| {}).unwrap();
+        assert!(!woken(), "awake");
+        assert!(mailbox.fall_asleep(), "a command waits");
+        mailbox.wake_up();
+        mailbox.take(1);
+        assert!(!mailbox.fall_asleep());
+        handle.run(|_cx| {}).unwrap();
+        assert!(woken(), "asleep");
+        handle.run(|_cx| {}).unwrap();
+        assert!(!woken(), "on its way already");
+        mailbox.wake_up();
+        assert_eq!(mailbox.take(usize::MAX).len(), 2);
+    }
+
+    impl Command {
+        fn is_run(&self) -> bool {
+            matches!(self, Self::Run(_))
+        }
+
+        fn is_drain(&self) -> bool {
+            matches!(self, Self::Drain(_))
+        }
+
+        fn is_shutdown(&self) -> bool {
+            matches!(self, Self::Shutdown)
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! What other threads may do: [`Handle`] and its queue of commands.
+
+mod command;
+mod handle;
+mod mailbox;
+mod try_send;
+
+pub(crate) use self::{
+    command::{Adoption, Command},
+    mailbox::{Mailbox, Wake},
+};
+pub use self::{handle::Handle, try_send::TrySendError};

@@ -1,0 +1,84 @@
+//! Step 2 of a turn: what other threads have asked for.
+
+use crate::{
+    engine::{
+        Engine, Transport,
+        api::Context,
+        calls::watchdog::Call,
+        pending::DEATHS_PER_TURN,
+        remote::{Adoption, Command},
+    },
+    topic::Compressible,
+};
+
+impl<T: Transport> Engine<T> {
+    /// Runs waiting commands, in slices, and none while the work of earlier ones is behind
+    /// schedule: the queue then fills up, and publishers see that. A drain or shutdown among them
+    /// always runs, after the commands before it, because closures may publish so much that fan-out
+    /// never catches up. Work that commands cause waits for the next turn.
+    ///
+    /// `adopt` takes over sockets, which the engine does not know.
+    pub(crate) fn obey_commands(&mut self, mut adopt: impl FnMut(&mut Self, Adoption)) {
+        let depth = self.core.mailbox.depth();
+        self.core.stats.queue_depth = depth as u64;
+        let mut left = depth.min(COMMANDS_PER_TURN);
+        while left > 0 && (self.takes_commands() || self.core.mailbox.is_to_end()) {
+            let commands = self.core.mailbox.take(left.min(COMMANDS_PER_SLICE));
+            left -= commands.len();
+            for command in commands {
+                self.obey(command, &mut adopt);
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command, adopt: &mut impl FnMut(&mut Self, Adoption)) {
+        match command {
+            Command::Publish(topic, events, compression) => {
+                self.core.publish_bytes(&topic, &events, compression);
+            }
+            Command::PublishBatch(topic, batch) => {
+                for event in batch.events() {
+                    self.core.publish_bytes(&topic, event, Compressible::Yes);
+                }
+            }
+            Command::Run(call) => self.run(call),
+            Command::Adopt(adoption) => adopt(self, adoption),
+            Command::Drain(window) => self.drain(window),
+            Command::Shutdown => self.shutdown(),
+        }
+    }
+
+    /// Runs a closure from another thread.
+    pub(crate) fn run(&mut self, call: impl FnOnce(&mut Context<'_>)) {
+        let what = Call::Free("a closure passed to Handle::run");
+        // A panic is logged and counted, with no other effect.
+        let _panicked = self.core.call(what, |core| call(&mut Context::new(core)));
+    }
+
+    /// False while the work caused by commands exceeds a turn: fan-out or the ends of streams are
+    /// behind schedule. Other threads should wait.
+    fn takes_commands(&self) -> bool {
+        self.core.topics.unoffered_bytes() < UNOFFERED_BYTES_MAX
+            && self.core.pending.deaths() <= DEATHS_PER_TURN
+    }
+
+    /// Drops a command that cannot be run.
+    pub(crate) fn discard<V>(&mut self, command: V) {
+        self.core.drop_guarded(command);
+    }
+
+    /// Commands are no longer taken, and those that wait are dropped. Destructors may panic, and
+    /// two panics during one unwinding abort the process.
+    pub(crate) fn close_mailbox(&mut self) {
+        for command in self.core.mailbox.close() {
+            self.core.drop_guarded(command);
+        }
+    }
+}
+
+/// Commands per turn, so that a flood of them does not delay ticks.
+const COMMANDS_PER_TURN: usize = 16_384;
+/// Commands taken under one lock.
+const COMMANDS_PER_SLICE: usize = 256;
+/// Limit of bytes published from other threads before subscribers have been offered some of them.
+const UNOFFERED_BYTES_MAX: usize = 1024 * 1024;
