@@ -14,7 +14,7 @@ use std::{
 
 use slab::Slab;
 
-use super::keys::{ConnIndex, StreamId, TimerId, TimerIndex};
+use super::keys::{ConnIndex, ReactorNumber, StreamId, TimerId, TimerIndex};
 use crate::{
     conn::{Admission, Conn, Phase},
     http::Peer,
@@ -44,6 +44,8 @@ pub(super) struct Conns {
     /// Connections whose slots are freed at the end of this turn.
     closed: Vec<ConnIndex>,
     generations: u32,
+    /// The ids of other reactors' streams and timers are not ours.
+    reactor: ReactorNumber,
 }
 
 #[derive(Debug)]
@@ -113,12 +115,17 @@ impl Conns {
             runnable_now: 0,
             closed: Vec::new(),
             generations: 0,
+            reactor: ReactorNumber::default(),
         }
     }
 
     pub(super) fn open(&mut self, peer: Peer, phase: Phase, admission: Admission) -> ConnIndex {
         let conn = Conn::new(peer, self.next_generation(), phase, admission);
         ConnIndex::new(self.slots.insert(Slot::Conn(conn)))
+    }
+
+    pub(super) fn set_reactor(&mut self, number: ReactorNumber) {
+        self.reactor = number;
     }
 
     /// A number that no stream or timer has had.
@@ -274,17 +281,18 @@ impl Conns {
     /// The connection of an open stream; `None` once its end is decided.
     pub(super) fn live(&self, id: StreamId) -> Option<ConnIndex> {
         let Some(Slot::Conn(conn)) = self.slots.get(id.conn.slot()) else { return None };
-        (conn.generation() == id.generation && conn.is_live_stream()).then_some(id.conn)
+        let is_it = id.reactor == self.reactor && conn.generation() == id.generation;
+        (is_it && conn.is_live_stream()).then_some(id.conn)
     }
 
     /// The id of the stream on this connection.
     pub(super) fn stream_id(&self, index: ConnIndex) -> StreamId {
-        StreamId { conn: index, generation: self[index].generation() }
+        StreamId { reactor: self.reactor, conn: index, generation: self[index].generation() }
     }
 
     pub(super) fn live_streams(&self) -> impl Iterator<Item = StreamId> + '_ {
         let live = self.iter().filter(|(_, conn)| conn.is_live_stream());
-        live.map(|(conn, it)| StreamId { conn, generation: it.generation() })
+        live.map(|(conn, it)| StreamId { reactor: self.reactor, conn, generation: it.generation() })
     }
 }
 
@@ -300,13 +308,15 @@ impl Conns {
         if timer.starts == Starts::Now {
             self.arm(index.token(), deadline, now);
         }
-        TimerId { index, generation }
+        TimerId { reactor: self.reactor, index, generation }
     }
 
     /// Disarms a timer. False when it had run out or does not exist. Its slot stays until it is
     /// [removed](Self::remove_timer).
     pub(super) fn cancel_timer(&mut self, id: TimerId) -> bool {
-        let known = self.timer(id.index).is_some_and(|timer| timer.generation == id.generation);
+        let known = self
+            .timer(id.index)
+            .is_some_and(|timer| id.reactor == self.reactor && timer.generation == id.generation);
         known && self.disarm_timer(id.index)
     }
 

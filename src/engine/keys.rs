@@ -8,6 +8,11 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ConnIndex(u32);
 
+/// One of the reactors of this process. Ids carry it, because equal slots and generations are likely
+/// in reactors that do the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub(crate) struct ReactorNumber(pub(crate) u32);
+
 /// A timer of the application or of a topic's updater. Timers and connections share one range of
 /// numbers, the keys of the wheel; see `conns.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -15,8 +20,8 @@ pub(super) struct TimerIndex(u32);
 
 /// Identifies one stream, even after it has ended.
 ///
-/// The id of an ended stream is inert: sending to it does nothing and returns false. Eight bytes;
-/// cheap to copy and to use as a key.
+/// The id of an ended stream is inert: sending to it does nothing and returns false. So is the id
+/// of a stream of another reactor in this process. Twelve bytes; cheap to copy and to use as a key.
 ///
 /// ```
 /// use starwheel::{Context, StreamId};
@@ -28,6 +33,7 @@ pub(super) struct TimerIndex(u32);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId {
+    pub(super) reactor: ReactorNumber,
     pub(super) conn: ConnIndex,
     pub(super) generation: u32,
 }
@@ -38,7 +44,8 @@ impl fmt::Display for StreamId {
     }
 }
 
-/// Names a timer set with [`Context::after`](crate::Context::after) or [`Context::every`](crate::Context::every). Stale ids are inert.
+/// Names a timer set with [`Context::after`](crate::Context::after) or [`Context::every`](crate::Context::every). Stale ids are inert, and
+/// so are those of another reactor.
 ///
 /// ```
 /// use starwheel::{Context, TimerId};
@@ -49,6 +56,7 @@ impl fmt::Display for StreamId {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TimerId {
+    pub(super) reactor: ReactorNumber,
     pub(super) index: TimerIndex,
     pub(super) generation: u32,
 }

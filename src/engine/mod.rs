@@ -46,7 +46,7 @@ mod transport;
 mod turn;
 
 pub(crate) use self::calls::drop_each;
-pub(crate) use self::keys::ConnIndex;
+pub(crate) use self::keys::{ConnIndex, ReactorNumber};
 pub(crate) use self::opening::Opening;
 pub(crate) use self::remote::{Adoption, Command, Mailbox, Wake};
 pub(crate) use self::transport::Transport;
@@ -137,6 +137,12 @@ impl<T: Transport> Engine<T> {
             head_buffer: Vec::new(),
             timers_wait: false,
         }
+    }
+
+    /// Sets what tells the ids of this engine from those of others in the process; before the first
+    /// connection.
+    pub(crate) fn set_number(&mut self, number: ReactorNumber) {
+        self.core.conns.set_reactor(number);
     }
 
     /// Sets a clock in nanoseconds that measures the time spent compressing.

@@ -115,10 +115,10 @@ impl Tags {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::keys::ConnIndex;
+    use crate::engine::keys::{ConnIndex, ReactorNumber};
 
     fn id(slot: usize) -> StreamId {
-        StreamId { conn: ConnIndex::new(slot), generation: 7 }
+        StreamId { reactor: ReactorNumber::default(), conn: ConnIndex::new(slot), generation: 7 }
     }
 
     fn tagged(streams: usize) -> Tags {

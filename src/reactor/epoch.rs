@@ -5,9 +5,13 @@
 //! from the operating system, drawn for each reactor. A clock would not do: two reactors can read
 //! it at the same time.
 
-use std::io;
+use std::{
+    io,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use super::system::random_bits;
+use crate::engine::ReactorNumber;
 
 /// A new epoch: 11 letters and digits. Among a million reactors, two have the same one with a
 /// probability of 3 in 10^8.
@@ -16,6 +20,12 @@ pub(super) fn draw() -> io::Result<String> {
         io::Error::new(error.kind(), format!("cannot read random bytes from the system: {error}"))
     })?;
     Ok(in_base_62(bits))
+}
+
+/// The next number of a reactor in this process. They repeat after four billion.
+pub(super) fn next_number() -> ReactorNumber {
+    static REACTORS: AtomicU32 = AtomicU32::new(0);
+    ReactorNumber(REACTORS.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The shortest form that needs no escape in a URL, because each event of a topic with a history

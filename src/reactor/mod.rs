@@ -105,6 +105,7 @@ impl Reactor {
         let waker = Box::new(Waker::new(poll.registry(), WAKER)?);
         let alarm = Alarm::new(poll.registry(), ALARM)?;
         let mut engine = Engine::new(config, epoch::draw()?, waker, Box::new(handler));
+        engine.set_number(epoch::next_number());
         engine.set_stopwatch(clock::nanos);
         engine.set_call_clock(clock::for_calls());
         engine.mailbox().fall_asleep();

@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{Arc, Barrier},
     thread,
+    time::Duration,
 };
 
 use starwheel::{Config, JoinAt, Reactor, Router, Sse, Topic};
@@ -29,6 +30,29 @@ fn reactors_that_begin_together_never_share_an_event_id() {
     let ids: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
     let different: HashSet<_> = ids.iter().collect();
     assert_eq!(different.len(), 2 * PAIRS, "{ids:?}");
+}
+
+/// The first stream of each has the same slot and generation.
+#[test]
+fn ids_of_streams_and_timers_mean_nothing_to_another_reactor_of_the_process() {
+    let reactor = || {
+        let mut reactor =
+            Reactor::new(Router::new().get("/", |_req, _cx| Sse::new().send("hello"))).unwrap();
+        let mut client = Client::connect(reactor.listen("127.0.0.1:0").unwrap());
+        client.request("/");
+        turn_until(&mut reactor, "a stream opens", |stats| stats.streams == 1);
+        (reactor, client)
+    };
+    let ((mut one, _first), (mut other, _second)) = (reactor(), reactor());
+    let id = one.context().streams().next().unwrap();
+    let timer = one.context().after(Duration::from_secs(60), |_cx| {});
+    let similar = other.context().after(Duration::from_secs(60), |_cx| {});
+
+    assert_ne!(timer, similar);
+    assert!(!other.context().cancel(timer), "it is not this reactor's timer");
+    assert!(!other.context().send(id, "a secret"), "it is not this reactor's stream");
+    assert!(one.context().send(id, "a secret"));
+    assert!(one.context().cancel(timer));
 }
 
 #[test]
