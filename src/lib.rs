@@ -184,8 +184,8 @@ pub use compress::{Compression, CompressionCounts, Encoding};
 pub use cross_site::{Cors, OriginCheck, OriginError};
 pub use engine::{
     Alignment, Answer, ClosedCounts, Config, Context, Ending, Feed, FirstTick, Handle, Handler,
-    Histogram, IntoNext, KeepAlive, Next, RefusedCounts, Sse, Stats, Stream, StreamCompression,
-    StreamId, TcpOptions, TimerId, TrySendError,
+    Histogram, IntoNext, KeepAlive, Later, Next, RefusedCounts, Responder, Sse, Stats, Stream,
+    StreamCompression, StreamId, TcpOptions, TimerId, TrySendError, Unanswered,
 };
 pub use error::{BoxError, CloseReason, JsonError};
 #[cfg(feature = "http")]

@@ -69,6 +69,10 @@ pub struct Limits {
     /// not reset: the kernel still delivers what it holds for a slow client, and resets the
     /// connection only if the client sends more.
     pub linger_timeout: Duration,
+    /// How long an answer that a handler has [promised](crate::Context::later) may take. Then the
+    /// client gets a 503 (one that reconnects is asked to do so later), and its connection closes.
+    /// 60 s, like nginx's `proxy_read_timeout`; [`Duration::MAX`] turns it off.
+    pub answer_timeout: Duration,
     /// Open connections, adopted ones included. Above it, new connections are rejected with 503 as
     /// [`Response::with_retry_after`](crate::Response::with_retry_after) describes, and no handler
     /// is called.
@@ -129,6 +133,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(75),
             stall_timeout: Duration::from_secs(60),
             linger_timeout: Duration::from_secs(30),
+            answer_timeout: Duration::from_secs(60),
             connections: None,
             connections_per_ip: None,
             streams_per_tag: None,

@@ -35,7 +35,7 @@ pub(crate) use streaming::{FAREWELL_MS, Farewell, OFF, Schedule, StreamEnd, Stre
 pub(crate) use subscriptions::{Standing, Subscription, Subscriptions};
 
 use peer::PackedPeer;
-use phase::head_due;
+use phase::{Paused, head_due};
 
 use crate::{
     http::{Peer, StreamFraming},
@@ -198,6 +198,7 @@ impl Conn {
             Phase::Reading { since, .. }
             | Phase::Answering { since }
             | Phase::Draining { since, .. } => Some(*since),
+            Phase::Waiting(paused) => Some(paused.since),
             Phase::Streaming(streaming) => Some(streaming.last_write()),
             Phase::ProxyHeader { .. } | Phase::Closed { .. } => None,
         }
@@ -242,6 +243,9 @@ impl Conn {
             // up, and a FIN after them would be seen too early.
             Phase::Reading { reader, .. } => {
                 !reader.has_kept() && self.outbox.len() <= pipelined_bytes
+            }
+            Phase::Waiting(paused) => {
+                !paused.reader.has_kept() && self.outbox.len() <= pipelined_bytes
             }
             Phase::ProxyHeader { .. } | Phase::Draining { .. } => true,
             // Its client may have read the last chunk and sent a request before the end has

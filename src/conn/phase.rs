@@ -18,6 +18,8 @@ use crate::{
 ///     v       the header is complete       v
 ///  Reading <-------------------------- ProxyHeader
 ///   |  ^  |
+///   |  |  |--- an answer is promised --> Waiting, and back when it comes
+///   |  |  |
 ///   |  |  '--- a stream is asked for ---> Answering
 ///   |  |                                     | the turn settles
 ///   |  |                                     v
@@ -41,6 +43,9 @@ pub(crate) enum Phase {
     /// The handler has returned a stream that has not started yet; lasts until the turn settles.
     /// `since` keeps its value from reading the request.
     Answering { since: u64 },
+    /// The handler has promised an answer that comes later. Boxed, because it is rare and as large
+    /// as `Reading`.
+    Waiting(Box<Paused>),
     /// An SSE stream is open.
     Streaming(Streaming),
     /// Nothing more is expected from the peer: the queue is sent, then our FIN, then we wait for
@@ -50,6 +55,16 @@ pub(crate) enum Phase {
     Draining { until: u64, goodbye: Goodbye, since: u64 },
     /// Released at the end of this turn; `goodbye` is what a draining connection still had to send.
     Closed { goodbye: Goodbye },
+}
+
+/// The reader of requests while a promised answer is awaited.
+#[derive(Debug)]
+pub(crate) struct Paused {
+    pub(super) reader: Reader,
+    /// While output is blocked, when the socket last took bytes.
+    pub(super) since: u64,
+    /// How long the answer may take.
+    pub(super) until: u64,
 }
 
 /// Whether the peer may send a PROXY protocol header.
@@ -73,6 +88,27 @@ pub(crate) enum Goodbye {
     Later,
     /// The FIN has been sent.
     Said,
+}
+
+impl Paused {
+    pub(super) fn new(reader: Reader, since: u64, until: u64) -> Self {
+        Self { reader, since, until }
+    }
+
+    /// The socket has taken bytes, and refuses more.
+    pub(super) fn begin_stall(&mut self, now: u64) {
+        self.since = now;
+    }
+
+    /// Keeps bytes of the next requests.
+    pub(super) fn keep(&mut self, bytes: &[u8]) {
+        self.reader.keep(bytes);
+    }
+
+    /// Takes out the reader, to continue.
+    pub(super) fn resume(&mut self) -> Reader {
+        std::mem::replace(&mut self.reader, Reader::new())
+    }
 }
 
 impl Phase {
@@ -104,6 +140,10 @@ impl Phase {
                 Stage::Head => limits.head_timeout,
                 Stage::Body => limits.body_timeout,
             })),
+            Self::Waiting(paused) if output == Output::Blocked => {
+                paused.until.min(stall_due(paused.since, limits))
+            }
+            Self::Waiting(paused) => paused.until,
             Self::Streaming(streaming) => streaming.deadline(limits, output),
             Self::Draining { until, .. } => *until,
             Self::Answering { .. } | Self::Closed { .. } => NEVER,

@@ -4,8 +4,8 @@
 //! must do, if anything. It knows no list, no wheel and no socket.
 
 use super::{
-    Admission, Afterwards, Announcer, CodingIndex, Conn, Goodbye, InputState, Output, Phase,
-    RouteIndex, Standing, StreamEnd, Streaming, Subscription, Subscriptions, TopicIndex,
+    Admission, Afterwards, Announcer, CodingIndex, Conn, Goodbye, InputState, Output, Paused,
+    Phase, RouteIndex, Standing, StreamEnd, Streaming, Subscription, Subscriptions, TopicIndex,
     linger_due, stall_due,
 };
 use crate::{
@@ -70,6 +70,30 @@ impl Conn {
     /// The connection closes after the current response.
     pub(crate) fn close_afterwards(&mut self) {
         self.afterwards = Afterwards::Close;
+    }
+
+    /// The answer comes later, until this time at the latest. Requests wait.
+    pub(crate) fn begin_waiting(&mut self, until: u64) {
+        let Phase::Reading { reader, since } = &mut self.phase else {
+            return debug_assert!(false, "a request was read");
+        };
+        let reader = std::mem::replace(reader, Reader::new());
+        self.phase = Phase::Waiting(Box::new(Paused::new(reader, *since, until)));
+    }
+
+    /// The answer has come, and the next request may follow.
+    pub(crate) fn end_waiting(&mut self, now: u64) {
+        let since = self.blocked_since().unwrap_or(now);
+        if let Phase::Waiting(paused) = &mut self.phase {
+            self.phase = Phase::Reading { reader: paused.resume(), since };
+        }
+    }
+
+    /// Keeps bytes that come while the answer is awaited. False if it is not.
+    pub(crate) fn keep_while_waiting(&mut self, bytes: &[u8]) -> bool {
+        let Phase::Waiting(paused) = &mut self.phase else { return false };
+        paused.keep(bytes);
+        true
     }
 
     /// The answer is a stream, which begins when the turn settles.
@@ -265,6 +289,7 @@ impl Conn {
         match &mut self.phase {
             Phase::Streaming(streaming) => streaming.wrote(now),
             Phase::Reading { since, .. } => *since = now,
+            Phase::Waiting(paused) => paused.begin_stall(now),
             Phase::Draining { goodbye: Goodbye::Later, since, .. } => *since = now,
             Phase::Draining { until, since, .. } => {
                 *since = now;

@@ -33,6 +33,7 @@ mod coding;
 mod conns;
 mod core;
 mod keys;
+mod later;
 mod links;
 mod memory;
 mod opening;
@@ -56,6 +57,7 @@ pub use self::{
         Next, Sse, Stream, StreamCompression, TcpOptions,
     },
     keys::{StreamId, TimerId},
+    later::{Later, Responder, Unanswered},
     remote::{Handle, TrySendError},
     stats::{ClosedCounts, Histogram, RefusedCounts, Stats},
 };
@@ -334,6 +336,10 @@ impl<T: Transport> Engine<T> {
 impl<T> Drop for Engine<T> {
     fn drop(&mut self) {
         let core = &mut self.core;
+        for command in core.mailbox.close() {
+            core.drop_guarded(command);
+        }
+        core.drop_promises();
         while let Some(birth) = core.pending.next_birth() {
             match birth {
                 Birth::Stream { sse, .. } => core.drop_sse(*sse),
@@ -345,7 +351,7 @@ impl<T> Drop for Engine<T> {
             core.drop_guarded(call);
         }
         while let Some(death) = core.pending.next_death() {
-            core.drop_guarded(death);
+            core.drop_death(death);
         }
         for closures in self.closures.drain(..) {
             core.drop_closures(closures);

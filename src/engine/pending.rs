@@ -8,6 +8,7 @@ use super::{
     api::{Context, Feed, Next, Sse},
     client::Requester,
     keys::{ConnIndex, StreamId, TimerIndex},
+    later::{OnGone, Promise},
 };
 use crate::{
     compress::Encoding,
@@ -60,6 +61,8 @@ pub(super) enum Death {
         last_sequence: u64,
     },
     Timer(TimerIndex),
+    /// A promise that nobody waits for anymore, with the call that was set for this case.
+    Promise(Box<Promise>, Option<OnGone>),
 }
 
 /// The closure of a timer.

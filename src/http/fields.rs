@@ -45,6 +45,19 @@ impl HeaderLines {
         self.lines.extend_from_slice(&other.lines);
     }
 
+    /// Adds the lines of an earlier layer. A field that is set already keeps its value, except those
+    /// that are lists or may repeat.
+    pub(crate) fn append_missing(&mut self, earlier: &Self) {
+        self.fault = self.fault.or(earlier.fault);
+        for line in earlier.text().split_inclusive("\r\n") {
+            let Some((name, _)) = line.split_once(": ") else { continue };
+            let repeats = REPEATED.iter().any(|it| name.eq_ignore_ascii_case(it));
+            if repeats || self.value(name).is_none() {
+                self.lines.extend_from_slice(line.as_bytes());
+            }
+        }
+    }
+
     /// Remembers that `name` cannot be sent.
     pub(super) fn refuse(&mut self, name: &str, fault: HeaderFault) {
         log::error!("the response header {} is not sent: {fault}", Logged(name));
@@ -97,6 +110,9 @@ impl HeaderLines {
         std::str::from_utf8(&self.lines).unwrap_or_default()
     }
 }
+
+/// Fields of which a response may have several: two layers may each add one.
+const REPEATED: [&str; 4] = ["Set-Cookie", "Vary", "Link", "Server-Timing"];
 
 /// Why a header line must not be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -377,6 +377,12 @@ impl Response {
         self
     }
 
+    /// Adds header lines that layers have set before there was a response.
+    pub(crate) fn with_missing_lines(mut self, lines: &HeaderLines) -> Self {
+        self.lines.append_missing(lines);
+        self
+    }
+
     pub(crate) fn header_lines(&self) -> &[u8] {
         self.lines.as_bytes()
     }

@@ -36,6 +36,8 @@ pub(crate) const FLOORS: &[Module] = &[
     module("core", 3, CLOSURES),
     // Handles, whose commands are closures too.
     module("remote", 3, CLOSURES),
+    // Promised answers: closures that other threads send.
+    module("later", 3, CLOSURES),
     // `Engine`, and the order of its turn.
     module("mod", 4, &[]),
     // The steps of a turn. They are methods of `Engine`, which names none of their files.
@@ -45,7 +47,7 @@ pub(crate) const FLOORS: &[Module] = &[
 /// These use each other because the types of closures force it: users' closures take `&mut Stream`
 /// and `&mut Context` (`api`), which hold `&mut Core` (`core`), which holds streams and timers that
 /// have not started (`pending`) with their closures (`calls`).
-const CLOSURES: &[&str] = &["api", "calls", "core", "pending", "remote"];
+const CLOSURES: &[&str] = &["api", "calls", "core", "later", "pending", "remote"];
 
 pub(crate) fn check(source: &Source, items: &Items, tree: &Tree) -> Vec<Complaint> {
     if source.module.first().is_none_or(|top| top != "engine") {

@@ -11,6 +11,7 @@ use crate::engine::{
     api::sse::interval_ms,
     core::Core,
     keys::{StreamId, TimerId},
+    later::{Later, Responder},
     pending::TimerCall,
     remote::{Handle, TrySendError},
     stats::Stats,
@@ -360,6 +361,43 @@ impl<'a> Context<'a> {
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle::new(Arc::clone(&self.core.mailbox))
+    }
+
+    /// A promise of an answer, for a handler whose work takes too long for the reactor's thread: a
+    /// slow hash, a database. The handler returns the [`Later`]; the [`Responder`] goes to a thread
+    /// that answers.
+    ///
+    /// While the client waits, at most for [`Limits::answer_timeout`](crate::Limits::answer_timeout),
+    /// its further requests on the connection wait too. Costs two allocations, and the request is
+    /// kept with its body. What layers add to the answer is added when it comes.
+    ///
+    /// ```
+    /// use starwheel::{Method, Response, Router, testing::Simulation};
+    /// use std::{sync::mpsc, thread};
+    ///
+    /// let (pool, jobs) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
+    /// let worker = thread::spawn(move || jobs.into_iter().for_each(|job| job()));
+    /// let router = Router::new().post("/login", move |req, cx| {
+    ///     let password = req.body().to_vec();
+    ///     let (later, responder) = cx.later();
+    ///     let check = move || responder.answer(match password.as_slice() {
+    ///         b"open sesame" => Response::no_content().with_header("Set-Cookie", "user=ali"),
+    ///         _ => Response::error(starwheel::StatusCode::FORBIDDEN, "wrong password"),
+    ///     });
+    ///     pool.send(Box::new(check)).map_err(|_| Response::busy(std::time::Duration::from_secs(1)))?;
+    ///     Ok(later)
+    /// });
+    /// let mut simulation = Simulation::new(router);
+    /// let client = simulation.connect();
+    /// simulation.request(client, Method::Post, "/login", &[], b"open sesame");
+    /// simulation.turn();
+    /// drop(simulation); // And with it the router and the sender, so that the worker ends.
+    /// worker.join().unwrap();
+    /// ```
+    pub fn later(&mut self) -> (Later, Responder) {
+        let (slot, mailbox) = (Arc::default(), &self.core.mailbox);
+        let later = Later::new(Arc::clone(&slot), Arc::clone(mailbox));
+        (later, Responder::new(slot, Arc::clone(mailbox)))
     }
 
     /// The current statistics of this reactor.

@@ -1,6 +1,6 @@
 //! [`Handler`], which answers requests, and [`Answer`], which it returns.
 
-use crate::engine::{api::context::Context, api::sse::Sse};
+use crate::engine::{api::context::Context, api::sse::Sse, later::Later};
 use crate::{
     http::{Request, Response},
     sse::EventError,
@@ -40,7 +40,8 @@ where
     }
 }
 
-/// What a handler returns: a complete [`Response`] or an [`Sse`] stream.
+/// What a handler returns: a complete [`Response`], an [`Sse`] stream, or the promise of either,
+/// [`Later`].
 ///
 /// Handlers may return anything that converts into it, including a `Result` whose error is a
 /// [`Response`], so that `?` can return an error response early.
@@ -61,11 +62,15 @@ pub enum Answer {
     Response(Response),
     /// A stream of events; boxed, because it carries the closures.
     Sse(Box<Sse>),
+    /// The answer comes later, from another thread.
+    Later(Later),
 }
 
 impl Answer {
-    /// Adds a header field to either kind of answer; see [`Response::header`] and [`Sse::header`].
-    /// For layers around other handlers.
+    /// Adds a header field to any kind of answer; see [`Response::header`] and [`Sse::header`].
+    /// For layers around other handlers. If the answer comes [later](Self::Later) and then has the
+    /// field itself, its own value counts; fields that may repeat, such as `Set-Cookie` and `Vary`,
+    /// are sent as well.
     ///
     /// ```
     /// use starwheel::{Answer, Sse};
@@ -80,6 +85,10 @@ impl Answer {
                 sse.header_lines.push(name, value);
                 Self::Sse(sse)
             }
+            Self::Later(mut later) => {
+                later.header_lines.push(name, value);
+                Self::Later(later)
+            }
         }
     }
 
@@ -89,6 +98,7 @@ impl Answer {
         match self {
             Self::Response(response) => response.header(name),
             Self::Sse(sse) => sse.header_lines.value(name),
+            Self::Later(later) => later.header_lines.value(name),
         }
     }
 }
@@ -102,6 +112,12 @@ impl From<Response> for Answer {
 impl From<Sse> for Answer {
     fn from(sse: Sse) -> Self {
         Self::Sse(Box::new(sse))
+    }
+}
+
+impl From<Later> for Answer {
+    fn from(later: Later) -> Self {
+        Self::Later(later)
     }
 }
 
@@ -120,5 +136,12 @@ impl<T: Into<Self>> From<Result<T, Response>> for Answer {
 impl From<EventError> for Response {
     fn from(error: EventError) -> Self {
         Self::failed(&error)
+    }
+}
+
+/// Both sides of a `Result` are responses to be sent, for [`Responder::answer`](crate::Responder).
+impl<T: Into<Self>> From<Result<T, Self>> for Response {
+    fn from(result: Result<T, Self>) -> Self {
+        result.map_or_else(|error| error, Into::into)
     }
 }

@@ -13,6 +13,7 @@ mod bookmark;
 mod calls;
 mod drive;
 mod negotiation;
+mod promises;
 mod publish;
 mod subscribe;
 
@@ -28,6 +29,7 @@ use crate::engine::{
     coding::Coding,
     conns::{Conns, NewTimer, Starts},
     keys::{ConnIndex, StreamId, TimerId},
+    later::Waiting,
     memory::KEPT_BYTES,
     pending::{Death, Pending, TimerCall},
     remote::Mailbox,
@@ -65,6 +67,8 @@ pub(crate) struct Core {
     pub(in crate::engine) topics: Topics,
     pub(in crate::engine) tags: Tags,
     pub(in crate::engine) occupancy: Occupancy,
+    /// Requests whose answer comes later.
+    pub(in crate::engine) waiting: Waiting,
     /// Number of clients asked to retry later; each gets a different delay.
     pub(in crate::engine) told_to_wait: u64,
     pub(in crate::engine) watchdog: Watchdog,
@@ -124,6 +128,7 @@ impl Core {
             topics: Topics::new(epoch, config.compression.window_bytes_max),
             tags: Tags::default(),
             occupancy: Occupancy::default(),
+            waiting: Waiting::default(),
             told_to_wait: 0,
             watchdog: Watchdog::new(config.slow_call),
             routes: Routes::default(),
@@ -188,6 +193,7 @@ impl Core {
     pub(in crate::engine) fn close_conn(&mut self, index: ConnIndex) {
         if self.conns.close(index) {
             self.free_place(index);
+            self.abandon_promise(index);
         }
     }
 

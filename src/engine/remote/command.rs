@@ -1,9 +1,12 @@
 //! Commands from a [`Handle`](super::Handle) to the reactor.
 
-use std::{os::fd::OwnedFd, time::Duration};
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use crate::{
-    engine::api::Context,
+    engine::{
+        api::Context,
+        later::{LateAnswer, Slot},
+    },
     topic::{Compressible, Topic},
 };
 
@@ -15,6 +18,7 @@ pub(crate) enum Command {
     Publish(Topic, Vec<u8>, Compressible),
     PublishBatch(Topic, Batch),
     Adopt(Adoption),
+    Answer(Arc<Slot>, LateAnswer),
     Drain(Duration),
     Shutdown,
 }
@@ -48,7 +52,7 @@ impl Command {
             Self::Publish(_, events, _) => events.len(),
             Self::PublishBatch(_, batch) => batch.events.len(),
             Self::Adopt(adoption) => adoption.read_already.len(),
-            Self::Run(_) | Self::Drain(_) | Self::Shutdown => 0,
+            Self::Run(_) | Self::Answer(..) | Self::Drain(_) | Self::Shutdown => 0,
         }
     }
 

@@ -73,6 +73,24 @@ impl Mailbox {
         Ok(())
     }
 
+    /// Appends a command whose number is bounded elsewhere: there is at most one answer for each
+    /// connection that waits. Returns the value if the reactor has stopped.
+    pub(in crate::engine) fn push_reserved<T>(
+        &self,
+        value: T,
+        command: impl FnOnce(T) -> Command,
+    ) -> Result<(), T> {
+        let mut queue = self.lock();
+        if !queue.open {
+            drop(queue);
+            return Err(value);
+        }
+        queue.push(command(value));
+        drop(queue);
+        self.wake();
+        Ok(())
+    }
+
     /// Appends the command. It is never refused for lack of room, and never waits for fan-out to
     /// keep up.
     pub(super) fn push_always(&self, command: Command) {
@@ -103,7 +121,7 @@ impl Mailbox {
     }
 
     /// False once the reactor has stopped or is gone.
-    pub(super) fn is_open(&self) -> bool {
+    pub(in crate::engine) fn is_open(&self) -> bool {
         self.lock().open
     }
 

@@ -1,11 +1,13 @@
 //! From requests to responses, and what happens to a connection after one.
 
+use std::mem;
+
 use crate::{
     conn::{Afterwards, Goodbye, linger_due},
     engine::{
         Engine, Transport,
         api::{Answer, Context, Sse},
-        calls::{catch, watchdog::handler_of},
+        calls::{Caught, catch, watchdog::handler_of},
         client::{RequestLine, Requester},
         core::{Core, Stopping},
         keys::ConnIndex,
@@ -35,32 +37,51 @@ impl<T: Transport> Engine<T> {
         if let Some(took_ms) = core.end_call(began_nanos) {
             core.report_slow_call(handler_of(request), took_ms);
         }
-        if let Ok(Answer::Response(response)) = &response
+        match response {
+            Ok(Answer::Later(later)) => {
+                let request = mem::replace(&mut self.request, Request::new());
+                self.wait_for_answer(index, later, request);
+            }
+            response => core.deliver(index, response, line, request),
+        }
+        self.core.drop_extensions(&mut self.request);
+    }
+}
+
+/// Responses and streams.
+impl Core {
+    /// Sends what a handler has returned, now or later.
+    pub(super) fn deliver(
+        &mut self,
+        index: ConnIndex,
+        answer: Result<Answer, Caught>,
+        line: RequestLine,
+        request: &Request,
+    ) {
+        if let Ok(Answer::Response(response)) = &answer
             && let Some(failure) = response.failure()
         {
             log::error!("{} failed: {}", handler_of(request), Logged(failure));
         }
-        match response {
+        match answer {
             Ok(Answer::Response(response)) if response.wait_ms().is_some() => {
-                core.answer_busy(index, response, Requester::of(request));
+                self.answer_busy(index, response, Requester::of(request));
             }
             Ok(Answer::Response(response)) => {
-                let response = core.compress_response(response, request);
-                core.answer(index, response, line);
+                let response = self.compress_response(response, request);
+                self.answer(index, response, line);
             }
-            Ok(Answer::Sse(sse)) => core.answer_stream(index, sse, line, request),
+            Ok(Answer::Sse(sse)) => self.answer_stream(index, sse, line, request),
+            Ok(Answer::Later(later)) => debug_assert!(false, "{later:?} is not an answer yet"),
             Err(caught) => {
                 caught.log(handler_of(request));
-                core.stats.panics += 1;
+                self.stats.panics += 1;
                 let response = Response::error(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "the handler of this request panicked",
                 );
-                core.answer(index, response, line);
+                self.answer(index, response, line);
             }
-        }
-        while let Some(value) = request.extensions_mut().pop() {
-            core.drop_guarded(value);
         }
     }
 }

@@ -43,6 +43,7 @@ impl<T: Transport> Engine<T> {
             }
             Command::Run(call) => self.run(call),
             Command::Adopt(adoption) => adopt(self, adoption),
+            Command::Answer(slot, answer) => self.answer_late(&slot, answer),
             Command::Drain(window) => self.drain(window),
             Command::Shutdown => self.shutdown(),
         }

@@ -90,6 +90,7 @@ impl<T: Transport> Engine<T> {
         for index in self.core.conns.indices() {
             self.core.close_conn(index);
         }
+        self.settle_all();
     }
 }
 

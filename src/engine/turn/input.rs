@@ -136,6 +136,9 @@ impl<T: Transport> Engine<T> {
             return None;
         }
         let conn = &mut self.core.conns[index];
+        if conn.keep_while_waiting(input) {
+            return None;
+        }
         let Some(announcer) = conn.announcer() else {
             // After a request that opened a stream, and after a refused one, no further request is
             // answered; RFC 9112, 9.6 tells clients to expect that.
@@ -172,6 +175,8 @@ impl<T: Transport> Engine<T> {
             }
             // A health check, or a balancer that closed early: no client waits for a response.
             Phase::ProxyHeader { .. } => core.close_conn(index),
+            // The end of requests is not the end of the client, which reads on.
+            Phase::Waiting(_) => {}
             // Born and finished in this turn, it still reaches the client; otherwise it ends then.
             Phase::Answering { .. } | Phase::Closed { .. } => {}
             Phase::Draining { goodbye: Goodbye::Said, .. } => core.close_conn(index),

@@ -8,6 +8,7 @@ mod drain;
 mod fan_out;
 mod flush;
 mod input;
+mod later;
 mod retry_later;
 mod send;
 mod settle;

@@ -68,6 +68,7 @@ impl<T: Transport> Engine<T> {
             Death::Stream { id, reason, last_sequence } => {
                 self.close_stream(id, reason, last_sequence);
             }
+            Death::Promise(promise, on_gone) => self.core.bury_promise(*promise, on_gone),
             Death::Timer(index) => {
                 let call = self.timers.remove(&index);
                 self.core.conns.remove_timer(index);

@@ -161,6 +161,7 @@ impl Core {
             {
                 self.refuse(index, Refusal::TIMED_OUT);
             }
+            Phase::Waiting(_) if !is_stalled => self.give_up_waiting(index),
             _ => self.close_conn(index),
         }
     }

@@ -1,0 +1,39 @@
+//! The requests that wait for their answer. Connections that do not wait pay nothing for them.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::slot::Slot;
+use crate::{
+    engine::keys::ConnIndex,
+    http::{HeaderLines, Request},
+};
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+pub(in crate::engine) struct Promise {
+    pub(in crate::engine) request: Request,
+    pub(in crate::engine) slot: Arc<Slot>,
+    /// What the layers around the handler have added to the answer.
+    pub(in crate::engine) header_lines: HeaderLines,
+}
+
+/// The waiting requests, by connection: at most one for each.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Waiting(HashMap<ConnIndex, Box<Promise>>);
+
+impl Waiting {
+    pub(in crate::engine) fn add(&mut self, index: ConnIndex, promise: Promise) {
+        self.0.insert(index, Box::new(promise));
+    }
+
+    /// The reactor ends.
+    pub(in crate::engine) fn take_all(&mut self) -> impl Iterator<Item = Promise> + use<> {
+        std::mem::take(&mut self.0).into_values().map(|promise| *promise)
+    }
+
+    /// The connection no longer waits.
+    pub(in crate::engine) fn take(&mut self, index: ConnIndex) -> Option<Promise> {
+        // Usually empty, and then nothing is hashed.
+        if self.0.is_empty() { None } else { self.0.remove(&index).map(|promise| *promise) }
+    }
+}

@@ -1,0 +1,127 @@
+//! Answers that come later: a request waits for its answer, which another thread sends.
+
+use std::sync::Arc;
+
+use crate::{
+    engine::{
+        Engine, Transport,
+        api::{Answer, Context},
+        calls::{Caught, catch, watchdog::handler_of},
+        client::{RequestLine, Requester},
+        core::Core,
+        keys::ConnIndex,
+        later::{Bound, Gone, LateAnswer, Later, Promise, Slot},
+    },
+    http::{HeaderLines, Request, Response, StatusCode},
+    time::millis,
+};
+
+impl<T: Transport> Engine<T> {
+    /// The handler has promised an answer.
+    pub(super) fn wait_for_answer(&mut self, index: ConnIndex, later: Later, request: Request) {
+        let is_ours = later.belongs_to(&self.core.mailbox);
+        let (slot, header_lines) = later.into_parts();
+        let Some(slot) = slot.filter(|_| is_ours) else {
+            log::error!(
+                "{} returned a `Later` of another reactor; call `later` on the context that the \
+                 handler gets",
+                handler_of(&request)
+            );
+            let promise = Promise { request, slot: Arc::default(), header_lines };
+            return self.keep_promise(index, promise, LateAnswer::None);
+        };
+        match slot.bind(index) {
+            Bound::Answered(answer) => {
+                self.keep_promise(index, Promise { request, slot, header_lines }, answer);
+            }
+            Bound::Waits => {
+                let core = &mut self.core;
+                let timeout_ms = millis(core.config.limits.answer_timeout);
+                core.conns[index].begin_waiting(core.now.saturating_add(timeout_ms));
+                core.waiting.add(index, Promise { request, slot, header_lines });
+                core.rearm(index);
+            }
+        }
+    }
+
+    /// Another thread has answered.
+    pub(super) fn answer_late(&mut self, slot: &Slot, answer: LateAnswer) {
+        let core = &mut self.core;
+        let Some((answer, index)) = slot.receive(answer) else { return };
+        let waits = index.and_then(|index| Some((index, core.waiting.take(index)?)));
+        let Some((index, promise)) = waits else { return core.drop_guarded(answer) };
+        core.conns[index].end_waiting(core.now);
+        self.keep_promise(index, promise, answer);
+        // The client may have sent its next request in the meantime.
+        self.core.conns.put_off(index);
+        self.core.rearm(index);
+    }
+
+    fn keep_promise(&mut self, index: ConnIndex, promise: Promise, answer: LateAnswer) {
+        let Promise { mut request, header_lines, slot: _ } = promise;
+        let answer = match answer {
+            LateAnswer::Response(response) => Ok(Answer::Response(response)),
+            LateAnswer::Build(build) => self.core.build_answer(&mut request, build),
+            LateAnswer::None => {
+                log::error!(
+                    "{} was never answered: its responder was dropped",
+                    handler_of(&request)
+                );
+                let reason = "the server did not answer this request";
+                Ok(Response::error(StatusCode::INTERNAL_SERVER_ERROR, reason).into())
+            }
+        };
+        let line = RequestLine::of(&request);
+        match answer.map(|answer| answer.with_missing_lines(&header_lines)) {
+            Ok(Answer::Later(later)) => return self.wait_for_answer(index, later, request),
+            answer => self.core.deliver(index, answer, line, &request),
+        }
+        self.core.drop_extensions(&mut request);
+    }
+}
+
+impl Core {
+    fn build_answer(
+        &mut self,
+        request: &mut Request,
+        build: impl FnOnce(&mut Request, &mut Context<'_>) -> Answer,
+    ) -> Result<Answer, Caught> {
+        let began_nanos = self.watchdog.begin();
+        let answer = catch(|| build(request, &mut Context::new(self)));
+        if let Some(took_ms) = self.end_call(began_nanos) {
+            self.report_slow_call(handler_of(request), took_ms);
+        }
+        answer
+    }
+
+    /// The answer has not come in time.
+    pub(super) fn give_up_waiting(&mut self, index: ConnIndex) {
+        let Some(promise) = self.waiting.take(index) else { return };
+        let client = Requester::of(&promise.request);
+        log::warn!("{}: no answer within Limits::answer_timeout", handler_of(&promise.request));
+        self.conns[index].end_waiting(self.now);
+        let reason = "the server took too long to answer; try again later";
+        let response = Response::error(StatusCode::SERVICE_UNAVAILABLE, reason)
+            .with_retry_after(self.config.limits.retry_after)
+            .with_missing_lines(&promise.header_lines);
+        self.answer_busy(index, response, client);
+        self.end_promise(promise, Gone::TimedOut);
+    }
+}
+
+impl Answer {
+    /// Adds what layers have added to the promise of this answer.
+    fn with_missing_lines(self, lines: &HeaderLines) -> Self {
+        match self {
+            Self::Response(response) => Self::Response(response.with_missing_lines(lines)),
+            Self::Sse(mut sse) => {
+                sse.header_lines.append_missing(lines);
+                Self::Sse(sse)
+            }
+            Self::Later(mut later) => {
+                later.header_lines.append_missing(lines);
+                Self::Later(later)
+            }
+        }
+    }
+}
