@@ -1,4 +1,4 @@
-//! [`Cors`]: what pages of other origins may read and send (WHATWG Fetch, section 3.3).
+//! [`Cors`]: what pages from other origins may read and send (WHATWG Fetch, section 3.3).
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::{
     http::{Method, Request, Response, StatusCode},
 };
 
-/// Lets pages of other origins read responses and streams, and send what forms cannot.
+/// Lets pages from other origins read responses and streams, and send what forms cannot.
 ///
 /// Without it no response has a CORS field. CORS is a permission for browsers, not a check: a
 /// request from an origin that is not allowed still reaches the handler, but its page cannot read
