@@ -6,6 +6,21 @@
 //! | [`PatchSignals`]: sets or removes signals | |
 //! | [`ExecuteScript`]: runs JavaScript | |
 //!
+//! ```
+//! use starwheel::{Ending, Router, Sse, datastar::{EscapeHtml, PatchElements, Signals}};
+//!
+//! // For a page with <input data-bind:name> and <p id="hello">.
+//! let router = Router::new().get("/greet", |req, _cx| {
+//!     let signals = Signals::read(req)?;
+//!     let name = EscapeHtml(signals.str("name").unwrap_or("you"));
+//!     let hello = PatchElements::new(format!("<p id=hello>Hello {name}</p>"));
+//!     Ok(Sse::new().send(hello).ending(Ending::Finish))
+//! });
+//! # let mut simulation = starwheel::testing::Simulation::new(router);
+//! # let page = simulation.get("/greet?datastar=%7B%22name%22%3A%22Ann%22%7D");
+//! # assert_eq!(simulation.events(page)[0].data, "elements <p id=hello>Hello Ann</p>");
+//! ```
+//!
 //! Guarantees: lines are in the order of the SDK's ADR, defaults are omitted as it says, and the
 //! client reads exactly the given text in every field, never an additional line. This layer knows
 //! no connections, and of HTTP only the parts of a request that carry signals.
