@@ -1,11 +1,5 @@
 //! The Datastar protocol, 1.0: builders for its events, and the signals in requests.
 //!
-//! | to the page | from the page |
-//! |---|---|
-//! | [`PatchElements`]: adds, changes or removes HTML elements | [`Signals`] |
-//! | [`PatchSignals`]: sets or removes signals | |
-//! | [`ExecuteScript`]: runs JavaScript | |
-//!
 //! ```
 //! use starwheel::{Ending, Router, Sse, datastar::{EscapeHtml, PatchElements, Signals}};
 //!
@@ -20,6 +14,12 @@
 //! # let page = simulation.get("/greet?datastar=%7B%22name%22%3A%22Ann%22%7D");
 //! # assert_eq!(simulation.events(page)[0].data, "elements <p id=hello>Hello Ann</p>");
 //! ```
+//!
+//! | to the page | from the page |
+//! |---|---|
+//! | [`PatchElements`]: adds, changes or removes HTML elements | [`Signals`] |
+//! | [`PatchSignals`]: sets or removes signals | |
+//! | [`ExecuteScript`]: runs JavaScript | |
 //!
 //! Guarantees: lines are in the order of the SDK's ADR, defaults are omitted as it says, and the
 //! client reads exactly the given text in every field, never an additional line. This layer knows
