@@ -43,8 +43,8 @@ pub(crate) fn site(mut new_id: impl FnMut() -> io::Result<String> + 'static) -> 
             }
             let id = new_id()?;
             opened.open(&id, user, cx.system_time() + SESSION);
-            // Scripts cannot read it, and pages of other sites cannot send it. With TLS, add `Secure`
-            // and name it `__Host-session`.
+            // Scripts cannot read it, and pages from other sites cannot send it. With TLS, add
+            // `Secure` and name it `__Host-session`.
             let max_age_s = SESSION.as_secs();
             let cookie =
                 format!("session={id}; Path=/; HttpOnly; SameSite=Strict; Max-Age={max_age_s}");
@@ -69,7 +69,7 @@ pub(crate) fn site(mut new_id: impl FnMut() -> io::Result<String> + 'static) -> 
             .tag(id)
             .expires_at(session.expires))
         });
-    // Pages of other sites cannot log a visitor in or out.
+    // Pages from other sites cannot log a visitor in or out.
     OriginCheck::new().around(router)
 }
 

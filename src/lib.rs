@@ -4,16 +4,6 @@
 //! every **interval**. All events of one call leave in one write. All streams share one thread, one
 //! timer wheel and one poller.
 //!
-//! ```text
-//!              your closures                          other threads
-//!      handler   updater   hooks   timers                  │ Handle
-//!         ▲         ▲        ▲        ▲                    ▼
-//!   ┌─────┴─────────┴────────┴────────┴──────┐      ┌─────────────┐
-//!   │ Engine: connections, streams, closures │◄─────┤ Reactor     │◄── listeners, sockets,
-//!   │         one timer wheel, no clock      │ turn │ mio, clocks │    AsFd for your own loop
-//!   └────────────────────────────────────────┘      └─────────────┘
-//! ```
-//!
 //! # Start here
 //! ```no_run
 //! use starwheel::{Reactor, Response, Router, Sse};
@@ -42,6 +32,16 @@
 //!   [`Handle::run`] runs a closure on the reactor's thread.
 //! * [`Reactor::turn`] embeds the reactor in your own event loop.
 //! * [`testing`] simulates all of this without sockets and without waiting.
+//!
+//! ```text
+//!              your closures                          other threads
+//!      handler   updater   hooks   timers                  │ Handle
+//!         ▲         ▲        ▲        ▲                    ▼
+//!   ┌─────┴─────────┴────────┴────────┴──────┐      ┌─────────────┐
+//!   │ Engine: connections, streams, closures │◄─────┤ Reactor     │◄── listeners, sockets,
+//!   │         one timer wheel, no clock      │ turn │ mio, clocks │    AsFd for your own loop
+//!   └────────────────────────────────────────┘      └─────────────┘
+//! ```
 //!
 //! # Topics
 //! A [`Topic`] carries events to many streams: streams subscribe, any thread publishes.

@@ -95,10 +95,10 @@ pub struct Limits {
     /// (100, say) when clients connect directly, or when your proxies are listed as trusted.
     ///
     /// Connections of a trusted proxy are not counted. Instead, each stream through such a proxy
-    /// counts for the address of its [client](crate::Request::client_ip), together with that
+    /// counts toward the address of its [client](crate::Request::client_ip), together with that
     /// client's direct connections. A stream over the limit is refused with 429. Behind a load
     /// balancer that speaks the [PROXY protocol](crate::ListenOptions::proxy_protocol), a
-    /// connection counts for the address in its header. Unix sockets have no address and are not
+    /// connection counts toward the address in its header. Unix sockets have no address and are not
     /// counted.
     ///
     /// Costs one hash lookup per connection, about 50 bytes per address, and about 30 bytes per

@@ -72,8 +72,8 @@ for (const program of programs()) {
 }
 await testbed.stop()
 
-// What fetch makes of an id with an umlaut is a byte for each character, not UTF-8. (That such an id
-// is not given in the first place is checked by `cargo test`.)
+// fetch sends an id with an umlaut as one byte per character, not as UTF-8. (`cargo test` checks that
+// the library never sends such an id.)
 const chat = await start('chat')
 await check('fetch: an id with an umlaut is unknown, and so a gap', async () => {
   const stop = new AbortController()

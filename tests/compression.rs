@@ -199,7 +199,7 @@ fn a_slow_reader_that_was_skipped_ahead_decodes_on() {
         let numbers: Vec<u32> =
             got.iter().map(|text| text.split(' ').next().unwrap().parse().unwrap()).collect();
         assert!(numbers.is_sorted_by(|a, b| a < b), "{coding}: {numbers:?}");
-        assert!(numbers.len() < 60, "{coding}: nobody was skipped");
+        assert!(numbers.len() < 60, "{coding}: no stream was skipped");
         assert_eq!(numbers[numbers.len() - 3..], [60, 61, 62], "{coding}");
         simulation.reset(client);
         simulation.turn();

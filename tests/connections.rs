@@ -65,7 +65,7 @@ fn a_client_that_asks_for_a_close_gets_it() {
         simulation.request(client, Method::Get, path, &[("Connection", "close")], b"");
         simulation.request(client, Method::Get, "/", &[], b"");
         simulation.turn();
-        assert_eq!(simulation.responses(client).len(), 1, "nothing behind it is answered");
+        assert_eq!(simulation.responses(client).len(), 1, "nothing after it is answered");
         assert_closed(&simulation, client);
     }
 }
@@ -316,7 +316,7 @@ fn a_client_that_never_closes_is_left_after_the_linger_time() {
     assert!(simulation.is_open(client));
     simulation.advance(ms(1));
     assert!(!simulation.is_open(client));
-    assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin), "nothing is taken back");
+    assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin), "what was sent stays valid");
 }
 
 #[test]
@@ -380,7 +380,7 @@ fn a_large_response_reaches_a_slow_reader_completely() {
     assert!(answer.body == large, "not a byte differs");
     simulation.request(client, Method::Head, "/", &[], b"");
     simulation.turn();
-    assert!(simulation.is_open(client), "and the connection goes on");
+    assert!(simulation.is_open(client), "and the connection stays open");
 }
 
 #[test]
@@ -420,7 +420,7 @@ fn a_drain_spreads_streams_over_its_window() {
     assert!(difference <= 5, "{left:?}");
     assert_eq!(diary.read(), vec!["the server is shutting down"; 100]);
     for client in clients {
-        assert_eq!(simulation.response(client).end, BodyEnd::Open, "it is to come back");
+        assert_eq!(simulation.response(client).end, BodyEnd::Open, "it is to reconnect");
         assert!(simulation.server_end(client).is_some());
     }
     simulation.advance(ms(1));
@@ -449,7 +449,7 @@ fn a_drain_closes_connections_without_a_request_after_a_second_and_busy_ones_aft
     assert_closed(&simulation, busy);
     simulation.half_close(busy);
     simulation.turn();
-    assert!(simulation.is_stopped(), "a drain with nobody left does not wait for its window");
+    assert!(simulation.is_stopped(), "a drain without connections does not wait for its window");
 }
 
 #[test]
@@ -480,7 +480,7 @@ fn a_drain_may_go_on_accepting_for_a_time() {
     let mut simulation = Simulation::with_config(config.clone(), 0, router);
     simulation.drain(secs(20));
     simulation.advance(ms(4_999));
-    assert!(!simulation.is_stopped(), "somebody may come");
+    assert!(!simulation.is_stopped(), "a client may still connect");
     let client = simulation.get("/");
     simulation.advance(secs(1));
     assert_eq!(simulation.stats().streams, 1);

@@ -293,7 +293,7 @@ fn shutdown_from_within_ends_everything_in_the_same_turn() {
     assert_eq!(simulation.response(stop).text(), "good night");
     assert_eq!(simulation.response(stop).header("connection"), Some("close"));
     assert_eq!(diary.read(), ["Shutdown"]);
-    assert_eq!(simulation.response(stream).end, BodyEnd::Open, "it may come back elsewhere");
+    assert_eq!(simulation.response(stream).end, BodyEnd::Open, "it may reconnect elsewhere");
     assert!(simulation.is_stopped());
     for client in [stream, idle, stop] {
         assert!(!simulation.is_open(client));

@@ -431,13 +431,13 @@ fn a_preflight_lists_the_configured_permissions() {
     simulation.request(client, Method::Get, "/", &[], b"");
     simulation.turn();
     let answers = simulation.responses(client);
-    let told = |name| answers[0].header(name);
-    assert_eq!(told("access-control-allow-methods"), Some("GET, PUT"));
+    let header = |name| answers[0].header(name);
+    assert_eq!(header("access-control-allow-methods"), Some("GET, PUT"));
     assert_eq!(
-        told("access-control-allow-headers"),
+        header("access-control-allow-headers"),
         Some("Content-Type, Datastar-Request, Last-Event-ID, X-Api-Key")
     );
-    assert_eq!(told("access-control-max-age"), Some("7200"));
+    assert_eq!(header("access-control-max-age"), Some("7200"));
     assert!(answers[1].header("access-control-expose-headers").unwrap().ends_with(", X-Total"));
 }
 

@@ -139,12 +139,12 @@ fn in_one_form(events: &str) -> String {
 /// `<script b="2" a="1">` as `<script a="1" b="2">`. The effect stays last, where the ADR has it.
 fn with_sorted_attributes(line: &str) -> String {
     let Some((before, rest)) = line.split_once("<script ") else { return line.to_owned() };
-    let (tag, behind) = rest.split_once('>').expect("the end of a tag");
+    let (tag, after) = rest.split_once('>').expect("the end of a tag");
     let mut attributes: Vec<&str> = tag.split_inclusive('"').collect();
     let mut pairs: Vec<String> = attributes.chunks_mut(2).map(|pair| pair.concat()).collect();
     pairs.iter_mut().for_each(|pair| *pair = pair.trim().to_owned());
     pairs.sort_by_key(|pair| (pair.starts_with("data-effect="), pair.clone()));
-    format!("{before}<script {}>{behind}", pairs.join(" "))
+    format!("{before}<script {}>{after}", pairs.join(" "))
 }
 
 const ADR_ORDER: [&str; 11] = [

@@ -54,7 +54,7 @@ fn retries_ms(simulation: &Simulation, client: Client) -> Vec<u64> {
 /// How one client left.
 #[derive(Debug)]
 struct Leave {
-    told_ms: u64,
+    announced_ms: u64,
     dropped_ms: u64,
     retry_ms: u64,
 }
@@ -67,14 +67,14 @@ impl Leave {
 
 /// Watches a drain in steps of 10 ms.
 fn watch(simulation: &mut Simulation, clients: &[Client], window_ms: u64) -> Vec<Leave> {
-    let mut told = vec![None; clients.len()];
+    let mut announced = vec![None; clients.len()];
     let mut dropped = vec![None; clients.len()];
     simulation.drain(ms(window_ms));
     let start_ms = simulation.now().as_millis() as u64;
     for at_ms in (0..=window_ms + 10).step_by(10) {
         for (place, &client) in clients.iter().enumerate() {
             if let [retry_ms] = retries_ms(simulation, client)[..] {
-                told[place].get_or_insert((at_ms, retry_ms));
+                announced[place].get_or_insert((at_ms, retry_ms));
             }
             if simulation.server_end(client).is_some() {
                 dropped[place].get_or_insert(at_ms);
@@ -83,11 +83,12 @@ fn watch(simulation: &mut Simulation, clients: &[Client], window_ms: u64) -> Vec
         simulation.advance(ms(10));
     }
     assert!(simulation.is_stopped(), "since {start_ms}");
-    told.into_iter()
+    announced
+        .into_iter()
         .zip(dropped)
-        .map(|(told, dropped)| {
-            let (told_ms, retry_ms) = told.expect("told once when to come back");
-            Leave { told_ms, dropped_ms: dropped.expect("dropped"), retry_ms }
+        .map(|(announced, dropped)| {
+            let (announced_ms, retry_ms) = announced.expect("one reconnect delay");
+            Leave { announced_ms, dropped_ms: dropped.expect("dropped"), retry_ms }
         })
         .collect()
 }
@@ -118,7 +119,7 @@ fn each_stream_gets_its_own_reconnect_delay_before_it_is_dropped() {
     let window: Range<u64> = FAREWELL_MS..10_010;
     for leave in &leaves {
         assert!(window.contains(&leave.dropped_ms), "{leave:?}");
-        let ahead_ms = leave.dropped_ms - leave.told_ms;
+        let ahead_ms = leave.dropped_ms - leave.announced_ms;
         assert!((FAREWELL_MS - 10..=FAREWELL_MS + 10).contains(&ahead_ms), "{leave:?}");
         // The next server has a second to start.
         assert!((10_990..=31_000).contains(&leave.returns_ms()), "{leave:?}");
@@ -130,7 +131,7 @@ fn each_stream_gets_its_own_reconnect_delay_before_it_is_dropped() {
     assert!(most_within(returns, 100) <= 2 * hundred_ms_share, "{leaves:?}");
     assert_eq!(diary.read(), vec!["Shutdown"; clients.len()]);
     for client in clients {
-        assert_eq!(simulation.response(client).end, BodyEnd::Open, "no last chunk: come back");
+        assert_eq!(simulation.response(client).end, BodyEnd::Open, "no last chunk: reconnect");
         assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
     }
 }
@@ -279,7 +280,7 @@ fn a_drain_without_a_window_still_sends_a_reconnect_delay() {
     assert!(simulation.is_stopped());
     assert_eq!(diary.read(), vec!["Shutdown"; 50]);
     let returns = clients.iter().map(|&client| retries_ms(&simulation, client)[0]);
-    assert!(most_within(returns, 100) <= 5, "they would come back together");
+    assert!(most_within(returns, 100) <= 5, "they would reconnect together");
 }
 
 #[test]
@@ -290,7 +291,7 @@ fn a_drain_prolongs_no_stream_beyond_its_lifetime() {
     simulation.drain(HOUR);
     simulation.advance(secs(3) - ms(1));
     assert!(simulation.server_end(client).is_none());
-    assert_eq!(retries_ms(&simulation, client).len(), 1, "told before its age ends it");
+    assert_eq!(retries_ms(&simulation, client).len(), 1, "one delay, before its age ends it");
     simulation.advance(ms(1));
     assert!(simulation.server_end(client).is_some());
     assert_eq!(diary.len(), 2);

@@ -289,7 +289,7 @@ impl<'a> Checker<'a> {
         };
         let target = self.reexports.get(name).unwrap_or(name);
         let Some(target) = FLOORS.iter().find(|module| module.name == target) else {
-            let what = format!("`crate::{name}` is on no floor: name the module it comes from");
+            let what = format!("`crate::{name}` is on no floor: name its module");
             return self.complain(import.line, what);
         };
         let Some(Refused(direction)) = module.refuses(target, import.is_test) else { return };

@@ -67,7 +67,7 @@ impl Server {
 
 /// A good request, the case, and another good one after it.
 fn between_good_ones(case: &[u8]) -> Vec<u8> {
-    [&get("/before")[..], case, &get("/behind")].concat()
+    [&get("/before")[..], case, &get("/after")].concat()
 }
 
 fn expected(case: &[u8], expect: &Expect) -> Outcome {
@@ -121,7 +121,7 @@ fn the_outcome_does_not_depend_on_where_the_bytes_are_cut() {
 
 fn status(bytes: &[u8]) -> u16 {
     let mut server = Server::new();
-    let outcome = server.send([&[bytes, &get("/behind")].concat()[..]]);
+    let outcome = server.send([&[bytes, &get("/after")].concat()[..]]);
     let is_good = outcome.statuses == [204, 204] && !outcome.is_closed;
     let is_refused = outcome.statuses.len() == 1 && outcome.is_closed;
     assert!(is_good || is_refused, "{outcome:?}");

@@ -104,7 +104,7 @@ fn seconds_until_refused(pieces: &[&[u8]], trickle: &[u8]) -> (u64, u16) {
             return (second, simulation.response(client).status);
         }
     }
-    panic!("the server waits for ever");
+    panic!("the server never stops waiting");
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn a_request_may_follow_empty_lines_in_any_pieces() {
     simulation.advance(secs(60));
     assert!(simulation.is_open(client));
     simulation.advance(secs(1));
-    assert!(!simulation.is_open(client), "the empty line behind the request bought nothing");
+    assert!(!simulation.is_open(client), "the empty line after the request bought no time");
 }
 
 #[test]

@@ -413,10 +413,10 @@ fn far_too_many_of_an_announced_address_are_reset() {
         simulation.send(*client, V1);
     }
     simulation.turn();
-    let (told, reset) = clients.split_at(256);
+    let (rejected, reset) = clients.split_at(256);
     assert_eq!(simulation.server_end(reset[0]), Some(ServerEnd::Reset));
     assert_eq!((simulation.stats().resets, simulation.stats().connections), (1, 256));
-    for client in told {
+    for client in rejected {
         simulation.send(*client, GET);
     }
     simulation.turn();

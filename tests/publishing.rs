@@ -216,8 +216,8 @@ fn handles_tell_the_figures_from_any_thread() {
     }
     wait_for("the figures", || {
         let stats = server.handle.stats();
-        let told = (stats.streams, stats.published, stats.delivered);
-        (told == (5, 1, 5)).then_some(())
+        let counts = (stats.streams, stats.published, stats.delivered);
+        (counts == (5, 1, 5)).then_some(())
     });
 }
 

@@ -57,7 +57,7 @@ fn listening() -> (Reactor, std::net::SocketAddr) {
 fn turn_until(reactor: &mut Reactor, what: &str, is_so: impl Fn(&Stats) -> bool) {
     let start = Instant::now();
     while !is_so(reactor.stats()) {
-        assert!(start.elapsed() < PATIENCE, "this never came true: {what}: {:?}", reactor.stats());
+        assert!(start.elapsed() < PATIENCE, "never true: {what}: {:?}", reactor.stats());
         reactor.turn(Some(Duration::from_millis(100))).unwrap();
     }
 }

@@ -29,7 +29,7 @@ fn query<T: DeserializeOwned>(query: &str) -> Result<T, DecodeError> {
 #[track_caller]
 fn refused<T: DeserializeOwned>(text: &str) -> String {
     match query::<T>(text) {
-        Ok(_) => panic!("{text} was taken"),
+        Ok(_) => panic!("{text} was accepted"),
         Err(error) => error.to_string(),
     }
 }

@@ -24,7 +24,7 @@ fn the_kernel_keeps_so_much_for_a_client_that_does_not_read_and_no_more() {
     simulation.read_some(client, 300);
     assert_eq!(simulation.received(client).len(), 300);
     simulation.turn();
-    assert_eq!(simulation.stats().bytes_out, 1_300, "the room was told of, and used");
+    assert_eq!(simulation.stats().bytes_out, 1_300, "the free space was reported and used");
     simulation.resume(client);
     simulation.turn();
     assert_eq!(simulation.response(client).body.len(), 10_000);
@@ -103,9 +103,9 @@ fn the_clock_stops_at_every_deadline_on_the_way() {
 #[test]
 fn actions_between_turns_happen_at_the_time_the_clock_was_moved_to() {
     let ages = Rc::new(RefCell::new(Vec::new()));
-    let told = Rc::clone(&ages);
+    let seen = Rc::clone(&ages);
     let mut simulation = serving(move |_, cx| {
-        told.borrow_mut().push(cx.now());
+        seen.borrow_mut().push(cx.now());
         Sse::new()
     });
     let start = simulation.now();

@@ -73,7 +73,7 @@ fn clients_that_never_read_use_bounded_memory_and_delay_no_others() {
     // The last pass may still be running over subscribers without news.
     server.wait_for("the log is let go of", |stats| stats.log_bytes == 0);
     let stats = server.stats();
-    assert_eq!(cut.load(Ordering::Relaxed), STUCK, "told that they were slow");
+    assert_eq!(cut.load(Ordering::Relaxed), STUCK, "closed as slow");
     assert_eq!((stats.closed.slow, stats.closed.total()), (STUCK as u64, STUCK as u64));
     assert_eq!(stats.passed_by, STUCK as u64);
     assert_eq!(stats.streams, (SUBSCRIBERS - STUCK) as u64);
@@ -237,7 +237,7 @@ fn read_everything(sockets: Vec<std::net::TcpStream>, reference: &Reference, pro
     let mut buffer = vec![0; SOCKET_BUFFER_BYTES];
     while open > 0 {
         poll.poll(&mut events, Some(PATIENCE)).unwrap();
-        assert!(!events.is_empty(), "nothing came");
+        assert!(!events.is_empty(), "nothing arrived");
         for event in &events {
             let reader = &mut readers[event.token().0];
             if reader.read(&mut buffer, reference, progress) == Took::End {
@@ -279,7 +279,7 @@ impl Reader {
             self.head = Vec::new();
         }
         let expected = &reference.bytes[self.read_bytes..];
-        assert!(expected.starts_with(bytes), "something else came behind {}", self.read_bytes);
+        assert!(expected.starts_with(bytes), "unexpected bytes after {}", self.read_bytes);
         let blocks_before = reference.blocks(self.read_bytes);
         self.read_bytes += bytes.len();
         for block in blocks_before..reference.blocks(self.read_bytes) {

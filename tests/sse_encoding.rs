@@ -233,7 +233,7 @@ fn an_event_type_cannot_replace_what_was_sent_before() {
     ];
     for put in replaced {
         let (encoded, mut out) = after_an_event(put);
-        assert_eq!(encoded, None, "a mistake that is told");
+        assert_eq!(encoded, None, "the mistake is reported");
         out.push("next");
         let read = EventParser::read(out.as_bytes());
         assert_eq!(read.events, [dispatched("message", "next", "")]);

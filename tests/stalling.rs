@@ -281,7 +281,7 @@ fn a_client_that_does_not_read_buys_no_time_by_asking_for_more() {
         simulation.send(client, b"Host: a\r\n\r\n");
         simulation.advance(ms(if simulation.stats().requests < 60 { 500 } else { 499 }));
     }
-    assert_eq!(simulation.stats().requests, 61, "all were taken");
+    assert_eq!(simulation.stats().requests, 61, "all were read");
     assert!(simulation.is_open(client));
     simulation.advance(ms(1));
     assert!(!simulation.is_open(client));
@@ -397,7 +397,7 @@ fn a_blocked_stream_that_is_dropped_has_the_rest_of_the_stall_time_for_what_is_q
     simulation.advance(secs(7) + STALL - secs(10) - ms(1));
     simulation.resume(client);
     simulation.turn();
-    assert_eq!(data(&simulation, client).len(), 8, "also the tick that was taken in part");
+    assert_eq!(data(&simulation, client).len(), 8, "also the tick that was accepted in part");
     assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
     assert_eq!(diary.read(), ["Dropped"]);
 }

@@ -125,7 +125,7 @@ fn slack_above_the_interval_makes_one_tick_of_several_and_none_is_missed() {
         simulation.get("/");
         simulation.advance(HOUR);
         let stats = simulation.stats();
-        assert_eq!((stats.ticks_missed, stats.tick_lateness_ms.sum()), (0, 0), "nobody was late");
+        assert_eq!((stats.ticks_missed, stats.tick_lateness_ms.sum()), (0, 0), "no tick was late");
         let runs = 3_600_000 / slack_ms.max(interval_ms);
         assert!(stats.ticks.abs_diff(runs) <= 4, "{} runs instead of {runs}", stats.ticks);
     }
@@ -162,7 +162,7 @@ fn a_quiet_stream_is_kept_alive_every_15_seconds() {
     simulation.advance(secs(45));
     assert_eq!(comments(&simulation, client), 4);
     assert_eq!(simulation.stats().keep_alives, 4);
-    assert_eq!(data(&simulation, client).len(), 0, "no client takes it for an event");
+    assert_eq!(data(&simulation, client).len(), 0, "no client treats it as an event");
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn nothing_is_added_to_what_a_stalled_client_has_not_read() {
     simulation.turn();
     assert_eq!(comments(&simulation, client), 0);
     simulation.advance(secs(15));
-    assert_eq!(comments(&simulation, client), 1, "but then it goes on");
+    assert_eq!(comments(&simulation, client), 1, "but then it continues");
 }
 
 // Age, unchanged output, headers.
@@ -381,7 +381,7 @@ fn http_1_0_gets_bare_bytes_until_the_end_of_the_connection() {
         assert_eq!(answer.body, b"data: a\n\n");
     }
     assert_eq!(simulation.server_end(finished), Some(ServerEnd::Fin));
-    assert_eq!(simulation.server_end(dropped), Some(ServerEnd::Reset), "nothing else tells a cut");
+    assert_eq!(simulation.server_end(dropped), Some(ServerEnd::Reset), "only a reset shows a cut");
 }
 
 // Results of an updater.

@@ -183,9 +183,9 @@ fn a_slow_subscriber_may_lose_the_oldest_events_and_gets_a_gap() {
     let (simulation, slow, _) = passed_by(Backpressure::DropOldest);
     let events = simulation.events(slow);
     let gap = events.iter().position(|event| event.name == "gap").unwrap();
-    let behind: Vec<_> =
+    let after_gap: Vec<_> =
         events[gap + 1..].iter().map(|e| e.data.split(' ').next().unwrap()).collect();
-    assert_eq!(behind, ["96", "97", "98", "99", "last"]);
+    assert_eq!(after_gap, ["96", "97", "98", "99", "last"]);
 }
 
 #[test]

@@ -119,7 +119,7 @@ struct Options {
     drain_window: Duration,
     config: Config,
     listen: ListenOptions,
-    /// What pages of other origins may do, if there are any.
+    /// What pages from other origins may do, if there are any.
     origins: Option<(Cors, OriginCheck)>,
 }
 

@@ -1,5 +1,5 @@
-//! Requests in any pieces: all ways to cut the same bytes come to the same requests and answers,
-//! nothing is taken that the reference doubts, and behind a refusal there is no further answer.
+//! Requests in pieces: all ways to cut the same bytes give the same requests and responses, nothing
+//! is accepted that the reference doubts, and no response follows a rejection.
 //!
 //! The first two bytes are the sizes of the pieces, the rest is what the client sends.
 
@@ -69,7 +69,7 @@ impl Outcome {
             assert_eq!((answer.status, answer.end), (200, BodyEnd::Complete));
             assert!(seen.method == "HEAD" || answer.body == seen.body);
         }
-        assert!(refusals.len() <= 1, "answers behind a refusal: {refusals:?}");
+        assert!(refusals.len() <= 1, "responses after a rejection: {refusals:?}");
         if let Some(refusal) = refusals.first() {
             // That of a HEAD request has no body.
             let is_whole = refusal.end == BodyEnd::Complete || refusal.body.is_empty();

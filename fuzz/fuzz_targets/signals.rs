@@ -39,42 +39,42 @@ fuzz_target!(|bytes: &[u8]| {
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
     );
     let post = Request::parse(&[head.as_bytes(), bytes].concat()).expect("a request");
-    assert_eq!(told(&Signals::read(&post)), told(&parsed));
+    assert_eq!(shown(&Signals::read(&post)), shown(&parsed));
     let escaped: String = bytes.iter().map(|byte| format!("%{byte:02X}")).collect();
     if let Ok(get) =
         Request::parse(format!("GET /?datastar={escaped} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
     {
-        assert_eq!(told(&Signals::read(&get)), told(&parsed));
+        assert_eq!(shown(&Signals::read(&get)), shown(&parsed));
     }
     read_query(bytes);
 });
 
-fn told(signals: &Result<Signals, SignalsError>) -> String {
+fn shown(signals: &Result<Signals, SignalsError>) -> String {
     match signals {
         Ok(signals) => format!("{signals:?}"),
         Err(error) => format!("{error}"),
     }
 }
 
-/// Whatever has a name that can be written with dots is found under it.
+/// Every value whose name can be written with dots is found under that name.
 fn find(signals: &Signals, value: &Value, name: &str) {
-    let behind = |part: &str| match name {
+    let join = |part: &str| match name {
         "" => part.to_owned(),
         name => format!("{name}.{part}"),
     };
     match value {
         Value::Object(members) => {
             for (part, value) in members.iter().filter(|(part, _)| !part.contains('.')) {
-                // An empty name cannot be told from none at the front.
+                // An empty name cannot be distinguished from none at the front.
                 if !(name.is_empty() && part.is_empty()) {
-                    assert_eq!(signals.get(&behind(part)), Some(value));
-                    find(signals, value, &behind(part));
+                    assert_eq!(signals.get(&join(part)), Some(value));
+                    find(signals, value, &join(part));
                 }
             }
         }
         Value::Array(items) => {
             for (part, value) in items.iter().enumerate() {
-                assert_eq!(signals.get(&behind(&part.to_string())), Some(value));
+                assert_eq!(signals.get(&join(&part.to_string())), Some(value));
             }
         }
         Value::String(text) => assert_eq!(signals.str(name), Some(text.as_str())),

@@ -44,7 +44,7 @@ struct Scene {
     simulation: Simulation,
     topic: Topic,
     retains: bool,
-    /// Of each stream, as it was told to `on_connect`.
+    /// The id of each stream, as `on_connect` got it.
     ids: Rc<RefCell<Vec<StreamId>>>,
     watchers: Vec<Watcher>,
     /// All texts, whether published or sent; their numbers are their places.

@@ -18,7 +18,7 @@ pub enum Stop {
     NeedsMore,
     /// The rest is no request, or one that two parsers may take differently.
     Doubtful,
-    /// The connection ends behind the last request.
+    /// The connection ends after the last request.
     Close,
 }
 
@@ -37,7 +37,7 @@ pub fn requests(mut bytes: &[u8]) -> (Vec<Seen>, Stop) {
     }
 }
 
-/// A chunked body at the front of `bytes`, and what lies behind it.
+/// A chunked body at the front of `bytes`, and what follows it.
 pub fn chunked(mut bytes: &[u8]) -> Result<(Vec<u8>, &[u8]), Stop> {
     let mut body = Vec::new();
     loop {
@@ -159,14 +159,14 @@ fn line<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], Stop> {
 /// `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )`, RFC 9112 section 7.1.1.
 fn are_extensions(mut rest: &[u8]) -> bool {
     while !rest.is_empty() {
-        let Some(behind) = blank(rest).strip_prefix(b";") else { return false };
-        let Some(behind_name) = behind_token(blank(behind)) else { return false };
-        rest = behind_name;
+        let Some(after) = blank(rest).strip_prefix(b";") else { return false };
+        let Some(after_name) = after_token(blank(after)) else { return false };
+        rest = after_name;
         if let Some(value) = blank(rest).strip_prefix(b"=").map(blank) {
-            let Some(behind_value) = behind_quoted(value).or_else(|| behind_token(value)) else {
+            let Some(after_value) = after_quoted(value).or_else(|| after_token(value)) else {
                 return false;
             };
-            rest = behind_value;
+            rest = after_value;
         }
     }
     true
@@ -177,12 +177,12 @@ fn blank(bytes: &[u8]) -> &[u8] {
     &bytes[end.unwrap_or(bytes.len())..]
 }
 
-fn behind_token(bytes: &[u8]) -> Option<&[u8]> {
+fn after_token(bytes: &[u8]) -> Option<&[u8]> {
     let end = bytes.iter().position(|byte| !is_token(&[*byte])).unwrap_or(bytes.len());
     (end > 0).then(|| &bytes[end..])
 }
 
-fn behind_quoted(bytes: &[u8]) -> Option<&[u8]> {
+fn after_quoted(bytes: &[u8]) -> Option<&[u8]> {
     let mut bytes = bytes.strip_prefix(b"\"")?;
     loop {
         bytes = match bytes {

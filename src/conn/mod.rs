@@ -109,7 +109,7 @@ pub(crate) enum Afterwards {
 pub(crate) enum Admission {
     /// It is served.
     Admitted,
-    /// It is served and counts for no address: it must first send a PROXY protocol header that
+    /// It is served and counts toward no address: it must first send a PROXY protocol header that
     /// names one.
     Unannounced,
     /// It gets one short response, because the connection limit is reached.

@@ -1,4 +1,4 @@
-//! [`Cors`]: what pages of other origins may read and send (WHATWG Fetch, section 3.3).
+//! [`Cors`]: what pages from other origins may read and send (WHATWG Fetch, section 3.3).
 
 use std::time::Duration;
 
@@ -8,23 +8,7 @@ use crate::{
     http::{Method, Request, Response, StatusCode},
 };
 
-/// Lets pages of other origins read responses and streams, and send what forms cannot.
-///
-/// Without it no response has a CORS field. CORS is a permission for browsers, not a check: a
-/// request from an origin that is not allowed still reaches the handler, but its page cannot read
-/// the response. [`OriginCheck`](crate::OriginCheck) rejects state-changing requests.
-///
-/// Preflights (Fetch section 3.3.2: `OPTIONS` with `Access-Control-Request-Method`) are answered
-/// here: 204 with what is allowed, or 403 with the reason. Responses and streams get
-/// `Access-Control-Allow-Origin`; with a list, also `Vary: Origin`. If a handler sets
-/// `Access-Control-Allow-Origin` itself, its response is not changed. Responses that no handler
-/// makes have no CORS fields: refusals (400, 421, [`Limits::connections`](crate::Limits)), and the
-/// 500 for a handler that panics or a response that is invalid. An `EventSource` of another origin
-/// does not reconnect after them.
-///
-/// Datastar works across origins without further settings. By default all methods are allowed, the
-/// request fields that its client and JSON need (`Content-Type`, `Datastar-Request`,
-/// `Last-Event-ID`), and the response fields that its client reads.
+/// Lets pages from other origins read responses and streams, and send what forms cannot.
 ///
 /// ```
 /// use starwheel::{Cors, OriginCheck, Response, Router, Sse, testing::Simulation};
@@ -42,6 +26,22 @@ use crate::{
 /// assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"));
 /// # Ok::<(), starwheel::OriginError>(())
 /// ```
+///
+/// Without it no response has a CORS field. CORS is a permission for browsers, not a check: a
+/// request from an origin that is not allowed still reaches the handler, but its page cannot read
+/// the response. [`OriginCheck`](crate::OriginCheck) rejects state-changing requests.
+///
+/// Preflights (Fetch section 3.3.2: `OPTIONS` with `Access-Control-Request-Method`) are answered
+/// here: 204 with what is allowed, or 403 with the reason. Responses and streams get
+/// `Access-Control-Allow-Origin`; with a list, also `Vary: Origin`. If a handler sets
+/// `Access-Control-Allow-Origin` itself, its response is not changed. Responses that no handler
+/// makes have no CORS fields: refusals (400, 421, [`Limits::connections`](crate::Limits)), and the
+/// 500 for a handler that panics or a response that is invalid. An `EventSource` of another origin
+/// does not reconnect after them.
+///
+/// Datastar works across origins without further settings. By default all methods are allowed, the
+/// request fields that its client and JSON need (`Content-Type`, `Datastar-Request`,
+/// `Last-Event-ID`), and the response fields that its client reads.
 #[derive(Debug, Clone)]
 pub struct Cors {
     allowed: AllowedOrigins,

@@ -1,6 +1,6 @@
-//! Requests from pages of other origins: layers around a [`Handler`](crate::Handler).
+//! Requests from pages from other origins: layers around a [`Handler`](crate::Handler).
 //!
-//! Nothing here knows streams or sockets. By default a page of another origin can send what forms
+//! Nothing here knows streams or sockets. By default a page from another origin can send what forms
 //! and links can send, and cannot read responses. [`OriginCheck`] rejects its state-changing
 //! requests; [`Cors`] lets it read, and send what forms cannot.
 

@@ -1,4 +1,4 @@
-//! [`OriginCheck`]: rejects state-changing requests from pages of other origins.
+//! [`OriginCheck`]: rejects state-changing requests from pages from other origins.
 
 use super::origins::{OriginError, Origins};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     http::{Method, Request, Response, StatusCode},
 };
 
-/// Rejects state-changing requests from pages of other origins (cross-site request forgery), with
+/// Rejects state-changing requests from pages from other origins (cross-site request forgery), with
 /// 403 and the reason.
 ///
 /// These are requests of every method except GET, HEAD and OPTIONS; those three must not change
@@ -15,7 +15,7 @@ use crate::{
 /// without tokens and without state, like Go's `CrossOriginProtection`. Clients that are not
 /// browsers pass.
 ///
-/// It does not stop pages of other origins from opening streams. They cannot read them without
+/// It does not stop pages from other origins from opening streams. They cannot read them without
 /// [`Cors`](crate::Cors), but each is a connection.
 ///
 /// ```

@@ -220,6 +220,14 @@ pub trait Target {
 }
 
 /// The target of [`PatchElements`] without a selector: the elements with the same `id`.
+///
+/// ```
+/// use starwheel::datastar::{ById, PatchElements};
+/// fn count(count: u32) -> PatchElements<'static, String, ById> {
+///     PatchElements::new(format!("<b id=count>{count}</b>"))
+/// }
+/// # let _ = count(1);
+/// ```
 #[derive(Debug, Clone)]
 pub struct ById {
     /// `Outer` or `Replace`.
@@ -237,6 +245,14 @@ impl Target for ById {
 }
 
 /// The target of [`PatchElements`] with a selector: all elements that match it.
+///
+/// ```
+/// use starwheel::datastar::{BySelector, PatchElements, PatchMode};
+/// fn message(text: String) -> PatchElements<'static, String, BySelector<'static>> {
+///     PatchElements::new(text).selector("#messages").mode(PatchMode::Append)
+/// }
+/// # let _ = message(String::new());
+/// ```
 #[derive(Debug, Clone)]
 pub struct BySelector<'a> {
     selector: Cow<'a, str>,
@@ -254,6 +270,12 @@ impl Target for BySelector<'_> {
 }
 
 /// Where patched elements go, relative to the target of the selector.
+///
+/// ```
+/// use starwheel::datastar::{PatchElements, PatchMode};
+/// let row = PatchElements::new("<li>new</li>").selector("#rows").mode(PatchMode::Prepend);
+/// # let _ = row;
+/// ```
 ///
 /// Morphing changes an element into the new one in place and keeps what both share: focus, scroll
 /// position, state of inputs.
@@ -301,6 +323,12 @@ impl PatchMode {
 }
 
 /// The XML namespace in which patched elements are created.
+///
+/// ```
+/// use starwheel::datastar::{Namespace, PatchElements};
+/// let dot = PatchElements::new("<circle id=dot r=5 />").namespace(Namespace::Svg);
+/// # let _ = dot;
+/// ```
 ///
 /// Needed when the top-level elements belong inside an `<svg>` or `<math>` on the page; complete
 /// `<svg>` elements are HTML.

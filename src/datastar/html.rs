@@ -4,6 +4,11 @@ use std::{borrow::Cow, fmt};
 
 /// The version of the Datastar client that [`ScriptTag::CDN`] loads.
 ///
+/// ```
+/// use starwheel::datastar::{DATASTAR_VERSION, ScriptTag};
+/// assert!(ScriptTag::CDN.to_string().contains(DATASTAR_VERSION));
+/// ```
+///
 /// The browser tests ran with clients 1.0.1 and 1.0.2, not yet with this one; `docs/datastar.md` says
 /// which client ran when.
 pub const DATASTAR_VERSION: &str = "1.0.4";

@@ -1,5 +1,20 @@
 //! The Datastar protocol, 1.0: builders for its events, and the signals in requests.
 //!
+//! ```
+//! use starwheel::{Ending, Router, Sse, datastar::{EscapeHtml, PatchElements, Signals}};
+//!
+//! // For a page with <input data-bind:name> and <p id="hello">.
+//! let router = Router::new().get("/greet", |req, _cx| {
+//!     let signals = Signals::read(req)?;
+//!     let name = EscapeHtml(signals.str("name").unwrap_or("you"));
+//!     let hello = PatchElements::new(format!("<p id=hello>Hello {name}</p>"));
+//!     Ok(Sse::new().send(hello).ending(Ending::Finish))
+//! });
+//! # let mut simulation = starwheel::testing::Simulation::new(router);
+//! # let page = simulation.get("/greet?datastar=%7B%22name%22%3A%22Ann%22%7D");
+//! # assert_eq!(simulation.events(page)[0].data, "elements <p id=hello>Hello Ann</p>");
+//! ```
+//!
 //! | to the page | from the page |
 //! |---|---|
 //! | [`PatchElements`]: adds, changes or removes HTML elements | [`Signals`] |

@@ -175,6 +175,12 @@ impl Encode for PatchSignals<'_> {
 }
 
 /// Why something is not a valid signals patch.
+///
+/// ```
+/// use starwheel::datastar::{PatchSignals, PatchSignalsError};
+/// let error = PatchSignals::json("[1, 2]").unwrap_err();
+/// assert!(matches!(error, PatchSignalsError::NotAnObject));
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PatchSignalsError {

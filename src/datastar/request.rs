@@ -8,7 +8,7 @@ impl Request {
     ///
     /// With it one path can serve a page to browsers and patches to the page. Such a response
     /// should have `Vary: Datastar-Request`, so that no cache confuses them. Any client can send
-    /// the header: it proves nothing. A page of another origin needs a CORS permission to send it.
+    /// the header: it proves nothing. A page from another origin needs a CORS permission for it.
     ///
     /// ```
     /// use starwheel::Request;

@@ -155,6 +155,12 @@ impl Encode for ExecuteScript<'_> {
 }
 
 /// Why a text is not a valid attribute name.
+///
+/// ```
+/// use starwheel::datastar::{AttributeNameError, ExecuteScript};
+/// let error = ExecuteScript::new("0").attribute("", "module").unwrap_err();
+/// assert!(matches!(error, AttributeNameError::Empty));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AttributeNameError {

@@ -165,8 +165,16 @@ impl Signals {
     }
 }
 
-/// Why a request's signals cannot be read. All of these are client errors; [`status`](Self::status)
-/// is the status to answer with.
+/// Why a request's signals cannot be read.
+///
+/// ```
+/// use starwheel::datastar::{Signals, SignalsError};
+/// let error = Signals::parse(b"[1, 2]").unwrap_err();
+/// assert!(matches!(error, SignalsError::NotAnObject));
+/// assert_eq!(error.status(), 400);
+/// ```
+///
+/// All of these are client errors; [`status`](Self::status) is the status for the response.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SignalsError {

@@ -66,7 +66,7 @@ impl Occupancy {
         turned_away
     }
 
-    /// A connection is about to be closed. `network` is the one it counted for.
+    /// A connection is about to be closed. `network` is the one it counted toward.
     pub(super) fn remove(&mut self, admission: Admission, network: Option<ClientNetwork>) {
         match admission {
             Admission::Leaving => {}

@@ -91,7 +91,7 @@ impl Request {
     /// None if the body is not declared as `application/x-www-form-urlencoded`, the type of HTML
     /// forms with `method=post` and no `enctype`. Those with `method=get` are in the query.
     ///
-    /// Pages of other origins can send forms: see [`OriginCheck`](crate::OriginCheck).
+    /// Pages from other origins can send forms: see [`OriginCheck`](crate::OriginCheck).
     ///
     /// ```
     /// # use starwheel::Request;

@@ -8,13 +8,6 @@ use std::{
 /// Values that travel with a [`Request`](crate::Request), at most one of each type. A layer uses them to
 /// pass something to the handlers inside it, such as the user who has logged in.
 ///
-/// Use your own types, so that layers do not overwrite each other's values. They are dropped when the
-/// request has been answered; a stream's closures must take along what they need. A request without
-/// values allocates nothing. Lookups are linear in the number of values.
-///
-/// The engine catches panics of their destructors one by one. If you keep a clone of the request, two
-/// destructors that panic when it is dropped abort the process, as in any struct.
-///
 /// ```
 /// use starwheel::{Answer, Context, Handler, Request, Response, Router, StatusCode};
 /// use starwheel::testing::Simulation;
@@ -42,6 +35,13 @@ use std::{
 /// let client = simulation.get("/");
 /// assert_eq!(simulation.response(client).status, 401);
 /// ```
+///
+/// Use your own types, so that layers do not overwrite each other's values. They are dropped when the
+/// request has been answered; a stream's closures must take along what they need. A request without
+/// values allocates nothing. Lookups are linear in the number of values.
+///
+/// The engine catches panics of their destructors one by one. If you keep a clone of the request, two
+/// destructors that panic when it is dropped abort the process, as in any struct.
 #[derive(Clone, Default)]
 pub struct Extensions {
     values: Vec<(TypeId, Box<dyn Value>)>,

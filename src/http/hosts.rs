@@ -6,6 +6,17 @@ use std::{error::Error, fmt, net::Ipv6Addr};
 
 /// The host names that a server serves, as protection against DNS rebinding and cache poisoning.
 ///
+/// ```
+/// use starwheel::{Config, Hosts};
+/// let mut config = Config::default();
+/// config.hosts = Hosts::only(["example.com", "*.example.com", "192.0.2.7", "[2001:db8::7]"])?;
+/// assert!(config.hosts.contains("Example.com:8080"));
+/// assert!(config.hosts.contains("a.b.example.com"));
+/// assert!(!config.hosts.contains("example.com.attacker.net"));
+/// assert!(!config.hosts.contains(""));
+/// # Ok::<(), starwheel::HostPatternError>(())
+/// ```
+///
 /// An attacker can make their own domain resolve to your address, even to `127.0.0.1`. The browser
 /// then treats your responses as the attacker's own, and no origin rule applies. Only the `Host`
 /// field still has the attacker's name. With a list, a request for any other host is answered with
@@ -19,17 +30,6 @@ use std::{error::Error, fmt, net::Ipv6Addr};
 /// list.
 ///
 /// Costs a walk over the list per request; without a list, nothing.
-///
-/// ```
-/// use starwheel::{Config, Hosts};
-/// let mut config = Config::default();
-/// config.hosts = Hosts::only(["example.com", "*.example.com", "192.0.2.7", "[2001:db8::7]"])?;
-/// assert!(config.hosts.contains("Example.com:8080"));
-/// assert!(config.hosts.contains("a.b.example.com"));
-/// assert!(!config.hosts.contains("example.com.attacker.net"));
-/// assert!(!config.hosts.contains(""));
-/// # Ok::<(), starwheel::HostPatternError>(())
-/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Hosts {
     /// `None` means all hosts.

@@ -1,11 +1,11 @@
-//! Whether a request comes from a page of another origin.
+//! Whether a request comes from a page from another origin.
 //!
 //! It decides nothing; callers apply their policy.
 
 use super::Request;
 
 impl Request {
-    /// Whether a browser sent this request for a page of another origin. Such a page may act with
+    /// Whether a browser sent this request for a page from another origin. Such a page may act with
     /// the cookies and the network of its visitor.
     ///
     /// `Sec-Fetch-Site` tells, where browsers send it (to https and localhost, all of them since

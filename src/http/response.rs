@@ -20,6 +20,18 @@ use crate::error::JsonError;
 
 /// A response that is not a stream.
 ///
+/// ```
+/// use starwheel::Response;
+/// let response = Response::html("<h1>Hello</h1>").with_header("Cache-Control", "no-store");
+/// assert_eq!(response.status(), 200);
+/// assert_eq!(response.header("content-type"), Some("text/html; charset=utf-8"));
+/// assert_eq!(response.body(), b"<h1>Hello</h1>");
+///
+/// let split = Response::no_content().with_header("X-Name", "a\r\nSet-Cookie: b=c");
+/// assert_eq!(split.status(), 500);
+/// assert_eq!(split.header("X-Name"), None);
+/// ```
+///
 /// The library sets `Content-Length`, `Date` and `Connection`. An invalid response (a header value
 /// with a line end in it) becomes a 500 immediately and stays one. The reason is logged, and
 /// appears during development, not in an attack.
@@ -36,18 +48,6 @@ use crate::error::JsonError;
 ///
 /// [`Compression`]: crate::Compression
 /// [`Request::if_none_match`]: crate::Request::if_none_match
-///
-/// ```
-/// use starwheel::Response;
-/// let response = Response::html("<h1>Hello</h1>").with_header("Cache-Control", "no-store");
-/// assert_eq!(response.status(), 200);
-/// assert_eq!(response.header("content-type"), Some("text/html; charset=utf-8"));
-/// assert_eq!(response.body(), b"<h1>Hello</h1>");
-///
-/// let split = Response::no_content().with_header("X-Name", "a\r\nSet-Cookie: b=c");
-/// assert_eq!(split.status(), 500);
-/// assert_eq!(split.header("X-Name"), None);
-/// ```
 #[derive(Debug, Clone)]
 pub struct Response {
     status: StatusCode,

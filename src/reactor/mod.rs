@@ -43,11 +43,6 @@ use crate::engine::{Accepting, Config, Context, Engine, Handle, Handler, Stats, 
 /// Call [`run`](Self::run), or call [`turn`](Self::turn) from your own loop. It is not `Send`, so
 /// its closures may hold anything; other threads use a [`Handle`].
 ///
-/// If it is dropped before a shutdown or drain is complete, it closes its connections immediately
-/// and drops the closures without calling them: `on_disconnect` runs at the end of a stream, not at
-/// the end of the reactor. No incomplete stream or response looks finished: those of HTTP/1.0 are
-/// reset, and so are connections with queued bytes.
-///
 /// ```no_run
 /// use starwheel::{Reactor, Router, Sse};
 /// use std::time::Duration;
@@ -64,6 +59,11 @@ use crate::engine::{Accepting, Config, Context, Engine, Handle, Handler, Stats, 
 /// reactor.run()?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
+///
+/// If it is dropped before a shutdown or drain is complete, it closes its connections immediately
+/// and drops the closures without calling them: `on_disconnect` runs at the end of a stream, not at
+/// the end of the reactor. No incomplete stream or response looks finished: those of HTTP/1.0 are
+/// reset, and so are connections with queued bytes.
 #[derive(Debug)]
 pub struct Reactor {
     engine: Engine<Socket>,

@@ -13,16 +13,6 @@ use crate::{
 
 /// Finds the handler of a request by its method and path.
 ///
-/// Patterns are those of `matchit`: `/users/{id}` matches one segment, `/files/{*path}` all
-/// remaining ones. Handlers read the matched text with [`Request::param`]. An escaped slash does not
-/// end a segment.
-///
-/// The router itself answers the rest: 404 for an unknown path, 405 with `Allow` for another method
-/// of a known path, and `OPTIONS` with `Allow`. `HEAD` uses the handler for `GET`.
-///
-/// [`merge`](Self::merge) and [`nest`](Self::nest) combine routers, [`layer`](Self::layer) wraps some
-/// routes in a check, and [`handler`](Self::handler) takes your own [`Handler`] types.
-///
 /// ```
 /// use starwheel::{testing::Simulation, Response, Router, StatusCode};
 ///
@@ -37,6 +27,16 @@ use crate::{
 /// let client = simulation.get("/hello/G%C3%B6del");
 /// assert_eq!(simulation.response(client).body, "Hello, Gödel!".as_bytes());
 /// ```
+///
+/// Patterns are those of `matchit`: `/users/{id}` matches one segment, `/files/{*path}` all
+/// remaining ones. Handlers read the matched text with [`Request::param`]. An escaped slash does not
+/// end a segment.
+///
+/// The router itself answers the rest: 404 for an unknown path, 405 with `Allow` for another method
+/// of a known path, and `OPTIONS` with `Allow`. `HEAD` uses the handler for `GET`.
+///
+/// [`merge`](Self::merge) and [`nest`](Self::nest) combine routers, [`layer`](Self::layer) wraps some
+/// routes in a check, and [`handler`](Self::handler) takes your own [`Handler`] types.
 #[derive(Default)]
 pub struct Router {
     patterns: matchit::Router<usize>,

@@ -279,6 +279,18 @@ impl fmt::Debug for EventBuffer {
 
 /// Writes data in pieces; see [`EventBuffer::data_with`].
 ///
+/// ```
+/// use starwheel::EventBuffer;
+/// let mut out = EventBuffer::new();
+/// out.data_with(None, |data| {
+///     for row in ["<li>1</li>", "<li>2</li>"] {
+///         data.push_str(row);
+///         data.push_str("\n");
+///     }
+/// });
+/// assert_eq!(out.as_bytes(), b"data: <li>1</li>\ndata: <li>2</li>\ndata: \n");
+/// ```
+///
 /// Line ends are detected across pieces: a CRLF split over two pieces counts once.
 pub struct DataWriter<'a> {
     bytes: &'a mut Vec<u8>,

@@ -57,6 +57,17 @@ impl<'a> EventName<'a> {
 
 /// The id of an event, which a client sends back as `Last-Event-ID` when it reconnects.
 ///
+/// ```
+/// use starwheel::{EventError, EventId};
+/// assert_eq!(EventId::from(7_u64).to_string(), "7");
+/// assert_eq!(EventId::try_from("room 7, 42")?.to_string(), "room 7, 42");
+/// assert_eq!(EventId::try_from("a\r"), Err(EventError::IdHasNewline));
+/// assert_eq!(EventId::try_from("a\u{1b}"), Err(EventError::IdHasControl));
+/// assert_eq!(EventId::try_from("a "), Err(EventError::IdHasOuterSpace));
+/// assert_eq!(EventId::try_from("café"), Err(EventError::IdIsNotAscii));
+/// # Ok::<(), EventError>(())
+/// ```
+///
 /// Up to [`BYTES_MAX`](Self::BYTES_MAX) printable ASCII characters, including inner spaces: all
 /// clients send such ids back unchanged. Ids that no client, or not every client, sends back
 /// unchanged are refused:
@@ -73,17 +84,6 @@ impl<'a> EventName<'a> {
 ///
 /// To carry other text, percent-encode it or use Base64. The empty id is allowed and means "forget
 /// the id": the client then reconnects without `Last-Event-ID`. Numbers need no allocation.
-///
-/// ```
-/// use starwheel::{EventError, EventId};
-/// assert_eq!(EventId::from(7_u64).to_string(), "7");
-/// assert_eq!(EventId::try_from("room 7, 42")?.to_string(), "room 7, 42");
-/// assert_eq!(EventId::try_from("a\r"), Err(EventError::IdHasNewline));
-/// assert_eq!(EventId::try_from("a\u{1b}"), Err(EventError::IdHasControl));
-/// assert_eq!(EventId::try_from("a "), Err(EventError::IdHasOuterSpace));
-/// assert_eq!(EventId::try_from("café"), Err(EventError::IdIsNotAscii));
-/// # Ok::<(), EventError>(())
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventId<'a>(IdText<'a>);
 
@@ -151,6 +151,13 @@ enum IdText<'a> {
 }
 
 /// Why a text is not a valid event name or id.
+///
+/// ```
+/// use starwheel::{Event, EventError};
+/// let error = Event::new("hello").id("a\nb").unwrap_err();
+/// assert_eq!(error, EventError::IdHasNewline);
+/// assert_eq!(error.to_string(), "an event id must be a single line; remove CR and LF");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventError {

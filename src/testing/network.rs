@@ -65,6 +65,15 @@ impl Wire {
 }
 
 /// How the server's side of a connection ended, as a client sees it.
+///
+/// ```
+/// use starwheel::{Router, testing::{ServerEnd, Simulation}};
+/// let mut simulation = Simulation::new(Router::new());
+/// let client = simulation.connect();
+/// simulation.send(client, b"GET / HTTP/1.0\r\n\r\n");
+/// simulation.turn();
+/// assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ServerEnd {

@@ -39,16 +39,6 @@ use crate::sse::{Encode, EventBuffer, EventError, EventName};
 ///   subscribers.
 /// * [`Context::drive`](crate::Context::drive) lets a closure render it once for all subscribers.
 ///
-/// The name identifies the topic: two values with the same name are the same topic. Creating a
-/// value costs one allocation, so `Topic::new(format!("room-{id}"))` in a handler is fine. Options
-/// apply when a topic starts: at its first subscriber or publish in a reactor.
-///
-/// A topic that keeps nothing disappears with its last subscriber. One with history,
-/// [`retain`](Self::retain) or an updater is forgotten, with its contents, a minute after its last
-/// use. It is not forgotten while it has subscribers, or while a clone exists of the value it
-/// started with or is [driven](crate::Context::drive) by. A use is a publish, a `drive`, or a
-/// stream that subscribes or leaves.
-///
 /// ```
 /// use starwheel::{Router, Sse, Topic, testing::Simulation};
 ///
@@ -65,6 +55,16 @@ use crate::sse::{Encode, EventBuffer, EventError, EventName};
 /// assert_eq!(simulation.events(anna)[0].data, "hello to both");
 /// assert_eq!(simulation.events(ben)[0].data, "hello to both");
 /// ```
+///
+/// The name identifies the topic: two values with the same name are the same topic. Creating a
+/// value costs one allocation, so `Topic::new(format!("room-{id}"))` in a handler is fine. Options
+/// apply when a topic starts: at its first subscriber or publish in a reactor.
+///
+/// A topic that keeps nothing disappears with its last subscriber. One with history,
+/// [`retain`](Self::retain) or an updater is removed, with its contents, a minute after its last
+/// use: a publish, a `drive`, or a stream that subscribes or leaves. It stays while it has
+/// subscribers, and while a clone exists of the `Topic` that created it or
+/// [drives](crate::Context::drive) it.
 #[derive(Clone)]
 pub struct Topic {
     inner: Arc<Inner>,

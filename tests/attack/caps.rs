@@ -20,8 +20,8 @@ fn connections_over_the_limit_are_refused_and_others_are_not_affected() {
     let mut event_source = Client::connect(testbed.address);
     event_source.send("GET /tick HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n");
     event_source.stream_head();
-    let told = event_source.event().expect("a delay");
-    assert!(told.contains("\nretry: "), "{told}");
+    let delay = event_source.event().expect("a delay");
+    assert!(delay.contains("\nretry: "), "{delay}");
     assert_eq!(event_source.event(), None);
     neighbour.ticks_on();
     inside.iter_mut().for_each(|client| assert_eq!(client.get("/hello").status, 200));

@@ -31,7 +31,7 @@ fn a_live_process_whose_descriptors_are_taken_away_accepts_again_when_it_gets_th
     let mut waiting: Vec<_> = (0..100).map(|_| Client::connect(testbed.address)).collect();
     waiting.iter_mut().for_each(|client| client.request("/hello"));
     testbed.does_not_spin(&mut neighbour);
-    assert_eq!(testbed.descriptors(), before, "nobody was accepted");
+    assert_eq!(testbed.descriptors(), before, "no connection was accepted");
     crowd.iter_mut().for_each(|client| drop(client.data()));
 
     // No connection closes or arrives: the server must find out that descriptors are available
@@ -51,7 +51,7 @@ fn a_drain_without_descriptors_does_not_spin() {
     let crowd: Vec<_> = (0..60).map(|_| Client::connect(testbed.address)).collect();
     testbed.uses_all_descriptors(32);
     testbed.signal(Signal::Term);
-    wait_for("nobody listens", || {
+    wait_for("the listener is closed", || {
         let error = TcpStream::connect(testbed.address).err()?;
         (error.kind() == ErrorKind::ConnectionRefused).then_some(())
     });

@@ -39,7 +39,7 @@ fn a_client_that_half_closes_after_many_requests_gets_all_responses_without_spin
         assert_eq!(client.answer().body, "Hello, World!");
     }
     writer.join().unwrap().unwrap();
-    assert_eq!(client.rest(), "", "the connection ends behind the last");
+    assert_eq!(client.rest(), "", "the connection ends after the last");
     testbed.is_back_at(before);
 }
 

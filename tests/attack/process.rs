@@ -93,7 +93,7 @@ fn a_second_sigterm_forces_the_end() {
     let stuck: Vec<_> =
         (0..10).map(|_| Client::streaming(testbed.address, "/tick?ms=1&bytes=100000")).collect();
     testbed.signal(Signal::Term);
-    wait_for("nobody listens", || {
+    wait_for("the listener is closed", || {
         let error = TcpStream::connect(testbed.address).err()?;
         (error.kind() == ErrorKind::ConnectionRefused).then_some(())
     });
@@ -116,9 +116,9 @@ fn sigterm_sends_each_stream_a_reconnect_delay_first() {
     let mut retries_ms: Vec<u64> = Vec::new();
     for client in &mut streams {
         let rest = client.rest();
-        let told: Vec<&str> = rest.lines().filter_map(|it| it.strip_prefix("retry: ")).collect();
-        assert_eq!(told.len(), 1, "{rest}");
-        retries_ms.push(told[0].parse().unwrap());
+        let delays: Vec<&str> = rest.lines().filter_map(|it| it.strip_prefix("retry: ")).collect();
+        assert_eq!(delays.len(), 1, "{rest}");
+        retries_ms.push(delays[0].parse().unwrap());
     }
     assert_eq!(testbed.exit_code(), Some(0));
     assert!(retries_ms.iter().all(|retry| (1_000..=4_000).contains(retry)), "{retries_ms:?}");
@@ -134,7 +134,7 @@ fn a_second_sigterm_does_not_wait_for_stuck_readers() {
         (0..10).map(|_| Client::streaming(testbed.address, "/tick?ms=1&bytes=100000")).collect();
     Neighbour::of(&testbed).ticks_on();
     testbed.signal(Signal::Term);
-    wait_for("nobody listens", || TcpStream::connect(testbed.address).err());
+    wait_for("the listener is closed", || TcpStream::connect(testbed.address).err());
     assert!(testbed.is_running());
     testbed.signal(Signal::Term);
     assert_eq!(testbed.exit_code(), Some(0));

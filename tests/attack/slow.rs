@@ -142,7 +142,7 @@ fn a_client_that_does_not_read_its_responses_is_disconnected() {
         let mut client = Client::connect(testbed.address);
         let error =
             iter::repeat_with(|| client.try_send(requests.as_bytes())).find_map(Result::err);
-        assert!(is_reset(&error.unwrap()), "it is given up while it waits to send more");
+        assert!(is_reset(&error.unwrap()), "it is disconnected while it waits to send more");
         neighbour.ticks_on();
     }
     assert_eq!(testbed.figure("timed_out_total"), 5);

@@ -1,9 +1,9 @@
-// The browsers that tests run in, both with the words of Playwright. What is added to a context:
-// `answerTo(url)`, the coding of the response that the last request for an address got.
+// The browsers that tests run in, both with Playwright's interface. Added to a context:
+// `answerTo(url)`, the content coding of the response to the last request for a URL.
 
 import * as marionette from './marionette.mjs'
 
-/** How each is launched. */
+/** Launches each browser. */
 export const browsers = {
   async chromium() {
     const { chromium } = await import('playwright-core')

@@ -47,11 +47,11 @@ const choosing = (name, expected, options, prepare = () => {}) => test(`compress
   }
 }, options)
 choosing('a browser gets the best that it offers', 'zstd', { browsers })
-// Loopback is as good as https to Firefox; elsewhere, plain http gets nothing better than gzip from it.
+// Firefox treats loopback like https. To other hosts over plain http it offers at most gzip.
 choosing('Firefox without https gets gzip', 'gzip', { browsers: ['firefox'] },
   (setPreference) => setPreference('network.http.encoding.trustworthy_is_https', false))
 
-/** Opens streams in a page; each resolves once the response is there and `check(route)` agrees with it. */
+/** Opens streams in a page; each resolves when the response has arrived and passes `check(route)`. */
 const readerIn = (page, client, check) => async (route) => {
   const id = await page.evaluate(client === 'fetch' ? fetchIn : eventSourceIn, route)
   await check(route)
@@ -83,7 +83,7 @@ function eventSourceIn(route) {
 
 async function fetchIn(route) {
   const stop = new AbortController()
-  // Without `no-store`, Firefox lets a second fetch of an address wait 20 s for the first.
+  // Without `no-store`, Firefox delays a second fetch of the same URL by up to 20 s.
   const response = await fetch(route, { signal: stop.signal, cache: 'no-store' })
   const [data, streams] = [[], window.streams ??= []]
   const read = async () => {

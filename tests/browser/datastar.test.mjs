@@ -1,5 +1,5 @@
-// What the Datastar client makes of what the testbed sends: patches, scripts, signals, both endings.
-// The pages live on the testbed's origin, but only here.
+// How the Datastar client handles what the testbed sends: patches, scripts, signals, both endings.
+// The pages are defined here and served on the testbed's origin.
 
 import assert from 'node:assert/strict'
 import { datastar, test as declare } from './harness.mjs'
@@ -114,7 +114,7 @@ test('scripts run once and remove themselves', async (pageWith) => {
     await page.evaluate(() => { window.ran = 0; window.said = undefined })
     await page.send([event])
     await page.waitForFunction(() => window.ran > 0)
-    // Whatever would run it again has had its turn after another patch.
+    // After another patch, anything that would run it again has run.
     await page.send([elements({ selector: 'main', mode: 'inner', elements: name })])
     assert.equal(await ran(), 1, name)
     assert.equal(await page.locator('script').count(), own, `${name}: it is still there`)
@@ -190,7 +190,7 @@ test('after a drop the client comes back with the last event id, after a finish 
   await page.act('get', event('drop', 'second'), {}, 'retrying')
   const knowing = () => seen.drop.filter((id) => id === 'second')
   while (knowing().length < 5) await page.waitForRequest(/ending=drop/)
-  // Chromium throws away what it has not handed to the page when a connection is cut, so some of the
+  // When a connection is cut, Chromium discards what it has not passed to the page, so some of the
   // first requests may not know the id yet.
   const unknowing = seen.drop.slice(0, -knowing().length)
   assert.ok(unknowing.length > 0 && unknowing.every((id) => id === undefined), `ids: ${seen.drop}`)
@@ -206,7 +206,7 @@ test('events of the application whose name starts with datastar arrive', async (
   }
 })
 
-test('replies that are no streams patch elements', async (pageWith) => {
+test('responses that are not streams patch elements', async (pageWith) => {
   const page = await pageWith('<main></main>')
   await page.show('<p id="größe">old</p>')
   await page.send([elements({ elements: '<p id="größe">new</p>' })], { path: '/reply' })
@@ -220,7 +220,7 @@ test('replies that are no streams patch elements', async (pageWith) => {
   await page.waitForFunction(() => document.querySelector('g')?.namespaceURI === 'http://www.w3.org/2000/svg')
 })
 
-test('replies that are no streams patch signals', async (pageWith) => {
+test('responses that are not streams patch signals', async (pageWith) => {
   const page = await pageWith('<main data-signals="{a: 1}"></main>')
   await page.send([signals({ a: 2, b: 'ü' })], { path: '/reply' })
   assert.deepEqual(await page.signals(), { a: 2, b: 'ü' })
@@ -228,7 +228,7 @@ test('replies that are no streams patch signals', async (pageWith) => {
   assert.deepEqual(await page.signals(), { a: 2, b: 'ü', c: 3 })
 })
 
-test('replies that are no streams run scripts, which remove themselves', async (pageWith) => {
+test('responses that are not streams run scripts, which remove themselves', async (pageWith) => {
   const page = await pageWith('<main></main>')
   const own = await page.locator('script').count()
   const text = 'window.said = "</script>ü";\nwindow.ran = (window.ran ?? 0) + 1'
@@ -239,7 +239,7 @@ test('replies that are no streams run scripts, which remove themselves', async (
   await page.waitForFunction(() => window.ran === 2 && document.querySelector('head > script#kept'))
 })
 
-/** A page with the Datastar client, this body, and words of its own. */
+/** A page with the Datastar client, this body and helper methods. */
 export async function openPage(open, body) {
   const page = await open('/fixture', async (page) => {
     await page.route('**/datastar.js', (route) => route.fulfill({ path: datastar, contentType: 'text/javascript' }))
@@ -259,12 +259,12 @@ export async function openPage(open, body) {
       await act()
       await page.waitForFunction(([type, before]) => window.log.filter((it) => it.type === type).length > before, [type, before])
     },
-    /** Lets an element of the page act: `@get(path)` and so on. */
+    /** Runs an action on an element of the page: `@get(path)` and so on. */
     act: async (method, path, payload = {}, type) => {
       await page.evaluate(([path, payload]) => Object.assign(window, { path, payload }), [path, payload])
       await page.finishes(() => page.evaluate((method) => document.getElementById(method).click(), method), type)
     },
-    /** Has these events sent back by the testbed. */
+    /** Requests these events from the testbed. */
     send: (events, { method = 'get', path = '/test' } = {}) => page.act(method, path, { events }),
   })
 }

@@ -1,4 +1,4 @@
-// A restart as an EventSource sees it: told when to come back, dropped, back at the next server.
+// A restart as an EventSource sees it: it gets a reconnect delay, is dropped, and reconnects to the next server.
 
 import assert from 'node:assert/strict'
 import { start, test } from './harness.mjs'
@@ -6,8 +6,8 @@ import { start, test } from './harness.mjs'
 const WINDOW_MS = 3_000
 const STREAMS = 5 // A browser opens six connections to a server.
 
-test('drain: EventSources come back to the next server, behind the drain and not together', 'testbed', async ({ open }) => {
-  // Two servers on one port, so that nobody finds it closed: who comes back early is seen.
+test('drain: EventSources reconnect to the next server, after the drain and not all at once', 'testbed', async ({ open }) => {
+  // Two servers share one port, so it is never closed and early reconnects are visible.
   const shared = (flags) => start('testbed', ['--drain-ms', `${WINDOW_MS}`, ...flags], { WORKERS: '2' })
   const first = await shared([])
   let second
@@ -31,7 +31,7 @@ test('drain: EventSources come back to the next server, behind the drain and not
     const lives = await page.evaluate(() => window.lives)
     for (const { opened, lost, seen } of lives) {
       assert.equal(lost.length, 1, 'it asked once, and was answered')
-      // The server said so: Chromium left to itself comes back after three seconds.
+      // The server chose this delay: by default, Chromium reconnects after three seconds.
       const back = opened[1] - asked
       assert.ok(back >= WINDOW_MS + 1_000, `back after ${back} ms`)
       assert.ok(seen.every((data) => /^\d{19}/.test(data)), 'whole events, and no others')

@@ -102,7 +102,7 @@ test('morph: focus, caret, text, selection and scroll position stay', 'morph', a
   assert.equal(await page.evaluate(() => getSelection().toString()), 'node-31')
 }, DATASTAR)
 
-test('script: scripts run once each and leave nothing behind', 'script', async ({ open, shot }) => {
+test('script: scripts run once each and remove themselves', 'script', async ({ open, shot }) => {
   const page = await open('/')
   await textBecomes(page, '#rockets', '2')
   const hostile = '</script><b id="leak">\'"\\u2028 ${1}'
@@ -118,7 +118,7 @@ test('script: scripts run once each and leave nothing behind', 'script', async (
   await shot(page, 'script')
 }, DATASTAR)
 
-test('broadcast: all tabs get every event, also those before they came', 'broadcast', async ({ open, shot }) => {
+test('broadcast: all tabs get every event, also those from before they connected', 'broadcast', async ({ open, shot }) => {
   const first = await open('/')
   await textBecomes(first, '#viewers', '1')
   const second = await open('/')
@@ -180,7 +180,7 @@ test('chat: messages, history and presence', 'chat', async ({ open, shot }) => {
   await textBecomes(anna, '#people b', '1')
 }, DATASTAR)
 
-test('chat: whatever is typed is text', 'chat', async ({ open, shot, url }) => {
+test('chat: all input is shown as text', 'chat', async ({ open, shot, url }) => {
   const names = ['"><b id="leak">\'', '<script>leak=1</script>']
   const pages = []
   for (const name of names) pages.push(await join(await open('/'), name))
@@ -229,7 +229,7 @@ test('chat: a lost connection misses nothing and repeats nothing', 'chat', async
     await textsBecome(page, '#log p', said)
     await textsBecome(page, '#people li', ['Anna'])
 
-    // As after a restart of the server: the id is unknown, so the page is told to start over.
+    // As after a restart of the server: the id is unknown, so the page gets a gap event and starts over.
     let resumed = 0
     await page.route('**/chat?*', (route) => {
       const headers = { ...route.request().headers() }
@@ -261,7 +261,7 @@ test('rooms: what is drawn in one is seen there and nowhere else', 'rooms', asyn
   await draw(ben, (t) => [.1 + t / 8, .87 + .05 * Math.sin(9 * t)])
   const late = await open('/rooms/garden')
   await painted(late)
-  // What comes first is there first: behind this stroke nothing of the garden can be on its way.
+  // Events arrive in order: when this stroke is there, nothing of the garden can still be in flight.
   const strokes = (room, body) => post(`${url}/rooms/${room}/strokes`, body)
   assert.equal((await strokes('kitchen', [40, 0, 5, 1600, 5])).status, 204)
   await painted(clara)
@@ -299,7 +299,7 @@ async function say(page, text) {
 const post = (url, body) =>
   fetch(url, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) })
 
-/** Draws a curve with the mouse: `place` gives the point at a time from 0 to a full circle, in shares of the wall. */
+/** Draws a curve with the mouse. `place` maps an angle from 0 to a full circle to a point, in fractions of the wall. */
 async function draw(page, place) {
   await page.bringToFront() // browsers give a tab in the background one movement a second
   const wall = await page.locator('#wall').boundingBox()
@@ -317,6 +317,6 @@ async function draw(page, place) {
 const painted = (page) => page.waitForFunction(() =>
   pen.getImageData(0, 0, wall.width, wall.height).data.some((value) => value > 0))
 
-/** How many bytes of colour there are below the uppermost 20 lines. */
+/** Number of colored bytes below the top 20 lines. */
 const inkBelowTheTop = (page) => page.evaluate(() =>
   pen.getImageData(0, 20, wall.width, wall.height - 20).data.filter((value) => value > 0).length)

@@ -1,4 +1,4 @@
-// What browser tests stand on: servers, pages that must not complain, and words to wait with.
+// Helpers of the browser tests: servers, pages that must not log errors, and functions that wait.
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 const target = fileURLToPath(new URL('../../target', import.meta.url))
 const examples = process.env.EXAMPLES_DIR ?? path.join(target, 'release/examples')
 export const screenshots = process.env.SCREENSHOTS_DIR ?? path.join(target, 'screenshots')
-/** The file with the Datastar client; tests that need it are left out without. */
+/** The file with the Datastar client; tests that need it are skipped without it. */
 export const datastar = process.env.DATASTAR_JS
 const TEST_TIMEOUT_MS = 60_000
 
@@ -19,7 +19,7 @@ export const tests = []
 
 /**
  * Declares a test that runs against one example.
- * `needs: 'datastar'` leaves it out where there is no Datastar client; `expects` is what its pages
+ * `needs: 'datastar'` skips it if there is no Datastar client; `expects` is what its pages
  * may write to their console as an error; `flags` go to the example; `browsers` are those it runs in.
  */
 export const test = (name, example, run, { needs, expects, flags, browsers = ['chromium'] } = {}) =>
@@ -45,7 +45,7 @@ export async function textBecomes(page, selector, text) {
     })
 }
 
-/** Waits until an element shows this number or a larger one. A busy browser may never show each of them. */
+/** Waits until an element shows this number or a larger one. A busy browser may skip some of them. */
 export const numberReaches = (page, selector, least) =>
   page.waitForFunction(([selector, least]) =>
     parseFloat(document.querySelector(selector)?.textContent) >= least, [selector, least])
@@ -61,7 +61,7 @@ export async function textsBecome(page, selector, texts) {
     })
 }
 
-/** A line to a server that can be cut: connections break, and new ones fail until it is mended. */
+/** A path to a server that can be cut: connections break, and new ones fail until it is restored. */
 export async function lineTo(url) {
   const { hostname, port } = new URL(url)
   const ends = new Set()
@@ -87,7 +87,7 @@ export async function lineTo(url) {
   }
 }
 
-/** Runs one test with a server and a browser profile of its own. */
+/** Runs one test with its own server and browser profile. */
 export async function runTest(browser, { example, run, expects, flags }) {
   const server = await start(example, flags)
   const context = await browser.newContext()
@@ -99,7 +99,7 @@ export async function runTest(browser, { example, run, expects, flags }) {
     page.on('pageerror', (error) => complain(`page error: ${error}`))
     page.on('console', (message) => {
       const { url } = message.location()
-      // Browsers ask for an icon unbidden; a page may do without.
+      // Browsers request an icon on their own; a page need not have one.
       if (message.type() === 'error' && !url.endsWith('/favicon.ico')) complain(`console: ${message.text()} ${url}`)
     })
     await prepare(page)

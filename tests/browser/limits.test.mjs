@@ -1,15 +1,15 @@
-// Those who are one too many come back by themselves, when they were told to.
+// Clients over a limit reconnect automatically, after the delay that the server sent.
 
 import assert from 'node:assert/strict'
 import { openPage } from './datastar.test.mjs'
 import { test } from './harness.mjs'
 
 const RETRY_MS = 4000
-/** Longer than what browsers and the Datastar client wait unasked (3 s, 1 s), by more than clocks differ. */
+/** Longer than the default delays of browsers and the Datastar client (3 s, 1 s), by more than clocks differ. */
 const flags = ['--streams-per-tag', '1', '--retry-after-ms', `${RETRY_MS}`]
 const route = '/tick?ms=100&tag=one'
 
-test('limits: an EventSource that is one too many comes back when it was told to', 'testbed', async ({ open, url }) => {
+test('limits: an EventSource over the limit reconnects after the delay from the server', 'testbed', async ({ open, url }) => {
   const page = await open('/')
   const waited = await comesBack(page, url, () => page.evaluate((route) => {
     new EventSource(route).onmessage = ({ data }) => { document.title = data }
@@ -18,14 +18,14 @@ test('limits: an EventSource that is one too many comes back when it was told to
   await page.waitForFunction(() => /^\d{19}/.test(document.title))
 }, { flags })
 
-test('limits: a Datastar page that is one too many comes back when it was told to', 'testbed', async ({ open, url }) => {
+test('limits: a Datastar page over the limit reconnects after the delay from the server', 'testbed', async ({ open, url }) => {
   const page = await openPage(open, '<main></main>')
   const waited = await comesBack(page, url, () => page.act('get', route, {}, 'started'))
-  // It is cut a second later; without the `retry:` that came before it would be back after another.
+  // It is cut a second later. Without the `retry:` before that, it would reconnect after another second.
   assert.ok(waited >= RETRY_MS + 700, `after ${waited} ms`)
 }, { flags, needs: 'datastar', expects: /network error|ERR_INCOMPLETE_CHUNKED_ENCODING|Datastar failed to reach .* retrying in \d+ms/ })
 
-/** Holds the only place until a page has asked for it; how long that waited before it asked again. */
+/** Holds the only place until a page has requested it. Returns how long the page waited before it tried again. */
 async function comesBack(page, url, ask) {
   const holder = new AbortController()
   await fetch(url + route, { signal: holder.signal })

@@ -1,5 +1,5 @@
-// Firefox as Debian ships it, driven by Marionette, the protocol that is built into it: a TCP
-// connection with JSON in both directions. Playwright can drive only a Firefox of its own.
+// Debian's Firefox, driven by its built-in protocol Marionette: a TCP connection with JSON in both
+// directions. Playwright can drive only its own build of Firefox.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -9,8 +9,8 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 
 /**
- * Starts a Firefox with a profile of its own. Resolves to what Playwright
- * would call a browser, with as much of it as the tests for all browsers use.
+ * Starts Firefox with its own profile. Resolves to an object with the part of
+ * Playwright's `Browser` that the tests for all browsers use.
  */
 export async function launch(program) {
   const profile = await mkdtemp(path.join(tmpdir(), 'firefox-'))
@@ -36,7 +36,7 @@ export async function launch(program) {
   }
 }
 
-/** Firefox writes down which port it has got. */
+/** Firefox writes its port to a file. */
 async function portIn(profile, exited) {
   let hasExited = false
   exited.then(() => { hasExited = true })
@@ -48,7 +48,7 @@ async function portIn(profile, exited) {
   throw new Error('Firefox does not listen')
 }
 
-/** Commands and answers: `LENGTH:[0, ID, NAME, PARAMETERS]` and `LENGTH:[1, ID, ERROR, RESULT]`. */
+/** Commands and responses: `LENGTH:[0, ID, NAME, PARAMETERS]` and `LENGTH:[1, ID, ERROR, RESULT]`. */
 class Session {
   #socket
   #received = Buffer.alloc(0)
@@ -61,7 +61,7 @@ class Session {
     await once(session.#socket, 'connect')
     session.#socket.on('error', () => {}).on('close', () => session.#lose())
     await session.send('WebDriver:NewSession', { capabilities: { alwaysMatch: { timeouts: { script: TIMEOUT_MS, pageLoad: TIMEOUT_MS } } } })
-    // Privileged code sees what is on the wire; pages are not told.
+    // Privileged code sees the bytes on the wire; pages do not.
     await session.inBrowser(`
       globalThis.answers = {}
       globalThis.observer = { observe(channel) {
@@ -96,7 +96,7 @@ class Session {
       if (colon === -1 || this.#received.length < end) return
       const message = JSON.parse(this.#received.subarray(colon + 1, end))
       this.#received = this.#received.subarray(end)
-      // What comes first is a greeting.
+      // The first message is a greeting.
       if (Array.isArray(message)) this.#settle(message)
     }
   }
@@ -113,7 +113,7 @@ class Session {
   }
 }
 
-/** The one window, for one test after the other. */
+/** The only window, used by one test after the other. */
 class Context {
   #session
   #changed = []
@@ -124,7 +124,7 @@ class Context {
 
   newPage = async () => new Page(this.#session)
 
-  /** What came back for the last request of an address. */
+  /** The response to the last request for a URL. */
   answerTo = (url) => this.#session.inBrowser(`return answers[${JSON.stringify(url)}]`)
 
   /** Until the end of the test. */
@@ -148,7 +148,7 @@ class Page {
 
   goto = (url) => this.#session.send('WebDriver:Navigate', { url })
 
-  /** Calls a function in the page and waits for what it promises; only JSON goes in and out. */
+  /** Calls a function in the page and waits for its promise; arguments and result are JSON. */
   async evaluate(call, argument) {
     const script = `
       const [argument, done] = arguments
@@ -169,7 +169,7 @@ class Page {
 }
 
 const TIMEOUT_MS = 30_000
-/** Firefox asks for nothing on its own. */
+/** Firefox sends no requests of its own. */
 const OFFLINE = {
   'app.update.enabled': false,
   'app.normandy.enabled': false,

@@ -1,10 +1,10 @@
-// What browsers make of logins, of permissions for other origins, and of none.
+// How browsers handle logins, and other origins with and without permission.
 
 import assert from 'node:assert/strict'
 import { openPage } from './datastar.test.mjs'
 import { start, test, textBecomes } from './harness.mjs'
 
-test('security: an EventSource stays away once its login has ended', 'auth', async ({ open, shot }) => {
+test('security: an EventSource does not reconnect after its login has ended', 'auth', async ({ open, shot }) => {
   const page = await open('/')
   await textBecomes(page, '#news', 'log in to see the news')
   await page.fill('[name=user]', 'Gödel')
@@ -45,13 +45,13 @@ test('security: a foreign page logs nobody in', 'auth', async ({ open, url }) =>
 test('security: Datastar works across origins that are allowed', 'testbed', async ({ open, url }) => {
   await withServer('testbed', ['--origins', url], async (server) => {
     const page = await openPage(open, '<main></main>')
-    // A page that a test makes up comes from nowhere, and Chromium lets such pages not reach loopback.
+    // A page made up by a test has no address, and Chromium does not let such pages reach loopback.
     await page.context().grantPermissions(['local-network-access'])
     for (const method of ['get', 'delete', 'post', 'put', 'patch']) {
       const events = [{ type: 'patchElements', selector: 'main', mode: 'inner', elements: `<b>${method}</b>` }]
       await page.act(method, `${server.url}/test`, { events })
       assert.equal(await page.html(), `<b>${method}</b>`)
-      // An answer that is no stream says in header fields what to do with it.
+      // A response that is not a stream carries its options in header fields.
       await page.act(method, `${server.url}/reply`, { events: [{ ...events[0], mode: 'append' }] })
       assert.equal(await page.html(), `<b>${method}</b><b>${method}</b>`)
     }
@@ -80,7 +80,7 @@ test('security: an EventSource with credentials reads across origins that are al
     const page = await open('/hello')
     await page.evaluate((url) => {
       const stream = new EventSource(`${url}/tick?ms=100`, { withCredentials: true })
-      // Closed by the page, so that the end of the server is no error in its console.
+      // The page closes it, so that the end of the server logs no error in its console.
       stream.onmessage = ({ data }) => { stream.close(); document.title = data }
     }, server.url)
     await page.waitForFunction(() => /^\d{19}/.test(document.title))

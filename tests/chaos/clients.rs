@@ -157,7 +157,7 @@ impl Visitor {
             rest = answer.rest;
         }
         if let Some(answer) = ClientResponse::parse(&rest, Method::Get) {
-            assert!(matches!(answer.status, 400 | 408), "an answer nobody asked for: {self:?}");
+            assert!(matches!(answer.status, 400 | 408), "a response without a request: {self:?}");
             assert!(self.may_be_refused && answer.rest.is_empty());
         }
     }

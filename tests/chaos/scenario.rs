@@ -453,7 +453,7 @@ impl Chaos {
             assert_eq!(
                 (stats.tick_lateness_ms.sum(), stats.ticks_missed),
                 (0, 0),
-                "nobody was late"
+                "no tick was late"
             );
         }
     }

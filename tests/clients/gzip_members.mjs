@@ -1,5 +1,5 @@
-// What programs outside of browsers make of a finished gzip stream: each wants a whole member
-// (RFC 1952), and some answer a missing trailer with an error, some with an empty body.
+// How programs other than browsers read a finished gzip stream. Each expects a complete member
+// (RFC 1952); without the trailer, some report an error and some return an empty body.
 
 import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'

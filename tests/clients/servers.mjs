@@ -1,5 +1,4 @@
-// nginx, Caddy and HAProxy on free ports of loopback, with configurations of their own that are
-// thrown away afterwards.
+// nginx, Caddy and HAProxy on free ports of loopback, with temporary configurations.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -67,7 +66,7 @@ backend back${n}
 
 /** Starts a proxy with one listener for each entry of `kinds`; the addresses go by the same names. */
 async function proxy(...recipe) {
-  // These programs cannot be told to take any free port, so somebody else may be faster.
+  // These programs cannot choose a free port themselves, so another process may take it first.
   for (let attempts = 1; ; attempts++) {
     try {
       return await startProxy(...recipe)

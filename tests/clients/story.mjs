@@ -1,6 +1,6 @@
-// One story that every client is told, whatever stands between it and the testbed: a topic is
-// published to step by step, some join late, one leaves, and everybody reads what was sent since
-// he came.
+// One scenario for every client, no matter which proxy is between it and the testbed: events are
+// published on a topic step by step, some clients join late, one leaves, and each reads everything
+// that was sent since it joined.
 
 import assert from 'node:assert/strict'
 
@@ -9,7 +9,7 @@ export const CODINGS = ['zstd', 'br', 'gzip']
 
 /**
  * Publishes step by step to a topic of its own. Step n+1 is published after all have seen step n,
- * so a client or proxy that holds events back is found out by waiting forever, not by a clock.
+ * so a client or proxy that holds events back makes the test wait without end; no clock decides.
  * `open(route)` resolves to a subscribed reader: `sees(count)`, `data()` and `close()`.
  */
 export async function stepByStep(base, topic, open) {

@@ -175,10 +175,10 @@ pub(crate) fn assert_costs_itself_alone(
     let mut simulation = Simulation::new(router);
     let before = simulation.get("/ticks");
     let wrong = simulation.get("/wrong");
-    let behind = simulation.get("/ticks");
+    let after = simulation.get("/ticks");
     simulation.advance(secs(10));
     assert_counts_from_zero(&simulation, before, 101);
-    assert_counts_from_zero(&simulation, behind, 101);
+    assert_counts_from_zero(&simulation, after, 101);
     assert_eq!(simulation.stats().panics, 1, "counted once");
     (simulation, wrong)
 }
@@ -227,14 +227,14 @@ fn invariant_9_a_panic_in_on_disconnect_affects_nothing_else() {
     });
     assert_eq!(data(&simulation, wrong), ["whole"]);
     assert_eq!(simulation.stats().closed.finished, 1);
-    assert!(simulation.is_open(wrong), "the connection goes on");
+    assert!(simulation.is_open(wrong), "the connection stays open");
 }
 
 #[test]
 fn invariant_9_a_panic_in_a_handler_is_a_500() {
     let (simulation, wrong) = assert_costs_itself_alone(|_, _| panic!("a handler of the user's"));
     assert_eq!(simulation.response(wrong).status, 500);
-    assert!(!simulation.response(wrong).text().contains("user's"), "no secrets are told");
+    assert!(!simulation.response(wrong).text().contains("user's"), "no secrets are revealed");
 }
 
 #[test]

@@ -227,7 +227,7 @@ fn invariant_7_a_crowd_of_due_timers_is_fired_in_slices_and_in_order() {
     assert!((100..=1_000).contains(&slice), "{slice} timers in one turn");
     simulation.request(client, Method::Get, "/", &[], b"");
     simulation.turn();
-    assert_eq!(answered.read(), [slice.to_string()], "nobody waited for the whole crowd");
+    assert_eq!(answered.read(), [slice.to_string()], "no client waited for the whole crowd");
 
     // The one that was armed is due one millisecond later than the turn that armed it.
     simulation.advance(ms(1));
@@ -266,7 +266,7 @@ fn invariant_7_timers_far_away_move_nearer_in_slices_between_which_requests_are_
         simulation.request(client, Method::Get, "/", &[], b"");
     }
     assert!(turns >= 4, "{TIMERS} timers were moved in {turns} turns");
-    assert_eq!(answered.read(), vec!["0"; turns - 1], "nobody waited for all of them");
+    assert_eq!(answered.read(), vec!["0"; turns - 1], "no client waited for all of them");
 
     simulation.turn();
     let mut expected: Vec<u64> = (0..TIMERS).collect();

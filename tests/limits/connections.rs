@@ -159,14 +159,14 @@ fn a_rejected_connection_that_stays_open_is_closed_after_3_seconds() {
     assert!(simulation.is_open(newcomer));
     simulation.advance(ms(1));
     assert!(!simulation.is_open(newcomer));
-    assert!(simulation.is_open(inside), "one who was admitted has half a minute");
+    assert!(simulation.is_open(inside), "an admitted connection has half a minute");
 }
 
 #[test]
 fn far_too_many_are_reset_at_once() {
     let (mut simulation, diary) = at_most(1);
     let inside = simulation.connect();
-    let told: Vec<_> = (0..256).map(|_| simulation.connect()).collect();
+    let rejected: Vec<_> = (0..256).map(|_| simulation.connect()).collect();
     let reset: Vec<_> = (0..10).map(|_| simulation.connect()).collect();
     for client in reset {
         assert_eq!(simulation.server_end(client), Some(ServerEnd::Reset));
@@ -174,14 +174,14 @@ fn far_too_many_are_reset_at_once() {
     }
     assert_eq!((simulation.stats().resets, simulation.stats().connections), (10, 257));
     simulation.turn();
-    for client in &told {
+    for client in &rejected {
         assert_eq!(ask(&mut simulation, *client), 503);
         simulation.half_close(*client);
     }
     simulation.turn();
     assert_eq!(simulation.stats().connections, 1);
     let next = simulation.connect();
-    assert_eq!(ask(&mut simulation, next), 503, "there is room to be told so again");
+    assert_eq!(ask(&mut simulation, next), 503, "there is room for a rejection again");
     assert_eq!(ask(&mut simulation, inside), 200);
     assert_eq!(diary.len(), 1);
 }

@@ -79,12 +79,12 @@ fn behind_a_trusted_proxy_the_client_address_comes_from_its_header() {
 fn nobody_else_is_believed() {
     let mut simulation = server(|_| {});
     let stranger = Peer::Ip("192.0.2.1:80".parse().unwrap());
-    let told = who(&mut simulation, stranger, &["203.0.113.9"]);
-    assert_eq!(told, "192.0.2.1 through 192.0.2.1:80");
+    let address = who(&mut simulation, stranger, &["203.0.113.9"]);
+    assert_eq!(address, "192.0.2.1 through 192.0.2.1:80");
     assert_eq!(who(&mut simulation, Peer::Unix, &["203.0.113.9"]), "none through unix");
     let mut trusts_nobody = server(|config| config.trusted_proxies = TrustedPeers::none());
-    let told = who(&mut trusts_nobody, Peer::Ip(PROXY.parse().unwrap()), &["203.0.113.9"]);
-    assert_eq!(told, "10.0.0.1 through 10.0.0.1:4711");
+    let address = who(&mut trusts_nobody, Peer::Ip(PROXY.parse().unwrap()), &["203.0.113.9"]);
+    assert_eq!(address, "10.0.0.1 through 10.0.0.1:4711");
 }
 
 #[test]
@@ -110,8 +110,8 @@ fn ipv4_mapped_peers_are_ipv4_everywhere() {
     let mapped = Peer::Ip("[::ffff:192.0.2.7]:80".parse().unwrap());
     assert_eq!(who(&mut simulation, mapped, &[]), "192.0.2.7 through 192.0.2.7:80");
     let proxy = Peer::Ip("[::ffff:10.0.0.1]:80".parse().unwrap());
-    let told = who(&mut simulation, proxy, &["::ffff:192.0.2.7"]);
-    assert_eq!(told, "192.0.2.7 through 10.0.0.1:80");
+    let address = who(&mut simulation, proxy, &["::ffff:192.0.2.7"]);
+    assert_eq!(address, "192.0.2.7 through 10.0.0.1:80");
 }
 
 // Limits by that address.

@@ -30,7 +30,7 @@ fn ask(simulation: &mut Simulation, method: Method, fields: &[(&str, &str)]) -> 
 }
 
 /// The delay in a body that contains nothing else.
-fn told(body: &str) -> Duration {
+fn retry_delay(body: &str) -> Duration {
     let retry = body.strip_prefix(": one\n: at a time\nretry: ").expect(body);
     let delay = Duration::from_millis(retry.strip_suffix("\n\n").expect(body).parse().unwrap());
     assert!((secs(10)..secs(20)).contains(&delay), "{delay:?}");
@@ -46,7 +46,7 @@ fn an_event_source_gets_a_stream_that_ends() {
     assert_eq!(answer.header("content-type"), Some("text/event-stream"));
     assert_eq!(answer.header("x-seen"), Some("yes"));
     assert_eq!(answer.events().len(), 0);
-    told(answer.text());
+    retry_delay(answer.text());
     assert_closed(&simulation, client);
     let stats = simulation.stats();
     assert_eq!((stats.refused.with(StatusCode::TOO_MANY_REQUESTS), stats.opened), (1, 0));
@@ -56,7 +56,7 @@ fn an_event_source_gets_a_stream_that_ends() {
 fn a_get_of_datastar_is_cut_when_it_has_had_time_to_read() {
     let mut simulation = busy();
     let client = ask(&mut simulation, Method::Get, DATASTAR);
-    told(simulation.response(client).text());
+    retry_delay(simulation.response(client).text());
     simulation.advance(ms(999));
     assert_eq!(simulation.server_end(client), None);
     simulation.advance(ms(1));
@@ -116,7 +116,7 @@ fn a_server_that_stops_before_the_cut_resets_a_client_of_http_1_0() {
     let mut simulation = busy();
     let fields = "Accept: text/event-stream\r\nDatastar-Request: true\r\n";
     let client = get_1_0(&mut simulation, "/", fields);
-    told(simulation.response(client).text());
+    retry_delay(simulation.response(client).text());
     simulation.shutdown();
     assert_eq!(simulation.server_end(client), Some(ServerEnd::Reset), "an end is the last word");
 }
@@ -146,11 +146,11 @@ fn commands_and_pages_get_a_status() {
 fn http_1_0_clients_see_a_cut_by_how_the_connection_ends() {
     let mut simulation = busy();
     let event_source = get_1_0(&mut simulation, "/", "Accept: text/event-stream\r\n");
-    told(simulation.response(event_source).text());
+    retry_delay(simulation.response(event_source).text());
     assert_eq!(simulation.server_end(event_source), Some(ServerEnd::Fin));
     let datastar =
         get_1_0(&mut simulation, "/", "Accept: text/event-stream\r\nDatastar-Request: true\r\n");
-    told(simulation.response(datastar).text());
+    retry_delay(simulation.response(datastar).text());
     simulation.advance(secs(1));
     assert_eq!(simulation.server_end(datastar), Some(ServerEnd::Reset));
 }
@@ -161,7 +161,7 @@ fn clients_rejected_together_do_not_reconnect_together() {
     let mut delays: Vec<_> = (0..100)
         .map(|_| {
             let client = ask(&mut simulation, Method::Get, EVENT_SOURCE);
-            told(simulation.response(client).text())
+            retry_delay(simulation.response(client).text())
         })
         .collect();
     delays.sort_unstable();

@@ -20,7 +20,7 @@ fn a_socket_is_taken_over_with_the_request_that_was_read() {
     let (mut client, accepted) = pair();
     server.handle.adopt(accepted, get("/hello").into()).unwrap();
     assert_eq!(client.answer().body, "hello");
-    assert_eq!(client.get("/hello").body, "hello", "it goes on as any other connection");
+    assert_eq!(client.get("/hello").body, "hello", "it continues like any other connection");
 }
 
 #[test]

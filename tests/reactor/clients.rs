@@ -17,8 +17,8 @@ use crate::{
 
 #[test]
 fn a_client_that_closes_resets_or_half_closes_ends_its_stream_once() {
-    let (told, reasons) = mpsc::channel();
-    let server = Server::serving(|| reporting(told));
+    let (reporter, reasons) = mpsc::channel();
+    let server = Server::serving(|| reporting(reporter));
     drop(Client::streaming(server.address, "/idle"));
     assert!(matches!(next(&reasons), CloseReason::Disconnected));
 
@@ -32,7 +32,7 @@ fn a_client_that_closes_resets_or_half_closes_ends_its_stream_once() {
 
     let stats = server.wait_for("all are gone", |stats| stats.connections == 0);
     assert_eq!((stats.streams, stats.opened, stats.closed.total()), (0, 3, 3));
-    assert!(reasons.try_recv().is_err(), "told exactly once each");
+    assert!(reasons.try_recv().is_err(), "each reason is reported exactly once");
 }
 
 #[test]
@@ -224,10 +224,10 @@ fn events_sent_through_a_handle_reach_every_stream_in_order() {
 }
 
 /// Idle streams that report their close reason.
-fn reporting(told: mpsc::Sender<CloseReason>) -> Router {
+fn reporting(reporter: mpsc::Sender<CloseReason>) -> Router {
     Router::new().get("/idle", move |_req, _cx| {
-        let told = told.clone();
-        Sse::new().on_disconnect(move |_cx, _id, reason| told.send(reason).unwrap())
+        let reporter = reporter.clone();
+        Sse::new().on_disconnect(move |_cx, _id, reason| reporter.send(reason).unwrap())
     })
 }
 

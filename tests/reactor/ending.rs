@@ -38,16 +38,16 @@ fn a_drain_is_spread_over_the_streams_that_are_still_open() {
     handle.drain(Duration::from_secs(600));
     reactor.turn(Some(Duration::ZERO)).unwrap();
     let deadline = reactor.next_deadline().expect("one stream is still to leave");
-    assert!(deadline <= Duration::from_secs(1), "the first to leave is told at once: {deadline:?}");
+    assert!(deadline <= Duration::from_secs(1), "the first drop comes at once: {deadline:?}");
 }
 
 #[test]
 fn a_shutdown_ends_run_and_each_on_disconnect_runs_once() {
-    let (told, reasons) = mpsc::channel();
+    let (reporter, reasons) = mpsc::channel();
     let server = Server::serving(|| {
         Router::new().get("/", move |_req, _cx| {
-            let told = told.clone();
-            Sse::new().on_disconnect(move |_cx, _id, reason| told.send(reason).unwrap())
+            let reporter = reporter.clone();
+            Sse::new().on_disconnect(move |_cx, _id, reason| reporter.send(reason).unwrap())
         })
     });
     let mut clients: Vec<_> = (0..20).map(|_| Client::streaming(server.address, "/")).collect();
@@ -117,7 +117,7 @@ fn no_connection_is_accepted_during_a_drain() {
     let server = Server::serving(routes);
     let mut clients: Vec<_> = (0..2).map(|_| Client::streaming(server.address, "/idle")).collect();
     server.handle.drain(Duration::from_secs(3_600));
-    wait_for("nobody listens", || TcpStream::connect(server.address).err());
+    wait_for("the listener is closed", || TcpStream::connect(server.address).err());
     assert_eq!(clients[0].event(), None, "the first leaves at once");
     assert_eq!(server.stats().streams, 1, "the second in the middle of the window");
 }
@@ -139,7 +139,7 @@ fn clients_that_wait_when_a_drain_begins_are_answered() {
     late.iter_mut().for_each(|client| client.request("/hello"));
     turn_until(&mut reactor, "all are answered", |stats| stats.requests == 550);
     turn_until_quiet(&mut reactor);
-    let error = TcpStream::connect(address).expect_err("nobody listens");
+    let error = TcpStream::connect(address).expect_err("the listener is closed");
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
     assert!(UnixStream::connect(&path).is_err());
     fs::remove_file(&path).unwrap();
@@ -183,7 +183,7 @@ fn a_shutdown_by_a_closure_stops_listening_too() {
     let (mut reactor, address) = listening();
     reactor.handle().run(|cx| cx.shutdown()).unwrap();
     reactor.run().unwrap();
-    let error = TcpStream::connect(address).expect_err("nobody listens");
+    let error = TcpStream::connect(address).expect_err("the listener is closed");
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
     drop(reactor);
 }
@@ -229,9 +229,9 @@ fn a_shutdown_between_turns_closes_listeners_and_handles() {
         reactor.run().unwrap();
         assert!(reactor.is_stopped());
         assert_eq!(reactor.next_deadline(), None);
-        assert!(handle.run(|_cx| {}).is_err(), "nobody would run it");
+        assert!(handle.run(|_cx| {}).is_err(), "a command would never run");
         assert!(handle.publish(&Topic::new("t"), "nothing").is_err());
-        assert!(TcpStream::connect(address).is_err(), "nobody would answer");
+        assert!(TcpStream::connect(address).is_err(), "a connection would never be answered");
         clients.iter_mut().for_each(|client| client.stream_head());
         clients.iter_mut().for_each(|client| assert_eq!(client.event(), None));
         assert_eq!(handle.stats().closed.shutdown, clients.len() as u64);
@@ -241,8 +241,8 @@ fn a_shutdown_between_turns_closes_listeners_and_handles() {
 #[test]
 fn a_reactor_without_listeners_ends_too() {
     let mut reactor = Reactor::new(routes()).unwrap();
-    let (handle, (told, runs)) = (reactor.handle(), mpsc::channel());
-    handle.run(move |_cx| told.send(()).unwrap()).unwrap();
+    let (handle, (reporter, runs)) = (reactor.handle(), mpsc::channel());
+    handle.run(move |_cx| reporter.send(()).unwrap()).unwrap();
     reactor.context().shutdown();
     reactor.turn(None).unwrap();
     assert!(reactor.is_stopped());

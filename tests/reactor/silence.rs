@@ -35,7 +35,7 @@ fn the_user_timeout_ends_a_client_that_is_there_but_does_not_read() {
     let hasty = serving(|config| config.tcp.user_timeout = Some(Duration::from_millis(500)));
     let _clients = [&patient, &hasty].map(|server| Client::streaming(server.address, "/flood"));
     patient.wait_for("the window is full", |stats| stats.ticks_skipped > 0);
-    let stats = hasty.wait_for("it is given up", |stats| stats.streams == 0);
+    let stats = hasty.wait_for("its stream is dropped", |stats| stats.streams == 0);
     assert_eq!((stats.closed.io, stats.closed.total()), (1, 1));
     assert_eq!(patient.stats().streams, 1);
 }
@@ -128,9 +128,9 @@ fn the_system_s_own_patience_can_be_had_back() {
     socket.set_tcp_user_timeout(Some(Duration::from_secs(1))).unwrap();
     let seen = accepted.try_clone().unwrap();
     server.handle.adopt(accepted, Vec::new()).unwrap();
-    wait_for("it is told", || {
+    wait_for("both options are reset", || {
         let socket = SockRef::from(&seen);
-        let told = !socket.keepalive().unwrap() && socket.tcp_user_timeout().unwrap().is_none();
-        told.then_some(())
+        let is_reset = !socket.keepalive().unwrap() && socket.tcp_user_timeout().unwrap().is_none();
+        is_reset.then_some(())
     });
 }

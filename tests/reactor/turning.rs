@@ -81,8 +81,8 @@ fn a_timer_set_before_a_long_preparation_runs() {
 fn the_time_of_day_is_known_before_the_first_turn() {
     let mut reactor = Reactor::new(hello).unwrap();
     let before = SystemTime::now() - Duration::from_secs(1);
-    let told = reactor.context().system_time();
-    assert!((before..=SystemTime::now()).contains(&told), "{told:?}");
+    let time = reactor.context().system_time();
+    assert!((before..=SystemTime::now()).contains(&time), "{time:?}");
 }
 
 #[test]
@@ -274,7 +274,7 @@ impl Outer {
 
     fn wait(&mut self) {
         self.poll.poll(&mut self.events, Some(PATIENCE)).unwrap();
-        assert!(!self.events.is_empty(), "the descriptor told nothing");
+        assert!(!self.events.is_empty(), "the descriptor reported nothing");
     }
 
     fn drain(&mut self) {

@@ -113,7 +113,7 @@ impl<S: Read + Write> Client<S> {
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.socket.write_all(bytes.as_ref()).expect("the server takes it");
+        self.socket.write_all(bytes.as_ref()).expect("the server accepts it");
     }
 
     /// Sends what the server still takes; it may already have ended the connection.
@@ -231,7 +231,7 @@ impl<S: Read + Write> Client<S> {
                 count > 0
             }
             Err(error) if is_reset(&error) => false,
-            Err(error) => panic!("nothing came: {error}; before: {:?}", self.text()),
+            Err(error) => panic!("nothing arrived: {error}; before: {:?}", self.text()),
         }
     }
 
@@ -275,7 +275,7 @@ pub(crate) fn wait_for<R>(what: &str, mut ask: impl FnMut() -> Option<R>) -> R {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(start.elapsed() < PATIENCE, "this never came true: {what}");
+        assert!(start.elapsed() < PATIENCE, "never true: {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }

@@ -76,7 +76,7 @@ pub(crate) fn check_ids(body: &[u8]) -> u64 {
         parser.last_event_id().clone_into(&mut held);
         ids += 1;
         if let Held::Even(mark) | Held::Uneven(mark) = Held::of(&held) {
-            assert!(mark >= up_to, "{held} takes the id back from {up_to}");
+            assert!(mark >= up_to, "{held} moves the id back from {up_to}");
             up_to = mark;
         }
     }

@@ -204,7 +204,7 @@ impl World {
     }
 
     pub(crate) fn leave(&mut self, id: StreamId) {
-        assert!(self.live.remove(&id).is_some(), "told of its end twice");
+        assert!(self.live.remove(&id).is_some(), "its end was reported twice");
         self.ended += 1;
     }
 
@@ -337,7 +337,7 @@ impl Stay {
 
     /// Where a client stands that has got these, and how often it was skipped.
     fn follow(&self, room: &Room, got: &[Got], closed_at: Option<u64>) -> (Progress, u64) {
-        let told = || format!("{got:?} of {:?} in {self:?}", room.published);
+        let story = || format!("{got:?} of {:?} in {self:?}", room.published);
         let drops = room.backpressure == Backpressure::DropOldest;
         let end = [self.to, closed_at].into_iter().flatten().min();
         let joined = room.place_after(self.from);
@@ -354,19 +354,19 @@ impl Stay {
                     // It starts over, like a new client or later; or it fell behind later.
                     (next, missing_up_to) = (0, Some(if drops { usize::MAX } else { joined }));
                 } else {
-                    assert!(drops, "a gap for no reason: {}", told());
+                    assert!(drops, "a gap for no reason: {}", story());
                     missing_up_to = Some(usize::MAX);
                     skips += 1;
                 }
                 continue;
             };
-            assert!(i > 0 || self.begins != Begins::Lost, "a gap is missing: {}", told());
-            assert!(end.is_none_or(|end| mark <= end), "after its end: {}", told());
+            assert!(i > 0 || self.begins != Begins::Lost, "a gap is missing: {}", story());
+            assert!(end.is_none_or(|end| mark <= end), "after its end: {}", story());
             let place = room.published.binary_search(&mark).expect("it was published");
-            assert!(place >= next, "{mark} comes twice or too late: {}", told());
+            assert!(place >= next, "{mark} arrives twice or too late: {}", story());
             if place > missing_up_to.take().unwrap_or(next) {
                 let skipped = room.backpressure == Backpressure::Latest && room.may_have_evicted();
-                assert!(skipped, "some are missing before {mark}: {}", told());
+                assert!(skipped, "some are missing before {mark}: {}", story());
                 // What was skipped before the client came back counts for the visit before.
                 skips += u64::from(i > 0 || !matches!(self.begins, Begins::At(..)));
             }
@@ -381,8 +381,8 @@ impl Stay {
         {
             let end = closed_at.map_or(last, |end| end.min(last));
             let next = got.missing_up_to.map_or(got.next, |up_to| up_to.max(got.next));
-            let told = || format!("{got:?} of {:?} in {self:?}", room.published);
-            assert!(next >= room.place_after(end), "some are missing at the end: {}", told());
+            let story = || format!("{got:?} of {:?} in {self:?}", room.published);
+            assert!(next >= room.place_after(end), "some are missing at the end: {}", story());
         }
     }
 }
@@ -396,6 +396,6 @@ pub(crate) fn begins_after(held: Held, last_got: u64, room: &Room) -> Progress {
             next: room.place_after(last_got),
             missing_up_to: Some(room.place_after(mark)),
         },
-        Held::Private => unreachable!("it says nothing of any room"),
+        Held::Private => unreachable!("it belongs to no room"),
     }
 }

@@ -142,7 +142,7 @@ fn thousands_of_driven_topics_come_and_go_without_a_trace() {
     assert_eq!((census.alive(), simulation.stats().log_bytes), (0, 0));
     let turns = simulation.turns();
     simulation.advance(HOUR);
-    assert!(simulation.turns() - turns < 10, "no timer is left behind");
+    assert!(simulation.turns() - turns < 10, "no timer is left");
 }
 
 #[test]

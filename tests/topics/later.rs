@@ -128,8 +128,8 @@ fn missed_events_of_a_later_topic_arrive_once_wherever_the_client_is_cut() {
             cx.publish(&both[1], format_args!("news {n}")).unwrap();
         }
     });
-    let told = start + received[start..].windows(2).position(|it| it == b"\n\n").unwrap() + 2;
-    for cut in told..=received.len() {
+    let first_end = start + received[start..].windows(2).position(|it| it == b"\n\n").unwrap() + 2;
+    for cut in first_end..=received.len() {
         let answer = ClientResponse::parse(&received[..cut], Method::Get).unwrap();
         let mut got = data_of(&answer);
         let client = back(&mut simulation, &answer.last_event_id());

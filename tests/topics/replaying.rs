@@ -660,7 +660,7 @@ fn thousands_of_rooms_with_few_people_come_and_go_without_a_trace() {
     assert_eq!((simulation.stats().streams, simulation.stats().log_bytes), (0, 0));
     let turns = simulation.turns();
     simulation.advance(HOUR);
-    assert!(simulation.turns() - turns < 10, "no timer is left behind");
+    assert!(simulation.turns() - turns < 10, "no timer is left");
 }
 
 #[test]

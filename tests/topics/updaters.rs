@@ -145,7 +145,7 @@ fn errors_and_panics_cost_one_run() {
     });
     let client = simulation.get("/");
     simulation.advance(secs(4));
-    assert_eq!(data(&simulation, client), ["1", "4", "5"], "and nothing of what they had sent");
+    assert_eq!(data(&simulation, client), ["1", "4", "5"], "and nothing that they had sent");
     assert_eq!((simulation.stats().panics, simulation.stats().streams), (1, 1));
 }
 
@@ -250,7 +250,7 @@ fn it_may_send_its_subscribers_away() {
     });
     let client = simulation.get("/");
     simulation.advance(secs(10));
-    assert_eq!(data(&simulation, client), [""; 0], "nobody was left to hear it");
+    assert_eq!(data(&simulation, client), [""; 0], "no subscriber was left");
     assert_eq!(simulation.stats().ticks, 1);
 }
 
@@ -271,7 +271,7 @@ fn it_may_close_its_subscribers_in_the_middle_of_a_run() {
     });
     let client = simulation.get("/");
     simulation.advance(secs(10));
-    assert_eq!(data(&simulation, client), ["run 1"], "the second was published behind the end");
+    assert_eq!(data(&simulation, client), ["run 1"], "the second was published after the end");
     assert_eq!(simulation.response(client).end, BodyEnd::Complete);
     assert_eq!(simulation.stats().ticks, 2);
 }
@@ -437,7 +437,7 @@ fn a_drain_lets_each_stream_hear_its_topics_to_the_end() {
         let first = if n == 0 { 1 } else { 2 };
         let expected: Vec<_> = (first..=10 * n).map(|run| run.to_string()).collect();
         assert!(got.starts_with(&expected) && got.len() <= expected.len() + 1, "{n}: {got:?}");
-        assert_eq!(simulation.response(client).end, BodyEnd::Open, "it may come back elsewhere");
+        assert_eq!(simulation.response(client).end, BodyEnd::Open, "it may reconnect elsewhere");
         assert_eq!(simulation.server_end(client), Some(ServerEnd::Fin));
     }
     assert!(simulation.is_stopped());

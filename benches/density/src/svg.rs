@@ -14,7 +14,7 @@ pub(crate) struct Group {
     pub(crate) name: String,
     /// Name, length, and what to write at its end.
     pub(crate) bars: Vec<(String, f64, String)>,
-    /// A line across: what is aimed at.
+    /// A line across: the target.
     pub(crate) target: Option<f64>,
     pub(crate) scale: Scale,
 }

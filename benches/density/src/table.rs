@@ -11,7 +11,7 @@ use crate::{
     workloads::{self, Length},
 };
 
-/// What is aimed at: a row of the first table.
+/// A target: a row of the first table.
 struct Aim {
     title: &'static str,
     workload: &'static str,
@@ -56,7 +56,7 @@ const AIMS: [Aim; 20] = [
     aim("... memory per stream", "private", MEMORY, 36.0 * 1024.0),
     aim("accept a stream and send its head", "connect", TO_FLOOR, 1.0),
     aim("connect, first event, close", "churn", TO_FLOOR, 1.1),
-    aim("plain 13-byte reply, keep-alive", "plain", TO_FLOOR, 1.1),
+    aim("plain 13-byte response, keep-alive", "plain", TO_FLOOR, 1.1),
 ];
 
 const fn aim(title: &'static str, workload: &'static str, figure: Figure, at_most: f64) -> Aim {
@@ -126,12 +126,12 @@ fn write_machine(out: &mut String, results: &Results) {
     }
 }
 
-/// Every aim beside the best of the others.
+/// Every target, next to the best of the other servers.
 fn write_aims(out: &mut String, results: &Results) {
     let _ = writeln!(
         out,
-        "\n### What is aimed at\n\n| work | floor | best peer | best Rust peer | axum + datastar | \
-         starwheel | aim | |\n|---|---|---|---|---|---|---|---|"
+        "\n### Targets\n\n| work | floor | best peer | best Rust peer | axum + datastar | \
+         starwheel | target | |\n|---|---|---|---|---|---|---|---|"
     );
     for aim in &AIMS {
         let of = |server: &str| aim.figure.of(results, aim.workload, server);

@@ -83,7 +83,7 @@ fn describe(line: &Value) -> String {
     format!("{timers:>9} timers: {}", figures.collect::<Vec<_>>().join(", "))
 }
 
-/// A row for each library at each size; at the largest, the aims below.
+/// A row for each library at each size; with the targets below the largest.
 pub(crate) fn write_table(out: &mut String, results: &Results) {
     if results.timers().next().is_none() {
         return;
@@ -128,7 +128,7 @@ pub(crate) fn write_table(out: &mut String, results: &Results) {
         let size = thousands(SIZE_OF_AIMS.into());
         let _ = writeln!(
             out,
-            "| {size} | aim | {} |\n| | | {} |",
+            "| {size} | target | {} |\n| | | {} |",
             aims.join(" | "),
             verdicts.join(" | ")
         );
@@ -217,7 +217,7 @@ mod tests {
             table.contains("| 1,000 | theirs 1.0 | 50.0 | 50.0 | 50.0 | 50.0 | - |"),
             "{table}"
         );
-        assert!(!table.contains("libev") && !table.contains("aim"), "{table}");
+        assert!(!table.contains("libev") && !table.contains("target"), "{table}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What is measured, and what is aimed at.
+//! What is measured, and the targets.
 
 use starwheel_load::{
     Experiment,
@@ -190,7 +190,7 @@ pub(crate) fn all(length: Length) -> Vec<Workload> {
         ),
         work(
             "plain",
-            "plain 13-byte reply, keep-alive",
+            "plain 13-byte response, keep-alive",
             Route::Hello,
             Box::new(Plain { connections: 64, replies: many(100_000, 40_000) }),
             1.5,

@@ -16,7 +16,7 @@ use socket2::SockRef;
 
 use crate::Result;
 
-/// A crowd that changes until it is told to stop.
+/// A crowd that changes until it is stopped.
 pub(crate) struct Churn {
     thread: thread::JoinHandle<Result<Counts, String>>,
     stop: Arc<AtomicBool>,
@@ -77,9 +77,9 @@ enum Manner {
     LeavesCompressed,
     /// Sends half a request, then a reset.
     Aborts,
-    /// Ends its half of the connection behind its request, and reads the answer.
+    /// Ends its half of the connection after its request, and reads the response.
     HalfCloses,
-    /// Sends no HTTP, and reads the refusal.
+    /// Sends something that is not HTTP, and reads the rejection.
     Babbles,
     /// Leaves before it has said anything.
     LooksIn,

@@ -9,7 +9,7 @@ use crate::{Output, Result, server::Program};
 #[derive(Debug)]
 pub struct Figures {
     pub command: &'static str,
-    /// The server's time on a CPU for whatever the experiment counts: an event, a reply.
+    /// The server's time on a CPU for each of what the experiment counts: an event, a response.
     pub cpu_ns: f64,
     /// For people.
     pub text: String,

@@ -1,4 +1,4 @@
-//! `plain`: short replies on connections that are kept.
+//! `plain`: short responses on persistent connections.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -55,7 +55,7 @@ impl Experiment for Plain {
             command: "plain",
             cpu_ns,
             text: format!(
-                "{} replies to {} connections\n  CPU       {:.2} us per reply",
+                "{} responses on {} connections\n  CPU       {:.2} us per response",
                 self.replies,
                 self.connections,
                 cpu_ns / 1e3
@@ -105,7 +105,7 @@ impl Askers {
         Ok(Self { poll, request: request.into_bytes(), askers })
     }
 
-    /// Each connection asks again when it has its reply, until there are so many replies.
+    /// Each connection asks again when it has its response, until there are `count` responses.
     fn ask(&mut self, count: usize) -> Result<()> {
         let mut asked = 0;
         for asker in self.askers.iter_mut().take(count) {
@@ -121,7 +121,7 @@ impl Askers {
                 result => result?,
             }
             if events.is_empty() {
-                return Err(format!("{replies} of {count} replies came").into());
+                return Err(format!("{replies} of {count} responses arrived").into());
             }
             for event in events.iter().filter(|event| event.is_readable()) {
                 let asker = &mut self.askers[event.token().0];
@@ -147,7 +147,7 @@ impl Asker {
         }
     }
 
-    /// True when the reply is complete.
+    /// True when the response is complete.
     fn receive(&mut self, buffer: &mut [u8]) -> Result<bool> {
         match self.socket.read(buffer) {
             Ok(0) => return Err("the server closed a connection that was to be kept".into()),
@@ -157,7 +157,7 @@ impl Asker {
         }
         match answer_length(&self.received)? {
             Some(length) if !self.received[..length].ends_with(b"Hello, World!") => {
-                Err("the reply is not the one that was asked for".into())
+                Err("not the expected response".into())
             }
             Some(length) if length < self.received.len() => Err("more than was asked for".into()),
             Some(_) => {

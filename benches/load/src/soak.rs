@@ -265,7 +265,7 @@ struct Measured {
 }
 
 impl Measured {
-    /// The samples behind the first quarter, when tables and pools have their size.
+    /// The samples after the first quarter, when tables and pools have their size.
     fn warm(&self) -> &[Sample] {
         &self.samples[self.samples.len() / 4..]
     }

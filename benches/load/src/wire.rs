@@ -2,9 +2,9 @@
 //!
 //! It knows no socket and no clock, and understands of an event only what the measurements need: the
 //! send time that `data:` begins with. Compressed events it counts by their chunks. It keeps no
-//! bytes of the body unless it is told to.
+//! bytes of the body unless asked to.
 
-/// A response that is being read. Feed it whatever arrives, in any pieces.
+/// A response that is being read. Feed it what arrives, in pieces of any size.
 pub struct Response {
     state: State,
     body: Body,

@@ -81,6 +81,14 @@ pub struct Config {
 /// Options for the system's TCP, set on listeners (their connections inherit them) and on adopted
 /// sockets. They do not apply to Unix sockets.
 ///
+/// ```
+/// use starwheel::Config;
+/// use std::time::Duration;
+/// let mut config = Config::default();
+/// config.tcp.user_timeout = Some(Duration::from_secs(60));
+/// assert_eq!(config.tcp.keep_alive_idle, Some(Duration::from_secs(20)));
+/// ```
+///
 /// A client that vanishes silently (a cut cable, a phone without network) is noticed only
 /// [`user_timeout`](Self::user_timeout) after something was sent to it. On a quiet stream that is
 /// the next comment ([`Config::keep_alive`]), so it takes 35 s at most by default. TCP probes are
@@ -91,14 +99,6 @@ pub struct Config {
 /// restart for example, are sent together. Packets that exceed a queue are lost (on the loopback
 /// device 1,000 packets for each core, `net.core.netdev_max_backlog`), and `user_timeout` then
 /// disconnects thousands of live clients. Comments are spread over time, and TCP retransmits them.
-///
-/// ```
-/// use starwheel::Config;
-/// use std::time::Duration;
-/// let mut config = Config::default();
-/// config.tcp.user_timeout = Some(Duration::from_secs(60));
-/// assert_eq!(config.tcp.keep_alive_idle, Some(Duration::from_secs(20)));
-/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TcpOptions {

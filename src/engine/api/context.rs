@@ -24,16 +24,20 @@ use crate::{
     topic::{Compressible, JoinAt, Topic},
 };
 
-/// The reactor, lent to a closure for the length of one call.
+/// The reactor as a closure sees it, borrowed for one call.
 ///
 /// All effects are immediate, but other closures (hooks) run only after the current one has
 /// returned. You may therefore keep a `RefCell` borrowed across every method here.
 ///
 /// ```
-/// use starwheel::{Context, Ending, StreamId};
-/// fn say_goodbye(cx: &mut Context<'_>, id: StreamId) {
-///     cx.send(id, "goodbye");
-///     cx.close(id, Ending::Finish);
+/// use starwheel::{Context, Ending};
+///
+/// /// Ends all streams of a user who has logged out.
+/// fn log_out(cx: &mut Context<'_>, user: &str) {
+///     for id in cx.tagged(user) {
+///         cx.send(id, "goodbye");
+///         cx.close(id, Ending::Finish);
+///     }
 /// }
 /// ```
 #[derive(Debug)]
@@ -70,13 +74,13 @@ impl<'a> Context<'a> {
 
     /// Sends an event to a stream. False when the stream has ended, or ends now because it is
     /// [too slow](CloseReason::Slow). If the event has an id and the stream a topic with a
-    /// [history](Topic::history), a bookmark follows: what its client comes back with is the position
+    /// [history](Topic::history), a bookmark follows, so that the client resumes from the position
     /// of the stream.
     ///
     /// The event is encoded now, and leaves at the end of this turn. If a turn sends to more than 128
     /// streams, the rest is served in the next turns, in the order of the first sends to them, with
-    /// ticks and requests in between. To say the same to very many, publish it on a topic: that
-    /// encodes it once.
+    /// ticks and requests in between. To send the same event to many streams, publish it on a topic,
+    /// which encodes it once.
     pub fn send(&mut self, id: StreamId, event: impl Encode) -> bool {
         self.core.send(id, &event, Compressible::Yes)
     }
@@ -217,7 +221,7 @@ impl<'a> Context<'a> {
     /// assert_eq!(simulation.stats().log_bytes, 0);
     /// ```
     ///
-    /// The interval is at least 1 ms; a shorter one is taken for that.
+    /// The interval is at least 1 ms; a shorter one is set to 1 ms.
     pub fn drive<N: IntoNext>(
         &mut self,
         topic: &Topic,
@@ -326,7 +330,7 @@ impl<'a> Context<'a> {
     /// no drift, no storm after a pause. [`Next::Finish`](crate::Next::Finish),
     /// [`Next::Drop`](crate::Next::Drop), an error or a panic end it.
     ///
-    /// The interval is at least 1 ms; a shorter one is taken for that.
+    /// The interval is at least 1 ms; a shorter one is set to 1 ms.
     pub fn every<N: IntoNext>(
         &mut self,
         interval: Duration,

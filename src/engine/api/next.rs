@@ -77,6 +77,12 @@ impl<N: IntoNext> IntoNext for Result<N, BoxError> {
 
 /// How the server ends a stream. This decides whether the client reconnects.
 ///
+/// ```
+/// use starwheel::{Ending, Sse};
+/// let hint = Sse::new().send("see you").ending(Ending::Drop);
+/// # let _ = hint;
+/// ```
+///
 /// | | Datastar (`retry: 'auto'`, its default) | `EventSource` |
 /// |---|---|---|
 /// | [`Finish`](Ending::Finish) | the action has `finished`; never reconnects | reconnects |
@@ -107,12 +113,6 @@ impl<N: IntoNext> IntoNext for Result<N, BoxError> {
 /// time first. A crash looks like a drop as well, because HTTP/1.1 streams are chunked. An HTTP/1.0
 /// client gets no chunks and cannot tell the two apart: behind such a proxy, Datastar treats every
 /// end as a finish.
-///
-/// ```
-/// use starwheel::{Ending, Sse};
-/// let hint = Sse::new().send("see you").ending(Ending::Drop);
-/// # let _ = hint;
-/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ending {

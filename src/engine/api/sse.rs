@@ -31,16 +31,16 @@ use crate::{
 /// use starwheel::{Ending, Event, Sse};
 /// use std::time::Duration;
 ///
-/// // For ever: an updater once a second.
+/// // An endless stream: an updater once a second.
 /// let mut count = 0;
-/// let forever = Sse::every(Duration::from_secs(1), move |stream| {
+/// let endless = Sse::every(Duration::from_secs(1), move |stream| {
 ///     count += 1;
 ///     stream.send(format_args!("{count}"));
 /// });
 ///
 /// // One shot: two events, then the end.
 /// let one_shot = Sse::new().send("first").send(Event::new("second")).ending(Ending::Finish);
-/// # let _ = (forever, one_shot);
+/// # let _ = (endless, one_shot);
 /// ```
 pub struct Sse {
     pub(in crate::engine) interval: Option<Duration>,
@@ -170,11 +170,11 @@ impl Sse {
     /// A stream whose `updater` runs immediately and then every `interval`, without drift.
     ///
     /// All events of one run leave in one write. While the client has not taken the previous
-    /// output, ticks are skipped and counted, not queued. After the process was blocked there is
-    /// one late tick, not a burst.
+    /// output, ticks are skipped and counted, not queued. After a pause of the process there is one
+    /// late tick, not a burst.
     ///
-    /// Times are in milliseconds. An interval below 1 ms is a mistake and is answered with 500 and
-    /// the reason. Intervals above 49 days are cut to 49 days.
+    /// Intervals are whole milliseconds, from 1 ms to 49 days. Shorter and longer ones are set to
+    /// these limits.
     #[must_use]
     pub fn every<N: IntoNext>(
         interval: Duration,

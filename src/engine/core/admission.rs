@@ -15,7 +15,7 @@ impl Core {
         let admitted = self.occupancy.admitted();
         let is_full = self.config.limits.connections.is_some_and(|max| admitted >= max);
         let admission = match opening {
-            // The address it counts for is not known before the header has arrived.
+            // The address it counts toward is not known before the header has arrived.
             Opening::ProxyHeader if !is_full => Admission::Unannounced,
             Opening::ProxyHeader => Admission::NoRoom,
             _ if self.is_address_full(peer) => Admission::NoRoomForAddress,
@@ -74,15 +74,15 @@ impl Core {
         self.network_of(peer).is_some_and(|network| !self.has_room_for(network))
     }
 
-    /// The network that a connection counts for, if there is a limit. Connections of a trusted
-    /// proxy count for no client, because they carry the requests of all.
+    /// The network that a connection counts toward, if there is a limit. Connections of a trusted
+    /// proxy count toward no client, because they carry the requests of all.
     fn network_of(&self, peer: Peer) -> Option<ClientNetwork> {
         self.config.limits.connections_per_ip?;
         peer.ip().filter(|_| !self.config.trusted_proxies.contains(peer)).map(ClientNetwork::of)
     }
 
-    /// The network that a stream through a trusted proxy counts for, if there is a limit. Streams
-    /// are counted, not the proxy's connections, because only a stream occupies one.
+    /// The network that a stream through a trusted proxy counts toward, if there is a limit.
+    /// Streams are counted, not the proxy's connections, because only a stream occupies one.
     pub(in crate::engine) fn proxied_network(&self, request: &Request) -> Option<ClientNetwork> {
         self.config.limits.connections_per_ip?;
         let trusted = &self.config.trusted_proxies;

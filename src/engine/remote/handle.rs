@@ -18,20 +18,20 @@ use crate::{
 /// [`publish`](Self::publish) sends events to all subscribers of a topic. [`run`](Self::run) is for
 /// everything else, such as an event for the streams of one user.
 ///
+/// ```no_run
+/// use starwheel::{Reactor, Router, Sse, Topic};
+///
+/// let router = Router::new().get("/", |_req, _cx| Sse::new().subscribe(&Topic::new("news")));
+/// let mut reactor = Reactor::new(router)?;
+/// let handle = reactor.handle();
+/// std::thread::spawn(move || handle.publish(&Topic::new("news"), "hello").is_ok());
+/// reactor.run()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
 /// Commands wait in a bounded queue and run in step 2 of the next turn, in order. Nothing here
 /// blocks. A command that is not accepted is returned in a [`TrySendError`], which says whether to
 /// try again or to stop. Waking a sleeping reactor costs one system call; an awake one costs none.
-///
-/// ```
-/// use starwheel::{Context, Reactor, Response, Request};
-///
-/// let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Response::text("hi"))?;
-/// let handle = reactor.handle();
-/// let worker = std::thread::spawn(move || handle.run(|cx| cx.shutdown()).is_ok());
-/// reactor.run()?;
-/// assert!(worker.join().unwrap());
-/// # Ok::<(), std::io::Error>(())
-/// ```
 #[derive(Clone)]
 pub struct Handle {
     mailbox: Arc<Mailbox>,

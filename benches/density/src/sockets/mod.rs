@@ -92,7 +92,7 @@ impl Sockets {
             Opened { pairs: Vec::new(), streams: 0, seconds: 0.0, ended_by: Limit::Asked };
         while opened.pairs.len() < pairs_max {
             let now = Room::read()?;
-            // What streams have taken so far, all told, is the best guess at the next ones.
+            // The average of all streams so far is the best estimate for the next ones.
             let taken_bytes = room.memory_left_bytes.saturating_sub(now.memory_left_bytes);
             let bytes_each = taken_bytes / opened.streams.max(1) as u64;
             let streams = match now.streams(wanted, bytes_each.max(STREAM_BYTES_MIN)) {
@@ -245,7 +245,7 @@ impl Opened {
 }
 
 impl Drop for Opened {
-    /// All clients go at a time, so that a server which is told to stop has nobody left to wait for.
+    /// All clients leave together, so that a stopping server has no client to wait for.
     fn drop(&mut self) {
         self.pairs.iter_mut().for_each(|pair| pair.crowd.send_away());
     }

@@ -71,7 +71,7 @@ impl Room {
         })
     }
 
-    /// How many of `wanted` streams there is room for when each takes so much memory, all told; a
+    /// How many of `wanted` streams there is room for when each takes this much memory in total; a
     /// limit when there are too few to start processes for.
     pub(crate) fn streams(&self, wanted: usize, bytes_each: u64) -> Result<usize, Limit> {
         let reserve_bytes = self.memory_reserve_bytes();
