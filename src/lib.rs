@@ -160,6 +160,7 @@
 //! | `brotli` | the content coding `br`, for clients without zstd ([`Encoding`]) | brotli |
 //! | `http` | conversions to and from the types of the crate [`http`](https://docs.rs/http): statuses, methods, versions, requests, responses | http, bytes |
 //! | `signals` | [`Reactor::drain_on_signals`](Reactor): SIGTERM and SIGINT drain the server | signal-hook |
+//! | `tokio` | `tokio::drive`: the reactor inside a tokio runtime, on the same thread | tokio (`net`, `rt`, `time`), pin-project-lite |
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -177,6 +178,8 @@ mod router;
 mod sse;
 pub mod testing;
 mod time;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod topic;
 mod wheel;
 

@@ -12,6 +12,8 @@ mod handle;
 mod listen_options;
 mod listener;
 mod listening;
+#[cfg(feature = "tokio")]
+mod nested;
 #[cfg(feature = "signals")]
 mod signals;
 mod socket;
