@@ -42,6 +42,7 @@
 //!   [`Handle::run`] runs a closure on the reactor's thread.
 //! * [`Reactor::turn`] embeds the reactor in your own event loop.
 //! * [`testing`] simulates all of this without sockets and without waiting.
+//! * `docs/guide.md` is about the program around it: threads, logins, a database, tokio, deploys.
 //!
 //! # Topics
 //! A [`Topic`] carries events to many streams: streams subscribe, any thread publishes.
@@ -209,6 +210,10 @@ pub use topic::{Backpressure, JoinAt, Topic};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide.md")]
+struct Guide;
 
 #[cfg(doctest)]
 #[doc = include_str!("../docs/security.md")]
