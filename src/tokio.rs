@@ -48,10 +48,10 @@ use crate::reactor::Reactor;
 
 /// Runs turns until the reactor has stopped, and returns to the runtime after each turn.
 ///
-/// On Linux, ticks are as precise as the runtime is idle, because the reactor's own timer wakes the
-/// runtime. On other systems, tokio's timer does, rounded up to a millisecond. A wake-up costs two
-/// system calls more than in [`Reactor::run`]: the wait of the runtime, and the one for its own
-/// descriptor.
+/// On Linux, the reactor's own timer wakes the runtime, so ticks are as precise as in
+/// [`Reactor::run`] while no task keeps the thread busy. On other systems, tokio's timer wakes it,
+/// rounded up to a millisecond. Each wake-up costs one system call more than in `run`, because the
+/// runtime waits first and the turn then asks the reactor's poller.
 ///
 /// If the future is dropped (in `select!`, or by a timeout), the reactor stays as it is between two
 /// turns: connections stay open and nothing ticks. Drive it again, or call [`Reactor::turn`].
