@@ -32,6 +32,7 @@
 //!   [`Handle::run`] runs a closure on the reactor's thread.
 //! * [`Reactor::turn`] embeds the reactor in your own event loop.
 //! * [`testing`] simulates all of this without sockets and without waiting.
+//! * `docs/guide.md` is about the program around it: threads, logins, a database, tokio, deploys.
 //!
 //! ```text
 //!              your closures                          other threads
@@ -160,6 +161,7 @@
 //! | `brotli` | the content coding `br`, for clients without zstd ([`Encoding`]) | brotli |
 //! | `http` | conversions to and from the types of the crate [`http`](https://docs.rs/http): statuses, methods, versions, requests, responses | http, bytes |
 //! | `signals` | [`Reactor::drain_on_signals`](Reactor): SIGTERM and SIGINT drain the server | signal-hook |
+//! | `tokio` | `tokio::drive`: the reactor inside a tokio runtime, on the same thread | tokio (`net`, `rt`, `time`), pin-project-lite |
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -177,6 +179,8 @@ mod router;
 mod sse;
 pub mod testing;
 mod time;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod topic;
 mod wheel;
 
@@ -204,6 +208,10 @@ pub use topic::{Backpressure, JoinAt, Topic};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide.md")]
+struct Guide;
 
 #[cfg(doctest)]
 #[doc = include_str!("../docs/security.md")]

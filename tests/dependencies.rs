@@ -46,6 +46,14 @@ fn the_types_of_the_crate_http_bring_nothing_async() {
     assert!(complaints.is_empty(), "{}\n{tree}", complaints.join("\n"));
 }
 
+#[test]
+fn the_runtime_is_opt_in_and_comes_without_macros() {
+    let tree = tree_with(&["--features", "tokio"], "normal");
+    assert!(tree.contains("\ntokio v"), "{tree}");
+    let complaints = check(&tree, PACKAGES_MAX + 2);
+    assert_eq!(complaints, ["tokio is an async runtime"], "{tree}");
+}
+
 /// The manifest names each test, because cargo does not look for them here.
 #[test]
 fn the_manifest_names_every_test() {

@@ -58,6 +58,7 @@ const FLOORS: &[Module] = &[
     module("testing", 4, &[]),
     module("router", 5, &[]),
     module("cross_site", 5, &[]),
+    module("tokio", 5, &[]),
 ];
 
 /// The lowest floor with clocks, sockets and threads.
@@ -73,6 +74,7 @@ const IO: &[&[&str]] = &[
     &["mio"],
     &["socket2"],
     &["rustix"],
+    &["tokio"],
 ];
 
 struct Module {

@@ -11,6 +11,8 @@ mod epoch;
 mod listen_options;
 mod listener;
 mod listening;
+#[cfg(feature = "tokio")]
+mod nested;
 #[cfg(feature = "signals")]
 mod signals;
 mod socket;
