@@ -302,9 +302,10 @@ fn a_panic_is_logged_with_the_route_and_client_of_its_closure() {
     simulation.run(|cx| cx.drive(&topic, secs(1), |_| panics()));
     simulation.get("/");
     assert_one(Level::Error, r#"the updater of a topic, "news\u{202e}", panicked: ouch"#);
-    simulation.run(|_| {
+    simulation.queue(|_| {
         panics();
     });
+    simulation.turn();
     assert_one(Level::Error, "a closure passed to Handle::run panicked: ouch");
 }
 

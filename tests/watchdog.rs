@@ -291,10 +291,11 @@ fn time_of_calls_that_panic_is_counted_and_none_if_watching_is_off() {
         let mut config = Config::default();
         config.slow_call = slow_call;
         let mut simulation = watched(config, Router::new());
-        simulation.run(|_| {
+        simulation.queue(|_| {
             take_time(SHORT);
             panic!("a closure of the user's");
         });
+        simulation.turn();
         assert_eq!(simulation.stats().call_nanos, expected);
     }
 }

@@ -261,10 +261,16 @@ impl Simulation {
     }
 
     /// Runs a closure like [`Handle::run`](crate::Handle::run), and a turn.
+    ///
+    /// # Panics
+    /// When the closure does, so that it may contain assertions. To see what a panic does to a
+    /// reactor, use [`queue`](Self::queue).
+    #[track_caller]
     pub fn run(&mut self, call: impl FnOnce(&mut Context<'_>)) {
         self.engine.begin_turn(self.now_ms, self.unix_seconds());
-        self.engine.run(call);
+        let is_done = self.engine.run(call);
         self.turn();
+        assert!(is_done, "the closure has panicked; its message is above");
     }
 
     /// The context between two turns, like [`Reactor::context`](crate::Reactor::context): at the
@@ -334,7 +340,7 @@ impl Simulation {
         self.turns += 1;
         self.engine.begin_turn(self.now_ms, self.unix_seconds());
         for call in std::mem::take(&mut self.commands) {
-            self.engine.run(call);
+            let _panicked = self.engine.run(call);
         }
         self.engine.obey_commands(|engine, adoption| engine.discard(adoption));
         let events = self.network.lock().take_events();

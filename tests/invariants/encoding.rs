@@ -70,12 +70,10 @@ fn invariant_9_an_encode_that_replaces_its_buffer_costs_its_own_stream() {
         let mut simulation = serving(move |_, _| Sse::new().subscribe(&watched));
         let client = simulation.get("/");
         let streams = simulation.context().streams().collect::<Vec<_>>();
-        simulation.run(|cx| {
-            cx.publish(&topic, Replacing(text)).unwrap();
-        });
-        simulation.run(|cx| {
-            cx.send(streams[0], Replacing(text));
-        });
+        simulation.queue(move |cx| cx.publish(&topic, Replacing(text)).unwrap());
+        let stream = streams[0];
+        simulation.queue(move |cx| _ = cx.send(stream, Replacing(text)));
+        simulation.turn();
         simulation.run(|cx| assert!(cx.send(streams[0], "still here")));
         assert_eq!(data(&simulation, client), ["still here"]);
         assert_eq!(simulation.stats().panics, 2);

@@ -276,7 +276,8 @@ fn invariant_9_a_timer_that_panics_takes_no_timer_with_it_that_it_has_set() {
 fn invariant_9_a_panic_in_a_command_of_another_thread_is_caught() {
     let mut simulation = serving(|_, _| counter(100));
     let client = simulation.get("/");
-    simulation.run(|_| panic!("a command of the user's"));
+    simulation.queue(|_| panic!("a command of the user's"));
+    simulation.turn();
     simulation.advance(secs(1));
     assert_counts_from_zero(&simulation, client, 11);
     assert_eq!(simulation.stats().panics, 1);

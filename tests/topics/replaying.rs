@@ -599,7 +599,7 @@ fn a_topic_begun_by_a_publish_of_nothing_is_forgotten_like_others() {
     ];
     for begin in begin {
         let mut simulation = rooms();
-        simulation.run(|cx| begin(cx, &Topic::new("blue").retain()));
+        simulation.queue(move |cx| begin(cx, &Topic::new("blue").retain()));
         simulation.advance(secs(60));
         // If it still existed, it would still retain.
         publish(&mut simulation, &Topic::new("blue"), ["to nobody"]);

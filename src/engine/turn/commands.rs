@@ -41,7 +41,7 @@ impl<T: Transport> Engine<T> {
                     self.core.publish_bytes(&topic, event, Compressible::Yes);
                 }
             }
-            Command::Run(call) => self.run(call),
+            Command::Run(call) => _ = self.run(call),
             Command::Adopt(adoption) => adopt(self, adoption),
             Command::Answer(slot, answer) => self.answer_late(&slot, answer),
             Command::Drain(window) => self.drain(window),
@@ -49,11 +49,11 @@ impl<T: Transport> Engine<T> {
         }
     }
 
-    /// Runs a closure from another thread.
-    pub(crate) fn run(&mut self, call: impl FnOnce(&mut Context<'_>)) {
+    /// Runs a closure from another thread. A panic is logged and counted, with no other effect; false
+    /// then.
+    pub(crate) fn run(&mut self, call: impl FnOnce(&mut Context<'_>)) -> bool {
         let what = Call::Free("a closure passed to Handle::run");
-        // A panic is logged and counted, with no other effect.
-        let _panicked = self.core.call(what, |core| call(&mut Context::new(core)));
+        self.core.call(what, |core| call(&mut Context::new(core))).is_ok()
     }
 
     /// False while the work caused by commands exceeds a turn: fan-out or the ends of streams are
