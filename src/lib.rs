@@ -200,7 +200,7 @@ pub use http::{
     TrustedPeers, Version,
 };
 pub use limits::Limits;
-pub use reactor::{ListenOptions, Listener, Reactor, ReusePort, raise_descriptor_limit};
+pub use reactor::{ListenOptions, Listener, Reactor, ReusePort, Spawned, raise_descriptor_limit};
 pub use router::{Router, Routes};
 pub use sse::{DataWriter, Encode, Event, EventBuffer, EventError, EventId, EventName};
 pub use topic::{Backpressure, JoinAt, Topic};

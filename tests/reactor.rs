@@ -21,6 +21,8 @@ mod listening;
 mod reading;
 #[path = "reactor/silence.rs"]
 mod silence;
+#[path = "reactor/spawning.rs"]
+mod spawning;
 #[path = "reactor/turning.rs"]
 mod turning;
 

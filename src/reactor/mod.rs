@@ -16,12 +16,14 @@ mod nested;
 #[cfg(feature = "signals")]
 mod signals;
 mod socket;
+mod spawn;
 mod system;
 
 pub use self::{
     descriptors::raise_descriptor_limit,
     listen_options::{ListenOptions, ReusePort},
     listener::Listener,
+    spawn::Spawned,
 };
 
 use std::{

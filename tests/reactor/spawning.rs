@@ -1,0 +1,89 @@
+//! A reactor on a thread of its own.
+
+use std::{collections::BTreeSet, io, sync::mpsc, thread, time::Duration};
+
+use starwheel::{Reactor, Response, Router, Sse, Topic};
+
+use crate::client::Client;
+
+#[test]
+fn a_spawned_reactor_serves_and_is_joined() {
+    let (sender, address) = mpsc::channel();
+    let spawned = Reactor::spawn_with("live", move || {
+        assert_eq!(thread::current().name(), Some("live"));
+        let mut reactor =
+            Reactor::new(Router::new().get("/", |_req, _cx| Sse::new().subscribe(&news())))?;
+        sender.send(reactor.listen("127.0.0.1:0")?).unwrap();
+        Ok(reactor)
+    });
+    let spawned = spawned.unwrap();
+    let mut client = Client::streaming(address.recv().unwrap(), "/");
+    spawned.handle().publish(&news(), "hello").unwrap();
+    while client.event().is_some_and(|event| !event.contains("hello")) {}
+    let handle = spawned.handle();
+    handle.drain(Duration::from_millis(1));
+    spawned.join().unwrap();
+    assert!(handle.is_stopped());
+}
+
+fn news() -> Topic {
+    Topic::new("news").retain()
+}
+
+#[test]
+fn an_error_in_the_closure_comes_back() {
+    let failed = Reactor::spawn_with("live", || {
+        Err(io::Error::new(io::ErrorKind::NotFound, "no certificate"))
+    });
+    assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::NotFound);
+    let listening = Reactor::spawn_with("live", || {
+        let mut reactor = Reactor::new(Router::new())?;
+        reactor.listen("no address at all")?;
+        Ok(reactor)
+    });
+    assert!(listening.is_err());
+    let panicked = Reactor::spawn("live", || -> Router { panic!("no routes") });
+    assert!(panicked.unwrap_err().to_string().contains("live"));
+}
+
+/// A promise is kept by another thread, over a real socket, while the reactor sleeps.
+#[test]
+fn another_thread_answers_while_the_reactor_sleeps() {
+    let (sender, address) = mpsc::channel();
+    let (responders, desk) = mpsc::channel::<starwheel::Responder>();
+    let spawned = Reactor::spawn_with("live", move || {
+        let mut reactor = Reactor::new(Router::new().get("/", move |_req, cx| {
+            let (later, responder) = cx.later();
+            responders.send(responder).unwrap();
+            later
+        }))?;
+        sender.send(reactor.listen("127.0.0.1:0")?).unwrap();
+        Ok(reactor)
+    });
+    let (spawned, address) = (spawned.unwrap(), address.recv().unwrap());
+    let mut clients: Vec<_> = (0..100).map(|_| Client::connect(address)).collect();
+    for client in &mut clients {
+        client.request("/");
+    }
+    // One leaves; the system tells, and the responder knows.
+    clients.remove(0).reset();
+    let pool = thread::spawn(move || {
+        let (sender, left) = mpsc::channel();
+        let responders: Vec<_> = desk.iter().take(100).collect();
+        for responder in &responders {
+            let sender = sender.clone();
+            responder.on_gone(move || sender.send(()).unwrap());
+        }
+        left.recv().unwrap();
+        let gone = responders.iter().filter(|responder| responder.is_gone()).count();
+        for (number, responder) in responders.into_iter().enumerate() {
+            responder.answer(Response::text(number.to_string()));
+        }
+        gone
+    });
+    let texts: BTreeSet<_> = clients.iter_mut().map(|client| client.answer().body).collect();
+    assert_eq!(texts.len(), 99, "everybody gets another answer");
+    assert_eq!(pool.join().unwrap(), 1);
+    spawned.handle().shutdown();
+    spawned.join().unwrap();
+}
