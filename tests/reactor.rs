@@ -13,6 +13,8 @@ mod clients;
 mod ending;
 #[path = "reactor/epochs.rs"]
 mod epochs;
+#[path = "reactor/handing_over.rs"]
+mod handing_over;
 #[path = "reactor/handles.rs"]
 mod handles;
 #[path = "reactor/listening.rs"]

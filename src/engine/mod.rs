@@ -49,7 +49,7 @@ mod turn;
 pub(crate) use self::calls::drop_each;
 pub(crate) use self::keys::{ConnIndex, ReactorNumber};
 pub(crate) use self::opening::Opening;
-pub(crate) use self::remote::{Adoption, Command, Mailbox, Wake};
+pub(crate) use self::remote::{Adoption, Command, First, Mailbox, Wake};
 pub(crate) use self::transport::Transport;
 pub use self::{
     api::{
@@ -203,6 +203,11 @@ impl<T: Transport> Engine<T> {
         self.lose(index, error);
     }
 
+    /// The connection with this token, if it is still open.
+    pub(crate) fn find(&self, token: u32) -> Option<ConnIndex> {
+        self.core.conns.find(token)
+    }
+
     /// Borrows the transport of a newly accepted connection, to register it with a poller.
     pub(crate) fn transport(&mut self, index: ConnIndex) -> &mut T {
         self.links.get(index)
@@ -337,7 +342,7 @@ impl<T> Drop for Engine<T> {
     fn drop(&mut self) {
         let core = &mut self.core;
         for command in core.mailbox.close() {
-            core.drop_guarded(command);
+            core.drop_command(command);
         }
         core.drop_promises();
         while let Some(birth) = core.pending.next_birth() {

@@ -1,14 +1,17 @@
 //! Connections that other servers have accepted.
 
-use std::{io, net::TcpStream};
+use std::{io, os::fd::OwnedFd};
 
 use mio::Poll;
 use socket2::SockRef;
 
 use super::socket::{Socket, set_tcp_options, take};
 use crate::{
-    engine::{Adoption, Command, Engine, Handle, Opening, TcpOptions, TrySendError},
-    http::Peer,
+    engine::{
+        Adoption, Answer, Command, Context, Engine, First, Handle, Opening, TcpOptions,
+        TrySendError,
+    },
+    http::{Peer, Request},
 };
 
 impl Handle {
@@ -29,13 +32,69 @@ impl Handle {
     /// # Errors
     /// Returns socket and bytes: [`TrySendError::Full`] when the queue is full,
     /// [`TrySendError::Closed`] when the reactor has stopped or was dropped.
-    pub fn adopt(
+    pub fn adopt<S: Into<OwnedFd>>(
         &self,
-        socket: TcpStream,
+        socket: S,
         read_already: Vec<u8>,
-    ) -> Result<(), TrySendError<(TcpStream, Vec<u8>)>> {
+    ) -> Result<(), TrySendError<(S, Vec<u8>)>> {
         self.mailbox().push_with((socket, read_already), |(socket, bytes)| {
-            Command::Adopt(Adoption { socket: socket.into(), read_already: bytes })
+            Command::Adopt(Adoption { socket: socket.into(), first: First::Bytes(bytes) })
+        })
+    }
+
+    /// Passes on a connection whose request another server has read, and parsed, and perhaps
+    /// authenticated. `answer` runs on the reactor's thread and returns what a handler may return;
+    /// no other handler sees the request. What that server has found out travels in the closure.
+    ///
+    /// ```
+    /// use starwheel::{Handle, Request, Sse, TrySendError};
+    /// use std::os::unix::net::UnixStream;
+    /// /// The other server has checked who the user is.
+    /// fn hand_over(handle: &Handle, socket: UnixStream, request: Request, user: String) {
+    ///     let watch = move |_req: &mut Request, _cx: &mut starwheel::Context<'_>| {
+    ///         Sse::new().tag(&*user).send(format!("hello {user}"))
+    ///     };
+    ///     if let Err(error) = handle.adopt_request(socket, request, watch) {
+    ///         log::warn!("the server is busy: {error}");
+    ///         let (_socket, _request, _watch) = error.into_inner(); // Answer it there.
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// - The request's body must have been read. Bytes after the request may be dropped, because the
+    ///   answer says `Connection: close`; a browser sends them again on another connection.
+    /// - The socket is a TCP or a Unix socket, connected. It counts for
+    ///   [`Limits::connections`](crate::Limits) and the others, a drain ends its stream, and the
+    ///   addresses in forwarding fields count if the peer is
+    ///   [trusted](crate::Config::trusted_proxies), all as for accepted connections.
+    ///   [`Config::hosts`](crate::Config::hosts) is not checked again.
+    /// - Nothing of the other server may stay with the socket: no task that reads it, no duplicate of
+    ///   its descriptor. Otherwise the end of the stream does not reach the client.
+    ///
+    /// # Errors
+    /// Returns all three: [`TrySendError::Full`] when the queue is full, [`TrySendError::Closed`]
+    /// when the reactor has stopped or was dropped.
+    #[expect(
+        clippy::result_large_err,
+        reason = "a hand-over is rare, and boxing hinders its caller"
+    )]
+    pub fn adopt_request<S, F, R>(
+        &self,
+        socket: S,
+        request: Request,
+        answer: F,
+    ) -> Result<(), TrySendError<(S, Request, F)>>
+    where
+        S: Into<OwnedFd>,
+        F: FnOnce(&mut Request, &mut Context<'_>) -> R + Send + 'static,
+        R: Into<Answer>,
+    {
+        self.mailbox().push_with((socket, request, answer), |(socket, request, answer)| {
+            let build = Box::new(move |request: &mut Request, cx: &mut Context<'_>| {
+                answer(request, cx).into()
+            });
+            let first = First::Request(Box::new(request), build);
+            Command::Adopt(Adoption { socket: socket.into(), first })
         })
     }
 }
@@ -47,20 +106,36 @@ pub(super) fn adopt(
     tcp: &TcpOptions,
     adoption: Adoption,
 ) {
-    let Adoption { socket, read_already } = adoption;
-    match prepare(socket.into(), tcp) {
-        Ok((socket, peer)) => {
-            if let Some(index) = take(engine, poll, socket, peer, Opening::Request) {
-                engine.feed(index, &read_already);
-            }
+    let Adoption { socket, first } = adoption;
+    let (socket, peer) = match prepare(socket, tcp) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            log::debug!("cannot adopt a connection: {error}");
+            return engine.discard(first);
         }
-        Err(error) => log::debug!("cannot register an adopted connection: {error}"),
+    };
+    let index = take(engine, poll, socket, peer, Opening::Request);
+    match (index, first) {
+        (Some(index), First::Bytes(bytes)) => engine.feed(index, &bytes),
+        (Some(index), First::Request(request, build)) => {
+            engine.answer_adopted(index, *request, build);
+        }
+        (None, first) => engine.discard(first),
     }
 }
 
-fn prepare(stream: TcpStream, tcp: &TcpOptions) -> io::Result<(Socket, Peer)> {
-    stream.set_nonblocking(true)?;
-    set_tcp_options(&SockRef::from(&stream), tcp)?;
-    let peer = stream.peer_addr()?;
-    Ok((Socket::Tcp(mio::net::TcpStream::from_std(stream)), Peer::Ip(peer)))
+fn prepare(socket: OwnedFd, tcp: &TcpOptions) -> io::Result<(Socket, Peer)> {
+    let socket = socket2::Socket::from(socket);
+    socket.set_nonblocking(true)?;
+    let peer = socket.peer_addr()?;
+    if peer.is_unix() {
+        let stream = mio::net::UnixStream::from_std(OwnedFd::from(socket).into());
+        return Ok((Socket::Unix(stream), Peer::Unix));
+    }
+    let peer = peer.as_socket().ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidInput, "neither a TCP nor a Unix socket")
+    })?;
+    set_tcp_options(&SockRef::from(&socket), tcp)?;
+    let stream = mio::net::TcpStream::from_std(OwnedFd::from(socket).into());
+    Ok((Socket::Tcp(stream), Peer::Ip(peer)))
 }

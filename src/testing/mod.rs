@@ -45,9 +45,10 @@ use std::{cell::Cell, fmt, io, net::SocketAddr, time::Duration};
 use self::network::{Crowd, Network, SimulatedSocket};
 use crate::{
     engine::{
-        Config, ConnIndex, Context, Engine, Handle, Handler, Opening, Readiness, ShortRead, Wake,
+        Answer, Config, ConnIndex, Context, Engine, Handle, Handler, Opening, Readiness, ShortRead,
+        Wake,
     },
-    http::{Method, Peer, TrustedPeers},
+    http::{Method, Peer, Request, TrustedPeers},
 };
 
 /// One engine with its clients and its clock.
@@ -164,6 +165,33 @@ impl Simulation {
         self.connections.push(accepted.map_or(u32::MAX, ConnIndex::token));
         self.methods.push(Vec::new());
         Client(wire)
+    }
+
+    /// A connection whose request another server has read is handed over, like
+    /// [`Handle::adopt_request`](crate::Handle::adopt_request); `answer` runs in this call.
+    ///
+    /// ```
+    /// use starwheel::{Request, Router, Sse, testing::Simulation};
+    /// let mut simulation = Simulation::new(Router::new());
+    /// let client = simulation.adopt_request(Request::get("/live"), |_req, _cx| Sse::new().send("hi"));
+    /// simulation.turn();
+    /// assert_eq!(simulation.events(client)[0].data, "hi");
+    /// ```
+    pub fn adopt_request<R: Into<Answer>>(
+        &mut self,
+        request: Request,
+        answer: impl FnOnce(&mut Request, &mut Context<'_>) -> R + Send + 'static,
+    ) -> Client {
+        let client = self.connect();
+        self.methods[client.0].push(request.method());
+        // A token is known unless the connection was reset immediately.
+        if let Some(index) = self.engine.find(self.connections[client.0]) {
+            let build = Box::new(move |request: &mut Request, cx: &mut Context<'_>| {
+                answer(request, cx).into()
+            });
+            self.engine.answer_adopted(index, request, build);
+        }
+        client
     }
 
     /// A new client connects and sends a GET request, which is answered in this call.
@@ -342,7 +370,7 @@ impl Simulation {
         for call in std::mem::take(&mut self.commands) {
             let _panicked = self.engine.run(call);
         }
-        self.engine.obey_commands(|engine, adoption| engine.discard(adoption));
+        self.engine.obey_commands(|engine, adoption| engine.discard(adoption.first));
         let events = self.network.lock().take_events();
         for event in events {
             let readiness = Readiness {

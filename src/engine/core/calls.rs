@@ -11,6 +11,7 @@ use crate::{
             watchdog::{Call, Report},
         },
         keys::ConnIndex,
+        remote::{Adoption, Command, First},
     },
     error::Logged,
 };
@@ -106,6 +107,22 @@ impl Core {
     pub(in crate::engine) fn drop_guarded<V>(&mut self, value: V) {
         if guard("a destructor", || drop(value)).is_err() {
             self.stats.panics += 1;
+        }
+    }
+
+    /// Drops a command that is not run.
+    pub(in crate::engine) fn drop_command(&mut self, command: Command) {
+        match command {
+            Command::Adopt(Adoption { first, socket: _ }) => self.drop_first(first),
+            command => self.drop_guarded(command),
+        }
+    }
+
+    /// Drops what was to come first on a connection that is not adopted.
+    pub(in crate::engine) fn drop_first(&mut self, first: First) {
+        if let First::Request(mut request, build) = first {
+            self.drop_guarded(build);
+            self.drop_extensions(&mut request);
         }
     }
 

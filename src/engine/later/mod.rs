@@ -5,7 +5,7 @@ mod responder;
 mod slot;
 mod waiting;
 
-pub(crate) use self::slot::LateAnswer;
+pub(crate) use self::slot::{Build, LateAnswer};
 pub use self::{
     responder::{Responder, Unanswered},
     slot::Later,

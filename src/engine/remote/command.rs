@@ -5,8 +5,9 @@ use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 use crate::{
     engine::{
         api::Context,
-        later::{LateAnswer, Slot},
+        later::{Build, LateAnswer, Slot},
     },
+    http::Request,
     topic::{Compressible, Topic},
 };
 
@@ -26,8 +27,15 @@ pub(crate) enum Command {
 /// A connection that another server has accepted. The engine knows no sockets; it hands this on.
 pub(crate) struct Adoption {
     pub(crate) socket: OwnedFd,
-    /// What has already been read from it.
-    pub(crate) read_already: Vec<u8>,
+    pub(crate) first: First,
+}
+
+/// What comes first on an adopted connection.
+pub(crate) enum First {
+    /// Bytes that have already been read from it.
+    Bytes(Vec<u8>),
+    /// A request that the other server has read, and what answers it.
+    Request(Box<Request>, Build),
 }
 
 /// Events that are published directly after each other.
@@ -51,7 +59,8 @@ impl Command {
         match self {
             Self::Publish(_, events, _) => events.len(),
             Self::PublishBatch(_, batch) => batch.events.len(),
-            Self::Adopt(adoption) => adoption.read_already.len(),
+            Self::Adopt(Adoption { first: First::Bytes(bytes), .. }) => bytes.len(),
+            Self::Adopt(Adoption { first: First::Request(request, _), .. }) => request.body().len(),
             Self::Run(_) | Self::Answer(..) | Self::Drain(_) | Self::Shutdown => 0,
         }
     }

@@ -6,7 +6,7 @@ mod mailbox;
 mod try_send;
 
 pub(crate) use self::{
-    command::{Adoption, Command},
+    command::{Adoption, Command, First},
     mailbox::{Mailbox, Wake},
 };
 pub use self::{handle::Handle, try_send::TrySendError};

@@ -6,7 +6,7 @@ use crate::{
         api::Context,
         calls::watchdog::Call,
         pending::DEATHS_PER_TURN,
-        remote::{Adoption, Command},
+        remote::{Adoption, Command, First},
     },
     topic::Compressible,
 };
@@ -63,16 +63,16 @@ impl<T: Transport> Engine<T> {
             && self.core.pending.deaths() <= DEATHS_PER_TURN
     }
 
-    /// Drops a command that cannot be run.
-    pub(crate) fn discard<V>(&mut self, command: V) {
-        self.core.drop_guarded(command);
+    /// Drops what cannot be adopted.
+    pub(crate) fn discard(&mut self, first: First) {
+        self.core.drop_first(first);
     }
 
     /// Commands are no longer taken, and those that wait are dropped. Destructors may panic, and
     /// two panics during one unwinding abort the process.
     pub(crate) fn close_mailbox(&mut self) {
         for command in self.core.mailbox.close() {
-            self.core.drop_guarded(command);
+            self.core.drop_command(command);
         }
     }
 }

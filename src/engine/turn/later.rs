@@ -10,7 +10,7 @@ use crate::{
         client::{RequestLine, Requester},
         core::Core,
         keys::ConnIndex,
-        later::{Bound, Gone, LateAnswer, Later, Promise, Slot},
+        later::{Bound, Build, Gone, LateAnswer, Later, Promise, Slot},
     },
     http::{HeaderLines, Request, Response, StatusCode},
     time::millis,
@@ -77,6 +77,26 @@ impl<T: Transport> Engine<T> {
             answer => self.core.deliver(index, answer, line, &request),
         }
         self.core.drop_extensions(&mut request);
+    }
+}
+
+/// Requests that another server has read.
+impl<T: Transport> Engine<T> {
+    /// Answers the request for which a new connection was adopted. Bytes that follow it are not
+    /// requests: where the other server stopped reading is unknown.
+    pub(crate) fn answer_adopted(&mut self, index: ConnIndex, mut request: Request, build: Build) {
+        let core = &mut self.core;
+        let (peer, config) = (core.conns[index].peer(), &core.config);
+        request.set_sender(peer, &config.trusted_proxies, config.forwarded_field);
+        core.conns[index].close_afterwards();
+        if !core.conns[index].is_admitted() {
+            core.turn_away(index, Requester::of(&request));
+            core.drop_guarded(build);
+            return core.drop_extensions(&mut request);
+        }
+        core.stats.requests += 1;
+        let promise = Promise { request, slot: Arc::default(), header_lines: HeaderLines::new() };
+        self.keep_promise(index, promise, LateAnswer::Build(build));
     }
 }
 
