@@ -49,13 +49,27 @@ impl HeaderLines {
     /// that are lists or may repeat.
     pub(crate) fn append_missing(&mut self, earlier: &Self) {
         self.fault = self.fault.or(earlier.fault);
+        let mut missing = Vec::new();
         for line in earlier.text().split_inclusive("\r\n") {
             let Some((name, _)) = line.split_once(": ") else { continue };
             let repeats = REPEATED.iter().any(|it| name.eq_ignore_ascii_case(it));
             if repeats || self.value(name).is_none() {
-                self.lines.extend_from_slice(line.as_bytes());
+                missing.extend_from_slice(line.as_bytes());
             }
         }
+        // Only now, because a layer may have set several lines of one field.
+        self.lines.append(&mut missing);
+    }
+
+    /// Removes the lines with `name`, and returns the last value.
+    pub(super) fn remove(&mut self, name: &str) -> Option<String> {
+        let last = self.values(name).last()?.to_owned();
+        let is_other = |line: &&str| {
+            line.split_once(": ").is_none_or(|(it, _)| !it.eq_ignore_ascii_case(name))
+        };
+        self.lines =
+            self.text().split_inclusive("\r\n").filter(is_other).collect::<String>().into();
+        Some(last)
     }
 
     /// Remembers that `name` cannot be sent.

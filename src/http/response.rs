@@ -379,8 +379,15 @@ impl Response {
 
     /// Adds header lines that layers have set before there was a response.
     pub(crate) fn with_missing_lines(mut self, lines: &HeaderLines) -> Self {
+        if self.is_broken() {
+            return self;
+        }
         self.lines.append_missing(lines);
-        self
+        // Not among the lines of a response.
+        if let Some(content_type) = self.lines.remove(CONTENT_TYPE) {
+            self.content_type.get_or_insert(content_type.into());
+        }
+        self.unless_broken()
     }
 
     pub(crate) fn header_lines(&self) -> &[u8] {
