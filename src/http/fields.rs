@@ -61,17 +61,6 @@ impl HeaderLines {
         self.lines.append(&mut missing);
     }
 
-    /// Removes the lines with `name`, and returns the last value.
-    pub(super) fn remove(&mut self, name: &str) -> Option<String> {
-        let last = self.values(name).last()?.to_owned();
-        let is_other = |line: &&str| {
-            line.split_once(": ").is_none_or(|(it, _)| !it.eq_ignore_ascii_case(name))
-        };
-        self.lines =
-            self.text().split_inclusive("\r\n").filter(is_other).collect::<String>().into();
-        Some(last)
-    }
-
     /// Remembers that `name` cannot be sent.
     pub(super) fn refuse(&mut self, name: &str, fault: HeaderFault) {
         log::error!("the response header {} is not sent: {fault}", Logged(name));

@@ -383,10 +383,6 @@ impl Response {
             return self;
         }
         self.lines.append_missing(lines);
-        // Not among the lines of a response.
-        if let Some(content_type) = self.lines.remove(CONTENT_TYPE) {
-            self.content_type.get_or_insert(content_type.into());
-        }
         self.unless_broken()
     }
 

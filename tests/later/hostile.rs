@@ -164,3 +164,69 @@ fn a_header_that_a_layer_must_not_send_makes_a_late_answer_a_500_too() {
     let response = answered_with_fields(&[("X-Split", "a\r\nb")]);
     assert_eq!(response.status, 500);
 }
+
+/// The same as for an answer of the handler: reads that were reported earlier are not lost.
+#[test]
+fn what_arrives_while_a_client_waits_is_read_after_the_answer() {
+    for ending in 0..3 {
+        let mut office = Office::open();
+        let visitor = office.visitor();
+        for _ in 0..2 {
+            office.simulation.send(visitor, b"GET /now HTTP/1.1\r\nHost: test\r\n\r\n");
+            office.simulation.turn();
+        }
+        match ending {
+            0 => {}
+            1 => office.simulation.half_close(visitor),
+            _ => office.simulation.reset(visitor),
+        }
+        office.simulation.turn();
+        office.responder().answer(Response::text("one"));
+        office.simulation.turn();
+        if ending < 2 {
+            assert_eq!(office.simulation.responses(visitor).len(), 3);
+        }
+        assert_eq!(office.simulation.stats().connections, u64::from(ending == 0));
+    }
+}
+
+/// A client that has ended its requests may still wait, and may then be lost.
+#[test]
+fn a_reset_after_the_end_of_requests_is_noticed() {
+    let mut office = Office::open();
+    let (visitor, responder) = (office.visitor(), office.responder());
+    office.simulation.half_close(visitor);
+    office.simulation.turn();
+    assert!(!responder.is_gone());
+    office.simulation.reset(visitor);
+    office.simulation.turn();
+    assert!(responder.is_gone());
+    assert_eq!(office.simulation.stats().connections, 0);
+}
+
+/// Its place among the connections is not answered by those who waited there before.
+#[test]
+fn answers_to_clients_that_have_left_do_not_reach_those_who_wait_in_their_place() {
+    let mut office = Office::open();
+    for round in 0..200 {
+        let first = office.visitor();
+        let (late, text) = (office.responder(), format!("for {round}"));
+        office.simulation.reset(first);
+        if round % 2 == 0 {
+            late.answer(Response::text("for nobody"));
+            office.simulation.turn();
+        } else {
+            office.simulation.turn();
+            let second = office.visitor();
+            assert!(late.try_answer(Response::text("for nobody")).is_err());
+            office.simulation.turn();
+            assert!(office.simulation.responses(second).is_empty());
+            office.responder().answer(Response::text(text.clone()));
+            office.simulation.turn();
+            assert_eq!(office.text(second), text);
+            office.simulation.reset(second);
+            office.simulation.turn();
+        }
+        assert_eq!(office.simulation.stats().connections, 0);
+    }
+}
