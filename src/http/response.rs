@@ -379,9 +379,6 @@ impl Response {
 
     /// Adds header lines that layers have set before there was a response.
     pub(crate) fn with_missing_lines(mut self, lines: &HeaderLines) -> Self {
-        if self.is_broken() {
-            return self;
-        }
         self.lines.append_missing(lines);
         self.unless_broken()
     }
