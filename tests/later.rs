@@ -4,6 +4,8 @@
 mod connections;
 #[path = "later/ends.rs"]
 mod ends;
+#[path = "later/hostile.rs"]
+mod hostile;
 
 use std::{cell::RefCell, rc::Rc, thread, time::Duration};
 

@@ -49,13 +49,16 @@ impl HeaderLines {
     /// that are lists or may repeat.
     pub(crate) fn append_missing(&mut self, earlier: &Self) {
         self.fault = self.fault.or(earlier.fault);
+        let mut missing = Vec::new();
         for line in earlier.text().split_inclusive("\r\n") {
             let Some((name, _)) = line.split_once(": ") else { continue };
             let repeats = REPEATED.iter().any(|it| name.eq_ignore_ascii_case(it));
             if repeats || self.value(name).is_none() {
-                self.lines.extend_from_slice(line.as_bytes());
+                missing.extend_from_slice(line.as_bytes());
             }
         }
+        // Only now, because a layer may have set several lines of one field.
+        self.lines.append(&mut missing);
     }
 
     /// Remembers that `name` cannot be sent.

@@ -380,7 +380,7 @@ impl Response {
     /// Adds header lines that layers have set before there was a response.
     pub(crate) fn with_missing_lines(mut self, lines: &HeaderLines) -> Self {
         self.lines.append_missing(lines);
-        self
+        self.unless_broken()
     }
 
     pub(crate) fn header_lines(&self) -> &[u8] {

@@ -70,7 +70,7 @@ impl Answer {
     /// Adds a header field to any kind of answer; see [`Response::header`] and [`Sse::header`].
     /// For layers around other handlers. If the answer comes [later](Self::Later) and then has the
     /// field itself, its own value counts; fields that may repeat, such as `Set-Cookie` and `Vary`,
-    /// are sent as well.
+    /// are sent as well. A `Content-Type` for it is ignored.
     ///
     /// ```
     /// use starwheel::{Answer, Sse};
@@ -85,6 +85,8 @@ impl Answer {
                 sse.header_lines.push(name, value);
                 Self::Sse(sse)
             }
+            // The answer that comes knows its own media type.
+            Self::Later(later) if name.eq_ignore_ascii_case("Content-Type") => Self::Later(later),
             Self::Later(mut later) => {
                 later.header_lines.push(name, value);
                 Self::Later(later)

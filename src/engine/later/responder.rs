@@ -6,6 +6,7 @@ use super::slot::{Gone, LateAnswer, OnGone, Slot};
 use crate::{
     engine::{
         api::{Answer, Context},
+        calls::drop_each,
         remote::{Command, Mailbox},
     },
     http::{Request, Response},
@@ -79,8 +80,9 @@ impl Responder {
     ///     }
     /// }
     /// ```
-    pub fn try_answer<R: Into<Response>>(self, response: R) -> Result<(), Unanswered<R>> {
-        self.send(response, |response| LateAnswer::Response(response.into()))
+    pub fn try_answer(self, response: impl Into<Response>) -> Result<(), Unanswered<Response>> {
+        // Converted before anything is locked. If that panics, the client gets a 500.
+        self.send(response.into(), LateAnswer::Response)
     }
 
     /// The same as [`answer_with`](Self::answer_with), but returns the closure if nobody waits.
@@ -145,10 +147,13 @@ impl Responder {
         answer: impl FnOnce(V) -> LateAnswer,
     ) -> Result<(), Unanswered<V>> {
         match (self.gone(), self.slot.take()) {
-            (None, Some(slot)) => self
-                .mailbox
-                .push_reserved(value, |value| Command::Answer(slot, answer(value)))
-                .map_err(Unanswered::Stopped),
+            (None, Some(slot)) => {
+                // Dropped on this thread, after the answer has left.
+                let _unneeded = slot.take_on_gone();
+                self.mailbox
+                    .push_reserved(value, |value| Command::Answer(slot, answer(value)))
+                    .map_err(Unanswered::Stopped)
+            }
             (Some(Gone::TimedOut), _) => Err(Unanswered::TimedOut(value)),
             (Some(Gone::Stopped), _) => Err(Unanswered::Stopped(value)),
             (Some(Gone::Left), _) | (None, None) => Err(Unanswered::ClientGone(value)),
@@ -162,6 +167,8 @@ impl Drop for Responder {
         if let Some(slot) = self.slot.take()
             && slot.gone().is_none()
         {
+            // A second panic while the thread unwinds would abort the process.
+            drop_each(slot.take_on_gone());
             let _stopped =
                 self.mailbox.push_reserved((), |()| Command::Answer(slot, LateAnswer::None));
         }

@@ -10,6 +10,7 @@ use std::{
 use crate::{
     engine::{
         api::{Answer, Context},
+        calls::{drop_each, guard},
         keys::ConnIndex,
         remote::Mailbox,
     },
@@ -81,6 +82,14 @@ pub(in crate::engine) enum Gone {
     Stopped,
 }
 
+/// The user code of a promise that has ended; to be run or dropped with panics caught.
+#[derive(Default)]
+pub(in crate::engine) struct Ended {
+    /// An answer to a promise that was not returned.
+    pub(in crate::engine) kept: Option<LateAnswer>,
+    pub(in crate::engine) on_gone: Option<OnGone>,
+}
+
 /// What became of a promise that a handler returned.
 pub(in crate::engine) enum Bound {
     Waits,
@@ -100,8 +109,13 @@ impl Later {
     }
 
     /// The handler has returned it.
-    pub(in crate::engine) fn into_parts(mut self) -> (Option<Arc<Slot>>, HeaderLines) {
-        (self.slot.take(), mem::replace(&mut self.header_lines, HeaderLines::new()))
+    pub(in crate::engine) fn take_slot(&mut self) -> Option<Arc<Slot>> {
+        self.slot.take()
+    }
+
+    /// What layers have added to its answer.
+    pub(in crate::engine) fn take_lines(&mut self) -> HeaderLines {
+        mem::replace(&mut self.header_lines, HeaderLines::new())
     }
 }
 
@@ -109,10 +123,11 @@ impl Later {
 impl Drop for Later {
     fn drop(&mut self) {
         let Some(slot) = self.slot.take() else { return };
-        let on_gone = slot.end(Gone::Left);
-        // User code may drop this value anywhere, so a panic of the callback is a panic there.
+        let Ended { kept, on_gone } = slot.end(Gone::Left);
+        // This may run while a handler's panic unwinds, and a second panic would abort the process.
+        drop_each(kept);
         if let Some(on_gone) = on_gone {
-            on_gone.call();
+            let _panicked = guard("a closure passed to Responder::on_gone", || on_gone.call());
         }
     }
 }
@@ -157,20 +172,22 @@ impl Slot {
         }
     }
 
-    /// Nobody waits anymore. Returns what must be called, unless it was answered or over before.
-    pub(in crate::engine) fn end(&self, gone: Gone) -> Option<OnGone> {
+    /// Nobody waits anymore. Returns what is left, unless it was answered or over before.
+    pub(in crate::engine) fn end(&self, gone: Gone) -> Ended {
         let mut state = self.lock();
-        match &state.place {
-            Place::Answered | Place::Gone(_) => None,
-            Place::Unreturned(_) | Place::Waiting(_) => {
-                // A kept answer is dropped without the lock.
-                let last = mem::replace(&mut state.place, Place::Gone(gone));
-                let on_gone = state.on_gone.take();
-                drop(state);
-                drop(last);
-                on_gone
-            }
+        if matches!(state.place, Place::Answered | Place::Gone(_)) {
+            return Ended::default();
         }
+        let kept = match mem::replace(&mut state.place, Place::Gone(gone)) {
+            Place::Unreturned(kept) => kept,
+            _ => None,
+        };
+        Ended { kept, on_gone: state.on_gone.take() }
+    }
+
+    /// The answer is about to be sent: nothing is called anymore.
+    pub(super) fn take_on_gone(&self) -> Option<OnGone> {
+        self.lock().on_gone.take()
     }
 
     pub(super) fn gone(&self) -> Option<Gone> {

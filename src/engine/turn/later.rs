@@ -18,10 +18,11 @@ use crate::{
 
 impl<T: Transport> Engine<T> {
     /// The handler has promised an answer.
-    pub(super) fn wait_for_answer(&mut self, index: ConnIndex, later: Later, request: Request) {
+    pub(super) fn wait_for_answer(&mut self, index: ConnIndex, mut later: Later, request: Request) {
         let is_ours = later.belongs_to(&self.core.mailbox);
-        let (slot, header_lines) = later.into_parts();
-        let Some(slot) = slot.filter(|_| is_ours) else {
+        let header_lines = later.take_lines();
+        // That of another reactor is dropped with the promise, so that its responder learns it.
+        let Some(slot) = is_ours.then(|| later.take_slot()).flatten() else {
             log::error!(
                 "{} returned a `Later` of another reactor; call `later` on the context that the \
                  handler gets",
