@@ -107,6 +107,19 @@ fn an_answer_that_takes_too_long_is_a_503_and_the_next_is_not_its_victim() {
     assert_eq!(office.simulation.stats().refused.total(), 1);
 }
 
+#[test]
+fn a_short_answer_timeout_is_kept_to_the_millisecond_and_ends_with_the_answer() {
+    let mut office = Office::with_limits(|limits| limits.answer_timeout = Duration::from_secs(1));
+    let (answered, waits) = (office.visitor(), office.visitor());
+    office.responder().answer(Response::text("quick"));
+    office.simulation.advance(Duration::from_millis(999));
+    assert!(office.simulation.responses(waits).is_empty());
+    office.simulation.advance(Duration::from_millis(1));
+    assert_eq!(office.simulation.response(waits).status, 503);
+    office.simulation.advance(Duration::from_secs(73));
+    assert!(office.simulation.is_open(answered), "it is idle for less than 75 s");
+}
+
 /// An `EventSource` stops permanently after an error status.
 #[test]
 fn an_event_source_whose_answer_takes_too_long_reconnects() {
