@@ -457,7 +457,7 @@ impl fmt::Debug for Simulation {
 }
 
 /// Makes a closure appear to run for this long, without taking time: for tests of
-/// [`Config::slow_call`](crate::Config::slow_call) and [`Stats::call_nanos`]. Clocks that closures
+/// [`Config::slow_call`](crate::Config::slow_call) and [`Stats::call_nanos`](crate::Stats::call_nanos). Clocks that closures
 /// can see do not move.
 ///
 /// ```
