@@ -32,13 +32,13 @@ impl Handle {
     /// # Errors
     /// Returns socket and bytes: [`TrySendError::Full`] when the queue is full,
     /// [`TrySendError::Closed`] when the reactor has stopped or was dropped.
-    pub fn adopt<S: Into<OwnedFd>>(
+    pub fn adopt<S: Into<OwnedFd> + Send + 'static>(
         &self,
         socket: S,
         read_already: Vec<u8>,
     ) -> Result<(), TrySendError<(S, Vec<u8>)>> {
         self.mailbox().push_with((socket, read_already), |(socket, bytes)| {
-            Command::Adopt(Adoption { socket: socket.into(), first: First::Bytes(bytes) })
+            Command::Adopt(Adoption::new(socket, First::Bytes(bytes)))
         })
     }
 
@@ -85,7 +85,7 @@ impl Handle {
         answer: F,
     ) -> Result<(), TrySendError<(S, Request, F)>>
     where
-        S: Into<OwnedFd>,
+        S: Into<OwnedFd> + Send + 'static,
         F: FnOnce(&mut Request, &mut Context<'_>) -> R + Send + 'static,
         R: Into<Answer>,
     {
@@ -94,7 +94,7 @@ impl Handle {
                 answer(request, cx).into()
             });
             let first = First::Request(Box::new(request), build);
-            Command::Adopt(Adoption { socket: socket.into(), first })
+            Command::Adopt(Adoption::new(socket, first))
         })
     }
 }
@@ -106,11 +106,13 @@ pub(super) fn adopt(
     tcp: &TcpOptions,
     adoption: Adoption,
 ) {
-    let Adoption { socket, first } = adoption;
-    let (socket, peer) = match prepare(socket, tcp) {
-        Ok(prepared) => prepared,
-        Err(error) => {
-            log::debug!("cannot adopt a connection: {error}");
+    let (socket, first) = engine.take_apart(adoption);
+    let (socket, peer) = match socket.map(|socket| prepare(socket, tcp)) {
+        Some(Ok(prepared)) => prepared,
+        failed => {
+            if let Some(Err(error)) = failed {
+                log::debug!("cannot adopt a connection: {error}");
+            }
             return engine.discard(first);
         }
     };

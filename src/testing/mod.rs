@@ -370,7 +370,10 @@ impl Simulation {
         for call in std::mem::take(&mut self.commands) {
             let _panicked = self.engine.run(call);
         }
-        self.engine.obey_commands(|engine, adoption| engine.discard(adoption.first));
+        self.engine.obey_commands(|engine, adoption| {
+            let (_socket, first) = engine.take_apart(adoption);
+            engine.discard(first);
+        });
         let events = self.network.lock().take_events();
         for event in events {
             let readiness = Readiness {

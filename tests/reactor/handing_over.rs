@@ -3,12 +3,14 @@
 use std::{
     io::Read,
     net::{TcpListener, TcpStream},
-    os::unix::net::UnixStream,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     sync::mpsc,
     time::Duration,
 };
 
-use starwheel::{Config, Context, Reactor, Request, Response, Router, Sse, Topic, TrySendError};
+use starwheel::{
+    Config, Context, Handle, Reactor, Request, Response, Router, Sse, Topic, TrySendError,
+};
 
 use crate::{client::Client, server::Server};
 
@@ -49,6 +51,34 @@ fn a_response_closes_the_connection_and_what_was_pipelined_is_dropped() {
     assert_eq!(answer.body, "bye");
     assert!(answer.head.contains("Connection: close"), "{}", answer.head);
     assert_eq!(client.socket().read(&mut [0; 8]).unwrap(), 0, "the end, and no reset");
+}
+
+/// The conversion of a socket is code of the application. It may use a handle, which locks the
+/// queue, and it may panic.
+#[test]
+fn a_conversion_that_uses_the_handle_or_panics_harms_nobody() {
+    struct Converts(Handle, TcpStream);
+    impl From<Converts> for OwnedFd {
+        fn from(Converts(handle, socket): Converts) -> Self {
+            handle.run(|_cx| {}).expect("room in the queue");
+            socket.into()
+        }
+    }
+    struct Panics(TcpStream);
+    impl From<Panics> for OwnedFd {
+        fn from(Panics(_socket): Panics) -> Self {
+            panic!("on purpose");
+        }
+    }
+    let server = Server::serving(Router::new);
+    let ((mut client, socket), (lost, its_socket)) = (pair(), pair());
+    let answer = |_: &mut Request, _: &mut Context<'_>| Response::text("bye");
+    server.handle.adopt_request(Panics(its_socket), live(), answer).unwrap();
+    let socket = Converts(server.handle.clone(), socket);
+    server.handle.adopt_request(socket, live(), answer).unwrap();
+    assert_eq!(client.answer().body, "bye");
+    assert_eq!(lost.socket().read(&mut [0; 8]).unwrap(), 0, "closed");
+    assert_eq!(server.stats().panics, 1);
 }
 
 #[test]

@@ -113,7 +113,10 @@ impl Core {
     /// Drops a command that is not run.
     pub(in crate::engine) fn drop_command(&mut self, command: Command) {
         match command {
-            Command::Adopt(Adoption { first, socket: _ }) => self.drop_first(first),
+            Command::Adopt(Adoption { socket, first }) => {
+                self.drop_guarded(socket);
+                self.drop_first(first);
+            }
             command => self.drop_guarded(command),
         }
     }

@@ -26,8 +26,16 @@ pub(crate) enum Command {
 
 /// A connection that another server has accepted. The engine knows no sockets; it hands this on.
 pub(crate) struct Adoption {
-    pub(crate) socket: OwnedFd,
+    /// Gives the descriptor. A conversion is user code, so it waits for the reactor's thread: under
+    /// the lock of the queue, a panic would lose the command and a handle would wait for itself.
+    pub(in crate::engine) socket: Box<dyn FnOnce() -> OwnedFd + Send>,
     pub(crate) first: First,
+}
+
+impl Adoption {
+    pub(crate) fn new(socket: impl Into<OwnedFd> + Send + 'static, first: First) -> Self {
+        Self { socket: Box::new(|| socket.into()), first }
+    }
 }
 
 /// What comes first on an adopted connection.

@@ -1,5 +1,7 @@
 //! Step 2 of a turn: what other threads have asked for.
 
+use std::os::fd::OwnedFd;
+
 use crate::{
     engine::{
         Engine, Transport,
@@ -61,6 +63,13 @@ impl<T: Transport> Engine<T> {
     fn takes_commands(&self) -> bool {
         self.core.topics.unoffered_bytes() < UNOFFERED_BYTES_MAX
             && self.core.pending.deaths() <= DEATHS_PER_TURN
+    }
+
+    /// The socket of an adoption, unless its conversion panics, and what comes first on it.
+    pub(crate) fn take_apart(&mut self, adoption: Adoption) -> (Option<OwnedFd>, First) {
+        let Adoption { socket, first } = adoption;
+        let socket = self.core.call(Call::Free("the conversion of a socket"), |_core| socket());
+        (socket.ok(), first)
     }
 
     /// Drops what cannot be adopted.
