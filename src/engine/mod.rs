@@ -313,6 +313,7 @@ impl<T: Transport> Engine<T> {
     /// Closes all connections without a message. Resets those with queued bytes, and those where an
     /// orderly close would look like the end of a stream.
     pub(crate) fn cut_everything(&mut self) {
+        self.core.drop_promises();
         for index in self.core.conns.indices() {
             self.core.close_conn(index);
         }

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeSet, io, sync::mpsc, thread, time::Duration};
 
-use starwheel::{Reactor, Response, Router, Sse, Topic};
+use starwheel::{Reactor, Response, Router, Sse, Topic, Unanswered};
 
-use crate::client::Client;
+use crate::{client::Client, turn_until};
 
 #[test]
 fn a_spawned_reactor_serves_and_is_joined() {
@@ -44,6 +44,23 @@ fn an_error_in_the_closure_comes_back() {
     assert!(listening.is_err());
     let panicked = Reactor::spawn("live", || -> Router { panic!("no routes") });
     assert!(panicked.unwrap_err().to_string().contains("live"));
+}
+
+#[test]
+fn a_reactor_that_is_dropped_without_a_shutdown_hands_late_answers_back() {
+    let (responders, desk) = mpsc::channel::<starwheel::Responder>();
+    let mut reactor = Reactor::new(Router::new().get("/", move |_req, cx| {
+        let (later, responder) = cx.later();
+        responders.send(responder).unwrap();
+        later
+    }))
+    .unwrap();
+    let mut client = Client::connect(reactor.listen("127.0.0.1:0").unwrap());
+    client.request("/");
+    turn_until(&mut reactor, "the request has come", |stats| stats.requests == 1);
+    drop(reactor);
+    let answered = desk.recv().unwrap().try_answer(Response::text("back"));
+    assert!(matches!(answered, Err(Unanswered::Stopped(_))), "{answered:?}");
 }
 
 /// A promise is kept by another thread, over a real socket, while the reactor sleeps.
