@@ -115,7 +115,15 @@ impl HeaderLines {
 }
 
 /// Fields of which a response may have several: two layers may each add one.
-const REPEATED: [&str; 4] = ["Set-Cookie", "Vary", "Link", "Server-Timing"];
+/// Of several content security policies, browsers obey all: dropping one would loosen another.
+const REPEATED: [&str; 6] = [
+    "Content-Security-Policy",
+    "Content-Security-Policy-Report-Only",
+    "Link",
+    "Server-Timing",
+    "Set-Cookie",
+    "Vary",
+];
 
 /// Why a header line must not be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -143,13 +143,23 @@ fn answered_with_fields(fields: &'static [(&'static str, &'static str)]) -> Clie
 
 #[test]
 fn a_layer_may_add_several_lines_of_a_field_to_a_promise() {
-    const POLICIES: [&str; 2] = ["default-src 'self'", "img-src 'none'"];
-    let name = "Content-Security-Policy";
-    let response = answered_with_fields(&[
-        ("Content-Security-Policy", POLICIES[0]),
-        ("content-security-policy", POLICIES[1]),
-    ]);
-    assert_eq!(values(&response, name), POLICIES);
+    let response = answered_with_fields(&[("X-Policy", "one"), ("x-policy", "two")]);
+    assert_eq!(values(&response, "X-Policy"), ["one", "two"]);
+}
+
+/// Browsers obey all of them: without the layer's, the late answer would be allowed more than one
+/// that comes immediately.
+#[test]
+fn a_late_answer_does_not_replace_the_security_policy_of_a_layer() {
+    let mut office = Office::with_config(Config::default(), |router| {
+        Box::new(Adds(router, &[("Content-Security-Policy", "default-src 'self'")]))
+    });
+    let visitor = office.visitor();
+    let own = Response::text("hi").with_header("Content-Security-Policy", "img-src *");
+    office.responder().answer(own);
+    office.simulation.turn();
+    let policies = values(&office.simulation.response(visitor), "Content-Security-Policy");
+    assert_eq!(policies, ["img-src *", "default-src 'self'"]);
 }
 
 #[test]

@@ -10,7 +10,8 @@ use crate::{
 /// [`Router`](crate::Router).
 ///
 /// Handlers run on the reactor thread and must not block: all other streams wait until they return.
-/// Do slow work on another thread, and pass the result back through [`Handle`](crate::Handle).
+/// Do slow work on another thread, which answers [later](crate::Context::later), or passes the result
+/// back through a [`Handle`](crate::Handle).
 ///
 /// ```no_run
 /// use starwheel::{Context, Reactor, Response, Request};
@@ -69,8 +70,8 @@ pub enum Answer {
 impl Answer {
     /// Adds a header field to any kind of answer; see [`Response::header`] and [`Sse::header`].
     /// For layers around other handlers. If the answer comes [later](Self::Later) and then has the
-    /// field itself, its own value counts; fields that may repeat, such as `Set-Cookie` and `Vary`,
-    /// are sent as well. A `Content-Type` for it is ignored.
+    /// field itself, its own value counts; fields that may repeat, such as `Set-Cookie`, `Vary` and
+    /// `Content-Security-Policy`, are sent as well. A `Content-Type` for it is ignored.
     ///
     /// ```
     /// use starwheel::{Answer, Sse};
