@@ -3,7 +3,7 @@
 //! * Buffers reused in every turn keep at most 64 KiB each. The rest is freed at the end of the
 //!   turn, so a large event does not hold its memory until the next one.
 //! * Lists whose length follows their use (subscribers and frames of a topic, topics of a stream,
-//!   the table of topics) shrink when a quarter is left.
+//!   the table of topics, waiting requests) shrink when a quarter is left.
 //! * Tables of slots (connections, timers, their closures, the entries of the wheel, the state of
 //!   compressed streams) and the lists of slots for one turn keep the size of their peak so far,
 //!   about 170 bytes per slot. An index refers to a connection while it lives, so slots cannot

@@ -34,6 +34,16 @@ impl Waiting {
     /// The connection no longer waits.
     pub(in crate::engine) fn take(&mut self, index: ConnIndex) -> Option<Promise> {
         // Usually empty, and then nothing is hashed.
-        if self.0.is_empty() { None } else { self.0.remove(&index).map(|promise| *promise) }
+        if self.0.is_empty() {
+            return None;
+        }
+        let promise = self.0.remove(&index)?;
+        if self.0.capacity() > KEPT && self.0.len() < self.0.capacity() / 4 {
+            self.0.shrink_to(2 * self.0.len());
+        }
+        Some(*promise)
     }
 }
+
+/// Places that are kept after a rush.
+const KEPT: usize = 64;

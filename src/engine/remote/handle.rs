@@ -220,7 +220,7 @@ impl Handle {
     ///
     /// Never fails: a full queue still accepts it, and a reactor that is gone needs no drain.
     pub fn drain(&self, window: Duration) {
-        self.mailbox.push_always(Command::Drain(window));
+        self.mailbox.push_ending(Command::Drain(window));
     }
 
     /// Ends all streams with [`CloseReason::Shutdown`](crate::CloseReason::Shutdown) and all
@@ -228,7 +228,7 @@ impl Handle {
     ///
     /// Never fails: a full queue still accepts it, and a reactor that is gone needs no shutdown.
     pub fn shutdown(&self) {
-        self.mailbox.push_always(Command::Shutdown);
+        self.mailbox.push_ending(Command::Shutdown);
     }
 }
 

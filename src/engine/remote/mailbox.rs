@@ -73,8 +73,9 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Appends a command whose number is bounded elsewhere: there is at most one answer for each
-    /// connection that waits. Returns the value if the reactor has stopped.
+    /// Appends a command that is never refused for lack of room, because its number is bounded
+    /// elsewhere: there is at most one answer for each connection that waits. Returns the value if
+    /// the reactor has stopped.
     pub(in crate::engine) fn push_reserved<T>(
         &self,
         value: T,
@@ -91,16 +92,10 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Appends the command. It is never refused for lack of room, and never waits for fan-out to
-    /// keep up.
-    pub(super) fn push_always(&self, command: Command) {
-        let mut queue = self.lock();
-        if !queue.open {
-            return;
-        }
-        queue.push(command);
-        drop(queue);
-        self.wake();
+    /// Appends a drain or shutdown, which never waits for fan-out to keep up. A reactor that has
+    /// stopped needs none.
+    pub(super) fn push_ending(&self, command: Command) {
+        let _stopped = self.push_reserved(command, |command| command);
     }
 
     /// The reactor is about to sleep; true if it must not, because commands wait.

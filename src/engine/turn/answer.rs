@@ -32,17 +32,12 @@ impl<T: Transport> Engine<T> {
         let (peer, config) = (self.core.conns[index].peer(), &self.core.config);
         self.request.set_sender(peer, &config.trusted_proxies, config.forwarded_field);
         let (handler, request, core) = (&mut self.handler, &mut self.request, &mut self.core);
-        let began_nanos = core.watchdog.begin();
-        let response = catch(|| handler.handle(request, &mut Context::new(core)));
-        if let Some(took_ms) = core.end_call(began_nanos) {
-            core.report_slow_call(handler_of(request), took_ms);
-        }
-        match response {
+        match core.call_handler(request, |request, cx| handler.handle(request, cx)) {
             Ok(Answer::Later(later)) => {
                 let request = mem::replace(&mut self.request, Request::new());
                 self.wait_for_answer(index, later, request);
             }
-            response => core.deliver(index, response, line, request),
+            answer => core.deliver(index, answer, line, request),
         }
         self.core.drop_extensions(&mut self.request);
     }
@@ -50,6 +45,20 @@ impl<T: Transport> Engine<T> {
 
 /// Responses and streams.
 impl Core {
+    /// Calls what answers a request: guarded and timed.
+    pub(super) fn call_handler(
+        &mut self,
+        request: &mut Request,
+        handle: impl FnOnce(&mut Request, &mut Context<'_>) -> Answer,
+    ) -> Result<Answer, Caught> {
+        let began_nanos = self.watchdog.begin();
+        let answer = catch(|| handle(request, &mut Context::new(self)));
+        if let Some(took_ms) = self.end_call(began_nanos) {
+            self.report_slow_call(handler_of(request), took_ms);
+        }
+        answer
+    }
+
     /// Sends what a handler has returned, now or later.
     pub(super) fn deliver(
         &mut self,

@@ -1,12 +1,10 @@
 //! Answers that come later: a request waits for its answer, which another thread sends.
 
-use std::sync::Arc;
-
 use crate::{
     engine::{
         Engine, Transport,
-        api::{Answer, Context},
-        calls::{Caught, catch, watchdog::handler_of},
+        api::Answer,
+        calls::watchdog::handler_of,
         client::{RequestLine, Requester},
         core::Core,
         keys::ConnIndex,
@@ -21,20 +19,18 @@ impl<T: Transport> Engine<T> {
     pub(super) fn wait_for_answer(&mut self, index: ConnIndex, mut later: Later, request: Request) {
         let is_ours = later.belongs_to(&self.core.mailbox);
         let header_lines = later.take_lines();
-        // That of another reactor is dropped with the promise, so that its responder learns it.
+        // That of another reactor is dropped here, so that its responder learns it.
         let Some(slot) = is_ours.then(|| later.take_slot()).flatten() else {
             log::error!(
                 "{} returned a `Later` of another reactor; call `later` on the context that the \
                  handler gets",
                 handler_of(&request)
             );
-            let promise = Promise { request, slot: Arc::default(), header_lines };
-            return self.keep_promise(index, promise, LateAnswer::None);
+            let answer = LateAnswer::Response(not_answered());
+            return self.give_answer(index, request, &header_lines, answer);
         };
         match slot.bind(index) {
-            Bound::Answered(answer) => {
-                self.keep_promise(index, Promise { request, slot, header_lines }, answer);
-            }
+            Bound::Answered(answer) => self.give_answer(index, request, &header_lines, answer),
             Bound::Waits => {
                 let core = &mut self.core;
                 let timeout_ms = millis(core.config.limits.answer_timeout);
@@ -52,33 +48,41 @@ impl<T: Transport> Engine<T> {
         let waits = index.and_then(|index| Some((index, core.waiting.take(index)?)));
         let Some((index, promise)) = waits else { return core.drop_guarded(answer) };
         core.conns[index].end_waiting(core.now);
-        self.keep_promise(index, promise, answer);
-        // The client may have sent its next request in the meantime.
+        self.give_answer(index, promise.request, &promise.header_lines, answer);
+        // The client may have sent its next request in the meantime. It is read even if the client
+        // does not take all of this answer, as for any other.
         self.core.conns.put_off(index);
-        self.core.rearm(index);
     }
 
-    fn keep_promise(&mut self, index: ConnIndex, promise: Promise, answer: LateAnswer) {
-        let Promise { mut request, header_lines, slot: _ } = promise;
+    fn give_answer(
+        &mut self,
+        index: ConnIndex,
+        mut request: Request,
+        header_lines: &HeaderLines,
+        answer: LateAnswer,
+    ) {
         let answer = match answer {
             LateAnswer::Response(response) => Ok(Answer::Response(response)),
-            LateAnswer::Build(build) => self.core.build_answer(&mut request, build),
+            LateAnswer::Build(build) => self.core.call_handler(&mut request, build),
             LateAnswer::None => {
                 log::error!(
-                    "{} was never answered: its responder was dropped",
+                    "{}: its responder was dropped without an answer",
                     handler_of(&request)
                 );
-                let reason = "the server did not answer this request";
-                Ok(Response::error(StatusCode::INTERNAL_SERVER_ERROR, reason).into())
+                Ok(not_answered().into())
             }
         };
         let line = RequestLine::of(&request);
-        match answer.map(|answer| answer.with_missing_lines(&header_lines)) {
+        match answer.map(|answer| answer.with_missing_lines(header_lines)) {
             Ok(Answer::Later(later)) => return self.wait_for_answer(index, later, request),
             answer => self.core.deliver(index, answer, line, &request),
         }
         self.core.drop_extensions(&mut request);
     }
+}
+
+fn not_answered() -> Response {
+    Response::error(StatusCode::INTERNAL_SERVER_ERROR, "the server did not answer this request")
 }
 
 /// Requests that another server has read.
@@ -96,25 +100,11 @@ impl<T: Transport> Engine<T> {
             return core.drop_extensions(&mut request);
         }
         core.stats.requests += 1;
-        let promise = Promise { request, slot: Arc::default(), header_lines: HeaderLines::new() };
-        self.keep_promise(index, promise, LateAnswer::Build(build));
+        self.give_answer(index, request, &HeaderLines::new(), LateAnswer::Build(build));
     }
 }
 
 impl Core {
-    fn build_answer(
-        &mut self,
-        request: &mut Request,
-        build: impl FnOnce(&mut Request, &mut Context<'_>) -> Answer,
-    ) -> Result<Answer, Caught> {
-        let began_nanos = self.watchdog.begin();
-        let answer = catch(|| build(request, &mut Context::new(self)));
-        if let Some(took_ms) = self.end_call(began_nanos) {
-            self.report_slow_call(handler_of(request), took_ms);
-        }
-        answer
-    }
-
     /// The answer has not come in time.
     pub(super) fn give_up_waiting(&mut self, index: ConnIndex) {
         let Some(promise) = self.waiting.take(index) else { return };
