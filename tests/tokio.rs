@@ -112,10 +112,8 @@ fn streams_and_tasks_take_turns_on_one_thread() {
 #[test]
 fn a_handler_may_spawn_a_task_that_publishes_later() {
     let topic = Topic::new("answers");
-    let given = Rc::new(Cell::new(None::<Handle>));
-    let of_routes = Rc::clone(&given);
-    let router = Router::new().get("/ask", move |_req, _cx| {
-        let (handle, topic) = (of_routes.take().expect("one request"), topic.clone());
+    let router = Router::new().get("/ask", move |_req, cx| {
+        let (handle, topic) = (cx.handle(), topic.clone());
         Sse::new().subscribe(&topic).on_connect(move |_stream| {
             task::spawn(async move {
                 time::sleep(Duration::from_millis(1)).await;
@@ -124,7 +122,6 @@ fn a_handler_may_spawn_a_task_that_publishes_later() {
         })
     });
     let (mut reactor, address) = listening(router);
-    given.set(Some(reactor.handle()));
     let visitor = visit(reactor.handle(), move || Client::streaming(address, "/ask").data());
     runtime().block_on(drive_to_the_end(&mut reactor));
     assert_eq!(visitor.join().unwrap(), "42");

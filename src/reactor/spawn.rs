@@ -28,7 +28,7 @@ pub struct Spawned {
 
 impl Reactor {
     /// Starts a thread with a reactor that has default settings and this handler, and no listener:
-    /// connections come through [`Handle::adopt`]. `handler` is called on the new thread, because
+    /// connections come through [`Handle::adopt`] and [`Handle::adopt_request`]. `handler` is called on the new thread, because
     /// handlers are usually not `Send`.
     ///
     /// ```

@@ -102,8 +102,9 @@ impl Responder {
     /// True once nobody waits for the answer: the client has closed or lost its connection, or has
     /// waited for [`Limits::answer_timeout`](crate::Limits::answer_timeout), or the handler did not
     /// return its [`Later`](crate::Later), or the reactor has ended. A client that only ends its
-    /// requests (a FIN) still waits. So does one that has pipelined another request: that it has left
-    /// is noticed after the answer.
+    /// requests (a FIN) still waits for a response; a stream for it ends when it starts. One that has
+    /// pipelined another request is not read until it has its answer, so that it has left is noticed
+    /// only then.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.gone().is_some()
@@ -112,7 +113,7 @@ impl Responder {
     /// Sets what to call when [`is_gone`](Self::is_gone) becomes true, to cancel the work. It runs
     /// once, usually on the reactor's thread, and must not block; immediately, on this thread, if
     /// it is true already. It replaces an earlier one and does not run after an answer. If the
-    /// reactor is dropped, it is dropped too, without a call.
+    /// reactor is dropped while the client waits, it is dropped too, without a call.
     ///
     /// ```
     /// use starwheel::{Context, Later, Request, Response};
