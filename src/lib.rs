@@ -29,7 +29,8 @@
 //!   creates a stream without one; send to it with [`Context::send`].
 //! * [`Event`] is one event. `&str`, `String` and `format_args!` are sent as its data.
 //! * [`Handle`] is for other threads: [`Handle::publish`] sends to all subscribers of a [`Topic`],
-//!   [`Handle::run`] runs a closure on the reactor's thread.
+//!   [`Handle::run`] runs a closure on the reactor's thread. An answer that takes time comes from
+//!   another thread as well: [`Context::later`].
 //! * [`Reactor::turn`] embeds the reactor in your own event loop.
 //! * [`testing`] simulates all of this without sockets and without waiting.
 //! * `docs/guide.md` is about the program around it: threads, logins, a database, tokio, deploys.

@@ -399,9 +399,9 @@ impl<'a> Context<'a> {
     /// worker.join().unwrap();
     /// ```
     pub fn later(&mut self) -> (Later, Responder) {
-        let (slot, mailbox) = (Arc::default(), &self.core.mailbox);
-        let later = Later::new(Arc::clone(&slot), Arc::clone(mailbox));
-        (later, Responder::new(slot, Arc::clone(mailbox)))
+        let (oneshot, mailbox) = (Arc::default(), &self.core.mailbox);
+        let later = Later::new(Arc::clone(&oneshot), Arc::clone(mailbox));
+        (later, Responder::new(oneshot, Arc::clone(mailbox)))
     }
 
     /// The current statistics of this reactor.

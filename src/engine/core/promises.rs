@@ -21,14 +21,14 @@ impl Core {
     /// The responder knows now that nobody waits; what it has set to be called runs at the end of
     /// the turn.
     pub(in crate::engine) fn end_promise(&mut self, promise: Promise, gone: Gone) {
-        let on_gone = promise.slot.end(gone).on_gone;
+        let on_gone = promise.oneshot.end(gone).on_gone;
         self.pending.add_death(Death::Promise(Box::new(promise), on_gone));
     }
 
     /// The reactor is dropped: responders learn it, and nothing is called.
     pub(in crate::engine) fn drop_promises(&mut self) {
         for mut promise in self.waiting.take_all() {
-            let on_gone = promise.slot.end(Gone::Stopped).on_gone;
+            let on_gone = promise.oneshot.end(Gone::Stopped).on_gone;
             self.drop_guarded(on_gone);
             self.drop_extensions(&mut promise.request);
         }

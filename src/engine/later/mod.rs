@@ -1,16 +1,16 @@
 //! Answers that come later: a handler returns [`Later`], and another thread answers through its
 //! [`Responder`].
 
+mod oneshot;
 mod responder;
-mod slot;
 mod waiting;
 
-pub(crate) use self::slot::{Build, LateAnswer};
+pub(crate) use self::oneshot::{Build, LateAnswer};
 pub use self::{
+    oneshot::Later,
     responder::{Responder, Unanswered},
-    slot::Later,
 };
 pub(in crate::engine) use self::{
-    slot::{Bound, Gone, OnGone, Slot},
+    oneshot::{Bound, Gone, OnGone, Oneshot},
     waiting::{Promise, Waiting},
 };

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, sync::Arc};
 
-use super::slot::{Gone, LateAnswer, OnGone, Slot};
+use super::oneshot::{Gone, LateAnswer, OnGone, Oneshot};
 use crate::{
     engine::{
         api::{Answer, Context},
@@ -37,13 +37,13 @@ use crate::{
 /// }
 /// ```
 pub struct Responder {
-    slot: Option<Arc<Slot>>,
+    oneshot: Option<Arc<Oneshot>>,
     mailbox: Arc<Mailbox>,
 }
 
 impl Responder {
-    pub(in crate::engine) fn new(slot: Arc<Slot>, mailbox: Arc<Mailbox>) -> Self {
-        Self { slot: Some(slot), mailbox }
+    pub(in crate::engine) fn new(oneshot: Arc<Oneshot>, mailbox: Arc<Mailbox>) -> Self {
+        Self { oneshot: Some(oneshot), mailbox }
     }
 
     /// Answers with a response, or with a `Result` of two. Nothing happens if nobody waits.
@@ -131,14 +131,14 @@ impl Responder {
     /// }
     /// ```
     pub fn on_gone(&self, call: impl FnOnce() + Send + 'static) {
-        let Some(slot) = &self.slot else { return };
-        if let Some(call) = slot.set_on_gone(OnGone(Box::new(call))) {
+        let Some(oneshot) = &self.oneshot else { return };
+        if let Some(call) = oneshot.set_on_gone(OnGone(Box::new(call))) {
             call.call();
         }
     }
 
     fn gone(&self) -> Option<Gone> {
-        let gone = self.slot.as_ref().and_then(|slot| slot.gone());
+        let gone = self.oneshot.as_ref().and_then(|oneshot| oneshot.gone());
         gone.or_else(|| (!self.mailbox.is_open()).then_some(Gone::Stopped))
     }
 
@@ -147,12 +147,12 @@ impl Responder {
         value: V,
         answer: impl FnOnce(V) -> LateAnswer,
     ) -> Result<(), Unanswered<V>> {
-        match (self.gone(), self.slot.take()) {
-            (None, Some(slot)) => {
+        match (self.gone(), self.oneshot.take()) {
+            (None, Some(oneshot)) => {
                 // Dropped on this thread, after the answer has left.
-                let _unneeded = slot.take_on_gone();
+                let _unneeded = oneshot.take_on_gone();
                 self.mailbox
-                    .push_reserved(value, |value| Command::Answer(slot, answer(value)))
+                    .push_reserved(value, |value| Command::Answer(oneshot, answer(value)))
                     .map_err(Unanswered::Stopped)
             }
             (Some(Gone::TimedOut), _) => Err(Unanswered::TimedOut(value)),
@@ -165,13 +165,13 @@ impl Responder {
 /// Without an answer, the client must not wait for its timeout.
 impl Drop for Responder {
     fn drop(&mut self) {
-        if let Some(slot) = self.slot.take()
-            && slot.gone().is_none()
+        if let Some(oneshot) = self.oneshot.take()
+            && oneshot.gone().is_none()
         {
             // A second panic while the thread unwinds would abort the process.
-            drop_each(slot.take_on_gone());
+            drop_each(oneshot.take_on_gone());
             let _stopped =
-                self.mailbox.push_reserved((), |()| Command::Answer(slot, LateAnswer::None));
+                self.mailbox.push_reserved((), |()| Command::Answer(oneshot, LateAnswer::None));
         }
     }
 }

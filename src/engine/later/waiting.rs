@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::slot::Slot;
+use super::oneshot::Oneshot;
 use crate::{
     engine::keys::ConnIndex,
     http::{HeaderLines, Request},
@@ -12,7 +12,7 @@ use crate::{
 #[derive(Debug)]
 pub(in crate::engine) struct Promise {
     pub(in crate::engine) request: Request,
-    pub(in crate::engine) slot: Arc<Slot>,
+    pub(in crate::engine) oneshot: Arc<Oneshot>,
     /// What the layers around the handler have added to the answer.
     pub(in crate::engine) header_lines: HeaderLines,
 }

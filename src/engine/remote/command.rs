@@ -5,7 +5,7 @@ use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 use crate::{
     engine::{
         api::Context,
-        later::{Build, LateAnswer, Slot},
+        later::{Build, LateAnswer, Oneshot},
     },
     http::Request,
     topic::{Compressible, Topic},
@@ -19,7 +19,7 @@ pub(crate) enum Command {
     Publish(Topic, Vec<u8>, Compressible),
     PublishBatch(Topic, Batch),
     Adopt(Adoption),
-    Answer(Arc<Slot>, LateAnswer),
+    Answer(Arc<Oneshot>, LateAnswer),
     Drain(Duration),
     Shutdown,
 }

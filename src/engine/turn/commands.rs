@@ -45,7 +45,7 @@ impl<T: Transport> Engine<T> {
             }
             Command::Run(call) => _ = self.run(call),
             Command::Adopt(adoption) => adopt(self, adoption),
-            Command::Answer(slot, answer) => self.answer_late(&slot, answer),
+            Command::Answer(oneshot, answer) => self.answer_late(&oneshot, answer),
             Command::Drain(window) => self.drain(window),
             Command::Shutdown => self.shutdown(),
         }

@@ -8,7 +8,7 @@ use crate::{
         client::{RequestLine, Requester},
         core::Core,
         keys::ConnIndex,
-        later::{Bound, Build, Gone, LateAnswer, Later, Promise, Slot},
+        later::{Bound, Build, Gone, LateAnswer, Later, Oneshot, Promise},
     },
     http::{HeaderLines, Request, Response, StatusCode},
     time::millis,
@@ -20,7 +20,7 @@ impl<T: Transport> Engine<T> {
         let is_ours = later.belongs_to(&self.core.mailbox);
         let header_lines = later.take_lines();
         // That of another reactor is dropped here, so that its responder learns it.
-        let Some(slot) = is_ours.then(|| later.take_slot()).flatten() else {
+        let Some(oneshot) = is_ours.then(|| later.take_oneshot()).flatten() else {
             log::error!(
                 "{} returned a `Later` of another reactor; call `later` on the context that the \
                  handler gets",
@@ -29,22 +29,22 @@ impl<T: Transport> Engine<T> {
             let answer = LateAnswer::Response(not_answered());
             return self.give_answer(index, request, &header_lines, answer);
         };
-        match slot.bind(index) {
+        match oneshot.bind(index) {
             Bound::Answered(answer) => self.give_answer(index, request, &header_lines, answer),
             Bound::Waits => {
                 let core = &mut self.core;
                 let timeout_ms = millis(core.config.limits.answer_timeout);
                 core.conns[index].begin_waiting(core.now.saturating_add(timeout_ms));
-                core.waiting.add(index, Promise { request, slot, header_lines });
+                core.waiting.add(index, Promise { request, oneshot, header_lines });
                 core.rearm(index);
             }
         }
     }
 
     /// Another thread has answered.
-    pub(super) fn answer_late(&mut self, slot: &Slot, answer: LateAnswer) {
+    pub(super) fn answer_late(&mut self, oneshot: &Oneshot, answer: LateAnswer) {
         let core = &mut self.core;
-        let Some((answer, index)) = slot.receive(answer) else { return };
+        let Some((answer, index)) = oneshot.receive(answer) else { return };
         let waits = index.and_then(|index| Some((index, core.waiting.take(index)?)));
         let Some((index, promise)) = waits else { return core.drop_guarded(answer) };
         core.conns[index].end_waiting(core.now);

@@ -34,7 +34,7 @@ use crate::{
 /// ```
 #[must_use = "the client gets an answer only if the handler returns this"]
 pub struct Later {
-    slot: Option<Arc<Slot>>,
+    oneshot: Option<Arc<Oneshot>>,
     /// Of the reactor that can answer it.
     mailbox: Arc<Mailbox>,
     /// Added to the answer by the layers around the handler.
@@ -57,7 +57,7 @@ pub(crate) type Build = Box<dyn FnOnce(&mut Request, &mut Context<'_>) -> Answer
 pub(in crate::engine) struct OnGone(pub(super) Box<dyn FnOnce() + Send>);
 
 /// Where an answer goes. It is locked for moments only, and no user code runs under the lock.
-pub(crate) struct Slot(Mutex<State>);
+pub(crate) struct Oneshot(Mutex<State>);
 
 struct State {
     place: Place,
@@ -98,9 +98,9 @@ pub(in crate::engine) enum Bound {
 }
 
 impl Later {
-    pub(in crate::engine) fn new(slot: Arc<Slot>, mailbox: Arc<Mailbox>) -> Self {
+    pub(in crate::engine) fn new(oneshot: Arc<Oneshot>, mailbox: Arc<Mailbox>) -> Self {
         let header_lines = HeaderLines::new();
-        Self { slot: Some(slot), mailbox, header_lines, _not_send: PhantomData }
+        Self { oneshot: Some(oneshot), mailbox, header_lines, _not_send: PhantomData }
     }
 
     /// True if its answer goes to the reactor with this mailbox.
@@ -109,8 +109,8 @@ impl Later {
     }
 
     /// The handler has returned it.
-    pub(in crate::engine) fn take_slot(&mut self) -> Option<Arc<Slot>> {
-        self.slot.take()
+    pub(in crate::engine) fn take_oneshot(&mut self) -> Option<Arc<Oneshot>> {
+        self.oneshot.take()
     }
 
     /// What layers have added to its answer.
@@ -122,8 +122,8 @@ impl Later {
 /// The handler did not return it.
 impl Drop for Later {
     fn drop(&mut self) {
-        let Some(slot) = self.slot.take() else { return };
-        let Ended { kept, on_gone } = slot.end(Gone::Left);
+        let Some(oneshot) = self.oneshot.take() else { return };
+        let Ended { kept, on_gone } = oneshot.end(Gone::Left);
         // This may run while a handler's panic unwinds, and a second panic would abort the process.
         drop_each(kept);
         if let Some(on_gone) = on_gone {
@@ -132,13 +132,13 @@ impl Drop for Later {
     }
 }
 
-impl Default for Slot {
+impl Default for Oneshot {
     fn default() -> Self {
         Self(Mutex::new(State { place: Place::Unreturned(None), on_gone: None }))
     }
 }
 
-impl Slot {
+impl Oneshot {
     /// The handler of a request on this connection has returned the promise.
     pub(in crate::engine) fn bind(&self, index: ConnIndex) -> Bound {
         let mut state = self.lock();
@@ -234,8 +234,8 @@ impl fmt::Debug for OnGone {
     }
 }
 
-impl fmt::Debug for Slot {
+impl fmt::Debug for Oneshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot").finish_non_exhaustive()
+        f.debug_struct("Oneshot").finish_non_exhaustive()
     }
 }
