@@ -7,7 +7,16 @@ mod ends;
 #[path = "later/hostile.rs"]
 mod hostile;
 
-use std::{cell::RefCell, rc::Rc, thread, time::Duration};
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use starwheel::{
     Answer, Config, Context, Handler, Later, Limits, Method, Request, Responder, Response, Router,
@@ -54,9 +63,35 @@ impl Office {
         self.desk.borrow_mut().remove(0)
     }
 
+    /// A promise that no handler has returned yet.
+    fn promise(&mut self) -> (Later, Responder) {
+        self.simulation.context().later()
+    }
+
     fn text(&self, client: Client) -> String {
         self.simulation.response(client).text().to_owned()
     }
+}
+
+/// A client of another reactor, whose handler returns this promise.
+fn visit_with(later: Later) -> (Simulation, Client) {
+    let kept = RefCell::new(Some(later));
+    let router = Router::new().get("/", move |_req, _cx| kept.take().expect("one request"));
+    let mut simulation = Simulation::new(router);
+    let client = simulation.get("/");
+    (simulation, client)
+}
+
+/// Counts the calls of `on_gone`.
+fn watch(responder: &Responder) -> Arc<AtomicU32> {
+    let calls = Arc::<AtomicU32>::default();
+    let counter = Arc::clone(&calls);
+    responder.on_gone(move || _ = counter.fetch_add(1, Ordering::Relaxed));
+    calls
+}
+
+fn count(calls: &AtomicU32) -> u32 {
+    calls.load(Ordering::Relaxed)
 }
 
 /// All values of a header field.
@@ -149,21 +184,13 @@ fn promises_that_are_returned_in_the_wrong_order_answer_who_got_them() {
 
 #[test]
 fn a_promise_of_another_reactor_is_a_500_and_answers_nobody_else() {
-    let kept = Rc::<RefCell<Option<Later>>>::default();
-    let (to_keep, mut office) = (Rc::clone(&kept), Office::open());
-    let mut desk = None;
-    office.simulation.run(|cx| {
-        let (later, responder) = cx.later();
-        to_keep.replace(Some(later));
-        desk = Some(responder);
-    });
-    let mut other =
-        Simulation::new(Router::new().get("/", move |_req, _cx| kept.take().expect("one request")));
-    let stranger = other.get("/");
+    let mut office = Office::open();
+    let (later, responder) = office.promise();
     let visitor = office.visitor();
+    let (other, stranger) = visit_with(later);
     assert_eq!(other.response(stranger).status, 500);
 
-    desk.unwrap().answer(Response::text("for the wrong one"));
+    responder.answer(Response::text("for the wrong one"));
     office.simulation.turn();
     assert!(office.simulation.responses(visitor).is_empty());
     office.responder().answer(Response::text("for this one"));

@@ -1,24 +1,7 @@
 //! Promises that are not kept: one side leaves, or the time is over.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
-
 use super::*;
 use starwheel::Unanswered;
-
-/// Counts the calls of `on_gone`.
-fn watch(responder: &Responder) -> Arc<AtomicU32> {
-    let calls = Arc::<AtomicU32>::default();
-    let counter = Arc::clone(&calls);
-    responder.on_gone(move || _ = counter.fetch_add(1, Ordering::Relaxed));
-    calls
-}
-
-fn count(calls: &AtomicU32) -> u32 {
-    calls.load(Ordering::Relaxed)
-}
 
 #[test]
 fn a_responder_that_is_dropped_is_a_500() {

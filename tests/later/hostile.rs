@@ -1,10 +1,5 @@
 //! User code around promises that panics or does the unexpected.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
-
 use super::*;
 
 /// Panics when it is dropped.
@@ -56,14 +51,12 @@ fn a_thread_that_panics_may_drop_a_callback_that_panics_too() {
 
 #[test]
 fn an_answer_that_its_handler_discards_may_panic_and_calls_nothing() {
-    let calls = Arc::<AtomicU32>::default();
-    let counter = Arc::clone(&calls);
-    let kept = RefCell::new(None);
+    let (kept, calls) = (RefCell::new(None), Rc::<RefCell<Vec<_>>>::default());
+    let watched = Rc::clone(&calls);
     let router = Router::new().get("/", move |_req, cx| {
         let Some(later) = kept.take() else {
-            let (later, responder) = cx.later();
-            let (trap, counter) = (Trap, Arc::clone(&counter));
-            responder.on_gone(move || _ = counter.fetch_add(1, Ordering::Relaxed));
+            let ((later, responder), trap) = (cx.later(), Trap);
+            watched.borrow_mut().push(watch(&responder));
             responder.answer_with(move |_req, _cx| {
                 drop(trap);
                 Response::text("never built")
@@ -78,27 +71,18 @@ fn an_answer_that_its_handler_discards_may_panic_and_calls_nothing() {
     let clients = [(); 2].map(|()| simulation.get("/"));
     let texts = clients.map(|client| simulation.response(client).text().to_owned());
     assert_eq!(texts, ["kept", "discarded"]);
-    assert_eq!(calls.load(Ordering::Relaxed), 0, "it was answered");
+    assert_eq!(count(&calls.borrow()[0]), 0, "it was answered");
 }
 
 #[test]
 fn a_promise_that_another_reactor_has_refused_is_gone() {
-    let (kept, mut responder) = (Rc::<RefCell<Option<Later>>>::default(), None);
-    let (to_keep, mut office) = (Rc::clone(&kept), Office::open());
-    office.simulation.run(|cx| {
-        let (later, own) = cx.later();
-        to_keep.replace(Some(later));
-        responder = Some(own);
-    });
-    let mut other =
-        Simulation::new(Router::new().get("/", move |_req, _cx| kept.take().expect("one request")));
-    let calls = Arc::<AtomicU32>::default();
-    let (responder, counter) = (responder.unwrap(), Arc::clone(&calls));
-    responder.on_gone(move || _ = counter.fetch_add(1, Ordering::Relaxed));
-    let stranger = other.get("/");
+    let mut office = Office::open();
+    let (later, responder) = office.promise();
+    let calls = watch(&responder);
+    let (other, stranger) = visit_with(later);
     assert_eq!(other.response(stranger).status, 500);
     assert!(responder.is_gone());
-    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    assert_eq!(count(&calls), 1);
 }
 
 /// Its conversion is user code, which must not run while the queue is locked.
