@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, io, sync::mpsc, thread, time::Duration};
 
 use starwheel::{Reactor, Response, Router, Sse, Topic, Unanswered};
 
-use crate::{client::Client, turn_until};
+use crate::{
+    client::{Client, PATIENCE},
+    turn_until,
+};
 
 #[test]
 fn a_spawned_reactor_serves_and_is_joined() {
@@ -59,7 +62,7 @@ fn a_reactor_that_is_dropped_without_a_shutdown_hands_late_answers_back() {
     client.request("/");
     turn_until(&mut reactor, "the request has come", |stats| stats.requests == 1);
     drop(reactor);
-    let answered = desk.recv().unwrap().try_answer(Response::text("back"));
+    let answered = desk.recv_timeout(PATIENCE).unwrap().try_answer(Response::text("back"));
     assert!(matches!(answered, Err(Unanswered::Stopped(_))), "{answered:?}");
 }
 
@@ -86,12 +89,12 @@ fn another_thread_answers_while_the_reactor_sleeps() {
     clients.remove(0).reset();
     let pool = thread::spawn(move || {
         let (sender, left) = mpsc::channel();
-        let responders: Vec<_> = desk.iter().take(100).collect();
+        let responders: Vec<_> = (0..100).map(|_| desk.recv_timeout(PATIENCE).unwrap()).collect();
         for responder in &responders {
             let sender = sender.clone();
             responder.on_gone(move || sender.send(()).unwrap());
         }
-        left.recv().unwrap();
+        left.recv_timeout(PATIENCE).unwrap();
         let gone = responders.iter().filter(|responder| responder.is_gone()).count();
         for (number, responder) in responders.into_iter().enumerate() {
             responder.answer(Response::text(number.to_string()));
