@@ -283,7 +283,7 @@ impl<T: Transport> Engine<T> {
         Handle::new(Arc::clone(&self.core.mailbox))
     }
 
-    /// True while there are handles.
+    /// True while there are handles or responders.
     pub(crate) fn has_handles(&self) -> bool {
         Arc::strong_count(&self.core.mailbox) > 1
     }

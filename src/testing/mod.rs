@@ -394,9 +394,9 @@ impl Simulation {
         self.engine.end_turn();
         if self.engine.has_handles() {
             self.engine.mailbox().copy_stats(self.engine.stats());
-        }
-        if self.engine.is_stopped() {
-            self.engine.close_mailbox();
+            if self.engine.is_stopped() {
+                self.engine.close_mailbox();
+            }
         }
         let has_commands = self.engine.mailbox().depth() > 0;
         has_commands || self.engine.has_pending() || self.network.lock().has_events()

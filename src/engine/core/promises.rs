@@ -11,6 +11,7 @@ use crate::http::Request;
 
 impl Core {
     /// A connection has closed. If it waited for an answer, nobody does now.
+    #[inline]
     pub(super) fn abandon_promise(&mut self, index: ConnIndex) {
         if let Some(promise) = self.waiting.take(index) {
             let gone = if self.stopping == Stopping::Now { Gone::Stopped } else { Gone::Left };
@@ -20,9 +21,10 @@ impl Core {
 
     /// The responder knows now that nobody waits; what it has set to be called runs at the end of
     /// the turn.
-    pub(in crate::engine) fn end_promise(&mut self, promise: Promise, gone: Gone) {
+    #[cold]
+    pub(in crate::engine) fn end_promise(&mut self, promise: Box<Promise>, gone: Gone) {
         let on_gone = promise.oneshot.end(gone).on_gone;
-        self.pending.add_death(Death::Promise(Box::new(promise), on_gone));
+        self.pending.add_death(Death::Promise(promise, on_gone));
     }
 
     /// The reactor is dropped: responders learn it, and nothing is called.
@@ -58,6 +60,7 @@ impl Core {
     }
 
     /// Drops the values that layers have left in a request, one by one.
+    #[inline]
     pub(in crate::engine) fn drop_extensions(&mut self, request: &mut Request) {
         while let Some(value) = request.extensions_mut().pop() {
             self.drop_guarded(value);

@@ -27,21 +27,24 @@ impl Waiting {
     }
 
     /// The reactor ends.
-    pub(in crate::engine) fn take_all(&mut self) -> impl Iterator<Item = Promise> + use<> {
-        std::mem::take(&mut self.0).into_values().map(|promise| *promise)
+    pub(in crate::engine) fn take_all(&mut self) -> impl Iterator<Item = Box<Promise>> + use<> {
+        std::mem::take(&mut self.0).into_values()
     }
 
     /// The connection no longer waits.
-    pub(in crate::engine) fn take(&mut self, index: ConnIndex) -> Option<Promise> {
+    #[inline]
+    pub(in crate::engine) fn take(&mut self, index: ConnIndex) -> Option<Box<Promise>> {
         // Usually empty, and then nothing is hashed.
-        if self.0.is_empty() {
-            return None;
-        }
-        let promise = self.0.remove(&index)?;
+        if self.0.is_empty() { None } else { self.remove(index) }
+    }
+
+    #[cold]
+    fn remove(&mut self, index: ConnIndex) -> Option<Box<Promise>> {
+        let promise = self.0.remove(&index);
         if self.0.capacity() > KEPT && self.0.len() < self.0.capacity() / 4 {
             self.0.shrink_to(2 * self.0.len());
         }
-        Some(*promise)
+        promise
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     fmt, io, mem,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -20,6 +20,9 @@ pub(crate) trait Wake: Send + Sync {
 /// What a reactor and the handles to it share: the queue of commands, and the way to wake it.
 pub(crate) struct Mailbox {
     queue: Mutex<CommandQueue>,
+    /// Length of the queue, so that a turn without commands takes no lock. It is only a hint:
+    /// [`fall_asleep`](Self::fall_asleep) looks at the queue itself.
+    depth: AtomicUsize,
     waker: Box<dyn Wake>,
     /// Set while the reactor may sleep; the thread that clears it must wake it.
     sleeping: AtomicBool,
@@ -46,7 +49,13 @@ impl Mailbox {
             endings: 0,
             open: true,
         });
-        Self { queue, waker, sleeping: AtomicBool::new(false), stats: Mutex::default() }
+        Self {
+            queue,
+            depth: AtomicUsize::new(0),
+            waker,
+            sleeping: AtomicBool::new(false),
+            stats: Mutex::default(),
+        }
     }
 
     /// Whether a command would be accepted now; checked before the work of making one.
@@ -63,13 +72,11 @@ impl Mailbox {
         value: T,
         command: impl FnOnce(T) -> Command,
     ) -> Result<(), TrySendError<T>> {
-        let mut queue = self.lock();
+        let queue = self.lock();
         if let Err(refused) = queue.would_take() {
             return Err(refused.with(value));
         }
-        queue.push(command(value));
-        drop(queue);
-        self.wake();
+        self.append(queue, command(value));
         Ok(())
     }
 
@@ -81,14 +88,11 @@ impl Mailbox {
         value: T,
         command: impl FnOnce(T) -> Command,
     ) -> Result<(), T> {
-        let mut queue = self.lock();
+        let queue = self.lock();
         if !queue.open {
-            drop(queue);
             return Err(value);
         }
-        queue.push(command(value));
-        drop(queue);
-        self.wake();
+        self.append(queue, command(value));
         Ok(())
     }
 
@@ -127,7 +131,7 @@ impl Mailbox {
 
     /// Number of waiting commands.
     pub(crate) fn depth(&self) -> usize {
-        self.lock().commands.len()
+        self.depth.load(Ordering::Acquire)
     }
 
     /// True if a drain or shutdown is queued, possibly after other commands.
@@ -140,12 +144,14 @@ impl Mailbox {
         let mut queue = self.lock();
         if queue.commands.len() <= most {
             (queue.bytes, queue.endings) = (0, 0);
+            self.depth.store(0, Ordering::Release);
             return mem::take(&mut queue.commands);
         }
         let rest = queue.commands.split_off(most);
         let taken = mem::replace(&mut queue.commands, rest);
         queue.bytes -= taken.iter().map(Command::bytes).sum::<usize>();
         queue.endings -= taken.iter().filter(|command| command.is_ending()).count();
+        self.depth.store(queue.commands.len(), Ordering::Release);
         taken
     }
 
@@ -154,7 +160,15 @@ impl Mailbox {
     pub(crate) fn close(&self) -> VecDeque<Command> {
         let mut queue = self.lock();
         queue.open = false;
+        self.depth.store(0, Ordering::Release);
         mem::take(&mut queue.commands)
+    }
+
+    fn append(&self, mut queue: MutexGuard<'_, CommandQueue>, command: Command) {
+        queue.push(command);
+        self.depth.store(queue.commands.len(), Ordering::Release);
+        drop(queue);
+        self.wake();
     }
 
     fn wake(&self) {
@@ -204,10 +218,7 @@ const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::{Arc, atomic::AtomicUsize},
-        time::Duration,
-    };
+    use std::{sync::Arc, time::Duration};
 
     use super::*;
     use crate::engine::Handle;

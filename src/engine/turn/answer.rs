@@ -1,7 +1,5 @@
 //! From requests to responses, and what happens to a connection after one.
 
-use std::mem;
-
 use crate::{
     conn::{Afterwards, Goodbye, linger_due},
     engine::{
@@ -33,10 +31,7 @@ impl<T: Transport> Engine<T> {
         self.request.set_sender(peer, &config.trusted_proxies, config.forwarded_field);
         let (handler, request, core) = (&mut self.handler, &mut self.request, &mut self.core);
         match core.call_handler(request, |request, cx| handler.handle(request, cx)) {
-            Ok(Answer::Later(later)) => {
-                let request = mem::replace(&mut self.request, Request::new());
-                self.wait_for_answer(index, later, request);
-            }
+            Ok(Answer::Later(later)) => self.begin_waiting(index, later),
             answer => core.deliver(index, answer, line, request),
         }
         self.core.drop_extensions(&mut self.request);
@@ -46,6 +41,7 @@ impl<T: Transport> Engine<T> {
 /// Responses and streams.
 impl Core {
     /// Calls what answers a request: guarded and timed.
+    #[inline]
     pub(super) fn call_handler(
         &mut self,
         request: &mut Request,

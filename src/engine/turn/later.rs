@@ -1,5 +1,7 @@
 //! Answers that come later: a request waits for its answer, which another thread sends.
 
+use std::mem;
+
 use crate::{
     engine::{
         Engine, Transport,
@@ -15,8 +17,15 @@ use crate::{
 };
 
 impl<T: Transport> Engine<T> {
-    /// The handler has promised an answer.
-    pub(super) fn wait_for_answer(&mut self, index: ConnIndex, mut later: Later, request: Request) {
+    /// The handler of the current request has promised its answer.
+    #[cold]
+    pub(super) fn begin_waiting(&mut self, index: ConnIndex, later: Later) {
+        let request = mem::replace(&mut self.request, Request::new());
+        self.wait_for_answer(index, later, request);
+    }
+
+    /// The answer of a request comes later.
+    fn wait_for_answer(&mut self, index: ConnIndex, mut later: Later, request: Request) {
         let is_ours = later.belongs_to(&self.core.mailbox);
         let header_lines = later.take_lines();
         // That of another reactor is dropped here, so that its responder learns it.
@@ -48,7 +57,8 @@ impl<T: Transport> Engine<T> {
         let waits = index.and_then(|index| Some((index, core.waiting.take(index)?)));
         let Some((index, promise)) = waits else { return core.drop_guarded(answer) };
         core.conns[index].end_waiting(core.now);
-        self.give_answer(index, promise.request, &promise.header_lines, answer);
+        let Promise { request, header_lines, oneshot: _ } = *promise;
+        self.give_answer(index, request, &header_lines, answer);
         // The client may have sent its next request in the meantime. It is read even if the client
         // does not take all of this answer, as for any other.
         self.core.conns.put_off(index);
