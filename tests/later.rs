@@ -4,6 +4,8 @@
 mod connections;
 #[path = "later/ends.rs"]
 mod ends;
+#[path = "later/handed_over.rs"]
+mod handed_over;
 #[path = "later/hostile.rs"]
 mod hostile;
 

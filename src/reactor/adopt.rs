@@ -3,7 +3,7 @@
 use std::{io, os::fd::OwnedFd};
 
 use mio::Poll;
-use socket2::SockRef;
+use socket2::{SockRef, Type};
 
 use super::socket::{Socket, set_tcp_options, take};
 use crate::{
@@ -16,7 +16,8 @@ use crate::{
 
 impl Handle {
     /// Passes on a connected socket that was accepted elsewhere, with the bytes of the request that
-    /// have already been read from it. It is served as if the reactor had accepted it.
+    /// have already been read from it. It is served as if the reactor had accepted it. Anything but a
+    /// connected stream socket (TCP or Unix) is closed, and the reason is logged at the level debug.
     ///
     /// ```
     /// # use starwheel::Handle;
@@ -63,9 +64,11 @@ impl Handle {
     ///
     /// - The request's body must have been read. Bytes after the request may be dropped, because the
     ///   answer says `Connection: close`; a browser sends them again on another connection.
-    /// - The socket is a TCP or a Unix socket, connected. It counts for
+    /// - The socket is a connected stream socket, TCP or Unix. Another one, or one whose client has
+    ///   reset it, is closed on the reactor's thread without a call of `answer`, and the reason is
+    ///   logged at the level debug. The connection counts toward
     ///   [`Limits::connections`](crate::Limits) and the others, a drain ends its stream, and the
-    ///   addresses in forwarding fields count if the peer is
+    ///   addresses in forwarding fields are used if the peer is
     ///   [trusted](crate::Config::trusted_proxies), all as for accepted connections.
     ///   [`Config::hosts`](crate::Config::hosts) is not checked again.
     /// - Nothing of the other server may stay with the socket: no task that reads it, no duplicate of
@@ -127,17 +130,21 @@ pub(super) fn adopt(
 }
 
 fn prepare(socket: OwnedFd, tcp: &TcpOptions) -> io::Result<(Socket, Peer)> {
+    let unfit = |reason| io::Error::new(io::ErrorKind::InvalidInput, reason);
     let socket = socket2::Socket::from(socket);
-    socket.set_nonblocking(true)?;
+    if socket.r#type()? != Type::STREAM {
+        return Err(unfit("it is no stream socket"));
+    }
     let peer = socket.peer_addr()?;
+    // Last, because a duplicate of the descriptor would become non-blocking too.
     if peer.is_unix() {
+        socket.set_nonblocking(true)?;
         let stream = mio::net::UnixStream::from_std(OwnedFd::from(socket).into());
         return Ok((Socket::Unix(stream), Peer::Unix));
     }
-    let peer = peer.as_socket().ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidInput, "neither a TCP nor a Unix socket")
-    })?;
+    let peer = peer.as_socket().ok_or_else(|| unfit("it is neither a TCP nor a Unix socket"))?;
     set_tcp_options(&SockRef::from(&socket), tcp)?;
+    socket.set_nonblocking(true)?;
     let stream = mio::net::TcpStream::from_std(OwnedFd::from(socket).into());
     Ok((Socket::Tcp(stream), Peer::Ip(peer)))
 }

@@ -171,6 +171,7 @@ pub(super) fn take(
     let token = Token(index.token() as usize);
     if let Err(error) = engine.transport(index).register(poll.registry(), token) {
         engine.abandon(index, &error);
+        return None;
     }
     Some(index)
 }

@@ -45,7 +45,8 @@ impl Reactor {
     /// ```
     ///
     /// # Errors
-    /// When there is no thread to be had, as [`Reactor::new`], or when `handler` panics.
+    /// When there is no thread to be had, as [`Reactor::new`], when `handler` panics, or when `name`
+    /// contains a NUL byte, which no thread can have in its name.
     pub fn spawn<H: Handler + 'static>(
         name: &str,
         handler: impl FnOnce() -> H + Send + 'static,
@@ -83,6 +84,10 @@ impl Reactor {
         name: &str,
         reactor: impl FnOnce() -> io::Result<Self> + Send + 'static,
     ) -> io::Result<Spawned> {
+        if name.contains('\0') {
+            let reason = "the name of a thread must not contain a NUL byte";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
         let (sender, started) = mpsc::sync_channel(1);
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
             let mut reactor = match reactor() {

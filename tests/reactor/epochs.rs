@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use starwheel::{Config, JoinAt, Reactor, Router, Sse, Topic};
+use starwheel::{Config, Ending, JoinAt, Reactor, Router, Sse, Topic};
 
 use crate::{client::Client, turn_until, turn_until_quiet};
 
@@ -50,7 +50,16 @@ fn ids_of_streams_and_timers_mean_nothing_to_another_reactor_of_the_process() {
 
     assert_ne!(timer, similar);
     assert!(!other.context().cancel(timer), "it is not this reactor's timer");
-    assert!(!other.context().send(id, "a secret"), "it is not this reactor's stream");
+    let (mut cx, topic) = (other.context(), Topic::new("t"));
+    assert!(!cx.send(id, "a secret"), "it is not this reactor's stream");
+    assert!(!cx.send_uncompressed(id, "a secret"));
+    assert!(!cx.subscribe(id, &topic) && !cx.unsubscribe(id, &topic));
+    assert!(!cx.close(id, Ending::Drop));
+    assert_eq!(
+        (cx.tag(id), cx.peer(id), cx.age(id), cx.queued_bytes(id)),
+        (None, None, None, None)
+    );
+    assert_eq!(cx.streams().count(), 1);
     assert!(one.context().send(id, "a secret"));
     assert!(one.context().cancel(timer));
 }

@@ -2,12 +2,16 @@
 
 use std::{
     io::Read,
-    net::{TcpListener, TcpStream},
-    os::{fd::OwnedFd, unix::net::UnixStream},
+    net::{TcpListener, TcpStream, UdpSocket},
+    os::{
+        fd::OwnedFd,
+        unix::net::{UnixDatagram, UnixStream},
+    },
     sync::mpsc,
     time::Duration,
 };
 
+use socket2::SockRef;
 use starwheel::{
     Config, Context, Handle, Reactor, Request, Response, Router, Sse, Topic, TrySendError,
 };
@@ -54,6 +58,27 @@ fn a_response_closes_the_connection_and_what_was_pipelined_is_dropped() {
     assert_eq!(answer.body, "bye");
     assert!(answer.head.contains("Connection: close"), "{}", answer.head);
     assert_eq!(client.socket().read(&mut [0; 8]).unwrap(), 0, "the end, and no reset");
+}
+
+#[test]
+fn what_is_no_connected_stream_socket_is_closed_and_left_as_it_was() {
+    let server = Server::serving(Router::new);
+    let answer = |_: &mut Request, _: &mut Context<'_>| Response::text("never");
+    let (datagrams, other_end) = UnixDatagram::pair().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let duplicate = listener.try_clone().unwrap();
+    let (pipe, _writer) = std::io::pipe().unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    udp.connect(udp.local_addr().unwrap()).unwrap();
+    let all: [OwnedFd; 4] = [datagrams.into(), listener.into(), pipe.into(), udp.into()];
+    for descriptor in all {
+        server.handle.adopt_request(descriptor, live(), answer).unwrap();
+    }
+    let stats = server.stats();
+    assert_eq!((stats.accepted, stats.requests, stats.panics), (0, 0, 0));
+    assert!(other_end.send(b"x").is_err(), "closed");
+    let blocks = !SockRef::from(&duplicate).nonblocking().unwrap();
+    assert!(blocks, "the duplicate of a rejected socket still blocks");
 }
 
 /// The conversion of a socket is code of the application. It may use a handle, which locks the

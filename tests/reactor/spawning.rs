@@ -47,6 +47,8 @@ fn an_error_in_the_closure_comes_back() {
     assert!(listening.is_err());
     let panicked = Reactor::spawn("live", || -> Router { panic!("no routes") });
     assert!(panicked.unwrap_err().to_string().contains("live"));
+    let misnamed = Reactor::spawn("li\0ve", Router::new);
+    assert_eq!(misnamed.unwrap_err().kind(), io::ErrorKind::InvalidInput);
 }
 
 #[test]
