@@ -125,3 +125,49 @@ fn what_cannot_be_sent_is_refused() {
         assert!(matches!(Response::try_from(foreign), Err(FromHttpError::Status(_))), "{status}");
     }
 }
+
+#[test]
+fn a_request_that_another_server_has_read_keeps_its_parts() {
+    let theirs = http::Request::builder()
+        .method("QUERY")
+        .uri("/a%20b/%2F?q=%FF&r=+")
+        .header("Host", "a:8080")
+        .header("Cookie", "a=1")
+        .header("Last-Event-ID", HeaderValue::from_bytes(b"caf\xe9").unwrap())
+        .header("Cookie", "b=2")
+        .body("hi")
+        .unwrap();
+    let ours = Request::try_from(theirs).unwrap();
+    assert_eq!((ours.method(), ours.version()), (Method::Query, Version::Http11));
+    assert_eq!((ours.path(), ours.target()), ("/a b//", "/a%20b/%2F?q=%FF&r=+"));
+    assert_eq!(ours.query_value("r").as_deref(), Some(" "));
+    assert_eq!((ours.host(), ours.body()), ("a:8080", &b"hi"[..]));
+    assert_eq!((ours.cookie("a"), ours.cookie("b")), (Some("1"), Some("2")));
+    assert_eq!(ours.last_event_id(), Some("\u{fffd}"));
+    assert_eq!(ours.headers().count(), 4);
+}
+
+/// HTTP/2 has no Host field; in HTTP/1.1 an absolute target takes precedence over it (RFC 9112
+/// section 3.2.2).
+#[test]
+fn the_host_of_a_request_that_another_server_has_read() {
+    let read = |version, uri: &str, host: Option<&str>| {
+        let mut theirs = http::Request::builder().version(version).uri(uri);
+        if let Some(host) = host {
+            theirs = theirs.header("host", host);
+        }
+        Request::try_from(theirs.body(Vec::new()).unwrap())
+    };
+    let h2 = read(http::Version::HTTP_2, "https://shop.example/cart?id", None).unwrap();
+    assert_eq!((h2.host(), h2.header("Host")), ("shop.example", Some("shop.example")));
+    assert_eq!((h2.target(), h2.query()), ("/cart?id", Some("id")));
+    let absolute = read(http::Version::HTTP_11, "http://b/", Some("a")).unwrap();
+    assert_eq!((absolute.host(), absolute.header("host")), ("b", Some("a")));
+    assert_eq!(read(http::Version::HTTP_10, "/", None).unwrap().host(), "");
+    for (uri, host) in [("/", "a b"), ("/%zz", "a"), ("/%00", "a"), ("*", "a"), ("a:1", "a")] {
+        let refused = read(http::Version::HTTP_11, uri, Some(host)).map(|it| it.path().to_owned());
+        assert!(matches!(refused, Err(FromHttpError::Request(_))), "{uri} {host}: {refused:?}");
+    }
+    let trace = http::Request::builder().method("TRACE").body("").unwrap();
+    assert!(matches!(Request::try_from(trace), Err(FromHttpError::Method(_))));
+}

@@ -5,7 +5,8 @@ use std::{error::Error, fmt};
 use http_types as http;
 
 use super::{
-    Body, Method, Request, Response, StatusCode, StatusCodeError, Version, fields::HeaderFault,
+    Body, Method, Refusal, Request, Response, StatusCode, StatusCodeError, Version,
+    fields::HeaderFault, head::Line,
 };
 
 /// Why a value of the crate `http` has no counterpart here.
@@ -25,6 +26,8 @@ pub enum FromHttpError {
     Status(StatusCodeError),
     /// The value of this header field is not UTF-8.
     HeaderValue(String),
+    /// The target or the host of the request would be refused from a client.
+    Request(Refusal),
 }
 
 impl fmt::Display for FromHttpError {
@@ -35,6 +38,7 @@ impl fmt::Display for FromHttpError {
             Self::HeaderValue(name) => {
                 write!(f, "the value of the header field {name} is not UTF-8; encode it")
             }
+            Self::Request(refusal) => refusal.fmt(f),
         }
     }
 }
@@ -43,7 +47,8 @@ impl Error for FromHttpError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Status(error) => Some(error),
-            _ => None,
+            Self::Request(refusal) => Some(refusal),
+            Self::Method(_) | Self::HeaderValue(_) => None,
         }
     }
 }
@@ -101,6 +106,56 @@ impl From<Version> for http::Version {
             Version::Http11 => Self::HTTP_11,
         }
     }
+}
+
+/// A request that another server has read, such as hyper, to [hand it
+/// over](crate::Handle::adopt_request). Its parts are copied and not parsed a second time. The limits
+/// are those of the other server. Extensions are left out.
+///
+/// An HTTP/2 request reads as HTTP/1.1, with its authority as Host field.
+///
+/// Fails for a method that is not served, and for a target or host that would be refused from a
+/// client, such as a path that is not UTF-8.
+///
+/// ```
+/// # use http_types as http;
+/// use starwheel::Request;
+/// let request = http::Request::post("https://shop.example/cart?id=7").body("milk")?;
+/// let request = Request::try_from(request)?;
+/// assert_eq!((request.path(), request.query()), ("/cart", Some("id=7")));
+/// assert_eq!((request.host(), request.body()), ("shop.example", &b"milk"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl<B: Into<Vec<u8>>> TryFrom<http::Request<B>> for Request {
+    type Error = FromHttpError;
+
+    fn try_from(request: http::Request<B>) -> Result<Self, FromHttpError> {
+        let (parts, body) = request.into_parts();
+        from_parts(&parts, body.into())
+    }
+}
+
+/// As for a whole request; the body is empty.
+impl TryFrom<&http::request::Parts> for Request {
+    type Error = FromHttpError;
+
+    fn try_from(parts: &http::request::Parts) -> Result<Self, FromHttpError> {
+        from_parts(parts, Vec::new())
+    }
+}
+
+fn from_parts(parts: &http::request::Parts, body: Vec<u8>) -> Result<Request, FromHttpError> {
+    let line = Line {
+        method: Method::try_from(&parts.method)?,
+        version: match parts.version {
+            http::Version::HTTP_09 | http::Version::HTTP_10 => Version::Http10,
+            _ => Version::Http11,
+        },
+        target: parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str),
+        authority: parts.uri.authority().map(http::uri::Authority::as_str),
+    };
+    let fields = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    Request::assemble(line, fields, body).map_err(FromHttpError::Request)
 }
 
 /// The head of a request: method, target, version and all header fields in their order, copied. Its

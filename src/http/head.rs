@@ -25,6 +25,17 @@ pub(super) struct Head {
     host: Span,
 }
 
+/// A request line that another server has parsed.
+#[cfg(feature = "http")]
+pub(super) struct Line<'a> {
+    pub(super) method: Method,
+    pub(super) version: Version,
+    /// In origin-form or asterisk-form.
+    pub(super) target: &'a str,
+    /// The one that takes precedence over the Host field, as in `Target`.
+    pub(super) authority: Option<&'a str>,
+}
+
 /// How long the body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
@@ -123,6 +134,50 @@ impl Head {
         Ok((rules.framing(self.version)?, rules.expectation(self.version)))
     }
 
+    /// A head that another server has parsed. What its parser has validated is not checked again:
+    /// names are tokens, and values contain no control characters.
+    #[cfg(feature = "http")]
+    pub(super) fn assemble<'a>(
+        line: Line<'_>,
+        fields: impl Iterator<Item = (&'a str, &'a [u8])>,
+        path: &mut Path,
+    ) -> Result<Self, Refusal> {
+        let target = Target::split(line.target, line.method)?;
+        path.decode(target.path)?;
+        let mut head = Self { method: line.method, version: line.version, ..Self::new() };
+        head.target = head.append(line.target.as_bytes())?;
+        let end = head.target.end;
+        head.query = target.query.map(|query| Span { start: end - query.len() as u32, end });
+        for (name, value) in fields {
+            head.append_field(name, value)?;
+        }
+        let sent = head.values("host").next().map(<[u8]>::to_vec);
+        // HTTP/2 sends no Host field, but handlers look for one.
+        if let (Some(authority), None) = (line.authority, &sent) {
+            head.append_field("host", authority.as_bytes())?;
+        }
+        let host = line.authority.map(|it| it.as_bytes().to_vec()).or(sent).unwrap_or_default();
+        if !is_host(&host) {
+            return Err(Refusal::HOST_INVALID);
+        }
+        head.host = head.append(&host)?;
+        Ok(head)
+    }
+
+    #[cfg(feature = "http")]
+    fn append_field(&mut self, name: &str, value: &[u8]) -> Result<(), Refusal> {
+        let field = Field { name: self.append(name.as_bytes())?, value: self.append(value)? };
+        self.fields.push(field);
+        Ok(())
+    }
+
+    #[cfg(feature = "http")]
+    fn append(&mut self, text: &[u8]) -> Result<Span, Refusal> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(text);
+        Span::between(start, self.bytes.len())
+    }
+
     pub(super) fn target(&self) -> &str {
         self.text(self.target)
     }
@@ -177,6 +232,14 @@ struct Span {
 
 impl Span {
     const EMPTY: Self = Self { start: 0, end: 0 };
+
+    #[cfg(feature = "http")]
+    fn between(start: usize, end: usize) -> Result<Self, Refusal> {
+        match (u32::try_from(start), u32::try_from(end)) {
+            (Ok(start), Ok(end)) => Ok(Self { start, end }),
+            _ => Err(Refusal::HEAD_LENGTH),
+        }
+    }
 
     /// The position of `part` in `whole`; the empty span if it is not inside.
     fn of(part: &[u8], whole: &[u8]) -> Self {

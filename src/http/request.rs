@@ -4,6 +4,8 @@
 
 use std::{borrow::Cow, fmt, net::IpAddr};
 
+#[cfg(feature = "http")]
+use super::head::Line;
 use super::{
     Extensions, Method, Peer, Refusal, Version,
     fields::{list_members, trim},
@@ -466,6 +468,18 @@ impl Request {
         if self.body.capacity().max(self.head.capacity_bytes()) > CAPACITY_BYTES_MAX {
             self.clear();
         }
+    }
+
+    /// A request that another server has read.
+    #[cfg(feature = "http")]
+    pub(super) fn assemble<'a>(
+        line: Line<'_>,
+        fields: impl Iterator<Item = (&'a str, &'a [u8])>,
+        body: Vec<u8>,
+    ) -> Result<Self, Refusal> {
+        let mut request = Self { body, ..Self::new() };
+        request.head = Head::assemble(line, fields, &mut request.path)?;
+        Ok(request)
     }
 
     /// What a [`Reader`] fills.
