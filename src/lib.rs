@@ -160,13 +160,17 @@
 //! | feature | what it is for | what it adds |
 //! |---|---|---|
 //! | `gzip` | the content coding that browsers accept on plain http ([`Encoding`]) | flate2 with zlib-rs: Rust, no C |
+//! | `axum` | `axum::serve`: streams in an axum application, on its port | axum (`http1`, `tokio`), and with it hyper, tower and their packages |
 //! | `brotli` | the content coding `br`, for clients without zstd ([`Encoding`]) | brotli |
 //! | `http` | conversions to and from the types of the crate [`http`](https://docs.rs/http): statuses, methods, versions, requests, responses | http, bytes |
+//! | `hyper` | `hyper::LiveService`: the same in other servers that are built on hyper | `http` and `tokio`, http-body, tower-service |
 //! | `signals` | [`Reactor::drain_on_signals`](Reactor): SIGTERM and SIGINT drain the server | signal-hook |
 //! | `tokio` | `tokio::drive`: the reactor inside a tokio runtime, on the same thread | tokio (`net`, `rt`, `time`), pin-project-lite |
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+#[cfg(feature = "axum")]
+pub mod axum;
 mod compress;
 mod conn;
 mod cross_site;
@@ -174,6 +178,8 @@ pub mod datastar;
 mod engine;
 mod error;
 mod http;
+#[cfg(feature = "hyper")]
+pub mod hyper;
 mod limits;
 mod proxy_protocol;
 mod reactor;

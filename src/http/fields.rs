@@ -61,6 +61,12 @@ impl HeaderLines {
         self.lines.append(&mut missing);
     }
 
+    /// Whether only this crate sets the field.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn is_reserved(name: &str) -> bool {
+        HeaderFault::of(name, b"") == Some(HeaderFault::Reserved)
+    }
+
     /// Remembers that `name` cannot be sent.
     pub(super) fn refuse(&mut self, name: &str, fault: HeaderFault) {
         log::error!("the response header {} is not sent: {fault}", Logged(name));

@@ -79,3 +79,5 @@ pub(crate) use layers::RoutesId;
 pub(crate) use reader::{Progress, Reader, Stage, method_of};
 pub(crate) use request::media_type;
 pub(crate) use response::Codable;
+#[cfg(feature = "hyper")]
+pub(crate) use response::{BodyFollows, Malformed, ResponseReader};

@@ -93,13 +93,40 @@ impl Handle {
         R: Into<Answer>,
     {
         self.mailbox().push_with((socket, request, answer), |(socket, request, answer)| {
-            let build = Box::new(move |request: &mut Request, cx: &mut Context<'_>| {
-                answer(request, cx).into()
-            });
-            let first = First::Request(Box::new(request), build);
-            Command::Adopt(Adoption::new(socket, first))
+            Command::Adopt(Adoption::new(socket, answered_by(request, answer)))
         })
     }
+
+    /// As [`adopt_request`](Self::adopt_request), for a socket that leads to a server in this process,
+    /// which passes the answer on to `client`.
+    #[cfg(feature = "hyper")]
+    #[expect(clippy::result_large_err, reason = "as for `adopt_request`")]
+    pub(crate) fn adopt_on_behalf_of<S, F, R>(
+        &self,
+        client: Option<Peer>,
+        socket: S,
+        request: Request,
+        answer: F,
+    ) -> Result<(), TrySendError<(S, Request, F)>>
+    where
+        S: Into<OwnedFd> + Send + 'static,
+        F: FnOnce(&mut Request, &mut Context<'_>) -> R + Send + 'static,
+        R: Into<Answer>,
+    {
+        self.mailbox().push_with((socket, request, answer), |(socket, request, answer)| {
+            let adoption = Adoption::new(socket, answered_by(request, answer));
+            Command::Adopt(adoption.on_behalf_of(client))
+        })
+    }
+}
+
+fn answered_by<F, R>(request: Request, answer: F) -> First
+where
+    F: FnOnce(&mut Request, &mut Context<'_>) -> R + Send + 'static,
+    R: Into<Answer>,
+{
+    let build = |request: &mut Request, cx: &mut Context<'_>| answer(request, cx).into();
+    First::Request(Box::new(request), Box::new(build))
 }
 
 /// Takes over the socket on the reactor's thread.
@@ -109,7 +136,7 @@ pub(super) fn adopt(
     tcp: &TcpOptions,
     adoption: Adoption,
 ) {
-    let (socket, first) = engine.take_apart(adoption);
+    let (socket, client, first) = engine.take_apart(adoption);
     let (socket, peer) = match socket.map(|socket| prepare(socket, tcp)) {
         Some(Ok(prepared)) => prepared,
         failed => {
@@ -119,7 +146,7 @@ pub(super) fn adopt(
             return engine.discard(first);
         }
     };
-    let index = take(engine, poll, socket, peer, Opening::Request);
+    let index = take(engine, poll, socket, client.unwrap_or(peer), Opening::Request);
     match (index, first) {
         (Some(index), First::Bytes(bytes)) => engine.feed(index, &bytes),
         (Some(index), First::Request(request, build)) => {

@@ -371,7 +371,7 @@ impl Simulation {
             let _panicked = self.engine.run(call);
         }
         self.engine.obey_commands(|engine, adoption| {
-            let (_socket, first) = engine.take_apart(adoption);
+            let (_socket, _client, first) = engine.take_apart(adoption);
             engine.discard(first);
         });
         let events = self.network.lock().take_events();

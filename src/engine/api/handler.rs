@@ -2,7 +2,7 @@
 
 use crate::engine::{api::context::Context, api::sse::Sse, later::Later};
 use crate::{
-    http::{Request, Response},
+    http::{HeaderLines, Request, Response},
     sse::EventError,
 };
 
@@ -90,6 +90,21 @@ impl Answer {
             Self::Later(later) if name.eq_ignore_ascii_case("Content-Type") => Self::Later(later),
             Self::Later(mut later) => {
                 later.header_lines.push(name, value);
+                Self::Later(later)
+            }
+        }
+    }
+
+    /// Adds what earlier layers have set, as [`with_header`](Self::with_header) does for a promise.
+    pub(crate) fn with_missing_lines(self, lines: &HeaderLines) -> Self {
+        match self {
+            Self::Response(response) => Self::Response(response.with_missing_lines(lines)),
+            Self::Sse(mut sse) => {
+                sse.header_lines.append_missing(lines);
+                Self::Sse(sse)
+            }
+            Self::Later(mut later) => {
+                later.header_lines.append_missing(lines);
                 Self::Later(later)
             }
         }

@@ -113,7 +113,7 @@ impl Core {
     /// Drops a command that is not run.
     pub(in crate::engine) fn drop_command(&mut self, command: Command) {
         match command {
-            Command::Adopt(Adoption { socket, first }) => {
+            Command::Adopt(Adoption { socket, first, peer: _ }) => {
                 self.drop_guarded(socket);
                 self.drop_first(first);
             }

@@ -7,7 +7,7 @@ use crate::{
         api::Context,
         later::{Build, LateAnswer, Oneshot},
     },
-    http::Request,
+    http::{Peer, Request},
     topic::{Compressible, Topic},
 };
 
@@ -29,12 +29,20 @@ pub(crate) struct Adoption {
     /// Gives the descriptor. A conversion is user code, so it waits for the reactor's thread: under
     /// the lock of the queue, a panic would lose the command and a handle would wait for itself.
     pub(in crate::engine) socket: Box<dyn FnOnce() -> OwnedFd + Send>,
+    /// The client, if it is not at the other end of the socket.
+    pub(in crate::engine) peer: Option<Peer>,
     pub(crate) first: First,
 }
 
 impl Adoption {
     pub(crate) fn new(socket: impl Into<OwnedFd> + Send + 'static, first: First) -> Self {
-        Self { socket: Box::new(|| socket.into()), first }
+        Self { socket: Box::new(|| socket.into()), peer: None, first }
+    }
+
+    /// The socket leads to a server that passes the answer on to this client.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn on_behalf_of(self, peer: Option<Peer>) -> Self {
+        Self { peer, ..self }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{
         pending::DEATHS_PER_TURN,
         remote::{Adoption, Command, First},
     },
+    http::Peer,
     topic::Compressible,
 };
 
@@ -65,11 +66,15 @@ impl<T: Transport> Engine<T> {
             && self.core.pending.deaths() <= DEATHS_PER_TURN
     }
 
-    /// The socket of an adoption, unless its conversion panics, and what comes first on it.
-    pub(crate) fn take_apart(&mut self, adoption: Adoption) -> (Option<OwnedFd>, First) {
-        let Adoption { socket, first } = adoption;
+    /// The socket of an adoption, unless its conversion panics, its client if that is elsewhere, and
+    /// what comes first on it.
+    pub(crate) fn take_apart(
+        &mut self,
+        adoption: Adoption,
+    ) -> (Option<OwnedFd>, Option<Peer>, First) {
+        let Adoption { socket, peer, first } = adoption;
         let socket = self.core.call(Call::Free("the conversion of a socket"), |_core| socket());
-        (socket.ok(), first)
+        (socket.ok(), peer, first)
     }
 
     /// Drops what cannot be adopted.

@@ -129,20 +129,3 @@ impl Core {
         self.end_promise(promise, Gone::TimedOut);
     }
 }
-
-impl Answer {
-    /// Adds what layers have added to the promise of this answer.
-    fn with_missing_lines(self, lines: &HeaderLines) -> Self {
-        match self {
-            Self::Response(response) => Self::Response(response.with_missing_lines(lines)),
-            Self::Sse(mut sse) => {
-                sse.header_lines.append_missing(lines);
-                Self::Sse(sse)
-            }
-            Self::Later(mut later) => {
-                later.header_lines.append_missing(lines);
-                Self::Later(later)
-            }
-        }
-    }
-}

@@ -1,0 +1,71 @@
+//! Streams in a server that is built on hyper, on its port. Feature `hyper`.
+//!
+//! The server accepts, parses and routes as before. A handler answers with [`Live::answer`]. When all
+//! layers have run, the connection leaves the server: its socket moves to a reactor, and neither a
+//! task nor a buffer of tokio stays behind. For axum, use `starwheel::axum` instead.
+//!
+//! ```
+//! use http_types as http;
+//! use std::{convert::Infallible, future::{Ready, ready}, task::{Context, Poll}};
+//! use starwheel::{Handle, Sse, hyper::{Lent, Live, LiveError, LiveService, RequestBody}};
+//! # use {bytes::Bytes, tokio::net::TcpStream};
+//!
+//! /// An application: a tower service, or a function by `tower::service_fn`.
+//! #[derive(Clone)]
+//! struct App;
+//!
+//! # type Body = String;
+//! impl<B> tower_service::Service<http::Request<RequestBody<B>>> for App {
+//!     type Response = http::Response<Body>;
+//!     type Error = Infallible;
+//!     type Future = Ready<Result<Self::Response, Infallible>>;
+//! #   fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+//! #       Poll::Ready(Ok(()))
+//! #   }
+//!
+//!     fn call(&mut self, request: http::Request<RequestBody<B>>) -> Self::Future {
+//!         let (parts, _body) = request.into_parts();
+//!         ready(Ok(match Live::from_parts(&parts) {
+//!             Ok(live) => live.answer(|_req, _cx| Sse::new().send("hello")).into(),
+//!             Err(error) => error.into(),
+//!         }))
+//!     }
+//! }
+//!
+//! /// In the loop that accepts. The service goes to `TowerToHyperService`, the socket to `TokioIo`.
+//! fn serve(stream: TcpStream, live: &Handle) -> (Lent<TcpStream>, LiveService<App>) {
+//!     let peer = stream.peer_addr().ok();
+//!     let stream = Lent::new(stream);
+//!     let service = LiveService::new(App, live.clone()).on(&stream, peer);
+//!     (stream, service)
+//! }
+//! ```
+//!
+//! # What cannot be handed over
+//! HTTP/2 and TLS connections, and requests whose body was not read to its end. There the stream
+//! comes from the reactor through a Unix socket pair and becomes the body of the response. The
+//! application does not see the difference. Such a stream costs two more descriptors and what the
+//! server needs for a connection, some 10 to 20 KB.
+//!
+//! # Rules
+//! - Layers run before the hand-over. Header fields that they add to the response are sent with the
+//!   stream, except those of framing, `Content-Type` and `Content-Encoding`. A layer that changes the
+//!   status replaces the answer: the closure is dropped.
+//! - The answer says `Connection: close`. Requests that a client has pipelined after it are dropped,
+//!   as RFC 9112 section 9.3.2 prepares clients for.
+//! - [`Config::hosts`](crate::Config::hosts) and the limits of requests are the server's affair. The
+//!   limits of connections and streams are the reactor's, and its drain ends these streams.
+
+mod body;
+mod bridge;
+mod connection;
+mod lent;
+mod live;
+mod service;
+
+pub use self::{
+    body::{RequestBody, ResponseBody},
+    lent::Lent,
+    live::{Live, LiveAnswer, LiveError},
+    service::{LiveFuture, LiveService},
+};
