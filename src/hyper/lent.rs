@@ -4,10 +4,7 @@ use std::{
     any::Any,
     fmt,
     io::{self, IoSlice},
-    os::{
-        fd::OwnedFd,
-        unix::net::UnixStream as StdUnixStream,
-    },
+    os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -180,10 +177,7 @@ impl<S: Unpin> Lent<S> {
         result
     }
 
-    fn act(
-        &self,
-        act: impl FnOnce(Pin<&mut S>) -> Poll<io::Result<()>>,
-    ) -> Poll<io::Result<()>> {
+    fn act(&self, act: impl FnOnce(Pin<&mut S>) -> Poll<io::Result<()>>) -> Poll<io::Result<()>> {
         match &mut self.slot.lock().stream {
             Some(stream) => act(Pin::new(stream)),
             None => Poll::Ready(Ok(())),

@@ -66,9 +66,8 @@ impl Live {
         F: FnOnce(&mut Request, &mut Context<'_>) -> R + Send + 'static,
         R: Into<Answer>,
     {
-        let answer = Box::new(move |request: &mut Request, cx: &mut Context<'_>| {
-            answer(request, cx).into()
-        });
+        let answer =
+            Box::new(move |request: &mut Request, cx: &mut Context<'_>| answer(request, cx).into());
         let Self { incoming, request, is_http1 } = self;
         LiveAnswer(TakeOver { incoming, request, is_http1, answer })
     }

@@ -5,39 +5,31 @@
 //! task nor a buffer of tokio stays behind. For axum, use `starwheel::axum` instead.
 //!
 //! ```
-//! use http_types as http;
-//! use std::{convert::Infallible, future::{Ready, ready}, task::{Context, Poll}};
-//! use starwheel::{Handle, Sse, hyper::{Lent, Live, LiveError, LiveService, RequestBody}};
-//! # use {bytes::Bytes, tokio::net::TcpStream};
+//! # use {bytes::Bytes, http_body_util::Full};
+//! use hyper::{Request, Response, body::Incoming, server::conn::http1};
+//! use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+//! use starwheel::{Handle, Sse, hyper::{Lent, Live, LiveService, RequestBody}};
+//! use std::convert::Infallible;
+//! use tower::service_fn;
 //!
-//! /// An application: a tower service, or a function by `tower::service_fn`.
-//! #[derive(Clone)]
-//! struct App;
-//!
-//! # type Body = String;
-//! impl<B> tower_service::Service<http::Request<RequestBody<B>>> for App {
-//!     type Response = http::Response<Body>;
-//!     type Error = Infallible;
-//!     type Future = Ready<Result<Self::Response, Infallible>>;
-//! #   fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-//! #       Poll::Ready(Ok(()))
-//! #   }
-//!
-//!     fn call(&mut self, request: http::Request<RequestBody<B>>) -> Self::Future {
-//!         let (parts, _body) = request.into_parts();
-//!         ready(Ok(match Live::from_parts(&parts) {
-//!             Ok(live) => live.answer(|_req, _cx| Sse::new().send("hello")).into(),
-//!             Err(error) => error.into(),
-//!         }))
-//!     }
+//! async fn handle(
+//!     request: Request<RequestBody<Incoming>>,
+//! ) -> Result<Response<Full<Bytes>>, Infallible> {
+//!     let (parts, _body) = request.into_parts();
+//!     Ok(match Live::from_parts(&parts) {
+//!         Ok(live) => live.answer(|_req, _cx| Sse::new().send("hello")).into(),
+//!         Err(error) => Response::<String>::from(error).map(Into::into),
+//!     })
 //! }
 //!
-//! /// In the loop that accepts. The service goes to `TowerToHyperService`, the socket to `TokioIo`.
-//! fn serve(stream: TcpStream, live: &Handle) -> (Lent<TcpStream>, LiveService<App>) {
-//!     let peer = stream.peer_addr().ok();
-//!     let stream = Lent::new(stream);
-//!     let service = LiveService::new(App, live.clone()).on(&stream, peer);
-//!     (stream, service)
+//! async fn accept(listener: tokio::net::TcpListener, live: Handle) -> std::io::Result<()> {
+//!     loop {
+//!         let (stream, peer) = listener.accept().await?;
+//!         let stream = Lent::new(stream);
+//!         let service = LiveService::new(service_fn(handle), live.clone()).on(&stream, Some(peer));
+//!         let service = TowerToHyperService::new(service);
+//!         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+//!     }
 //! }
 //! ```
 //!

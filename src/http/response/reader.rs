@@ -90,8 +90,7 @@ impl ResponseReader {
         } else if let Some(length) = headers.get(http::header::CONTENT_LENGTH) {
             let length = length.to_str().ok().and_then(|text| text.parse().ok());
             Framing::Length(length.ok_or(Malformed)?)
-        } else if status == http::StatusCode::NO_CONTENT
-            || status == http::StatusCode::NOT_MODIFIED
+        } else if status == http::StatusCode::NO_CONTENT || status == http::StatusCode::NOT_MODIFIED
         {
             return Ok(BodyState::Complete);
         } else {
