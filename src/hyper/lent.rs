@@ -190,3 +190,42 @@ impl<S> fmt::Debug for Lent<S> {
         f.debug_struct("Lent").field("is_taken", &self.slot.lock().stream.is_none()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, task::Poll};
+
+    use ::tokio::{
+        io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
+        runtime::Builder,
+    };
+
+    use super::*;
+
+    /// Bytes of an earlier response would be lost, and the client would take the head of the stream
+    /// for a part of it.
+    #[test]
+    fn a_socket_whose_server_has_unsent_bytes_is_not_taken() {
+        let runtime = Builder::new_current_thread().enable_io().build().unwrap();
+        runtime.block_on(async {
+            let (mut client, stream) = UnixStream::pair().unwrap();
+            let mut lent = Lent::new(stream);
+            let mut sent = 0;
+            let block = [b'x'; 4096];
+            poll_fn(|cx| {
+                while let Poll::Ready(written) = Pin::new(&mut lent).poll_write(cx, &block) {
+                    sent += written.unwrap();
+                }
+                Poll::Ready(())
+            })
+            .await;
+            assert!(lent.lender().take().is_none());
+            client.read_exact(&mut vec![0; sent]).await.unwrap();
+            lent.write_all(b"the rest").await.unwrap();
+            assert!(lent.lender().take().is_some());
+            assert!(lent.lender().take().is_none(), "it was taken");
+            assert_eq!(lent.read(&mut [0; 8]).await.unwrap(), 0, "it reads as closed");
+            lent.write_all(b"dropped").await.unwrap();
+        });
+    }
+}

@@ -207,6 +207,31 @@ fn a_request_whose_body_was_not_read_is_answered_too() {
     app.wait_for_streams(0);
 }
 
+/// A progress page for an upload: the body is still being read while the stream is open.
+#[test]
+fn a_body_that_is_still_read_is_not_cut_by_the_stream() {
+    async fn upload(live: Live, body: Body) -> LiveAnswer {
+        let (done, is_done) = std::sync::mpsc::channel();
+        tokio::spawn(async move {
+            let all = body.collect().await.map(|it| it.to_bytes().len());
+            done.send(all.unwrap_or_default())
+        });
+        live.answer(move |_req, _cx| {
+            Sse::every(Duration::from_millis(5), move |stream| match is_done.try_recv() {
+                Ok(bytes) => stream.send(format!("{bytes} bytes")),
+                Err(_) => stream.send("waiting"),
+            })
+        })
+    }
+    let app = App::serving(Router::new().route("/upload", post(upload)));
+    let mut client = app.connect();
+    client.send("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc");
+    client.stream_head();
+    assert_eq!(client.data(), "waiting");
+    client.send("def");
+    crate::client::wait_for("the whole body", || (client.data() == "6 bytes").then_some(()));
+}
+
 #[test]
 fn a_slow_client_is_the_reactors_to_judge() {
     let page = Topic::new("page");
