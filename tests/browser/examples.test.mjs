@@ -320,3 +320,37 @@ const painted = (page) => page.waitForFunction(() =>
 /** Number of colored bytes below the top 20 lines. */
 const inkBelowTheTop = (page) => page.evaluate(() =>
   pen.getImageData(0, 20, wall.width, wall.height - 20).data.filter((value) => value > 0).length)
+
+test('axum: a login, a note in two windows, and a logout that ends the streams', 'axum', async ({ open, shot }) => {
+  const logIn = async (name) => {
+    const page = await open('/')
+    await textBecomes(page, '#state', 'logged out')
+    await page.fill('[name=name]', name)
+    await page.fill('[name=password]', 'sesame')
+    await page.click('#login button')
+    await textBecomes(page, '#state', 'live')
+    return page
+  }
+  const anna = await logIn('Anna')
+  await anna.fill('#text', 'bread & <butter>')
+  await anna.click('#write button')
+  await textBecomes(anna, '#notes li', 'Annabread & <butter>')
+  const second = await open('/')
+  await textBecomes(second, '#notes li', 'Annabread & <butter>')
+  await second.fill('#text', 'milk')
+  await second.click('#write button')
+  await textBecomes(anna, '#notes li:first-child', 'Annamilk')
+  await shot(anna, 'axum')
+  const api = await second.evaluate(() => fetch('/api/notes').then((answer) => answer.json()))
+  assert.deepEqual(api.map((note) => note.text), ['bread & <butter>', 'milk'])
+  await second.click('#logout button')
+  await textBecomes(second, '#state', 'logged out')
+  await textBecomes(anna, '#state', 'logged out')
+})
+
+test('axum: without a login there is no stream', 'axum', async ({ url }) => {
+  const refused = await fetch(`${url}/live`)
+  assert.equal(refused.status, 401)
+  const wrong = await fetch(`${url}/login`, { method: 'POST', body: new URLSearchParams({ name: 'a', password: 'b' }) })
+  assert.equal(wrong.status, 401)
+})
