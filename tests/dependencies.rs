@@ -54,6 +54,18 @@ fn the_runtime_is_opt_in_and_comes_without_macros() {
     assert_eq!(complaints, ["tokio is an async runtime"], "{tree}");
 }
 
+/// What axum needs is what axum's users have already.
+#[test]
+fn the_server_features_add_what_their_servers_bring() {
+    let hyper = tree_with(&["--features", "hyper"], "normal");
+    let complaints = check(&hyper, PACKAGES_MAX + 7);
+    assert_eq!(complaints, ["tokio is an async runtime"], "{hyper}");
+    let axum = tree_with(&["--features", "axum"], "normal");
+    assert!(axum.contains("\naxum v") && axum.contains("\nhyper v"), "{axum}");
+    let complaints = check(&axum, PACKAGES_MAX + 28);
+    assert!(!complaints.iter().any(|it| it.contains("packages")), "{complaints:?}\n{axum}");
+}
+
 /// The manifest names each test, because cargo does not look for them here.
 #[test]
 fn the_manifest_names_every_test() {

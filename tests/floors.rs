@@ -59,6 +59,8 @@ const FLOORS: &[Module] = &[
     module("router", 5, &[]),
     module("cross_site", 5, &[]),
     module("tokio", 5, &[]),
+    module("hyper", 5, &[]),
+    module("axum", 6, &[]),
 ];
 
 /// The lowest floor with clocks, sockets and threads.

@@ -6,7 +6,8 @@ use http_types as http;
 
 use super::{
     Body, Method, Refusal, Request, Response, StatusCode, StatusCodeError, Version,
-    fields::HeaderFault, head::Line,
+    fields::HeaderFault,
+    head::{Head, Line},
 };
 
 /// Why a value of the crate `http` has no counterpart here.
@@ -155,7 +156,11 @@ fn from_parts(parts: &http::request::Parts, body: Vec<u8>) -> Result<Request, Fr
         authority: parts.uri.authority().map(http::uri::Authority::as_str),
     };
     let fields = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    Request::assemble(line, fields, body).map_err(FromHttpError::Request)
+    let mut request = Request::new();
+    let (head, path, room) = request.parts();
+    *head = Head::assemble(line, fields, path).map_err(FromHttpError::Request)?;
+    *room = body;
+    Ok(request)
 }
 
 /// The head of a request: method, target, version and all header fields in their order, copied. Its

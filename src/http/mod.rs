@@ -46,6 +46,8 @@ mod reader;
 mod refusal;
 mod request;
 mod response;
+#[cfg(feature = "hyper")]
+mod response_reader;
 mod scan;
 mod status;
 mod target;
@@ -80,4 +82,4 @@ pub(crate) use reader::{Progress, Reader, Stage, method_of};
 pub(crate) use request::media_type;
 pub(crate) use response::Codable;
 #[cfg(feature = "hyper")]
-pub(crate) use response::{BodyFollows, Malformed, ResponseReader};
+pub(crate) use response_reader::{BodyFollows, Malformed, ResponseReader};

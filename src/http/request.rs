@@ -4,8 +4,6 @@
 
 use std::{borrow::Cow, fmt, net::IpAddr};
 
-#[cfg(feature = "http")]
-use super::head::Line;
 use super::{
     Extensions, Method, Peer, Refusal, Version,
     fields::{list_members, trim},
@@ -470,19 +468,7 @@ impl Request {
         }
     }
 
-    /// A request that another server has read.
-    #[cfg(feature = "http")]
-    pub(super) fn assemble<'a>(
-        line: Line<'_>,
-        fields: impl Iterator<Item = (&'a str, &'a [u8])>,
-        body: Vec<u8>,
-    ) -> Result<Self, Refusal> {
-        let mut request = Self { body, ..Self::new() };
-        request.head = Head::assemble(line, fields, &mut request.path)?;
-        Ok(request)
-    }
-
-    /// What a [`Reader`] fills.
+    /// What a [`Reader`] fills, or a conversion.
     pub(super) fn parts(&mut self) -> (&mut Head, &mut Path, &mut Vec<u8>) {
         (&mut self.head, &mut self.path, &mut self.body)
     }

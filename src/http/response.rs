@@ -4,12 +4,8 @@
 //! follow comes as an argument.
 
 mod coding;
-#[cfg(feature = "hyper")]
-mod reader;
 
 pub(crate) use coding::Codable;
-#[cfg(feature = "hyper")]
-pub(crate) use reader::{BodyFollows, Malformed, ResponseReader};
 
 use std::{borrow::Cow, error::Error, io, num::NonZeroU32, time::Duration};
 

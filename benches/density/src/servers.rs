@@ -26,8 +26,9 @@ pub(crate) struct Server {
 }
 
 /// In the order of the tables: ourselves, bounds, peers.
-pub(crate) const KNOWN: [Known; 13] = [
+pub(crate) const KNOWN: [Known; 14] = [
     Known { name: "starwheel", kind: Kind::Ours, routes: ALL },
+    Known { name: "axum-starwheel", kind: Kind::Variant, routes: &[] },
     Known { name: "floor", kind: Kind::Floor, routes: EVENTS },
     Known { name: "floor-ms", kind: Kind::Variant, routes: &[] },
     Known { name: "floor-batch", kind: Kind::Variant, routes: &[] },

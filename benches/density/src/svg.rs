@@ -183,6 +183,7 @@ fn color_of(name: &str) -> &'static str {
     match name {
         _ if name.starts_with("starwheel") => "#0969da",
         "floor" => "#6e7781",
+        "axum-starwheel" => "#54aeff",
         "floor-ms" => "#afb8c1",
         "floor-batch" => "#d0d7de",
         "libev" => "#1a7f37",

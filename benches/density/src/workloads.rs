@@ -90,6 +90,7 @@ pub(crate) fn all(length: Length) -> Vec<Workload> {
     let measured = seconds as f64;
     let mut all = vec![
         Workload {
+            variants: &["axum-starwheel"],
             rounds: Rounds::One,
             ..work("idle", "idle stream", Route::Idle, idle("/idle"), 5.0)
         },
@@ -104,7 +105,7 @@ pub(crate) fn all(length: Length) -> Vec<Workload> {
             )
         },
         Workload {
-            variants: &["floor-ms"],
+            variants: &["axum-starwheel", "floor-ms"],
             ..work(
                 "tick-1000",
                 "tick, 1,000 streams x 10/s x 100 B",
