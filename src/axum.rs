@@ -49,7 +49,7 @@
 //! ```
 //!
 //! # HTTPS and other servers
-//! Wrap the application in [`LiveService`](crate::hyper::LiveService) where a server takes a tower
+//! Wrap the application in [`LiveService`] where a server takes a tower
 //! service instead of a listener, such as `axum-server`. Its streams come through socket pairs.
 
 use std::{
