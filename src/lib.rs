@@ -184,6 +184,7 @@ mod limits;
 mod proxy_protocol;
 mod reactor;
 mod router;
+mod span;
 mod sse;
 pub mod testing;
 mod time;

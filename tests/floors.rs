@@ -53,6 +53,7 @@ const FLOORS: &[Module] = &[
     module("datastar", 2, &[]),
     module("topic", 2, &[]),
     module("conn", 2, &[]),
+    module("span", 2, &["topic"]),
     module("engine", 3, &[]),
     module("reactor", REACTOR_FLOOR, &[]),
     module("testing", 4, &[]),

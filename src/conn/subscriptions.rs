@@ -30,6 +30,8 @@ pub(crate) enum Standing {
     Uneven,
     /// Perhaps not, and the client does not yet hold an id that covers its newest topic.
     Unmarked,
+    /// It must have no frames until the past of a further topic has come.
+    Waiting,
 }
 
 impl Subscriptions {

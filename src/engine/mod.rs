@@ -49,7 +49,7 @@ mod turn;
 pub(crate) use self::calls::drop_each;
 pub(crate) use self::keys::{ConnIndex, ReactorNumber};
 pub(crate) use self::opening::Opening;
-pub(crate) use self::remote::{Adoption, Command, First, Mailbox, Wake};
+pub(crate) use self::remote::{Adoption, Command, First, Mailbox, Outlet, Wake};
 pub(crate) use self::transport::Transport;
 pub use self::{
     api::{
@@ -72,7 +72,10 @@ use self::{
     memory::release,
     pending::{Birth, TimerCall},
 };
-use crate::http::{Peer, Request, Response};
+use crate::{
+    http::{Peer, Request, Response},
+    topic::Generations,
+};
 
 /// All connections of one reactor and the closures that feed them.
 pub(crate) struct Engine<T> {
@@ -145,6 +148,18 @@ impl<T: Transport> Engine<T> {
     /// connection.
     pub(crate) fn set_number(&mut self, number: ReactorNumber) {
         self.core.conns.set_reactor(number);
+    }
+
+    /// Joins a namespace: from here on, topics span all of its reactors unless they are local. Before
+    /// the first connection, because topics that are in use stay local. `position` is the last place
+    /// that the sequencer has given.
+    pub(crate) fn join(
+        &mut self,
+        outlet: Arc<dyn Outlet>,
+        generations: Generations,
+        position: u64,
+    ) {
+        self.core.join_namespace(outlet, generations, position);
     }
 
     /// Sets a clock in nanoseconds that measures the time spent compressing.
@@ -238,8 +253,10 @@ impl<T: Transport> Engine<T> {
     pub(crate) fn end_turn(&mut self) {
         self.run_put_off_input();
         self.fire_due();
+        self.take_arrivals();
         self.fan_out();
         self.settle();
+        self.take_arrivals();
         if self.core.stopping == Stopping::Now {
             self.end_everything();
         }

@@ -14,6 +14,7 @@ use crate::{
     compress::Encoding,
     conn::{RouteIndex, TopicIndex},
     error::CloseReason,
+    topic::Progress,
 };
 
 /// Births and deaths in the order of the requests.
@@ -57,8 +58,8 @@ pub(super) enum Death {
     Stream {
         id: StreamId,
         reason: CloseReason,
-        /// The last event of any topic that was published before the end was decided.
-        last_sequence: u64,
+        /// The last events of any topics that were published before the end was decided.
+        published: Progress,
     },
     Timer(TimerIndex),
     /// A promise that nobody waits for anymore, with the call that was set for this case.

@@ -24,23 +24,29 @@
 //! assert_eq!(events[3600].data, "tick 3601");
 //! ```
 
+mod call_clock;
 mod client_response;
 mod crowd;
 mod faults;
 mod incoming;
+mod links;
 mod network;
 mod observing;
 mod parser;
 mod reading;
+mod workers;
 
 pub use self::{
+    call_clock::take_time,
     client_response::{BodyEnd, ClientResponse},
     faults::Faults,
+    links::LinkFaults,
     network::ServerEnd,
     parser::{EventParser, ParsedEvent},
+    workers::SimulatedWorkers,
 };
 
-use std::{cell::Cell, fmt, io, net::SocketAddr, time::Duration};
+use std::{fmt, io, net::SocketAddr, time::Duration};
 
 use self::network::{Crowd, Network, SimulatedSocket};
 use crate::{
@@ -95,7 +101,7 @@ impl Simulation {
     pub fn with_config(config: Config, seed: u64, handler: impl Handler + 'static) -> Self {
         let mut engine =
             Engine::new(config, format!("sim{seed:x}"), Box::new(NeverAsleep), Box::new(handler));
-        engine.set_call_clock(|| CALL_CLOCK_NANOS.get());
+        engine.set_call_clock(call_clock::nanos);
         engine.begin_turn(0, UNIX_SECONDS_AT_START);
         Self {
             engine,
@@ -457,32 +463,6 @@ impl fmt::Debug for Simulation {
             .field("stats", self.stats())
             .finish_non_exhaustive()
     }
-}
-
-/// Makes a closure appear to run for this long, without taking time: for tests of
-/// [`Config::slow_call`](crate::Config::slow_call) and [`Stats::call_nanos`](crate::Stats::call_nanos). Clocks that closures
-/// can see do not move.
-///
-/// ```
-/// use starwheel::{Response, Router, testing::{Simulation, take_time}};
-/// use std::time::Duration;
-///
-/// let router = Router::new().get("/", |_req, _cx| {
-///     take_time(Duration::from_millis(300));
-///     Response::text("at last")
-/// });
-/// let mut simulation = Simulation::new(router);
-/// simulation.get("/");
-/// assert_eq!((simulation.stats().slow_calls, simulation.stats().slowest_call_ms), (1, 300));
-/// ```
-pub fn take_time(length: Duration) {
-    let length_nanos = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
-    CALL_CLOCK_NANOS.set(CALL_CLOCK_NANOS.get().saturating_add(length_nanos));
-}
-
-thread_local! {
-    /// Simulated run time of closures on this thread, for all simulations together.
-    static CALL_CLOCK_NANOS: Cell<u64> = const { Cell::new(0) };
 }
 
 /// A simulation turns when it is asked to.

@@ -395,7 +395,7 @@ impl Drop for SimulatedSocket {
 
 /// SplitMix64: small, and the same results on every machine for the same seed.
 #[derive(Debug)]
-pub(super) struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -409,6 +409,11 @@ impl Random {
     /// A number from 0 to `bound - 1`; `bound` is not zero.
     fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
+    }
+
+    /// A number from 0 to `most`.
+    pub(super) fn up_to(&mut self, most: u64) -> u64 {
+        if most == 0 { 0 } else { self.next() % (most + 1) }
     }
 
     fn percent(&mut self, chance: u8) -> bool {

@@ -1,6 +1,10 @@
 //! The log of one topic: frames in order, a size limit, and the meaning of cursors.
 
 mod forms;
+mod past;
+mod placed;
+
+pub(crate) use placed::{Arrival, Backlog, Lost, Placed};
 
 use std::{borrow::Cow, cell::OnceCell, collections::VecDeque, fmt::Display, ops::Range};
 
@@ -16,8 +20,8 @@ use crate::sse::{each_event, has_id, replace_id};
 /// One published event, encoded and framed; the bytes are shared by all subscribers.
 #[derive(Debug, Clone)]
 pub(crate) struct Frame {
-    /// Its sequence number, in one series for all topics. A cursor is the sequence of the last
-    /// frame seen.
+    /// Its sequence number, in the series of its topic. A cursor is the sequence of the last frame
+    /// seen.
     pub(crate) sequence: u64,
     /// Chunk header, event, CR LF.
     pub(crate) bytes: Pieces,
@@ -136,7 +140,8 @@ impl Frame {
         self.previous.as_ref().is_some_and(|previous| previous.sequence == sequence)
     }
 
-    fn events(&self) -> Cow<'_, [u8]> {
+    /// Its events, encoded.
+    pub(crate) fn events(&self) -> Cow<'_, [u8]> {
         self.bytes.joined(events_in(&self.bytes, self.header_bytes))
     }
 

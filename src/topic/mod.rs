@@ -12,19 +12,26 @@
 //! [`Backpressure`] applies. The same log serves `Last-Event-ID`: resuming sets the cursor.
 //!
 //! Sequence numbers are one series for all topics of a reactor, so a single id is the position of a
-//! stream with several topics; see `position.rs`.
+//! stream with several topics; see `position.rs`. Reactors that belong to a namespace have a second
+//! series, numbered by its sequencer, for the topics that they share (`series.rs`).
 //!
 //! This layer knows no sockets, connections or subscribers: it keeps frames and answers questions
 //! about cursors.
 
+mod generations;
 mod ids;
 mod log;
 mod pieces;
 mod position;
+mod series;
 
-pub(crate) use log::{Compressible, Frame, LastSeen, Log, Previous, Resume};
+pub(crate) use generations::Generations;
+pub(crate) use log::{
+    Arrival, Backlog, Compressible, Frame, LastSeen, Log, Lost, Placed, Previous, Resume,
+};
 pub(crate) use pieces::Pieces;
 pub(crate) use position::{IdOf, Point, Position, TopicKey};
+pub(crate) use series::{Progress, Series};
 
 use std::{fmt, sync::Arc};
 
@@ -83,6 +90,7 @@ pub(crate) struct TopicOptions {
     pub(crate) log_bytes: usize,
     pub(crate) history: History,
     pub(crate) retain: Retain,
+    pub(crate) reach: Reach,
     pub(crate) backpressure: Backpressure,
     pub(crate) gap_event: EventName<'static>,
 }
@@ -99,6 +107,15 @@ pub(crate) enum History {
 pub(crate) enum Retain {
     Nothing,
     Last,
+}
+
+/// Which reactors an event of a topic reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// All reactors of the namespace; this one, if it belongs to none.
+    Namespace,
+    /// This reactor.
+    Local,
 }
 
 /// What happens to a slow subscriber that needs events which have left the log.
@@ -212,6 +229,29 @@ impl Topic {
         self.with(|options| options.retain = Retain::Last)
     }
 
+    /// Keeps the topic in one worker: an event reaches only the subscribers of the reactor that it
+    /// is published in. For what each worker has of its own, such as its load.
+    ///
+    /// Without it, a topic spans all workers of a process. A topic that is
+    /// [driven](crate::Context::drive) before it is used otherwise is local in any case, because
+    /// each worker renders it itself. For a [`Reactor`](crate::Reactor) alone this changes nothing.
+    ///
+    /// Local topics and others have ids of their own, and a client holds one. A stream with topics
+    /// of both kinds that keep a [history](Self::history) has the id of those that span workers, so
+    /// the local ones report a gap when its client reconnects.
+    ///
+    /// Socket.io and Phoenix call this local, too.
+    ///
+    /// ```
+    /// use starwheel::Topic;
+    /// let load = Topic::new("load").retain().local();
+    /// # let _ = load;
+    /// ```
+    #[must_use]
+    pub fn local(self) -> Self {
+        self.with(|options| options.reach = Reach::Local)
+    }
+
     /// What happens to a subscriber that reads too slowly.
     #[must_use]
     pub fn backpressure(self, backpressure: Backpressure) -> Self {
@@ -256,6 +296,11 @@ impl Topic {
         Arc::strong_count(&self.inner)
     }
 
+    /// The same topic in a value that does not count as a clone of this one.
+    pub(crate) fn detached(&self) -> Self {
+        Self { inner: Arc::new(Inner::clone(&self.inner)) }
+    }
+
     /// True when both are clones of one value. Two values with the same name are one topic, but not
     /// clones.
     pub(crate) fn is_clone_of(&self, other: &Self) -> bool {
@@ -284,6 +329,7 @@ impl Default for TopicOptions {
             log_bytes: 1024 * 1024,
             history: History::Off,
             retain: Retain::Nothing,
+            reach: Reach::Namespace,
             backpressure: Backpressure::Disconnect,
             gap_event: EventName::from_static("gap"),
         }

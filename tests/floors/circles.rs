@@ -44,6 +44,7 @@ pub(crate) const CIRCLES: &[Circle] = &[
         files: &[
             "src/engine/topics/driven.rs",
             "src/engine/topics/mod.rs",
+            "src/engine/topics/namespace.rs",
             "src/engine/topics/pass.rs",
             "src/engine/topics/seen.rs",
             "src/engine/topics/state.rs",

@@ -128,10 +128,10 @@ impl<'a> Context<'a> {
     /// # Errors
     /// Returns the event, like [`Handle::publish`](crate::Handle::publish). A reactor that
     /// publishes on its own topics never refuses an event, so in a timer or hook `.ok()` is enough;
-    /// in a handler `?` responds with 503 and a `Retry-After`.
+    /// in a handler `?` responds with 503 and a `Retry-After`. With several workers, a topic that
+    /// spans them is refused while the queue of one of them is full.
     pub fn publish<E: Encode>(&mut self, topic: &Topic, event: E) -> Result<(), TrySendError<E>> {
-        self.core.publish(topic, &event, Compressible::Yes);
-        Ok(())
+        self.core.publish(topic, event, Compressible::Yes)
     }
 
     /// The same, but the event leaves as it is also in compressed streams, and no later event
@@ -145,8 +145,7 @@ impl<'a> Context<'a> {
         topic: &Topic,
         event: E,
     ) -> Result<(), TrySendError<E>> {
-        self.core.publish(topic, &event, Compressible::No);
-        Ok(())
+        self.core.publish(topic, event, Compressible::No)
     }
 
     /// Subscribes an open stream to a topic. What is sent to the stream before this call returns

@@ -8,7 +8,7 @@ use crate::{
         keys::ConnIndex,
         topics::{Frames, next_due},
     },
-    topic::IdOf,
+    topic::{IdOf, Position, Progress},
 };
 
 impl Core {
@@ -18,19 +18,21 @@ impl Core {
     /// An id without data dispatches nothing: WHATWG HTML, 9.2.6.
     pub(in crate::engine) fn push_bookmark(&mut self, index: ConnIndex, to: Buffer) -> bool {
         let conn = &mut self.conns[index];
+        if conn.standing() == Standing::Waiting {
+            return false;
+        }
         let Some(position) = self.topics.latest_position(index, conn.subscriptions()) else {
             conn.set_standing(Standing::Even);
             return false;
         };
-        conn.set_standing(match position.is_even() {
-            true => Standing::Even,
-            false => Standing::Uneven,
-        });
+        let shares = position.is_even() && !self.topics.needs_copies(conn.subscriptions());
+        conn.set_standing(if shares { Standing::Even } else { Standing::Uneven });
         let buffer = match to {
             Buffer::Scratch => &mut self.scratch,
             Buffer::Aside => &mut self.aside,
         };
-        let id = IdOf { position: &position, epoch: self.topics.epoch() };
+        let series = self.topics.series_of_ids(conn.subscriptions());
+        let id = IdOf { position: &position, epoch: self.topics.id_prefix(series) };
         buffer.push_bookmark(id, self.config.bookmark_event.as_ref());
         true
     }
@@ -48,39 +50,43 @@ impl Core {
                 Evened::Further
             }
             Standing::Uneven => self.copy_next_frame(index, frames),
+            Standing::Waiting => Evened::NotYet,
         }
     }
 
     fn copy_next_frame(&mut self, index: ConnIndex, frames: Frames) -> Evened {
         let conn = &mut self.conns[index];
-        let position = self.topics.stream_position(index, conn.subscriptions());
-        let Some(position) = position.filter(|position| !position.is_even()) else {
+        let topics = conn.subscriptions();
+        let position = self.topics.stream_position(index, topics);
+        let is_uneven = |at: &Position| !at.is_even() || self.topics.needs_copies(topics);
+        let Some(position) = position.filter(is_uneven) else {
             conn.set_standing(Standing::Even);
             return Evened::Out;
         };
-        let due = next_due(&self.topics, conn.subscriptions(), 0);
-        let Some(due) = due.filter(|(frame, _)| frame.sequence <= frames.last()) else {
-            return Evened::NotYet;
-        };
-        let (sequence, has_foreign_id) = (due.0.sequence, due.0.has_foreign_id());
+        let next = next_due(&self.topics, topics, Progress::default(), frames.last());
+        let Some((due, subscription)) = next else { return Evened::NotYet };
+        let position = (self.topics.series_of_ids(topics), position);
+        let has_foreign_id = due.frame.has_foreign_id();
+        let mut given = Progress::default();
+        given.move_to(due.series, due.frame.sequence);
         self.aside.begin();
-        self.aside.push_copied(due.0.compression(), |out| {
-            self.topics.copy_frame(index, position, due, out);
+        self.aside.push_copied(due.frame.compression(), |out| {
+            self.topics.copy_frame(index, position, (due.frame, subscription), out);
         });
         self.queue_aside(index);
         self.stats.delivered += 1;
-        self.note_given(index, sequence);
+        self.note_given(index, given);
         if has_foreign_id {
             self.doubt_after_foreign_id(index);
         }
         Evened::Further
     }
 
-    /// Moves the stream's cursors. Frames are given in sequence order across all topics, so the
-    /// last sequence is the position in all of them.
-    pub(in crate::engine) fn note_given(&mut self, index: ConnIndex, last_sequence: u64) {
+    /// Moves the stream's cursors. Frames are given in sequence order across all topics of a
+    /// series, so the last sequence is the position in all of them.
+    pub(in crate::engine) fn note_given(&mut self, index: ConnIndex, given: Progress) {
         for &subscription in self.conns[index].subscriptions() {
-            self.topics.advance(subscription, last_sequence, self.now);
+            self.topics.advance(subscription, given, self.now);
         }
     }
 

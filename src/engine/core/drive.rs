@@ -11,7 +11,8 @@ use crate::{
         pending::{Birth, Death, TimerCall, TopicUpdater},
         topics::{Render, Rendered},
     },
-    topic::{Compressible, Topic},
+    error::Logged,
+    topic::{Compressible, Series, Topic},
 };
 
 impl Core {
@@ -22,7 +23,7 @@ impl Core {
         interval: Duration,
         updater: TopicUpdater,
     ) {
-        let index = self.topics.open(topic, self.now);
+        let index = self.open_to_drive(topic);
         let interval_ms = interval_ms(interval);
         let call = TimerCall::Drive(index, updater);
         let timer = self.add_timer(interval_ms.into(), interval_ms, call);
@@ -62,11 +63,32 @@ impl Core {
             Rendered::Same => self.stats.ticks_unchanged += 1,
             Rendered::News => {
                 let scratch = mem::take(&mut self.scratch);
-                self.publish_at(index, scratch.events(), Compressible::Yes);
-                self.topics.note_published(index, timer, hash);
+                match self.topics[index].series() {
+                    Series::Local => {
+                        self.publish_at(index, scratch.events(), Compressible::Yes);
+                        self.topics.note_published(index, timer, hash);
+                    }
+                    Series::Spanning => {
+                        let topic = self.topics[index].topic().clone();
+                        self.pass_on(&topic, scratch.events(), Compressible::Yes);
+                    }
+                }
                 self.scratch = scratch;
             }
         }
+    }
+
+    /// Each reactor renders a driven topic itself, so it is local, unless it was used before.
+    fn open_to_drive(&mut self, topic: &Topic) -> TopicIndex {
+        let index = self.topics.open_local(topic, self.now);
+        if self.topics[index].series() == Series::Spanning {
+            log::warn!(
+                "each worker that drives topic \"{}\" publishes to all others: drive it before it \
+                 is used, or declare it Topic::local()",
+                Logged(topic.name())
+            );
+        }
+        index
     }
 
     pub(super) fn end_driver(&mut self, timer: TimerIndex) {

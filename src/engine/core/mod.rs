@@ -12,6 +12,7 @@ mod admission;
 mod bookmark;
 mod calls;
 mod drive;
+mod namespace;
 mod negotiation;
 mod promises;
 mod publish;
@@ -290,8 +291,8 @@ impl Core {
         if ending == StreamEnd::Abort {
             self.free_place(index);
         }
-        let last_sequence = self.topics.last_sequence();
-        self.pending.add_death(Death::Stream { id, reason, last_sequence });
+        let published = self.topics.progress();
+        self.pending.add_death(Death::Stream { id, reason, published });
         true
     }
 }

@@ -5,24 +5,29 @@ use std::mem;
 use super::Core;
 use crate::{
     conn::TopicIndex,
+    engine::remote::TrySendError,
     sse::Encode,
-    topic::{Compressible, Topic},
+    topic::{Compressible, Series, Topic},
 };
 
 impl Core {
-    /// Publishes one event.
-    pub(in crate::engine) fn publish(
+    /// Publishes one event. A namespace may refuse it; this reactor never does.
+    pub(in crate::engine) fn publish<E: Encode>(
         &mut self,
         topic: &Topic,
-        event: &(impl Encode + ?Sized),
+        event: E,
         compression: Compressible,
-    ) {
-        let Some(index) = self.open_to_publish(topic) else { return };
+    ) -> Result<(), TrySendError<E>> {
+        if self.topics.series_of(topic) == Series::Spanning {
+            return self.publish_outside(topic, event, compression);
+        }
+        let Some(index) = self.open_to_publish(topic) else { return Ok(()) };
         let mut buffer = mem::take(&mut self.publish_buffer);
         buffer.clear();
-        buffer.push(event);
+        buffer.push(&event);
         self.publish_at(index, buffer.as_bytes(), compression);
         self.publish_buffer = buffer;
+        Ok(())
     }
 
     /// Publishes events that another thread has encoded.
@@ -32,6 +37,9 @@ impl Core {
         events: &[u8],
         compression: Compressible,
     ) {
+        if self.topics.series_of(topic) == Series::Spanning {
+            return self.pass_on(topic, events, compression);
+        }
         if let Some(index) = self.open_to_publish(topic) {
             self.publish_at(index, events, compression);
         }

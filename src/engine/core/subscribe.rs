@@ -8,6 +8,7 @@ use crate::{
     engine::{
         keys::{ConnIndex, StreamId},
         pending::{Birth, TimerCall},
+        topics::Entry,
     },
     topic::{Compressible, JoinAt, Topic},
 };
@@ -27,9 +28,20 @@ impl Core {
         if streaming.is_some_and(|streaming| streaming.subscription(index).is_some()) {
             return false;
         }
+        if self.topics.has_namespace() && self.entry(conn, index) != Entry::Open {
+            return self.wait_for(conn, index, join_at);
+        }
+        self.join(id, index, join_at);
+        true
+    }
+
+    /// Adds a stream to the subscribers of a topic.
+    pub(super) fn join(&mut self, id: StreamId, index: TopicIndex, join_at: JoinAt) {
+        let conn = id.conn;
         let coding = self.conns[conn].coding();
         let last_seen = self.topics.last_seen(conn, index);
-        let start = self.topics[index].start_for(join_at, last_seen);
+        let ahead = self.topics.seen_ahead(conn, index);
+        let start = self.topics[index].start_for(join_at, last_seen, ahead);
         let subscription = self.topics.join(index, conn, start, self.now);
         if let Some(coding) = coding {
             self.topics.join_coded(index);
@@ -48,7 +60,6 @@ impl Core {
         if self.topics.has_news(subscription) || start.standing == Standing::Unmarked {
             self.conns.mark_dirty(conn);
         }
-        true
     }
 
     /// Ends a subscription; false if there was none.
@@ -56,6 +67,9 @@ impl Core {
         let (Some(index), Some(conn)) = (self.topics.find(topic), self.conns.live(id)) else {
             return false;
         };
+        if self.topics.is_waiting(conn) && self.stop_waiting_for(id, topic) {
+            return true;
+        }
         let left = self.conns[conn].unsubscribe(index);
         if let Some(left) = left {
             self.topics.note_left_topic(conn, left);
@@ -73,6 +87,9 @@ impl Core {
     pub(in crate::engine) fn leave_topics(&mut self, conn: ConnIndex) {
         for &left in self.conns[conn].take_subscriptions().as_slice() {
             self.leave_topic(conn, left);
+        }
+        if self.topics.is_waiting(conn) {
+            self.abandon_waiting(conn);
         }
         self.topics.forget_stream(conn);
     }
@@ -97,6 +114,7 @@ impl Core {
     /// Forgets the topic if it is unused, or sets a timer to check again later.
     pub(super) fn watch_topic(&mut self, index: TopicIndex) {
         if self.topics[index].is_unused(self.now) {
+            self.end_use(index);
             let forgotten = self.topics.forget(index);
             if let Some(watch) = forgotten.watch {
                 self.cancel_timer(watch);

@@ -8,7 +8,7 @@ use crate::{
         later::{Build, LateAnswer, Oneshot},
     },
     http::{Peer, Request},
-    topic::{Compressible, Topic},
+    topic::{Arrival, Compressible, Placed, Topic},
 };
 
 /// A closure to run on the reactor thread.
@@ -20,6 +20,9 @@ pub(crate) enum Command {
     PublishBatch(Topic, Batch),
     Adopt(Adoption),
     Answer(Arc<Oneshot>, LateAnswer),
+    /// An event from the sequencer of the namespace.
+    Place(Arc<Placed>),
+    Arrive(Box<Arrival>),
     Drain(Duration),
     Shutdown,
 }
@@ -77,8 +80,16 @@ impl Command {
             Self::PublishBatch(_, batch) => batch.events.len(),
             Self::Adopt(Adoption { first: First::Bytes(bytes), .. }) => bytes.len(),
             Self::Adopt(Adoption { first: First::Request(request, _), .. }) => request.body().len(),
-            Self::Run(_) | Self::Answer(..) | Self::Drain(_) | Self::Shutdown => 0,
+            Self::Place(placed) => placed.len(),
+            Self::Arrive(_) | Self::Run(_) | Self::Answer(..) | Self::Drain(_) | Self::Shutdown => {
+                0
+            }
         }
+    }
+
+    /// True for what comes from the sequencer.
+    pub(in crate::engine) fn is_arrival(&self) -> bool {
+        matches!(self, Self::Place(_) | Self::Arrive(_))
     }
 
     /// True for a drain or shutdown.

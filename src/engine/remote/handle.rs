@@ -5,12 +5,13 @@ use std::{fmt, sync::Arc, time::Duration};
 use super::{
     command::{Batch, Command},
     mailbox::Mailbox,
+    outlet::Outlet,
     try_send::TrySendError,
 };
 use crate::{
     engine::{api::Context, stats::Stats},
     sse::{Encode, EventBuffer},
-    topic::{Compressible, Topic},
+    topic::{Compressible, Reach, Topic},
 };
 
 /// Access to a reactor from any thread: cheap to clone, `Send` and `Sync`.
@@ -126,6 +127,11 @@ impl Handle {
         }
         let mut encoded = EventBuffer::new();
         encoded.push(&event);
+        if let Some(outlet) = self.outlet_for(topic) {
+            let bytes = encoded.as_bytes();
+            let events: &[&[u8]] = if bytes.is_empty() { &[] } else { &[bytes] };
+            return outlet.publish(topic, events, compression).map_err(|it| it.with(event));
+        }
         let command = Command::Publish(topic.clone(), encoded.into_bytes(), compression);
         self.mailbox.push(command).map_err(|refused| refused.with(event))
     }
@@ -160,8 +166,19 @@ impl Handle {
             ends.push(encoded.as_bytes().len());
         }
         let batch = Batch { events: encoded.into_bytes(), ends };
+        if let Some(outlet) = self.outlet_for(topic) {
+            let of_batch: Vec<_> = batch.events().filter(|event| !event.is_empty()).collect();
+            let published = outlet.publish(topic, &of_batch, Compressible::Yes);
+            return published.map_err(|refused| refused.with(events));
+        }
         let command = Command::PublishBatch(topic.clone(), batch);
         self.mailbox.push(command).map_err(|refused| refused.with(events))
+    }
+
+    /// Where events on this topic go instead of the queue.
+    fn outlet_for(&self, topic: &Topic) -> Option<&dyn Outlet> {
+        let outlet = self.mailbox.outlet()?;
+        (topic.options().reach == Reach::Namespace).then_some(&**outlet)
     }
 
     /// True once the reactor has stopped or was dropped: this handle then returns commands as

@@ -4,13 +4,16 @@ use std::{
     collections::VecDeque,
     fmt, io, mem,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
-use super::{command::Command, try_send::TrySendError};
-use crate::engine::stats::Stats;
+use super::{command::Command, outlet::Outlet, try_send::TrySendError};
+use crate::{
+    engine::stats::Stats,
+    topic::{Arrival, Placed},
+};
 
 /// Wakes the thread of a sleeping reactor.
 pub(crate) trait Wake: Send + Sync {
@@ -28,6 +31,8 @@ pub(crate) struct Mailbox {
     sleeping: AtomicBool,
     /// A copy that other threads may read.
     stats: Mutex<Stats>,
+    /// Where events on topics that span reactors go.
+    outlet: OnceLock<Arc<dyn Outlet>>,
 }
 
 /// The waiting commands.
@@ -55,11 +60,43 @@ impl Mailbox {
             waker,
             sleeping: AtomicBool::new(false),
             stats: Mutex::default(),
+            outlet: OnceLock::new(),
         }
     }
 
+    /// Joins a namespace; false if the reactor belongs to one already.
+    pub(in crate::engine) fn set_outlet(&self, outlet: Arc<dyn Outlet>) -> bool {
+        self.outlet.set(outlet).is_ok()
+    }
+
+    pub(in crate::engine) fn outlet(&self) -> Option<&Arc<dyn Outlet>> {
+        self.outlet.get()
+    }
+
+    /// An event from the sequencer; never refused for lack of room, because the sequencer
+    /// [asks](Self::would_take) before it gives a place. False if the reactor has stopped.
+    pub(crate) fn place(&self, placed: Arc<Placed>) -> bool {
+        self.push_reserved(placed, Command::Place).is_ok()
+    }
+
+    /// The same for everything else that comes from the sequencer.
+    pub(crate) fn arrive(&self, arrival: Arrival) -> bool {
+        self.push_reserved(Box::new(arrival), Command::Arrive).is_ok()
+    }
+
+    /// Takes up to `most` events and other news from the sequencer, as far as no other command
+    /// comes first.
+    pub(in crate::engine) fn take_arrivals(&self, most: usize) -> VecDeque<Command> {
+        let queue = self.lock();
+        let is_arrival = |command: &&Command| command.is_arrival();
+        let count = queue.commands.iter().take(most).take_while(is_arrival).count();
+        drop(queue);
+        // Only this thread takes commands, so the first ones are still the same.
+        if count > 0 { self.take(count) } else { VecDeque::new() }
+    }
+
     /// Whether a command would be accepted now; checked before the work of making one.
-    pub(super) fn would_take(&self) -> Result<(), TrySendError<()>> {
+    pub(crate) fn would_take(&self) -> Result<(), TrySendError<()>> {
         self.lock().would_take()
     }
 
@@ -120,7 +157,7 @@ impl Mailbox {
     }
 
     /// False once the reactor has stopped or is gone.
-    pub(in crate::engine) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.lock().open
     }
 

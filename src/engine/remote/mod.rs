@@ -3,10 +3,12 @@
 mod command;
 mod handle;
 mod mailbox;
+mod outlet;
 mod try_send;
 
 pub(crate) use self::{
     command::{Adoption, Command, First},
     mailbox::{Mailbox, Wake},
+    outlet::Outlet,
 };
 pub use self::{handle::Handle, try_send::TrySendError};

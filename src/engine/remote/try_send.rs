@@ -75,7 +75,7 @@ impl<T> TrySendError<T> {
     }
 
     /// The same error with another value.
-    pub(super) fn with<U>(&self, value: U) -> TrySendError<U> {
+    pub(in crate::engine) fn with<U>(&self, value: U) -> TrySendError<U> {
         match self {
             Self::Full(_) => TrySendError::Full(value),
             Self::Closed(_) => TrySendError::Closed(value),

@@ -6,7 +6,7 @@ use std::iter;
 use super::Topics;
 use crate::{
     conn::{Conn, SLICES_PER_WRITE, StreamEnd, Subscription, TopicIndex},
-    topic::Frame,
+    topic::{Frame, Progress, Series},
 };
 
 /// Which frames to give to a stream.
@@ -14,8 +14,8 @@ use crate::{
 pub(in crate::engine) enum Frames {
     /// Everything, unless its end is decided.
     All,
-    /// A stream that finishes gets everything up to this sequence.
-    UpTo(u64),
+    /// A stream that finishes gets everything up to these sequences.
+    UpTo(Progress),
 }
 
 impl Frames {
@@ -28,9 +28,9 @@ impl Frames {
         }
     }
 
-    pub(in crate::engine) fn last(self) -> u64 {
+    pub(in crate::engine) fn last(self) -> Progress {
         match self {
-            Self::All => u64::MAX,
+            Self::All => Progress::END,
             Self::UpTo(last) => last,
         }
     }
@@ -41,6 +41,7 @@ impl Frames {
 pub(in crate::engine) struct DueFrame<'a> {
     pub(in crate::engine) frame: &'a Frame,
     pub(in crate::engine) topic: TopicIndex,
+    pub(in crate::engine) series: Series,
 }
 
 /// Frames for one stream in the order in which they were published, whatever their topic; as many
@@ -65,30 +66,35 @@ impl<'a> DueFrames<'a> {
         subscriptions: &[Subscription],
         frames: Frames,
     ) -> Self {
-        let last = frames.last();
-        if let &[Subscription { topic, place }] = subscriptions {
-            let (log, cursor) = topics.position(Subscription { topic, place });
-            if log.has_passed_by(cursor) {
-                return Self::Lost;
-            }
-            if let Some(frame) = log.only_after(cursor) {
-                let due = DueFrame { frame, topic };
-                return Self::One((frame.sequence <= last).then_some(due));
-            }
-            let frames = log.after(cursor).take_while(|frame| frame.sequence <= last);
-            return Self::collect(frames.map(|frame| DueFrame { frame, topic }));
+        if let &[only] = subscriptions {
+            return Self::of_topic(topics, only, frames);
         }
         if subscriptions.iter().any(|&subscription| topics.has_passed_by(subscription)) {
             return Self::Lost;
         }
-        // A merge by sequence: the last one taken is a lower bound for all topics.
-        let mut taken = 0;
+        // A merge by sequence: the last one taken is a lower bound for all topics of its series.
+        let (last, mut taken) = (frames.last(), Progress::default());
         Self::collect(iter::from_fn(|| {
-            let next = next_due(topics, subscriptions, taken);
-            let (frame, subscription) = next.filter(|(frame, _)| frame.sequence <= last)?;
-            taken = frame.sequence;
-            Some(DueFrame { frame, topic: subscription.topic })
+            let (due, _) = next_due(topics, subscriptions, taken, last)?;
+            taken.move_to(due.series, due.frame.sequence);
+            Some(due)
         }))
+    }
+
+    #[inline]
+    fn of_topic(topics: &'a Topics, subscription: Subscription, frames: Frames) -> Self {
+        let (log, cursor) = topics.position(subscription);
+        if log.has_passed_by(cursor) {
+            return Self::Lost;
+        }
+        let series = topics[subscription.topic].series;
+        let last = frames.last().of(series);
+        let due = |frame| DueFrame { frame, topic: subscription.topic, series };
+        if let Some(frame) = log.only_after(cursor) {
+            return Self::One((frame.sequence <= last).then(|| due(frame)));
+        }
+        let frames = log.after(cursor).take_while(|frame| frame.sequence <= last);
+        Self::collect(frames.map(due))
     }
 
     fn collect(mut due: impl Iterator<Item = DueFrame<'a>>) -> Self {
@@ -111,17 +117,28 @@ impl<'a> DueFrames<'a> {
     }
 }
 
-/// The first frame after `taken` that a stream has not been given.
+/// The first frame after `taken` and up to `last` that a stream has not been given.
 pub(in crate::engine) fn next_due<'a>(
     topics: &'a Topics,
     subscriptions: &[Subscription],
-    taken: u64,
-) -> Option<(&'a Frame, Subscription)> {
-    let next = subscriptions.iter().filter_map(|&subscription| {
-        let (log, cursor) = topics.position(subscription);
-        Some((log.after(cursor.max(taken)).next()?, subscription))
-    });
-    next.min_by_key(|(frame, _)| frame.sequence)
+    taken: Progress,
+    last: Progress,
+) -> Option<(DueFrame<'a>, Subscription)> {
+    let next = |series: Series| {
+        let of_series = subscriptions.iter().filter(|it| topics[it.topic].series == series);
+        let next = of_series.filter_map(|&subscription| {
+            let (log, cursor) = topics.position(subscription);
+            Some((log.after(cursor.max(taken.of(series))).next()?, subscription))
+        });
+        let next = next.min_by_key(|(frame, _)| frame.sequence);
+        next.filter(|(frame, _)| frame.sequence <= last.of(series))
+    };
+    let local = next(Series::Local);
+    let (series, (frame, subscription)) = match &topics.namespace {
+        None => (Series::Local, local?),
+        Some(_) => topics.older(local, next(Series::Spanning))?,
+    };
+    Some((DueFrame { frame, topic: subscription.topic, series }, subscription))
 }
 
 /// Frames per vectored write; its cost does not depend on their number. Large frames have several

@@ -6,6 +6,7 @@
 //! | `pass.rs` | the walk over a topic's subscribers, in slices |
 //! | `publish.rs` | events into logs |
 //! | `subscribe.rs` | streams join, leave, and resume after what they have seen |
+//! | `namespace.rs` | topics that span reactors: what arrives from elsewhere |
 //! | `driven.rs` | topics with an updater |
 //! | `seen.rs` | the id that a client sent, and topics that a stream has left |
 //! | `standing.rs` | how far a stream has come in all its topics |
@@ -15,6 +16,7 @@
 
 mod driven;
 mod due;
+mod namespace;
 mod pass;
 mod publish;
 mod seen;
@@ -25,6 +27,7 @@ mod subscribe;
 pub(super) use self::{
     driven::{Render, Rendered},
     due::{DueFrame, DueFrames, FRAMES_PER_WRITE, Frames, next_due},
+    namespace::Entry,
     pass::News,
     subscribe::Loss,
 };
@@ -37,14 +40,14 @@ use std::{
 
 use slab::Slab;
 
-use self::{seen::Past, state::TopicState};
+use self::{namespace::Namespace, seen::Past, state::TopicState};
 use crate::{
     conn::{Subscription, TopicIndex},
     engine::{
         keys::{TimerId, TimerIndex},
         memory::release,
     },
-    topic::{History, Log, Topic},
+    topic::{History, Log, Progress, Series, Topic},
 };
 
 /// All topics that are in use.
@@ -61,8 +64,10 @@ pub(super) struct Topics {
     unoffered_bytes: usize,
     /// Bytes of all logs.
     log_bytes: usize,
-    /// The last sequence assigned; one series for all topics.
+    /// The last sequence assigned; one series for all local topics.
     sequence: u64,
+    /// What the topics that span reactors share; `None` if all topics are local.
+    namespace: Option<Box<Namespace>>,
     /// Makes the ids of this process unique.
     epoch: String,
     /// Topics whose logs are held for a stream until this turn ends.
@@ -99,10 +104,26 @@ impl Topics {
         if let Some(index) = self.find(topic) {
             return index;
         }
+        match self.series_of(topic) {
+            Series::Local => self.open_local(topic, now),
+            Series::Spanning => self.open_spanning(topic, now),
+        }
+    }
+
+    /// The same; a new topic is local.
+    pub(super) fn open_local(&mut self, topic: &Topic, now: u64) -> TopicIndex {
+        if let Some(index) = self.find(topic) {
+            return index;
+        }
         let state = TopicState::new(topic.clone(), (self.forgotten, self.sequence), now);
-        self.has_history |= topic.options().history == History::On;
+        self.insert(state)
+    }
+
+    fn insert(&mut self, state: TopicState) -> TopicIndex {
+        self.has_history |= state.topic.options().history == History::On;
+        let name = Arc::clone(state.topic.shared_name());
         let index = TopicIndex::new(self.states.insert(state));
-        self.by_name.insert(Arc::clone(topic.shared_name()), index);
+        self.by_name.insert(name, index);
         index
     }
 
@@ -120,13 +141,18 @@ impl Topics {
         self.states.get(index.slot()).map_or(0, TopicState::audience)
     }
 
-    pub(super) fn epoch(&self) -> &str {
-        &self.epoch
+    /// What the ids of this series begin with.
+    pub(super) fn id_prefix(&self, series: Series) -> &str {
+        match (&self.namespace, series) {
+            (Some(namespace), Series::Spanning) => namespace.id_prefix(),
+            _ => &self.epoch,
+        }
     }
 
-    /// The sequence of the last event published on any topic.
-    pub(super) fn last_sequence(&self) -> u64 {
-        self.sequence
+    /// The last sequence of any topic in each series.
+    pub(super) fn progress(&self) -> Progress {
+        let spanning = self.namespace.as_ref().map_or(0, |namespace| namespace.position());
+        Progress { local: self.sequence, spanning }
     }
 
     pub(super) fn log_bytes(&self) -> usize {
@@ -173,7 +199,7 @@ impl Topics {
     pub(super) fn forget(&mut self, index: TopicIndex) -> Forgotten {
         let state = self.states.remove(index.slot());
         self.by_name.remove(state.topic.shared_name());
-        if state.topic.options().history == History::On {
+        if state.topic.options().history == History::On && state.series == Series::Local {
             self.forgotten = self.forgotten.max(state.log.last_sequence());
         }
         self.log_bytes -= state.log.bytes();

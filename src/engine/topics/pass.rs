@@ -10,7 +10,7 @@ use super::Topics;
 use crate::{
     conn::{Subscription, TopicIndex},
     engine::keys::ConnIndex,
-    topic::Backpressure,
+    topic::{Backpressure, Progress},
 };
 
 /// One walk over the subscribers.
@@ -147,14 +147,15 @@ impl Topics {
         self.passes.push_back((index, number));
     }
 
-    /// Moves a subscriber's cursor: it has been given everything up to this sequence.
+    /// Moves a subscriber's cursor: it has been given everything up to the sequence of its series.
     pub(in crate::engine) fn advance(
         &mut self,
         subscription: Subscription,
-        sequence: u64,
+        given: Progress,
         now: u64,
     ) {
         let state = &mut self[subscription.topic];
+        let sequence = given.of(state.series);
         let subscriber = &mut state.subscribers[subscription.place as usize];
         if subscriber.cursor < sequence && subscriber.cursor < state.log.last_sequence() {
             let moved_from = mem::replace(&mut subscriber.cursor, sequence);

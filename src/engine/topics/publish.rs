@@ -30,8 +30,19 @@ impl Topics {
         };
         let frame = Frame::new(self.sequence, events, epoch, &mut self.frame_scratch);
         let frame = match compression {
-            Compressible::Yes => frame.with_previous(state.last.take()),
+            Compressible::Yes => frame,
             Compressible::No => frame.uncompressed(),
+        };
+        self.append_frame(index, frame, now);
+    }
+
+    /// Appends a frame, and starts a pass over the topic's subscribers.
+    #[inline]
+    pub(super) fn append_frame(&mut self, index: TopicIndex, frame: Frame, now: u64) {
+        let state = &mut self.states[index.slot()];
+        let frame = match frame.compression() {
+            Compressible::Yes => frame.with_previous(state.last.take()),
+            Compressible::No => frame,
         };
         if state.coded_subscribers > 0 {
             state.last = frame.as_previous(self.window_bytes);

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Topics;
-use crate::topic::{History, JoinAt, LastSeen, Point, Position, Topic, TopicKey};
+use crate::topic::{History, JoinAt, LastSeen, Point, Position, Progress, Series, Topic, TopicKey};
 use crate::{
     conn::{Subscription, TopicIndex},
     engine::keys::ConnIndex,
@@ -19,13 +19,13 @@ pub(super) struct Past {
     left: HashMap<ConnIndex, Left>,
 }
 
-/// What a client has seen, according to its id.
+/// What a client has seen, according to its id, which speaks of one series.
 #[derive(Debug)]
 enum CameWith {
     /// Everything up to this sequence, in all topics.
-    Sequence(u64),
+    Sequence(Series, u64),
     /// The same with different positions per topic.
-    Position(Box<Position>),
+    Position(Series, Box<Position>),
     /// Not an id of ours; a topic that the stream subscribes to later may know it.
     Own(Box<OwnId>),
 }
@@ -38,16 +38,16 @@ struct OwnId(Box<str>);
 #[derive(Debug, Default)]
 struct Left {
     /// The largest of their cursors.
-    up_to: u64,
+    up_to: Progress,
     /// For streams that came with an id: it no longer applies to these topics.
     topics: Vec<TopicKey>,
 }
 
-impl From<Position> for CameWith {
-    fn from(position: Position) -> Self {
+impl CameWith {
+    fn position(series: Series, position: Position) -> Self {
         match position.is_even() {
-            true => Self::Sequence(position.up_to.sequence),
-            false => Self::Position(Box::new(position)),
+            true => Self::Sequence(series, position.up_to.sequence),
+            false => Self::Position(series, Box::new(position)),
         }
     }
 }
@@ -64,8 +64,11 @@ impl Topics {
     ) {
         let came_with = match Position::parse(id, &self.epoch) {
             Some(position) if position.up_to.sequence > self.sequence => None,
-            Some(position) => Some(position.into()),
-            None => self.own_id(id, topics),
+            Some(position) => Some(CameWith::position(Series::Local, position)),
+            None => match self.spanning_position(id) {
+                Some(position) => Some(CameWith::position(Series::Spanning, position)),
+                None => self.own_id(id, topics),
+            },
         };
         match came_with {
             Some(came_with) => {
@@ -79,9 +82,13 @@ impl Topics {
 
     /// The position that a publisher's own id stands for.
     fn own_id(&self, id: &str, topics: &[(Topic, JoinAt)]) -> Option<CameWith> {
-        let logs = topics.iter().filter_map(|(topic, _)| Some(&self[self.find(topic)?].log));
-        match single(logs.flat_map(|log| log.with_own_id(id))) {
-            Ok(point) => Some(Position::at(point).into()),
+        let states = topics.iter().filter_map(|(topic, _)| Some(&self[self.find(topic)?]));
+        let found = states.flat_map(|state| {
+            let points = state.log.with_own_id(id);
+            points.map(|point| (state.series, point))
+        });
+        match single(found) {
+            Ok((series, point)) => Some(CameWith::position(series, Position::at(point))),
             // A log that knows it exists already, or never will.
             Err(0) if self.has_history && id.len() <= OWN_ID_BYTES_MAX => {
                 Some(CameWith::Own(Box::new(OwnId(id.into()))))
@@ -112,14 +119,15 @@ impl Topics {
     pub(in crate::engine) fn note_left_topic(&mut self, conn: ConnIndex, left: Subscription) {
         if self.keeps_history(left) {
             let (_, cursor) = self.position(left);
-            self.note_left(conn, TopicKey::of(self[left.topic].topic.name()), cursor);
+            let state = &self[left.topic];
+            self.note_left(conn, TopicKey::of(state.topic.name()), (state.series, cursor));
         }
     }
 
-    fn note_left(&mut self, conn: ConnIndex, topic: TopicKey, cursor: u64) {
+    fn note_left(&mut self, conn: ConnIndex, topic: TopicKey, (series, cursor): (Series, u64)) {
         let Past { came_with, lost, left } = &mut self.past;
         let left = left.entry(conn).or_default();
-        left.up_to = left.up_to.max(cursor);
+        left.up_to.move_to(series, cursor.max(left.up_to.of(series)));
         let came_with_id = came_with.contains_key(&conn) || lost.contains(&conn);
         if came_with_id && !left.topics.contains(&topic) {
             left.topics.push(topic);
@@ -127,8 +135,8 @@ impl Topics {
     }
 
     /// What a stream has seen of topics that it has left.
-    pub(super) fn left_at(&self, conn: ConnIndex) -> u64 {
-        self.past.left.get(&conn).map_or(0, |left| left.up_to)
+    pub(super) fn left_at(&self, conn: ConnIndex, series: Series) -> u64 {
+        self.past.left.get(&conn).map_or(0, |left| left.up_to.of(series))
     }
 
     /// What the client of a stream had seen of a topic when it connected; `None` if nothing.
@@ -148,15 +156,20 @@ impl Topics {
             && let Ok(point) = single(state.log.with_own_id(&id.0))
             && let Some(came_with) = &mut came_with
         {
-            **came_with = Position::at(point).into();
+            **came_with = CameWith::position(state.series, Position::at(point));
         }
         let key = TopicKey::of(state.topic.name());
         let last_seen = match came_with {
             None if is_lost => LastSeen::Unknown,
             None => return None,
-            Some(CameWith::Sequence(sequence)) => LastSeen::Sequence(*sequence),
-            Some(CameWith::Position(position)) => LastSeen::Sequence(position.of(key).cursor()),
-            Some(CameWith::Own(_)) => LastSeen::Unknown,
+            Some(CameWith::Sequence(series, sequence)) if *series == state.series => {
+                LastSeen::Sequence(*sequence)
+            }
+            Some(CameWith::Position(series, position)) if *series == state.series => {
+                LastSeen::Sequence(position.of(key).cursor())
+            }
+            // The id does not speak of this topic.
+            Some(_) => LastSeen::Unknown,
         };
         (!self.has_left(conn, key)).then_some(last_seen)
     }
@@ -167,13 +180,53 @@ impl Topics {
 
     /// What a client that was cut in the middle of a frame has seen of it, if its stream has not
     /// been given the rest yet.
-    pub(super) fn half_seen(&self, conn: ConnIndex, topic: TopicKey, cursor: u64) -> Option<Point> {
-        let Some(CameWith::Position(position)) = self.past.came_with.get(&conn) else {
+    pub(super) fn half_seen(
+        &self,
+        conn: ConnIndex,
+        topic: TopicKey,
+        (series, cursor): (Series, u64),
+    ) -> Option<Point> {
+        let Some(CameWith::Position(of, position)) = self.past.came_with.get(&conn) else {
             return None;
         };
+        if *of != series {
+            return None;
+        }
         let point = position.of(topic);
         let is_due = point.events > 0 && point.cursor() == cursor && !self.has_left(conn, topic);
         is_due.then_some(point)
+    }
+}
+
+/// Ids of a namespace.
+impl Topics {
+    /// What the client of a stream has seen of the namespace of this topic, according to its id.
+    pub(in crate::engine) fn seen_ahead(&self, conn: ConnIndex, index: TopicIndex) -> u64 {
+        if self[index].series == Series::Local {
+            return 0;
+        }
+        match self.past.came_with.get(&conn) {
+            Some(CameWith::Sequence(Series::Spanning, sequence)) => *sequence,
+            Some(CameWith::Position(Series::Spanning, position)) => position.up_to.cursor(),
+            _ => 0,
+        }
+    }
+
+    /// What was placed after this place does not exist anymore, so ids that speak of it are unknown
+    /// from here on.
+    pub(super) fn forget_ids_after(&mut self, place: u64) {
+        let Past { came_with, lost, .. } = &mut self.past;
+        let is_lost = |came_with: &CameWith| match came_with {
+            CameWith::Sequence(series, sequence) => {
+                *series == Series::Spanning && *sequence > place
+            }
+            CameWith::Position(series, position) => {
+                *series == Series::Spanning && position.up_to.sequence > place
+            }
+            CameWith::Own(_) => false,
+        };
+        let gone = came_with.extract_if(|_, came_with| is_lost(came_with));
+        lost.extend(gone.map(|(conn, _)| conn));
     }
 }
 

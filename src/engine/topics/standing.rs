@@ -5,13 +5,24 @@
 //! them as long as frames are delivered in sequence order. If a topic starts at an older position
 //! than the others (a retained event, the oldest event, a replay), its frames are copied for the
 //! stream, and the copies carry ids with the position in each topic.
+//!
+//! An id speaks of one series. A stream with topics of both that keep a history has the ids of those
+//! that span reactors, and frames of its local topics are copied with these ids.
 
 use super::Topics;
 use crate::{
     conn::Subscription,
     engine::keys::ConnIndex,
-    topic::{Frame, History, IdOf, Point, Position, TopicKey},
+    topic::{Frame, History, IdOf, Point, Position, Series, TopicKey},
 };
+
+/// The series of a stream's topics with history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kinds {
+    One(Series),
+    /// Both; the ids are those of the topics that span reactors.
+    Both,
+}
 
 impl Topics {
     /// How far a stream has come in its topics with history; `None` if it has none.
@@ -20,16 +31,17 @@ impl Topics {
         conn: ConnIndex,
         subscriptions: &[Subscription],
     ) -> Option<Position> {
-        let kept =
-            || subscriptions.iter().filter(|subscription| self.keeps_history(**subscription));
+        let series = self.series_of_ids(subscriptions);
+        let kept = || subscriptions.iter().filter(|it| self.keeps_history_in(series, **it));
         let cursors = kept().map(|subscription| self.position(*subscription).1);
-        let up_to = cursors.max()?.max(self.left_at(conn));
+        let up_to = cursors.max()?.max(self.left_at(conn, series));
         let mut position = Position::at(Point::whole(up_to));
         for subscription in kept() {
             let key = TopicKey::of(self[subscription.topic].topic.name());
             let (log, cursor) = self.position(*subscription);
             let next = log.after(cursor).next();
-            let half_seen = next.and_then(|frame| self.half_seen_frame(conn, key, cursor, frame));
+            let half_seen =
+                next.and_then(|frame| self.half_seen_frame(conn, key, (series, cursor), frame));
             let has_older = next.is_some_and(|frame| frame.sequence <= up_to);
             // The stream gets the gap event later, or when its client reconnects.
             if has_older || (log.has_passed_by(cursor) && cursor < up_to) {
@@ -48,8 +60,8 @@ impl Topics {
         conn: ConnIndex,
         subscriptions: &[Subscription],
     ) -> Option<Position> {
-        let kept =
-            || subscriptions.iter().filter(|subscription| self.keeps_history(**subscription));
+        let series = self.series_of_ids(subscriptions);
+        let kept = || subscriptions.iter().filter(|it| self.keeps_history_in(series, **it));
         let is_behind = |subscription: &Subscription| {
             let (log, cursor) = self.position(*subscription);
             log.last_sequence() > cursor
@@ -57,14 +69,45 @@ impl Topics {
         if !kept().any(is_behind)
             && let Some(&first) = kept().next()
         {
-            let sequence = self.sequence;
-            self[first.topic].subscribers[first.place as usize].cursor = sequence;
+            let latest = self.progress().of(series);
+            let cursor = &mut self[first.topic].subscribers[first.place as usize].cursor;
+            *cursor = latest.max(*cursor);
         }
         self.stream_position(conn, subscriptions)
     }
 
+    /// True if no frame of a stream can be shared, because its topics with history are of both
+    /// series and it has one id for them.
+    pub(in crate::engine) fn needs_copies(&self, subscriptions: &[Subscription]) -> bool {
+        self.kinds(subscriptions) == Kinds::Both
+    }
+
+    /// The series that the ids of a stream speak of.
+    pub(in crate::engine) fn series_of_ids(&self, subscriptions: &[Subscription]) -> Series {
+        match self.kinds(subscriptions) {
+            Kinds::One(series) => series,
+            Kinds::Both => Series::Spanning,
+        }
+    }
+
+    fn kinds(&self, subscriptions: &[Subscription]) -> Kinds {
+        if self.namespace.is_none() {
+            return Kinds::One(Series::Local);
+        }
+        let has = |series| subscriptions.iter().any(|it| self.keeps_history_in(series, *it));
+        match (has(Series::Local), has(Series::Spanning)) {
+            (true, true) => Kinds::Both,
+            (false, true) => Kinds::One(Series::Spanning),
+            (_, false) => Kinds::One(Series::Local),
+        }
+    }
+
     pub(in crate::engine) fn keeps_history(&self, subscription: Subscription) -> bool {
         self[subscription.topic].topic.options().history == History::On
+    }
+
+    fn keeps_history_in(&self, series: Series, subscription: Subscription) -> bool {
+        self[subscription.topic].series == series && self.keeps_history(subscription)
     }
 
     /// How much of this frame the client has seen, if it was cut in the middle of it.
@@ -72,7 +115,7 @@ impl Topics {
         &self,
         conn: ConnIndex,
         topic: TopicKey,
-        cursor: u64,
+        cursor: (Series, u64),
         frame: &Frame,
     ) -> Option<Point> {
         let half_seen = self.half_seen(conn, topic, cursor)?;
@@ -84,16 +127,21 @@ impl Topics {
     pub(in crate::engine) fn copy_frame(
         &self,
         conn: ConnIndex,
-        mut position: Position,
-        due: (&Frame, Subscription),
+        (series, mut position): (Series, Position),
+        (frame, subscription): (&Frame, Subscription),
         out: &mut Vec<u8>,
     ) {
-        let (frame, subscription) = due;
         let (log, cursor) = self.position(subscription);
         let key = TopicKey::of(self[subscription.topic].topic.name());
-        let half_seen = self.half_seen_frame(conn, key, cursor, frame);
+        let of_topic = self[subscription.topic].series;
+        let half_seen = self.half_seen_frame(conn, key, (of_topic, cursor), frame);
         let seen = half_seen.map_or(0, |point| point.events);
         let up_to = position.up_to.sequence;
+        let prefix = self.id_prefix(series);
+        if of_topic != series && self.keeps_history(subscription) {
+            let id_at = |_: Point| IdOf { position: &position, epoch: prefix };
+            return frame.copy_events_with(seen, id_at, out);
+        }
         if !self.keeps_history(subscription)
             || frame.sequence > up_to
             || half_seen == Some(position.up_to)
@@ -108,7 +156,7 @@ impl Topics {
             if point.events > 0 || has_more {
                 position.lags(key, point);
             }
-            IdOf { position: &position, epoch: &self.epoch }.to_string()
+            IdOf { position: &position, epoch: prefix }.to_string()
         };
         frame.copy_events_with(seen, id_at, out);
     }

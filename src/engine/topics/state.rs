@@ -3,13 +3,21 @@
 use super::{driven::Driver, pass::Pass};
 use crate::{
     engine::keys::{ConnIndex, TimerId, TimerIndex},
-    topic::{Log, Previous, Topic},
+    topic::{Log, Previous, Series, Topic},
 };
 
 /// A topic that is in use.
 #[derive(Debug)]
 pub(in crate::engine) struct TopicState {
     pub(super) topic: Topic,
+    /// What its sequences belong to.
+    pub(super) series: Series,
+    /// Whether its log begins with what was published before; always for a local topic.
+    pub(super) past: Past,
+    /// Streams that wait until it does.
+    pub(super) waiters: Vec<ConnIndex>,
+    /// The last place given before events were lost that this reactor may have had.
+    pub(super) undone_up_to: u64,
     pub(super) log: Log,
     pub(super) subscribers: Vec<Subscriber>,
     /// Number of subscribers whose end is decided and that leave when the turn settles.
@@ -35,6 +43,17 @@ pub(in crate::engine) struct TopicState {
     pub(super) last_use: u64,
 }
 
+/// What a reactor knows of a topic's earlier events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Past {
+    /// They are in its log, or known to be lost.
+    Known,
+    /// The namespace has not been asked yet.
+    Unasked,
+    /// They are on their way.
+    Coming,
+}
+
 /// A stream's cursor on a topic's log: sixteen bytes, walked in memory order.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Subscriber {
@@ -47,6 +66,10 @@ impl TopicState {
     pub(super) fn new(topic: Topic, (begins_after, last_sequence): (u64, u64), now: u64) -> Self {
         Self {
             topic,
+            series: Series::Local,
+            past: Past::Known,
+            waiters: Vec::new(),
+            undone_up_to: 0,
             log: Log::new(begins_after),
             subscribers: Vec::new(),
             leaving: 0,
@@ -100,6 +123,7 @@ impl TopicState {
     /// True when nothing holds the topic anymore.
     pub(in crate::engine) fn is_unused(&self, now: u64) -> bool {
         self.subscribers.is_empty()
+            && self.waiters.is_empty()
             && (!self.keeps_something() || (!self.is_held() && now >= self.forget_at()))
     }
 
@@ -107,6 +131,8 @@ impl TopicState {
     /// the one that drives it.
     fn is_held(&self) -> bool {
         match &self.driver {
+            // The namespace keeps what it has: for as long as that must be, it decides.
+            _ if self.series == Series::Spanning => false,
             Some(driver) if driver.topic.is_clone_of(&self.topic) => self.topic.clones() > 2,
             Some(driver) => self.topic.clones() > 1 || driver.topic.clones() > 1,
             None => self.topic.clones() > 1,
@@ -134,6 +160,15 @@ impl TopicState {
     pub(in crate::engine) fn idle_driver(&self) -> Option<TimerIndex> {
         let driver = self.driver.as_ref().filter(|_| self.subscribers.is_empty())?;
         Some(driver.timer())
+    }
+
+    /// True if the namespace has been told that the topic is used here.
+    pub(in crate::engine) fn is_reported(&self) -> bool {
+        self.series == Series::Spanning && self.past != Past::Unasked
+    }
+
+    pub(in crate::engine) fn series(&self) -> Series {
+        self.series
     }
 
     pub(in crate::engine) fn topic(&self) -> &Topic {

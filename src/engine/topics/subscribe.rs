@@ -9,7 +9,7 @@ use super::{
 use crate::{
     conn::{Standing, Subscription, TopicIndex},
     engine::keys::ConnIndex,
-    topic::{Backpressure, History, JoinAt, LastSeen, Resume, Retain, Topic},
+    topic::{Backpressure, History, JoinAt, LastSeen, Progress, Resume, Retain, Topic},
 };
 
 /// The loss of frames that a stream has not been given.
@@ -35,17 +35,21 @@ impl Topics {
     pub(in crate::engine) fn skip_lost(
         &mut self,
         subscription: Subscription,
-        last: u64,
+        last: Progress,
         now: u64,
     ) -> Loss {
         if !self.has_passed_by(subscription) {
             return Loss::Nothing;
         }
         let state = &mut self[subscription.topic];
+        let last = last.of(state.series);
         let (cursor, gap) = match state.topic.options().backpressure {
             Backpressure::Disconnect => return Loss::Disconnect,
             Backpressure::Latest => (state.log.newest_cursor(last), None),
-            Backpressure::DropOldest => (state.log.oldest_cursor(), Some(state.topic.clone())),
+            Backpressure::DropOldest => {
+                let cursor = state.subscribers[subscription.place as usize].cursor;
+                (state.after_gap(cursor), Some(state.topic.clone()))
+            }
         };
         let subscriber = &mut state.subscribers[subscription.place as usize];
         let moved_from = mem::replace(&mut subscriber.cursor, cursor);
@@ -132,16 +136,19 @@ pub(in crate::engine) struct Start {
 }
 
 impl TopicState {
+    /// Where a stream starts whose client has seen this much of the topic. `ahead` is what it has
+    /// seen of its namespace, which may be more than has arrived here.
     pub(in crate::engine) fn start_for(
         &self,
         join_at: JoinAt,
         last_seen: Option<LastSeen>,
+        ahead: u64,
     ) -> Start {
         let options = self.topic.options();
         let fresh = match (join_at, options.retain) {
             (JoinAt::Oldest, _) => self.log.oldest_cursor(),
             (JoinAt::Live, Retain::Last) => self.log.newest_cursor(u64::MAX),
-            (JoinAt::Live, Retain::Nothing) => self.log.last_sequence(),
+            (JoinAt::Live, Retain::Nothing) => self.log.last_sequence().max(ahead),
         };
         let (cursor, is_gap, standing) = match last_seen.map(|seen| self.log.resume(seen)) {
             // The client already holds an id that covers this topic.

@@ -8,7 +8,7 @@ use crate::{
     conn::{Afterwards, Farewell, InputState, OFF, Phase, Schedule, Standing, Streaming},
     engine::{
         Engine, Transport,
-        api::{Alignment, FirstTick, KeepAlive, Sse},
+        api::{Alignment, Ending, FirstTick, KeepAlive, Sse},
         calls::Closures,
         core::{Buffer, Core},
         keys::ConnIndex,
@@ -50,7 +50,7 @@ impl<T: Transport> Engine<T> {
         }
         self.core.mark_birth(index);
         if let Some(ending) = sse.ending {
-            self.core.end_stream(index, ending.into());
+            self.core.end_with_birth(index, ending);
         }
         let head = std::mem::take(&mut self.head_buffer);
         match self.core.is_silent(index) {
@@ -131,11 +131,16 @@ impl Core {
         self.scratch.push_all(&sse.first_events);
         self.lent = Some(index);
         let id = self.conns.stream_id(index);
-        if let Some(last_event_id) = &request.last_event_id {
-            self.topics.remember(index, last_event_id, &sse.subscriptions);
-        }
-        for (topic, join_at) in &sse.subscriptions {
-            self.subscribe(id, topic, *join_at);
+        let last_event_id = request.last_event_id.as_deref();
+        if self.topics.has_namespace() {
+            self.subscribe_all(id, &sse.subscriptions, last_event_id);
+        } else {
+            if let Some(last_event_id) = last_event_id {
+                self.topics.remember(index, last_event_id, &sse.subscriptions);
+            }
+            for (topic, join_at) in &sse.subscriptions {
+                self.subscribe(id, topic, *join_at);
+            }
         }
         self.lent = None;
         if let Some(tag) = &sse.tag {
@@ -149,6 +154,13 @@ impl Core {
         let is_unmarked = self.conns[index].standing() == Standing::Unmarked;
         if is_unmarked && !self.scratch.has_id() {
             self.push_bookmark(index, Buffer::Scratch);
+        }
+    }
+
+    /// A stream that is to end when it has started. If it has to wait for its topics, it ends then.
+    fn end_with_birth(&mut self, index: ConnIndex, ending: Ending) {
+        if !self.topics.end_after_waiting(index, ending) {
+            self.end_stream(index, ending.into());
         }
     }
 

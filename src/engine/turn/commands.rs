@@ -34,6 +34,25 @@ impl<T: Transport> Engine<T> {
         }
     }
 
+    /// Takes what has come from the sequencer since: what closures of this turn have published on
+    /// topics that span reactors leaves in the same turn, too.
+    pub(in crate::engine) fn take_arrivals(&mut self) {
+        if !self.core.topics.has_namespace() || self.core.mailbox.depth() == 0 {
+            return;
+        }
+        let mut left = COMMANDS_PER_TURN;
+        while left > 0 && self.takes_commands() {
+            let arrivals = self.core.mailbox.take_arrivals(left.min(COMMANDS_PER_SLICE));
+            if arrivals.is_empty() {
+                return;
+            }
+            left -= arrivals.len();
+            for arrival in arrivals {
+                self.obey(arrival, &mut |_, _| {});
+            }
+        }
+    }
+
     fn obey(&mut self, command: Command, adopt: &mut impl FnMut(&mut Self, Adoption)) {
         match command {
             Command::Publish(topic, events, compression) => {
@@ -47,6 +66,8 @@ impl<T: Transport> Engine<T> {
             Command::Run(call) => _ = self.run(call),
             Command::Adopt(adoption) => adopt(self, adoption),
             Command::Answer(oneshot, answer) => self.answer_late(&oneshot, answer),
+            Command::Place(placed) => self.core.place(&placed),
+            Command::Arrive(arrival) => self.core.arrive(*arrival),
             Command::Drain(window) => self.drain(window),
             Command::Shutdown => self.shutdown(),
         }

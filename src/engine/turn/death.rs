@@ -14,12 +14,13 @@ use crate::{
     },
     error::{CloseReason, Logged},
     http::{LAST_CHUNK, StreamFraming},
+    topic::Progress,
 };
 
 impl<T: Transport> Engine<T> {
-    pub(super) fn close_stream(&mut self, id: StreamId, reason: CloseReason, last_sequence: u64) {
+    pub(super) fn close_stream(&mut self, id: StreamId, reason: CloseReason, published: Progress) {
         let index = id.conn;
-        let reason = match self.give_last_frames(index, last_sequence) {
+        let reason = match self.give_last_frames(index, published) {
             LastFrames::Given => reason,
             LastFrames::TooMany => CloseReason::Slow,
         };

@@ -10,6 +10,7 @@ use crate::{
         turn::send::Queued,
     },
     error::CloseReason,
+    topic::Progress,
 };
 
 impl<T: Transport> Engine<T> {
@@ -59,13 +60,17 @@ impl<T: Transport> Engine<T> {
     /// A stream that finishes gets what was published before its end was decided, because a finish
     /// promises a complete stream. A stream that is dropped while blocked does not: its client
     /// reconnects.
-    pub(super) fn give_last_frames(&mut self, index: ConnIndex, last_sequence: u64) -> LastFrames {
+    /// A stream that still waits for the past of a topic gets nothing, and cannot be complete.
+    pub(super) fn give_last_frames(&mut self, index: ConnIndex, published: Progress) -> LastFrames {
+        if self.core.topics.is_waiting(index) {
+            return self.core.end_incomplete(index);
+        }
         let conn = &self.core.conns[index];
         let in_order = matches!(conn.ending(), Some(StreamEnd::Finish | StreamEnd::Drop));
         if !in_order || conn.subscriptions().is_empty() {
             return LastFrames::Given;
         }
-        let frames = Frames::UpTo(last_sequence);
+        let frames = Frames::UpTo(published);
         if !conn.is_blocked() {
             self.flush_one(index, frames);
         }
@@ -82,6 +87,14 @@ pub(super) enum LastFrames {
 }
 
 impl Core {
+    fn end_incomplete(&mut self, index: ConnIndex) -> LastFrames {
+        if self.conns[index].ending() != Some(StreamEnd::Finish) {
+            return LastFrames::Given;
+        }
+        self.conns[index].abort_stream();
+        LastFrames::TooMany
+    }
+
     /// Queues undelivered frames of a stream that finishes, as far as the outbox may grow.
     fn queue_last_frames(&mut self, index: ConnIndex, frames: Frames) -> LastFrames {
         let bytes_max = self.config.limits.outbox_bytes;

@@ -17,7 +17,7 @@ use crate::{
         topics::{DueFrame, DueFrames, FRAMES_PER_WRITE, Frames},
     },
     http::StreamFraming,
-    topic::Pieces,
+    topic::{Pieces, Progress},
 };
 
 /// The result of trying to write.
@@ -31,12 +31,13 @@ pub(super) enum Written {
     Blocked,
 }
 
-/// Topic frames given to a stream in one write: their number and the last sequence. Frames are
-/// given in sequence order across all topics, so the last sequence is the position in all of them.
+/// Topic frames given to a stream in one write: their number and the last sequences. Frames are
+/// given in sequence order across all topics of a series, so the last sequence is the position in
+/// all of them.
 #[derive(Debug, Clone, Copy, Default)]
 struct Given {
     frames: usize,
-    last_sequence: u64,
+    last: Progress,
     /// The client may now hold an id that is not the stream's position.
     has_foreign_id: bool,
 }
@@ -181,7 +182,7 @@ impl<T: Transport> Engine<T> {
             && conn.outbox.is_empty();
         core.stats.delivered += given.frames as u64;
         for &subscription in conn.subscriptions() {
-            core.topics.advance(subscription, given.last_sequence, core.now);
+            core.topics.advance(subscription, given.last, core.now);
         }
         if given.has_foreign_id {
             core.doubt_after_foreign_id(index);
@@ -328,11 +329,12 @@ fn take(
 ) -> Given {
     match (due, form) {
         // By far the most frequent case: there was one frame, and it was taken completely.
-        ([only], Form::Plain(_)) if taken == form.len(0, only) => Given {
-            frames: 1,
-            last_sequence: only.frame.sequence,
-            has_foreign_id: only.frame.has_foreign_id(),
-        },
+        ([only], Form::Plain(_)) if taken == form.len(0, only) => {
+            let mut given = Given { frames: 1, ..Given::default() };
+            given.last.move_to(only.series, only.frame.sequence);
+            given.has_foreign_id = only.frame.has_foreign_id();
+            given
+        }
         _ => take_some(due, form, taken, conn, coding, pool),
     }
 }
@@ -369,7 +371,7 @@ fn take_some(
 impl Given {
     fn add(&mut self, due: &DueFrame<'_>, conn: &Conn, coding: &mut Coding) {
         self.frames += 1;
-        self.last_sequence = due.frame.sequence;
+        self.last.move_to(due.series, due.frame.sequence);
         self.has_foreign_id |= due.frame.has_foreign_id();
         if let Some(stream) = conn.coding() {
             coding.synced(stream, due.topic, due.frame);
@@ -403,7 +405,7 @@ impl Core {
             given.add(due, conn, &mut self.coding);
         }
         self.stats.delivered += given.frames as u64;
-        self.note_given(index, given.last_sequence);
+        self.note_given(index, given.last);
         if given.has_foreign_id {
             self.doubt_after_foreign_id(index);
         }

@@ -65,9 +65,7 @@ impl<T: Transport> Engine<T> {
 
     fn settle_death(&mut self, death: Death) {
         match death {
-            Death::Stream { id, reason, last_sequence } => {
-                self.close_stream(id, reason, last_sequence);
-            }
+            Death::Stream { id, reason, published } => self.close_stream(id, reason, published),
             Death::Promise(promise, on_gone) => self.core.bury_promise(*promise, on_gone),
             Death::Timer(index) => {
                 let call = self.timers.remove(&index);

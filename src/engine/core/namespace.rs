@@ -1,0 +1,203 @@
+//! The namespace of a reactor: what arrives from its sequencer, and what leaves for it.
+
+use std::{mem, sync::Arc};
+
+use super::Core;
+use crate::{
+    conn::{Standing, TopicIndex},
+    engine::{
+        keys::{ConnIndex, StreamId},
+        remote::{Outlet, TrySendError},
+        topics::Entry,
+    },
+    error::Logged,
+    sse::Encode,
+    topic::{Arrival, Backlog, Compressible, Generations, JoinAt, Placed, Series, Topic},
+};
+
+/// Joining and publishing.
+impl Core {
+    pub(in crate::engine) fn join_namespace(
+        &mut self,
+        outlet: Arc<dyn Outlet>,
+        generations: Generations,
+        position: u64,
+    ) {
+        if self.mailbox.set_outlet(outlet) {
+            self.topics.join_namespace(generations, position);
+        }
+    }
+
+    /// An event of this reactor leaves for the namespace.
+    pub(super) fn publish_outside<E: Encode>(
+        &mut self,
+        topic: &Topic,
+        event: E,
+        compression: Compressible,
+    ) -> Result<(), TrySendError<E>> {
+        let Some(outlet) = self.mailbox.outlet() else { return Ok(()) };
+        let mut buffer = mem::take(&mut self.publish_buffer);
+        buffer.clear();
+        buffer.push(&event);
+        let published = match buffer.as_bytes() {
+            [] => Ok(()),
+            events => outlet.publish(topic, &[events], compression),
+        };
+        self.publish_buffer = buffer;
+        published.map_err(|refused| refused.with(event))
+    }
+
+    /// Events that were accepted earlier leave for the namespace, which may refuse them.
+    pub(super) fn pass_on(&mut self, topic: &Topic, events: &[u8], compression: Compressible) {
+        let Some(outlet) = self.mailbox.outlet().filter(|_| !events.is_empty()) else { return };
+        if let Err(refused) = outlet.publish(topic, &[events], compression) {
+            let name = Logged(topic.name());
+            log::warn!("an event on \"{name}\" was not published: {refused}");
+        }
+    }
+}
+
+/// Arrivals.
+impl Core {
+    /// An event from the sequencer.
+    pub(in crate::engine) fn place(&mut self, placed: &Placed) {
+        if !self.topics.come_to(placed.sequence()) {
+            return;
+        }
+        let Some(index) = self.topics.find(placed.topic()) else { return };
+        if self.topics.has_no_audience(index) {
+            return;
+        }
+        match self.topics[index].series() {
+            Series::Spanning => {
+                self.stats.published += 1;
+                self.topics.append_placed(index, placed, self.now);
+            }
+            // It is driven here, or was declared local in this reactor alone.
+            Series::Local => {
+                self.publish_at(index, &placed.frame().events(), placed.compression());
+            }
+        }
+    }
+
+    pub(in crate::engine) fn arrive(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Hydrate(topic, backlog) => self.hydrate(&topic, &backlog),
+            Arrival::Lost(lost) => self.topics.lose(lost, self.now),
+            Arrival::Generations(generations) => self.topics.set_generations(generations),
+        }
+    }
+
+    /// The past of a topic has come. Streams that waited for it last join all their topics.
+    fn hydrate(&mut self, topic: &Topic, backlog: &Backlog) {
+        let Some(index) = self.topics.find(topic) else { return };
+        for conn in self.topics.hydrate(index, backlog) {
+            self.join_all(conn);
+        }
+    }
+
+    fn join_all(&mut self, conn: ConnIndex) {
+        let Some(waiting) = self.topics.end_waiting(conn) else { return };
+        let id = self.conns.stream_id(conn);
+        if self.conns.live(id).is_none() {
+            return;
+        }
+        if let Some(last_event_id) = &waiting.last_event_id {
+            self.topics.remember(conn, last_event_id, &waiting.topics);
+        }
+        if self.conns[conn].standing() == Standing::Waiting {
+            self.conns[conn].set_standing(Standing::Unmarked);
+            self.conns.mark_dirty(conn);
+        }
+        for (topic, join_at) in &waiting.topics {
+            let index = self.topics.open(topic, self.now);
+            self.join(id, index, *join_at);
+        }
+        if let Some(ending) = waiting.ending {
+            self.end_stream(conn, ending.into());
+        }
+    }
+}
+
+/// Topics in use, and streams that wait for their pasts.
+impl Core {
+    /// Whether a stream may subscribe to this topic now. All topics that it waits for open
+    /// together.
+    pub(super) fn entry(&mut self, conn: ConnIndex, index: TopicIndex) -> Entry {
+        let entry = match self.topics.entry(index) {
+            Entry::Unasked => self.begin_use(index),
+            entry => entry,
+        };
+        if self.topics.is_waiting(conn) { Entry::Closed } else { entry }
+    }
+
+    fn begin_use(&mut self, index: TopicIndex) -> Entry {
+        let entry = self.topics.begin_use(index);
+        if let Some(outlet) = self.mailbox.outlet() {
+            outlet.begin_use(self.topics[index].topic());
+        }
+        entry
+    }
+
+    /// The topic is about to be forgotten here.
+    pub(super) fn end_use(&self, index: TopicIndex) {
+        let state = &self.topics[index];
+        if state.is_reported()
+            && let Some(outlet) = self.mailbox.outlet()
+        {
+            outlet.end_use(state.topic());
+        }
+    }
+
+    /// A stream waits for the past of a topic. It gets nothing meanwhile: with the id of a frame of
+    /// another topic, its client would claim to have seen this one.
+    pub(super) fn wait_for(&mut self, conn: ConnIndex, index: TopicIndex, join_at: JoinAt) -> bool {
+        self.conns[conn].doubt_standing(Standing::Waiting);
+        self.topics.wait(conn, index, join_at)
+    }
+
+    /// A new stream waits if one of its topics does, and its id counts from then on.
+    pub(in crate::engine) fn subscribe_all(
+        &mut self,
+        id: StreamId,
+        topics: &[(Topic, JoinAt)],
+        last_event_id: Option<&str>,
+    ) {
+        let mut must_wait = false;
+        for (topic, _) in topics {
+            let index = self.topics.open(topic, self.now);
+            must_wait |= self.entry(id.conn, index) != Entry::Open;
+        }
+        match (must_wait, last_event_id) {
+            (true, last_event_id) => self.topics.begin_waiting(id.conn, last_event_id),
+            (false, Some(last_event_id)) => {
+                self.topics.remember(id.conn, last_event_id, topics);
+            }
+            (false, None) => {}
+        }
+        for (topic, join_at) in topics {
+            self.subscribe(id, topic, *join_at);
+        }
+    }
+
+    /// A stream leaves a topic that it waits for; false if it waits for others.
+    pub(super) fn stop_waiting_for(&mut self, id: StreamId, topic: &Topic) -> bool {
+        let Some(index) = self.topics.stop_waiting_for(id.conn, topic) else { return false };
+        self.watch_topic(index);
+        if self.topics.waits_for_nothing(id.conn) {
+            self.join_all(id.conn);
+        }
+        true
+    }
+
+    /// A waiting stream has ended.
+    #[cold]
+    pub(super) fn abandon_waiting(&mut self, conn: ConnIndex) {
+        let topics = self.topics.end_waiting(conn).map(|waiting| waiting.topics);
+        for (topic, _) in topics.unwrap_or_default() {
+            if let Some(index) = self.topics.find(&topic) {
+                self.watch_topic(index);
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! [`Outlet`]: the way out of a reactor that shares topics with others.
+
+use super::try_send::TrySendError;
+use crate::topic::{Compressible, Topic};
+
+/// The sequencer of a namespace, as one of its reactors sees it. It answers through the reactor's
+/// queue; see [`Placed`](crate::topic::Placed) and [`Arrival`](crate::topic::Arrival).
+///
+/// All methods may be called from any thread and must not block for longer than a lock is held.
+pub(crate) trait Outlet: Send + Sync {
+    /// Gives places to events, directly after each other, and passes them to every reactor that uses
+    /// the topic, this one included. All of them or none.
+    fn publish(
+        &self,
+        topic: &Topic,
+        events: &[&[u8]],
+        compression: Compressible,
+    ) -> Result<(), TrySendError<()>>;
+
+    /// This reactor gets the topic's events from now on. If the topic
+    /// [keeps](crate::topic::TopicOptions::keeps_events) events, its streams wait until an
+    /// [`Arrival::Hydrate`](crate::topic::Arrival::Hydrate) has come.
+    fn begin_use(&self, topic: &Topic);
+
+    /// This reactor has dropped what it had of the topic. It needs its events no more.
+    fn end_use(&self, topic: &Topic);
+}

@@ -1,0 +1,314 @@
+//! Topics that span reactors: their events have places in the one log of a namespace, and arrive
+//! from its sequencer.
+//!
+//! This reactor holds a topic's log only while it uses the topic. Beginning to use one means asking
+//! for its past, if it keeps any, and streams wait until that has come: a stream whose topics
+//! started one after the other would get an id that speaks of all of them from the first.
+
+use std::{collections::HashMap, mem};
+
+use super::{
+    Topics,
+    state::{Past, TopicState},
+};
+use crate::{
+    conn::{Subscription, TopicIndex},
+    engine::{api::next::Ending, keys::ConnIndex},
+    topic::{Backlog, Frame, Generations, JoinAt, Lost, Placed, Position, Reach, Series, Topic},
+};
+
+/// What the topics that span reactors share.
+#[derive(Debug)]
+pub(super) struct Namespace {
+    generations: Generations,
+    /// Everything up to this place has arrived here, or is not used here.
+    position: u64,
+    /// Streams that wait for the past of a topic.
+    waiting: HashMap<ConnIndex, Waiting>,
+}
+
+/// A stream that waits for the past of its topics.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Waiting {
+    pub(in crate::engine) topics: Vec<(Topic, JoinAt)>,
+    /// The id of a stream that has none of its topics yet.
+    pub(in crate::engine) last_event_id: Option<Box<str>>,
+    /// How it ends once it has its topics.
+    pub(in crate::engine) ending: Option<Ending>,
+}
+
+/// What is to be done for a topic that a stream subscribes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Entry {
+    Open,
+    /// The namespace must hear that the topic is used.
+    Unasked,
+    /// Its past is on its way.
+    Closed,
+}
+
+impl Namespace {
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    pub(super) fn id_prefix(&self) -> &str {
+        self.generations.current()
+    }
+}
+
+/// Joining, and places.
+impl Topics {
+    /// From here on, topics span the reactors of a namespace unless they are local.
+    pub(in crate::engine) fn join_namespace(&mut self, generations: Generations, position: u64) {
+        let namespace = Namespace { generations, position, waiting: HashMap::new() };
+        self.namespace = Some(Box::new(namespace));
+    }
+
+    pub(in crate::engine) fn has_namespace(&self) -> bool {
+        self.namespace.is_some()
+    }
+
+    /// The series of a topic: fixed when it is opened, and by its value before that.
+    pub(in crate::engine) fn series_of(&self, topic: &Topic) -> Series {
+        if self.namespace.is_none() {
+            return Series::Local;
+        }
+        match (self.find(topic), topic.options().reach) {
+            (Some(index), _) => self[index].series,
+            (None, Reach::Namespace) => Series::Spanning,
+            (None, Reach::Local) => Series::Local,
+        }
+    }
+
+    /// Nothing up to this place is missing here. False if that was known.
+    pub(in crate::engine) fn come_to(&mut self, place: u64) -> bool {
+        let Some(namespace) = &mut self.namespace else { return false };
+        let is_new = place > namespace.position;
+        namespace.position = namespace.position.max(place);
+        is_new
+    }
+
+    pub(in crate::engine) fn set_generations(&mut self, generations: Generations) {
+        if let Some(namespace) = &mut self.namespace {
+            namespace.generations = generations;
+        }
+    }
+
+    pub(super) fn spanning_position(&self, id: &str) -> Option<Position> {
+        self.namespace.as_ref()?.generations.position(id)
+    }
+
+    /// A topic that nobody used here: its log begins at the current place, as far as is known here.
+    pub(super) fn open_spanning(&mut self, topic: &Topic, now: u64) -> TopicIndex {
+        let position = self.progress().spanning;
+        let state = TopicState::new(topic.detached(), (position, position), now);
+        self.insert(TopicState { series: Series::Spanning, past: Past::Unasked, ..state })
+    }
+
+    /// Appends an event from the sequencer.
+    pub(in crate::engine) fn append_placed(
+        &mut self,
+        index: TopicIndex,
+        placed: &Placed,
+        now: u64,
+    ) {
+        self.append_frame(index, placed.frame(), now);
+    }
+
+    /// Of the next frames of two series, the one that is older: with more frames published after
+    /// it in its own series. So neither series delays the other for a slow client.
+    pub(super) fn older<'a>(
+        &self,
+        local: Option<(&'a Frame, Subscription)>,
+        spanning: Option<(&'a Frame, Subscription)>,
+    ) -> Option<(Series, (&'a Frame, Subscription))> {
+        let progress = self.progress();
+        let lag = |series, frame: &Frame| progress.of(series).saturating_sub(frame.sequence);
+        match (local, spanning) {
+            (Some(local), Some(spanning))
+                if lag(Series::Local, local.0) < lag(Series::Spanning, spanning.0) =>
+            {
+                Some((Series::Spanning, spanning))
+            }
+            (Some(local), _) => Some((Series::Local, local)),
+            (None, spanning) => Some((Series::Spanning, spanning?)),
+        }
+    }
+}
+
+/// Pasts, and the streams that wait for them.
+impl Topics {
+    /// Whether a stream may subscribe to a topic now.
+    pub(in crate::engine) fn entry(&self, index: TopicIndex) -> Entry {
+        match self[index].past {
+            Past::Known => Entry::Open,
+            Past::Unasked => Entry::Unasked,
+            Past::Coming => Entry::Closed,
+        }
+    }
+
+    /// The namespace hears that the topic is used. Returns whether streams may subscribe to it now:
+    /// a topic that keeps nothing has no past.
+    pub(in crate::engine) fn begin_use(&mut self, index: TopicIndex) -> Entry {
+        let state = &mut self[index];
+        state.past = match state.topic.options().keeps_events() {
+            true => Past::Coming,
+            false => Past::Known,
+        };
+        self.entry(index)
+    }
+
+    /// The past of a topic has come. Returns the streams that waited for it last.
+    pub(in crate::engine) fn hydrate(
+        &mut self,
+        index: TopicIndex,
+        backlog: &Backlog,
+    ) -> Vec<ConnIndex> {
+        self.come_to(backlog.complete_up_to);
+        self.change(index, |state| state.prepend(backlog));
+        let state = &mut self[index];
+        state.past = Past::Known;
+        let waiters = mem::take(&mut state.waiters);
+        let (ready, others) = waiters.into_iter().partition(|conn| self.waits_for_nothing(*conn));
+        self[index].waiters = others;
+        ready
+    }
+
+    /// True if the pasts of all topics that a stream waits for have come.
+    pub(in crate::engine) fn waits_for_nothing(&self, conn: ConnIndex) -> bool {
+        let waiting = self.namespace.as_ref().and_then(|it| it.waiting.get(&conn));
+        let is_open = |topic| self.find(topic).is_none_or(|it| self[it].past == Past::Known);
+        waiting.is_none_or(|waiting| waiting.topics.iter().all(|(topic, _)| is_open(topic)))
+    }
+
+    /// True while the stream on this connection waits for the past of a topic.
+    pub(in crate::engine) fn is_waiting(&self, conn: ConnIndex) -> bool {
+        self.namespace.as_ref().is_some_and(|it| it.waiting.contains_key(&conn))
+    }
+
+    /// A new stream waits for all of its topics, and has this id until then.
+    pub(in crate::engine) fn begin_waiting(
+        &mut self,
+        conn: ConnIndex,
+        last_event_id: Option<&str>,
+    ) {
+        if let Some(namespace) = &mut self.namespace {
+            let last_event_id = last_event_id.map(Box::from);
+            namespace.waiting.insert(conn, Waiting { last_event_id, ..Waiting::default() });
+        }
+    }
+
+    /// A stream waits for a topic, and joins it together with the others that it waits for. False
+    /// if it waits for it already.
+    pub(in crate::engine) fn wait(
+        &mut self,
+        conn: ConnIndex,
+        index: TopicIndex,
+        join_at: JoinAt,
+    ) -> bool {
+        let topic = self[index].topic.clone();
+        let Some(namespace) = &mut self.namespace else { return false };
+        let waiting = namespace.waiting.entry(conn).or_default();
+        if waiting.topics.iter().any(|(other, _)| other.name() == topic.name()) {
+            return false;
+        }
+        waiting.topics.push((topic, join_at));
+        self[index].waiters.push(conn);
+        true
+    }
+
+    /// A waiting stream ends like this as soon as it has its topics. False if it does not wait.
+    pub(in crate::engine) fn end_after_waiting(&mut self, conn: ConnIndex, ending: Ending) -> bool {
+        let waiting = self.namespace.as_mut().and_then(|it| it.waiting.get_mut(&conn));
+        let Some(waiting) = waiting else { return false };
+        waiting.ending = Some(ending);
+        true
+    }
+
+    /// The stream waits for nothing anymore.
+    pub(in crate::engine) fn end_waiting(&mut self, conn: ConnIndex) -> Option<Waiting> {
+        let waiting = self.namespace.as_mut()?.waiting.remove(&conn)?;
+        for (topic, _) in &waiting.topics {
+            self.end_waiting_for(conn, topic);
+        }
+        Some(waiting)
+    }
+
+    /// A waiting stream leaves one of the topics that it waits for. Returns the topic, if it did.
+    pub(in crate::engine) fn stop_waiting_for(
+        &mut self,
+        conn: ConnIndex,
+        topic: &Topic,
+    ) -> Option<TopicIndex> {
+        let waiting = self.namespace.as_mut()?.waiting.get_mut(&conn)?;
+        let place = waiting.topics.iter().position(|(other, _)| other.name() == topic.name())?;
+        waiting.topics.remove(place);
+        self.end_waiting_for(conn, topic)
+    }
+
+    fn end_waiting_for(&mut self, conn: ConnIndex, topic: &Topic) -> Option<TopicIndex> {
+        let index = self.find(topic)?;
+        self[index].waiters.retain(|other| *other != conn);
+        Some(index)
+    }
+}
+
+/// Loss.
+impl Topics {
+    /// Places are missing. All topics lose their logs, so that the policy of each tells its
+    /// subscribers; a subscriber who is ahead of what was skipped has lost nothing.
+    pub(in crate::engine) fn lose(&mut self, lost: Lost, now: u64) {
+        let (Lost::Skipped { up_to } | Lost::Undone { up_to, .. }) = lost;
+        self.come_to(up_to);
+        if let Lost::Undone { after, .. } = lost {
+            self.forget_ids_after(after);
+        }
+        let spanning = self.states.iter().filter(|(_, state)| state.series == Series::Spanning);
+        let spanning: Vec<_> = spanning.map(|(slot, _)| TopicIndex::new(slot)).collect();
+        for index in spanning {
+            self.change(index, |state| state.lose(lost));
+            if !self[index].subscribers.is_empty() {
+                self.begin_pass(index, now);
+            }
+        }
+    }
+}
+
+impl TopicState {
+    fn lose(&mut self, lost: Lost) {
+        let (Lost::Skipped { up_to } | Lost::Undone { up_to, .. }) = lost;
+        self.log.lose_up_to(up_to);
+        self.last = None;
+        (self.offered, self.kept_after) = (up_to, up_to);
+        if let Lost::Undone { after, up_to } = lost {
+            self.undone_up_to = up_to;
+            for subscriber in self.subscribers.iter_mut().filter(|it| it.cursor > after) {
+                subscriber.cursor = SAW_WHAT_IS_UNDONE;
+            }
+        }
+    }
+
+    fn prepend(&mut self, backlog: &Backlog) {
+        let is_known = self.past == Past::Known;
+        if is_known && backlog.lost_up_to >= self.log.oldest_cursor() {
+            return;
+        }
+        // Subscribers that saw what is undone must still be passed by.
+        let lost_up_to = if self.undone_up_to > 0 { SAW_WHAT_IS_UNDONE + 1 } else { 0 };
+        self.log.prepend(backlog, lost_up_to, self.topic.options());
+    }
+
+    /// Where a subscriber with this cursor continues after a gap.
+    pub(super) fn after_gap(&self, cursor: u64) -> u64 {
+        let oldest = self.log.oldest_cursor();
+        match cursor == SAW_WHAT_IS_UNDONE {
+            true => oldest.max(self.undone_up_to),
+            false => oldest,
+        }
+    }
+}
+
+/// The cursor of a subscriber that has seen events that do not exist anymore. Nothing in the log can
+/// follow it, and policies apply.
+const SAW_WHAT_IS_UNDONE: u64 = 0;

@@ -1,0 +1,60 @@
+//! What a sequencer keeps of one topic for reactors that begin to use it.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crate::topic::{Backlog, History, Placed, TopicOptions};
+
+/// The newest events of a topic, oldest first; empty for a topic that keeps none.
+#[derive(Debug)]
+pub(super) struct Archive {
+    events: VecDeque<Arc<Placed>>,
+    bytes: usize,
+    /// Everything up to this place is gone, or older than the topic.
+    lost_up_to: u64,
+}
+
+impl Archive {
+    pub(super) fn new(lost_up_to: u64) -> Self {
+        Self { events: VecDeque::new(), bytes: 0, lost_up_to }
+    }
+
+    /// The last place of the topic.
+    pub(super) fn last_place(&self) -> u64 {
+        self.events.back().map_or(self.lost_up_to, |placed| placed.sequence())
+    }
+
+    pub(super) fn push(&mut self, placed: Arc<Placed>, options: &TopicOptions) {
+        self.bytes += placed.len();
+        self.events.push_back(placed);
+        let events_max = match options.history {
+            History::On => options.log_events,
+            // The retained event.
+            History::Off => 1,
+        };
+        while self.events.len() > 1
+            && (self.events.len() > events_max || self.bytes > options.log_bytes)
+        {
+            self.pop_front();
+        }
+    }
+
+    /// What was placed after this place is lost.
+    pub(super) fn undo_after(&mut self, place: u64) {
+        let kept = self.events.partition_point(|placed| placed.sequence() <= place);
+        self.bytes -= self.events.drain(kept..).map(|placed| placed.len()).sum::<usize>();
+        self.lost_up_to = self.lost_up_to.min(place);
+    }
+
+    /// For a reactor that has come to this place.
+    pub(super) fn backlog(&self, complete_up_to: u64) -> Backlog {
+        let events = self.events.iter().cloned().collect();
+        Backlog { lost_up_to: self.lost_up_to, complete_up_to, events }
+    }
+
+    fn pop_front(&mut self) {
+        if let Some(placed) = self.events.pop_front() {
+            self.bytes -= placed.len();
+            self.lost_up_to = placed.sequence();
+        }
+    }
+}

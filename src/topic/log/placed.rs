@@ -1,0 +1,110 @@
+//! What a sequencer sends to the reactors of its namespace.
+
+use std::{cell::OnceCell, sync::Arc};
+
+use super::{Compressible, Frame};
+use crate::topic::{Generations, History, Pieces, Point, Topic};
+
+/// An event with its place in the log of a namespace. It is encoded once, and shared by all
+/// reactors of a process: a frame has compressed forms besides, which each reactor makes itself.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    topic: Topic,
+    sequence: u64,
+    bytes: Pieces,
+    header_bytes: u8,
+    own_ids: Box<[(Point, Box<str>)]>,
+    has_foreign_id: bool,
+    compression: Compressible,
+}
+
+/// What a topic had before a reactor began to use it.
+#[derive(Debug)]
+pub(crate) struct Backlog {
+    /// Everything up to here is gone.
+    pub(crate) lost_up_to: u64,
+    /// Everything after that and up to here is in `events`, in order.
+    pub(crate) complete_up_to: u64,
+    pub(crate) events: Vec<Arc<Placed>>,
+}
+
+/// Why places are missing in what a reactor gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// Everything up to this place was skipped on the way here. It exists, and other reactors may
+    /// have it.
+    Skipped { up_to: u64 },
+    /// What was placed after `after` does not exist anymore. The next place is after `up_to`, and
+    /// after everything that was ever placed as far as this reactor knows.
+    Undone { after: u64, up_to: u64 },
+}
+
+/// What changes in a namespace besides its events.
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    /// The answer to the first use of a topic. The reactor has got everything of the topic that was
+    /// placed from then on and up to [`Backlog::complete_up_to`].
+    Hydrate(Topic, Backlog),
+    /// A hole.
+    Lost(Lost),
+    /// A generation has begun. If it lost events, [`Lost::Undone`] follows.
+    Generations(Generations),
+}
+
+impl Placed {
+    /// Encodes events at this place. `generation` is what ids of the current
+    /// [generation](Generations::current) begin with.
+    pub(crate) fn new(
+        topic: &Topic,
+        (generation, sequence): (&str, u64),
+        events: &[u8],
+        compression: Compressible,
+        scratch: &mut Vec<u8>,
+    ) -> Self {
+        let ids = match topic.options().history {
+            History::On => Some(generation),
+            History::Off => None,
+        };
+        let frame = Frame::new(sequence, events, ids, scratch);
+        Self {
+            topic: topic.clone(),
+            sequence,
+            bytes: frame.bytes,
+            header_bytes: frame.header_bytes,
+            own_ids: frame.own_ids,
+            has_foreign_id: frame.has_foreign_id,
+            compression,
+        }
+    }
+
+    pub(crate) fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
+    pub(crate) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Bytes of its chunk.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn compression(&self) -> Compressible {
+        self.compression
+    }
+
+    /// The frame for the log of one reactor.
+    pub(crate) fn frame(&self) -> Frame {
+        Frame {
+            sequence: self.sequence,
+            bytes: self.bytes.clone(),
+            header_bytes: self.header_bytes,
+            own_ids: self.own_ids.clone(),
+            has_foreign_id: self.has_foreign_id,
+            previous: None,
+            compression: self.compression,
+            forms: OnceCell::new(),
+        }
+    }
+}
