@@ -192,6 +192,7 @@ mod time;
 pub mod tokio;
 mod topic;
 mod wheel;
+mod workers;
 
 pub use compress::{Compression, CompressionCounts, Encoding};
 pub use cross_site::{Cors, OriginCheck, OriginError};
@@ -213,6 +214,7 @@ pub use reactor::{ListenOptions, Listener, Reactor, ReusePort, Spawned, raise_de
 pub use router::{Router, Routes};
 pub use sse::{DataWriter, Encode, Event, EventBuffer, EventError, EventId, EventName};
 pub use topic::{Backpressure, JoinAt, Topic};
+pub use workers::{Worker, Workers};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -60,6 +60,7 @@ const FLOORS: &[Module] = &[
     module("router", 5, &[]),
     module("cross_site", 5, &[]),
     module("tokio", 5, &[]),
+    module("workers", 5, &[]),
     module("hyper", 5, &[]),
     module("axum", 6, &[]),
 ];

@@ -124,6 +124,10 @@ impl Conns {
         ConnIndex::new(self.slots.insert(Slot::Conn(conn)))
     }
 
+    pub(super) fn reactor(&self) -> ReactorNumber {
+        self.reactor
+    }
+
     pub(super) fn set_reactor(&mut self, number: ReactorNumber) {
         self.reactor = number;
     }

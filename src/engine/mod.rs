@@ -49,7 +49,7 @@ mod turn;
 pub(crate) use self::calls::drop_each;
 pub(crate) use self::keys::{ConnIndex, ReactorNumber};
 pub(crate) use self::opening::Opening;
-pub(crate) use self::remote::{Adoption, Command, First, Mailbox, Outlet, Wake};
+pub(crate) use self::remote::{Adoption, Command, Crew, First, Mailbox, Outlet, Wake};
 pub(crate) use self::transport::Transport;
 pub use self::{
     api::{
@@ -308,6 +308,21 @@ impl<T: Transport> Engine<T> {
     /// What this engine shares with its handles.
     pub(crate) fn mailbox(&self) -> &Mailbox {
         &self.core.mailbox
+    }
+
+    /// The same for others that push into the queue.
+    pub(crate) fn shared_mailbox(&self) -> Arc<Mailbox> {
+        Arc::clone(&self.core.mailbox)
+    }
+
+    /// What tells this engine from others in the process.
+    pub(crate) fn number(&self) -> ReactorNumber {
+        self.core.conns.reactor()
+    }
+
+    /// Replaces the handler; before the first connection.
+    pub(crate) fn set_handler(&mut self, handler: Box<dyn Handler>) {
+        self.handler = handler;
     }
 
     pub(crate) fn stats(&self) -> &Stats {

@@ -38,7 +38,7 @@ impl Handle {
         socket: S,
         read_already: Vec<u8>,
     ) -> Result<(), TrySendError<(S, Vec<u8>)>> {
-        self.mailbox().push_with((socket, read_already), |(socket, bytes)| {
+        self.push_with((socket, read_already), |(socket, bytes)| {
             Command::Adopt(Adoption::new(socket, First::Bytes(bytes)))
         })
     }
@@ -92,7 +92,7 @@ impl Handle {
         F: FnOnce(&mut Request, &mut Context<'_>) -> R + Send + 'static,
         R: Into<Answer>,
     {
-        self.mailbox().push_with((socket, request, answer), |(socket, request, answer)| {
+        self.push_with((socket, request, answer), |(socket, request, answer)| {
             Command::Adopt(Adoption::new(socket, answered_by(request, answer)))
         })
     }
@@ -113,7 +113,7 @@ impl Handle {
         F: FnOnce(&mut Request, &mut Context<'_>) -> R + Send + 'static,
         R: Into<Answer>,
     {
-        self.mailbox().push_with((socket, request, answer), |(socket, request, answer)| {
+        self.push_with((socket, request, answer), |(socket, request, answer)| {
             let adoption = Adoption::new(socket, answered_by(request, answer));
             Command::Adopt(adoption.on_behalf_of(client))
         })
@@ -137,6 +137,12 @@ pub(super) fn adopt(
     adoption: Adoption,
 ) {
     let (socket, client, first) = engine.take_apart(adoption);
+    if let First::Accepted(peer, opening) = first {
+        if let Some(socket) = socket {
+            take(engine, poll, accepted(socket, peer), peer, opening);
+        }
+        return;
+    }
     let (socket, peer) = match socket.map(|socket| prepare(socket, tcp)) {
         Some(Ok(prepared)) => prepared,
         failed => {
@@ -152,7 +158,34 @@ pub(super) fn adopt(
         (Some(index), First::Request(request, build)) => {
             engine.answer_adopted(index, *request, build);
         }
+        (Some(_), First::Accepted(..)) => {}
         (None, first) => engine.discard(first),
+    }
+}
+
+/// Hands a connection that this worker has accepted over to one of all, in turn. If none has room,
+/// it stays here.
+pub(super) fn hand_over(
+    all: &Handle,
+    engine: &mut Engine<Socket>,
+    poll: &Poll,
+    socket: Socket,
+    peer: Peer,
+    opening: Opening,
+) {
+    let handed_over = all.push_with(socket, |socket| {
+        Command::Adopt(Adoption::new(socket, First::Accepted(peer, opening)))
+    });
+    if let Err(refused) = handed_over {
+        take(engine, poll, refused.into_inner(), peer, opening);
+    }
+}
+
+/// A socket that another worker has accepted: without a system call.
+fn accepted(socket: OwnedFd, peer: Peer) -> Socket {
+    match peer {
+        Peer::Ip(_) => Socket::Tcp(mio::net::TcpStream::from_std(socket.into())),
+        Peer::Unix => Socket::Unix(mio::net::UnixStream::from_std(socket.into())),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::engine::ReactorNumber;
 
 /// A new epoch: 11 letters and digits. Among a million reactors, two have the same one with a
 /// probability of 3 in 10^8.
-pub(super) fn draw() -> io::Result<String> {
+pub(crate) fn draw() -> io::Result<String> {
     let bits = random_bits().map_err(|error| {
         io::Error::new(error.kind(), format!("cannot read random bytes from the system: {error}"))
     })?;

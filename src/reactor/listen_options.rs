@@ -35,6 +35,11 @@ impl ListenOptions {
         self
     }
 
+    /// Whether the address may be shared.
+    pub(crate) fn sharing(&self) -> ReusePort {
+        self.reuse_port
+    }
+
     /// Requires a PROXY protocol header, version 1 or 2, from one of these load balancers at the
     /// start of each connection; the header names the client (HAProxy's `proxy-protocol.txt`). Off
     /// by default.

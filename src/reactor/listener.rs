@@ -66,6 +66,8 @@ pub(super) struct Acceptor {
     pub(super) again_ms: Option<u64>,
     /// It has failed since its last success.
     starved: bool,
+    /// All workers serve its connections, not this one alone.
+    is_for_all: bool,
 }
 
 #[derive(Debug)]
@@ -110,7 +112,14 @@ impl Acceptor {
             Kind::Tcp(listener) => listener.register(registry, token, Interest::READABLE)?,
             Kind::Unix(listener) => listener.register(registry, token, Interest::READABLE)?,
         }
-        Ok(Self { listener, announcers, more: true, again_ms: None, starved: false })
+        Ok(Self {
+            listener,
+            announcers,
+            more: true,
+            again_ms: None,
+            starved: false,
+            is_for_all: false,
+        })
     }
 
     /// Deregisters the listener. Closing it is not enough while a parent or child process holds it
@@ -123,6 +132,15 @@ impl Acceptor {
         if let Err(error) = ended {
             log::debug!("cannot deregister a listener: {error}");
         }
+    }
+
+    /// All workers serve its connections.
+    pub(super) fn serve_all(&mut self) {
+        self.is_for_all = true;
+    }
+
+    pub(super) fn is_for_all(&self) -> bool {
+        self.is_for_all
     }
 
     /// The poller has reported connections.

@@ -2,12 +2,14 @@
 
 use std::{
     io,
-    net::{SocketAddr, ToSocketAddrs},
+    net::{self, SocketAddr, ToSocketAddrs},
 };
 
 use mio::Token;
 
-use super::{FIRST_LISTENER, ListenOptions, Listener, Reactor, descriptors, listener::Acceptor};
+use super::{
+    FIRST_LISTENER, ListenOptions, Listener, Reactor, ReusePort, descriptors, listener::Acceptor,
+};
 
 impl Reactor {
     /// Listens on a TCP address and returns the actual one: port 0 selects a free port. May be
@@ -30,22 +32,10 @@ impl Reactor {
         options: impl Into<ListenOptions>,
     ) -> io::Result<SocketAddr> {
         let options = options.into();
-        let mut refused =
-            io::Error::new(io::ErrorKind::InvalidInput, "the name resolves to no address");
-        for address in address.to_socket_addrs()? {
-            match Acceptor::bind(address, options.reuse_port) {
-                Ok(listener) => {
-                    let bound = listener.local_addr()?;
-                    self.listen_on_with(listener, options)?;
-                    return Ok(bound);
-                }
-                Err(error) => {
-                    let message = format!("cannot listen on {address}: {error}");
-                    refused = io::Error::new(error.kind(), message);
-                }
-            }
-        }
-        Err(refused)
+        let listener = bind(address, options.reuse_port)?;
+        let bound = listener.local_addr()?;
+        self.listen_on_with(listener, options)?;
+        Ok(bound)
     }
 
     /// Accepts connections from a socket that was bound elsewhere: TCP or Unix, from systemd or a
@@ -84,4 +74,23 @@ impl Reactor {
         self.acceptors.push(acceptor);
         Ok(())
     }
+}
+
+/// The first of the addresses that can be bound.
+pub(crate) fn bind(
+    address: impl ToSocketAddrs,
+    reuse_port: ReusePort,
+) -> io::Result<net::TcpListener> {
+    let mut refused =
+        io::Error::new(io::ErrorKind::InvalidInput, "the name resolves to no address");
+    for address in address.to_socket_addrs()? {
+        match Acceptor::bind(address, reuse_port) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => {
+                let message = format!("cannot listen on {address}: {error}");
+                refused = io::Error::new(error.kind(), message);
+            }
+        }
+    }
+    Err(refused)
 }

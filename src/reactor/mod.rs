@@ -18,6 +18,7 @@ mod signals;
 mod socket;
 mod spawn;
 mod system;
+mod worker;
 
 pub use self::{
     descriptors::raise_descriptor_limit,
@@ -25,6 +26,7 @@ pub use self::{
     listener::Listener,
     spawn::Spawned,
 };
+pub(crate) use self::{epoch::draw as draw_epoch, listening::bind};
 
 use std::{
     io,
@@ -83,6 +85,8 @@ pub struct Reactor {
     /// A shutdown or drain is complete: listeners and handles are closed.
     stopped: bool,
     stats_copied_ms: u64,
+    /// The workers that this reactor is one of.
+    all_workers: Option<Handle>,
     #[cfg(feature = "signals")]
     signals: Option<signals::Signals>,
 }
@@ -125,6 +129,7 @@ impl Reactor {
             busy: false,
             stopped: false,
             stats_copied_ms: 0,
+            all_workers: None,
             #[cfg(feature = "signals")]
             signals: None,
         })
@@ -275,7 +280,7 @@ impl Reactor {
                 #[cfg(feature = "signals")]
                 SIGNALS => {
                     if let Some(signals) = &mut self.signals {
-                        signals.receive(&mut self.engine);
+                        signals.receive(&mut self.engine, self.all_workers.as_ref());
                     }
                 }
                 Token(number) if number >= FIRST_LISTENER => {
@@ -299,8 +304,11 @@ impl Reactor {
             self.acceptors.iter_mut().for_each(Acceptor::arrived);
         }
         for acceptor in self.acceptors.iter_mut().filter(|acceptor| acceptor.is_due(now_ms)) {
-            let accepted = acceptor.accept(now_ms, |socket, peer, opening| {
-                take(&mut self.engine, &self.poll, socket, peer, opening);
+            let all = self.all_workers.as_ref().filter(|_| acceptor.is_for_all());
+            let (engine, poll) = (&mut self.engine, &self.poll);
+            let accepted = acceptor.accept(now_ms, |socket, peer, opening| match all {
+                None => _ = take(engine, poll, socket, peer, opening),
+                Some(all) => adopt::hand_over(all, engine, poll, socket, peer, opening),
             });
             if let Err(Paused) = accepted {
                 self.engine.count_accept_failure();

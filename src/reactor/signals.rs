@@ -13,7 +13,7 @@ use signal_hook::{
     low_level::{pipe, unregister},
 };
 
-use super::{Engine, Reactor, SIGNALS, Socket};
+use super::{Engine, Handle, Reactor, SIGNALS, Socket};
 
 /// The reading end of a pipe into which the signal handlers write one byte each.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(super) struct Signals {
     pipe: UnixStream,
     window: Duration,
     registered: Vec<SigId>,
+    /// The first signal has come.
+    has_drained: bool,
 }
 
 impl Reactor {
@@ -43,8 +45,12 @@ impl Reactor {
     pub fn drain_on_signals(&mut self, window: Duration) -> io::Result<()> {
         let (reading, writing) = StdUnixStream::pair()?;
         reading.set_nonblocking(true)?;
-        let mut signals =
-            Signals { pipe: UnixStream::from_std(reading), window, registered: Vec::new() };
+        let mut signals = Signals {
+            pipe: UnixStream::from_std(reading),
+            window,
+            registered: Vec::new(),
+            has_drained: false,
+        };
         signals.pipe.register(self.poll.registry(), SIGNALS, Interest::READABLE)?;
         signals.registered.push(pipe::register(SIGTERM, writing.try_clone()?)?);
         signals.registered.push(pipe::register(SIGINT, writing)?);
@@ -54,15 +60,22 @@ impl Reactor {
 }
 
 impl Signals {
-    pub(super) fn receive(&mut self, engine: &mut Engine<Socket>) {
+    /// `all` are the workers that the reactor is one of.
+    pub(super) fn receive(&mut self, engine: &mut Engine<Socket>, all: Option<&Handle>) {
         let mut bytes = [0; 16];
         while let Ok(count @ 1..) = self.pipe.read(&mut bytes) {
             for _ in 0..count {
-                if engine.is_stopping() {
-                    engine.shutdown();
-                } else {
-                    log::info!("draining connections over {:?}", self.window);
-                    engine.drain(self.window);
+                match (all, engine.is_stopping() || self.has_drained) {
+                    (Some(all), true) => all.shutdown(),
+                    (None, true) => engine.shutdown(),
+                    (all, false) => {
+                        log::info!("draining connections over {:?}", self.window);
+                        self.has_drained = true;
+                        match all {
+                            Some(all) => all.drain(self.window),
+                            None => engine.drain(self.window),
+                        }
+                    }
                 }
             }
         }

@@ -3,6 +3,7 @@
 use std::{
     io::{self, IoSlice, Read, Write},
     net::Shutdown,
+    os::fd::OwnedFd,
     time::Duration,
 };
 
@@ -80,6 +81,15 @@ impl Transport for Socket {
             && let Err(error) = SockRef::from(&*stream).set_linger(Some(Duration::ZERO))
         {
             log::debug!("cannot reset a connection: {error}");
+        }
+    }
+}
+
+impl From<Socket> for OwnedFd {
+    fn from(socket: Socket) -> Self {
+        match socket {
+            Socket::Tcp(stream) => stream.into(),
+            Socket::Unix(stream) => stream.into(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::VecDeque, sync::Arc, time::Duration};
 
 use super::network::Random;
 use crate::{
-    engine::{Handle, Mailbox},
+    engine::Mailbox,
     span::{Member, Room},
     time::millis,
     topic::{Arrival, Placed},
@@ -53,7 +53,7 @@ pub(super) struct Link(RefCell<State>);
 
 #[derive(Debug)]
 struct State {
-    worker: Handle,
+    worker: Arc<Mailbox>,
     faults: LinkFaults,
     random: Random,
     now_ms: u64,
@@ -72,7 +72,7 @@ enum Item {
 }
 
 impl Link {
-    pub(super) fn new(worker: Handle, seed: u64) -> Self {
+    pub(super) fn new(worker: Arc<Mailbox>, seed: u64) -> Self {
         Self(RefCell::new(State {
             worker,
             faults: LinkFaults::default(),
@@ -118,10 +118,10 @@ impl Link {
         let now_ms = state.now_ms;
         let due = state.on_the_way.partition_point(|(due_ms, _)| *due_ms <= now_ms);
         for (_, item) in state.on_the_way.drain(..due) {
-            item.arrive(state.worker.mailbox());
+            item.arrive(&state.worker);
         }
         for (_, past) in state.pasts.extract_if(.., |(due_ms, _)| *due_ms <= now_ms) {
-            state.worker.mailbox().arrive(past);
+            state.worker.arrive(past);
         }
         state.on_the_way.is_empty() && state.pasts.is_empty()
     }
@@ -130,11 +130,11 @@ impl Link {
 impl Member for Link {
     fn room(&self) -> Room {
         let state = &mut *self.0.borrow_mut();
-        if !state.worker.mailbox().is_open() {
+        if !state.worker.is_open() {
             return Room::Gone;
         }
-        let is_free = state.on_the_way.len() < state.faults.queue_events
-            && state.worker.mailbox().would_take().is_ok();
+        let is_free =
+            state.on_the_way.len() < state.faults.queue_events && state.worker.would_take().is_ok();
         if is_free {
             state.full_since_ms = None;
             return Room::Free;
@@ -166,7 +166,7 @@ impl State {
                 let late_ms = self.random.up_to(millis(self.faults.history_delay_max));
                 self.pasts.push((due_ms + late_ms, past));
             }
-            item if is_direct => item.arrive(self.worker.mailbox()),
+            item if is_direct => item.arrive(&self.worker),
             item => self.on_the_way.push_back((due_ms, item)),
         }
     }

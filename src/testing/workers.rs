@@ -276,7 +276,7 @@ impl Shared {
 
     fn add(&self, worker: &mut Simulation, seed: u64) {
         let state = &mut *self.lock();
-        let member = state.sequencer.add_member(Link::new(worker.handle(), seed));
+        let member = state.sequencer.add_member(Link::new(worker.engine.shared_mailbox(), seed));
         let outlet = Arc::new(WayOut { sequencer: self.clone(), member });
         let generations = state.sequencer.generations().clone();
         worker.engine.join(outlet, generations, state.sequencer.position());

@@ -34,6 +34,7 @@ pub(crate) const CIRCLES: &[Circle] = &[
             "src/engine/later/waiting.rs",
             "src/engine/pending.rs",
             "src/engine/remote/command.rs",
+            "src/engine/remote/crew.rs",
             "src/engine/remote/handle.rs",
             "src/engine/remote/mailbox.rs",
         ],

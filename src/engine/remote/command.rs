@@ -6,6 +6,7 @@ use crate::{
     engine::{
         api::Context,
         later::{Build, LateAnswer, Oneshot},
+        opening::Opening,
     },
     http::{Peer, Request},
     topic::{Arrival, Compressible, Placed, Topic},
@@ -55,9 +56,12 @@ pub(crate) enum First {
     Bytes(Vec<u8>),
     /// A request that the other server has read, and what answers it.
     Request(Box<Request>, Build),
+    /// Nothing: another worker has accepted it, and set its options.
+    Accepted(Peer, Opening),
 }
 
 /// Events that are published directly after each other.
+#[derive(Clone)]
 pub(crate) struct Batch {
     pub(super) events: Vec<u8>,
     /// The end of each event.
@@ -81,9 +85,12 @@ impl Command {
             Self::Adopt(Adoption { first: First::Bytes(bytes), .. }) => bytes.len(),
             Self::Adopt(Adoption { first: First::Request(request, _), .. }) => request.body().len(),
             Self::Place(placed) => placed.len(),
-            Self::Arrive(_) | Self::Run(_) | Self::Answer(..) | Self::Drain(_) | Self::Shutdown => {
-                0
-            }
+            Self::Arrive(_)
+            | Self::Adopt(Adoption { first: First::Accepted(..), .. })
+            | Self::Run(_)
+            | Self::Answer(..)
+            | Self::Drain(_)
+            | Self::Shutdown => 0,
         }
     }
 

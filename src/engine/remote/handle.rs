@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     command::{Batch, Command},
+    crew::Crew,
     mailbox::Mailbox,
     outlet::Outlet,
     try_send::TrySendError,
@@ -14,7 +15,8 @@ use crate::{
     topic::{Compressible, Reach, Topic},
 };
 
-/// Access to a reactor from any thread: cheap to clone, `Send` and `Sync`.
+/// Access to a reactor, or to all [`Workers`](crate::Workers) together, from any thread: cheap to
+/// clone, `Send` and `Sync`.
 ///
 /// [`publish`](Self::publish) sends events to all subscribers of a topic. [`run`](Self::run) is for
 /// everything else, such as an event for the streams of one user.
@@ -33,14 +35,54 @@ use crate::{
 /// Commands wait in a bounded queue and run in step 2 of the next turn, in order. Nothing here
 /// blocks. A command that is not accepted is returned in a [`TrySendError`], which says whether to
 /// try again or to stop. Waking a sleeping reactor costs one system call; an awake one costs none.
+///
+/// # Of workers
+/// | method | what it means |
+/// |---|---|
+/// | `publish`, `publish_batch` | to the subscribers of all workers, in one order. On a [local](Topic::local) topic: to every worker's own topic |
+/// | `drain`, `shutdown`, `stats`, `is_stopped` | all workers; figures are summed |
+/// | `run`, `adopt`, `adopt_request` | one of them, in turn |
+/// | `run_on_all`, `run_on_worker_of`, `workers` | as they say |
+///
+/// Events are never published to some workers only.
 #[derive(Clone)]
 pub struct Handle {
-    mailbox: Arc<Mailbox>,
+    to: Recipient,
+}
+
+#[derive(Clone)]
+enum Recipient {
+    One(Arc<Mailbox>),
+    All(Arc<Crew>),
 }
 
 impl Handle {
     pub(in crate::engine) fn new(mailbox: Arc<Mailbox>) -> Self {
-        Self { mailbox }
+        Self { to: Recipient::One(mailbox) }
+    }
+
+    /// A handle for all workers.
+    pub(crate) fn of_all(crew: Arc<Crew>) -> Self {
+        Self { to: Recipient::All(crew) }
+    }
+
+    pub(super) fn crew(&self) -> Option<&Arc<Crew>> {
+        match &self.to {
+            Recipient::One(_) => None,
+            Recipient::All(crew) => Some(crew),
+        }
+    }
+
+    /// Passes a command to the reactor, or to one of the workers.
+    pub(crate) fn push_with<T>(
+        &self,
+        value: T,
+        command: impl Fn(T) -> Command,
+    ) -> Result<(), TrySendError<T>> {
+        match &self.to {
+            Recipient::One(mailbox) => mailbox.push_with(value, command),
+            Recipient::All(crew) => crew.push_to_one(value, command),
+        }
     }
 
     /// Runs a closure on the reactor thread.
@@ -67,7 +109,7 @@ impl Handle {
         &self,
         call: F,
     ) -> Result<(), TrySendError<F>> {
-        self.mailbox.push_with(call, |call| Command::Run(Box::new(call)))
+        self.push_with(call, |call| Command::Run(Box::new(call)))
     }
 
     /// Publishes an event to all subscribers of a topic, from any thread, without blocking. It is
@@ -122,7 +164,7 @@ impl Handle {
         event: E,
         compression: Compressible,
     ) -> Result<(), TrySendError<E>> {
-        if let Err(refused) = self.mailbox.would_take() {
+        if let Err(refused) = self.would_take() {
             return Err(refused.with(event));
         }
         let mut encoded = EventBuffer::new();
@@ -132,8 +174,14 @@ impl Handle {
             let events: &[&[u8]] = if bytes.is_empty() { &[] } else { &[bytes] };
             return outlet.publish(topic, events, compression).map_err(|it| it.with(event));
         }
-        let command = Command::Publish(topic.clone(), encoded.into_bytes(), compression);
-        self.mailbox.push(command).map_err(|refused| refused.with(event))
+        let pushed = match &self.to {
+            Recipient::One(mailbox) => {
+                let command = Command::Publish(topic.clone(), encoded.into_bytes(), compression);
+                mailbox.push(command).map_err(|refused| refused.with(()))
+            }
+            Recipient::All(crew) => crew.publish_locally(topic, encoded.as_bytes(), compression),
+        };
+        pushed.map_err(|refused| refused.with(event))
     }
 
     /// Publishes several events on one topic with one lock of the queue and one wake-up, in one
@@ -157,7 +205,7 @@ impl Handle {
         I: IntoIterator + Clone,
         I::Item: Encode,
     {
-        if let Err(refused) = self.mailbox.would_take() {
+        if let Err(refused) = self.would_take() {
             return Err(refused.with(events));
         }
         let (mut encoded, mut ends) = (EventBuffer::new(), Vec::new());
@@ -171,13 +219,31 @@ impl Handle {
             let published = outlet.publish(topic, &of_batch, Compressible::Yes);
             return published.map_err(|refused| refused.with(events));
         }
-        let command = Command::PublishBatch(topic.clone(), batch);
-        self.mailbox.push(command).map_err(|refused| refused.with(events))
+        let pushed = match &self.to {
+            Recipient::One(mailbox) => {
+                let command = Command::PublishBatch(topic.clone(), batch);
+                mailbox.push(command).map_err(|refused| refused.with(()))
+            }
+            Recipient::All(crew) => crew.publish_batch_locally(topic, &batch),
+        };
+        pushed.map_err(|refused| refused.with(events))
+    }
+
+    /// Whether it is worthwhile to encode an event. The sequencer of workers has its own answer.
+    fn would_take(&self) -> Result<(), TrySendError<()>> {
+        match &self.to {
+            Recipient::One(mailbox) => mailbox.would_take(),
+            Recipient::All(_) => Ok(()),
+        }
     }
 
     /// Where events on this topic go instead of the queue.
     fn outlet_for(&self, topic: &Topic) -> Option<&dyn Outlet> {
-        let outlet = self.mailbox.outlet()?;
+        let outlet = match &self.to {
+            Recipient::One(mailbox) => mailbox.outlet()?,
+            // They lead to the same sequencer.
+            Recipient::All(crew) => crew.all().next()?.outlet()?,
+        };
         (topic.options().reach == Reach::Namespace).then_some(&**outlet)
     }
 
@@ -196,18 +262,19 @@ impl Handle {
     /// ```
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        !self.mailbox.is_open()
+        match &self.to {
+            Recipient::One(mailbox) => !mailbox.is_open(),
+            Recipient::All(crew) => crew.has_stopped(),
+        }
     }
 
     /// The statistics of the reactor, at most 100 ms old while it is busy.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.mailbox.stats()
-    }
-
-    /// Where commands go; for the floor that knows sockets.
-    pub(crate) fn mailbox(&self) -> &Mailbox {
-        &self.mailbox
+        match &self.to {
+            Recipient::One(mailbox) => mailbox.stats(),
+            Recipient::All(crew) => crew.stats(),
+        }
     }
 
     /// Ends the server gracefully. `run` returns when all clients have left, at the end of `window`
@@ -237,7 +304,7 @@ impl Handle {
     ///
     /// Never fails: a full queue still accepts it, and a reactor that is gone needs no drain.
     pub fn drain(&self, window: Duration) {
-        self.mailbox.push_ending(Command::Drain(window));
+        self.push_ending(|| Command::Drain(window));
     }
 
     /// Ends all streams with [`CloseReason::Shutdown`](crate::CloseReason::Shutdown) and all
@@ -245,7 +312,36 @@ impl Handle {
     ///
     /// Never fails: a full queue still accepts it, and a reactor that is gone needs no shutdown.
     pub fn shutdown(&self) {
-        self.mailbox.push_ending(Command::Shutdown);
+        self.push_ending(|| Command::Shutdown);
+    }
+
+    /// The statistics as text for a Prometheus scrape, as [`Stats::prometheus`]; those of workers have
+    /// the label `worker`, a number from zero.
+    ///
+    /// ```
+    /// use starwheel::{Handle, Response, Router};
+    /// fn metrics(handle: Handle) -> Router {
+    ///     Router::new().get("/metrics", move |_req, _cx| {
+    ///         Response::bytes("text/plain; version=0.0.4", handle.prometheus())
+    ///     })
+    /// }
+    /// ```
+    #[must_use]
+    pub fn prometheus(&self) -> String {
+        match &self.to {
+            Recipient::One(mailbox) => mailbox.stats().prometheus(),
+            Recipient::All(crew) => {
+                let stats: Vec<_> = crew.all().map(|mailbox| mailbox.stats()).collect();
+                Stats::prometheus_of_workers(&stats)
+            }
+        }
+    }
+
+    fn push_ending(&self, command: impl Fn() -> Command) {
+        match &self.to {
+            Recipient::One(mailbox) => mailbox.push_ending(command()),
+            Recipient::All(crew) => crew.push_ending(command),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     fmt, io, mem,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -26,6 +26,8 @@ pub(crate) struct Mailbox {
     /// Length of the queue, so that a turn without commands takes no lock. It is only a hint:
     /// [`fall_asleep`](Self::fall_asleep) looks at the queue itself.
     depth: AtomicUsize,
+    /// Commands taken so far.
+    taken: AtomicU64,
     waker: Box<dyn Wake>,
     /// Set while the reactor may sleep; the thread that clears it must wake it.
     sleeping: AtomicBool,
@@ -57,6 +59,7 @@ impl Mailbox {
         Self {
             queue,
             depth: AtomicUsize::new(0),
+            taken: AtomicU64::new(0),
             waker,
             sleeping: AtomicBool::new(false),
             stats: Mutex::default(),
@@ -120,7 +123,7 @@ impl Mailbox {
     /// Appends a command that is never refused for lack of room, because its number is bounded
     /// elsewhere: there is at most one answer for each connection that waits. Returns the value if
     /// the reactor has stopped.
-    pub(in crate::engine) fn push_reserved<T>(
+    pub(crate) fn push_reserved<T>(
         &self,
         value: T,
         command: impl FnOnce(T) -> Command,
@@ -176,9 +179,15 @@ impl Mailbox {
         self.lock().endings > 0
     }
 
+    /// Number of commands taken so far: whether a reactor whose queue is full still works on it.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     /// Takes up to `most` commands.
     pub(crate) fn take(&self, most: usize) -> VecDeque<Command> {
         let mut queue = self.lock();
+        self.taken.fetch_add(queue.commands.len().min(most) as u64, Ordering::Relaxed);
         if queue.commands.len() <= most {
             (queue.bytes, queue.endings) = (0, 0);
             self.depth.store(0, Ordering::Release);

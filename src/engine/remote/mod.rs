@@ -1,13 +1,16 @@
 //! What other threads may do: [`Handle`] and its queue of commands.
 
 mod command;
+mod crew;
 mod handle;
 mod mailbox;
+mod of_workers;
 mod outlet;
 mod try_send;
 
 pub(crate) use self::{
     command::{Adoption, Command, First},
+    crew::Crew,
     mailbox::{Mailbox, Wake},
     outlet::Outlet,
 };

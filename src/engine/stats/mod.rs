@@ -2,12 +2,13 @@
 
 mod prometheus;
 mod refused;
+mod sum;
 
 pub use self::refused::RefusedCounts;
 
 use crate::{compress::CompressionCounts, error::CloseReason};
 
-/// Statistics of one reactor since its start.
+/// Statistics of one reactor since its start, or the sum of those of all workers.
 ///
 /// Gauges are marked; all other values only grow. Reading them copies a few hundred bytes.
 ///

@@ -23,6 +23,29 @@ impl Stats {
         text
     }
 
+    /// Those of several workers, each with its number as the label `worker`.
+    pub(in crate::engine) fn prometheus_of_workers(workers: &[Self]) -> String {
+        let texts: Vec<_> = workers.iter().map(Self::prometheus).collect();
+        let mut lines: Vec<_> = texts.iter().map(|text| text.lines()).collect();
+        let mut out = String::with_capacity(texts.iter().map(|text| 2 * text.len()).sum());
+        // All texts have the same lines, and those of one metric must stay together.
+        while let [Some(line), rest @ ..] =
+            &lines.iter_mut().map(Iterator::next).collect::<Vec<_>>()[..]
+        {
+            if line.starts_with('#') {
+                out.push_str(line);
+                out.push('\n');
+                continue;
+            }
+            let all = std::iter::once(line).chain(rest.iter().flatten());
+            for (worker, line) in all.enumerate() {
+                // Writing into a `String` cannot fail.
+                let _infallible = write_labelled(&mut out, line, worker);
+            }
+        }
+        out
+    }
+
     fn write_prometheus(&self, out: &mut String) -> fmt::Result {
         self.write_gauges(out)?;
         self.write_counters(out)?;
@@ -126,6 +149,17 @@ impl Stats {
     }
 }
 
+/// `name{a="b"} 1` becomes `name{worker="0",a="b"} 1`.
+fn write_labelled(out: &mut String, line: &str, worker: usize) -> fmt::Result {
+    match line.split_once('{') {
+        Some((name, rest)) => writeln!(out, "{name}{{worker=\"{worker}\",{rest}"),
+        None => {
+            let (name, value) = line.split_once(' ').unwrap_or((line, ""));
+            writeln!(out, "{name}{{worker=\"{worker}\"}} {value}")
+        }
+    }
+}
+
 impl Histogram {
     fn write_prometheus(&self, out: &mut String, name: &str, help: &str) -> fmt::Result {
         writeln!(out, "# HELP starwheel_{name} {help}\n# TYPE starwheel_{name} histogram")?;
@@ -163,5 +197,16 @@ mod tests {
         assert!(text.contains("tick_lateness_ms_bucket{le=\"4\"} 3\n"));
         assert!(text.contains("tick_lateness_ms_bucket{le=\"+Inf\"} 4\n"));
         assert!(text.contains("tick_lateness_ms_sum 5004\n"));
+    }
+
+    #[test]
+    fn workers_are_told_apart_by_a_label() {
+        let workers = [3, 4].map(|streams| Stats { streams, ..Stats::default() });
+        let text = Stats::prometheus_of_workers(&workers);
+        let help = "# TYPE starwheel_streams gauge";
+        let both = "starwheel_streams{worker=\"0\"} 3\nstarwheel_streams{worker=\"1\"} 4\n";
+        assert!(text.contains(&format!("{help}\n{both}")), "{text}");
+        assert!(text.contains("_bucket{worker=\"1\",le=\"+Inf\"} 0\n"), "{text}");
+        assert_eq!(text.matches(help).count(), 1);
     }
 }

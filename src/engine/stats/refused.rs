@@ -12,8 +12,8 @@ use crate::http::StatusCode;
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RefusedCounts {
-    counts: [u64; STATUSES.len()],
-    other: u64,
+    pub(super) counts: [u64; STATUSES.len()],
+    pub(super) other: u64,
 }
 
 impl RefusedCounts {

@@ -1,0 +1,91 @@
+//! What a [`Handle`] of workers can do besides: reach all of them, or a certain one.
+
+use std::sync::Arc;
+
+use super::{command::Command, handle::Handle, try_send::TrySendError};
+use crate::engine::{api::Context, keys::StreamId};
+
+/// Workers: what goes to all of them, and what to a certain one.
+impl Handle {
+    /// One handle for each worker, in their order; for a handle of a single reactor, that handle.
+    ///
+    /// ```
+    /// # use starwheel::{Handle, Stats};
+    /// fn of_each_worker(handle: &Handle) -> Vec<Stats> {
+    ///     handle.workers().iter().map(Handle::stats).collect()
+    /// }
+    /// ```
+    #[must_use]
+    pub fn workers(&self) -> Vec<Self> {
+        match self.crew() {
+            None => vec![self.clone()],
+            Some(crew) => crew.all().map(|mailbox| Self::new(Arc::clone(mailbox))).collect(),
+        }
+    }
+
+    /// Runs a closure on the thread of every worker, or on none of them. On a single reactor it is
+    /// [`run`](Self::run).
+    ///
+    /// ```
+    /// # use starwheel::{Ending, Handle};
+    /// /// Ends all streams of a user, on whichever worker they are.
+    /// fn log_out(handle: &Handle, user: String) {
+    ///     let queued = handle.run_on_all(move |cx| {
+    ///         for id in cx.tagged(&user) {
+    ///             cx.close(id, Ending::Drop);
+    ///         }
+    ///     });
+    ///     if let Err(error) = queued {
+    ///         log::warn!("streams stay open: {error}");
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns the closure: [`TrySendError::Full`] if the queue of any worker is full,
+    /// [`TrySendError::Closed`] when all have stopped.
+    pub fn run_on_all<F>(&self, call: F) -> Result<(), TrySendError<F>>
+    where
+        F: Fn(&mut Context<'_>) + Send + Sync + 'static,
+    {
+        let Some(crew) = self.crew() else { return self.run(call) };
+        // Made before the queues are asked for room, so that the call can be returned.
+        let shared = Arc::new(call);
+        let pushed = crew.push_to_all(|| {
+            let call = Arc::clone(&shared);
+            Command::Run(Box::new(move |cx| call(cx)))
+        });
+        match pushed {
+            Ok(()) => Ok(()),
+            Err(refused) => match Arc::into_inner(shared) {
+                Some(call) => Err(refused.with(call)),
+                // A worker has it already, and will run it.
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Runs a closure on the worker that has this stream, or had it. On a single reactor it is
+    /// [`run`](Self::run).
+    ///
+    /// ```
+    /// # use starwheel::{Handle, StreamId};
+    /// fn tell(handle: &Handle, id: StreamId, text: String) -> bool {
+    ///     handle.run_on_worker_of(id, move |cx| _ = cx.send(id, text)).is_ok()
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); [`TrySendError::Closed`] also for a stream of another process or
+    /// another set of workers.
+    pub fn run_on_worker_of<F>(&self, id: StreamId, call: F) -> Result<(), TrySendError<F>>
+    where
+        F: FnOnce(&mut Context<'_>) + Send + 'static,
+    {
+        let Some(crew) = self.crew() else { return self.run(call) };
+        match crew.of(id.reactor) {
+            Some(mailbox) => mailbox.push_with(call, |call| Command::Run(Box::new(call))),
+            None => Err(TrySendError::Closed(call)),
+        }
+    }
+}

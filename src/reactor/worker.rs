@@ -1,0 +1,61 @@
+//! A reactor as one of several workers.
+
+#[cfg(feature = "signals")]
+use std::time::Duration;
+use std::{io, sync::Arc};
+
+use super::{ListenOptions, Listener, Reactor};
+use crate::{
+    engine::{Handle, Handler, Mailbox, Outlet, ReactorNumber},
+    topic::Generations,
+};
+
+impl Reactor {
+    /// What tells it from other reactors of the process.
+    pub(crate) fn number(&self) -> ReactorNumber {
+        self.engine.number()
+    }
+
+    /// What it shares with its handles.
+    pub(crate) fn shared_mailbox(&self) -> Arc<Mailbox> {
+        self.engine.shared_mailbox()
+    }
+
+    /// Joins a namespace, before it has opened a topic.
+    pub(crate) fn join(
+        &mut self,
+        outlet: Arc<dyn Outlet>,
+        generations: Generations,
+        position: u64,
+    ) {
+        self.engine.join(outlet, generations, position);
+    }
+
+    /// Replaces the handler, before the first connection.
+    pub(crate) fn set_handler(&mut self, handler: Box<dyn Handler>) {
+        self.engine.set_handler(handler);
+    }
+
+    /// Accepts connections that all workers serve, in turn.
+    pub(crate) fn listen_for_all(
+        &mut self,
+        listener: Listener,
+        options: ListenOptions,
+        all: Handle,
+    ) -> io::Result<()> {
+        self.listen_on_with(listener, options)?;
+        if let Some(acceptor) = self.acceptors.last_mut() {
+            acceptor.serve_all();
+        }
+        self.all_workers = Some(all);
+        Ok(())
+    }
+
+    /// Signals drain all workers.
+    #[cfg(feature = "signals")]
+    pub(crate) fn drain_all_on_signals(&mut self, window: Duration, all: Handle) -> io::Result<()> {
+        self.drain_on_signals(window)?;
+        self.all_workers = Some(all);
+        Ok(())
+    }
+}
