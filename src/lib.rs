@@ -33,6 +33,9 @@
 //!   another thread as well: [`Context::later`].
 //! * [`Reactor::turn`] embeds the reactor in your own event loop.
 //! * [`testing`] simulates all of this without sockets and without waiting.
+//! * [`Workers`] runs reactors on all cores, as one server.
+//! * Warnings and errors go to the crate [`log`](https://docs.rs/log), also where these pages say "is
+//!   logged". Install a logger to see them, such as `env_logger`.
 //! * `docs/guide.md` is about the program around it: threads, logins, a database, tokio, deploys.
 //!
 //! ```text

@@ -88,8 +88,8 @@ impl Request {
 
     /// The body of a form as names and values, decoded as [`query_pairs`](Self::query_pairs) does it.
     ///
-    /// None if the body is not declared as `application/x-www-form-urlencoded`, the type of HTML
-    /// forms with `method=post` and no `enctype`. Those with `method=get` are in the query.
+    /// Yields nothing if the body is not declared as `application/x-www-form-urlencoded`, the type of
+    /// HTML forms with `method=post` and no `enctype`. Those with `method=get` are in the query.
     ///
     /// Pages from other origins can send forms: see [`OriginCheck`](crate::OriginCheck).
     ///
@@ -194,7 +194,7 @@ impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ContentType { expected } => {
-                write!(f, "this is read as {expected} only; send that Content-Type and format")
+                write!(f, "the body must be {expected}; send it with that Content-Type")
             }
             Self::Json(error) => write!(f, "the body is not JSON: {}", Reason(error)),
             Self::Mismatch(error) => write!(f, "the JSON does not fit: {}", Reason(error)),

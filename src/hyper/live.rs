@@ -137,7 +137,8 @@ impl fmt::Debug for LiveAnswer {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LiveError {
-    /// The request did not come through a [`LiveService`](super::LiveService).
+    /// The request did not come through a [`LiveService`](super::LiveService). In axum: the
+    /// application is served by `axum::serve` instead of `starwheel::axum::serve`.
     NoService,
     /// The reactor does not serve such a request.
     Request(FromHttpError),
@@ -167,9 +168,10 @@ impl Error for LiveError {
 impl<B: From<String>> From<LiveError> for http::Response<B> {
     fn from(error: LiveError) -> Self {
         let (status, text) = match &error {
+            // The text names no secret, and without a logger nobody would know what is missing.
             LiveError::NoService => {
                 log::error!("{error}");
-                (http::StatusCode::INTERNAL_SERVER_ERROR, String::new())
+                (http::StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
             }
             LiveError::Request(FromHttpError::Request(refusal)) => {
                 (refusal.status().into(), error.to_string())
