@@ -1,29 +1,30 @@
-//! Publish from another thread to all clients: a plain thread publishes on a topic, and every open
-//! page gets each event.
+//! Publish from another thread to all clients, on all cores: a plain thread publishes on a topic, and
+//! every open page gets each event, whichever worker serves it.
 //!
 //! `cargo run --release --example broadcast`, then open <http://127.0.0.1:8080> in a few windows.
 //! `PORT` selects another port; 0 is any free port.
 
 use std::{env, error::Error, thread, time::Duration};
 
-use starwheel::{Handle, JoinAt, Reactor, Response, Router, Sse, Topic};
+use starwheel::{Handle, JoinAt, Response, Router, Sse, Topic, Workers};
 
 fn main() -> Result<(), Box<dyn Error>> {
     // The topic keeps the last half minute. A new page has its charts at once, and a page that
     // reconnects gets exactly the events it missed.
     let prices = Topic::new("prices").history(HISTORY, 64 * 1024);
     let watched = prices.clone();
-    let router = Router::new()
-        .get("/", |_req, _cx| Response::html(include_str!("broadcast.html")))
-        .get("/prices", move |_req, _cx| Sse::new().subscribe_at(&watched, JoinAt::Oldest));
-
-    let mut reactor = Reactor::new(router)?;
-    let handle = reactor.handle();
+    let workers = Workers::new(Workers::per_core(), move |_worker| {
+        let watched = watched.clone();
+        Router::new()
+            .get("/", |_req, _cx| Response::html(include_str!("broadcast.html")))
+            .get("/prices", move |_req, _cx| Sse::new().subscribe_at(&watched, JoinAt::Oldest))
+    })?;
+    let handle = workers.handle();
     thread::spawn(move || trade(&handle, &prices));
 
     let port = env::var("PORT").unwrap_or_else(|_| "8080".into());
-    println!("listening on http://{}", reactor.listen(format!("127.0.0.1:{port}"))?);
-    Ok(reactor.run()?)
+    println!("listening on http://{}", workers.listen(format!("127.0.0.1:{port}"))?);
+    Ok(workers.run()?)
 }
 
 /// The source of events: six prices that change ten times a second, with or without viewers.

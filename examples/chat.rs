@@ -1,11 +1,16 @@
-//! A chat: a message arrives with `POST` and is sent to every page. New pages get the last 200
-//! messages. The tags of the streams show who is present.
+//! A chat on all cores: a message arrives with `POST` and is sent to every page. New pages get the last
+//! 200 messages. The streams that open and close show who is present.
 //!
 //! `cargo run --example chat`, then open <http://127.0.0.1:8080> in two windows.
 
 mod datastar_js;
 
-use std::{collections::BTreeSet, error::Error, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
 
 use starwheel::{
     Context, JoinAt, Response, Router, Sse, StatusCode, Topic,
@@ -17,16 +22,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     // reach back that far, it gets a gap event and then the complete history. The event has a name
     // that Datastar passes to the page, which clears its log.
     let chat = Topic::new("chat").history(200, 256 * 1024).gap_event("datastar-gap")?;
+    let present = Arc::<Mutex<Present>>::default();
+    let page = datastar_js::page(include_str!("chat.html"))?;
+    datastar_js::run_on_all_cores(move || page.serve(routes(chat.clone(), present.clone())))
+}
+
+/// The routes of one worker. What is shared between workers is behind a lock.
+fn routes(chat: Topic, present: Arc<Mutex<Present>>) -> Router {
     let heard = chat.clone();
-    let router = Router::new()
+    Router::new()
         .get("/chat", move |req, _cx| {
             let signals = Signals::read(req)?;
+            let name = text(&signals, "name", 24)?.to_owned();
+            let (came, left) = (present.clone(), present.clone());
+            let leaver = name.clone();
             Ok(Sse::new()
-                .tag(text(&signals, "name", 24)?)
                 .subscribe_at(&heard, JoinAt::Oldest)
                 .subscribe(&people())
-                .on_connect(|stream| tell_who_is_here(&mut stream.context()))
-                .on_disconnect(|cx, _id, _reason| tell_who_is_here(cx)))
+                .on_connect(move |stream| Present::enter(&came, name, &mut stream.context()))
+                .on_disconnect(move |cx, _id, _reason| Present::leave(&left, &leaver, cx)))
         })
         .post("/say", move |req, cx| {
             // The page may claim any name. In a real application, take it from the session.
@@ -37,8 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 PatchElements::new(message).selector("#log").mode(PatchMode::Append),
             )?;
             Ok(Response::no_content())
-        });
-    datastar_js::run(datastar_js::serve_page(router, include_str!("chat.html"))?)
+        })
 }
 
 /// A message as a list item. The visitor's input is text, never HTML.
@@ -53,16 +66,37 @@ fn message(name: &str, text: &str) -> String {
     )
 }
 
-/// Presence: the tags of the open streams are the names of those present. A person with two windows
-/// is listed once. This walks over all streams. If thousands connect and leave, do it at most ten
-/// times a second, as the example `rooms` does.
-fn tell_who_is_here(cx: &mut Context<'_>) {
-    let names: BTreeSet<_> = cx.streams().filter_map(|id| cx.tag(id)).collect();
-    let count = names.len();
-    let items: String = names.iter().map(|name| format!("<li>{}</li>", EscapeHtml(name))).collect();
-    let list = format!("<aside id=\"people\"><h2><b>{count}</b> here</h2><ul>{items}</ul></aside>");
-    // A reactor never refuses events of its own closures.
-    cx.publish(&people(), PatchElements::new(list)).ok();
+/// Who is here, and in how many windows: of all workers. If thousands connect and leave, publish the
+/// list at most ten times a second, as the example `rooms` does.
+#[derive(Default)]
+struct Present(BTreeMap<String, usize>);
+
+impl Present {
+    fn enter(present: &Mutex<Self>, name: String, cx: &mut Context<'_>) {
+        let mut present = present.lock().unwrap_or_else(PoisonError::into_inner);
+        *present.0.entry(name).or_default() += 1;
+        present.tell(cx);
+    }
+
+    fn leave(present: &Mutex<Self>, name: &str, cx: &mut Context<'_>) {
+        let mut present = present.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(windows) = present.0.get_mut(name) {
+            *windows -= 1;
+        }
+        present.0.retain(|_, windows| *windows > 0);
+        present.tell(cx);
+    }
+
+    /// Under the lock, so that the newest list is published last.
+    fn tell(&self, cx: &mut Context<'_>) {
+        let count = self.0.len();
+        let item = |name| format!("<li>{}</li>", EscapeHtml(name));
+        let items: String = self.0.keys().map(|name| item(name)).collect();
+        let list =
+            format!("<aside id=\"people\"><h2><b>{count}</b> here</h2><ul>{items}</ul></aside>");
+        // If a queue is full, the next list comes with the next visitor.
+        cx.publish(&people(), PatchElements::new(list)).ok();
+    }
 }
 
 fn people() -> Topic {

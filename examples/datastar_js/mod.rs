@@ -2,25 +2,47 @@
 
 use std::{env, error::Error, fs};
 
-use starwheel::{Reactor, Response, Router, datastar::ScriptTag};
+use starwheel::{Reactor, Response, Router, Workers, datastar::ScriptTag};
 
 /// Serves `page` at `/`, with the tag that loads Datastar in place of `<!-- datastar -->`.
 ///
 /// By default the page loads the client from its public CDN. On machines without internet access, set
 /// `DATASTAR_JS` to a local file, which is then served instead.
-pub(crate) fn serve_page(router: Router, page: &'static str) -> Result<Router, Box<dyn Error>> {
+#[allow(dead_code, reason = "the same")]
+pub(crate) fn serve_page(router: Router, page: &str) -> Result<Router, Box<dyn Error>> {
+    Ok(self::page(page)?.serve(router))
+}
+
+/// A page with the client that it loads.
+pub(crate) struct Page {
+    html: String,
+    /// The client, if it is served too.
+    client: Option<String>,
+}
+
+pub(crate) fn page(html: &str) -> Result<Page, Box<dyn Error>> {
+    let with = |tag: &ScriptTag<'_>| html.replace("<!-- datastar -->", &tag.to_string());
     let Some(path) = env::var_os("DATASTAR_JS") else {
-        return Ok(add_page(router, page, &ScriptTag::CDN));
+        return Ok(Page { html: with(&ScriptTag::CDN), client: None });
     };
     let client = fs::read_to_string(&path)
         .map_err(|error| format!("DATASTAR_JS={}: {error}", path.display()))?;
-    let router = router.get("/datastar.js", move |_req, _cx| {
-        Response::bytes("text/javascript; charset=utf-8", client.clone())
-    });
-    Ok(add_page(router, page, &ScriptTag::hosted("/datastar.js")))
+    Ok(Page { html: with(&ScriptTag::hosted("/datastar.js")), client: Some(client) })
+}
+
+impl Page {
+    pub(crate) fn serve(&self, router: Router) -> Router {
+        let html = self.html.clone();
+        let router = router.get("/", move |_req, _cx| Response::html(html.clone()));
+        let Some(client) = self.client.clone() else { return router };
+        router.get("/datastar.js", move |_req, _cx| {
+            Response::bytes("text/javascript; charset=utf-8", client.clone())
+        })
+    }
 }
 
 /// Listens on `PORT` (default 8080; 0 is any free port), prints the address, and runs the reactor.
+#[allow(dead_code, reason = "one example runs on all cores")]
 pub(crate) fn run(router: Router) -> Result<(), Box<dyn Error>> {
     let mut reactor = Reactor::new(router)?;
     let port = env::var("PORT").unwrap_or_else(|_| "8080".into());
@@ -28,7 +50,13 @@ pub(crate) fn run(router: Router) -> Result<(), Box<dyn Error>> {
     Ok(reactor.run()?)
 }
 
-fn add_page(router: Router, page: &str, tag: &ScriptTag<'_>) -> Router {
-    let page = page.replace("<!-- datastar -->", &tag.to_string());
-    router.get("/", move |_req, _cx| Response::html(page.clone()))
+/// The same with a reactor on each core, and the routes of each.
+#[allow(dead_code, reason = "not every example needs more than one")]
+pub(crate) fn run_on_all_cores(
+    routes: impl Fn() -> Router + Send + Sync + 'static,
+) -> Result<(), Box<dyn Error>> {
+    let workers = Workers::new(Workers::per_core(), move |_worker| routes())?;
+    let port = env::var("PORT").unwrap_or_else(|_| "8080".into());
+    println!("listening on http://{}", workers.listen(format!("127.0.0.1:{port}"))?);
+    Ok(workers.run()?)
 }

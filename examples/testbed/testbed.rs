@@ -10,71 +10,76 @@ use std::{
     error::Error,
     io::{self, Write},
     net::SocketAddr,
-    thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use query::{compress, number, tagged};
 use starwheel::{
-    Config, Context, Cors, Encoding, Hosts, KeepAlive, ListenOptions, Next, OriginCheck, Reactor,
-    Request, Response, ReusePort, Router, Sse, StatusCode, Stream, TrustedPeers,
+    Answer, Config, Context, Cors, Encoding, Handle, Handler, Hosts, KeepAlive, ListenOptions,
+    Next, OriginCheck, Reactor, Request, Response, ReusePort, Router, Sse, StatusCode, Stream,
+    TrustedPeers, Workers,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read()?;
     // One descriptor for each connection, and most systems start programs with 1,024.
     starwheel::raise_descriptor_limit()?;
-    let peers = topics::Peers::default();
-    let first = Worker::listen(&options, ([127, 0, 0, 1], options.port).into(), &peers)?;
-    println!("listening on http://{}", first.address);
-    io::stdout().flush()?;
-    let others: Vec<_> = (1..options.workers)
-        .map(|_| {
-            let (options, address, peers) = (options.clone(), first.address, peers.clone());
-            // A reactor stays on the thread that made it: its closures need not be `Send`.
-            thread::spawn(move || -> io::Result<()> {
-                Worker::listen(&options, address, &peers)?.run()
-            })
-        })
-        .collect();
-    first.run()?;
-    for worker in others {
-        worker.join().map_err(|_| "a worker panicked")??;
+    match options.workers {
+        0 | 1 => run_one(options),
+        _ => run_all(options),
     }
-    Ok(())
 }
 
-/// One reactor; several may share the address.
-struct Worker {
-    reactor: Reactor,
-    address: SocketAddr,
+/// One reactor, on this thread.
+fn run_one(options: Options) -> Result<(), Box<dyn Error>> {
+    let mut reactor = Reactor::with_config(options.config.clone(), Site::new(&options, None))?;
+    let listen = options.listen.clone();
+    say_where(reactor.listen_with(SocketAddr::from((LOCALHOST, options.port)), listen)?)?;
+    reactor.drain_on_signals(options.drain_window)?;
+    Ok(reactor.run()?)
 }
 
-impl Worker {
-    fn listen(options: &Options, address: SocketAddr, peers: &topics::Peers) -> io::Result<Self> {
-        let (config, router) = (options.config.clone(), router(peers));
-        let mut reactor = match &options.origins {
+/// Several, on threads of their own.
+fn run_all(options: Options) -> Result<(), Box<dyn Error>> {
+    let (of_all, config) = (options.clone(), options.config.clone());
+    let workers = Workers::with_config(&config, options.workers, move |worker| {
+        Site::new(&of_all, Some(worker.handle_of_all()))
+    })?;
+    let listen = options.listen.reuse_port(ReusePort::Shared);
+    say_where(workers.listen_with(SocketAddr::from((LOCALHOST, options.port)), listen)?)?;
+    workers.drain_on_signals(options.drain_window)?;
+    Ok(workers.run()?)
+}
+
+fn say_where(address: SocketAddr) -> io::Result<()> {
+    println!("listening on http://{address}");
+    io::stdout().flush()
+}
+
+/// The handler, inside of its layers.
+struct Site(Box<dyn Handler>);
+
+impl Site {
+    /// `all` is the handle of all workers, if there are several.
+    fn new(options: &Options, all: Option<Handle>) -> Self {
+        let router = router(all);
+        match &options.origins {
+            None => Self(Box::new(router)),
             Some((cors, check)) => {
-                let checked = check.clone().around(router);
-                Reactor::with_config(config, cors.clone().around(checked))?
+                Self(Box::new(cors.clone().around(check.clone().around(router))))
             }
-            None => Reactor::with_config(config, router)?,
-        };
-        topics::join(peers, &reactor);
-        let reuse = if options.workers > 1 { ReusePort::Shared } else { ReusePort::Exclusive };
-        let listen = options.listen.clone().reuse_port(reuse);
-        let address = reactor.listen_with(address, listen)?;
-        reactor.drain_on_signals(options.drain_window)?;
-        Ok(Self { reactor, address })
-    }
-
-    fn run(mut self) -> io::Result<()> {
-        self.reactor.run()
+        }
     }
 }
 
-fn router(peers: &topics::Peers) -> Router {
-    topics::add_routes(datastar::add_routes(Router::new()), peers.clone())
+impl Handler for Site {
+    fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Answer {
+        self.0.handle(request, cx)
+    }
+}
+
+fn router(all: Option<Handle>) -> Router {
+    topics::add_routes(datastar::add_routes(Router::new()), all)
         .get("/", |_req, _cx| Response::html(INDEX))
         .get("/health", |_req, _cx| Response::text("ok"))
         .get("/hello", |_req, _cx| Response::text("Hello, World!"))
@@ -215,6 +220,7 @@ fn from_environment<T: std::str::FromStr>(name: &str) -> Result<Option<T>, Strin
     text.parse().map(Some).map_err(|_| format!("{name}={text} is not a number in range"))
 }
 
+const LOCALHOST: [u8; 4] = [127, 0, 0, 1];
 const SECOND: Duration = Duration::from_secs(1);
 static PADDING: &str = match std::str::from_utf8(&[b'x'; 1 << 20]) {
     Ok(padding) => padding,
@@ -225,7 +231,7 @@ const HELP: &str = "\
 testbed [--port N] [flags]: a server with one route per feature of starwheel
 
   PORT=N, --port N       port on 127.0.0.1; 0 is any free port                 [8080]
-  WORKERS=N              reactors, one thread each, sharing the port           [1]
+  WORKERS=N              workers, one thread each                              [1]
   --drain-ms N           window in which streams end after SIGTERM             [1000]
   --drain-accept-for-ms N  part of the window that still accepts connections   [0]
   --keep-alive-ms N      quiet time before a comment                           [15000]

@@ -1,43 +1,51 @@
 //! Topics: anybody publishes, a page rendered once for all, and the same page rendered for each.
 
-use std::{
-    array,
-    sync::{Arc, LazyLock, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{array, sync::LazyLock, time::Duration};
 
 use starwheel::{
-    Context, Ending, Handle, Reactor, Request, Response, Router, Sse, StatusCode, Topic,
+    Context, Ending, Handle, Request, Response, Router, Sse, StatusCode, Topic,
     datastar::PatchElements,
 };
 
 use super::query::{compress, number, tagged};
 
-/// The reactors of this process: a publish on one is passed on to the others.
-pub(crate) type Peers = Arc<Mutex<Vec<Handle>>>;
-
-pub(crate) fn add_routes(router: Router, peers: Peers) -> Router {
+/// `all` is the handle of all workers, if there are several.
+pub(crate) fn add_routes(router: Router, all: Option<Handle>) -> Router {
+    let figures = all.clone();
     router
         .get("/topic", |req, _cx| -> Result<Sse, Response> {
             Ok(tagged(req, Sse::new().subscribe(&topic(req)).compression(compress(req)?)))
         })
-        .post("/publish", move |req, cx| publish(req, cx, &peers))
-        .post("/finish", |req, cx| {
-            for id in cx.tagged(&req.query_value("tag").unwrap_or_default()) {
-                cx.close(id, Ending::Finish);
-            }
-            Response::no_content()
-        })
+        .post("/publish", publish)
+        .post("/finish", move |req, cx| finish(req, cx, all.as_ref()))
         .get("/page", page)
         .get("/private", private)
-        .get("/metrics", |_req, cx| {
-            Response::bytes("text/plain; version=0.0.4", cx.stats().prometheus())
+        .get("/metrics", move |_req, cx| {
+            let text = match &figures {
+                Some(all) => all.prometheus(),
+                None => cx.stats().prometheus(),
+            };
+            Response::bytes("text/plain; version=0.0.4", text)
         })
 }
 
-/// Tells the other reactors of this one.
-pub(crate) fn join(peers: &Peers, reactor: &Reactor) {
-    peers.lock().unwrap_or_else(PoisonError::into_inner).push(reactor.handle());
+/// Ends the streams with a tag, on whichever worker they are.
+fn finish(
+    request: &Request,
+    cx: &mut Context<'_>,
+    all: Option<&Handle>,
+) -> Result<Response, Response> {
+    let tag = request.query_value("tag").unwrap_or_default().into_owned();
+    let end = move |cx: &mut Context<'_>| {
+        for id in cx.tagged(&tag) {
+            cx.close(id, Ending::Finish);
+        }
+    };
+    match all {
+        Some(all) => all.run_on_all(end)?,
+        None => end(cx),
+    }
+    Ok(Response::no_content())
 }
 
 fn topic(request: &Request) -> Topic {
@@ -45,20 +53,10 @@ fn topic(request: &Request) -> Topic {
     Topic::new(&*name)
 }
 
-fn publish(request: &Request, cx: &mut Context<'_>, peers: &Peers) -> Result<Response, Response> {
+fn publish(request: &Request, cx: &mut Context<'_>) -> Result<Response, Response> {
     let text = std::str::from_utf8(request.body())
         .map_err(|_| Response::error(StatusCode::BAD_REQUEST, "the body must be UTF-8 text"))?;
-    let topic = topic(request);
-    let peers = peers.lock().unwrap_or_else(PoisonError::into_inner);
-    if peers.len() == 1 {
-        cx.publish(&topic, text)?;
-        return Ok(Response::no_content());
-    }
-    // Several reactors: all of them, this one too, get it through their queues, in one order.
-    for peer in peers.iter() {
-        peer.publish(&topic, text)
-            .map_err(|full| Response::error(StatusCode::SERVICE_UNAVAILABLE, full.to_string()))?;
-    }
+    cx.publish(&topic(request), text)?;
     Ok(Response::no_content())
 }
 
