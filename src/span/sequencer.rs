@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use slab::Slab;
+
 use super::archive::Archive;
 use crate::topic::{Arrival, Compressible, Generations, History, Lost, Placed, Topic};
 
@@ -19,7 +21,8 @@ pub(crate) struct Sequencer<M> {
     generations: Generations,
     /// The last place given.
     position: u64,
-    topics: HashMap<Arc<str>, Entry>,
+    by_name: HashMap<Arc<str>, usize>,
+    topics: Slab<Entry>,
     members: Vec<Seat<M>>,
     /// The last place of a topic with history that was forgotten. A topic that is new may have
     /// existed before, and lost events up to here.
@@ -96,7 +99,8 @@ impl<M: Member> Sequencer<M> {
         Self {
             generations: Generations::new(name),
             position: 0,
-            topics: HashMap::new(),
+            by_name: HashMap::new(),
+            topics: Slab::new(),
             members: Vec::new(),
             forgotten: 0,
             unused: VecDeque::new(),
@@ -152,48 +156,38 @@ impl<M: Member> Sequencer<M> {
         if self.members.iter().all(|seat| seat.is_gone) {
             return Err(Refused::Closed);
         }
-        let keeps_events = topic.options().keeps_events();
-        if events.is_empty() || !(keeps_events || self.topics.contains_key(topic.shared_name())) {
+        let is_known = self.by_name.contains_key(topic.shared_name());
+        if events.is_empty() || !(is_known || topic.options().keeps_events()) {
             return Ok(());
         }
-        let entry = self.entry(topic, now_ms);
-        entry.last_use_ms = now_ms;
-        let (topic, users) = (entry.topic.clone(), mem::take(&mut entry.users));
-        let published = self.ask_for_room(&users);
-        if published.is_ok() {
-            for event in events {
-                self.place(&topic, &users, event, compression);
-            }
+        let index = self.open(topic, now_ms);
+        self.topics[index].last_use_ms = now_ms;
+        self.ask_for_room(index)?;
+        for event in events {
+            self.place(index, event, compression);
         }
-        if let Some(entry) = self.topics.get_mut(topic.shared_name()) {
-            entry.users = users;
-        }
-        published
+        Ok(())
     }
 
     /// Before a place is given. A member that is stalled is left out from here on.
-    fn ask_for_room(&mut self, users: &[MemberIndex]) -> Result<(), Refused> {
-        for user in users {
+    fn ask_for_room(&mut self, topic: usize) -> Result<(), Refused> {
+        for nth in 0..self.topics[topic].users.len() {
+            let user = self.topics[topic].users[nth];
             let seat = &mut self.members[user.0];
             match seat.queue.room() {
                 Room::Full if !seat.is_behind => return Err(Refused::Full),
                 Room::Stalled if !seat.is_behind => seat.leave_out(),
-                Room::Free if seat.is_behind => self.catch_up(*user),
+                Room::Free if seat.is_behind => self.catch_up(user),
                 _ => {}
             }
         }
         Ok(())
     }
 
-    fn place(
-        &mut self,
-        topic: &Topic,
-        users: &[MemberIndex],
-        events: &[u8],
-        compression: Compressible,
-    ) {
+    fn place(&mut self, topic: usize, events: &[u8], compression: Compressible) {
         self.position += 1;
         let place = (self.generations.current(), self.position);
+        let Entry { topic, users, archive, .. } = &mut self.topics[topic];
         let placed = Arc::new(Placed::new(topic, place, events, compression, &mut self.scratch));
         for user in users {
             let seat = &self.members[user.0];
@@ -201,11 +195,8 @@ impl<M: Member> Sequencer<M> {
                 seat.queue.place(Arc::clone(&placed));
             }
         }
-        let options = topic.options();
-        if options.keeps_events()
-            && let Some(entry) = self.topics.get_mut(topic.shared_name())
-        {
-            entry.archive.push(placed, options);
+        if topic.options().keeps_events() {
+            archive.push(placed, topic.options());
         }
     }
 }
@@ -219,23 +210,26 @@ impl<M: Member> Sequencer<M> {
             self.catch_up(member);
         }
         let position = self.position;
-        let entry = self.entry(topic, now_ms);
+        let index = self.open(topic, now_ms);
+        let entry = &mut self.topics[index];
         if !entry.users.contains(&member) {
             entry.users.push(member);
         }
         entry.last_use_ms = now_ms;
         if entry.topic.options().keeps_events() {
-            let hydrate = entry.hydrate(position);
-            self.members[member.0].queue.arrive(hydrate);
+            let past = entry.archive.backlog(position);
+            let hydrate = Arrival::Hydrate(entry.topic.clone(), past);
+            self.member(member).arrive(hydrate);
         }
     }
 
     /// A member has dropped what it had of the topic.
     pub(crate) fn end_use(&mut self, member: MemberIndex, topic: &Topic, now_ms: u64) {
-        let Some(entry) = self.topics.get_mut(topic.shared_name()) else { return };
+        let Some(&index) = self.by_name.get(topic.shared_name()) else { return };
+        let entry = &mut self.topics[index];
         entry.users.retain(|user| *user != member);
         entry.last_use_ms = now_ms;
-        self.list_if_unused(topic.shared_name(), now_ms);
+        self.list_if_unused(index, now_ms);
         self.forget_unused(now_ms);
     }
 
@@ -244,12 +238,10 @@ impl<M: Member> Sequencer<M> {
         if mem::replace(&mut self.members[member.0].is_gone, true) {
             return;
         }
-        let names: Vec<_> = self.topics.keys().cloned().collect();
-        for name in names {
-            if let Some(entry) = self.topics.get_mut(&name) {
-                entry.users.retain(|user| *user != member);
-            }
-            self.list_if_unused(&name, now_ms);
+        let all: Vec<_> = self.topics.iter().map(|(index, _)| index).collect();
+        for index in all {
+            self.topics[index].users.retain(|user| *user != member);
+            self.list_if_unused(index, now_ms);
         }
     }
 
@@ -260,19 +252,15 @@ impl<M: Member> Sequencer<M> {
         if !mem::replace(&mut seat.is_behind, false) {
             return;
         }
-        let up_to = self.position;
-        seat.queue.arrive(Arrival::Lost(Lost::Skipped { up_to }));
-        self.hydrate(member);
+        self.tell_loss(member, Lost::Skipped { up_to: self.position });
     }
 
-    /// Everything that the topics of a member keep. Subscribers that have lost nothing by it go on.
-    fn hydrate(&self, member: MemberIndex) {
+    /// Subscribers that have lost nothing, because their topics keep it, go on.
+    fn tell_loss(&self, member: MemberIndex, lost: Lost) {
         let is_due = |entry: &&Entry| entry.users.contains(&member) && entry.keeps_something();
-        let mut entries: Vec<_> = self.topics.values().filter(is_due).collect();
-        entries.sort_unstable_by(|a, b| a.topic.name().cmp(b.topic.name()));
-        for entry in entries {
-            self.members[member.0].queue.arrive(entry.hydrate(self.position));
-        }
+        let used = self.topics.iter().map(|(_, entry)| entry).filter(is_due);
+        let pasts = used.map(|entry| (entry.topic.clone(), entry.archive.backlog(self.position)));
+        self.member(member).arrive(Arrival::Lost(lost, pasts.collect()));
     }
 
     /// Forgets topics that have had no users for a minute, and of which the program has no clone.
@@ -281,48 +269,50 @@ impl<M: Member> Sequencer<M> {
         while self.unused.front().is_some_and(|(due_ms, _)| *due_ms <= now_ms)
             && let Some((_, name)) = self.unused.pop_front()
         {
-            let Some(entry) = self.topics.get_mut(&name) else { continue };
+            let Some(&index) = self.by_name.get(&name) else { continue };
+            let entry = &mut self.topics[index];
             entry.is_listed = false;
-            if !entry.users.is_empty() {
-                continue;
-            }
-            if !entry.keeps_something() || (entry.forget_at() <= now_ms && !entry.is_held()) {
-                self.forget(&name);
+            let is_over = entry.forget_at() <= now_ms && !entry.is_held();
+            if entry.users.is_empty() && is_over {
+                self.forget(index);
             } else {
-                self.list_if_unused(&name, now_ms);
+                self.list_if_unused(index, now_ms);
             }
         }
     }
 
-    fn forget(&mut self, name: &Arc<str>) {
-        if let Some(entry) = self.topics.remove(name)
-            && entry.topic.options().history == History::On
-        {
+    fn forget(&mut self, index: usize) {
+        let entry = self.topics.remove(index);
+        self.by_name.remove(entry.topic.shared_name());
+        if entry.topic.options().history == History::On {
             self.forgotten = self.forgotten.max(entry.archive.last_place());
         }
     }
 
-    fn list_if_unused(&mut self, name: &Arc<str>, now_ms: u64) {
-        let Some(entry) = self.topics.get_mut(name) else { return };
-        if !entry.users.is_empty() || mem::replace(&mut entry.is_listed, true) {
+    /// A topic that keeps nothing is forgotten at once when it has no users, others later.
+    fn list_if_unused(&mut self, index: usize, now_ms: u64) {
+        let entry = &mut self.topics[index];
+        if !entry.users.is_empty() {
             return;
         }
-        if entry.keeps_something() {
-            self.unused.push_back((now_ms + FORGET_AFTER_MS, Arc::clone(name)));
-        } else {
-            self.forget(name);
+        if !entry.keeps_something() {
+            self.forget(index);
+        } else if !mem::replace(&mut entry.is_listed, true) {
+            let name = Arc::clone(entry.topic.shared_name());
+            self.unused.push_back((now_ms + FORGET_AFTER_MS, name));
         }
     }
 
-    /// The topic's entry; a new one is watched, because nobody may ever use it.
-    fn entry(&mut self, topic: &Topic, now_ms: u64) -> &mut Entry {
-        let name = topic.shared_name();
-        if !self.topics.contains_key(name) {
-            let entry = Entry::new(topic, self.forgotten, now_ms);
-            self.topics.insert(Arc::clone(name), entry);
-            self.unused.push_back((now_ms + FORGET_AFTER_MS, Arc::clone(name)));
+    /// The topic's entry. A new one is watched, because nobody may ever use it.
+    fn open(&mut self, topic: &Topic, now_ms: u64) -> usize {
+        if let Some(&index) = self.by_name.get(topic.shared_name()) {
+            return index;
         }
-        self.topics.get_mut(name).expect("it has just been inserted")
+        let name = topic.shared_name();
+        let index = self.topics.insert(Entry::new(topic, self.forgotten, now_ms));
+        self.by_name.insert(Arc::clone(name), index);
+        self.unused.push_back((now_ms + FORGET_AFTER_MS, Arc::clone(name)));
+        index
     }
 }
 
@@ -336,16 +326,13 @@ impl<M: Member> Sequencer<M> {
         let is_lossy = place < self.position;
         // A place beyond all that a member may have been told of.
         self.position += u64::from(is_lossy);
-        for entry in self.topics.values_mut().filter(|_| is_lossy) {
+        for (_, entry) in self.topics.iter_mut().filter(|_| is_lossy) {
             entry.archive.undo_after(place);
         }
         for member in (0..self.members.len()).map(MemberIndex) {
-            let queue = &self.members[member.0].queue;
-            queue.arrive(Arrival::Generations(self.generations.clone()));
+            self.member(member).arrive(Arrival::Generations(self.generations.clone()));
             if is_lossy {
-                let undone = Lost::Undone { after: place, up_to: self.position };
-                queue.arrive(Arrival::Lost(undone));
-                self.hydrate(member);
+                self.tell_loss(member, Lost::Undone { after: place, up_to: self.position });
             }
         }
     }
@@ -368,10 +355,6 @@ impl Entry {
             last_use_ms: now_ms,
             is_listed: true,
         }
-    }
-
-    fn hydrate(&self, complete_up_to: u64) -> Arrival {
-        Arrival::Hydrate(self.topic.clone(), self.archive.backlog(complete_up_to))
     }
 
     fn keeps_something(&self) -> bool {

@@ -155,6 +155,12 @@ impl SimulatedWorkers {
         self.sequencer.lock().sequencer.losses(MemberIndex(worker))
     }
 
+    /// Number of places given so far, which is that of the last event. A refused event gets none.
+    #[must_use]
+    pub fn places(&self) -> u64 {
+        self.sequencer.lock().sequencer.position()
+    }
+
     /// Number of topics that are in use or keep events.
     #[must_use]
     pub fn topics(&self) -> usize {
@@ -221,11 +227,10 @@ impl SimulatedWorkers {
     }
 
     fn next_deadline(&self) -> Option<u64> {
+        let of_links = self.sequencer.lock().next_due();
         let running = (0..self.workers.len()).filter(|worker| !self.is_stopped(*worker));
         let of_workers = running.filter_map(|worker| self.workers[worker].engine.next_deadline());
-        let state = self.sequencer.lock();
-        let of_links = state.links().filter_map(|(_, link)| link.next_due());
-        of_workers.chain(of_links.collect::<Vec<_>>()).min()
+        of_workers.chain(of_links).min()
     }
 
     /// What is due arrives. A worker that was left out and has taken everything catches up.
@@ -247,7 +252,7 @@ impl SimulatedWorkers {
 
     fn has_due(&self) -> bool {
         let state = self.sequencer.lock();
-        state.links().any(|(_, link)| link.next_due().is_some_and(|due| due <= state.now_ms))
+        state.next_due().is_some_and(|due_ms| due_ms <= state.now_ms)
     }
 
     fn is_stopped(&self, worker: usize) -> bool {
@@ -286,6 +291,11 @@ impl Shared {
 impl State {
     fn links(&self) -> impl Iterator<Item = (MemberIndex, &Link)> {
         self.sequencer.members()
+    }
+
+    /// When the next item arrives at a worker.
+    fn next_due(&self) -> Option<u64> {
+        self.links().filter_map(|(_, link)| link.next_due()).min()
     }
 
     fn set_now(&mut self, now_ms: u64) {

@@ -39,7 +39,7 @@ impl Core {
 
     /// Queues what a stream needs before it can have shared frames again: its bookmark, or the next
     /// of the frames copied for it. One at a time, to keep the queue small.
-    pub(in crate::engine) fn even_out(&mut self, index: ConnIndex, frames: Frames) -> Evened {
+    pub(in crate::engine) fn even_out(&mut self, index: ConnIndex, frames: Frames<'_>) -> Evened {
         match self.conns[index].standing() {
             Standing::Even => Evened::Out,
             Standing::Unmarked => {
@@ -54,7 +54,7 @@ impl Core {
         }
     }
 
-    fn copy_next_frame(&mut self, index: ConnIndex, frames: Frames) -> Evened {
+    fn copy_next_frame(&mut self, index: ConnIndex, frames: Frames<'_>) -> Evened {
         let conn = &mut self.conns[index];
         let topics = conn.subscriptions();
         let position = self.topics.stream_position(index, topics);

@@ -83,7 +83,10 @@ impl Core {
     pub(in crate::engine) fn arrive(&mut self, arrival: Arrival) {
         match arrival {
             Arrival::Hydrate(topic, backlog) => self.hydrate(&topic, &backlog),
-            Arrival::Lost(lost) => self.topics.lose(lost, self.now),
+            Arrival::Lost(lost, pasts) => {
+                self.topics.lose(lost, self.now);
+                pasts.iter().for_each(|(topic, backlog)| self.hydrate(topic, backlog));
+            }
             Arrival::Generations(generations) => self.topics.set_generations(generations),
         }
     }

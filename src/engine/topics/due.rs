@@ -11,14 +11,14 @@ use crate::{
 
 /// Which frames to give to a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::engine) enum Frames {
+pub(in crate::engine) enum Frames<'a> {
     /// Everything, unless its end is decided.
     All,
     /// A stream that finishes gets everything up to these sequences.
-    UpTo(Progress),
+    UpTo(&'a Progress),
 }
 
-impl Frames {
+impl Frames<'_> {
     /// True if the stream on this connection takes these frames, given how it ends.
     pub(in crate::engine) fn are_for(self, conn: &Conn) -> bool {
         match conn.ending() {
@@ -31,7 +31,16 @@ impl Frames {
     pub(in crate::engine) fn last(self) -> Progress {
         match self {
             Self::All => Progress::END,
-            Self::UpTo(last) => last,
+            Self::UpTo(last) => *last,
+        }
+    }
+
+    /// True if a frame with this sequence comes too late for the stream.
+    #[inline]
+    fn end_before(self, series: Series, sequence: u64) -> bool {
+        match self {
+            Self::All => false,
+            Self::UpTo(last) => sequence > last.of(series),
         }
     }
 }
@@ -64,7 +73,7 @@ impl<'a> DueFrames<'a> {
     pub(in crate::engine) fn gather(
         topics: &'a Topics,
         subscriptions: &[Subscription],
-        frames: Frames,
+        frames: Frames<'_>,
     ) -> Self {
         if let &[only] = subscriptions {
             return Self::of_topic(topics, only, frames);
@@ -82,19 +91,20 @@ impl<'a> DueFrames<'a> {
     }
 
     #[inline]
-    fn of_topic(topics: &'a Topics, subscription: Subscription, frames: Frames) -> Self {
-        let (log, cursor) = topics.position(subscription);
+    fn of_topic(topics: &'a Topics, subscription: Subscription, frames: Frames<'_>) -> Self {
+        let Subscription { topic, place } = subscription;
+        let state = &topics[topic];
+        let (log, cursor) = (&state.log, state.subscribers[place as usize].cursor);
         if log.has_passed_by(cursor) {
             return Self::Lost;
         }
-        let series = topics[subscription.topic].series;
-        let last = frames.last().of(series);
-        let due = |frame| DueFrame { frame, topic: subscription.topic, series };
+        let series = state.series;
         if let Some(frame) = log.only_after(cursor) {
-            return Self::One((frame.sequence <= last).then(|| due(frame)));
+            let is_late = frames.end_before(series, frame.sequence);
+            return Self::One((!is_late).then_some(DueFrame { frame, topic, series }));
         }
-        let frames = log.after(cursor).take_while(|frame| frame.sequence <= last);
-        Self::collect(frames.map(due))
+        let due = log.after(cursor).take_while(|it| !frames.end_before(series, it.sequence));
+        Self::collect(due.map(|frame| DueFrame { frame, topic, series }))
     }
 
     fn collect(mut due: impl Iterator<Item = DueFrame<'a>>) -> Self {

@@ -159,13 +159,17 @@ impl Topics {
         self.entry(index)
     }
 
-    /// The past of a topic has come. Returns the streams that waited for it last.
+    /// The past of a topic has come. Returns the streams that waited for it last. One that was sent
+    /// before the last loss says nothing more.
     pub(in crate::engine) fn hydrate(
         &mut self,
         index: TopicIndex,
         backlog: &Backlog,
     ) -> Vec<ConnIndex> {
         self.come_to(backlog.complete_up_to);
+        if backlog.complete_up_to < self[index].lost_up_to {
+            return Vec::new();
+        }
         self.change(index, |state| state.prepend(backlog));
         let state = &mut self[index];
         state.past = Past::Known;
@@ -257,7 +261,7 @@ impl Topics {
 /// Loss.
 impl Topics {
     /// Places are missing. All topics lose their logs, so that the policy of each tells its
-    /// subscribers; a subscriber who is ahead of what was skipped has lost nothing.
+    /// subscribers; a subscriber that is ahead of what was skipped has lost nothing.
     pub(in crate::engine) fn lose(&mut self, lost: Lost, now: u64) {
         let (Lost::Skipped { up_to } | Lost::Undone { up_to, .. }) = lost;
         self.come_to(up_to);
@@ -268,6 +272,7 @@ impl Topics {
         let spanning: Vec<_> = spanning.map(|(slot, _)| TopicIndex::new(slot)).collect();
         for index in spanning {
             self.change(index, |state| state.lose(lost));
+            self.unoffered_bytes -= mem::take(&mut self[index].unoffered_bytes);
             if !self[index].subscribers.is_empty() {
                 self.begin_pass(index, now);
             }
@@ -279,10 +284,15 @@ impl TopicState {
     fn lose(&mut self, lost: Lost) {
         let (Lost::Skipped { up_to } | Lost::Undone { up_to, .. }) = lost;
         self.log.lose_up_to(up_to);
+        self.lost_up_to = up_to;
         self.last = None;
         (self.offered, self.kept_after) = (up_to, up_to);
-        if let Lost::Undone { after, up_to } = lost {
-            self.undone_up_to = up_to;
+        if let Some(pass) = &mut self.pass {
+            // It must reach everybody again.
+            (pass.next_place, pass.up_to, pass.seen_by_all) = (0, up_to, up_to);
+        }
+        if let Lost::Undone { after, .. } = lost {
+            self.has_undone = true;
             for subscriber in self.subscribers.iter_mut().filter(|it| it.cursor > after) {
                 subscriber.cursor = SAW_WHAT_IS_UNDONE;
             }
@@ -295,7 +305,7 @@ impl TopicState {
             return;
         }
         // Subscribers that saw what is undone must still be passed by.
-        let lost_up_to = if self.undone_up_to > 0 { SAW_WHAT_IS_UNDONE + 1 } else { 0 };
+        let lost_up_to = if self.has_undone { SAW_WHAT_IS_UNDONE + 1 } else { 0 };
         self.log.prepend(backlog, lost_up_to, self.topic.options());
     }
 
@@ -303,7 +313,7 @@ impl TopicState {
     pub(super) fn after_gap(&self, cursor: u64) -> u64 {
         let oldest = self.log.oldest_cursor();
         match cursor == SAW_WHAT_IS_UNDONE {
-            true => oldest.max(self.undone_up_to),
+            true => oldest.max(self.lost_up_to),
             false => oldest,
         }
     }

@@ -22,9 +22,9 @@ pub(super) struct Pass {
     /// Start time, in milliseconds.
     began: u64,
     /// The last sequence published when it began; more may come while it runs.
-    up_to: u64,
+    pub(super) up_to: u64,
     /// The smallest cursor met so far.
-    seen_by_all: u64,
+    pub(super) seen_by_all: u64,
     /// A slow subscriber has moved on since.
     is_outdated: bool,
     /// Bytes that count as offered when it ends.

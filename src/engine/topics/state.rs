@@ -16,8 +16,10 @@ pub(in crate::engine) struct TopicState {
     pub(super) past: Past,
     /// Streams that wait until it does.
     pub(super) waiters: Vec<ConnIndex>,
-    /// The last place given before events were lost that this reactor may have had.
-    pub(super) undone_up_to: u64,
+    /// The end of the last loss in its namespace.
+    pub(super) lost_up_to: u64,
+    /// Events that this reactor may have had do not exist anymore.
+    pub(super) has_undone: bool,
     pub(super) log: Log,
     pub(super) subscribers: Vec<Subscriber>,
     /// Number of subscribers whose end is decided and that leave when the turn settles.
@@ -69,7 +71,8 @@ impl TopicState {
             series: Series::Local,
             past: Past::Known,
             waiters: Vec::new(),
-            undone_up_to: 0,
+            lost_up_to: 0,
+            has_undone: false,
             log: Log::new(begins_after),
             subscribers: Vec::new(),
             leaving: 0,

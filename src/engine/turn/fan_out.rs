@@ -70,7 +70,7 @@ impl<T: Transport> Engine<T> {
         if !in_order || conn.subscriptions().is_empty() {
             return LastFrames::Given;
         }
-        let frames = Frames::UpTo(published);
+        let frames = Frames::UpTo(&published);
         if !conn.is_blocked() {
             self.flush_one(index, frames);
         }
@@ -96,7 +96,7 @@ impl Core {
     }
 
     /// Queues undelivered frames of a stream that finishes, as far as the outbox may grow.
-    fn queue_last_frames(&mut self, index: ConnIndex, frames: Frames) -> LastFrames {
+    fn queue_last_frames(&mut self, index: ConnIndex, frames: Frames<'_>) -> LastFrames {
         let bytes_max = self.config.limits.outbox_bytes;
         while self.conns[index].ending() == Some(StreamEnd::Finish) {
             let queued = match self.skip_what_is_lost(index, frames) {
@@ -123,7 +123,7 @@ impl Core {
 
     /// Applies the backpressure policies of topics whose logs have discarded events this stream has
     /// not seen. False when the stream takes no more frames.
-    pub(super) fn skip_what_is_lost(&mut self, index: ConnIndex, frames: Frames) -> bool {
+    pub(super) fn skip_what_is_lost(&mut self, index: ConnIndex, frames: Frames<'_>) -> bool {
         if !frames.are_for(&self.conns[index]) {
             return false;
         }

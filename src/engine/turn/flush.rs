@@ -40,7 +40,7 @@ impl<T: Transport> Engine<T> {
     }
 
     /// Writes what is queued, and the frames of the stream's topics that `frames` selects.
-    pub(super) fn flush_one(&mut self, index: ConnIndex, frames: Frames) {
+    pub(super) fn flush_one(&mut self, index: ConnIndex, frames: Frames<'_>) {
         let bytes_out = self.core.stats.bytes_out;
         let conn = &mut self.core.conns[index];
         if conn.is_closed() {

@@ -123,7 +123,7 @@ impl<T: Transport> Engine<T> {
     }
 
     /// Writes the outbox or, if it is empty, as many undelivered topic frames as fit one write.
-    pub(super) fn write_next(&mut self, index: ConnIndex, frames: Frames) -> Written {
+    pub(super) fn write_next(&mut self, index: ConnIndex, frames: Frames<'_>) -> Written {
         match self.core.conns[index].outbox.is_empty() {
             true => self.write_frames(index, frames),
             false => self.write_outbox(index),
@@ -144,7 +144,7 @@ impl<T: Transport> Engine<T> {
         self.wrote(index, outcome)
     }
 
-    fn write_frames(&mut self, index: ConnIndex, frames: Frames) -> Written {
+    fn write_frames(&mut self, index: ConnIndex, frames: Frames<'_>) -> Written {
         let core = &mut self.core;
         let conn = &mut core.conns[index];
         if conn.subscriptions().is_empty() || !frames.are_for(conn) {
@@ -385,7 +385,7 @@ impl Core {
     pub(super) fn queue_frames(
         &mut self,
         index: ConnIndex,
-        frames: Frames,
+        frames: Frames<'_>,
         bytes_max: usize,
     ) -> Queued {
         let conn = &mut self.conns[index];

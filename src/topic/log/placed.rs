@@ -45,9 +45,9 @@ pub(crate) enum Arrival {
     /// The answer to the first use of a topic. The reactor has got everything of the topic that was
     /// placed from then on and up to [`Backlog::complete_up_to`].
     Hydrate(Topic, Backlog),
-    /// A hole.
-    Lost(Lost),
-    /// A generation has begun. If it lost events, [`Lost::Undone`] follows.
+    /// A hole, with the past of each topic in use that keeps events: what is in there is not lost.
+    Lost(Lost, Vec<(Topic, Backlog)>),
+    /// A generation has begun. If it has lost events, [`Lost::Undone`] follows.
     Generations(Generations),
 }
 

@@ -1,0 +1,44 @@
+//! Random scenarios of clients that move between workers whose topics span all of them, against a
+//! model that knows the true log: whatever happens on the way from the sequencer to the workers,
+//! each client gets every event once and in order, or a gap event in between.
+//!
+//! A scenario follows from its seed. One that fails prints it; `STARWHEEL_SEED=n cargo test -p
+//! starwheel-tests --test span_chaos` runs only that one. `STARWHEEL_SEEDS=n` sets how many are
+//! tried.
+
+#[path = "span_chaos/journey.rs"]
+mod journey;
+#[path = "span_chaos/log.rs"]
+mod log;
+#[path = "support/random.rs"]
+mod random;
+#[path = "span_chaos/scenario.rs"]
+mod scenario;
+
+use std::{
+    env,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+};
+
+use random::Random;
+use scenario::{Harvest, live_through};
+
+#[test]
+fn a_client_that_moves_between_workers_gets_each_event_once_or_a_gap() {
+    let only = env::var("STARWHEEL_SEED").ok().map(|seed| seed.parse().expect("a number"));
+    let seeds = match only {
+        Some(seed) => seed..seed + 1,
+        None => 0..env::var("STARWHEEL_SEEDS").map_or(3_000, |n| n.parse().expect("a number")),
+    };
+    let mut total = Harvest::default();
+    for seed in seeds {
+        let harvest = catch_unwind(AssertUnwindSafe(|| live_through(Random::new(seed), seed)))
+            .unwrap_or_else(|panic| {
+                eprintln!("to see it again: STARWHEEL_SEED={seed} cargo test -p starwheel-tests --test span_chaos");
+                resume_unwind(panic)
+            });
+        total.add(&harvest);
+    }
+    eprintln!("{total:?}");
+    assert!(only.is_some() || total.scarce().iter().all(|count| *count > 100), "{total:?}");
+}

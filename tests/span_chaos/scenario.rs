@@ -1,0 +1,316 @@
+//! One random scenario: workers, the ways to them, and clients that move between them.
+
+use std::time::Duration;
+
+use starwheel::{
+    Backpressure, Config, Method, Request, Router, Sse, TrySendError,
+    testing::{Client, ClientResponse, Faults, LinkFaults, SimulatedWorkers},
+};
+
+use crate::{
+    journey::Journey,
+    log::{Log, Room},
+    random::Random,
+};
+
+/// Counts of a scenario, so that the test can check that the scenarios are useful.
+#[derive(Debug, Default)]
+pub(crate) struct Harvest {
+    events: u64,
+    hops: u64,
+    gaps: u64,
+    /// Visits that continued without a gap.
+    exact: u64,
+    refused: u64,
+    /// Times that a worker was left out.
+    left_out: u64,
+    lossy_restarts: u64,
+    restarts: u64,
+}
+
+impl Harvest {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.hops += other.hops;
+        self.gaps += other.gaps;
+        self.exact += other.exact;
+        self.refused += other.refused;
+        self.left_out += other.left_out;
+        self.lossy_restarts += other.lossy_restarts;
+        self.restarts += other.restarts;
+    }
+
+    pub(crate) fn scarce(&self) -> [u64; 8] {
+        let Self { events, hops, gaps, exact, refused, left_out, lossy_restarts, restarts } = *self;
+        [events, hops, gaps, exact, refused, left_out, lossy_restarts, restarts]
+    }
+}
+
+pub(crate) fn live_through(random: Random, seed: u64) -> Harvest {
+    let mut chaos = Chaos::new(random, seed);
+    for _ in 0..20 + chaos.random.below(120) {
+        chaos.step();
+    }
+    chaos.end()
+}
+
+struct Chaos {
+    random: Random,
+    workers: SimulatedWorkers,
+    log: Log,
+    travellers: Vec<Traveller>,
+    stopped: Vec<bool>,
+    /// Nothing is lost in this scenario, so no client may get a gap.
+    is_calm: bool,
+    harvest: Harvest,
+}
+
+struct Traveller {
+    journey: Journey,
+    /// Where it is, and the number of losses before it came.
+    visit: Option<(usize, Client, usize)>,
+}
+
+impl Chaos {
+    fn new(mut random: Random, seed: u64) -> Self {
+        let is_calm = random.percent(40);
+        let rooms = (0..1 + random.below(4)).map(|number| Room {
+            number,
+            backpressure: random.pick(&[Backpressure::Disconnect, Backpressure::DropOldest]),
+            history: if is_calm { 10_000 } else { random.pick(&[3, 20, 10_000]) },
+            is_local: number > 0 && random.percent(20),
+            published: Vec::new(),
+        });
+        let mut log = Log::default();
+        log.rooms.extend(rooms);
+        let topics: Vec<_> = log.rooms.iter().map(Room::topic).collect();
+        let count = 2 + random.below(3);
+        let workers = SimulatedWorkers::with_config(&Config::default(), seed, count, |_| {
+            let topics = topics.clone();
+            Router::new().get("/", move |req: &Request, _cx: &mut starwheel::Context<'_>| {
+                let rooms = req.query_value("rooms").unwrap_or_default().to_string();
+                let rooms = rooms.split(',').map(|number| number.parse::<usize>().unwrap());
+                rooms.fold(Sse::new(), |sse, room| sse.subscribe(&topics[room]))
+            })
+        });
+        let stopped = vec![false; count];
+        let (travellers, harvest) = (Vec::new(), Harvest::default());
+        Self { random, workers, log, travellers, stopped, is_calm, harvest }
+    }
+
+    fn step(&mut self) {
+        match self.random.below(100) {
+            0..40 => self.publish(),
+            40..46 => self.set_out(),
+            46..66 => self.hop(),
+            66..70 => self.change_a_link(),
+            70..75 => self.stop_or_resume(),
+            75..78 => self.restart(),
+            78..83 => self.slow_down_a_client(),
+            83..96 => {
+                let by = self.random.pick(&[0, 1, 10, 100]);
+                self.workers.advance(Duration::from_millis(by));
+            }
+            96..98 => self.workers.advance(Duration::from_millis(2_500)),
+            _ => drop(self.workers.turn_once()),
+        }
+        if self.random.percent(60) {
+            self.workers.turn();
+        }
+    }
+
+    fn publish(&mut self) {
+        let room = self.random.below(self.log.rooms.len());
+        let worker = self.random.below(self.workers.count());
+        for _ in 0..self.random.pick(&[1, 1, 1, 3, 10]) {
+            let mark = self.log.next_mark();
+            let filling = "x".repeat(self.random.pick(&[0, 10, 100]));
+            let (topic, event) =
+                (self.log.rooms[room].topic(), format!("in {room} {mark} {filling}"));
+            let before = self.workers.places();
+            let published = match self.random.below(3) {
+                0 => self.workers[worker].context().publish(&topic, event),
+                _ if self.log.rooms[room].is_local => {
+                    self.workers[worker].context().publish(&topic, event)
+                }
+                1 => self.workers[worker].handle().publish(&topic, event),
+                _ => self.workers.handle().publish(&topic, event),
+            };
+            let given = self.workers.places() - before;
+            match published {
+                Ok(()) if self.log.rooms[room].is_local => {
+                    assert_eq!(given, 0);
+                    self.log.add_local(room, mark, worker);
+                }
+                Ok(()) => {
+                    assert_eq!(given, 1);
+                    self.log.add(room, mark, before + 1);
+                }
+                Err(TrySendError::Full(_)) => {
+                    assert_eq!(given, 0, "a refused event got a place");
+                    self.harvest.refused += 1;
+                }
+                Err(TrySendError::Closed(_)) => panic!("no worker has stopped"),
+            }
+        }
+    }
+
+    /// A new client comes for the first time.
+    fn set_out(&mut self) {
+        let all = self.log.rooms.len();
+        let mut rooms: Vec<_> = (0..all).filter(|_| self.random.percent(60)).collect();
+        // A client with local rooms alone has ids of its worker.
+        if rooms.iter().all(|room| self.log.rooms[*room].is_local) {
+            rooms.push(0);
+        }
+        self.travellers.push(Traveller { journey: Journey::new(rooms), visit: None });
+        self.visit(self.travellers.len() - 1);
+    }
+
+    /// A client is cut anywhere in what it has read, and connects to some worker.
+    fn hop(&mut self) {
+        if self.travellers.is_empty() {
+            return self.set_out();
+        }
+        let traveller = self.random.below(self.travellers.len());
+        self.leave(traveller);
+        self.visit(traveller);
+    }
+
+    fn leave(&mut self, traveller: usize) {
+        let Some((worker, client, losses_before)) = self.travellers[traveller].visit.take() else {
+            return;
+        };
+        let mut received = self.workers[worker].received(client);
+        if self.random.percent(50) {
+            received.truncate(self.random.below(received.len() + 1));
+        }
+        self.workers[worker].reset(client);
+        self.read(traveller, &received, (worker, losses_before));
+    }
+
+    fn read(&mut self, traveller: usize, received: &[u8], (worker, losses_before): (usize, usize)) {
+        let losses = self.log.losses - losses_before + if self.is_calm { 0 } else { 1_000 };
+        let journey = &mut self.travellers[traveller].journey;
+        let gaps = journey.gaps;
+        if let Some(answer) = ClientResponse::parse(received, Method::Get) {
+            let got = (&*answer.events(), &*answer.last_event_id());
+            journey.follow(&self.log, worker, got, losses, !self.is_calm);
+            self.harvest.exact += u64::from(journey.gaps == gaps);
+        }
+        let has_local = journey.rooms.iter().any(|it| self.log.rooms[it.room].is_local);
+        assert!(
+            !self.is_calm || has_local || journey.gaps == 0,
+            "a gap for no reason: {:#?}",
+            journey.story
+        );
+    }
+
+    fn visit(&mut self, traveller: usize) {
+        let worker = self.random.below(self.workers.count());
+        let journey = &self.travellers[traveller].journey;
+        let rooms: Vec<_> = journey.rooms.iter().map(|it| it.room.to_string()).collect();
+        let target = format!("/?rooms={}", rooms.join(","));
+        let client = self.workers[worker].connect();
+        let id = [("Last-Event-ID", &*journey.id)];
+        let headers = if journey.id.is_empty() { &[][..] } else { &id };
+        self.workers[worker].request(client, Method::Get, &target, headers, b"");
+        self.travellers[traveller].visit = Some((worker, client, self.log.losses));
+        self.harvest.hops += 1;
+    }
+
+    fn change_a_link(&mut self) {
+        let worker = self.random.below(self.workers.count());
+        let mut faults = LinkFaults::default();
+        faults.delay_max = Duration::from_millis(self.random.pick(&[0, 0, 5, 50]));
+        faults.history_delay_max = Duration::from_millis(self.random.pick(&[0, 0, 10, 200]));
+        faults.queue_events = self.random.pick(&[2, 20, 65_536]);
+        self.workers.set_link_faults(worker, faults);
+    }
+
+    fn stop_or_resume(&mut self) {
+        let worker = self.random.below(self.workers.count());
+        self.stopped[worker] = !self.stopped[worker];
+        match self.stopped[worker] {
+            true => self.workers.stop(worker),
+            false => self.workers.resume(worker),
+        }
+    }
+
+    fn restart(&mut self) {
+        let lost = if self.is_calm { 0 } else { self.random.pick(&[0, 0, 1, 3, 1_000]) };
+        if self.is_calm && self.stopped.contains(&true) {
+            return;
+        }
+        let survives = self.workers.places().saturating_sub(lost);
+        let losses = self.log.losses;
+        self.workers.restart_sequencer(lost);
+        self.log.undo_after(survives);
+        self.harvest.restarts += 1;
+        if self.is_calm {
+            // A worker that has not heard of the restart does not know the ids after it.
+            self.workers.advance(Duration::from_secs(1));
+        }
+        self.harvest.lossy_restarts += (self.log.losses - losses) as u64;
+    }
+
+    fn slow_down_a_client(&mut self) {
+        if self.is_calm || self.travellers.is_empty() {
+            return;
+        }
+        let traveller = self.random.below(self.travellers.len());
+        let Some((worker, client, _)) = self.travellers[traveller].visit else { return };
+        let mut faults = Faults::default();
+        faults.socket_buffer_bytes = self.random.pick(&[300, 2_000, 64 * 1024]);
+        self.workers[worker].set_faults(faults);
+        match self.random.percent(50) {
+            true => self.workers[worker].stall(client),
+            false => self.workers[worker].resume(client),
+        }
+    }
+
+    /// Everything is repaired, and all clients read to the end.
+    fn end(mut self) -> Harvest {
+        for worker in 0..self.workers.count() {
+            self.workers.set_link_faults(worker, LinkFaults::default());
+            self.workers.resume(worker);
+            self.workers[worker].set_faults(Faults::default());
+        }
+        for traveller in &self.travellers {
+            if let Some((worker, client, _)) = traveller.visit {
+                self.workers[worker].resume(client);
+            }
+        }
+        self.workers.advance(Duration::from_millis(500));
+        // Whoever was disconnected for being slow comes back.
+        for traveller in 0..self.travellers.len() {
+            let Some((worker, client, _)) = self.travellers[traveller].visit else { continue };
+            if !self.workers[worker].is_open(client) {
+                self.leave(traveller);
+                self.visit(traveller);
+            }
+        }
+        self.workers.turn();
+        for room in 0..self.log.rooms.len() {
+            if !self.log.rooms[room].is_local {
+                let (topic, mark) = (self.log.rooms[room].topic(), self.log.next_mark());
+                self.workers.handle().publish(&topic, format!("in {room} {mark}")).unwrap();
+                self.log.add(room, mark, self.workers.places());
+            }
+        }
+        self.workers.turn();
+        for traveller in 0..self.travellers.len() {
+            if let Some((worker, client, losses_before)) = self.travellers[traveller].visit {
+                let received = self.workers[worker].received(client);
+                self.read(traveller, &received, (worker, losses_before));
+                self.travellers[traveller].journey.check_end(&self.log);
+            }
+            let journey = &self.travellers[traveller].journey;
+            self.harvest.events += journey.events as u64;
+            self.harvest.gaps += journey.gaps as u64;
+        }
+        let left_out = (0..self.workers.count()).map(|worker| self.workers.losses(worker));
+        self.harvest.left_out = left_out.sum();
+        self.harvest
+    }
+}
