@@ -28,7 +28,7 @@ fn a_client_that_moves_between_workers_gets_each_event_once_or_a_gap() {
     let only = env::var("STARWHEEL_SEED").ok().map(|seed| seed.parse().expect("a number"));
     let seeds = match only {
         Some(seed) => seed..seed + 1,
-        None => 0..env::var("STARWHEEL_SEEDS").map_or(3_000, |n| n.parse().expect("a number")),
+        None => 0..env::var("STARWHEEL_SEEDS").map_or(800, |n| n.parse().expect("a number")),
     };
     let mut total = Harvest::default();
     for seed in seeds {

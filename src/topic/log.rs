@@ -11,7 +11,7 @@ use std::{borrow::Cow, cell::OnceCell, collections::VecDeque, fmt::Display, ops:
 use forms::Forms;
 
 use super::{
-    History, Pieces, Point, Retain, TopicOptions,
+    History, Pieces, Point, Retain, Series, TopicOptions,
     ids::{copy_with_ids, points},
 };
 use crate::http::{CHUNK_END, StreamFraming, chunk_header};
@@ -23,6 +23,7 @@ pub(crate) struct Frame {
     /// Its sequence number, in the series of its topic. A cursor is the sequence of the last frame
     /// seen.
     pub(crate) sequence: u64,
+    pub(crate) series: Series,
     /// Chunk header, event, CR LF.
     pub(crate) bytes: Pieces,
     header_bytes: u8,
@@ -40,7 +41,7 @@ pub(crate) struct Frame {
 /// An earlier frame's bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct Previous {
-    sequence: u64,
+    identity: u64,
     bytes: Pieces,
     header_bytes: u8,
 }
@@ -102,6 +103,7 @@ impl Frame {
         let (bytes, header_bytes) = chunk(scratch);
         Self {
             sequence,
+            series: Series::Local,
             bytes,
             header_bytes,
             own_ids: own_ids.into(),
@@ -129,15 +131,24 @@ impl Frame {
     pub(crate) fn as_previous(&self, window_bytes: usize) -> Option<Previous> {
         let may_be = self.compression == Compressible::Yes && self.bytes.len() < window_bytes;
         may_be.then(|| Previous {
-            sequence: self.sequence,
+            identity: self.identity(),
             bytes: self.bytes.clone(),
             header_bytes: self.header_bytes,
         })
     }
 
-    /// True if a delta of this event refers to the event with that sequence.
-    pub(crate) fn follows(&self, sequence: u64) -> bool {
-        self.previous.as_ref().is_some_and(|previous| previous.sequence == sequence)
+    /// A number that no frame of another topic has, and none of this topic before or after. Never
+    /// zero.
+    pub(crate) fn identity(&self) -> u64 {
+        match self.series {
+            Series::Local => self.sequence,
+            Series::Spanning => self.sequence | 1 << 63,
+        }
+    }
+
+    /// True if a delta of this event refers to the event with this identity.
+    pub(crate) fn follows(&self, identity: u64) -> bool {
+        self.previous.as_ref().is_some_and(|previous| previous.identity == identity)
     }
 
     /// Its events, encoded.

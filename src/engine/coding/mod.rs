@@ -169,11 +169,11 @@ enum Start {
     AfterTopics,
 }
 
-/// An event of a topic, by its sequence; the first one is 1.
+/// An event of a topic, by its identity.
 #[derive(Debug, Clone, Copy)]
 struct Synced {
     topic: TopicIndex,
-    sequence: NonZeroU64,
+    identity: NonZeroU64,
 }
 
 impl StreamCoding {
@@ -254,12 +254,12 @@ impl StreamCoding {
         let (last, tail, keep_alives) = match after {
             Some(last) => (Some(last), &[][..], 0),
             None => {
-                let last = synced.map(|last| (last.topic, last.sequence.get()));
+                let last = synced.map(|last| (last.topic, last.identity.get()));
                 (last, &tail[..], self.keep_alives as usize)
             }
         };
         match last {
-            Some((same, sequence)) if same == topic && frame.follows(sequence) => {
+            Some((same, identity)) if same == topic && frame.follows(identity) => {
                 frame.delta(self.encoding, compressor, tail, keep_alives)
             }
             _ => frame.key(self.encoding, compressor),
@@ -279,8 +279,8 @@ impl StreamCoding {
 
     /// This topic's event has been given to the stream.
     fn synced(&mut self, topic: TopicIndex, frame: &Frame) {
-        let sequence = NonZeroU64::new(frame.sequence);
-        let synced = sequence.map(|sequence| Synced { topic, sequence });
+        let identity = NonZeroU64::new(frame.identity());
+        let synced = identity.map(|identity| Synced { topic, identity });
         self.state = State::Shared { synced, tail: Vec::new() };
         self.keep_alives = 0;
         if self.has_checksum() {

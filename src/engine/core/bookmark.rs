@@ -63,12 +63,12 @@ impl Core {
             conn.set_standing(Standing::Even);
             return Evened::Out;
         };
-        let next = next_due(&self.topics, topics, Progress::default(), frames.last());
+        let next = next_due(&self.topics, topics, Progress::default(), frames);
         let Some((due, subscription)) = next else { return Evened::NotYet };
         let position = (self.topics.series_of_ids(topics), position);
         let has_foreign_id = due.frame.has_foreign_id();
         let mut given = Progress::default();
-        given.move_to(due.series, due.frame.sequence);
+        given.move_to(due.frame.series, due.frame.sequence);
         self.aside.begin();
         self.aside.push_copied(due.frame.compression(), |out| {
             self.topics.copy_frame(index, position, (due.frame, subscription), out);

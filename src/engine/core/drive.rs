@@ -88,6 +88,7 @@ impl Core {
                 Logged(topic.name())
             );
         }
+        self.begin_local_use(index, topic);
         index
     }
 

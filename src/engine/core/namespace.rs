@@ -12,7 +12,7 @@ use crate::{
     },
     error::Logged,
     sse::Encode,
-    topic::{Arrival, Backlog, Compressible, Generations, JoinAt, Placed, Series, Topic},
+    topic::{Arrival, Backlog, Compressible, Generations, JoinAt, Placed, Reach, Series, Topic},
 };
 
 /// Joining and publishing.
@@ -126,20 +126,31 @@ impl Core {
 impl Core {
     /// Whether a stream may subscribe to this topic now. All topics that it waits for open
     /// together.
-    pub(super) fn entry(&mut self, conn: ConnIndex, index: TopicIndex) -> Entry {
+    pub(super) fn entry(&mut self, conn: ConnIndex, index: TopicIndex, topic: &Topic) -> Entry {
         let entry = match self.topics.entry(index) {
-            Entry::Unasked => self.begin_use(index),
+            Entry::Unasked => self.begin_use(index, topic),
             entry => entry,
         };
         if self.topics.is_waiting(conn) { Entry::Closed } else { entry }
     }
 
-    fn begin_use(&mut self, index: TopicIndex) -> Entry {
+    /// `topic` is the value of the application, because the sequencer counts its clones.
+    fn begin_use(&mut self, index: TopicIndex, topic: &Topic) -> Entry {
         let entry = self.topics.begin_use(index);
         if let Some(outlet) = self.mailbox.outlet() {
-            outlet.begin_use(self.topics[index].topic());
+            outlet.begin_use(topic);
         }
         entry
+    }
+
+    /// A driven topic is local, but others may publish on it by hand, from anywhere.
+    pub(super) fn begin_local_use(&mut self, index: TopicIndex, topic: &Topic) {
+        if topic.options().reach == Reach::Namespace
+            && let Some(outlet) = self.mailbox.outlet()
+            && self.topics.report_local(index)
+        {
+            outlet.begin_use(topic);
+        }
     }
 
     /// The topic is about to be forgotten here.
@@ -169,7 +180,7 @@ impl Core {
         let mut must_wait = false;
         for (topic, _) in topics {
             let index = self.topics.open(topic, self.now);
-            must_wait |= self.entry(id.conn, index) != Entry::Open;
+            must_wait |= self.entry(id.conn, index, topic) != Entry::Open;
         }
         match (must_wait, last_event_id) {
             (true, last_event_id) => self.topics.begin_waiting(id.conn, last_event_id),

@@ -28,7 +28,7 @@ impl Core {
         if streaming.is_some_and(|streaming| streaming.subscription(index).is_some()) {
             return false;
         }
-        if self.topics.has_namespace() && self.entry(conn, index) != Entry::Open {
+        if self.topics.has_namespace() && self.entry(conn, index, topic) != Entry::Open {
             return self.wait_for(conn, index, join_at);
         }
         self.join(id, index, join_at);

@@ -35,12 +35,12 @@ impl Frames<'_> {
         }
     }
 
-    /// True if a frame with this sequence comes too late for the stream.
+    /// True if this frame is for the stream.
     #[inline]
-    fn end_before(self, series: Series, sequence: u64) -> bool {
+    fn include(self, frame: &Frame) -> bool {
         match self {
-            Self::All => false,
-            Self::UpTo(last) => sequence > last.of(series),
+            Self::All => true,
+            Self::UpTo(last) => frame.sequence <= last.of(frame.series),
         }
     }
 }
@@ -50,7 +50,6 @@ impl Frames<'_> {
 pub(in crate::engine) struct DueFrame<'a> {
     pub(in crate::engine) frame: &'a Frame,
     pub(in crate::engine) topic: TopicIndex,
-    pub(in crate::engine) series: Series,
 }
 
 /// Frames for one stream in the order in which they were published, whatever their topic; as many
@@ -82,10 +81,10 @@ impl<'a> DueFrames<'a> {
             return Self::Lost;
         }
         // A merge by sequence: the last one taken is a lower bound for all topics of its series.
-        let (last, mut taken) = (frames.last(), Progress::default());
+        let mut taken = Progress::default();
         Self::collect(iter::from_fn(|| {
-            let (due, _) = next_due(topics, subscriptions, taken, last)?;
-            taken.move_to(due.series, due.frame.sequence);
+            let (due, _) = next_due(topics, subscriptions, taken, frames)?;
+            taken.move_to(due.frame.series, due.frame.sequence);
             Some(due)
         }))
     }
@@ -98,13 +97,11 @@ impl<'a> DueFrames<'a> {
         if log.has_passed_by(cursor) {
             return Self::Lost;
         }
-        let series = state.series;
         if let Some(frame) = log.only_after(cursor) {
-            let is_late = frames.end_before(series, frame.sequence);
-            return Self::One((!is_late).then_some(DueFrame { frame, topic, series }));
+            return Self::One(frames.include(frame).then_some(DueFrame { frame, topic }));
         }
-        let due = log.after(cursor).take_while(|it| !frames.end_before(series, it.sequence));
-        Self::collect(due.map(|frame| DueFrame { frame, topic, series }))
+        let due = log.after(cursor).take_while(|frame| frames.include(frame));
+        Self::collect(due.map(|frame| DueFrame { frame, topic }))
     }
 
     fn collect(mut due: impl Iterator<Item = DueFrame<'a>>) -> Self {
@@ -127,12 +124,12 @@ impl<'a> DueFrames<'a> {
     }
 }
 
-/// The first frame after `taken` and up to `last` that a stream has not been given.
+/// The first frame after `taken` that a stream has not been given, if `frames` include it.
 pub(in crate::engine) fn next_due<'a>(
     topics: &'a Topics,
     subscriptions: &[Subscription],
     taken: Progress,
-    last: Progress,
+    frames: Frames<'_>,
 ) -> Option<(DueFrame<'a>, Subscription)> {
     let next = |series: Series| {
         let of_series = subscriptions.iter().filter(|it| topics[it.topic].series == series);
@@ -141,14 +138,14 @@ pub(in crate::engine) fn next_due<'a>(
             Some((log.after(cursor.max(taken.of(series))).next()?, subscription))
         });
         let next = next.min_by_key(|(frame, _)| frame.sequence);
-        next.filter(|(frame, _)| frame.sequence <= last.of(series))
+        next.filter(|(frame, _)| frames.include(frame))
     };
     let local = next(Series::Local);
-    let (series, (frame, subscription)) = match &topics.namespace {
-        None => (Series::Local, local?),
+    let (frame, subscription) = match &topics.namespace {
+        None => local?,
         Some(_) => topics.older(local, next(Series::Spanning))?,
     };
-    Some((DueFrame { frame, topic: subscription.topic, series }, subscription))
+    Some((DueFrame { frame, topic: subscription.topic }, subscription))
 }
 
 /// Frames per vectored write; its cost does not depend on their number. Large frames have several

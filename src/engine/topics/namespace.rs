@@ -122,18 +122,13 @@ impl Topics {
         &self,
         local: Option<(&'a Frame, Subscription)>,
         spanning: Option<(&'a Frame, Subscription)>,
-    ) -> Option<(Series, (&'a Frame, Subscription))> {
+    ) -> Option<(&'a Frame, Subscription)> {
+        let (Some((first, _)), Some((second, _))) = (local, spanning) else {
+            return local.or(spanning);
+        };
         let progress = self.progress();
-        let lag = |series, frame: &Frame| progress.of(series).saturating_sub(frame.sequence);
-        match (local, spanning) {
-            (Some(local), Some(spanning))
-                if lag(Series::Local, local.0) < lag(Series::Spanning, spanning.0) =>
-            {
-                Some((Series::Spanning, spanning))
-            }
-            (Some(local), _) => Some((Series::Local, local)),
-            (None, spanning) => Some((Series::Spanning, spanning?)),
-        }
+        let lag = |frame: &Frame| progress.of(frame.series).saturating_sub(frame.sequence);
+        if lag(first) < lag(second) { spanning } else { local }
     }
 }
 
@@ -152,11 +147,20 @@ impl Topics {
     /// a topic that keeps nothing has no past.
     pub(in crate::engine) fn begin_use(&mut self, index: TopicIndex) -> Entry {
         let state = &mut self[index];
+        state.is_reported = true;
         state.past = match state.topic.options().keeps_events() {
             true => Past::Coming,
             false => Past::Known,
         };
         self.entry(index)
+    }
+
+    /// A local topic is to get what others publish on it by its name; its past is its own.
+    pub(in crate::engine) fn report_local(&mut self, index: TopicIndex) -> bool {
+        let state = &mut self[index];
+        let is_new = state.series == Series::Local && !state.is_reported;
+        state.is_reported |= is_new;
+        is_new
     }
 
     /// The past of a topic has come. Returns the streams that waited for it last. One that was sent
@@ -167,7 +171,8 @@ impl Topics {
         backlog: &Backlog,
     ) -> Vec<ConnIndex> {
         self.come_to(backlog.complete_up_to);
-        if backlog.complete_up_to < self[index].lost_up_to {
+        let state = &self[index];
+        if state.series == Series::Local || backlog.complete_up_to < state.lost_up_to {
             return Vec::new();
         }
         self.change(index, |state| state.prepend(backlog));
@@ -312,7 +317,7 @@ impl TopicState {
     /// Where a subscriber with this cursor continues after a gap.
     pub(super) fn after_gap(&self, cursor: u64) -> u64 {
         let oldest = self.log.oldest_cursor();
-        match cursor == SAW_WHAT_IS_UNDONE {
+        match self.has_undone && cursor == SAW_WHAT_IS_UNDONE {
             true => oldest.max(self.lost_up_to),
             false => oldest,
         }

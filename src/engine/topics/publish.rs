@@ -33,6 +33,7 @@ impl Topics {
             Compressible::Yes => frame,
             Compressible::No => frame.uncompressed(),
         };
+        state.last_use = now;
         self.append_frame(index, frame, now);
     }
 
@@ -47,7 +48,6 @@ impl Topics {
         if state.coded_subscribers > 0 {
             state.last = frame.as_previous(self.window_bytes);
         }
-        state.last_use = now;
         let is_alone = state.subscribers.is_empty();
         if !is_alone {
             state.unoffered_bytes += frame.bytes.len();

@@ -14,6 +14,8 @@ pub(in crate::engine) struct TopicState {
     pub(super) series: Series,
     /// Whether its log begins with what was published before; always for a local topic.
     pub(super) past: Past,
+    /// The namespace knows that the topic is used here.
+    pub(super) is_reported: bool,
     /// Streams that wait until it does.
     pub(super) waiters: Vec<ConnIndex>,
     /// The end of the last loss in its namespace.
@@ -70,6 +72,7 @@ impl TopicState {
             topic,
             series: Series::Local,
             past: Past::Known,
+            is_reported: false,
             waiters: Vec::new(),
             lost_up_to: 0,
             has_undone: false,
@@ -165,9 +168,8 @@ impl TopicState {
         Some(driver.timer())
     }
 
-    /// True if the namespace has been told that the topic is used here.
     pub(in crate::engine) fn is_reported(&self) -> bool {
-        self.series == Series::Spanning && self.past != Past::Unasked
+        self.is_reported
     }
 
     pub(in crate::engine) fn series(&self) -> Series {

@@ -246,7 +246,7 @@ impl Form {
         let mut after = None;
         for (place, due) in coded.iter_mut().zip(due) {
             *place = Some(coding.shared(stream, due.frame, due.topic, after));
-            after = Some((due.topic, due.frame.sequence));
+            after = Some((due.topic, due.frame.identity()));
         }
         Self::Coded(coded)
     }
@@ -331,7 +331,7 @@ fn take(
         // By far the most frequent case: there was one frame, and it was taken completely.
         ([only], Form::Plain(_)) if taken == form.len(0, only) => {
             let mut given = Given { frames: 1, ..Given::default() };
-            given.last.move_to(only.series, only.frame.sequence);
+            given.last.move_to(only.frame.series, only.frame.sequence);
             given.has_foreign_id = only.frame.has_foreign_id();
             given
         }
@@ -371,7 +371,7 @@ fn take_some(
 impl Given {
     fn add(&mut self, due: &DueFrame<'_>, conn: &Conn, coding: &mut Coding) {
         self.frames += 1;
-        self.last.move_to(due.series, due.frame.sequence);
+        self.last.move_to(due.frame.series, due.frame.sequence);
         self.has_foreign_id |= due.frame.has_foreign_id();
         if let Some(stream) = conn.coding() {
             coding.synced(stream, due.topic, due.frame);

@@ -3,7 +3,7 @@
 use std::{cell::OnceCell, sync::Arc};
 
 use super::{Compressible, Frame};
-use crate::topic::{Generations, History, Pieces, Point, Topic};
+use crate::topic::{Generations, History, Pieces, Point, Series, Topic};
 
 /// An event with its place in the log of a namespace. It is encoded once, and shared by all
 /// reactors of a process: a frame has compressed forms besides, which each reactor makes itself.
@@ -98,6 +98,7 @@ impl Placed {
     pub(crate) fn frame(&self) -> Frame {
         Frame {
             sequence: self.sequence,
+            series: Series::Spanning,
             bytes: self.bytes.clone(),
             header_bytes: self.header_bytes,
             own_ids: self.own_ids.clone(),
