@@ -5,6 +5,7 @@
 //! | connections that leave axum, and what layers add | `axum/handed_over.rs` |
 //! | connections that cannot: HTTP/2, unread bodies, other sockets | `axum/bridged.rs` |
 //! | a server of hyper's own types | `axum/hyper_alone.rs` |
+//! | workers instead of one reactor | `axum/on_workers.rs` |
 
 #[path = "axum/bridged.rs"]
 mod bridged;
@@ -14,6 +15,8 @@ mod client;
 mod handed_over;
 #[path = "axum/hyper_alone.rs"]
 mod hyper_alone;
+#[path = "axum/on_workers.rs"]
+mod on_workers;
 #[path = "support/server.rs"]
 mod server;
 
