@@ -4,6 +4,7 @@
 //! |---|---|
 //! | connections that leave axum, and what layers add | `axum/handed_over.rs` |
 //! | connections that cannot: HTTP/2, unread bodies, other sockets | `axum/bridged.rs` |
+//! | clients, layers and applications that do what they should not | `axum/hostile.rs` |
 //! | a server of hyper's own types | `axum/hyper_alone.rs` |
 //! | workers instead of one reactor | `axum/on_workers.rs` |
 
@@ -13,6 +14,8 @@ mod bridged;
 mod client;
 #[path = "axum/handed_over.rs"]
 mod handed_over;
+#[path = "axum/hostile.rs"]
+mod hostile;
 #[path = "axum/hyper_alone.rs"]
 mod hyper_alone;
 #[path = "axum/on_workers.rs"]
@@ -49,9 +52,13 @@ impl App {
     }
 
     fn with_limits(limits: Limits, app: Router) -> Self {
-        let live = Server::start(|| {
-            let mut config = Config::default();
-            config.limits = limits;
+        let mut config = Config::default();
+        config.limits = limits;
+        Self::with_config(config, app)
+    }
+
+    fn with_config(config: Config, app: Router) -> Self {
+        let live = Server::start(move || {
             let mut reactor = Reactor::with_config(config, starwheel::Router::new()).unwrap();
             let unused = reactor.listen("127.0.0.1:0").unwrap();
             (reactor, unused)

@@ -171,3 +171,47 @@ fn the_host_of_a_request_that_another_server_has_read() {
     let trace = http::Request::builder().method("TRACE").body("").unwrap();
     assert!(matches!(Request::try_from(trace), Err(FromHttpError::Method(_))));
 }
+
+/// hyper accepts them. Two programs that read one request must not disagree about its host.
+#[test]
+fn what_is_refused_from_a_client_is_refused_from_another_server_too() {
+    let hosts: [&[&str]; 7] =
+        [&["a"], &["a", "b"], &["a", "a"], &["a b"], &["a@b"], &[""], &[":80"]];
+    let uris = [
+        "/",
+        "/a?b=c",
+        "/?",
+        "*",
+        "http://b",
+        "http://b?q",
+        "http://b:80/c?d#e",
+        "http://[::1]:80/",
+        "http://me@b/",
+        "http://:80/",
+        "https://b/%2",
+        "http://b/%FF",
+        "/{x}\"|?{",
+        "//b/c",
+    ];
+    for (uri, hosts) in uris.iter().flat_map(|uri| hosts.iter().map(move |hosts| (uri, hosts))) {
+        for method in ["GET", "OPTIONS"] {
+            let mut theirs = http::Request::builder().method(method).uri(*uri);
+            let mut text = format!("{method} {} HTTP/1.1\r\n", uri.split('#').next().unwrap());
+            for host in *hosts {
+                theirs = theirs.header("host", *host);
+                text.push_str(&format!("Host: {host}\r\n"));
+            }
+            let Ok(theirs) = theirs.body(Vec::new()) else { continue };
+            let parts = |it: Request| {
+                (it.host().to_owned(), it.path().to_owned(), it.query().map(str::to_owned))
+            };
+            // Which of two reasons is given may differ.
+            let theirs = Request::try_from(theirs).map(parts).ok();
+            let ours = Request::parse(format!("{text}\r\n").as_bytes()).map(parts).ok();
+            assert_eq!(theirs, ours, "{text}");
+        }
+    }
+    // Requests of tests often have none.
+    let without = http::Request::builder().uri("/").body(Vec::new()).unwrap();
+    assert_eq!(Request::try_from(without).unwrap().host(), "");
+}

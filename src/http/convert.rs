@@ -1,6 +1,6 @@
 //! Conversions to and from the types of the crate `http`, for code that speaks those.
 
-use std::{error::Error, fmt};
+use std::{borrow::Cow, error::Error, fmt};
 
 use http_types as http;
 
@@ -9,6 +9,8 @@ use super::{
     fields::HeaderFault,
     head::{Head, Line},
 };
+#[cfg(feature = "hyper")]
+use crate::http::BodyFollows;
 
 /// Why a value of the crate `http` has no counterpart here.
 ///
@@ -116,7 +118,7 @@ impl From<Version> for http::Version {
 /// An HTTP/2 request reads as HTTP/1.1, with its authority as Host field.
 ///
 /// Fails for a method that is not served, and for a target or host that would be refused from a
-/// client, such as a path that is not UTF-8.
+/// client, such as a path that is not UTF-8, or two Host fields. A missing host is an empty one.
 ///
 /// ```
 /// # use http_types as http;
@@ -146,13 +148,15 @@ impl TryFrom<&http::request::Parts> for Request {
 }
 
 fn from_parts(parts: &http::request::Parts, body: Vec<u8>) -> Result<Request, FromHttpError> {
+    let target = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
+    let target = match target.starts_with('?') {
+        true => Cow::Owned(format!("/{target}")), // Of a URL without a path.
+        false => Cow::Borrowed(target),
+    };
     let line = Line {
         method: Method::try_from(&parts.method)?,
-        version: match parts.version {
-            http::Version::HTTP_09 | http::Version::HTTP_10 => Version::Http10,
-            _ => Version::Http11,
-        },
-        target: parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str),
+        version: version_of(parts.version),
+        target: &target,
         authority: parts.uri.authority().map(http::uri::Authority::as_str),
     };
     let fields = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
@@ -161,6 +165,27 @@ fn from_parts(parts: &http::request::Parts, body: Vec<u8>) -> Result<Request, Fr
     *head = Head::assemble(line, fields, path).map_err(FromHttpError::Request)?;
     *room = body;
     Ok(request)
+}
+
+fn version_of(version: http::Version) -> Version {
+    match version {
+        http::Version::HTTP_09 | http::Version::HTTP_10 => Version::Http10,
+        _ => Version::Http11,
+    }
+}
+
+#[cfg(feature = "hyper")]
+impl Request {
+    /// Restores what the framing of the answer depends on, which layers of the other server may have
+    /// changed since it came.
+    pub(crate) fn restore_framing(&mut self, version: http::Version, body_follows: BodyFollows) {
+        let method = match (body_follows, self.method()) {
+            (BodyFollows::No, Method::Get) => Method::Head,
+            (_, method) => method,
+        };
+        let (head, _path, _body) = self.parts();
+        head.restore(method, version_of(version));
+    }
 }
 
 /// The head of a request: method, target, version and all header fields in their order, copied. Its

@@ -71,6 +71,12 @@ impl Request {
         }
     }
 
+    /// For a client whose peer is not known: nobody has sent what can be trusted.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn forget_forwarded(&mut self) {
+        self.forwarded_ip = None;
+    }
+
     /// The address that the trusted proxies report, if any.
     fn walk(&self, trusted: &TrustedPeers, field: ForwardedField) -> Option<IpAddr> {
         let mut client = None;

@@ -7,6 +7,8 @@ use std::mem::MaybeUninit;
 
 use httparse::Status;
 
+#[cfg(feature = "http")]
+use super::target::is_authority;
 use super::{
     Method, Refusal, Version,
     fields::{is_token, list_members, trim},
@@ -151,17 +153,35 @@ impl Head {
         for (name, value) in fields {
             head.append_field(name, value)?;
         }
-        let sent = head.values("host").next().map(<[u8]>::to_vec);
-        // HTTP/2 sends no Host field, but handlers look for one.
-        if let (Some(authority), None) = (line.authority, &sent) {
-            head.append_field("host", authority.as_bytes())?;
+        head.host = head.append(&head.sent_host()?)?;
+        if let Some(authority) = line.authority {
+            if !is_authority(authority) {
+                return Err(Refusal::HOST_INVALID);
+            }
+            // HTTP/2 sends no Host field, but handlers look for one.
+            if head.values("host").next().is_none() {
+                head.append_field("host", authority.as_bytes())?;
+            }
+            head.host = head.append(authority.as_bytes())?;
         }
-        let host = line.authority.map(|it| it.as_bytes().to_vec()).or(sent).unwrap_or_default();
-        if !is_host(&host) {
-            return Err(Refusal::HOST_INVALID);
-        }
-        head.host = head.append(&host)?;
         Ok(head)
+    }
+
+    /// The value of the Host field, or nothing.
+    #[cfg(feature = "http")]
+    fn sent_host(&self) -> Result<Vec<u8>, Refusal> {
+        let mut hosts = self.values("host");
+        let host = hosts.next().unwrap_or_default();
+        if hosts.next().is_some() {
+            return Err(Refusal::HOST_REPEATED);
+        }
+        if is_host(host) { Ok(host.to_vec()) } else { Err(Refusal::HOST_INVALID) }
+    }
+
+    #[cfg(feature = "hyper")]
+    pub(super) fn restore(&mut self, method: Method, version: Version) {
+        self.method = method;
+        self.version = version;
     }
 
     #[cfg(feature = "http")]

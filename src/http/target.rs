@@ -36,9 +36,7 @@ impl<'a> Target<'a> {
         let rest = strip_scheme(target).ok_or(Refusal::TARGET_FORM)?;
         let authority_end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, rest) = rest.split_at(authority_end);
-        // An http URL without a host is invalid (RFC 9110 section 4.2.1), and so is one with user
-        // information (4.2.4), which no host may contain.
-        if authority.is_empty() || authority.starts_with(':') || !is_host(authority.as_bytes()) {
+        if !is_authority(authority) {
             return Err(Refusal::HOST_INVALID);
         }
         let (path, query) = split_query(rest);
@@ -205,6 +203,12 @@ pub(super) fn unescape_kept(text: &str, out: &mut String) {
         rest = behind;
     }
     out.push_str(rest);
+}
+
+/// Whether it is the authority of an http URL: one without a host is invalid (RFC 9110 section 4.2.1),
+/// and so is one with user information (4.2.4), which no host may contain.
+pub(super) fn is_authority(text: &str) -> bool {
+    !text.is_empty() && !text.starts_with(':') && is_host(text.as_bytes())
 }
 
 /// Whether these are the characters of `uri-host [ ":" port ]` (RFC 9110 section 7.2, RFC 3986

@@ -21,7 +21,7 @@ pub(super) struct Bridge {
     body_follows: BodyFollows,
     /// Body bytes that came with the head.
     early: Vec<u8>,
-    /// `Content-Length`, less what was read.
+    /// What is to come of the body, if that is known.
     remaining_bytes: Option<u64>,
 }
 
@@ -54,7 +54,10 @@ impl Bridge {
             if let Some(head) = self.reader.take_head(&mut input, self.body_follows)? {
                 self.reader.take_body(input, &mut self.early)?;
                 let length = head.headers().get(http::header::CONTENT_LENGTH);
-                self.remaining_bytes = length.and_then(|it| it.to_str().ok()?.parse().ok());
+                self.remaining_bytes = match self.is_complete() {
+                    true => Some(0), // The length may be that of another response, as for a HEAD.
+                    false => length.and_then(|it| it.to_str().ok()?.parse().ok()),
+                };
                 return Poll::Ready(Ok(head));
             }
         }

@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use http_types as http;
@@ -23,15 +26,23 @@ pub(super) struct Connection(Arc<Shared>);
 
 struct Shared {
     live: Handle,
-    lender: Option<Arc<dyn Lender>>,
+    /// Weak, because the connection ends when the server drops it, no matter who keeps a request.
+    lender: Option<Weak<dyn Lender>>,
+    /// `None` if only the system can know it.
     peer: Option<Peer>,
+    requests: AtomicU64,
 }
 
 /// In the extensions of every request.
 #[derive(Clone)]
 pub(super) struct Incoming {
     pub(super) connection: Connection,
-    pub(super) body: BodyProgress,
+    /// Its number on the connection.
+    number: u64,
+    /// As the server has read it, and whether it was a HEAD: layers may change both.
+    version: http::Version,
+    body_follows: BodyFollows,
+    body: BodyProgress,
 }
 
 /// In the extensions of the response that stands for an answer while layers run. They have to be
@@ -43,7 +54,6 @@ pub(super) struct Pending(Arc<Mutex<Option<Box<TakeOver>>>>);
 pub(super) struct TakeOver {
     pub(super) incoming: Incoming,
     pub(super) request: Request,
-    pub(super) is_http1: bool,
     pub(super) answer: Box<AnswerFn>,
 }
 
@@ -58,20 +68,41 @@ pub(super) enum Outcome<B> {
 
 impl Connection {
     pub(super) fn new(live: Handle) -> Self {
-        Self(Arc::new(Shared { live, lender: None, peer: None }))
+        Self(Arc::new(Shared { live, lender: None, peer: None, requests: AtomicU64::new(0) }))
     }
 
     pub(super) fn on<S: Send + 'static>(&self, lent: &Lent<S>, peer: Option<SocketAddr>) -> Self {
         let live = self.0.live.clone();
-        let peer = peer.map(Peer::Ip);
-        Self(Arc::new(Shared { live, lender: Some(lent.lender()), peer }))
+        let peer = peer.map(Peer::Ip).or_else(|| Lent::<S>::is_unix().then_some(Peer::Unix));
+        let lender = Some(lent.lender());
+        Self(Arc::new(Shared { live, lender, peer, requests: AtomicU64::new(0) }))
+    }
+
+    /// A request that comes on it.
+    pub(super) fn incoming(&self, head: &http::request::Parts, body: BodyProgress) -> Incoming {
+        Incoming {
+            connection: self.clone(),
+            number: self.0.requests.fetch_add(1, Ordering::Relaxed),
+            version: head.version,
+            body_follows: match head.method {
+                http::Method::HEAD => BodyFollows::No,
+                _ => BodyFollows::Yes,
+            },
+            body,
+        }
     }
 
     pub(super) fn live(&self) -> &Handle {
         &self.0.live
     }
+}
 
-    /// A response, when all layers have run.
+impl Incoming {
+    pub(super) fn restore_framing(&self, request: &mut Request) {
+        request.restore_framing(self.version, self.body_follows);
+    }
+
+    /// Its response, when all layers have run.
     pub(super) fn finish<B>(&self, mut response: http::Response<B>) -> Outcome<B> {
         let Some(pending) = response.extensions_mut().remove::<Pending>() else {
             return Outcome::Ready(response.map(ResponseBody::app));
@@ -81,7 +112,7 @@ impl Connection {
             return Outcome::Ready(response.map(ResponseBody::app));
         }
         match pending.take() {
-            Some(take_over) if Arc::ptr_eq(&take_over.incoming.connection.0, &self.0) => {
+            Some(take_over) if take_over.incoming.is(self) => {
                 take_over.start(added_lines(&response))
             }
             _ => {
@@ -89,6 +120,17 @@ impl Connection {
                 Outcome::Ready(failed(http::StatusCode::INTERNAL_SERVER_ERROR))
             }
         }
+    }
+
+    /// The server gets its response, to write it.
+    pub(super) fn response_begins(&self) {
+        if let Some(lender) = self.connection.0.lender() {
+            lender.response_begins();
+        }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        self.number == other.number && Arc::ptr_eq(&self.connection.0, &other.connection.0)
     }
 }
 
@@ -104,21 +146,26 @@ impl Pending {
 
 impl TakeOver {
     fn start<B>(self, lines: HeaderLines) -> Outcome<B> {
-        let Self { incoming, request, is_http1, answer } = self;
+        let Self { incoming, request, answer } = self;
         let answer = move |request: &mut Request, cx: &mut Context<'_>| {
             answer(request, cx).with_missing_lines(&lines)
         };
         let connection = &*incoming.connection.0;
         // The rest of a body would be taken for events that the client has sent.
-        let lender = connection.lender.as_ref().filter(|_| is_http1 && incoming.body.is_read());
-        match lender.and_then(|lender| Some((lender, lender.take()?))) {
-            Some((lender, socket)) => connection.hand_over(&**lender, socket, request, answer),
+        let may_leave = incoming.version <= http::Version::HTTP_11 && incoming.body.is_read();
+        let lender = connection.lender().filter(|_| may_leave);
+        match lender.and_then(|lender| Some((lender.take()?, lender))) {
+            Some((socket, lender)) => connection.hand_over(&*lender, socket, request, answer),
             None => connection.bridge(request, answer),
         }
     }
 }
 
 impl Shared {
+    fn lender(&self) -> Option<Arc<dyn Lender>> {
+        self.lender.as_ref()?.upgrade()
+    }
+
     fn hand_over<B>(
         &self,
         lender: &dyn Lender,
@@ -127,7 +174,7 @@ impl Shared {
         answer: impl FnOnce(&mut Request, &mut Context<'_>) -> Answer + Send + 'static,
     ) -> Outcome<B> {
         let error = match socket {
-            Ok(socket) => match self.live.adopt_request(socket, request, answer) {
+            Ok(socket) => match self.live.adopt_on_behalf_of(self.peer, socket, request, answer) {
                 Ok(()) => return Outcome::Ready(handed_over()),
                 Err(error) => {
                     let response = busy(&error);
@@ -159,6 +206,14 @@ impl Shared {
                 log::warn!("no socket pair for a stream: {error}");
                 return Outcome::Ready(failed(http::StatusCode::SERVICE_UNAVAILABLE));
             }
+        };
+        let is_known = self.peer.is_some();
+        let answer = move |request: &mut Request, cx: &mut Context<'_>| {
+            // A Unix socket leads here, but it is not the client's.
+            if !is_known {
+                request.forget_forwarded();
+            }
+            answer(request, cx)
         };
         match self.live.adopt_on_behalf_of(self.peer, theirs, request, answer) {
             Ok(()) => Outcome::Bridged(bridge),

@@ -1,12 +1,12 @@
 //! [`Lent`]: a socket that can be taken from the server that reads it.
 
 use std::{
-    any::Any,
+    any::{Any, TypeId},
     fmt,
     io::{self, IoSlice},
     os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll},
 };
 
@@ -19,7 +19,8 @@ use ::tokio::{
 /// socket. After that it reads as closed, and what is written to it is dropped.
 ///
 /// `S` is a `tokio::net::TcpStream` or `UnixStream`. Any other type works too but cannot be taken, so
-/// its streams are answered through hyper. Costs an allocation per connection, and a lock without
+/// its streams are answered through hyper. TLS belongs inside (`Lent<TlsStream<_>>`): a handler would
+/// take the socket from under it. Costs an allocation per connection, and a lock without
 /// contention per read and write.
 ///
 /// ```
@@ -37,8 +38,9 @@ pub(super) struct Slot<S>(Mutex<State<S>>);
 struct State<S> {
     /// `None` once it was taken.
     stream: Option<S>,
-    /// The last write was not taken completely: the server still has bytes of an earlier response.
-    has_unsent: bool,
+    /// The server has written all of its responses. It flushes only then, and may keep bytes for
+    /// later without trying to write them.
+    is_flushed: bool,
 }
 
 /// A socket without tokio.
@@ -49,8 +51,11 @@ pub(super) enum Socket {
 
 /// Lends the socket of one connection; hides its type.
 pub(super) trait Lender: Send + Sync {
-    /// The socket, unless it cannot be taken, or was, or the server still has bytes for it. An error
-    /// has closed it.
+    /// The server gets a response to write.
+    fn response_begins(&self);
+
+    /// The socket, unless it cannot be taken, or was, or the server may still have bytes for it. An
+    /// error has closed it.
     fn take(&self) -> Option<io::Result<Socket>>;
 
     /// Takes back what could not be passed on. Only in the runtime that it was taken from.
@@ -61,14 +66,19 @@ impl<S> Lent<S> {
     /// For a connection that has just been accepted.
     #[must_use]
     pub fn new(stream: S) -> Self {
-        let state = State { stream: Some(stream), has_unsent: false };
+        let state = State { stream: Some(stream), is_flushed: true };
         Self { slot: Arc::new(Slot(Mutex::new(state))) }
     }
 }
 
 impl<S: Send + 'static> Lent<S> {
-    pub(super) fn lender(&self) -> Arc<dyn Lender> {
-        self.slot.clone()
+    pub(super) fn lender(&self) -> Weak<dyn Lender> {
+        let slot: Weak<Slot<S>> = Arc::downgrade(&self.slot);
+        slot
+    }
+
+    pub(super) fn is_unix() -> bool {
+        TypeId::of::<S>() == TypeId::of::<UnixStream>()
     }
 }
 
@@ -79,9 +89,13 @@ impl<S> Slot<S> {
 }
 
 impl<S: Send + 'static> Lender for Slot<S> {
+    fn response_begins(&self) {
+        self.lock().is_flushed = false;
+    }
+
     fn take(&self) -> Option<io::Result<Socket>> {
         let mut state = self.lock();
-        if state.has_unsent {
+        if !state.is_flushed {
             return None;
         }
         let stream: &mut dyn Any = &mut state.stream;
@@ -156,7 +170,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Lent<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.act(|stream| stream.poll_flush(cx))
+        let mut state = self.slot.lock();
+        let Some(stream) = &mut state.stream else { return Poll::Ready(Ok(())) };
+        let result = Pin::new(stream).poll_flush(cx);
+        state.is_flushed |= matches!(result, Poll::Ready(Ok(())));
+        result
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -173,7 +191,7 @@ impl<S: Unpin> Lent<S> {
         let mut state = self.slot.lock();
         let Some(stream) = &mut state.stream else { return Poll::Ready(Ok(bytes)) };
         let result = write(Pin::new(stream));
-        state.has_unsent = !matches!(result, Poll::Ready(Ok(written)) if written == bytes);
+        state.is_flushed = false;
         result
     }
 
@@ -219,11 +237,14 @@ mod tests {
                 Poll::Ready(())
             })
             .await;
-            assert!(lent.lender().take().is_none());
+            let lender = lent.lender().upgrade().unwrap();
+            assert!(lender.take().is_none());
             client.read_exact(&mut vec![0; sent]).await.unwrap();
             lent.write_all(b"the rest").await.unwrap();
-            assert!(lent.lender().take().is_some());
-            assert!(lent.lender().take().is_none(), "it was taken");
+            assert!(lender.take().is_none(), "there may be more");
+            lent.flush().await.unwrap();
+            assert!(lender.take().is_some());
+            assert!(lender.take().is_none(), "it was taken");
             assert_eq!(lent.read(&mut [0; 8]).await.unwrap(), 0, "it reads as closed");
             lent.write_all(b"dropped").await.unwrap();
         });

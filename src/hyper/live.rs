@@ -23,7 +23,6 @@ use crate::{
 pub struct Live {
     incoming: Incoming,
     request: Request,
-    is_http1: bool,
 }
 
 impl Live {
@@ -41,9 +40,9 @@ impl Live {
     /// served and for a target or host that the reactor would refuse.
     pub fn from_parts(parts: &http::request::Parts) -> Result<Self, LiveError> {
         let incoming = parts.extensions.get::<Incoming>().ok_or(LiveError::NoService)?.clone();
-        let request = Request::try_from(parts).map_err(LiveError::Request)?;
-        let is_http1 = parts.version <= http::Version::HTTP_11;
-        Ok(Self { incoming, request, is_http1 })
+        let mut request = Request::try_from(parts).map_err(LiveError::Request)?;
+        incoming.restore_framing(&mut request);
+        Ok(Self { incoming, request })
     }
 
     /// Answers with what `answer` returns, which is what a [`Handler`](crate::Handler) may return. It
@@ -68,8 +67,8 @@ impl Live {
     {
         let answer =
             Box::new(move |request: &mut Request, cx: &mut Context<'_>| answer(request, cx).into());
-        let Self { incoming, request, is_http1 } = self;
-        LiveAnswer(TakeOver { incoming, request, is_http1, answer })
+        let Self { incoming, request } = self;
+        LiveAnswer(TakeOver { incoming, request, answer })
     }
 
     /// The reactor, to publish to its streams.
@@ -176,7 +175,8 @@ impl<B: From<String>> From<LiveError> for http::Response<B> {
             LiveError::Request(FromHttpError::Request(refusal)) => {
                 (refusal.status().into(), error.to_string())
             }
-            LiveError::Request(_) => (http::StatusCode::METHOD_NOT_ALLOWED, error.to_string()),
+            // As for a client of the reactor. 405 is about the target.
+            LiveError::Request(_) => (http::StatusCode::NOT_IMPLEMENTED, error.to_string()),
         };
         let mut response = Self::new(text.into());
         *response.status_mut() = status;

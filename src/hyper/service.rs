@@ -25,7 +25,8 @@ use crate::engine::Handle;
 /// tower service.
 ///
 /// Without [`on`](Self::on) no connection can be handed over, and all streams come through socket
-/// pairs. That is right for TLS, and for tests that call the service.
+/// pairs. That is right for TLS, and for tests that call the service. Their clients have no address
+/// then: none is limited by it, and forwarding fields are ignored.
 ///
 /// ```
 /// use starwheel::{Handle, hyper::LiveService};
@@ -47,7 +48,8 @@ impl<A> LiveService<A> {
     }
 
     /// The same application for the requests of one connection, whose socket can be taken. `peer` is
-    /// the client's address for the limits of the reactor, if the socket cannot be taken.
+    /// the client's address for handlers and the limits of the reactor. With `None` it is the address
+    /// that the system reports for a socket that is taken, and otherwise [`Peer::Unix`](crate::Peer).
     #[must_use]
     pub fn on<S: Send + 'static>(self, lent: &Lent<S>, peer: Option<SocketAddr>) -> Self {
         let connection = self.connection.on(lent, peer);
@@ -71,12 +73,10 @@ where
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let (parts, body) = request.into_parts();
         let (body, progress) = RequestBody::new(body);
+        let incoming = self.connection.incoming(&parts, progress);
         let mut request = http::Request::from_parts(parts, body);
-        let connection = self.connection.clone();
-        request
-            .extensions_mut()
-            .insert(Incoming { connection: connection.clone(), body: progress });
-        LiveFuture { state: State::App { response: self.app.call(request), connection } }
+        request.extensions_mut().insert(incoming.clone());
+        LiveFuture { state: State::App { response: self.app.call(request) }, incoming }
     }
 }
 
@@ -88,16 +88,18 @@ impl<A: fmt::Debug> fmt::Debug for LiveService<A> {
 
 pin_project! {
     /// The future of a response of [`LiveService`].
+    #[project = LiveFutureProject]
     pub struct LiveFuture<F> {
         #[pin]
         state: State<F>,
+        incoming: Incoming,
     }
 }
 
 pin_project! {
     #[project = StateProject]
     enum State<F> {
-        App { #[pin] response: F, connection: Connection },
+        App { #[pin] response: F },
         Bridged { bridge: Option<Bridge> },
     }
 }
@@ -109,17 +111,21 @@ where
     type Output = Result<http::Response<ResponseBody<R>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
-        if let StateProject::App { response, connection } = state.as_mut().project() {
+        let LiveFutureProject { mut state, incoming } = self.project();
+        if let StateProject::App { response } = state.as_mut().project() {
             let response = ready!(response.poll(cx))?;
-            match connection.finish(response) {
-                Outcome::Ready(response) => return Poll::Ready(Ok(response)),
+            match incoming.finish(response) {
+                Outcome::Ready(response) => {
+                    incoming.response_begins();
+                    return Poll::Ready(Ok(response));
+                }
                 Outcome::Bridged(bridge) => state.set(State::Bridged { bridge: Some(bridge) }),
             }
         }
         let StateProject::Bridged { bridge } = state.project() else { return Poll::Pending };
         let Some(waiting) = bridge else { return Poll::Pending };
         let head = ready!(waiting.poll_head(cx));
+        incoming.response_begins();
         Poll::Ready(Ok(match (head, bridge.take()) {
             (Ok(head), Some(bridge)) => head.map(|()| ResponseBody::bridge(bridge)),
             (head, _) => {

@@ -97,8 +97,8 @@ impl Handle {
         })
     }
 
-    /// As [`adopt_request`](Self::adopt_request), for a socket that leads to a server in this process,
-    /// which passes the answer on to `client`.
+    /// As [`adopt_request`](Self::adopt_request), for a client whose address the other server knows
+    /// better than the socket.
     #[cfg(feature = "hyper")]
     #[expect(clippy::result_large_err, reason = "as for `adopt_request`")]
     pub(crate) fn adopt_on_behalf_of<S, F, R>(

@@ -118,8 +118,12 @@ impl Spawned {
     /// Waits until the reactor has stopped, after [`Handle::shutdown`] or [`Handle::drain`].
     ///
     /// # Errors
-    /// As [`Reactor::run`], or when the thread has panicked.
+    /// As [`Reactor::run`], when the thread has panicked, or on that thread, which cannot wait for
+    /// itself.
     pub fn join(self) -> io::Result<()> {
+        if self.thread.thread().id() == thread::current().id() {
+            return Err(io::Error::other("a reactor's thread cannot wait for its own end"));
+        }
         let name = self.thread.thread().name().unwrap_or_default().to_owned();
         let panicked = |_| io::Error::other(format!("the thread \"{name}\" panicked"));
         self.thread.join().map_err(panicked)?

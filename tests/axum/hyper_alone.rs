@@ -1,6 +1,6 @@
 //! A server of hyper's own types, without axum.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, net::SocketAddr};
 
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -13,10 +13,13 @@ use starwheel::{
     Sse,
     hyper::{Lent, Live, LiveService, RequestBody},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
 use tower::service_fn;
 
-use crate::{App, client::Client};
+use crate::{
+    App,
+    client::{Client, get},
+};
 
 async fn handle(
     request: Request<RequestBody<Incoming>>,
@@ -39,9 +42,8 @@ async fn handle(
     })
 }
 
-#[test]
-fn a_connection_of_hyper_is_handed_over() {
-    let app = App::serving(axum::Router::new());
+/// Serves `handle` on a port of its own.
+fn serve(app: &App, http1: http1::Builder) -> (SocketAddr, JoinHandle<()>) {
     let live = app.live.handle.clone();
     let listener = app.runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
@@ -51,10 +53,16 @@ fn a_connection_of_hyper_is_handed_over() {
             let stream = Lent::new(stream);
             let service = LiveService::new(service_fn(handle), live.clone());
             let service = TowerToHyperService::new(service.on(&stream, Some(peer)));
-            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-            tokio::spawn(connection);
+            tokio::spawn(http1.serve_connection(TokioIo::new(stream), service));
         }
     });
+    (address, accepting)
+}
+
+#[test]
+fn a_connection_of_hyper_is_handed_over() {
+    let app = App::serving(axum::Router::new());
+    let (address, accepting) = serve(&app, http1::Builder::new());
     let mut client = Client::connect(address);
     assert_eq!(client.get("/page").body, "a page");
     client.send("POST /live HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
@@ -63,5 +71,20 @@ fn a_connection_of_hyper_is_handed_over() {
     app.wait_for_tasks(3);
     drop(client);
     app.wait_for_streams(0);
+    accepting.abort();
+}
+
+/// With this setting hyper keeps a response while it has another request, and writes both at once.
+#[test]
+fn a_response_that_hyper_keeps_comes_before_the_stream() {
+    let app = App::serving(axum::Router::new());
+    let mut http1 = http1::Builder::new();
+    http1.pipeline_flush(true);
+    let (address, accepting) = serve(&app, http1);
+    let mut client = Client::connect(address);
+    client.send(format!("{}{}", get("/page"), get("/live")));
+    assert_eq!(client.answer().body, "a page");
+    client.stream_head();
+    assert_eq!(client.data(), "heard ");
     accepting.abort();
 }

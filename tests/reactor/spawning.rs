@@ -29,6 +29,15 @@ fn a_spawned_reactor_serves_and_is_joined() {
     assert!(handle.is_stopped());
 }
 
+#[test]
+fn a_reactor_does_not_wait_for_its_own_end() {
+    let spawned = Reactor::spawn("live", Router::new).unwrap();
+    let (handle, (sender, joined)) = (spawned.handle(), mpsc::channel());
+    handle.run(move |_cx| sender.send(spawned.join()).unwrap()).unwrap();
+    assert!(joined.recv_timeout(PATIENCE).expect("no panic").is_err());
+    handle.shutdown();
+}
+
 fn news() -> Topic {
     Topic::new("news").retain()
 }

@@ -33,7 +33,7 @@ pub(crate) struct Adoption {
     /// Gives the descriptor. A conversion is user code, so it waits for the reactor's thread: under
     /// the lock of the queue, a panic would lose the command and a handle would wait for itself.
     pub(in crate::engine) socket: Box<dyn FnOnce() -> OwnedFd + Send>,
-    /// The client, if it is not at the other end of the socket.
+    /// The client, if the socket does not tell.
     pub(in crate::engine) peer: Option<Peer>,
     pub(crate) first: First,
 }
@@ -43,7 +43,7 @@ impl Adoption {
         Self { socket: Box::new(|| socket.into()), peer: None, first }
     }
 
-    /// The socket leads to a server that passes the answer on to this client.
+    /// The other server knows the client, which may not be at the other end of the socket.
     #[cfg(feature = "hyper")]
     pub(crate) fn on_behalf_of(self, peer: Option<Peer>) -> Self {
         Self { peer, ..self }
