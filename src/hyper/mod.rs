@@ -41,8 +41,11 @@
 //!
 //! # Rules
 //! - Layers run before the hand-over. Header fields that they add to the response are sent with the
-//!   stream, except those of framing, `Content-Type` and `Content-Encoding`. A layer that changes the
-//!   status replaces the answer: the closure is dropped.
+//!   stream, except those of framing, `Content-Type`, `Content-Encoding`, and values that are not
+//!   UTF-8. Responses with which the reactor refuses a client (429, 503) do not have them. A layer that
+//!   changes the status replaces the answer: the closure is dropped.
+//! - An answer belongs to its request. Returned for another one, from a cache for example, it is a 500.
+//! - The closure gets the target that the handler gets. A nested router of axum has removed its prefix.
 //! - The answer says `Connection: close`. Requests that a client has pipelined after it are dropped,
 //!   as RFC 9112 section 9.3.2 prepares clients for.
 //! - [`Config::hosts`](crate::Config::hosts) and the limits of requests are the server's affair. The

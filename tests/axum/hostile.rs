@@ -28,7 +28,7 @@ use starwheel::{
     hyper::LiveService,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UnixListener},
     time,
 };
 use tower_service::Service;
@@ -189,17 +189,18 @@ impl http_body::Body for Cut {
     }
 }
 
+async fn client_ip(live: Live) -> LiveAnswer {
+    live.answer(|req, _cx| Reply::text(format!("{:?}", req.client_ip())))
+}
+
 /// The peer of a socket pair is this process, but what the client says is not.
 #[test]
 fn a_client_without_an_address_is_not_trusted_to_forward() {
     let mut config = Config::default();
     config.trusted_proxies = TrustedPeers::unix_sockets();
     let app = App::with_config(config, Router::new());
-    async fn address(live: Live) -> LiveAnswer {
-        live.answer(|req, _cx| Reply::text(format!("{:?}", req.client_ip())))
-    }
     app.runtime.block_on(async {
-        let router: Router = Router::new().route("/", get(address));
+        let router: Router = Router::new().route("/", any(client_ip));
         let mut service = LiveService::new(router, app.live.handle.clone());
         let request = Request::get("/")
             .header("Host", "a")
@@ -210,6 +211,25 @@ fn a_client_without_an_address_is_not_trusted_to_forward() {
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(body, "None");
     });
+}
+
+#[test]
+fn a_proxy_at_a_unix_socket_is_trusted_through_a_socket_pair_too() {
+    let mut config = Config::default();
+    config.trusted_proxies = TrustedPeers::unix_sockets();
+    let app = App::with_config(config, Router::new());
+    let path = std::env::temp_dir().join(format!("starwheel-proxied-{}", std::process::id()));
+    let _guard = app.runtime.enter();
+    let listener = UnixListener::bind(&path).unwrap();
+    let (router, live) = (Router::new().route("/", any(client_ip)), app.live.handle.clone());
+    app.runtime.spawn(async { starwheel::axum::serve(listener, router, live).await });
+    for unread in ["", "Content-Length: 9\r\n"] {
+        let mut client = Client::connect_unix(&path);
+        let forwarded = "Host: a\r\nX-Forwarded-For: 192.0.2.7\r\n";
+        client.send(format!("POST / HTTP/1.1\r\n{forwarded}{unread}\r\n"));
+        assert_eq!(client.answer().body, "Some(192.0.2.7)");
+    }
+    std::fs::remove_file(path).unwrap();
 }
 
 /// A listener that knows the client from somewhere else, such as a PROXY header.
