@@ -151,3 +151,57 @@ fn parse(head: &[u8]) -> Option<http::Response<()>> {
 }
 
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads it in pieces, as far as it is there: status, body, and whether it may end there.
+    fn read(pieces: &[&[u8]], follows: BodyFollows) -> Option<(u16, Vec<u8>, bool)> {
+        let (mut reader, mut status, mut body) = (ResponseReader::new(), None, Vec::new());
+        for piece in pieces {
+            let mut input = *piece;
+            if status.is_none() {
+                let head = reader.take_head(&mut input, follows).expect("a head of ours");
+                status = head.map(|head| head.status().as_u16());
+            }
+            reader.take_body(input, &mut body).expect("a body of ours");
+        }
+        Some((status?, body, reader.may_end()))
+    }
+
+    #[test]
+    fn a_response_may_come_in_any_pieces_and_a_cut_is_seen() {
+        use BodyFollows::{No, Yes};
+        let all = [
+            (
+                "200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n",
+                Yes,
+            ),
+            ("200 OK\r\nX: \r\nContent-Length: 13\r\n\r\nabc0123456789", Yes),
+            ("200 OK\r\nX: \u{e4}\r\nContent-Length: 13\r\n\r\n", No),
+            ("200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", No),
+            ("304 Not Modified\r\nContent-Length: 13\r\n\r\n", Yes),
+            ("204 No Content\r\n\r\n", Yes),
+            ("404 Not Found\r\nContent-Length: 0\r\n\r\n", Yes),
+        ];
+        for (text, follows) in all {
+            let bytes = [b"HTTP/1.1 ", text.as_bytes()].concat();
+            let head_end = memchr::memmem::find(&bytes, END_OF_HEAD).unwrap() + END_OF_HEAD.len();
+            let whole = read(&[&bytes], follows).unwrap();
+            let has_body = whole.1 == b"abc0123456789";
+            assert!(whole.2 && (has_body || bytes.len() == head_end), "{text}");
+            for at in 0..bytes.len() {
+                let (start, rest) = bytes.split_at(at);
+                assert_eq!(read(&[start, rest], follows).as_ref(), Some(&whole), "{text} {at}");
+                let cut = read(&[start], follows);
+                assert_eq!(cut.is_some(), at >= head_end, "{text} {at}");
+                assert!(!cut.is_some_and(|(_, _, may_end)| may_end), "{text} {at}");
+            }
+            let each: Vec<&[u8]> = bytes.chunks(1).collect();
+            assert_eq!(read(&each, follows), Some(whole), "{text}");
+        }
+        let until_close = read(&[b"HTTP/1.1 200 OK\r\n\r\nabc"], Yes);
+        assert_eq!(until_close, Some((200, b"abc".to_vec(), true)));
+    }
+}
