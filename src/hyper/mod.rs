@@ -48,6 +48,8 @@
 //! - The closure gets the target that the handler gets. A nested router of axum has removed its prefix.
 //! - The answer says `Connection: close`. Requests that a client has pipelined after it are dropped,
 //!   as RFC 9112 section 9.3.2 prepares clients for.
+//! - Do not set hyper's `pipeline_flush`. It keeps bytes of a response where nobody sees them, and the
+//!   stream may come before them.
 //! - [`Config::hosts`](crate::Config::hosts) and the limits of requests are the server's affair. The
 //!   limits of connections and streams are the reactor's, and its drain ends these streams.
 
