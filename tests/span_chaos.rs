@@ -6,6 +6,8 @@
 //! starwheel-tests --test span_chaos` runs only that one. `STARWHEEL_SEEDS=n` sets how many are
 //! tried.
 
+#[path = "support/decoders.rs"]
+mod decoders;
 #[path = "span_chaos/journey.rs"]
 mod journey;
 #[path = "span_chaos/log.rs"]

@@ -9,7 +9,7 @@ use std::{
 use slab::Slab;
 
 use super::archive::Archive;
-use crate::topic::{Arrival, Compressible, Generations, History, Lost, Placed, Topic};
+use crate::topic::{Arrival, Compressible, Generations, History, Loss, Lost, Placed, Topic};
 
 /// Numbers the events of a namespace, and knows which member uses which topic.
 ///
@@ -98,11 +98,11 @@ impl<M: Member> Sequencer<M> {
     pub(crate) fn new(name: &str) -> Self {
         Self {
             generations: Generations::new(name),
-            position: 0,
+            position: FIRST_PLACE - 1,
             by_name: HashMap::new(),
             topics: Slab::new(),
             members: Vec::new(),
-            forgotten: 0,
+            forgotten: FIRST_PLACE - 1,
             unused: VecDeque::new(),
             scratch: Vec::new(),
         }
@@ -156,11 +156,12 @@ impl<M: Member> Sequencer<M> {
         if self.members.iter().all(|seat| seat.is_gone) {
             return Err(Refused::Closed);
         }
-        let is_known = self.by_name.contains_key(topic.shared_name());
-        if events.is_empty() || !(is_known || topic.options().keeps_events()) {
-            return Ok(());
-        }
-        let index = self.open(topic, now_ms);
+        let index = match self.by_name.get(topic.shared_name()) {
+            _ if events.is_empty() => return Ok(()),
+            Some(&index) => index,
+            None if topic.options().keeps_events() => self.open(topic, now_ms),
+            None => return Ok(()),
+        };
         self.topics[index].last_use_ms = now_ms;
         self.ask_for_room(index)?;
         for event in events {
@@ -203,8 +204,8 @@ impl<M: Member> Sequencer<M> {
 
 /// Uses.
 impl<M: Member> Sequencer<M> {
-    /// A member uses the topic from now on. It gets what the topic keeps.
-    pub(crate) fn begin_use(&mut self, member: MemberIndex, topic: &Topic, now_ms: u64) {
+    /// A member uses the topic after the returned place. It gets what the topic keeps.
+    pub(crate) fn begin_use(&mut self, member: MemberIndex, topic: &Topic, now_ms: u64) -> u64 {
         if self.members[member.0].is_behind {
             // What it gets now must not hide what it has missed.
             self.catch_up(member);
@@ -221,6 +222,7 @@ impl<M: Member> Sequencer<M> {
             let hydrate = Arrival::Hydrate(entry.topic.clone(), past);
             self.member(member).arrive(hydrate);
         }
+        position
     }
 
     /// A member has dropped what it had of the topic.
@@ -252,15 +254,16 @@ impl<M: Member> Sequencer<M> {
         if !mem::replace(&mut seat.is_behind, false) {
             return;
         }
-        self.tell_loss(member, Lost::Skipped { up_to: self.position });
+        let loss = self.loss_of(member, Lost::Skipped { up_to: self.position });
+        self.member(member).arrive(Arrival::Lost(loss));
     }
 
     /// Subscribers that have lost nothing, because their topics keep it, go on.
-    fn tell_loss(&self, member: MemberIndex, lost: Lost) {
+    fn loss_of(&self, member: MemberIndex, lost: Lost) -> Loss {
         let is_due = |entry: &&Entry| entry.users.contains(&member) && entry.keeps_something();
         let used = self.topics.iter().map(|(_, entry)| entry).filter(is_due);
         let pasts = used.map(|entry| (entry.topic.clone(), entry.archive.backlog(self.position)));
-        self.member(member).arrive(Arrival::Lost(lost, pasts.collect()));
+        Loss { lost, pasts: pasts.collect() }
     }
 
     /// Forgets topics that have had no users for a minute, and of which the program has no clone.
@@ -321,7 +324,7 @@ impl<M: Member> Sequencer<M> {
     /// A generation begins that has lost everything placed after `place`; nothing, if that is the
     /// last place. No place is given twice.
     pub(crate) fn begin_generation(&mut self, name: &str, place: u64) {
-        let place = place.min(self.position);
+        let place = place.clamp(FIRST_PLACE - 1, self.position);
         self.generations.begin(name, place);
         let is_lossy = place < self.position;
         // A place beyond all that a member may have been told of.
@@ -330,10 +333,10 @@ impl<M: Member> Sequencer<M> {
             entry.archive.undo_after(place);
         }
         for member in (0..self.members.len()).map(MemberIndex) {
-            self.member(member).arrive(Arrival::Generations(self.generations.clone()));
-            if is_lossy {
-                self.tell_loss(member, Lost::Undone { after: place, up_to: self.position });
-            }
+            let undone = Lost::Undone { after: place, up_to: self.position };
+            let loss = is_lossy.then(|| self.loss_of(member, undone));
+            let generations = self.generations.clone();
+            self.member(member).arrive(Arrival::Generations(generations, loss));
         }
     }
 }
@@ -370,5 +373,7 @@ impl Entry {
     }
 }
 
+/// So that there is a place before everything that is kept.
+const FIRST_PLACE: u64 = 2;
 /// How long a topic is kept after its last use.
 const FORGET_AFTER_MS: u64 = 60_000;

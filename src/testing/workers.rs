@@ -155,9 +155,10 @@ impl SimulatedWorkers {
         self.sequencer.lock().sequencer.losses(MemberIndex(worker))
     }
 
-    /// Number of places given so far, which is that of the last event. A refused event gets none.
+    /// The place of the last event, which is the number in its id; 1 at the start. A refused event
+    /// gets no place.
     #[must_use]
-    pub fn places(&self) -> u64 {
+    pub fn last_place(&self) -> u64 {
         self.sequencer.lock().sequencer.position()
     }
 
@@ -274,6 +275,13 @@ impl IndexMut<usize> for SimulatedWorkers {
     }
 }
 
+/// Each worker knows the sequencer, and the sequencer each worker.
+impl Drop for SimulatedWorkers {
+    fn drop(&mut self) {
+        self.sequencer.lock().sequencer = Sequencer::new("dropped");
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -325,9 +333,9 @@ impl Outlet for WayOut {
         })
     }
 
-    fn begin_use(&self, topic: &Topic) {
+    fn begin_use(&self, topic: &Topic) -> u64 {
         let state = &mut *self.sequencer.lock();
-        state.sequencer.begin_use(self.member, topic, state.now_ms);
+        state.sequencer.begin_use(self.member, topic, state.now_ms)
     }
 
     fn end_use(&self, topic: &Topic) {

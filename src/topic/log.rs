@@ -4,7 +4,7 @@ mod forms;
 mod past;
 mod placed;
 
-pub(crate) use placed::{Arrival, Backlog, Lost, Placed};
+pub(crate) use placed::{Arrival, Backlog, Loss, Lost, Placed};
 
 use std::{borrow::Cow, cell::OnceCell, collections::VecDeque, fmt::Display, ops::Range};
 

@@ -27,7 +27,7 @@ mod series;
 
 pub(crate) use generations::Generations;
 pub(crate) use log::{
-    Arrival, Backlog, Compressible, Frame, LastSeen, Log, Lost, Placed, Previous, Resume,
+    Arrival, Backlog, Compressible, Frame, LastSeen, Log, Loss, Lost, Placed, Previous, Resume,
 };
 pub(crate) use pieces::Pieces;
 pub(crate) use position::{IdOf, Point, Position, TopicKey};

@@ -106,10 +106,10 @@ impl Outlet for WayOut {
         })
     }
 
-    fn begin_use(&self, topic: &Topic) {
+    fn begin_use(&self, topic: &Topic) -> u64 {
         let state = &mut *self.namespace.lock();
         let now_ms = state.now_ms();
-        state.sequencer.begin_use(self.member, topic, now_ms);
+        state.sequencer.begin_use(self.member, topic, now_ms)
     }
 
     fn end_use(&self, topic: &Topic) {

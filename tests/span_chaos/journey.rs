@@ -2,7 +2,7 @@
 
 use starwheel::testing::ParsedEvent;
 
-use crate::log::{Log, Published, Room};
+use crate::log::{Kind, Log, Published, Room};
 
 /// A client that visits one worker after the other, with the id that it got last.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub(crate) struct Progress {
     /// Events in this visit.
     events: usize,
     must_begin_with_gap: bool,
+    /// The place in the id that this visit began with.
+    came_with: u64,
 }
 
 impl Journey {
@@ -44,6 +46,7 @@ impl Journey {
             gaps: 0,
             events: 0,
             must_begin_with_gap: false,
+            came_with: 0,
         };
         let rooms = rooms.into_iter().map(fresh).collect();
         Self { rooms, id: String::new(), gaps: 0, events: 0, story: Vec::new() }
@@ -75,9 +78,12 @@ impl Journey {
             self.events += 1;
             let index = room.index_of(words[2].parse().expect("a mark"));
             let place = room.published[index].place;
-            if !room.is_local {
+            // An older retained event may come after others.
+            if !room.is_local() && room.kind != Kind::State {
                 assert!(place > last_place, "order of places: {}", self.tell());
                 last_place = place;
+            }
+            if room.has_history() {
                 self.check_id(&event.last_event_id, place);
             }
             self.rooms[at].event(room, worker, index).unwrap_or_else(|fault| {
@@ -97,10 +103,13 @@ impl Journey {
     fn begin_visit(&mut self, log: &Log, worker: usize) {
         self.story.push(format!("visit of {worker} with {:?}", self.id));
         let came_with_id = !self.id.is_empty();
+        // The worker may not know the generation of the id.
+        let place = place_of(&self.id).filter(|_| log.restarts == 0).unwrap_or(0);
         for progress in &mut self.rooms {
             (progress.gaps, progress.events) = (0, 0);
             progress.must_begin_with_gap = false;
-            if log.rooms[progress.room].is_local {
+            progress.came_with = place;
+            if log.rooms[progress.room].is_local() {
                 (progress.next, progress.has_gap) = (None, false);
                 progress.must_begin_with_gap = came_with_id;
             }
@@ -122,7 +131,7 @@ impl Journey {
         for at in 0..self.rooms.len() {
             let progress = &mut self.rooms[at];
             let room = &log.rooms[progress.room];
-            if room.is_local {
+            if !room.has_history() {
                 continue;
             }
             let Some(next) = progress.next else {
@@ -141,7 +150,7 @@ impl Journey {
             let room = &log.rooms[progress.room];
             let next = progress.next.unwrap_or(0);
             let missing = room.published.get(next..).unwrap_or_default();
-            let is_complete = room.is_local || missing.is_empty();
+            let is_complete = room.is_local() || missing.is_empty();
             assert!(is_complete, "{missing:?} never came to {}: {}", room.number, self.tell());
         }
     }
@@ -169,6 +178,19 @@ impl Progress {
         if room.published[index].worker.is_some_and(|other| other != worker) {
             return Err("from the local room of another worker");
         }
+        let was_for_us = |it: &&Published| it.worker.is_none_or(|other| other == worker);
+        match room.kind {
+            Kind::History(_) | Kind::Local => {}
+            Kind::State => return self.state(room, index),
+            Kind::Plain if self.events == 0 => {
+                if room.published[index].place <= self.came_with {
+                    return Err("again, although its id tells that it was there");
+                }
+                // What was published between two visits is lost, unless the worker is slower.
+                (self.next, self.has_gap) = (Some(index), false);
+            }
+            Kind::Plain => {}
+        }
         if let Some(next) = self.next {
             if index < next {
                 return Err("twice, or too late");
@@ -176,15 +198,26 @@ impl Progress {
             let missing = &room.published[next..index];
             let saw_undone = self.last.is_some_and(|last| room.published[last].is_undone);
             let is_undone = room.published[index].is_undone;
-            let was_for_us = |it: &&Published| it.worker.is_none_or(|other| other == worker);
             if !self.has_gap && missing.iter().filter(was_for_us).any(|it| !it.is_undone) {
                 return Err("some are missing without a gap");
             }
-            if !self.has_gap && saw_undone && !is_undone && !room.is_local {
+            if !self.has_gap && saw_undone && !is_undone && room.has_history() {
                 return Err("no gap after events that are undone");
             }
         }
         (self.last, self.next, self.has_gap) = (Some(index), Some(index + 1), false);
+        self.events += 1;
+        Ok(())
+    }
+
+    /// The newest event is what counts. A visit begins with the newest one at its worker, which may
+    /// lag; and the newest one that is left comes again when events are undone, in any room.
+    fn state(&mut self, room: &Room, index: usize) -> Result<(), &'static str> {
+        let is_older = |last| index < last && !room.published[last].is_undone;
+        if self.events > 0 && self.last.is_some_and(is_older) {
+            return Err("an older state");
+        }
+        (self.last, self.next) = (Some(index), Some(index + 1));
         self.events += 1;
         Ok(())
     }

@@ -9,11 +9,21 @@ use starwheel::{Backpressure, Topic};
 pub(crate) struct Room {
     pub(crate) number: usize,
     pub(crate) backpressure: Backpressure,
-    pub(crate) history: usize,
-    /// It belongs to each worker alone, so nothing is known across workers.
-    pub(crate) is_local: bool,
+    pub(crate) kind: Kind,
     /// In the order of their places.
     pub(crate) published: Vec<Published>,
+}
+
+/// What a room keeps, and whom it reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The last events.
+    History(usize),
+    /// The same, at each worker alone: nothing is known across workers.
+    Local,
+    /// The last event, and slow clients get only that.
+    State,
+    Plain,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +43,7 @@ pub(crate) struct Log {
     marks: u64,
     /// Each place that was given, ever.
     places: BTreeMap<u64, u64>,
+    pub(crate) restarts: usize,
     /// Number of restarts that lost something.
     pub(crate) losses: usize,
 }
@@ -40,10 +51,21 @@ pub(crate) struct Log {
 impl Room {
     /// A value of its own each time: nothing but the rooms' names is shared between workers.
     pub(crate) fn topic(&self) -> Topic {
-        let topic = Topic::new(format!("room {}", self.number))
-            .history(self.history, 1 << 20)
-            .backpressure(self.backpressure);
-        if self.is_local { topic.local() } else { topic }
+        let topic = Topic::new(format!("room {}", self.number)).backpressure(self.backpressure);
+        match self.kind {
+            Kind::History(events) => topic.history(events, 1 << 20),
+            Kind::Local => topic.history(10_000, 1 << 20).local(),
+            Kind::State => topic.retain().backpressure(Backpressure::Latest),
+            Kind::Plain => topic,
+        }
+    }
+
+    pub(crate) fn is_local(&self) -> bool {
+        self.kind == Kind::Local
+    }
+
+    pub(crate) fn has_history(&self) -> bool {
+        matches!(self.kind, Kind::History(_))
     }
 
     /// The index of the first event after this place.
@@ -79,6 +101,7 @@ impl Log {
 
     /// A restart has lost everything after this place.
     pub(crate) fn undo_after(&mut self, place: u64) {
+        self.restarts += 1;
         let of_rooms = self.rooms.iter_mut().flat_map(|room| &mut room.published);
         let mut is_lossy = false;
         for published in of_rooms.filter(|it| it.place > place) {

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use starwheel::{
-    Backpressure, Config, Method, Request, Router, Sse, TrySendError,
+    Backpressure, Config, Method, Request, Router, Sse, Topic, TrySendError,
     testing::{Client, ClientResponse, Faults, LinkFaults, SimulatedWorkers},
 };
 
 use crate::{
+    decoders,
     journey::Journey,
-    log::{Log, Room},
+    log::{Kind, Log, Room},
     random::Random,
 };
 
@@ -54,6 +55,15 @@ pub(crate) fn live_through(random: Random, seed: u64) -> Harvest {
     chaos.end()
 }
 
+/// The topics whose numbers a request names.
+fn named(req: &Request, parameter: &str, topics: &[Topic]) -> Vec<Topic> {
+    let numbers = req.query_value(parameter).unwrap_or_default();
+    numbers
+        .split(',')
+        .filter_map(|number| Some(topics[number.parse::<usize>().ok()?].clone()))
+        .collect()
+}
+
 struct Chaos {
     random: Random,
     workers: SimulatedWorkers,
@@ -77,8 +87,14 @@ impl Chaos {
         let rooms = (0..1 + random.below(4)).map(|number| Room {
             number,
             backpressure: random.pick(&[Backpressure::Disconnect, Backpressure::DropOldest]),
-            history: if is_calm { 10_000 } else { random.pick(&[3, 20, 10_000]) },
-            is_local: number > 0 && random.percent(20),
+            kind: match random.below(100) {
+                0..20 if number > 0 => Kind::Local,
+                20..35 if number > 0 => Kind::State,
+                // A worker that is left out loses what is kept nowhere.
+                35..50 if number > 0 && !is_calm => Kind::Plain,
+                _ if is_calm => Kind::History(10_000),
+                _ => Kind::History(random.pick(&[3, 20, 10_000])),
+            },
             published: Vec::new(),
         });
         let mut log = Log::default();
@@ -88,9 +104,13 @@ impl Chaos {
         let workers = SimulatedWorkers::with_config(&Config::default(), seed, count, |_| {
             let topics = topics.clone();
             Router::new().get("/", move |req: &Request, _cx: &mut starwheel::Context<'_>| {
-                let rooms = req.query_value("rooms").unwrap_or_default().to_string();
-                let rooms = rooms.split(',').map(|number| number.parse::<usize>().unwrap());
-                rooms.fold(Sse::new(), |sse, room| sse.subscribe(&topics[room]))
+                let sse = named(req, "rooms", &topics)
+                    .into_iter()
+                    .fold(Sse::new(), |sse, topic| sse.subscribe(&topic));
+                let later = named(req, "later", &topics);
+                sse.on_connect(move |stream| {
+                    later.iter().for_each(|topic| assert!(stream.subscribe(topic)));
+                })
             })
         });
         let stopped = vec![false; count];
@@ -127,21 +147,23 @@ impl Chaos {
             let filling = "x".repeat(self.random.pick(&[0, 10, 100]));
             let (topic, event) =
                 (self.log.rooms[room].topic(), format!("in {room} {mark} {filling}"));
-            let before = self.workers.places();
+            let before = self.workers.last_place();
             let published = match self.random.below(3) {
                 0 => self.workers[worker].context().publish(&topic, event),
-                _ if self.log.rooms[room].is_local => {
+                _ if self.log.rooms[room].is_local() => {
                     self.workers[worker].context().publish(&topic, event)
                 }
                 1 => self.workers[worker].handle().publish(&topic, event),
                 _ => self.workers.handle().publish(&topic, event),
             };
-            let given = self.workers.places() - before;
+            let given = self.workers.last_place() - before;
             match published {
-                Ok(()) if self.log.rooms[room].is_local => {
+                Ok(()) if self.log.rooms[room].is_local() => {
                     assert_eq!(given, 0);
                     self.log.add_local(room, mark, worker);
                 }
+                // Nobody listens.
+                Ok(()) if given == 0 => assert_eq!(self.log.rooms[room].kind, Kind::Plain),
                 Ok(()) => {
                     assert_eq!(given, 1);
                     self.log.add(room, mark, before + 1);
@@ -159,8 +181,8 @@ impl Chaos {
     fn set_out(&mut self) {
         let all = self.log.rooms.len();
         let mut rooms: Vec<_> = (0..all).filter(|_| self.random.percent(60)).collect();
-        // A client with local rooms alone has ids of its worker.
-        if rooms.iter().all(|room| self.log.rooms[*room].is_local) {
+        // Without a history that spans workers, its ids would be those of a worker, or none.
+        if !rooms.contains(&0) {
             rooms.push(0);
         }
         self.travellers.push(Traveller { journey: Journey::new(rooms), visit: None });
@@ -193,12 +215,13 @@ impl Chaos {
         let losses = self.log.losses - losses_before + if self.is_calm { 0 } else { 1_000 };
         let journey = &mut self.travellers[traveller].journey;
         let gaps = journey.gaps;
-        if let Some(answer) = ClientResponse::parse(received, Method::Get) {
+        if let Some(mut answer) = ClientResponse::parse(received, Method::Get) {
+            answer.body = decoders::decoded(&answer);
             let got = (&*answer.events(), &*answer.last_event_id());
             journey.follow(&self.log, worker, got, losses, !self.is_calm);
             self.harvest.exact += u64::from(journey.gaps == gaps);
         }
-        let has_local = journey.rooms.iter().any(|it| self.log.rooms[it.room].is_local);
+        let has_local = journey.rooms.iter().any(|it| self.log.rooms[it.room].is_local());
         assert!(
             !self.is_calm || has_local || journey.gaps == 0,
             "a gap for no reason: {:#?}",
@@ -210,10 +233,13 @@ impl Chaos {
         let worker = self.random.below(self.workers.count());
         let journey = &self.travellers[traveller].journey;
         let rooms: Vec<_> = journey.rooms.iter().map(|it| it.room.to_string()).collect();
-        let target = format!("/?rooms={}", rooms.join(","));
+        let at_once = rooms.len() - if self.random.percent(80) { 0 } else { rooms.len() / 2 };
+        let (rooms, later) = rooms.split_at(at_once);
+        let target = format!("/?rooms={}&later={}", rooms.join(","), later.join(","));
         let client = self.workers[worker].connect();
-        let id = [("Last-Event-ID", &*journey.id)];
-        let headers = if journey.id.is_empty() { &[][..] } else { &id };
+        let coding = self.random.pick(&["identity", "identity", "zstd", "br", "gzip"]);
+        let headers = [("Accept-Encoding", coding), ("Last-Event-ID", &*journey.id)];
+        let headers = &headers[..if journey.id.is_empty() { 1 } else { 2 }];
         self.workers[worker].request(client, Method::Get, &target, headers, b"");
         self.travellers[traveller].visit = Some((worker, client, self.log.losses));
         self.harvest.hops += 1;
@@ -242,7 +268,7 @@ impl Chaos {
         if self.is_calm && self.stopped.contains(&true) {
             return;
         }
-        let survives = self.workers.places().saturating_sub(lost);
+        let survives = self.workers.last_place().saturating_sub(lost).max(1);
         let losses = self.log.losses;
         self.workers.restart_sequencer(lost);
         self.log.undo_after(survives);
@@ -292,10 +318,13 @@ impl Chaos {
         }
         self.workers.turn();
         for room in 0..self.log.rooms.len() {
-            if !self.log.rooms[room].is_local {
+            if !self.log.rooms[room].is_local() {
                 let (topic, mark) = (self.log.rooms[room].topic(), self.log.next_mark());
+                let before = self.workers.last_place();
                 self.workers.handle().publish(&topic, format!("in {room} {mark}")).unwrap();
-                self.log.add(room, mark, self.workers.places());
+                if self.workers.last_place() > before {
+                    self.log.add(room, mark, before + 1);
+                }
             }
         }
         self.workers.turn();

@@ -27,7 +27,7 @@ fn events_of_any_worker_reach_the_subscribers_of_all_in_one_order_with_the_same_
     let first = with_ids(&workers, 0, clients[0]);
     let numbers: Vec<_> = (0..30).map(|n: usize| n.to_string()).collect();
     assert_eq!(first.iter().map(|(data, _)| data.clone()).collect::<Vec<_>>(), numbers);
-    assert!(first.iter().zip(1..).all(|((_, id), n)| *id == format!("_sim0g0-{n}")), "{first:?}");
+    assert!(first.iter().zip(2..).all(|((_, id), n)| *id == format!("_sim0g0-{n}")), "{first:?}");
     for (worker, client) in clients.into_iter().enumerate() {
         assert_eq!(with_ids(&workers, worker, client), first);
     }
@@ -90,7 +90,7 @@ fn a_local_topic_stays_in_its_worker() {
     assert_eq!(got(&workers, 0, near), ["here", "and here"]);
     assert_eq!(got(&workers, 1, far), [""; 0]);
     assert!(workers[0].last_event_id(near).starts_with("sim0-"));
-    assert_eq!((workers.places(), workers.topics()), (0, 0));
+    assert_eq!((workers.last_place(), workers.topics()), (1, 0));
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_client_goes_on_at_another_worker_as_at_its_own() {
     for worker in 0..3 {
         let back = come_back(&mut workers, worker, &id);
         assert_eq!(got(&workers, worker, back), ["3", "4", "5", "6"], "at {worker}");
-        assert_eq!(workers[worker].last_event_id(back), "_sim0g0-6");
+        assert_eq!(workers[worker].last_event_id(back), "_sim0g0-7");
     }
 }
 
@@ -168,9 +168,9 @@ fn local_topics_with_history_report_a_gap_to_a_client_with_an_id_of_the_namespac
     assert_eq!(got(&workers, 0, client), ["0", "1", "2", "3", "4", "5"]);
     let ids: Vec<_> = workers[0].events(client).into_iter().map(|it| it.last_event_id).collect();
     // All ids speak of the namespace; an event of a local topic has the one before.
-    assert_eq!(ids, ["_sim0g0-1", "_sim0g0-1", "_sim0g0-1", "_sim0g0-2", "_sim0g0-2", "_sim0g0-2"]);
+    assert_eq!(ids, ["_sim0g0-2", "_sim0g0-2", "_sim0g0-2", "_sim0g0-3", "_sim0g0-3", "_sim0g0-3"]);
     for worker in 0..2 {
-        let back = come_back(&mut workers, worker, "_sim0g0-1");
+        let back = come_back(&mut workers, worker, "_sim0g0-2");
         assert_eq!(got(&workers, worker, back), ["gap own", "3"], "at {worker}");
     }
 }
@@ -180,7 +180,7 @@ fn an_id_of_a_worker_alone_is_a_gap_on_topics_that_span_workers() {
     let news = Topic::new("news").history(100, 1 << 16);
     let mut workers = workers_with(2, std::slice::from_ref(&news));
     publish(&mut workers, &news, "1");
-    for unknown in ["sim0-1", "_sim0-1", "_sim0g9-1", "_sim0g0", "nonsense"] {
+    for unknown in ["sim0-1", "_sim0-1", "_sim0g9-2", "_sim0g0", "nonsense"] {
         let back = come_back(&mut workers, 1, unknown);
         assert_eq!(got(&workers, 1, back), ["gap news"], "{unknown}");
     }
@@ -360,7 +360,7 @@ fn a_topic_stays_while_any_worker_uses_it() {
     workers[0].half_close(short);
     workers.advance(ms(600_000));
     assert_eq!(workers[0].stats().log_bytes, 0, "it needs it no more");
-    let id = "_sim0g0-0";
+    let id = "_sim0g0-1";
     let back = come_back(&mut workers, 0, id);
     assert_eq!(got(&workers, 0, back), ["1"], "and gets it again");
     assert_eq!(got(&workers, 1, long), ["1"]);
@@ -387,8 +387,8 @@ fn a_worker_without_subscribers_gets_no_events_after_a_minute() {
 fn an_event_that_nobody_hears_gets_no_place() {
     let mut workers = workers_with(2, &[]);
     publish(&mut workers, &Topic::new("plain"), "unheard");
-    assert_eq!((workers.places(), workers.topics()), (0, 0));
+    assert_eq!((workers.last_place(), workers.topics()), (1, 0));
     workers.set_link_faults(0, LinkFaults::default());
     workers.handle().publish_batch(&Topic::new("kept").retain(), ["1", "2"]).unwrap();
-    assert_eq!((workers.places(), workers.topics()), (2, 1));
+    assert_eq!((workers.last_place(), workers.topics()), (3, 1));
 }

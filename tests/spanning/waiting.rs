@@ -25,7 +25,7 @@ fn a_stream_gets_all_its_topics_together_and_its_head_at_once() {
     for n in 1..=6 {
         publish(&mut workers, &topics[n % 2], n);
     }
-    let client = come_back(&mut workers, 1, "_sim0g0-2");
+    let client = come_back(&mut workers, 1, "_sim0g0-3");
     for n in 7..=9 {
         publish(&mut workers, &topics[n % 2], n);
     }
@@ -68,7 +68,7 @@ fn a_stream_that_subscribes_to_a_further_topic_gets_nothing_until_its_past_has_c
         publish(&mut workers, &topics[n % 2], n);
     }
     workers.set_link_faults(0, link_faults(|it| it.history_delay_max = ms(100)));
-    let client = come_back(&mut workers, 0, "_sim0g0-2");
+    let client = come_back(&mut workers, 0, "_sim0g0-3");
     publish(&mut workers, &topics[0], "5");
     assert_eq!(got(&workers, 0, client), [""; 0]);
     workers.advance(ms(200));
@@ -84,7 +84,7 @@ fn an_open_stream_that_waits_for_a_further_topic_keeps_a_true_id() {
         publish(&mut workers, &topics[n % 2], n);
     }
     let client = workers[0].connect();
-    let headers = [("Last-Event-ID", "_sim0g0-2")];
+    let headers = [("Last-Event-ID", "_sim0g0-3")];
     workers[0].request(client, starwheel::Method::Get, "/?t=0", &headers, b"");
     workers.turn();
     assert_eq!(got(&workers, 0, client), ["4"]);
@@ -95,7 +95,7 @@ fn an_open_stream_that_waits_for_a_further_topic_keeps_a_true_id() {
     assert_eq!(got(&workers, 0, client), ["4"], "5 would hide 3");
     workers.advance(ms(200));
     assert_eq!(got(&workers, 0, client), ["4", "3", "5"]);
-    assert_eq!(workers[0].last_event_id(client), "_sim0g0-5");
+    assert_eq!(workers[0].last_event_id(client), "_sim0g0-6");
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_stream_that_is_finished_while_it_waits_is_cut() {
     let mut workers = with_late_pasts(&topics);
     publish(&mut workers, &topics[0], "1");
     for ending in [Ending::Finish, Ending::Drop] {
-        let client = come_back(&mut workers, 1, "_sim0g0-0");
+        let client = come_back(&mut workers, 1, "_sim0g0-1");
         let streams: Vec<StreamId> = workers[1].context().streams().collect();
         workers[1].run(|cx| assert!(cx.close(streams[0], ending)));
         workers.advance(ms(200));
@@ -144,12 +144,12 @@ fn a_client_that_leaves_while_it_waits_leaves_nothing() {
     let topics = two_topics();
     let mut workers = with_late_pasts(&topics);
     for _ in 0..10 {
-        let client = come_back(&mut workers, 1, "_sim0g0-0");
+        let client = come_back(&mut workers, 1, "_sim0g0-1");
         workers[1].reset(client);
         workers.turn();
     }
     workers.advance(ms(200));
-    let stays = come_back(&mut workers, 1, "_sim0g0-0");
+    let stays = come_back(&mut workers, 1, "_sim0g0-1");
     workers.advance(ms(200));
     publish(&mut workers, &topics[0], "1");
     assert_eq!(got(&workers, 1, stays), ["1"]);
@@ -162,11 +162,11 @@ fn a_client_that_leaves_while_it_waits_leaves_nothing() {
 fn a_topic_that_a_stream_no_longer_wants_is_not_waited_for() {
     let topics = two_topics();
     let mut workers = workers_with(2, &topics);
-    let _user_of_a = come_back(&mut workers, 1, "_sim0g0-0");
+    let _user_of_a = come_back(&mut workers, 1, "_sim0g0-1");
     workers.advance(ms(1));
     let mut workers = with_late_pasts(&topics);
     publish(&mut workers, &topics[0], "1");
-    let client = come_back(&mut workers, 1, "_sim0g0-0");
+    let client = come_back(&mut workers, 1, "_sim0g0-1");
     let id = workers[1].context().streams().next().unwrap();
     workers[1].run(|cx| {
         assert!(cx.unsubscribe(id, &topics[1]));

@@ -12,7 +12,9 @@ use crate::{
     },
     error::Logged,
     sse::Encode,
-    topic::{Arrival, Backlog, Compressible, Generations, JoinAt, Placed, Reach, Series, Topic},
+    topic::{
+        Arrival, Backlog, Compressible, Generations, JoinAt, Loss, Placed, Reach, Series, Topic,
+    },
 };
 
 /// Joining and publishing.
@@ -65,7 +67,7 @@ impl Core {
             return;
         }
         let Some(index) = self.topics.find(placed.topic()) else { return };
-        if self.topics.has_no_audience(index) {
+        if !self.topics[index].is_live(placed) || self.topics.has_no_audience(index) {
             return;
         }
         match self.topics[index].series() {
@@ -83,11 +85,18 @@ impl Core {
     pub(in crate::engine) fn arrive(&mut self, arrival: Arrival) {
         match arrival {
             Arrival::Hydrate(topic, backlog) => self.hydrate(&topic, &backlog),
-            Arrival::Lost(lost, pasts) => {
-                self.topics.lose(lost, self.now);
-                pasts.iter().for_each(|(topic, backlog)| self.hydrate(topic, backlog));
+            Arrival::Lost(loss) => self.lose(loss),
+            Arrival::Generations(generations, loss) => {
+                self.topics.set_generations(generations);
+                loss.into_iter().for_each(|loss| self.lose(loss));
             }
-            Arrival::Generations(generations) => self.topics.set_generations(generations),
+        }
+    }
+
+    fn lose(&mut self, loss: Loss) {
+        self.topics.lose(loss.lost, self.now);
+        for (topic, backlog) in &loss.pasts {
+            self.hydrate(topic, backlog);
         }
     }
 
@@ -136,20 +145,18 @@ impl Core {
 
     /// `topic` is the value of the application, because the sequencer counts its clones.
     fn begin_use(&mut self, index: TopicIndex, topic: &Topic) -> Entry {
-        let entry = self.topics.begin_use(index);
-        if let Some(outlet) = self.mailbox.outlet() {
-            outlet.begin_use(topic);
-        }
-        entry
+        let place = self.mailbox.outlet().map_or(0, |outlet| outlet.begin_use(topic));
+        self.topics.begin_use(index, place)
     }
 
     /// A driven topic is local, but others may publish on it by hand, from anywhere.
     pub(super) fn begin_local_use(&mut self, index: TopicIndex, topic: &Topic) {
         if topic.options().reach == Reach::Namespace
             && let Some(outlet) = self.mailbox.outlet()
-            && self.topics.report_local(index)
+            && !self.topics[index].is_reported()
         {
-            outlet.begin_use(topic);
+            let place = outlet.begin_use(topic);
+            self.topics.begin_local_use(index, place);
         }
     }
 

@@ -17,10 +17,10 @@ pub(crate) trait Outlet: Send + Sync {
         compression: Compressible,
     ) -> Result<(), TrySendError<()>>;
 
-    /// This reactor gets the topic's events from now on. If the topic
+    /// This reactor gets the topic's events after the place that is returned. If the topic
     /// [keeps](crate::topic::TopicOptions::keeps_events) events, its streams wait until an
-    /// [`Arrival::Hydrate`](crate::topic::Arrival::Hydrate) has come.
-    fn begin_use(&self, topic: &Topic);
+    /// [`Arrival::Hydrate`](crate::topic::Arrival::Hydrate) has come, which is complete up to there.
+    fn begin_use(&self, topic: &Topic) -> u64;
 
     /// This reactor has dropped what it had of the topic. It needs its events no more.
     fn end_use(&self, topic: &Topic);

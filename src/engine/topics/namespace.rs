@@ -99,10 +99,9 @@ impl Topics {
         self.namespace.as_ref()?.generations.position(id)
     }
 
-    /// A topic that nobody used here: its log begins at the current place, as far as is known here.
+    /// A topic that nobody used here: its log begins when its [use](Self::begin_use) does.
     pub(super) fn open_spanning(&mut self, topic: &Topic, now: u64) -> TopicIndex {
-        let position = self.progress().spanning;
-        let state = TopicState::new(topic.detached(), (position, position), now);
+        let state = TopicState::new(topic.detached(), (0, 0), now);
         self.insert(TopicState { series: Series::Spanning, past: Past::Unasked, ..state })
     }
 
@@ -143,11 +142,14 @@ impl Topics {
         }
     }
 
-    /// The namespace hears that the topic is used. Returns whether streams may subscribe to it now:
-    /// a topic that keeps nothing has no past.
-    pub(in crate::engine) fn begin_use(&mut self, index: TopicIndex) -> Entry {
+    /// The namespace has heard that the topic is used: events after this place are on their way.
+    /// Returns whether streams may subscribe to it now: a topic that keeps nothing has no past.
+    pub(in crate::engine) fn begin_use(&mut self, index: TopicIndex, place: u64) -> Entry {
         let state = &mut self[index];
         state.is_reported = true;
+        state.live_after = place;
+        state.log.lose_up_to(place);
+        (state.offered, state.kept_after) = (place, place);
         state.past = match state.topic.options().keeps_events() {
             true => Past::Coming,
             false => Past::Known,
@@ -155,12 +157,11 @@ impl Topics {
         self.entry(index)
     }
 
-    /// A local topic is to get what others publish on it by its name; its past is its own.
-    pub(in crate::engine) fn report_local(&mut self, index: TopicIndex) -> bool {
+    /// A local topic gets what others publish on it by its name; its past is its own.
+    pub(in crate::engine) fn begin_local_use(&mut self, index: TopicIndex, place: u64) {
         let state = &mut self[index];
-        let is_new = state.series == Series::Local && !state.is_reported;
-        state.is_reported |= is_new;
-        is_new
+        state.is_reported = true;
+        state.live_after = place;
     }
 
     /// The past of a topic has come. Returns the streams that waited for it last. One that was sent
@@ -172,7 +173,7 @@ impl Topics {
     ) -> Vec<ConnIndex> {
         self.come_to(backlog.complete_up_to);
         let state = &self[index];
-        if state.series == Series::Local || backlog.complete_up_to < state.lost_up_to {
+        if state.series == Series::Local || backlog.complete_up_to < state.live_after {
             return Vec::new();
         }
         self.change(index, |state| state.prepend(backlog));
@@ -265,13 +266,13 @@ impl Topics {
 
 /// Loss.
 impl Topics {
-    /// Places are missing. All topics lose their logs, so that the policy of each tells its
-    /// subscribers; a subscriber that is ahead of what was skipped has lost nothing.
+    /// Places are missing. Topics lose their logs, so that the policy of each tells its subscribers; a
+    /// subscriber that is ahead of what was skipped has lost nothing.
     pub(in crate::engine) fn lose(&mut self, lost: Lost, now: u64) {
         let (Lost::Skipped { up_to } | Lost::Undone { up_to, .. }) = lost;
         self.come_to(up_to);
-        if let Lost::Undone { after, .. } = lost {
-            self.forget_ids_after(after);
+        if let Lost::Undone { after, up_to } = lost {
+            self.forget_ids_in(after + 1..=up_to);
         }
         let spanning = self.states.iter().filter(|(_, state)| state.series == Series::Spanning);
         let spanning: Vec<_> = spanning.map(|(slot, _)| TopicIndex::new(slot)).collect();
@@ -288,42 +289,50 @@ impl Topics {
 impl TopicState {
     fn lose(&mut self, lost: Lost) {
         let (Lost::Skipped { up_to } | Lost::Undone { up_to, .. }) = lost;
-        self.log.lose_up_to(up_to);
-        self.lost_up_to = up_to;
-        self.last = None;
-        (self.offered, self.kept_after) = (up_to, up_to);
-        if let Some(pass) = &mut self.pass {
-            // It must reach everybody again.
-            (pass.next_place, pass.up_to, pass.seen_by_all) = (0, up_to, up_to);
+        // Otherwise its log was made after the loss.
+        if up_to > self.live_after {
+            self.log.lose_up_to(up_to);
+            self.last = None;
+            self.live_after = up_to;
+            (self.offered, self.kept_after) = (up_to, up_to);
         }
-        if let Lost::Undone { after, .. } = lost {
-            self.has_undone = true;
-            for subscriber in self.subscribers.iter_mut().filter(|it| it.cursor > after) {
+        if let Lost::Undone { after, up_to } = lost {
+            // Some are ahead of this reactor, and have seen what is undone elsewhere.
+            let is_undone = |cursor: u64| (after + 1..=up_to).contains(&cursor);
+            for subscriber in self.subscribers.iter_mut().filter(|it| is_undone(it.cursor)) {
                 subscriber.cursor = SAW_WHAT_IS_UNDONE;
             }
+        }
+        if let Some(pass) = &mut self.pass {
+            // It must reach everybody again.
+            let last = self.log.last_sequence();
+            (pass.next_place, pass.up_to, pass.seen_by_all) = (0, last, last);
         }
     }
 
     fn prepend(&mut self, backlog: &Backlog) {
         let is_known = self.past == Past::Known;
-        if is_known && backlog.lost_up_to >= self.log.oldest_cursor() {
-            return;
+        if !is_known || backlog.lost_up_to < self.log.oldest_cursor() {
+            self.log.prepend(backlog, self.topic.options());
         }
-        // Subscribers that saw what is undone must still be passed by.
-        let lost_up_to = if self.has_undone { SAW_WHAT_IS_UNDONE + 1 } else { 0 };
-        self.log.prepend(backlog, lost_up_to, self.topic.options());
+    }
+
+    /// False for an event that was sent for an earlier use of the topic, and may have been followed
+    /// by others that were not sent here.
+    pub(in crate::engine) fn is_live(&self, placed: &Placed) -> bool {
+        placed.sequence() > self.live_after
     }
 
     /// Where a subscriber with this cursor continues after a gap.
     pub(super) fn after_gap(&self, cursor: u64) -> u64 {
         let oldest = self.log.oldest_cursor();
-        match self.has_undone && cursor == SAW_WHAT_IS_UNDONE {
-            true => oldest.max(self.lost_up_to),
+        match self.series == Series::Spanning && cursor == SAW_WHAT_IS_UNDONE {
+            true => oldest.max(self.live_after),
             false => oldest,
         }
     }
 }
 
-/// The cursor of a subscriber that has seen events that do not exist anymore. Nothing in the log can
-/// follow it, and policies apply.
+/// The cursor of a subscriber that has seen events that do not exist anymore. Every log has passed
+/// it: the first place of a namespace is 2.
 const SAW_WHAT_IS_UNDONE: u64 = 0;

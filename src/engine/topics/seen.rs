@@ -1,7 +1,10 @@
 //! State of streams besides their cursors: the id that a client sent, and topics that the stream
 //! has left. Most streams have neither, so both are kept in side tables.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::RangeInclusive,
+};
 
 use super::Topics;
 use crate::topic::{History, JoinAt, LastSeen, Point, Position, Progress, Series, Topic, TopicKey};
@@ -212,16 +215,16 @@ impl Topics {
         }
     }
 
-    /// What was placed after this place does not exist anymore, so ids that speak of it are unknown
-    /// from here on.
-    pub(super) fn forget_ids_after(&mut self, place: u64) {
+    /// What was at these places does not exist anymore, so ids that speak of it are unknown from here
+    /// on.
+    pub(super) fn forget_ids_in(&mut self, places: RangeInclusive<u64>) {
         let Past { came_with, lost, .. } = &mut self.past;
         let is_lost = |came_with: &CameWith| match came_with {
             CameWith::Sequence(series, sequence) => {
-                *series == Series::Spanning && *sequence > place
+                *series == Series::Spanning && places.contains(sequence)
             }
             CameWith::Position(series, position) => {
-                *series == Series::Spanning && position.up_to.sequence > place
+                *series == Series::Spanning && places.contains(&position.up_to.sequence)
             }
             CameWith::Own(_) => false,
         };

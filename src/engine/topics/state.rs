@@ -18,10 +18,9 @@ pub(in crate::engine) struct TopicState {
     pub(super) is_reported: bool,
     /// Streams that wait until it does.
     pub(super) waiters: Vec<ConnIndex>,
-    /// The end of the last loss in its namespace.
-    pub(super) lost_up_to: u64,
-    /// Events that this reactor may have had do not exist anymore.
-    pub(super) has_undone: bool,
+    /// Events after this place arrive one by one. Those before it are in the past that comes, or
+    /// lost.
+    pub(super) live_after: u64,
     pub(super) log: Log,
     pub(super) subscribers: Vec<Subscriber>,
     /// Number of subscribers whose end is decided and that leave when the turn settles.
@@ -74,8 +73,7 @@ impl TopicState {
             past: Past::Known,
             is_reported: false,
             waiters: Vec::new(),
-            lost_up_to: 0,
-            has_undone: false,
+            live_after: 0,
             log: Log::new(begins_after),
             subscribers: Vec::new(),
             leaving: 0,

@@ -12,15 +12,15 @@ impl Log {
         self.shrink_after_a_burst();
     }
 
-    /// Adds what was before the first frame, but nothing up to `least`. Keeps to the log's limits.
+    /// Adds what was before the first frame. Keeps to the log's limits.
     ///
     /// If the log has lost something after the end of the backlog, there is a hole between the two.
     /// Then nothing is added, and everything up to the hole stays lost.
-    pub(crate) fn prepend(&mut self, backlog: &Backlog, least: u64, options: &TopicOptions) {
+    pub(crate) fn prepend(&mut self, backlog: &Backlog, options: &TopicOptions) {
         if backlog.complete_up_to < self.lost_up_to {
             return;
         }
-        let mut lost_up_to = backlog.lost_up_to.max(least);
+        let mut lost_up_to = backlog.lost_up_to;
         let first = self.frames.front().map_or(u64::MAX, |frame| frame.sequence);
         let missing = lost_up_to + 1..first;
         let older = backlog.events.iter().rev().filter(|it| missing.contains(&it.sequence()));

@@ -34,8 +34,8 @@ pub(crate) enum Lost {
     /// Everything up to this place was skipped on the way here. It exists, and other reactors may
     /// have it.
     Skipped { up_to: u64 },
-    /// What was placed after `after` does not exist anymore. The next place is after `up_to`, and
-    /// after everything that was ever placed as far as this reactor knows.
+    /// What was placed after `after` and up to `up_to` does not exist anymore. Later places are of the
+    /// next generation.
     Undone { after: u64, up_to: u64 },
 }
 
@@ -45,10 +45,18 @@ pub(crate) enum Arrival {
     /// The answer to the first use of a topic. The reactor has got everything of the topic that was
     /// placed from then on and up to [`Backlog::complete_up_to`].
     Hydrate(Topic, Backlog),
-    /// A hole, with the past of each topic in use that keeps events: what is in there is not lost.
-    Lost(Lost, Vec<(Topic, Backlog)>),
-    /// A generation has begun. If it has lost events, [`Lost::Undone`] follows.
-    Generations(Generations),
+    /// A hole.
+    Lost(Loss),
+    /// A generation has begun, perhaps with a loss. The two arrive together, because no id of the new
+    /// generation may speak of what it has lost.
+    Generations(Generations, Option<Loss>),
+}
+
+/// A hole, with the past of each topic in use that keeps events: what is in there is not lost.
+#[derive(Debug)]
+pub(crate) struct Loss {
+    pub(crate) lost: Lost,
+    pub(crate) pasts: Vec<(Topic, Backlog)>,
 }
 
 impl Placed {
