@@ -115,6 +115,13 @@ fn a_driven_topic_is_rendered_by_each_worker_for_its_own_subscribers() {
     for (worker, client) in clients.into_iter().enumerate() {
         assert_eq!(got(&workers, worker, client).last().unwrap(), "by hand");
     }
+    workers[1].run(|cx| cx.publish(&load, "in a closure").unwrap());
+    workers[1].run(|cx| cx.publish(&load.clone().local(), "here").unwrap());
+    workers.turn();
+    let last = [&["by hand", "in a closure"][..], &["by hand", "in a closure", "here"]];
+    for (worker, client) in clients.into_iter().enumerate() {
+        assert_eq!(got(&workers, worker, client)[2..], *last[worker]);
+    }
 }
 
 #[test]

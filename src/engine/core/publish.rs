@@ -7,7 +7,7 @@ use crate::{
     conn::TopicIndex,
     engine::remote::TrySendError,
     sse::Encode,
-    topic::{Compressible, Series, Topic},
+    topic::{Compressible, Topic},
 };
 
 impl Core {
@@ -18,7 +18,7 @@ impl Core {
         event: E,
         compression: Compressible,
     ) -> Result<(), TrySendError<E>> {
-        if self.topics.series_of(topic) == Series::Spanning {
+        if self.topics.leaves_for_namespace(topic) {
             return self.publish_outside(topic, event, compression);
         }
         let Some(index) = self.open_to_publish(topic) else { return Ok(()) };
@@ -37,7 +37,7 @@ impl Core {
         events: &[u8],
         compression: Compressible,
     ) {
-        if self.topics.series_of(topic) == Series::Spanning {
+        if self.topics.leaves_for_namespace(topic) {
             return self.pass_on(topic, events, compression);
         }
         if let Some(index) = self.open_to_publish(topic) {

@@ -104,7 +104,7 @@ impl Topics {
         if let Some(index) = self.find(topic) {
             return index;
         }
-        match self.series_of(topic) {
+        match self.series_of_new(topic) {
             Series::Local => self.open_local(topic, now),
             Series::Spanning => self.open_spanning(topic, now),
         }

@@ -69,16 +69,26 @@ impl Topics {
         self.namespace.is_some()
     }
 
-    /// The series of a topic: fixed when it is opened, and by its value before that.
-    pub(in crate::engine) fn series_of(&self, topic: &Topic) -> Series {
-        if self.namespace.is_none() {
-            return Series::Local;
+    /// The series of a topic that is not open yet.
+    pub(super) fn series_of_new(&self, topic: &Topic) -> Series {
+        match topic.options().reach {
+            Reach::Namespace if self.has_namespace() => Series::Spanning,
+            _ => Series::Local,
         }
-        match (self.find(topic), topic.options().reach) {
-            (Some(index), _) => self[index].series,
-            (None, Reach::Namespace) => Series::Spanning,
-            (None, Reach::Local) => Series::Local,
+    }
+
+    /// True if events on this topic leave for the namespace. How a topic was opened counts more than
+    /// the value; but what is published on a driven topic by hand reaches all that drive it.
+    pub(in crate::engine) fn leaves_for_namespace(&self, topic: &Topic) -> bool {
+        if !self.has_namespace() {
+            return false;
         }
+        let reach = topic.options().reach;
+        self.find(topic).map_or(reach == Reach::Namespace, |index| {
+            let state = &self[index];
+            let is_shared = state.is_reported && reach == Reach::Namespace;
+            state.series == Series::Spanning || is_shared
+        })
     }
 
     /// Nothing up to this place is missing here. False if that was known.
