@@ -55,7 +55,12 @@ fn publish(criterion: &mut Criterion) {
 fn routes(worker: usize) -> Router {
     Router::new()
         .get("/worker", move |_req, _cx| Response::text(worker.to_string()))
-        .get("/news", |_req, _cx| Sse::new().subscribe(&Topic::new("news")))
+        .get("/news", |_req, _cx| Sse::new().subscribe(&news()))
+}
+
+/// Its log takes two bursts, so that no subscriber is slow.
+fn news() -> Topic {
+    Topic::new("news").log(2 * BURST as usize, 8 << 20)
 }
 
 /// A client on this worker, on a thread of its own: how many events it has seen.
@@ -69,6 +74,9 @@ fn subscribe(address: SocketAddr, worker: usize) -> Arc<AtomicU64> {
             continue;
         }
         socket.write_all(b"GET /news HTTP/1.0\r\n\r\n").expect("sent");
+        // It is subscribed when the head is here.
+        let read = socket.read(&mut buffer).expect("a head");
+        assert!(buffer[..read].windows(4).any(|end| end == b"\r\n\r\n"));
         let seen = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&seen);
         thread::spawn(move || {
@@ -83,7 +91,7 @@ fn subscribe(address: SocketAddr, worker: usize) -> Arc<AtomicU64> {
 
 /// The time that publishing takes; between bursts, all events arrive.
 fn bursts(rounds: u64, handle: &Handle, clients: &[Arc<AtomicU64>]) -> Duration {
-    let (topic, event) = (Topic::new("news"), format!("#{}", "x".repeat(92)));
+    let (topic, event) = (news(), format!("#{}", "x".repeat(92)));
     let mut total = Duration::ZERO;
     for _ in 0..rounds {
         let before: Vec<_> = clients.iter().map(|seen| seen.load(Ordering::Relaxed)).collect();

@@ -1,12 +1,20 @@
 //! [`Mailbox`]: the queue of commands from other threads.
 
+#[cfg(not(starwheel_shuttle))]
+use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+};
 use std::{
     collections::VecDeque,
     fmt, io, mem,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, OnceLock, PoisonError},
+};
+
+#[cfg(starwheel_shuttle)]
+use shuttle::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 use super::{command::Command, outlet::Outlet, try_send::TrySendError};
@@ -62,7 +70,7 @@ impl Mailbox {
             taken: AtomicU64::new(0),
             waker,
             sleeping: AtomicBool::new(false),
-            stats: Mutex::default(),
+            stats: Mutex::new(Stats::default()),
             outlet: OnceLock::new(),
         }
     }
@@ -262,7 +270,7 @@ const COMMANDS_MAX: usize = 65_536;
 /// Bytes of events that may wait, as far as they are known before the last one is pushed.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
-#[cfg(test)]
+#[cfg(all(test, not(starwheel_shuttle)))]
 mod tests {
     use std::{sync::Arc, time::Duration};
 
@@ -339,4 +347,93 @@ mod tests {
             matches!(self, Self::Shutdown)
         }
     }
+}
+
+/// Every interleaving of these threads. Run with `RUSTFLAGS='--cfg starwheel_shuttle' cargo test
+/// --release -p starwheel-tests --lib mailbox`. The order of memory accesses is sequential there, as it
+/// is here: all that matters is under the lock or `SeqCst`.
+#[cfg(all(test, starwheel_shuttle))]
+mod interleavings {
+    use shuttle::{check_dfs, sync::Condvar, thread};
+
+    use super::*;
+    use crate::engine::Handle;
+
+    /// The poller of a reactor that sleeps until it is woken.
+    #[derive(Clone, Default)]
+    struct Poller(Arc<(Mutex<bool>, Condvar)>);
+
+    impl Wake for Poller {
+        fn wake(&self) -> io::Result<()> {
+            let (is_woken, condition) = &*self.0;
+            *is_woken.lock().unwrap() = true;
+            condition.notify_one();
+            Ok(())
+        }
+    }
+
+    impl Poller {
+        fn wait(&self) {
+            let (is_woken, condition) = &*self.0;
+            let mut is_woken = is_woken.lock().unwrap();
+            while !*is_woken {
+                is_woken = condition.wait(is_woken).unwrap();
+            }
+            *is_woken = false;
+        }
+    }
+
+    /// Turns until it has taken `count` commands; sleeps whenever it may.
+    fn run(mailbox: &Mailbox, poller: &Poller, count: usize) {
+        let mut taken = 0;
+        while taken < count {
+            if !mailbox.fall_asleep() {
+                poller.wait();
+            }
+            mailbox.wake_up();
+            // As in a turn: the depth is only a hint.
+            if mailbox.depth() > 0 {
+                taken += mailbox.take(usize::MAX).len();
+            }
+        }
+    }
+
+    /// A wake-up that is lost would let the reactor sleep with a command in its queue: a deadlock.
+    #[test]
+    fn no_wake_up_is_lost() {
+        let two_publishers = || {
+            let poller = Poller::default();
+            let mailbox = Arc::new(Mailbox::new(Box::new(poller.clone())));
+            let publishers: Vec<_> = (0..2)
+                .map(|_| {
+                    let handle = Handle::new(Arc::clone(&mailbox));
+                    thread::spawn(move || handle.run(|_cx| {}).is_ok())
+                })
+                .collect();
+            run(&mailbox, &poller, 2);
+            for publisher in publishers {
+                assert!(publisher.join().unwrap());
+            }
+        };
+        let tried = check_dfs(two_publishers, Some(ORDERS_MAX));
+        assert!((1_000..ORDERS_MAX).contains(&tried), "{tried} orders, not all or hardly any");
+    }
+
+    #[test]
+    fn a_command_of_a_reactor_that_stops_is_dropped_by_it_or_returned() {
+        let tried = check_dfs(
+            || {
+                let mailbox = Arc::new(Mailbox::new(Box::new(Poller::default())));
+                let handle = Handle::new(Arc::clone(&mailbox));
+                let publisher = thread::spawn(move || handle.run(|_cx| {}).is_ok());
+                let waiting = mailbox.close().len();
+                assert_eq!(publisher.join().unwrap(), waiting == 1, "in the queue, or returned");
+                assert_eq!(mailbox.take(usize::MAX).len(), 0);
+            },
+            Some(ORDERS_MAX),
+        );
+        assert!((2..ORDERS_MAX).contains(&tried), "{tried}");
+    }
+
+    const ORDERS_MAX: usize = 2_000_000;
 }
