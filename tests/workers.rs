@@ -313,6 +313,11 @@ fn a_worker_that_takes_nothing_is_left_out_and_catches_up() {
         assert!(previous.is_none_or(|it| it + 1 == number), "{previous:?} and then {number}");
         previous = Some(number);
     }
+    wait_for("it is counted", || {
+        let of_each = workers.handle.workers();
+        let left_out: Vec<_> = of_each.iter().map(|it| it.stats().left_out).collect();
+        (left_out == [0, 1]).then_some(())
+    });
 }
 
 #[test]

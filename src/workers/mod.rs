@@ -64,12 +64,11 @@ use crate::{
 /// that has subscribers of the topic, or of none: if one of these queues is full, the publisher gets
 /// [`TrySendError::Full`](crate::TrySendError::Full). A worker that has taken nothing for a second no
 /// longer holds up the others. It is left out, and its subscribers are notified of the loss by the
-/// [policies](crate::Backpressure) of their topics; those of topics with history lose nothing that
+/// [policies](crate::Backpressure) of their topics ([`Stats::left_out`](crate::Stats::left_out)); those of topics with history lose nothing that
 /// is still in it.
 #[must_use = "workers serve only while they run"]
 pub struct Workers {
     crew: Arc<Crew>,
-    namespace: Namespace,
     threads: Vec<Thread>,
 }
 
@@ -110,7 +109,7 @@ impl Workers {
         let reactors: io::Result<Vec<_>> = threads.iter().map(Thread::has_reactor).collect();
         crew.complete(reactors?);
         threads.iter().try_for_each(Thread::make_handler)?;
-        Ok(Self { crew, namespace, threads })
+        Ok(Self { crew, threads })
     }
 
     /// The number of cores that this process may use, at least 1.
@@ -203,19 +202,6 @@ impl Workers {
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle::of_all(Arc::clone(&self.crew))
-    }
-
-    /// How often a worker, by its number, was left out because it had taken nothing for a second.
-    ///
-    /// ```
-    /// # use starwheel::{Router, Workers};
-    /// let workers = Workers::new(1, |_worker| Router::new())?;
-    /// assert_eq!(workers.losses(0), 0);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[must_use]
-    pub fn losses(&self, worker: usize) -> u64 {
-        self.namespace.losses(worker)
     }
 
     /// Serves until all workers have ended, after [`Handle::shutdown`] or [`Handle::drain`] on the

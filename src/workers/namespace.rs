@@ -58,11 +58,6 @@ impl Namespace {
         }
     }
 
-    pub(super) fn losses(&self, worker: usize) -> u64 {
-        let state = self.lock();
-        state.member(worker).map_or(0, |member| state.sequencer.losses(member))
-    }
-
     fn forget_unused(&self) {
         let state = &mut *self.lock();
         state.sequencer.forget_unused(state.now_ms());

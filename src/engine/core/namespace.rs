@@ -85,7 +85,10 @@ impl Core {
     pub(in crate::engine) fn arrive(&mut self, arrival: Arrival) {
         match arrival {
             Arrival::Hydrate(topic, backlog) => self.hydrate(&topic, &backlog),
-            Arrival::Lost(loss) => self.lose(loss),
+            Arrival::Lost(loss) => {
+                self.stats.left_out += 1;
+                self.lose(loss);
+            }
             Arrival::Generations(generations, loss) => {
                 self.topics.set_generations(generations);
                 loss.into_iter().for_each(|loss| self.lose(loss));

@@ -73,6 +73,9 @@ pub struct Stats {
     pub passed_by: u64,
     /// Gap events sent.
     pub gaps: u64,
+    /// Times this worker missed events that were published for all [`Workers`](crate::Workers),
+    /// because its queue was full and it had taken nothing for a second.
+    pub left_out: u64,
     /// Runs of [`Context::every`](crate::Context::every) timers skipped for the same reason.
     pub timers_missed: u64,
     /// Lateness of ticks in milliseconds.

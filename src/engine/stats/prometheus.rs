@@ -113,6 +113,7 @@ impl Stats {
                 "Times a slow stream missed events that had left the log of a topic",
             ),
             ("gaps", self.gaps, "Gap events sent"),
+            ("left_out", self.left_out, "Times a worker missed events because it had taken none"),
             ("compression_bytes_in", self.compression.bytes_in, "Bytes before compression"),
             ("compression_bytes_out", self.compression.bytes_out, "Bytes after compression"),
             ("compression_keys", self.compression.keys, "Topic events compressed independently"),

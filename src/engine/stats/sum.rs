@@ -40,6 +40,7 @@ impl Stats {
         self.delivered += other.delivered;
         self.passed_by += other.passed_by;
         self.gaps += other.gaps;
+        self.left_out += other.left_out;
         self.timers_missed += other.timers_missed;
         self.log_bytes += other.log_bytes;
         self.queue_depth += other.queue_depth;
@@ -109,10 +110,10 @@ mod tests {
     use super::*;
     use crate::{error::CloseReason, http::StatusCode};
 
-    /// 11 and 15 integers, a maximum, and what adds itself.
+    /// 11 and 16 integers, a maximum, and what adds itself.
     #[test]
     fn no_field_is_forgotten() {
-        let integers = (11 + 15 + 1) * size_of::<u64>();
+        let integers = (11 + 16 + 1) * size_of::<u64>();
         let others = size_of::<ClosedCounts>()
             + size_of::<RefusedCounts>()
             + 2 * size_of::<Histogram>()
