@@ -112,7 +112,7 @@ impl Error for JsonError {
 /// Why a stream ended.
 ///
 /// Every stream ends for exactly one reason, which is passed to its `on_disconnect` hook and
-/// counted. `Finished`, `Dropped`, `Lifetime` and `Shutdown` are decided by the server; all others
+/// counted. `Finished`, `Dropped`, `Replaced`, `Lifetime` and `Shutdown` are decided by the server; all others
 /// happened to the stream.
 ///
 /// ```
@@ -129,6 +129,10 @@ pub enum CloseReason {
     Finished,
     /// The server cut the stream without a last chunk, so that clients reconnect.
     Dropped,
+    /// A newer stream with the same tag took its place, see
+    /// [`TagOverflow::ReplaceOldest`](crate::TagOverflow::ReplaceOldest). Its client does not
+    /// reconnect.
+    Replaced,
     /// The stream reached its `max_lifetime` and was dropped.
     Lifetime,
     /// The reactor is draining or shutting down.
@@ -162,6 +166,7 @@ impl fmt::Display for CloseReason {
         match self {
             Self::Finished => f.write_str("finished"),
             Self::Dropped => f.write_str("dropped; the client may reconnect"),
+            Self::Replaced => f.write_str("replaced by a newer stream with the same tag"),
             Self::Lifetime => f.write_str("reached its maximum lifetime"),
             Self::Shutdown => f.write_str("the server is shutting down"),
             Self::Disconnected => f.write_str("the client disconnected"),

@@ -212,7 +212,7 @@ pub use http::{
     IpNetworkError, Method, Peer, Refusal, Request, Response, StatusCode, StatusCodeError,
     TrustedPeers, Version,
 };
-pub use limits::Limits;
+pub use limits::{Limits, TagOverflow};
 pub use reactor::{ListenOptions, Listener, Reactor, ReusePort, Spawned, raise_descriptor_limit};
 pub use router::{Router, Routes};
 pub use sse::{DataWriter, Encode, Event, EventBuffer, EventError, EventId, EventName};

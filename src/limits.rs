@@ -10,6 +10,12 @@ use std::time::Duration;
 /// limits.body_bytes = 64 * 1024;
 /// assert_eq!(limits.head_bytes, 16 * 1024);
 /// ```
+///
+/// # Of workers
+/// `connections`, `connections_per_ip` and `streams_per_tag` hold for all
+/// [`Workers`](crate::Workers) together, exactly: a place is checked and taken in one step. All other
+/// limits are those of one connection or request. A worker that has ended leaves its places to the
+/// others.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Limits {
@@ -83,11 +89,12 @@ pub struct Limits {
     /// `None`, the default, leaves the limit to the system: when descriptors run out, new
     /// connections wait in the kernel's accept backlog. If the program needs descriptors for other
     /// things (files, a database), set the limit about 500 below the result of
-    /// [`raise_descriptor_limit`](crate::raise_descriptor_limit), divided by the number of
-    /// reactors.
+    /// [`raise_descriptor_limit`](crate::raise_descriptor_limit), and 256 lower for each further
+    /// worker. Divide it by the number of reactors that you run without [`Workers`](crate::Workers).
     ///
-    /// Up to 256 connections over the limits get this response: they have `head_timeout` to send
-    /// their request and 3 s to read the response. More are reset immediately.
+    /// Up to 256 connections over the limits get this response in each reactor: they have
+    /// `head_timeout` to send their request and 3 s to read the response. More are reset
+    /// immediately.
     pub connections: Option<usize>,
     /// Open connections of one IPv4 address or one IPv6 network of 64 bits; above it, new ones from
     /// there are rejected with 429. `None` by default, because behind a proxy that is not
@@ -102,17 +109,20 @@ pub struct Limits {
     /// counted.
     ///
     /// Costs one hash lookup per connection, about 50 bytes per address, and about 30 bytes per
-    /// stream through a trusted proxy.
+    /// stream through a trusted proxy; in workers twice that, and a lock.
     pub connections_per_ip: Option<usize>,
-    /// Open streams of one [tag](crate::Sse::tag); above it, a new stream is refused with 429.
-    /// `None` by default.
+    /// Open streams of one [tag](crate::Sse::tag); above it, a new stream is refused with 429, or
+    /// replaces the oldest ([`tag_overflow`](Self::tag_overflow)). `None` by default.
     ///
     /// A stream counts from its start, at the end of the turn in which a handler returned it, until
     /// its end is decided, for any reason. Streams start in the order of their requests, so if
     /// several are requested in one turn, the first ones get the remaining places. A handler can
-    /// make room with [`Context::tagged`](crate::Context::tagged) and
-    /// [`Context::close`](crate::Context::close): the stream that it returns takes the freed place.
+    /// make room with [`Context::close_tagged_on_all`](crate::Context::close_tagged_on_all): the
+    /// stream that it returns takes a freed place. With
+    /// [`TagOverflow::ReplaceOldest`], the oldest stream makes room.
     pub streams_per_tag: Option<usize>,
+    /// What happens to a new stream above `streams_per_tag`. [`TagOverflow::Refuse`].
+    pub tag_overflow: TagOverflow,
     /// Minimum delay before a client rejected by one of these three limits should retry. Each
     /// client gets a random delay between this and twice as much. 5 s.
     pub retry_after: Duration,
@@ -137,7 +147,47 @@ impl Default for Limits {
             connections: None,
             connections_per_ip: None,
             streams_per_tag: None,
+            tag_overflow: TagOverflow::Refuse,
             retry_after: Duration::from_secs(5),
         }
     }
 }
+
+/// What happens to a new stream whose tag is at [`Limits::streams_per_tag`].
+///
+/// ```
+/// use starwheel::{Config, Router, Sse, TagOverflow, testing::Simulation};
+/// let mut config = Config::default();
+/// config.limits.streams_per_tag = Some(1);
+/// config.limits.tag_overflow = TagOverflow::ReplaceOldest;
+/// let router = Router::new().get("/", |_req, _cx| Sse::new().tag("anna").send("hello"));
+/// let mut simulation = Simulation::with_config(config, 0, router);
+/// let phone = simulation.get("/");
+/// let laptop = simulation.get("/");
+/// assert_eq!(simulation.events(laptop)[0].data, "hello");
+/// assert_eq!((simulation.stats().streams, simulation.stats().closed.replaced), (1, 1));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TagOverflow {
+    /// It is refused with 429, and its client retries later. The default.
+    Refuse,
+    /// It starts, and the oldest stream with the tag ends with
+    /// [`CloseReason::Replaced`](crate::CloseReason::Replaced), on whichever worker that is. The new
+    /// stream has the place from then on: never more than the limit count as open, and no stream is
+    /// replaced if another one ends in time.
+    ///
+    /// The client of the replaced stream does not reconnect, because it would replace the newer one
+    /// in turn. Its stream is finished, which is enough for Datastar. An `EventSource` reconnects
+    /// once. It is recognized by its `Last-Event-ID`, because the replaced stream ends with the id
+    /// `starwheel-replaced`, and gets a 204 instead of a stream with a tag; then its `readyState` is
+    /// `CLOSED`. To be connected again, the page makes a new `EventSource`. A client of your own
+    /// must not reconnect after this id either.
+    ///
+    /// With a limit above 1, a client that reconnects before its dead connection is noticed may
+    /// replace a live stream. Use a tag for each device, or a limit with some spare places.
+    ReplaceOldest,
+}
+
+/// The last id that the client of a replaced stream gets.
+pub(crate) const REPLACED_ID: &str = "starwheel-replaced";

@@ -8,6 +8,8 @@ mod crowd;
 mod proxied;
 #[path = "support/random.rs"]
 mod random;
+#[path = "limits/replace_oldest.rs"]
+mod replace_oldest;
 #[path = "limits/replacing.rs"]
 mod replacing;
 #[path = "limits/retrying.rs"]

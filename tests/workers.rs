@@ -2,6 +2,8 @@
 
 #[path = "support/client.rs"]
 mod client;
+#[path = "workers/limits.rs"]
+mod limits;
 
 use std::{net::SocketAddr, sync::mpsc, thread, time::Duration};
 

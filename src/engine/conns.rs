@@ -294,6 +294,12 @@ impl Conns {
         StreamId { reactor: self.reactor, conn: index, generation: self[index].generation() }
     }
 
+    /// The id of the stream on this connection, if it begins now.
+    pub(super) fn next_stream_id(&self, index: ConnIndex) -> StreamId {
+        let generation = self.generations.wrapping_add(1);
+        StreamId { reactor: self.reactor, conn: index, generation }
+    }
+
     pub(super) fn live_streams(&self) -> impl Iterator<Item = StreamId> + '_ {
         let live = self.iter().filter(|(_, conn)| conn.is_live_stream());
         live.map(|(conn, it)| StreamId { reactor: self.reactor, conn, generation: it.generation() })

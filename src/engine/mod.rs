@@ -38,9 +38,12 @@ mod links;
 mod memory;
 mod opening;
 mod pending;
+mod places;
+mod registry;
 mod remote;
 mod scratch;
 mod stats;
+mod tag_lists;
 mod tags;
 mod topics;
 mod transport;
@@ -160,6 +163,12 @@ impl<T: Transport> Engine<T> {
         position: u64,
     ) {
         self.core.join_namespace(outlet, generations, position);
+    }
+
+    /// Becomes one of several workers: their limits and look-ups mean all of them. Before the first
+    /// connection and the first topic.
+    pub(crate) fn enlist(&mut self, crew: Arc<Crew>) {
+        self.core.enlist(crew);
     }
 
     /// Sets a clock in nanoseconds that measures the time spent compressing.

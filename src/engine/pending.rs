@@ -4,11 +4,11 @@
 use std::{collections::VecDeque, fmt};
 
 use super::{
-    admission::ClientNetwork,
     api::{Context, Feed, Next, Sse},
     client::Requester,
     keys::{ConnIndex, StreamId, TimerIndex},
     later::{OnGone, Promise},
+    places::ClientNetwork,
 };
 use crate::{
     compress::Encoding,

@@ -1,187 +1,89 @@
 //! Tags: the application's own names for streams, such as a session key. Streams without one cost
 //! nothing.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    iter,
-    sync::Arc,
+use std::sync::Arc;
+
+use super::{
+    keys::StreamId,
+    registry::Registry,
+    tag_lists::{TagFull, TagLists},
 };
+use crate::limits::Limits;
 
-use super::keys::StreamId;
-
-/// Which streams have which tag.
-///
-/// The open streams of a tag form a list linked through `members`. It keeps them in order of their
-/// start, and a stream leaves it in constant time.
+/// Which streams of this reactor have which tag.
 #[derive(Debug, Default)]
 pub(super) struct Tags {
-    lists: HashMap<Arc<str>, List>,
-    /// Every stream with a tag, from its start until its hooks have run.
-    members: HashMap<StreamId, Member>,
-}
-
-/// The ends of a list, and the number of streams in it.
-#[derive(Debug)]
-struct List {
-    oldest: StreamId,
-    newest: StreamId,
-    length: usize,
-}
-
-#[derive(Debug)]
-struct Member {
-    tag: Arc<str>,
-    /// `None` once the stream's end is decided: its hooks may still ask for its tag.
-    links: Option<Neighbors>,
-}
-
-/// The neighbours in the list.
-#[derive(Debug, Default)]
-struct Neighbors {
-    older: Option<StreamId>,
-    newer: Option<StreamId>,
+    own: TagLists,
+    /// Where the open streams of all workers are listed.
+    registry: Option<Arc<Registry>>,
 }
 
 impl Tags {
-    /// A stream with a tag has started.
-    pub(super) fn add(&mut self, id: StreamId, tag: Arc<str>) {
-        let mut links = Neighbors::default();
-        match self.lists.entry(Arc::clone(&tag)) {
-            Entry::Vacant(none) => {
-                none.insert(List { oldest: id, newest: id, length: 1 });
-            }
-            Entry::Occupied(mut list) => {
-                let list = list.get_mut();
-                links.older = Some(list.newest);
-                list.newest = id;
-                list.length += 1;
-            }
+    /// From here on, before the first stream, limits are those of all workers together.
+    pub(super) fn join(&mut self, registry: &Arc<Registry>) {
+        self.registry = Some(Arc::clone(registry));
+    }
+
+    /// A stream with a tag starts, if there is room. Returns the stream that it replaces, which must
+    /// be ended. That one no longer counts, on whichever worker it is: both happens in one step.
+    pub(super) fn add(
+        &mut self,
+        id: StreamId,
+        tag: &Arc<str>,
+        limits: &Limits,
+    ) -> Result<Option<StreamId>, TagFull> {
+        let Some(registry) = &self.registry else {
+            return self.own.add_within(id, tag, limits);
+        };
+        let mut all = registry.tags();
+        let replaced = all.add_within(id, tag, limits)?;
+        if let Some(replaced) = replaced {
+            all.forget(replaced);
         }
-        if let Some(older) = links.older {
-            self.links(older).newer = Some(id);
-        }
-        self.members.insert(id, Member { tag, links: Some(links) });
+        drop(all);
+        self.own.add(id, Arc::clone(tag));
+        Ok(replaced)
     }
 
     /// The end of a stream is decided: it is no longer found by its tag, and no longer counts.
     pub(super) fn end(&mut self, id: StreamId) {
-        let Some(member) = self.members.get_mut(&id) else { return };
-        let Some(Neighbors { older, newer }) = member.links.take() else { return };
-        let tag = Arc::clone(&member.tag);
-        if let Some(older) = older {
-            self.links(older).newer = newer;
-        }
-        if let Some(newer) = newer {
-            self.links(newer).older = older;
-        }
-        let Some(list) = self.lists.get_mut(&tag) else { return };
-        list.length -= 1;
-        match (older, newer) {
-            (Some(_), Some(_)) => {}
-            (None, Some(newer)) => list.oldest = newer,
-            (Some(older), None) => list.newest = older,
-            (None, None) => drop(self.lists.remove(&tag)),
+        if self.own.end(id)
+            && let Some(registry) = &self.registry
+        {
+            registry.tags().forget(id);
         }
     }
 
     /// A stream's hooks have run.
     pub(super) fn forget(&mut self, id: StreamId) {
         self.end(id);
-        self.members.remove(&id);
+        self.own.forget(id);
     }
 
     pub(super) fn of(&self, id: StreamId) -> Option<&str> {
-        self.members.get(&id).map(|member| &*member.tag)
+        self.own.of(id)
     }
 
-    /// Number of open streams with a tag.
-    pub(super) fn count(&self, tag: &str) -> usize {
-        self.lists.get(tag).map_or(0, |list| list.length)
-    }
-
-    /// The open streams with a tag, the oldest first.
+    /// The open streams of this reactor with a tag, the oldest first.
     pub(super) fn with(&self, tag: &str) -> impl Iterator<Item = StreamId> + '_ {
-        let newer = |id: &StreamId| self.members.get(id)?.links.as_ref()?.newer;
-        iter::successors(self.lists.get(tag).map(|list| list.oldest), newer)
+        self.own.with(tag)
     }
 
-    /// The links of a stream that is in a list.
-    fn links(&mut self, id: StreamId) -> &mut Neighbors {
-        let member = self.members.get_mut(&id).expect("neighbours in a list are members");
-        member.links.as_mut().expect("neighbours in a list are linked")
+    /// True if a stream with this tag would be refused now.
+    pub(super) fn is_full(&self, tag: &str, limits: &Limits) -> bool {
+        match &self.registry {
+            None => self.own.is_full(tag, limits),
+            Some(registry) => registry.tags().is_full(tag, limits),
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::keys::{ConnIndex, ReactorNumber};
-
-    fn id(slot: usize) -> StreamId {
-        StreamId { reactor: ReactorNumber::default(), conn: ConnIndex::new(slot), generation: 7 }
-    }
-
-    fn tagged(streams: usize) -> Tags {
-        let mut tags = Tags::default();
-        (0..streams).for_each(|index| tags.add(id(index), "anna".into()));
-        tags
-    }
-
-    #[track_caller]
-    fn assert_lists(tags: &Tags, expected: &[usize]) {
-        let expected: Vec<_> = expected.iter().map(|index| id(*index)).collect();
-        assert_eq!(tags.with("anna").collect::<Vec<_>>(), expected);
-        assert_eq!(tags.count("anna"), expected.len());
-        let backwards: Vec<_> =
-            iter::successors(tags.lists.get("anna").map(|list| list.newest), |id| {
-                tags.members[id].links.as_ref()?.older
-            })
-            .collect();
-        assert!(backwards.iter().rev().eq(&expected), "{backwards:?}");
-    }
-
-    #[test]
-    fn a_tag_names_several_streams_and_goes_with_the_last() {
-        let mut tags = tagged(2);
-        assert_lists(&tags, &[0, 1]);
-        assert_eq!(tags.of(id(1)), Some("anna"));
-        tags.forget(id(0));
-        tags.forget(id(0));
-        tags.forget(id(1));
-        assert!(tags.lists.is_empty() && tags.members.is_empty());
-    }
-
-    #[test]
-    fn a_stream_that_ends_leaves_the_list_and_keeps_its_tag_for_its_hooks() {
-        let mut tags = tagged(2);
-        tags.end(id(1));
-        tags.end(id(1));
-        assert_lists(&tags, &[0]);
-        assert_eq!(tags.of(id(1)), Some("anna"));
-        tags.add(id(2), "anna".into());
-        assert_lists(&tags, &[0, 2]);
-        tags.forget(id(1));
-        assert_eq!(tags.of(id(1)), None);
-        assert_lists(&tags, &[0, 2]);
-        tags.end(id(0));
-        tags.end(id(2));
-        assert!(tags.lists.is_empty(), "no stream is listed, though names are kept");
-        assert_eq!(tags.of(id(2)), Some("anna"));
-    }
-
-    #[test]
-    fn the_order_of_birth_is_kept_when_any_of_them_end() {
-        for first in 0..4 {
-            for second in (0..4).filter(|second| *second != first) {
-                let mut tags = tagged(4);
-                tags.end(id(first));
-                tags.end(id(second));
-                let left: Vec<_> =
-                    (0..4).filter(|index| ![first, second].contains(index)).collect();
-                assert_lists(&tags, &left);
-                tags.add(id(9), "anna".into());
-                assert_lists(&tags, &[left[0], left[1], 9]);
-            }
+/// A worker that ends, also by a panic, leaves its places to the others.
+impl Drop for Tags {
+    fn drop(&mut self) {
+        if let Some(registry) = &self.registry {
+            let mut all = registry.tags();
+            self.own.members().for_each(|id| all.forget(id));
         }
     }
 }

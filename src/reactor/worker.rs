@@ -6,7 +6,7 @@ use std::{io, sync::Arc};
 
 use super::{ListenOptions, Listener, Reactor};
 use crate::{
-    engine::{Handle, Handler, Mailbox, Outlet, ReactorNumber},
+    engine::{Crew, Handle, Handler, Mailbox, Outlet, ReactorNumber},
     topic::Generations,
 };
 
@@ -19,6 +19,11 @@ impl Reactor {
     /// What it shares with its handles.
     pub(crate) fn shared_mailbox(&self) -> Arc<Mailbox> {
         self.engine.shared_mailbox()
+    }
+
+    /// Becomes one of several workers, before the first connection.
+    pub(crate) fn enlist(&mut self, crew: Arc<Crew>) {
+        self.engine.enlist(crew);
     }
 
     /// Joins a namespace, before it has opened a topic.

@@ -12,7 +12,7 @@ use super::{
     links::{Link, LinkFaults},
 };
 use crate::{
-    engine::{Config, Handle, Handler, Outlet, TrySendError},
+    engine::{Config, Crew, Handle, Handler, Outlet, ReactorNumber, TrySendError},
     span::{MemberIndex, Refused, Sequencer},
     time::millis,
     topic::{Compressible, Topic},
@@ -53,6 +53,7 @@ use crate::{
 /// ```
 pub struct SimulatedWorkers {
     workers: Vec<Simulation>,
+    crew: Arc<Crew>,
     sequencer: Shared,
     seed: u64,
     generations: u32,
@@ -84,14 +85,21 @@ impl SimulatedWorkers {
     ) -> Self {
         let sequencer = Sequencer::new(&format!("sim{seed:x}g0"));
         let sequencer = Shared(Arc::new(Mutex::new(State { sequencer, now_ms: 0 })));
-        let workers = (0..count).map(|number| {
-            // Seeds of workers differ, because their ids must.
-            let own_seed = seed.wrapping_mul(0x1_0000).wrapping_add(number as u64);
-            let mut worker = Simulation::with_config(config.clone(), own_seed, handler(number));
-            sequencer.add(&mut worker, own_seed);
-            worker
-        });
-        Self { workers: workers.collect(), sequencer, seed, generations: 1 }
+        let crew = Arc::<Crew>::default();
+        let workers: Vec<_> = (0..count)
+            .map(|number| {
+                // Seeds of workers differ, because their ids must.
+                let own_seed = seed.wrapping_mul(0x1_0000).wrapping_add(number as u64);
+                let mut worker = Simulation::with_config(config.clone(), own_seed, handler(number));
+                worker.engine.set_number(ReactorNumber(number as u32));
+                worker.engine.enlist(Arc::clone(&crew));
+                sequencer.add(&mut worker, own_seed);
+                worker
+            })
+            .collect();
+        let members = workers.iter().map(|it| (it.engine.number(), it.engine.shared_mailbox()));
+        crew.complete(members.collect());
+        Self { workers, crew, sequencer, seed, generations: 1 }
     }
 
     /// Number of workers.
@@ -104,6 +112,12 @@ impl SimulatedWorkers {
     #[must_use]
     pub fn handle(&self) -> Handle {
         self.workers[0].handle()
+    }
+
+    /// A handle of all workers, as [`Workers::handle`](crate::Workers::handle).
+    #[must_use]
+    pub fn handle_of_all(&self) -> Handle {
+        Handle::of_all(Arc::clone(&self.crew))
     }
 
     /// Sets the faults on the way to one worker from now on.

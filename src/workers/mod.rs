@@ -56,7 +56,8 @@ use crate::{
 /// |---|---|
 /// | topics, their order, ids and history | all workers, except [`Topic::local`](crate::Topic::local) |
 /// | topics that are [driven](crate::Context::drive) | each worker drives its own |
-/// | what a `Context` shows: streams, tags, timers, statistics | that worker; [`Handle::run_on_all`] for all |
+/// | [`Limits::connections`](crate::Limits::connections), `connections_per_ip`, `streams_per_tag` | all workers, exactly |
+/// | what a `Context` shows: streams, tags, subscribers, timers, statistics | that worker, except methods that end in `_on_all`; [`Handle::run_on_all`] for others |
 /// | panics of a closure | its stream, as on one reactor |
 /// | the end of a worker, by an error or a panic outside of closures | all: the others drain over 10 s, and [`run`](Self::run) returns the error |
 ///
@@ -87,7 +88,8 @@ impl Workers {
         Self::with_config(&Config::default(), count, handler)
     }
 
-    /// Workers with your own settings. [Limits](crate::Limits) hold for each worker.
+    /// Workers with your own settings. [Limits](crate::Limits) of connections and of streams per tag
+    /// hold for all workers together.
     ///
     /// # Errors
     /// As [`Workers::new`].

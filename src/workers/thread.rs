@@ -62,6 +62,7 @@ impl Thread {
                 &requests,
                 |reactor| {
                     namespace.add(number, reactor);
+                    reactor.enlist(Arc::clone(&crew));
                     let handler = make(&mut Worker { reactor, number, crew: &crew });
                     reactor.set_handler(handler);
                 },

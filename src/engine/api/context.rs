@@ -91,8 +91,8 @@ impl<'a> Context<'a> {
         self.core.send(id, &event, Compressible::No)
     }
 
-    /// Ends a stream after what was sent to it and published on its topics so far. False if it had
-    /// ended before. Its `on_disconnect` runs at the end of this turn; if very many streams end
+    /// Ends a stream of this worker after what was sent to it and published on its topics so far.
+    /// False if it had ended before. Its `on_disconnect` runs at the end of this turn; if very many streams end
     /// together, in one of the next turns, 128 in each, with ticks and requests in between. A
     /// client that is [dropped](Ending::Drop) while it does not read gets no more events of its
     /// topics: it reconnects.
@@ -170,11 +170,34 @@ impl<'a> Context<'a> {
         self.core.unsubscribe(id, topic)
     }
 
-    /// Number of open streams subscribed to a topic. Streams whose end is decided do not count,
-    /// even if they still get what was published before.
+    /// Number of open streams of this worker that are subscribed to a topic. Streams whose end is
+    /// decided do not count, even if they still get what was published before.
     #[must_use]
     pub fn subscribers(&self, topic: &Topic) -> usize {
         self.core.topics.subscribers(topic)
+    }
+
+    /// The same over all [`Workers`](crate::Workers), for presence. On a single reactor it is
+    /// [`subscribers`](Self::subscribers). Costs one lock and one lookup. For other threads:
+    /// [`Handle::run`].
+    ///
+    /// ```
+    /// use starwheel::{Response, Router, Sse, Topic, testing::SimulatedWorkers};
+    /// let mut workers = SimulatedWorkers::new(2, |_worker| {
+    ///     Router::new()
+    ///         .get("/chat", |_req, _cx| Sse::new().subscribe(&Topic::new("chat")))
+    ///         .get("/present", |_req, cx| {
+    ///             Response::text(cx.subscribers_on_all(&Topic::new("chat")).to_string())
+    ///         })
+    /// });
+    /// workers[0].get("/chat");
+    /// workers[1].get("/chat");
+    /// let asked = workers[0].get("/present");
+    /// assert_eq!(workers[0].response(asked).text(), "2");
+    /// ```
+    #[must_use]
+    pub fn subscribers_on_all(&self, topic: &Topic) -> usize {
+        self.core.subscribers_on_all(topic)
     }
 
     /// Sets the updater of a topic and replaces an earlier one. It renders once per `interval` for
@@ -252,17 +275,19 @@ impl<'a> Context<'a> {
         self.core.stop_driving(topic)
     }
 
-    /// All open streams, in no particular order. Walks over every connection.
+    /// All open streams of this worker, in no particular order. Walks over every connection. How many
+    /// there are on all workers is in the [statistics](Handle::stats) of their handle.
     pub fn streams(&self) -> impl Iterator<Item = StreamId> + '_ {
         self.core.conns.live_streams()
     }
 
-    /// The open streams with a [`tag`](crate::Sse::tag), the oldest first. A stream is listed from
-    /// its start, at the end of the turn in which a handler returned it, until its end is decided.
-    /// Costs one hash lookup for each.
+    /// The open streams of this worker with a [`tag`](crate::Sse::tag), the oldest first. A stream is
+    /// listed from its start, at the end of the turn in which a handler returned it, until its end is
+    /// decided. Costs one hash lookup for each.
     ///
-    /// For example, to let a user's newest window replace the oldest when
-    /// [`Limits::streams_per_tag`](crate::Limits::streams_per_tag) is 3:
+    /// For example, to drop the oldest of a user's windows when
+    /// [`Limits::streams_per_tag`](crate::Limits::streams_per_tag) is 3. It reconnects; a policy
+    /// without that is [`TagOverflow::ReplaceOldest`](crate::TagOverflow::ReplaceOldest).
     ///
     /// ```
     /// use starwheel::{Config, Ending, Router, Sse, testing::Simulation};
@@ -283,6 +308,51 @@ impl<'a> Context<'a> {
     #[must_use]
     pub fn tagged(&self, tag: &str) -> Vec<StreamId> {
         self.core.tags.with(tag).collect()
+    }
+
+    /// The open streams with a tag on all [`Workers`](crate::Workers), the oldest first. On a single
+    /// reactor it is [`tagged`](Self::tagged). Each tagged stream of workers costs a lock at its
+    /// start and at its end for this list.
+    ///
+    /// [`send`](Self::send) and [`close`](Self::close) take streams of this worker only;
+    /// [`Handle::run_on_worker_of`] reaches the others. For other threads: [`Handle::run`].
+    ///
+    /// ```
+    /// # use starwheel::{Handle, StreamId};
+    /// # use std::sync::mpsc;
+    /// /// All windows of a user, for a thread that may wait.
+    /// fn windows(handle: &Handle, user: String) -> Vec<StreamId> {
+    ///     let (sender, received) = mpsc::channel();
+    ///     let asked = handle.run(move |cx| _ = sender.send(cx.tagged_on_all(&user)));
+    ///     asked.ok().and_then(|()| received.recv().ok()).unwrap_or_default()
+    /// }
+    /// ```
+    #[must_use]
+    pub fn tagged_on_all(&self, tag: &str) -> Vec<StreamId> {
+        self.core.tagged_on_all(tag)
+    }
+
+    /// Ends all streams with a tag, on all [`Workers`](crate::Workers), as [`close`](Self::close)
+    /// does, and returns their number. From then on they count no more for
+    /// [`Limits::streams_per_tag`](crate::Limits::streams_per_tag). Those of other workers end in
+    /// the next turn there.
+    ///
+    /// ```
+    /// use starwheel::{Ending, Response, Router, Sse, testing::SimulatedWorkers};
+    /// let mut workers = SimulatedWorkers::new(2, |_worker| {
+    ///     Router::new().get("/", |_req, _cx| Sse::new().tag("anna")).post("/logout", |_req, cx| {
+    ///         Response::text(cx.close_tagged_on_all("anna", Ending::Drop).to_string())
+    ///     })
+    /// });
+    /// workers[0].get("/");
+    /// workers[1].get("/");
+    /// let mut closed = 0;
+    /// workers[0].run(|cx| closed = cx.close_tagged_on_all("anna", Ending::Drop));
+    /// workers.turn();
+    /// assert_eq!((closed, workers[1].stats().streams), (2, 0));
+    /// ```
+    pub fn close_tagged_on_all(&mut self, tag: &str, ending: Ending) -> usize {
+        self.core.close_tagged_on_all(tag, ending)
     }
 
     /// The tag of a stream; still available in its `on_disconnect`.

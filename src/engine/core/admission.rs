@@ -3,7 +3,7 @@
 use super::Core;
 use crate::{
     conn::{Admission, Goodbye},
-    engine::{admission::ClientNetwork, keys::ConnIndex, opening::Opening},
+    engine::{keys::ConnIndex, opening::Opening, places::ClientNetwork},
     http::{Peer, Request},
     proxy_protocol::Source,
 };
@@ -12,21 +12,17 @@ impl Core {
     /// Decides about a new connection; `None` if there is not even room to reject it with a
     /// response.
     pub(in crate::engine) fn admit(&mut self, peer: Peer, opening: Opening) -> Option<Admission> {
-        let admitted = self.occupancy.admitted();
-        let is_full = self.config.limits.connections.is_some_and(|max| admitted >= max);
-        let admission = match opening {
-            // The address it counts toward is not known before the header has arrived.
-            Opening::ProxyHeader if !is_full => Admission::Unannounced,
-            Opening::ProxyHeader => Admission::NoRoom,
-            _ if self.is_address_full(peer) => Admission::NoRoomForAddress,
-            _ if is_full => Admission::NoRoom,
-            _ => Admission::Admitted,
+        // The address it counts toward is not known before a PROXY protocol header has arrived.
+        let (admission, network) = match opening {
+            Opening::ProxyHeader => (Admission::Unannounced, None),
+            _ => (Admission::Admitted, self.network_of(peer)),
         };
-        let admission = self.occupancy.add(admission);
-        match admission {
-            Some(Admission::Admitted) => self.enter_network(peer),
-            Some(_) => {}
-            None => self.stats.resets += 1,
+        let admission = match self.occupancy.admit(network, &self.config.limits) {
+            Ok(()) => Some(admission),
+            Err(rejected) => self.occupancy.turn_away(rejected),
+        };
+        if admission.is_none() {
+            self.stats.resets += 1;
         }
         admission
     }
@@ -36,13 +32,8 @@ impl Core {
         if let Source::Address(address) = source {
             let peer = Peer::Ip(address);
             let admission = match self.conns[index].admission() {
-                Admission::Unannounced if self.is_address_full(peer) => {
-                    self.occupancy.turn_away_announced()
-                }
-                Admission::Unannounced => {
-                    self.enter_network(peer);
-                    Some(Admission::Admitted)
-                }
+                Admission::Unannounced if self.enter_network(peer) => Some(Admission::Admitted),
+                Admission::Unannounced => self.occupancy.turn_away_announced(),
                 decided => Some(decided),
             };
             let Some(admission) = admission else {
@@ -64,14 +55,10 @@ impl Core {
         self.occupancy.remove(admission, network);
     }
 
-    fn enter_network(&mut self, peer: Peer) {
-        if let Some(network) = self.network_of(peer) {
-            self.occupancy.enter(network);
-        }
-    }
-
-    fn is_address_full(&self, peer: Peer) -> bool {
-        self.network_of(peer).is_some_and(|network| !self.has_room_for(network))
+    /// False if the peer's network is at its limit.
+    fn enter_network(&mut self, peer: Peer) -> bool {
+        let network = self.network_of(peer);
+        network.is_none_or(|network| self.occupancy.enter(network, &self.config.limits))
     }
 
     /// The network that a connection counts toward, if there is a limit. Connections of a trusted
@@ -88,10 +75,5 @@ impl Core {
         let trusted = &self.config.trusted_proxies;
         let client = request.client_ip().filter(|_| trusted.contains(request.peer()))?;
         (!trusted.contains_ip(client)).then(|| ClientNetwork::of(client))
-    }
-
-    pub(in crate::engine) fn has_room_for(&self, network: ClientNetwork) -> bool {
-        let max = self.config.limits.connections_per_ip.unwrap_or(usize::MAX);
-        self.occupancy.count(network) < max
     }
 }

@@ -17,6 +17,7 @@ mod negotiation;
 mod promises;
 mod publish;
 mod subscribe;
+mod workers;
 
 use std::{
     sync::Arc,
@@ -33,7 +34,7 @@ use crate::engine::{
     later::Waiting,
     memory::KEPT_BYTES,
     pending::{Death, Pending, TimerCall},
-    remote::Mailbox,
+    remote::{Crew, Mailbox},
     scratch::Scratch,
     stats::Stats,
     tags::Tags,
@@ -77,6 +78,8 @@ pub(crate) struct Core {
     pub(in crate::engine) stopping: Stopping,
     /// Shared with the handles to this reactor.
     pub(in crate::engine) mailbox: Arc<Mailbox>,
+    /// The workers of which this is one.
+    crew: Option<Arc<Crew>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +138,7 @@ impl Core {
             routes: Routes::default(),
             stopping: Stopping::No,
             mailbox,
+            crew: None,
             config,
         }
     }
@@ -273,7 +277,7 @@ impl Core {
     /// events are still to be written and its hooks to be run.
     pub(in crate::engine) fn end_stream(&mut self, index: ConnIndex, reason: CloseReason) -> bool {
         let ending = match reason {
-            CloseReason::Finished => StreamEnd::Finish,
+            CloseReason::Finished | CloseReason::Replaced => StreamEnd::Finish,
             CloseReason::Disconnected | CloseReason::Io(_) | CloseReason::Slow => StreamEnd::Abort,
             _ => StreamEnd::Drop,
         };

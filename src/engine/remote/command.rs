@@ -4,10 +4,12 @@ use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use crate::{
     engine::{
-        api::Context,
+        api::{Context, Ending},
+        keys::StreamId,
         later::{Build, LateAnswer, Oneshot},
         opening::Opening,
     },
+    error::CloseReason,
     http::{Peer, Request},
     topic::{Arrival, Compressible, Placed, Topic},
 };
@@ -24,6 +26,10 @@ pub(crate) enum Command {
     /// An event from the sequencer of the namespace.
     Place(Arc<Placed>),
     Arrive(Box<Arrival>),
+    /// Another worker ends these streams.
+    Close(Vec<StreamId>, CloseReason),
+    /// All streams of this reactor with the tag.
+    CloseTagged(Box<str>, Ending),
     Drain(Duration),
     Shutdown,
 }
@@ -89,6 +95,8 @@ impl Command {
             | Self::Adopt(Adoption { first: First::Accepted(..), .. })
             | Self::Run(_)
             | Self::Answer(..)
+            | Self::Close(..)
+            | Self::CloseTagged(..)
             | Self::Drain(_)
             | Self::Shutdown => 0,
         }

@@ -11,7 +11,13 @@ use super::{
     try_send::TrySendError,
 };
 use crate::{
-    engine::{keys::ReactorNumber, stats::Stats},
+    engine::{
+        api::Ending,
+        keys::{ReactorNumber, StreamId},
+        registry::Registry,
+        stats::Stats,
+    },
+    error::CloseReason,
     topic::{Compressible, Topic},
 };
 
@@ -23,6 +29,7 @@ pub(crate) struct Crew {
     next: AtomicUsize,
     /// A drain or shutdown of all has been asked for.
     is_ending: AtomicBool,
+    registry: Arc<Registry>,
 }
 
 impl Crew {
@@ -34,6 +41,28 @@ impl Crew {
     /// True once all are to end.
     pub(crate) fn is_ending(&self) -> bool {
         self.is_ending.load(Ordering::SeqCst)
+    }
+
+    pub(in crate::engine) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// Ends streams that the registry no longer lists, on their workers. Never refused: their number
+    /// is that of open streams, because each is asked to end once.
+    pub(in crate::engine) fn close(&self, ids: &[StreamId], reason: &CloseReason) {
+        for (number, mailbox) in self.workers.get().into_iter().flatten() {
+            let of_it: Vec<_> = ids.iter().copied().filter(|id| id.reactor == *number).collect();
+            if !of_it.is_empty() {
+                let _stopped =
+                    mailbox.push_reserved(of_it, |ids| Command::Close(ids, reason.clone()));
+            }
+        }
+    }
+
+    /// Ends all streams with a tag. From here on they count no more.
+    pub(super) fn close_tagged(&self, tag: &str, ending: Ending) {
+        let ids = self.registry.tags().take(tag);
+        self.close(&ids, &ending.into());
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Mailbox>> {

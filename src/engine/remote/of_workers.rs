@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::{command::Command, handle::Handle, try_send::TrySendError};
-use crate::engine::{api::Context, keys::StreamId};
+use crate::engine::{
+    api::{Context, Ending},
+    keys::StreamId,
+};
 
 /// Workers: what goes to all of them, and what to a certain one.
 impl Handle {
@@ -27,16 +30,16 @@ impl Handle {
     /// [`run`](Self::run).
     ///
     /// ```
-    /// # use starwheel::{Ending, Handle};
-    /// /// Ends all streams of a user, on whichever worker they are.
-    /// fn log_out(handle: &Handle, user: String) {
+    /// # use starwheel::Handle;
+    /// /// Tells all windows of a user, on whichever worker they are.
+    /// fn tell(handle: &Handle, user: String, text: String) {
     ///     let queued = handle.run_on_all(move |cx| {
     ///         for id in cx.tagged(&user) {
-    ///             cx.close(id, Ending::Drop);
+    ///             cx.send(id, &text);
     ///         }
     ///     });
     ///     if let Err(error) = queued {
-    ///         log::warn!("streams stay open: {error}");
+    ///         log::warn!("nothing was sent: {error}");
     ///     }
     /// }
     /// ```
@@ -63,6 +66,37 @@ impl Handle {
                 None => Ok(()),
             },
         }
+    }
+
+    /// Ends all streams with a [tag](crate::Sse::tag), on all workers, like
+    /// [`Context::close_tagged_on_all`]. The handle of a single reactor, or of one worker, ends those
+    /// of that one.
+    ///
+    /// ```
+    /// # use starwheel::{Ending, Handle};
+    /// /// Ends all streams of a user, on whichever worker they are.
+    /// fn log_out(handle: &Handle, user: &str) {
+    ///     if let Err(error) = handle.close_tagged(user, Ending::Drop) {
+    ///         log::warn!("streams stay open: {error}");
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`TrySendError::Full`] when the queue of a single reactor is full; never with workers.
+    /// [`TrySendError::Closed`] when all have stopped.
+    pub fn close_tagged(&self, tag: &str, ending: Ending) -> Result<(), TrySendError<()>> {
+        let Some(crew) = self.crew() else {
+            let tag: Box<str> = tag.into();
+            return self
+                .push_with(tag, move |tag| Command::CloseTagged(tag, ending))
+                .map_err(|refused| refused.with(()));
+        };
+        if crew.has_stopped() {
+            return Err(TrySendError::Closed(()));
+        }
+        crew.close_tagged(tag, ending);
+        Ok(())
     }
 
     /// Runs a closure on the worker that has this stream, or had it. On a single reactor it is

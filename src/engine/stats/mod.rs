@@ -169,6 +169,8 @@ pub struct ClosedCounts {
     pub finished: u64,
     /// [`CloseReason::Dropped`].
     pub dropped: u64,
+    /// [`CloseReason::Replaced`].
+    pub replaced: u64,
     /// [`CloseReason::Lifetime`].
     pub lifetime: u64,
     /// [`CloseReason::Shutdown`].
@@ -193,10 +195,11 @@ impl ClosedCounts {
     /// assert!(closed.by_reason().iter().any(|(reason, count)| *reason == "slow" && *count == 0));
     /// ```
     #[must_use]
-    pub fn by_reason(&self) -> [(&'static str, u64); 9] {
+    pub fn by_reason(&self) -> [(&'static str, u64); 10] {
         [
             ("finished", self.finished),
             ("dropped", self.dropped),
+            ("replaced", self.replaced),
             ("lifetime", self.lifetime),
             ("shutdown", self.shutdown),
             ("disconnected", self.disconnected),
@@ -217,6 +220,7 @@ impl ClosedCounts {
         *match reason {
             CloseReason::Finished => &mut self.finished,
             CloseReason::Dropped => &mut self.dropped,
+            CloseReason::Replaced => &mut self.replaced,
             CloseReason::Lifetime => &mut self.lifetime,
             CloseReason::Shutdown => &mut self.shutdown,
             CloseReason::Disconnected => &mut self.disconnected,

@@ -55,6 +55,7 @@ impl ClosedCounts {
         let Self {
             finished,
             dropped,
+            replaced,
             lifetime,
             shutdown,
             disconnected,
@@ -66,6 +67,7 @@ impl ClosedCounts {
         for (sum, more) in [
             (finished, other.finished),
             (dropped, other.dropped),
+            (replaced, other.replaced),
             (lifetime, other.lifetime),
             (shutdown, other.shutdown),
             (disconnected, other.disconnected),

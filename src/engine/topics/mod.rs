@@ -46,6 +46,7 @@ use crate::{
     engine::{
         keys::{TimerId, TimerIndex},
         memory::release,
+        registry::Registry,
     },
     topic::{History, Log, Progress, Series, Topic},
 };
@@ -68,6 +69,8 @@ pub(super) struct Topics {
     sequence: u64,
     /// What the topics that span reactors share; `None` if all topics are local.
     namespace: Option<Box<Namespace>>,
+    /// Where the subscribers of all workers are counted.
+    registry: Option<Arc<Registry>>,
     /// Makes the ids of this process unique.
     epoch: String,
     /// Topics whose logs are held for a stream until this turn ends.
@@ -119,7 +122,15 @@ impl Topics {
         self.insert(state)
     }
 
-    fn insert(&mut self, state: TopicState) -> TopicIndex {
+    /// From here on, before the first topic, subscribers count toward those of all workers.
+    pub(super) fn join_registry(&mut self, registry: &Arc<Registry>) {
+        self.registry = Some(Arc::clone(registry));
+    }
+
+    fn insert(&mut self, mut state: TopicState) -> TopicIndex {
+        if let Some(registry) = &self.registry {
+            state.part = Some(Box::new(registry.audience(state.topic.shared_name())));
+        }
         self.has_history |= state.topic.options().history == History::On;
         let name = Arc::clone(state.topic.shared_name());
         let index = TopicIndex::new(self.states.insert(state));

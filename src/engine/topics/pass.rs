@@ -178,7 +178,9 @@ impl Topics {
     /// The end of a subscriber is decided. What was published before is kept for it.
     pub(in crate::engine) fn begin_leaving(&mut self, subscription: Subscription) {
         self.hold(subscription);
-        self[subscription.topic].leaving += 1;
+        let state = &mut self[subscription.topic];
+        state.leaving += 1;
+        state.note_audience();
     }
 
     /// A subscriber whose end was decided leaves.

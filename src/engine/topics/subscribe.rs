@@ -70,6 +70,7 @@ impl Topics {
         let state = &mut self[index];
         let place = state.subscribers.len() as u32;
         state.subscribers.push(Subscriber { conn, cursor: start.cursor });
+        state.note_audience();
         state.last_use = now;
         let subscription = Subscription { topic: index, place };
         self.hold(subscription);
@@ -87,6 +88,7 @@ impl Topics {
         let Subscriber { conn: owner, cursor } = state.subscribers[left.place as usize];
         debug_assert_eq!(owner, conn, "a stream and its topic agree on its place");
         let moved = state.take_out(left.place as usize);
+        state.note_audience();
         state.last_use = now;
         self.moved_on_from(left.topic, cursor, now);
         moved

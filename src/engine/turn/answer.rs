@@ -16,6 +16,7 @@ use crate::{
         Connection, Method, Refusal, Request, Response, StatusCode, StreamFraming,
         encode_stream_head,
     },
+    limits::{REPLACED_ID, TagOverflow},
     time::millis,
 };
 
@@ -116,6 +117,11 @@ impl Core {
             self.answer_stream_head(index, line, &sse, request);
             return self.drop_sse(*sse);
         }
+        let last_event_id = last_event_id(request);
+        if sse.tag.is_some() && self.was_replaced(last_event_id.as_deref()) {
+            self.answer(index, Response::no_content().with_lines(&sse.header_lines), line);
+            return self.drop_sse(*sse);
+        }
         let conn = &mut self.conns[index];
         let pipelined = conn.reader().is_some_and(|reader| reader.has_kept());
         if pipelined || line.connection() == Connection::Close {
@@ -126,13 +132,21 @@ impl Core {
         let has_tag_limit = sse.tag.is_some() && self.config.limits.streams_per_tag.is_some();
         let is_counted = has_tag_limit || network.is_some();
         let request = Remembered {
-            last_event_id: last_event_id(request),
+            last_event_id,
             encoding: self.encoding_of(request, &sse),
             client: is_counted.then(|| Requester::of(request)),
             network,
             route: self.routes.number(request.route()),
         };
         self.pending.add_birth(Birth::Stream { index, sse, request });
+    }
+
+    /// True for the client of a stream that was replaced. With a stream it would replace the newer
+    /// one, whose client would then do the same. After a 204 an `EventSource` does not reconnect
+    /// (WHATWG HTML, 9.2.3).
+    fn was_replaced(&self, last_event_id: Option<&str>) -> bool {
+        self.config.limits.tag_overflow == TagOverflow::ReplaceOldest
+            && last_event_id == Some(REPLACED_ID)
     }
 
     /// Answers a HEAD request for a stream with the head that a GET would get.

@@ -10,9 +10,11 @@ use crate::{
         Engine, Transport,
         api::{Alignment, Ending, FirstTick, KeepAlive, Sse},
         calls::Closures,
+        client::Requester,
         core::{Buffer, Core},
         keys::ConnIndex,
         pending::Remembered,
+        tag_lists::TagFull,
     },
     error::CloseReason,
     http::{Connection, Response, StreamFraming, encode_stream_head},
@@ -26,9 +28,8 @@ impl<T: Transport> Engine<T> {
             // The connection was lost after the request: never a stream, so no hooks.
             return core.drop_sse(sse);
         }
-        if let Some(client) = request.client
-            && let Some(response) = core.no_room_for_stream(&sse, request)
-        {
+        if let Some(response) = core.take_places(index, &sse, request) {
+            let client = request.client.unwrap_or(Requester::unread(None));
             core.answer_busy(index, response.with_lines(&sse.header_lines), client);
             return core.drop_sse(sse);
         }
@@ -77,20 +78,34 @@ impl<T: Transport> Engine<T> {
 }
 
 impl Core {
-    /// The response to a stream over a limit.
-    fn no_room_for_stream(&self, sse: &Sse, request: &Remembered) -> Option<Response> {
-        if self.is_one_too_many(sse) {
-            return Some(self.no_room_for_tag());
+    /// Takes the places that a new stream needs; the response if it is over a limit.
+    #[inline]
+    fn take_places(
+        &mut self,
+        index: ConnIndex,
+        sse: &Sse,
+        request: &Remembered,
+    ) -> Option<Response> {
+        let limits = &self.config.limits;
+        if let Some(network) = request.network
+            && !self.occupancy.enter_proxied(index, network, limits)
+        {
+            let is_full = sse.tag.as_ref().is_some_and(|tag| self.tags.is_full(tag, limits));
+            return Some(if is_full { self.no_room_for_tag() } else { self.no_room_for_address() });
         }
-        let is_too_many = request.network.is_some_and(|network| !self.has_room_for(network));
-        is_too_many.then(|| self.no_room_for_address())
-    }
-
-    /// True when the limit of streams with this tag is reached. Streams whose end is decided do not
-    /// count, so a new stream can replace an old one within a turn.
-    fn is_one_too_many(&self, sse: &Sse) -> bool {
-        let max = self.config.limits.streams_per_tag.unwrap_or(usize::MAX);
-        sse.tag.as_deref().is_some_and(|tag| self.tags.count(tag) >= max)
+        // Streams whose end is decided do not count, so a new one can replace an old one within a
+        // turn.
+        match self.tags.add(self.conns.next_stream_id(index), sse.tag.as_ref()?, limits) {
+            Ok(None) => None,
+            Ok(Some(oldest)) => {
+                self.replace(oldest);
+                None
+            }
+            Err(TagFull) => {
+                self.occupancy.leave_proxied(index);
+                Some(self.no_room_for_tag())
+            }
+        }
     }
 
     /// From here on the connection is a stream. True if comments are frequent enough to detect a
@@ -104,9 +119,6 @@ impl Core {
         self.conns[index].begin_streaming(generation, request.route, streaming);
         self.stats.streams += 1;
         self.stats.opened += 1;
-        if let Some(network) = request.network {
-            self.occupancy.enter_proxied(index, network);
-        }
         schedule.keep_alive_ms <= COMMENTS_SUFFICE_MS
     }
 
@@ -143,9 +155,6 @@ impl Core {
             }
         }
         self.lent = None;
-        if let Some(tag) = &sse.tag {
-            self.tags.add(id, tag.clone());
-        }
     }
 
     /// Ends a stream's first events with its bookmark, if it needs one; always if a sender's own id

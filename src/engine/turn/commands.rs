@@ -68,6 +68,16 @@ impl<T: Transport> Engine<T> {
             Command::Answer(oneshot, answer) => self.answer_late(&oneshot, answer),
             Command::Place(placed) => self.core.place(&placed),
             Command::Arrive(arrival) => self.core.arrive(*arrival),
+            Command::Close(ids, reason) => {
+                for id in ids {
+                    self.core.close(id, reason.clone());
+                }
+            }
+            Command::CloseTagged(tag, ending) => {
+                for id in self.core.tags.with(&tag).collect::<Vec<_>>() {
+                    self.core.close(id, ending.into());
+                }
+            }
             Command::Drain(window) => self.drain(window),
             Command::Shutdown => self.shutdown(),
         }

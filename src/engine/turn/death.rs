@@ -14,15 +14,22 @@ use crate::{
     },
     error::{CloseReason, Logged},
     http::{LAST_CHUNK, StreamFraming},
+    limits::REPLACED_ID,
     topic::Progress,
 };
 
 impl<T: Transport> Engine<T> {
     pub(super) fn close_stream(&mut self, id: StreamId, reason: CloseReason, published: Progress) {
         let index = id.conn;
-        let reason = match self.give_last_frames(index, published) {
-            LastFrames::Given => reason,
-            LastFrames::TooMany => CloseReason::Slow,
+        let reason = match reason {
+            CloseReason::Replaced => {
+                self.core.push_replaced(index);
+                reason
+            }
+            reason => match self.give_last_frames(index, published) {
+                LastFrames::Given => reason,
+                LastFrames::TooMany => CloseReason::Slow,
+            },
         };
         let core = &mut self.core;
         core.note_end(id, &reason);
@@ -53,6 +60,15 @@ impl Core {
             let reason = self.text_of(reason);
             log::warn!("{id} of {} for {peer}: {}", self.route_of(id.conn), Logged(&reason));
         }
+    }
+
+    /// Queues the id by which the client of a replaced stream is recognized if it reconnects. There is
+    /// no event: WHATWG HTML, 9.2.6. It also comes last if the client lags, so that the replaced
+    /// stream is never cut.
+    fn push_replaced(&mut self, index: ConnIndex) {
+        self.aside.begin();
+        self.aside.push_bookmark(REPLACED_ID, self.config.bookmark_event.as_ref());
+        self.queue_aside(index);
     }
 
     /// Queues the end of the compressed bytes of a finished stream, and forgets its coding state.

@@ -1,0 +1,64 @@
+//! One of several workers: what is counted and looked up over all of them.
+
+use std::sync::Arc;
+
+use super::Core;
+use crate::{
+    engine::{api::Ending, keys::StreamId, remote::Crew},
+    error::CloseReason,
+    topic::Topic,
+};
+
+impl Core {
+    pub(in crate::engine) fn enlist(&mut self, crew: Arc<Crew>) {
+        let registry = crew.registry();
+        self.occupancy.join(registry, &self.config.limits);
+        self.tags.join(registry);
+        self.topics.join_registry(registry);
+        self.crew = Some(crew);
+    }
+
+    /// Ends a stream whose place another one has taken, on whichever worker it is.
+    #[cold]
+    pub(in crate::engine) fn replace(&mut self, id: StreamId) {
+        match &self.crew {
+            Some(crew) if id.reactor != self.conns.reactor() => {
+                crew.close(&[id], &CloseReason::Replaced);
+            }
+            _ => _ = self.close(id, CloseReason::Replaced),
+        }
+    }
+
+    pub(in crate::engine) fn tagged_on_all(&self, tag: &str) -> Vec<StreamId> {
+        match &self.crew {
+            None => self.tags.with(tag).collect(),
+            Some(crew) => crew.registry().tags().with(tag).collect(),
+        }
+    }
+
+    /// Returns how many streams it ends.
+    pub(in crate::engine) fn close_tagged_on_all(&mut self, tag: &str, ending: Ending) -> usize {
+        // Each stream is taken from the list of all once, by whoever ends it.
+        let (own, others): (Vec<_>, Vec<_>) = match &self.crew {
+            None => (self.tags.with(tag).collect(), Vec::new()),
+            Some(crew) => {
+                let ids = crew.registry().tags().take(tag);
+                ids.into_iter().partition(|id| id.reactor == self.conns.reactor())
+            }
+        };
+        for &id in &own {
+            self.close(id, ending.into());
+        }
+        if let Some(crew) = &self.crew {
+            crew.close(&others, &ending.into());
+        }
+        own.len() + others.len()
+    }
+
+    pub(in crate::engine) fn subscribers_on_all(&self, topic: &Topic) -> usize {
+        match &self.crew {
+            None => self.topics.subscribers(topic),
+            Some(crew) => crew.registry().subscribers(topic.name()),
+        }
+    }
+}
