@@ -136,7 +136,7 @@
 //! | **streams** | | |
 //! | [`Limits::outbox_bytes`] | bytes queued for a slow client, else [`CloseReason::Slow`] | 256 KiB |
 //! | [`Limits::stall_timeout`] | time in which the client's socket takes no byte, for responses too, else the same | 60 s |
-//! | [`Limits::streams_per_tag`] | open ones, else 429 | no limit |
+//! | [`Limits::streams_per_tag`] | open ones, else 429, or the oldest is [replaced](TagOverflow) | no limit |
 //! | [`Config::keep_alive`] | quiet time before a comment | 15 s |
 //! | [`Sse::max_lifetime`] | age, then dropped | no limit |
 //! | [`Sse::slack`] | time a tick may be late | 0, at most 65 s |

@@ -178,11 +178,12 @@ pub enum TagOverflow {
     /// replaced if another one ends in time.
     ///
     /// The client of the replaced stream does not reconnect, because it would replace the newer one
-    /// in turn. Its stream is finished, which is enough for Datastar. An `EventSource` reconnects
-    /// once. It is recognized by its `Last-Event-ID`, because the replaced stream ends with the id
-    /// `starwheel-replaced`, and gets a 204 instead of a stream with a tag; then its `readyState` is
-    /// `CLOSED`. To be connected again, the page makes a new `EventSource`. A client of your own
-    /// must not reconnect after this id either.
+    /// in turn. Its last event has the name `replaced`, no data, and the id `starwheel-replaced`; a
+    /// page may listen for it. Then the stream is finished, which is enough for Datastar. An
+    /// `EventSource` reconnects once. It is recognized by that id in its `Last-Event-ID`, and gets a
+    /// 204 instead of a stream with a tag; then its `readyState` is `CLOSED`. To be connected again,
+    /// the page makes a new `EventSource`. A client of your own must not reconnect after this id
+    /// either.
     ///
     /// With a limit above 1, a client that reconnects before its dead connection is noticed may
     /// replace a live stream. Use a tag for each device, or a limit with some spare places.

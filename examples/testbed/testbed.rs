@@ -17,7 +17,7 @@ use query::{compress, number, tagged};
 use starwheel::{
     Answer, Config, Context, Cors, Encoding, Handle, Handler, Hosts, KeepAlive, ListenOptions,
     Next, OriginCheck, Reactor, Request, Response, ReusePort, Router, Sse, StatusCode, Stream,
-    TrustedPeers, Workers,
+    TagOverflow, TrustedPeers, Workers,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -188,6 +188,7 @@ impl Options {
                 "--connections" => limits.connections = Some(value.parse()?),
                 "--connections-per-ip" => limits.connections_per_ip = Some(value.parse()?),
                 "--streams-per-tag" => limits.streams_per_tag = Some(value.parse()?),
+                "--tag-overflow" => limits.tag_overflow = tag_overflow(&value)?,
                 "--retry-after-ms" => limits.retry_after = Duration::from_millis(value.parse()?),
                 "--user-timeout-ms" => tcp.user_timeout = unless_zero(value.parse()?),
                 "--tcp-keep-alive-ms" => tcp.keep_alive_idle = unless_zero(value.parse()?),
@@ -198,6 +199,14 @@ impl Options {
             }
         }
         Ok(options)
+    }
+}
+
+fn tag_overflow(value: &str) -> Result<TagOverflow, String> {
+    match value {
+        "refuse" => Ok(TagOverflow::Refuse),
+        "replace-oldest" => Ok(TagOverflow::ReplaceOldest),
+        _ => Err(format!("{value} is neither refuse nor replace-oldest")),
     }
 }
 
@@ -252,6 +261,7 @@ testbed [--port N] [flags]: a server with one route per feature of starwheel
   --connections N        concurrent connections                                [no limit]
   --connections-per-ip N concurrent connections of an address or IPv6 network  [no limit]
   --streams-per-tag N    concurrent /idle, /tick and /topic with one ?tag=T    [no limit]
+  --tag-overflow POLICY  refuse or replace-oldest: one more than that          [refuse]
   --retry-after-ms N     delay announced to clients beyond these limits        [5000]
   --user-timeout-ms N    for a client to acknowledge data (Linux); 0: off      [20000]
   --tcp-keep-alive-ms N  before a stream without comments is probed; 0: off    [20000]

@@ -25,6 +25,38 @@ test('limits: a Datastar page over the limit reconnects after the delay from the
   assert.ok(waited >= RETRY_MS + 700, `after ${waited} ms`)
 }, { flags, needs: 'datastar', expects: /network error|ERR_INCOMPLETE_CHUNKED_ENCODING|Datastar failed to reach .* retrying in \d+ms/ })
 
+const replacing = ['--streams-per-tag', '1', '--tag-overflow', 'replace-oldest']
+
+test('limits: an EventSource that was replaced ends and replaces nothing', 'testbed', async ({ open, url }) => {
+  const page = await open('/')
+  const start = () => page.evaluate((route) => {
+    const source = new EventSource(route)
+    ;(window.sources ??= []).push(source)
+    source.addEventListener('replaced', () => { document.title = 'replaced' })
+    return new Promise((resolve) => { source.onmessage = () => resolve() })
+  }, route)
+  await start()
+  await start()
+  await page.waitForFunction(() => window.sources[0].readyState === EventSource.CLOSED)
+  assert.deepEqual(await page.evaluate(() => [window.sources[1].readyState, document.title]), [1, 'replaced'])
+  assertReplacedOnce(await metrics(url))
+}, { flags: replacing, browsers: ['chromium', 'firefox'] })
+
+test('limits: a Datastar page that was replaced does not reconnect', 'testbed', async ({ open, url }) => {
+  const [first, second] = [await openPage(open, '<main></main>'), await openPage(open, '<main></main>')]
+  await first.act('get', route, {}, 'started')
+  await first.finishes(() => second.act('get', route, {}, 'started'))
+  // Twice as long as its default delay: each tick is 100 ms.
+  const ticks = async () => Number((await metrics(url)).match(/\nstarwheel_ticks_total (\d+)/)[1])
+  for (const end = await ticks() + 20; await ticks() < end;) await new Promise((resolve) => setTimeout(resolve, 50))
+  assertReplacedOnce(await metrics(url))
+}, { flags: replacing, needs: 'datastar' })
+
+function assertReplacedOnce(text) {
+  assert.match(text, /\nstarwheel_streams_opened_total 2\n/)
+  assert.match(text, /\nstarwheel_streams_closed_total\{reason="replaced"\} 1\n/)
+}
+
 /** Holds the only place until a page has requested it. Returns how long the page waited before it tried again. */
 async function comesBack(page, url, ask) {
   const holder = new AbortController()

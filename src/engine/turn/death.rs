@@ -15,6 +15,7 @@ use crate::{
     error::{CloseReason, Logged},
     http::{LAST_CHUNK, StreamFraming},
     limits::REPLACED_ID,
+    sse::EventName,
     topic::Progress,
 };
 
@@ -62,12 +63,12 @@ impl Core {
         }
     }
 
-    /// Queues the id by which the client of a replaced stream is recognized if it reconnects. There is
-    /// no event: WHATWG HTML, 9.2.6. It also comes last if the client lags, so that the replaced
+    /// Queues the last event of a replaced stream, with the id by which its client is recognized if it
+    /// reconnects. It also comes if the client lags, without what it has missed, so that a replaced
     /// stream is never cut.
     fn push_replaced(&mut self, index: ConnIndex) {
         self.aside.begin();
-        self.aside.push_bookmark(REPLACED_ID, self.config.bookmark_event.as_ref());
+        self.aside.push_bookmark(REPLACED_ID, Some(&REPLACED_EVENT));
         self.queue_aside(index);
     }
 
@@ -107,3 +108,6 @@ impl Core {
         }
     }
 }
+
+/// A name, because Firefox and npm's `eventsource` store no id without an event.
+const REPLACED_EVENT: EventName<'static> = EventName::from_static("replaced");
