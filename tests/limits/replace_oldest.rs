@@ -193,6 +193,26 @@ fn a_stream_without_room_for_its_address_replaces_nothing() {
 }
 
 #[test]
+fn a_stream_refused_for_its_tag_keeps_no_place_of_its_address() {
+    let mut config = config(1);
+    config.limits.tag_overflow = TagOverflow::Refuse;
+    config.limits.connections_per_ip = Some(2);
+    config.trusted_proxies = starwheel::TrustedPeers::networks(["192.0.2.0/24"]).unwrap();
+    let router = Router::new()
+        .get("/anna", |_, _| Sse::new().tag("anna"))
+        .get("/bert", |_, _| Sse::new().tag("bert"));
+    let mut simulation = Simulation::with_config(config, 0, router);
+    let statuses = ["/anna", "/anna", "/anna", "/bert"].map(|target| {
+        let proxy = simulation.connect();
+        let fields = [("X-Forwarded-For", "198.51.100.7")];
+        simulation.request(proxy, Method::Get, target, &fields, b"");
+        simulation.turn();
+        simulation.response(proxy).status
+    });
+    assert_eq!(statuses, [200, 429, 429, 200]);
+}
+
+#[test]
 fn a_closed_tag_has_room_and_its_streams_end_as_asked() {
     let diary = Diary::default();
     let mut simulation = server(2, &diary);

@@ -46,7 +46,7 @@ use crate::{
     engine::{
         keys::{TimerId, TimerIndex},
         memory::release,
-        registry::Registry,
+        registry::{Audience, Registry},
     },
     topic::{History, Log, Progress, Series, Topic},
 };
@@ -70,7 +70,7 @@ pub(super) struct Topics {
     /// What the topics that span reactors share; `None` if all topics are local.
     namespace: Option<Box<Namespace>>,
     /// Where the subscribers of all workers are counted.
-    registry: Option<Arc<Registry>>,
+    audiences: Option<Box<Audiences>>,
     /// Makes the ids of this process unique.
     epoch: String,
     /// Topics whose logs are held for a stream until this turn ends.
@@ -84,6 +84,13 @@ pub(super) struct Topics {
     has_history: bool,
     /// How far back a delta may refer.
     window_bytes: usize,
+}
+
+/// The part of a worker in the subscribers of all, by topic.
+#[derive(Debug)]
+struct Audiences {
+    registry: Arc<Registry>,
+    parts: HashMap<TopicIndex, Audience>,
 }
 
 /// The timers of a forgotten topic that must be ended: its watch timer and its updater's.
@@ -124,16 +131,27 @@ impl Topics {
 
     /// From here on, before the first topic, subscribers count toward those of all workers.
     pub(super) fn join_registry(&mut self, registry: &Arc<Registry>) {
-        self.registry = Some(Arc::clone(registry));
+        let registry = Arc::clone(registry);
+        self.audiences = Some(Box::new(Audiences { registry, parts: HashMap::new() }));
     }
 
-    fn insert(&mut self, mut state: TopicState) -> TopicIndex {
-        if let Some(registry) = &self.registry {
-            state.part = Some(Box::new(registry.audience(state.topic.shared_name())));
+    /// The audience of a topic has changed.
+    #[inline]
+    fn note_audience(&mut self, index: TopicIndex) {
+        if let Some(audiences) = &mut self.audiences
+            && let Some(part) = audiences.parts.get_mut(&index)
+        {
+            part.set(self.states[index.slot()].audience());
         }
+    }
+
+    fn insert(&mut self, state: TopicState) -> TopicIndex {
         self.has_history |= state.topic.options().history == History::On;
         let name = Arc::clone(state.topic.shared_name());
         let index = TopicIndex::new(self.states.insert(state));
+        if let Some(audiences) = &mut self.audiences {
+            audiences.parts.insert(index, audiences.registry.audience(&name));
+        }
         self.by_name.insert(name, index);
         index
     }
@@ -209,6 +227,9 @@ impl Topics {
     /// Removes an unused topic. Returns its timers.
     pub(super) fn forget(&mut self, index: TopicIndex) -> Forgotten {
         let state = self.states.remove(index.slot());
+        if let Some(audiences) = &mut self.audiences {
+            audiences.parts.remove(&index);
+        }
         self.by_name.remove(state.topic.shared_name());
         if state.topic.options().history == History::On && state.series == Series::Local {
             self.forgotten = self.forgotten.max(state.log.last_sequence());

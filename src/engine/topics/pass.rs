@@ -178,9 +178,8 @@ impl Topics {
     /// The end of a subscriber is decided. What was published before is kept for it.
     pub(in crate::engine) fn begin_leaving(&mut self, subscription: Subscription) {
         self.hold(subscription);
-        let state = &mut self[subscription.topic];
-        state.leaving += 1;
-        state.note_audience();
+        self[subscription.topic].leaving += 1;
+        self.note_audience(subscription.topic);
     }
 
     /// A subscriber whose end was decided leaves.

@@ -2,10 +2,7 @@
 
 use super::{driven::Driver, pass::Pass};
 use crate::{
-    engine::{
-        keys::{ConnIndex, TimerId, TimerIndex},
-        registry::Audience,
-    },
+    engine::keys::{ConnIndex, TimerId, TimerIndex},
     topic::{Log, Previous, Series, Topic},
 };
 
@@ -28,8 +25,6 @@ pub(in crate::engine) struct TopicState {
     pub(super) subscribers: Vec<Subscriber>,
     /// Number of subscribers whose end is decided and that leave when the turn settles.
     pub(super) leaving: usize,
-    /// Their part in the subscribers of all workers.
-    pub(super) part: Option<Box<Audience>>,
     pub(super) pass: Option<Pass>,
     /// Everything up to here has been offered to every subscriber.
     pub(super) offered: u64,
@@ -82,7 +77,6 @@ impl TopicState {
             log: Log::new(begins_after),
             subscribers: Vec::new(),
             leaving: 0,
-            part: None,
             pass: None,
             offered: last_sequence,
             kept_after: last_sequence,
@@ -99,15 +93,6 @@ impl TopicState {
     /// Number of subscribers for events published from now on.
     pub(in crate::engine) fn audience(&self) -> usize {
         self.subscribers.len() - self.leaving
-    }
-
-    /// The audience has changed; workers count it together.
-    #[inline]
-    pub(super) fn note_audience(&mut self) {
-        let audience = self.audience();
-        if let Some(part) = &mut self.part {
-            part.set(audience);
-        }
     }
 
     /// True when the log is kept only for slow subscribers.

@@ -70,8 +70,8 @@ impl Topics {
         let state = &mut self[index];
         let place = state.subscribers.len() as u32;
         state.subscribers.push(Subscriber { conn, cursor: start.cursor });
-        state.note_audience();
         state.last_use = now;
+        self.note_audience(index);
         let subscription = Subscription { topic: index, place };
         self.hold(subscription);
         subscription
@@ -88,8 +88,8 @@ impl Topics {
         let Subscriber { conn: owner, cursor } = state.subscribers[left.place as usize];
         debug_assert_eq!(owner, conn, "a stream and its topic agree on its place");
         let moved = state.take_out(left.place as usize);
-        state.note_audience();
         state.last_use = now;
+        self.note_audience(left.topic);
         self.moved_on_from(left.topic, cursor, now);
         moved
     }

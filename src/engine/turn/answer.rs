@@ -118,7 +118,7 @@ impl Core {
             return self.drop_sse(*sse);
         }
         let last_event_id = last_event_id(request);
-        if sse.tag.is_some() && self.was_replaced(last_event_id.as_deref()) {
+        if self.was_replaced(&sse, last_event_id.as_deref()) {
             self.answer(index, Response::no_content().with_lines(&sse.header_lines), line);
             return self.drop_sse(*sse);
         }
@@ -144,8 +144,10 @@ impl Core {
     /// True for the client of a stream that was replaced. With a stream it would replace the newer
     /// one, whose client would then do the same. After a 204 an `EventSource` does not reconnect
     /// (WHATWG HTML, 9.2.3).
-    fn was_replaced(&self, last_event_id: Option<&str>) -> bool {
-        self.config.limits.tag_overflow == TagOverflow::ReplaceOldest
+    #[inline]
+    fn was_replaced(&self, sse: &Sse, last_event_id: Option<&str>) -> bool {
+        sse.tag.is_some()
+            && self.config.limits.tag_overflow == TagOverflow::ReplaceOldest
             && last_event_id == Some(REPLACED_ID)
     }
 

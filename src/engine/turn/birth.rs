@@ -28,7 +28,9 @@ impl<T: Transport> Engine<T> {
             // The connection was lost after the request: never a stream, so no hooks.
             return core.drop_sse(sse);
         }
-        if let Some(response) = core.take_places(index, &sse, request) {
+        if (sse.tag.is_some() || request.network.is_some())
+            && let Some(response) = core.take_places(index, &sse, request)
+        {
             let client = request.client.unwrap_or(Requester::unread(None));
             core.answer_busy(index, response.with_lines(&sse.header_lines), client);
             return core.drop_sse(sse);
@@ -79,7 +81,7 @@ impl<T: Transport> Engine<T> {
 
 impl Core {
     /// Takes the places that a new stream needs; the response if it is over a limit.
-    #[inline]
+    #[inline(never)]
     fn take_places(
         &mut self,
         index: ConnIndex,
