@@ -31,7 +31,7 @@ impl<T: Transport> Engine<T> {
         if (sse.tag.is_some() || request.network.is_some())
             && let Some(response) = core.take_places(index, &sse, request)
         {
-            let client = request.client.unwrap_or(Requester::unread(None));
+            let client = request.client.unwrap_or_else(|| Requester::unread(None));
             core.answer_busy(index, response.with_lines(&sse.header_lines), client);
             return core.drop_sse(sse);
         }
