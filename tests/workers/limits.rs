@@ -69,7 +69,7 @@ fn race(address: SocketAddr, gauge: &Arc<Gauge>, max: i64) -> [usize; 2] {
             let held = gauge.held.fetch_add(1, Ordering::SeqCst) + 1;
             assert!(held <= max, "{held} are open");
             kept.push_back(client);
-            let most_kept = if (number + nth) % 3 == 0 { 2 } else { 0 };
+            let most_kept = if (number + nth).is_multiple_of(3) { 2 } else { 0 };
             while kept.len() > most_kept {
                 gauge.held.fetch_sub(1, Ordering::SeqCst);
                 match nth % 2 {
