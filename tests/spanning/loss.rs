@@ -191,3 +191,35 @@ fn a_past_that_was_sent_before_a_loss_brings_nothing_back() {
     publish(&mut workers, &topic, "after");
     assert_eq!(got(&workers, 1, client), ["2", "after"]);
 }
+
+#[test]
+fn a_past_that_was_sent_before_a_loss_brings_back_no_lost_event() {
+    let topic = Topic::new("t").history(3, 1 << 16).backpressure(Backpressure::DropOldest);
+    let mut workers = workers_with(2, std::slice::from_ref(&topic));
+    for n in 1..=3 {
+        publish(&mut workers, &topic, n);
+    }
+    workers.set_link_faults(1, link_faults(|it| it.history_delay_max = ms(1_000)));
+    let client = come_back(&mut workers, 1, "_sim0g0-2");
+    // The first event leaves the history, and all others are lost.
+    publish(&mut workers, &topic, "4");
+    workers.restart_sequencer(3);
+    workers.advance(ms(2_000));
+    publish(&mut workers, &topic, "after");
+    assert_eq!(got(&workers, 1, client), ["after"]);
+}
+
+#[test]
+fn a_loss_during_a_pass_is_told_to_those_whom_the_pass_has_reached() {
+    let topic = Topic::new("t").history(9, 1 << 16).backpressure(Backpressure::DropOldest);
+    let mut workers = workers_with(1, std::slice::from_ref(&topic));
+    let clients: Vec<_> = (0..200).map(|_| workers[0].get("/")).collect();
+    workers.handle().publish(&topic, "undone").unwrap();
+    workers[0].turn_once();
+    workers.restart_sequencer(1);
+    workers.turn();
+    let all: Vec<_> = clients.into_iter().map(|client| got(&workers, 0, client)).collect();
+    let told = all.iter().filter(|events| **events == ["undone", "gap t"]).count();
+    let unaware = all.iter().filter(|events| events.is_empty()).count();
+    assert!((1..200).contains(&told) && told + unaware == 200, "{told} and {unaware}");
+}

@@ -184,7 +184,9 @@ fn a_retained_event_comes_to_the_first_subscriber_of_each_worker() {
     publish(&mut workers, &state, "1");
     publish(&mut workers, &state, "2");
     for worker in 0..3 {
-        let client = workers[worker].get("/");
-        assert_eq!(got(&workers, worker, client), ["2"]);
+        let client = workers[worker].connect();
+        workers[worker].request(client, starwheel::Method::Get, "/", &[], b"");
+        workers[worker].turn_once();
+        assert_eq!(got(&workers, worker, client), ["2"], "in the turn of its birth");
     }
 }
