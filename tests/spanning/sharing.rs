@@ -237,7 +237,11 @@ fn a_delta_never_refers_to_an_event_of_a_topic_that_had_the_same_place_before() 
             })
             .get("/spanning", move |_req, _cx| Sse::new().subscribe(&spanning))
     });
-    let page = |n: usize| format!("<p>{n}</p>{}", "the same words again and again ".repeat(20));
+    // A delta to another page gives other words.
+    let page = |n: usize| {
+        let words = ["zero is long", "one", "one"][n];
+        format!("<p>{n}</p>{}", format!("again and again {words} ").repeat(20))
+    };
     let connect = |workers: &mut SimulatedWorkers, target| {
         let client = workers[0].connect();
         let headers = [("Accept-Encoding", "zstd")];
