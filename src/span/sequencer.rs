@@ -13,7 +13,7 @@ use crate::topic::{Arrival, Compressible, Generations, History, Loss, Lost, Plac
 
 /// Numbers the events of a namespace, and knows which member uses which topic.
 ///
-/// Everything it sends to a member is in order. A member that takes nothing any more does not stop
+/// Everything it sends to a member is in order. A member that takes nothing anymore does not stop
 /// the others: it is left out, and gets one loss and its archives when it
 /// [catches up](Self::catch_up).
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub(crate) enum Room {
     Free,
     /// Its queue is full, and publishers must wait for it.
     Full,
-    /// It has been full for so long that nobody waits for it any more.
+    /// It has been full for so long that publishers no longer wait for it.
     Stalled,
     /// It has stopped.
     Gone,
@@ -70,7 +70,7 @@ pub(crate) struct MemberIndex(pub(crate) usize);
 #[derive(Debug)]
 struct Seat<M> {
     queue: M,
-    /// It has been left out, and must hear of it before anything else.
+    /// It has been left out, and must get its loss before anything else.
     is_behind: bool,
     /// It uses nothing anymore.
     is_gone: bool,
@@ -247,7 +247,7 @@ impl<M: Member> Sequencer<M> {
         }
     }
 
-    /// The member has room again after it was left out: it hears that it has missed events, and gets
+    /// The member has room again after it was left out: it gets a loss, and
     /// what its topics keep. Nothing happens if it was not left out.
     pub(crate) fn catch_up(&mut self, member: MemberIndex) {
         let seat = &mut self.members[member.0];
@@ -258,7 +258,7 @@ impl<M: Member> Sequencer<M> {
         self.member(member).arrive(Arrival::Lost(loss));
     }
 
-    /// Subscribers that have lost nothing, because their topics keep it, go on.
+    /// Subscribers that have lost nothing, because their topics keep it, continue.
     fn loss_of(&self, member: MemberIndex, lost: Lost) -> Loss {
         let is_due = |entry: &&Entry| entry.users.contains(&member) && entry.keeps_something();
         let used = self.topics.iter().map(|(_, entry)| entry).filter(is_due);
@@ -306,7 +306,7 @@ impl<M: Member> Sequencer<M> {
         }
     }
 
-    /// The topic's entry. A new one is watched, because nobody may ever use it.
+    /// The topic's entry. A new one is watched, because it may never be used.
     fn open(&mut self, topic: &Topic, now_ms: u64) -> usize {
         if let Some(&index) = self.by_name.get(topic.shared_name()) {
             return index;
@@ -327,7 +327,7 @@ impl<M: Member> Sequencer<M> {
         let place = place.clamp(FIRST_PLACE - 1, self.position);
         self.generations.begin(name, place);
         let is_lossy = place < self.position;
-        // A place beyond all that a member may have been told of.
+        // A place after all that a member may have.
         self.position += u64::from(is_lossy);
         for (_, entry) in self.topics.iter_mut().filter(|_| is_lossy) {
             entry.archive.undo_after(place);

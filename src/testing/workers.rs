@@ -138,7 +138,7 @@ impl SimulatedWorkers {
 
     /// The sequencer restarts without the last `lost_events`, as a server does that had not stored
     /// them. Subscribers of all topics are notified of the loss, by the policies of their topics.
-    /// Without a loss, nobody notices.
+    /// Without a loss, there is no effect that clients can see.
     ///
     /// ```
     /// use starwheel::{Backpressure, Router, Sse, Topic, testing::SimulatedWorkers};

@@ -1,4 +1,4 @@
-//! Holes, restarts, full queues: who is told of a loss, and who does not notice.
+//! Holes, restarts, full queues: which subscribers a loss is reported to, and which are not affected.
 
 use starwheel::{Backpressure, Topic, TrySendError, testing::SimulatedWorkers};
 
@@ -21,7 +21,7 @@ fn leave_out(workers: &mut SimulatedWorkers, worker: usize, topic: &Topic, lost:
 }
 
 #[test]
-fn a_loss_is_told_once_per_stream_and_topic_by_the_policy_of_each() {
+fn a_loss_is_reported_once_per_stream_and_topic_by_the_policy_of_each() {
     let policies =
         [Backpressure::DropOldest, Backpressure::Latest, Backpressure::Disconnect].into_iter();
     let topics: Vec<_> =
@@ -116,7 +116,7 @@ fn a_restart_without_loss_is_no_gap() {
 }
 
 #[test]
-fn a_lost_tail_is_a_gap_to_everybody_who_saw_it_and_to_nobody_else() {
+fn a_lost_tail_is_a_gap_for_clients_that_saw_it_and_for_no_others() {
     let topic = Topic::new("t").history(100, 1 << 16).backpressure(Backpressure::DropOldest);
     let mut workers = workers_with(2, std::slice::from_ref(&topic));
     let stays = workers[0].get("/");
@@ -141,7 +141,7 @@ fn a_lost_tail_is_a_gap_to_everybody_who_saw_it_and_to_nobody_else() {
 }
 
 #[test]
-fn a_client_ahead_of_its_worker_hears_of_the_lost_tail_too() {
+fn a_client_ahead_of_its_worker_gets_a_gap_for_the_lost_tail_too() {
     let topic = Topic::new("t").history(100, 1 << 16).backpressure(Backpressure::DropOldest);
     let mut workers = workers_with(2, std::slice::from_ref(&topic));
     let (fast, _slow) = (workers[0].get("/"), workers[1].get("/"));
@@ -161,7 +161,7 @@ fn a_client_ahead_of_its_worker_hears_of_the_lost_tail_too() {
 }
 
 #[test]
-fn everything_is_lost_and_told_once() {
+fn a_total_loss_is_reported_once() {
     let topics = ["a", "b"]
         .map(|name| Topic::new(name).history(100, 1 << 16).backpressure(Backpressure::DropOldest));
     let mut workers = workers_with(2, &topics);
@@ -210,7 +210,7 @@ fn a_past_that_was_sent_before_a_loss_brings_back_no_lost_event() {
 }
 
 #[test]
-fn a_loss_during_a_pass_is_told_to_those_whom_the_pass_has_reached() {
+fn a_loss_during_a_pass_is_reported_to_those_that_the_pass_has_reached() {
     let topic = Topic::new("t").history(9, 1 << 16).backpressure(Backpressure::DropOldest);
     let mut workers = workers_with(1, std::slice::from_ref(&topic));
     let clients: Vec<_> = (0..200).map(|_| workers[0].get("/")).collect();

@@ -1,4 +1,4 @@
-//! Events reach all workers, in one order; local topics do not; nobody else notices.
+//! Events reach all workers, in one order; local topics do not; other streams are not affected.
 
 use starwheel::{
     Config, Context, JoinAt, Request, Router, Sse, Topic,
@@ -418,7 +418,7 @@ fn a_worker_without_subscribers_gets_no_events_after_a_minute() {
 }
 
 #[test]
-fn an_event_that_nobody_hears_gets_no_place() {
+fn an_event_without_an_audience_gets_no_place() {
     let mut workers = workers_with(2, &[]);
     publish(&mut workers, &Topic::new("plain"), "unheard");
     assert_eq!((workers.last_place(), workers.topics()), (1, 0));

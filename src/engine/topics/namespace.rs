@@ -41,7 +41,7 @@ pub(in crate::engine) struct Waiting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Entry {
     Open,
-    /// The namespace must hear that the topic is used.
+    /// The namespace does not know yet that the topic is used.
     Unasked,
     /// Its past is on its way.
     Closed,
@@ -109,7 +109,7 @@ impl Topics {
         self.namespace.as_ref()?.generations.position(id)
     }
 
-    /// A topic that nobody used here: its log begins when its [use](Self::begin_use) does.
+    /// A topic that was not in use here: its log begins when its [use](Self::begin_use) does.
     pub(super) fn open_spanning(&mut self, topic: &Topic, now: u64) -> TopicIndex {
         let state = TopicState::new(topic.detached(), (0, 0), now);
         self.insert(TopicState { series: Series::Spanning, past: Past::Unasked, ..state })
@@ -152,7 +152,7 @@ impl Topics {
         }
     }
 
-    /// The namespace has heard that the topic is used: events after this place are on their way.
+    /// The namespace knows that the topic is used: events after this place are on their way.
     /// Returns whether streams may subscribe to it now: a topic that keeps nothing has no past.
     pub(in crate::engine) fn begin_use(&mut self, index: TopicIndex, place: u64) -> Entry {
         let state = &mut self[index];
@@ -314,7 +314,7 @@ impl TopicState {
             }
         }
         if let Some(pass) = &mut self.pass {
-            // It must reach everybody again.
+            // It must reach all subscribers again.
             let last = self.log.last_sequence();
             (pass.next_place, pass.up_to, pass.seen_by_all) = (0, last, last);
         }
