@@ -5,7 +5,12 @@ mod client;
 #[path = "workers/limits.rs"]
 mod limits;
 
-use std::{net::SocketAddr, sync::mpsc, thread, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock, mpsc},
+    thread,
+    time::Duration,
+};
 
 use client::{Client, PATIENCE, field, wait_for};
 use starwheel::{
@@ -339,4 +344,93 @@ fn a_request_that_another_server_has_read_goes_to_any_worker() {
     }
     let config = Config::default();
     assert!(Workers::with_config(&config, 0, |_worker| Router::new()).is_ok(), "at least one");
+}
+
+/// Fills the queue of worker 1 while it is held up, and publishes what it then misses.
+fn leave_out(workers: &Running, text: &str) {
+    let worker = &workers.handle.workers()[1];
+    let (sender, released) = mpsc::channel::<()>();
+    assert!(worker.run(move |_cx| _ = released.recv_timeout(PATIENCE * 4)).is_ok());
+    while worker.run(|_cx| {}).is_ok() {}
+    while workers.handle.publish(&lossy(), text).is_err() {
+        thread::yield_now();
+    }
+    sender.send(()).unwrap();
+}
+
+#[test]
+fn a_worker_that_is_left_out_again_catches_up_again() {
+    let workers = Running::serving(2, news);
+    let mut anna = workers.on_worker(1, "/lossy");
+    for text in ["first", "second"] {
+        leave_out(&workers, text);
+        assert_eq!(data_of(&event_of(&mut anna)), text, "without a further publish");
+    }
+}
+
+/// A log that is a stream itself, as that of an application with a page for its operators.
+struct LogStream(OnceLock<Handle>);
+
+impl log::Log for LogStream {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() == log::Level::Warn
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if let Some(handle) = self.0.get().filter(|_| self.enabled(record.metadata())) {
+            let _refused = handle.publish(&Topic::new("log"), record.args().to_string());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn a_logger_may_publish_what_is_logged_while_publishing() {
+    static LOG: LogStream = LogStream(OnceLock::new());
+    let workers = Running::serving(2, |worker| {
+        news(worker).get("/log", |_req, _cx| Sse::new().subscribe(&Topic::new("log")))
+    });
+    let mut operator = workers.on_worker(0, "/log");
+    let _watching = workers.on_worker(1, "/lossy");
+    LOG.0.set(workers.handle.clone()).unwrap();
+    log::set_logger(&LOG).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+    let (sender, published) = mpsc::channel();
+    thread::spawn(move || {
+        leave_out(&workers, "missed");
+        sender.send(workers).unwrap();
+    });
+    let _workers = published.recv_timeout(PATIENCE).expect("no lock is held while logging");
+    assert!(operator.data().contains("has taken nothing"));
+}
+
+#[test]
+fn the_address_of_dropped_workers_is_free() {
+    for _ in 0..20 {
+        let workers = Workers::new(4, |_worker| Router::new()).unwrap();
+        let address = workers.listen_with("127.0.0.1:0", ReusePort::Exclusive).unwrap();
+        drop(workers);
+        let client = std::net::TcpStream::connect(address);
+        assert!(client.is_err(), "nobody listens anymore");
+    }
+}
+
+/// What the threads own is gone when `new` has returned its error.
+#[test]
+fn no_thread_outlives_workers_that_could_not_be_made() {
+    for _ in 0..20 {
+        let owned = Arc::new(());
+        let of_workers = Arc::clone(&owned);
+        let made = Workers::new(3, move |worker| {
+            let owned = Arc::clone(&of_workers);
+            assert_ne!(worker.number(), 2, "on purpose");
+            Router::new().get("/", move |_req, _cx| {
+                let _owned = &owned;
+                Response::no_content()
+            })
+        });
+        assert!(made.is_err());
+        assert_eq!(Arc::strong_count(&owned), 1);
+    }
 }

@@ -7,7 +7,7 @@ mod worker;
 pub use self::worker::Worker;
 
 use std::{
-    fmt, io,
+    fmt, io, mem,
     net::{SocketAddr, ToSocketAddrs},
     sync::Arc,
     thread as threads,
@@ -100,18 +100,21 @@ impl Workers {
     {
         let (crew, handler) = (Arc::<Crew>::default(), Arc::new(handler));
         let namespace = Namespace::new()?;
-        let mut threads = Vec::new();
+        // From here on, its drop ends the threads if there is an error.
+        let mut workers = Self { crew, threads: Vec::new() };
         for number in 0..count.max(1) {
             let (config, handler) = (config.clone(), Arc::clone(&handler));
             let make =
                 move |worker: &mut Worker<'_>| -> Box<dyn Handler> { Box::new(handler(worker)) };
-            threads.push(Thread::start(number, config, &crew, &namespace, make)?);
+            let thread = Thread::start(number, config, &workers.crew, &namespace, make)?;
+            workers.threads.push(thread);
         }
         // In two steps, so that the first handler that is made has a handle for all workers.
-        let reactors: io::Result<Vec<_>> = threads.iter().map(Thread::has_reactor).collect();
-        crew.complete(reactors?);
-        threads.iter().try_for_each(Thread::make_handler)?;
-        Ok(Self { crew, threads })
+        let reactors: io::Result<Vec<_>> =
+            workers.threads.iter().map(Thread::has_reactor).collect();
+        workers.crew.complete(reactors?);
+        workers.threads.iter().try_for_each(Thread::make_handler)?;
+        Ok(workers)
     }
 
     /// The number of cores that this process may use, at least 1.
@@ -211,12 +214,22 @@ impl Workers {
     ///
     /// # Errors
     /// The first error of a worker; never because of a client.
-    pub fn run(self) -> io::Result<()> {
+    pub fn run(mut self) -> io::Result<()> {
         let running: io::Result<()> = self.threads.iter().try_for_each(Thread::run);
-        let ended = self.threads.into_iter().map(Thread::join);
+        let ended = mem::take(&mut self.threads).into_iter().map(Thread::join);
         // All of them, before any error is returned.
         let results: Vec<_> = std::iter::once(running).chain(ended).collect();
         results.into_iter().collect()
+    }
+}
+
+/// Workers that never ran: their threads have ended and their addresses are free afterwards.
+impl Drop for Workers {
+    fn drop(&mut self) {
+        for thread in mem::take(&mut self.threads) {
+            // A panic of it has been reported as an error of a step.
+            let _result = thread.join();
+        }
     }
 }
 

@@ -74,6 +74,12 @@ impl State {
         self.start.elapsed().as_millis() as u64
     }
 
+    /// The numbers of workers that have been left out since the last call; hardly ever any.
+    fn take_left_out(&self) -> Vec<usize> {
+        let queues = self.sequencer.members().map(|(_, queue)| queue);
+        queues.filter(|queue| queue.is_to_be_logged.take()).map(|queue| queue.worker).collect()
+    }
+
     fn member(&self, worker: usize) -> Option<MemberIndex> {
         self.members.iter().find(|(number, _)| *number == worker).map(|(_, member)| *member)
     }
@@ -92,10 +98,14 @@ impl Outlet for WayOut {
         events: &[&[u8]],
         compression: Compressible,
     ) -> Result<(), TrySendError<()>> {
-        let state = &mut *self.namespace.lock();
+        let mut state = self.namespace.lock();
         let now_ms = state.now_ms();
-        state.sequencer.publish(topic, events, compression, now_ms).map_err(|refused| match refused
-        {
+        let published = state.sequencer.publish(topic, events, compression, now_ms);
+        let left_out = state.take_left_out();
+        drop(state);
+        // Without the lock: a logger is code of the program, and may publish.
+        left_out.into_iter().for_each(log_left_out);
+        published.map_err(|refused| match refused {
             Refused::Full => TrySendError::Full(()),
             Refused::Closed => TrySendError::Closed(()),
         })
@@ -124,6 +134,8 @@ struct Queue {
     /// While it is full: how much the worker had taken, and since when that has not changed.
     standstill: Cell<Option<(u64, Instant)>>,
     is_left_out: Cell<bool>,
+    /// It was left out, and nobody has logged that yet.
+    is_to_be_logged: Cell<bool>,
 }
 
 impl Queue {
@@ -135,6 +147,7 @@ impl Queue {
             index: Cell::new(MemberIndex(0)),
             standstill: Cell::new(None),
             is_left_out: Cell::new(false),
+            is_to_be_logged: Cell::new(false),
         }
     }
 
@@ -162,15 +175,15 @@ impl Queue {
         if self.is_left_out.replace(true) {
             return;
         }
-        log::warn!(
-            "worker {} has taken nothing for {STALL_TIMEOUT:?} and its queue is full: it misses \
-             events, and publishers do not wait for it",
-            self.worker
-        );
+        self.is_to_be_logged.set(true);
         let (namespace, member) = (self.namespace.clone(), self.index.get());
         let catch_up = move |_cx: &mut Context<'_>| {
             if let Some(namespace) = namespace.upgrade() {
-                Namespace(namespace).lock().sequencer.catch_up(member);
+                let namespace = Namespace(namespace);
+                let state = &mut *namespace.lock();
+                // The next time needs a closure of its own.
+                state.sequencer.member(member).is_left_out.set(false);
+                state.sequencer.catch_up(member);
             }
         };
         let _stopped = mailbox.push_reserved(catch_up, |call| Command::Run(Box::new(call)));
@@ -207,6 +220,13 @@ impl Member for Queue {
             mailbox.arrive(arrival);
         }
     }
+}
+
+fn log_left_out(worker: usize) {
+    log::warn!(
+        "worker {worker} has taken nothing for {STALL_TIMEOUT:?} and its queue is full: it misses \
+         events, and publishers do not wait for it"
+    );
 }
 
 /// A worker that has taken nothing for so long does not hold up the others.
