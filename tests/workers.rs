@@ -346,6 +346,23 @@ fn a_request_that_another_server_has_read_goes_to_any_worker() {
     assert!(Workers::with_config(&config, 0, |_worker| Router::new()).is_ok(), "at least one");
 }
 
+/// A worker without connections ends at once when it drains; signals must reach the others all the
+/// same.
+#[test]
+fn a_second_signal_shuts_down_workers_that_still_drain() {
+    let workers = Workers::new(2, |worker| news(worker.number())).unwrap();
+    workers.drain_on_signals(Duration::from_secs(3_600)).unwrap();
+    let workers = Running::start(workers);
+    let mut streaming = workers.on_worker(1, "/news");
+    signal_hook::low_level::raise(signal_hook::consts::SIGTERM).unwrap();
+    let of_each = workers.handle.workers();
+    wait_for("the idle worker has ended", || of_each[0].is_stopped().then_some(()));
+    assert!(!of_each[1].is_stopped(), "the first signal drains");
+    signal_hook::low_level::raise(signal_hook::consts::SIGTERM).unwrap();
+    assert_ended(&mut streaming);
+    workers.ended().unwrap();
+}
+
 /// Fills the queue of worker 1 while it is held up, and publishes what it then misses.
 fn leave_out(workers: &Running, text: &str) {
     let worker = &workers.handle.workers()[1];

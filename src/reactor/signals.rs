@@ -3,6 +3,10 @@
 use std::{
     io::{self, Read},
     os::unix::net::UnixStream as StdUnixStream,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,8 +25,10 @@ pub(super) struct Signals {
     pipe: UnixStream,
     window: Duration,
     registered: Vec<SigId>,
-    /// The first signal has come.
-    has_drained: bool,
+    /// Signals that have come here.
+    received: usize,
+    /// The last one that a worker has obeyed: each gets all of them, because any may end first.
+    obeyed: Arc<AtomicUsize>,
 }
 
 impl Reactor {
@@ -49,7 +55,8 @@ impl Reactor {
             pipe: UnixStream::from_std(reading),
             window,
             registered: Vec::new(),
-            has_drained: false,
+            received: 0,
+            obeyed: Arc::default(),
         };
         signals.pipe.register(self.poll.registry(), SIGNALS, Interest::READABLE)?;
         signals.registered.push(pipe::register(SIGTERM, writing.try_clone()?)?);
@@ -60,17 +67,25 @@ impl Reactor {
 }
 
 impl Signals {
+    /// Each signal is obeyed by the first of the workers that sees it.
+    pub(super) fn share(&mut self, obeyed: Arc<AtomicUsize>) {
+        self.obeyed = obeyed;
+    }
+
     /// `all` are the workers that the reactor is one of.
     pub(super) fn receive(&mut self, engine: &mut Engine<Socket>, all: Option<&Handle>) {
         let mut bytes = [0; 16];
         while let Ok(count @ 1..) = self.pipe.read(&mut bytes) {
             for _ in 0..count {
-                match (all, engine.is_stopping() || self.has_drained) {
+                self.received += 1;
+                if self.obeyed.fetch_max(self.received, Ordering::SeqCst) >= self.received {
+                    continue;
+                }
+                match (all, engine.is_stopping() || self.received > 1) {
                     (Some(all), true) => all.shutdown(),
                     (None, true) => engine.shutdown(),
                     (all, false) => {
                         log::info!("draining connections over {:?}", self.window);
-                        self.has_drained = true;
                         match all {
                             Some(all) => all.drain(self.window),
                             None => engine.drain(self.window),

@@ -1,8 +1,8 @@
 //! A reactor as one of several workers.
 
-#[cfg(feature = "signals")]
-use std::time::Duration;
 use std::{io, sync::Arc};
+#[cfg(feature = "signals")]
+use std::{sync::atomic::AtomicUsize, time::Duration};
 
 use super::{ListenOptions, Listener, Reactor};
 use crate::{
@@ -58,8 +58,14 @@ impl Reactor {
 
     /// Signals drain all workers.
     #[cfg(feature = "signals")]
-    pub(crate) fn drain_all_on_signals(&mut self, window: Duration, all: Handle) -> io::Result<()> {
+    pub(crate) fn drain_all_on_signals(
+        &mut self,
+        window: Duration,
+        all: Handle,
+        obeyed: Arc<AtomicUsize>,
+    ) -> io::Result<()> {
         self.drain_on_signals(window)?;
+        self.signals.iter_mut().for_each(|signals| signals.share(Arc::clone(&obeyed)));
         self.all_workers = Some(all);
         Ok(())
     }

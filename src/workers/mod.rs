@@ -14,7 +14,7 @@ use std::{
 };
 
 #[cfg(feature = "signals")]
-use std::time::Duration;
+use std::{sync::atomic::AtomicUsize, time::Duration};
 
 use self::{
     namespace::Namespace,
@@ -200,7 +200,9 @@ impl Workers {
     /// When the system refuses the handler or the pipe.
     #[cfg(feature = "signals")]
     pub fn drain_on_signals(&self, window: Duration) -> io::Result<()> {
-        self.threads[0].set_up(|done| Setup::DrainOnSignals(window, done))
+        let obeyed = Arc::<AtomicUsize>::default();
+        let drain = |done| Setup::DrainOnSignals(window, Arc::clone(&obeyed), done);
+        self.threads.iter().try_for_each(|thread| thread.set_up(drain))
     }
 
     /// A handle for all workers, for any thread.

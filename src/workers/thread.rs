@@ -7,6 +7,9 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "signals")]
+use std::sync::atomic::AtomicUsize;
+
 use super::{namespace::Namespace, worker::Worker};
 use crate::{
     engine::{Answer, Config, Context, Crew, Handle, Handler, Mailbox, ReactorNumber},
@@ -33,7 +36,7 @@ pub(super) enum Setup {
     /// Accept for all workers.
     Distribute(Listener, ListenOptions, Done),
     #[cfg(feature = "signals")]
-    DrainOnSignals(Duration, Done),
+    DrainOnSignals(Duration, Arc<AtomicUsize>, Done),
     Run,
 }
 
@@ -125,9 +128,10 @@ fn serve(
                 (reactor.listen_for_all(listener, options, all), done)
             }
             #[cfg(feature = "signals")]
-            Setup::DrainOnSignals(window, done) => {
-                (reactor.drain_all_on_signals(window, Handle::of_all(Arc::clone(crew))), done)
-            }
+            Setup::DrainOnSignals(window, obeyed, done) => (
+                reactor.drain_all_on_signals(window, Handle::of_all(Arc::clone(crew)), obeyed),
+                done,
+            ),
         };
         let _gone = done.send(result);
     }
