@@ -165,7 +165,7 @@ impl Handle {
         event: E,
         compression: Compressible,
     ) -> Result<(), TrySendError<E>> {
-        if let Err(refused) = self.would_take() {
+        if let Err(refused) = self.would_take(topic) {
             return Err(refused.with(event));
         }
         let mut encoded = EventBuffer::new();
@@ -206,7 +206,7 @@ impl Handle {
         I: IntoIterator + Clone,
         I::Item: Encode,
     {
-        if let Err(refused) = self.would_take() {
+        if let Err(refused) = self.would_take(topic) {
             return Err(refused.with(events));
         }
         let (mut encoded, mut ends) = (EventBuffer::new(), Vec::new());
@@ -230,11 +230,12 @@ impl Handle {
         pushed.map_err(|refused| refused.with(events))
     }
 
-    /// Whether it is worthwhile to encode an event. The sequencer of workers has its own answer.
-    fn would_take(&self) -> Result<(), TrySendError<()>> {
+    /// Whether it is worthwhile to encode an event for this topic. The sequencer of workers has its
+    /// own answer: one worker that is full or has ended does not count.
+    fn would_take(&self, topic: &Topic) -> Result<(), TrySendError<()>> {
         match &self.to {
-            Recipient::One(mailbox) => mailbox.would_take(),
-            Recipient::All(_) => Ok(()),
+            Recipient::One(mailbox) if self.outlet_for(topic).is_none() => mailbox.would_take(),
+            Recipient::One(_) | Recipient::All(_) => Ok(()),
         }
     }
 
