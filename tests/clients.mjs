@@ -78,9 +78,14 @@ const chat = await start('chat')
 await check('fetch: an id with an umlaut is unknown, and so a gap', async () => {
   const stop = new AbortController()
   const response = await fetch(`${chat.url}/chat?datastar={"name":"fetch"}`, { headers: { 'Last-Event-ID': 'caf\u00e9' }, signal: stop.signal })
-  const { value } = await response.body.getReader().read()
+  // A comment may come first: a worker that opens a topic waits for its past.
+  let text = ''
+  for await (const bytes of response.body) {
+    text += new TextDecoder().decode(bytes)
+    if (text.replace(/^:.*\n/gm, '').length > 0) break
+  }
   stop.abort()
-  assert.match(new TextDecoder().decode(value), /^event: datastar-gap\ndata: chat\n\n/m)
+  assert.match(text, /^(:\n)?event: datastar-gap\ndata: chat\n\n/)
 })
 await chat.stop()
 
