@@ -92,14 +92,11 @@ impl Handle {
         F: FnOnce(&mut Request, &mut Context<'_>) -> R + Send + 'static,
         R: Into<Answer>,
     {
-        self.push_with((socket, request, answer), |(socket, request, answer)| {
-            Command::Adopt(Adoption::new(socket, answered_by(request, answer)))
-        })
+        self.adopt_on_behalf_of(None, socket, request, answer)
     }
 
     /// As [`adopt_request`](Self::adopt_request), for a client whose address the other server knows
-    /// better than the socket.
-    #[cfg(feature = "hyper")]
+    /// better than the socket; `None` if it does not.
     #[expect(clippy::result_large_err, reason = "as for `adopt_request`")]
     pub(crate) fn adopt_on_behalf_of<S, F, R>(
         &self,

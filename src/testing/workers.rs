@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     engine::{Config, Crew, Handle, Handler, Outlet, ReactorNumber, TrySendError},
-    span::{MemberIndex, Refused, Sequencer},
+    span::{MemberIndex, Sequencer},
     time::millis,
     topic::{Compressible, Topic},
 };
@@ -341,10 +341,7 @@ impl Outlet for WayOut {
     ) -> Result<(), TrySendError<()>> {
         let state = &mut *self.sequencer.lock();
         let published = state.sequencer.publish(topic, events, compression, state.now_ms);
-        published.map_err(|refused| match refused {
-            Refused::Full => TrySendError::Full(()),
-            Refused::Closed => TrySendError::Closed(()),
-        })
+        published.map_err(Into::into)
     }
 
     fn begin_use(&self, topic: &Topic) -> u64 {

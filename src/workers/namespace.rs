@@ -10,7 +10,7 @@ use std::{
 use crate::{
     engine::{Command, Context, Mailbox, Outlet, TrySendError},
     reactor::{Reactor, draw_epoch},
-    span::{Member, MemberIndex, Refused, Room, Sequencer},
+    span::{Member, MemberIndex, Room, Sequencer},
     topic::{Arrival, Compressible, Placed, Topic},
 };
 
@@ -105,10 +105,7 @@ impl Outlet for WayOut {
         drop(state);
         // Without the lock: a logger is code of the program, and may publish.
         left_out.into_iter().for_each(log_left_out);
-        published.map_err(|refused| match refused {
-            Refused::Full => TrySendError::Full(()),
-            Refused::Closed => TrySendError::Closed(()),
-        })
+        published.map_err(Into::into)
     }
 
     fn begin_use(&self, topic: &Topic) -> u64 {

@@ -50,7 +50,6 @@ impl Adoption {
     }
 
     /// The other server knows the client, which may not be at the other end of the socket.
-    #[cfg(feature = "hyper")]
     pub(crate) fn on_behalf_of(self, peer: Option<Peer>) -> Self {
         Self { peer, ..self }
     }

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, time::Duration};
 
-use crate::http::Response;
+use crate::{http::Response, span::Refused};
 
 /// Why a [`Handle`](crate::Handle) did not take a command, or a topic an event; with the value that
 /// was passed.
@@ -103,6 +103,15 @@ impl<T> fmt::Display for TrySendError<T> {
 }
 
 impl<T> Error for TrySendError<T> {}
+
+impl From<Refused> for TrySendError<()> {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => Self::Full(()),
+            Refused::Closed => Self::Closed(()),
+        }
+    }
+}
 
 /// Becomes a 503 that clients retry after a second or two, so that `?` in a handler sheds load.
 ///
