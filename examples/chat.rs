@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     datastar_js::run_on_all_cores(move || page.serve(routes(chat.clone(), present.clone())))
 }
 
-/// The routes of one worker. What is shared between workers is behind a lock.
+/// The routes of one worker. What workers share has a lock.
 fn routes(chat: Topic, present: Arc<Mutex<Present>>) -> Router {
     let heard = chat.clone();
     Router::new()

@@ -2,7 +2,7 @@
 //!
 //! The server accepts, parses and routes as before. A handler answers with [`Live::answer`]. When all
 //! layers have run, the connection leaves the server: its socket moves to a reactor, and neither a
-//! task nor a buffer of tokio stays behind. For axum, use `starwheel::axum` instead.
+//! task nor a buffer of tokio is left. For axum, use `starwheel::axum` instead.
 //!
 //! ```
 //! # use {bytes::Bytes, http_body_util::Full};
@@ -36,8 +36,8 @@
 //! # What cannot be handed over
 //! HTTP/2 and TLS connections, and requests whose body was not read to its end. There the stream
 //! comes from the reactor through a Unix socket pair and becomes the body of the response. The
-//! application does not see the difference. Such a stream costs two more descriptors and what the
-//! server needs for a connection, some 10 to 20 KB.
+//! application does not see the difference. Such a stream costs two more descriptors, and what the
+//! server needs for a response that stays open.
 //!
 //! # Rules
 //! - Layers run before the hand-over. Header fields that they add to the response are sent with the

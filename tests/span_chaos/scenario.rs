@@ -308,7 +308,7 @@ impl Chaos {
             }
         }
         self.workers.advance(Duration::from_millis(500));
-        // Whoever was disconnected for being slow comes back.
+        // A client that was disconnected for being slow comes back.
         for traveller in 0..self.travellers.len() {
             let Some((worker, client, _)) = self.travellers[traveller].visit else { continue };
             if !self.workers[worker].is_open(client) {

@@ -38,7 +38,7 @@ impl Core {
 
     /// Returns how many streams it ends.
     pub(in crate::engine) fn close_tagged_on_all(&mut self, tag: &str, ending: Ending) -> usize {
-        // Each stream is taken from the list of all once, by whoever ends it.
+        // Each stream is taken from the list of all once, by the one call that ends it.
         let (own, others): (Vec<_>, Vec<_>) = match &self.crew {
             None => (self.tags.with(tag).collect(), Vec::new()),
             Some(crew) => {
