@@ -140,6 +140,13 @@ impl<L: Listener> Listener for Lending<L> {
 
 /// An application for [`Lending`] listeners: what `axum::serve` makes the service of a connection
 /// with. See [`serve`].
+///
+/// ```
+/// # use {axum::Router, starwheel::{Handle, axum::LiveApp}};
+/// fn with_streams(app: Router, live: Handle) -> LiveApp<Router> {
+///     LiveApp::new(app, live)
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct LiveApp<A> {
     app: A,

@@ -125,8 +125,27 @@ impl SimulatedWorkers {
         self.sequencer.lock().sequencer.member(MemberIndex(worker)).set_faults(faults);
     }
 
-    /// A worker is held up: it runs no turns and takes no events until it
-    /// [continues](Self::resume).
+    /// A worker is held up: it runs no turns and takes no events until it [continues](Self::resume).
+    /// When its queue has been full for a second, publishers do not wait for it anymore.
+    ///
+    /// ```
+    /// use starwheel::{Router, Topic, testing::{LinkFaults, SimulatedWorkers}};
+    /// use std::time::Duration;
+    /// let news = Topic::new("news");
+    /// let mut workers = SimulatedWorkers::new(2, |_worker| {
+    ///     let news = news.clone();
+    ///     Router::new().get("/", move |_req, _cx| starwheel::Sse::new().subscribe(&news))
+    /// });
+    /// workers[1].get("/");
+    /// let mut faults = LinkFaults::default();
+    /// faults.queue_events = 10;
+    /// workers.set_link_faults(1, faults);
+    /// workers.stop(1);
+    /// while workers.handle().publish(&news, "more").is_ok() {}
+    /// workers.advance(Duration::from_secs(2));
+    /// assert!(workers.handle().publish(&news, "without it").is_ok());
+    /// assert_eq!(workers.losses(1), 1);
+    /// ```
     pub fn stop(&mut self, worker: usize) {
         self.sequencer.lock().sequencer.member(MemberIndex(worker)).set_stopped(true);
     }

@@ -92,6 +92,15 @@ impl Workers {
     /// Workers with your own settings. [Limits](crate::Limits) of connections and of streams per tag
     /// hold for all workers together.
     ///
+    /// ```
+    /// use starwheel::{Config, Router, Workers};
+    /// let mut config = Config::default();
+    /// config.limits.connections_per_ip = Some(20); // On whichever workers they are.
+    /// let workers = Workers::with_config(&config, 2, |_worker| Router::new())?;
+    /// # drop(workers);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Workers::new`].
     pub fn with_config<H, F>(config: &Config, count: usize, handler: F) -> io::Result<Self>
@@ -148,6 +157,15 @@ impl Workers {
     /// accepts for all and hands connections over in turn: exactly even, and no other program can
     /// listen on the address, but each connection goes through the queue of its worker.
     ///
+    /// ```
+    /// # use starwheel::{Router, Workers};
+    /// use starwheel::ReusePort;
+    /// let workers = Workers::new(2, |_worker| Router::new())?;
+    /// let address = workers.listen_with("127.0.0.1:0", ReusePort::Exclusive)?;
+    /// assert!(workers.listen(address).is_err(), "no other program, and not a second time");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`listen`](Self::listen).
     pub fn listen_with(
@@ -175,6 +193,13 @@ impl Workers {
     /// Accepts connections from a socket that was bound elsewhere. The first worker accepts and hands
     /// over in turn.
     ///
+    /// ```
+    /// # use starwheel::{Router, Workers};
+    /// let workers = Workers::new(2, |_worker| Router::new())?;
+    /// workers.listen_on(std::net::TcpListener::bind("127.0.0.1:0")?)?; // From systemd, say.
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Reactor::listen_on`](crate::Reactor::listen_on).
     pub fn listen_on(&self, listener: impl Into<Listener>) -> io::Result<()> {
@@ -200,6 +225,14 @@ impl Workers {
     ///
     /// # Errors
     /// When the system refuses the handler or the pipe.
+    ///
+    /// ```no_run
+    /// # use starwheel::{Router, Workers};
+    /// # let workers = Workers::new(2, |_worker| Router::new())?;
+    /// workers.drain_on_signals(std::time::Duration::from_secs(10))?;
+    /// workers.run()?; // Returns at most 10 s after a SIGTERM.
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[cfg(feature = "signals")]
     pub fn drain_on_signals(&self, window: Duration) -> io::Result<()> {
         let obeyed = Arc::<AtomicUsize>::default();
