@@ -1,5 +1,7 @@
 //! Topics that span workers: what is promised, one by one. Random scenarios are in `span_chaos.rs`.
 
+#[path = "spanning/ahead.rs"]
+mod ahead;
 #[path = "support/decoders.rs"]
 mod decoders;
 #[path = "spanning/loss.rs"]

@@ -204,8 +204,14 @@ impl<M: Member> Sequencer<M> {
 
 /// Uses.
 impl<M: Member> Sequencer<M> {
-    /// A member uses the topic after the returned place. It gets what the topic keeps.
-    pub(crate) fn begin_use(&mut self, member: MemberIndex, topic: &Topic, now_ms: u64) -> u64 {
+    /// A member uses the topic after the returned place, with the returned value. It gets what the
+    /// topic keeps.
+    pub(crate) fn begin_use(
+        &mut self,
+        member: MemberIndex,
+        topic: &Topic,
+        now_ms: u64,
+    ) -> (u64, Topic) {
         if self.members[member.0].is_behind {
             // What it gets now must not hide what it has missed.
             self.catch_up(member);
@@ -217,12 +223,18 @@ impl<M: Member> Sequencer<M> {
             entry.users.push(member);
         }
         entry.last_use_ms = now_ms;
-        if entry.topic.options().keeps_events() {
+        let topic = entry.topic.clone();
+        if topic.options().keeps_events() {
             let past = entry.archive.backlog(position);
-            let hydrate = Arrival::Hydrate(entry.topic.clone(), past);
-            self.member(member).arrive(hydrate);
+            self.member(member).arrive(Arrival::Hydrate(topic.clone(), past));
         }
-        position
+        (position, topic)
+    }
+
+    /// True while any member uses the topic.
+    pub(crate) fn is_in_use(&self, topic: &Topic) -> bool {
+        let index = self.by_name.get(topic.shared_name());
+        index.is_some_and(|&index| !self.topics[index].users.is_empty())
     }
 
     /// A member has dropped what it had of the topic.

@@ -363,9 +363,13 @@ impl Outlet for WayOut {
         published.map_err(Into::into)
     }
 
-    fn begin_use(&self, topic: &Topic) -> u64 {
+    fn begin_use(&self, topic: &Topic) -> (u64, Topic) {
         let state = &mut *self.sequencer.lock();
         state.sequencer.begin_use(self.member, topic, state.now_ms)
+    }
+
+    fn is_in_use(&self, topic: &Topic) -> bool {
+        self.sequencer.lock().sequencer.is_in_use(topic)
     }
 
     fn end_use(&self, topic: &Topic) {

@@ -65,7 +65,8 @@ use crate::sse::{Encode, EventBuffer, EventError, EventName};
 ///
 /// The name identifies the topic: two values with the same name are the same topic. Creating a
 /// value costs one allocation, so `Topic::new(format!("room-{id}"))` in a handler is fine. Options
-/// apply when a topic starts: at its first subscriber or publish in a reactor.
+/// apply when a topic starts: at its first subscriber or publish, in a reactor or on any of the
+/// [`Workers`](crate::Workers).
 ///
 /// A topic that keeps nothing disappears with its last subscriber. One with history,
 /// [`retain`](Self::retain) or an updater is removed, with its contents, a minute after its last

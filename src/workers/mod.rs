@@ -66,7 +66,8 @@ use crate::{
 /// [`TrySendError::Full`](crate::TrySendError::Full). A worker that has taken nothing for a second no
 /// longer holds up the others. It is left out ([`Stats::left_out`](crate::Stats::left_out)), and its
 /// subscribers are notified of the loss by the [policies](crate::Backpressure) of their topics. Those
-/// of topics with history lose nothing that is still in it.
+/// of topics with history lose nothing that is still in it. What was published by hand on a
+/// [driven](crate::Context::drive) topic that keeps no event is then missing without notice.
 #[must_use = "workers serve only while they run"]
 pub struct Workers {
     crew: Arc<Crew>,

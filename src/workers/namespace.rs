@@ -108,10 +108,14 @@ impl Outlet for WayOut {
         published.map_err(Into::into)
     }
 
-    fn begin_use(&self, topic: &Topic) -> u64 {
+    fn begin_use(&self, topic: &Topic) -> (u64, Topic) {
         let state = &mut *self.namespace.lock();
         let now_ms = state.now_ms();
         state.sequencer.begin_use(self.member, topic, now_ms)
+    }
+
+    fn is_in_use(&self, topic: &Topic) -> bool {
+        self.namespace.lock().sequencer.is_in_use(topic)
     }
 
     fn end_use(&self, topic: &Topic) {

@@ -60,6 +60,23 @@ fn what_a_topic_keeps_is_not_lost_to_a_worker_that_was_left_out() {
 }
 
 #[test]
+fn what_was_published_by_hand_on_a_driven_topic_is_not_lost_to_a_worker_that_was_left_out() {
+    let load = Topic::new("load").history(5, 1 << 16).backpressure(Backpressure::DropOldest);
+    let mut workers = workers_with(2, std::slice::from_ref(&load));
+    for worker in 0..2 {
+        workers[worker].context().drive(&load, ms(600_000), |feed| feed.send("rendered"));
+    }
+    let client = workers[1].get("/");
+    leave_out(&mut workers, 1, &load, 4);
+    let kept = ["rendered", "in the queue", "lost 0", "lost 1", "lost 2", "lost 3"];
+    assert_eq!(got(&workers, 1, client), kept, "nothing is missing");
+    leave_out(&mut workers, 1, &load, 6);
+    publish(&mut workers, &load, "after");
+    let rest = got(&workers, 1, client).split_off(kept.len());
+    assert_eq!(rest, ["gap load", "lost 1", "lost 2", "lost 3", "lost 4", "lost 5", "after"]);
+}
+
+#[test]
 fn a_full_queue_refuses_before_a_place_is_given() {
     let (busy, free) = (Topic::new("busy"), Topic::new("free"));
     let mut workers = workers_with(3, &[busy.clone(), free.clone()]);

@@ -426,3 +426,37 @@ fn an_event_without_an_audience_gets_no_place() {
     workers.handle().publish_batch(&Topic::new("kept").retain(), ["1", "2"]).unwrap();
     assert_eq!((workers.last_place(), workers.topics()), (3, 1));
 }
+
+#[test]
+fn an_event_for_all_workers_comes_once_also_with_a_local_value_of_its_topic() {
+    let topic = Topic::new("t");
+    let mut workers = workers_with(3, std::slice::from_ref(&topic));
+    let clients = [0, 1, 2].map(|worker| workers[worker].get("/"));
+    let local = topic.clone().local();
+    workers.handle_of_all().publish(&local, "one").unwrap();
+    workers.handle_of_all().publish_batch(&local, ["two", "three"]).unwrap();
+    workers.turn();
+    for (worker, client) in clients.into_iter().enumerate() {
+        assert_eq!(got(&workers, worker, client), ["one", "two", "three"], "at {worker}");
+    }
+}
+
+#[test]
+fn the_options_of_a_topics_first_use_count_on_all_workers() {
+    let history = Topic::new("t").history(10, 1 << 16);
+    let retains = Topic::new("t").retain();
+    for (first, later, has_ids) in [(&history, &retains, true), (&retains, &history, false)] {
+        let mut workers = workers_with(2, std::slice::from_ref(later));
+        publish(&mut workers, first, 0);
+        let client = workers[0].get("/");
+        for n in 1..4 {
+            publish(&mut workers, first, n);
+        }
+        let id = workers[0].last_event_id(client);
+        assert_eq!(!id.is_empty(), has_ids, "{id}");
+        workers[0].reset(client);
+        publish(&mut workers, first, "missed");
+        let back = come_back(&mut workers, 1, &id);
+        assert_eq!(got(&workers, 1, back), ["missed"]);
+    }
+}

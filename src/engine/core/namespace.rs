@@ -97,9 +97,25 @@ impl Core {
     }
 
     fn lose(&mut self, loss: Loss) {
+        let came_to = self.topics.progress().spanning;
         self.topics.lose(loss.lost, self.now);
         for (topic, backlog) in &loss.pasts {
-            self.hydrate(topic, backlog);
+            match self.topics.find(topic) {
+                Some(index) if self.topics[index].series() == Series::Local => {
+                    self.make_good(index, backlog, came_to);
+                }
+                _ => self.hydrate(topic, backlog),
+            }
+        }
+    }
+
+    /// A local topic gets what others have published on it by its name after this place.
+    fn make_good(&mut self, index: TopicIndex, backlog: &Backlog, came_to: u64) {
+        self.topics.lose_locally(index, backlog, came_to, self.now);
+        for placed in backlog.events.iter().filter(|placed| placed.sequence() > came_to) {
+            if self.topics[index].is_live(placed) {
+                self.publish_at(index, &placed.frame().events(), placed.compression());
+            }
         }
     }
 
@@ -148,8 +164,11 @@ impl Core {
 
     /// `topic` is the value of the application, because the sequencer counts its clones.
     fn begin_use(&mut self, index: TopicIndex, topic: &Topic) -> Entry {
-        let place = self.mailbox.outlet().map_or(0, |outlet| outlet.begin_use(topic));
-        self.topics.begin_use(index, place)
+        let (place, topic) = match self.mailbox.outlet() {
+            Some(outlet) => outlet.begin_use(topic),
+            None => (0, topic.detached()),
+        };
+        self.topics.begin_use(index, topic, place)
     }
 
     /// A driven topic is local, but others may publish on it by hand, from anywhere.
@@ -158,7 +177,7 @@ impl Core {
             && let Some(outlet) = self.mailbox.outlet()
             && !self.topics[index].is_reported()
         {
-            let place = outlet.begin_use(topic);
+            let (place, _) = outlet.begin_use(topic);
             self.topics.begin_local_use(index, place);
         }
     }

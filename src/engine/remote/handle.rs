@@ -246,7 +246,14 @@ impl Handle {
             // They lead to the same sequencer.
             Recipient::All(crew) => crew.all().next()?.outlet()?,
         };
-        (topic.options().reach == Reach::Namespace).then_some(&**outlet)
+        let leaves = match (topic.options().reach, &self.to) {
+            (Reach::Namespace, _) => true,
+            // The worker knows how it has opened the topic.
+            (Reach::Local, Recipient::One(_)) => false,
+            // Of a topic that spans them, each would publish it for all.
+            (Reach::Local, Recipient::All(_)) => outlet.is_in_use(topic),
+        };
+        leaves.then_some(&**outlet)
     }
 
     /// True once the reactor has stopped or was dropped: this handle then returns commands as

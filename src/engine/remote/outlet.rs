@@ -17,10 +17,14 @@ pub(crate) trait Outlet: Send + Sync {
         compression: Compressible,
     ) -> Result<(), TrySendError<()>>;
 
-    /// This reactor gets the topic's events after the place that is returned. If the topic
+    /// This reactor gets the topic's events after the place that is returned, with the value that the
+    /// topic began with: its options are those of the first use by any reactor. If the topic
     /// [keeps](crate::topic::TopicOptions::keeps_events) events, its streams wait until an
     /// [`Arrival::Hydrate`](crate::topic::Arrival::Hydrate) has come, which is complete up to there.
-    fn begin_use(&self, topic: &Topic) -> u64;
+    fn begin_use(&self, topic: &Topic) -> (u64, Topic);
+
+    /// True while any reactor uses the topic as one that spans them.
+    fn is_in_use(&self, topic: &Topic) -> bool;
 
     /// This reactor has dropped what it had of the topic. It needs its events no more.
     fn end_use(&self, topic: &Topic);

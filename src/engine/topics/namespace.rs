@@ -14,7 +14,9 @@ use super::{
 use crate::{
     conn::{Subscription, TopicIndex},
     engine::{api::next::Ending, keys::ConnIndex},
-    topic::{Backlog, Frame, Generations, JoinAt, Lost, Placed, Position, Reach, Series, Topic},
+    topic::{
+        Backlog, Frame, Generations, History, JoinAt, Lost, Placed, Position, Reach, Series, Topic,
+    },
 };
 
 /// What the topics that span reactors share.
@@ -152,10 +154,18 @@ impl Topics {
         }
     }
 
-    /// The namespace knows that the topic is used: events after this place are on their way.
+    /// The namespace knows that the topic is used: events after this place are on their way. They are
+    /// encoded for the options of `topic`, with which another reactor or publisher may have begun.
     /// Returns whether streams may subscribe to it now: a topic that keeps nothing has no past.
-    pub(in crate::engine) fn begin_use(&mut self, index: TopicIndex, place: u64) -> Entry {
+    pub(in crate::engine) fn begin_use(
+        &mut self,
+        index: TopicIndex,
+        topic: Topic,
+        place: u64,
+    ) -> Entry {
+        self.has_history |= topic.options().history == History::On;
         let state = &mut self[index];
+        state.topic = topic;
         state.is_reported = true;
         state.live_after = place;
         state.log.lose_up_to(place);
@@ -294,6 +304,31 @@ impl Topics {
             }
         }
     }
+
+    /// A local topic loses its log if some of what others have published on it by its name after
+    /// this place is gone.
+    pub(in crate::engine) fn lose_locally(
+        &mut self,
+        index: TopicIndex,
+        backlog: &Backlog,
+        came_to: u64,
+        now: u64,
+    ) {
+        if backlog.lost_up_to <= came_to.max(self[index].live_after) {
+            return;
+        }
+        // The number of an event that nobody gets.
+        self.sequence += 1;
+        let lost = self.sequence;
+        self.change(index, |state| {
+            state.lose_log(lost);
+            state.restart_pass();
+        });
+        self.unoffered_bytes -= mem::take(&mut self[index].unoffered_bytes);
+        if !self[index].subscribers.is_empty() {
+            self.begin_pass(index, now);
+        }
+    }
 }
 
 impl TopicState {
@@ -301,10 +336,8 @@ impl TopicState {
         let (Lost::Skipped { up_to } | Lost::Undone { up_to, .. }) = lost;
         // Otherwise its log was made after the loss.
         if up_to > self.live_after {
-            self.log.lose_up_to(up_to);
-            self.last = None;
+            self.lose_log(up_to);
             self.live_after = up_to;
-            (self.offered, self.kept_after) = (up_to, up_to);
         }
         if let Lost::Undone { after, up_to } = lost {
             // Some are ahead of this reactor, and have seen what is undone elsewhere.
@@ -313,8 +346,18 @@ impl TopicState {
                 subscriber.cursor = SAW_WHAT_IS_UNDONE;
             }
         }
+        self.restart_pass();
+    }
+
+    fn lose_log(&mut self, up_to: u64) {
+        self.log.lose_up_to(up_to);
+        self.last = None;
+        (self.offered, self.kept_after) = (up_to, up_to);
+    }
+
+    /// A pass that is running must reach all subscribers again.
+    fn restart_pass(&mut self) {
         if let Some(pass) = &mut self.pass {
-            // It must reach all subscribers again.
             let last = self.log.last_sequence();
             (pass.next_place, pass.up_to, pass.seen_by_all) = (0, last, last);
         }

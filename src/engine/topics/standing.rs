@@ -40,9 +40,8 @@ impl Topics {
             let key = TopicKey::of(self[subscription.topic].topic.name());
             let (log, cursor) = self.position(*subscription);
             let next = log.after(cursor).next();
-            let half_seen =
-                next.and_then(|frame| self.half_seen_frame(conn, key, (series, cursor), frame));
-            let has_older = next.is_some_and(|frame| frame.sequence <= up_to);
+            let half_seen = self.half_seen_next(conn, key, (series, cursor), next);
+            let has_older = self.has_older((series, cursor), next, up_to);
             // The stream gets the gap event later, or when its client reconnects.
             if has_older || (log.has_passed_by(cursor) && cursor < up_to) {
                 position.lags(key, half_seen.unwrap_or_else(|| Point::whole(cursor)));
@@ -110,16 +109,31 @@ impl Topics {
         self[subscription.topic].series == series && self.keeps_history(subscription)
     }
 
-    /// How much of this frame the client has seen, if it was cut in the middle of it.
-    fn half_seen_frame(
+    /// How much of its next frame the client has seen, if it was cut in the middle of it. Until a
+    /// reactor that is behind its client has come to that frame, it may be of any topic.
+    fn half_seen_next(
         &self,
         conn: ConnIndex,
         topic: TopicKey,
-        cursor: (Series, u64),
-        frame: &Frame,
+        (series, cursor): (Series, u64),
+        next: Option<&Frame>,
     ) -> Option<Point> {
-        let half_seen = self.half_seen(conn, topic, cursor)?;
-        Some(half_seen).filter(|point| point.sequence == frame.sequence)
+        let half_seen = self.half_seen(conn, topic, (series, cursor))?;
+        let is_next = match next {
+            Some(next) => next.sequence == half_seen.sequence,
+            None => self.progress().of(series) < half_seen.sequence,
+        };
+        is_next.then_some(half_seen)
+    }
+
+    /// True if a stream that has come to `up_to` in other topics has not been given everything up to
+    /// there of this one. A client may be ahead of this reactor, and so may its topics: then what is
+    /// older is still on its way.
+    fn has_older(&self, (series, cursor): (Series, u64), next: Option<&Frame>, up_to: u64) -> bool {
+        match next {
+            Some(next) => next.sequence <= up_to,
+            None => cursor < up_to && self.progress().of(series) < up_to,
+        }
     }
 
     /// Copies the next frame of an uneven stream into `out`, for this stream alone. A frame older
@@ -134,7 +148,7 @@ impl Topics {
         let (log, cursor) = self.position(subscription);
         let key = TopicKey::of(self[subscription.topic].topic.name());
         let of_topic = self[subscription.topic].series;
-        let half_seen = self.half_seen_frame(conn, key, (of_topic, cursor), frame);
+        let half_seen = self.half_seen_next(conn, key, (of_topic, cursor), Some(frame));
         let seen = half_seen.map_or(0, |point| point.events);
         let up_to = position.up_to.sequence;
         let prefix = self.id_prefix(series);
@@ -150,7 +164,7 @@ impl Topics {
         }
         position.has_caught_up(key);
         let next = log.after(frame.sequence).next();
-        let has_more = next.is_some_and(|next| next.sequence <= up_to);
+        let has_more = self.has_older((of_topic, frame.sequence), next, up_to);
         let id_at = |point: Point| {
             let mut position = position.clone();
             if point.events > 0 || has_more {
