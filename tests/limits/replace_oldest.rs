@@ -92,9 +92,14 @@ fn only_a_stream_with_a_tag_is_denied_to_a_client_that_was_replaced() {
     let in_query = simulation.get(&format!("/?lastEventId={REPLACED_ID}"));
     assert_eq!(simulation.response(in_query).status, 204);
     // Where nothing is replaced, the id is like any other.
-    let mut refusing = Simulation::new(Router::new().get("/", |_, _| Sse::new().tag("anna")));
-    let client = ask(&mut refusing, "/", REPLACED_ID);
-    assert_eq!(refusing.response(client).status, 200);
+    let mut unlimited = config(1);
+    unlimited.limits.streams_per_tag = None;
+    for config in [Config::default(), unlimited] {
+        let router = Router::new().get("/", |_, _| Sse::new().tag("anna"));
+        let mut simulation = Simulation::with_config(config, 0, router);
+        let client = ask(&mut simulation, "/", REPLACED_ID);
+        assert_eq!(simulation.response(client).status, 200);
+    }
 }
 
 #[test]

@@ -147,6 +147,7 @@ impl Core {
     #[inline]
     fn was_replaced(&self, sse: &Sse, last_event_id: Option<&str>) -> bool {
         sse.tag.is_some()
+            && self.config.limits.streams_per_tag.is_some()
             && self.config.limits.tag_overflow == TagOverflow::ReplaceOldest
             && last_event_id == Some(REPLACED_ID)
     }
