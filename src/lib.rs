@@ -174,6 +174,7 @@
 
 #[cfg(feature = "axum")]
 pub mod axum;
+mod backplane;
 mod compress;
 mod conn;
 mod cross_site;

@@ -60,7 +60,8 @@ const FLOORS: &[Module] = &[
     module("router", 5, &[]),
     module("cross_site", 5, &[]),
     module("tokio", 5, &[]),
-    module("workers", 5, &[]),
+    module("backplane", 5, &[]),
+    module("workers", 5, &["backplane"]),
     module("hyper", 5, &[]),
     module("axum", 6, &[]),
 ];

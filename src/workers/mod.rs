@@ -1,6 +1,5 @@
 //! [`Workers`]: reactors on several threads that share listeners, topics and a handle.
 
-mod namespace;
 mod thread;
 mod worker;
 
@@ -16,11 +15,9 @@ use std::{
 #[cfg(feature = "signals")]
 use std::{sync::atomic::AtomicUsize, time::Duration};
 
-use self::{
-    namespace::Namespace,
-    thread::{Setup, Thread},
-};
+use self::thread::{Setup, Thread};
 use crate::{
+    backplane::Namespace,
     engine::{Config, Crew, Handle, Handler},
     reactor::{ListenOptions, Listener, ReusePort, bind},
 };

@@ -10,8 +10,9 @@ use std::{
 #[cfg(feature = "signals")]
 use std::sync::atomic::AtomicUsize;
 
-use super::{namespace::Namespace, worker::Worker};
+use super::worker::Worker;
 use crate::{
+    backplane::Namespace,
     engine::{Answer, Config, Context, Crew, Handle, Handler, Mailbox, ReactorNumber},
     http::{Request, Response},
     reactor::{ListenOptions, Listener, Reactor},

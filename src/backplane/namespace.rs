@@ -1,4 +1,4 @@
-//! The topics that workers share: a lock around a sequencer.
+//! The topics that reactors of a process share: a lock around a sequencer.
 
 use std::{
     cell::{Cell, RefCell},
@@ -16,7 +16,7 @@ use crate::{
 
 /// The one lock of publishing workers.
 #[derive(Clone)]
-pub(super) struct Namespace(Arc<Mutex<State>>);
+pub(crate) struct Namespace(Arc<Mutex<State>>);
 
 struct State {
     sequencer: Sequencer<Queue>,
@@ -26,14 +26,14 @@ struct State {
 }
 
 impl Namespace {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let sequencer = Sequencer::new(&draw_epoch()?);
         let state = State { sequencer, members: Vec::new(), start: Instant::now() };
         Ok(Self(Arc::new(Mutex::new(state))))
     }
 
     /// The reactor of a worker joins, before it has opened a topic.
-    pub(super) fn add(&self, worker: usize, reactor: &mut Reactor) {
+    pub(crate) fn add(&self, worker: usize, reactor: &mut Reactor) {
         let state = &mut *self.lock();
         let queue = Queue::new(worker, reactor.shared_mailbox(), Arc::downgrade(&self.0));
         let member = state.sequencer.add_member(queue);
@@ -50,7 +50,7 @@ impl Namespace {
     }
 
     /// The worker has ended.
-    pub(super) fn remove(&self, worker: usize) {
+    pub(crate) fn remove(&self, worker: usize) {
         let state = &mut *self.lock();
         if let Some(member) = state.member(worker) {
             state.sequencer.remove_member(member, state.now_ms());

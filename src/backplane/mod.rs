@@ -1,0 +1,5 @@
+//! Topics that reactors share.
+
+mod namespace;
+
+pub(crate) use self::namespace::Namespace;
