@@ -143,6 +143,9 @@
 //! | [`Event::retry`] | milliseconds; 1 ms to 24 days | |
 //! | [`Compression`] | window, level, history of private streams | see there |
 //! | **topics and handles** | | |
+//! | events that wait for the store of a [`Backplane`]: [`outbox_bytes`](Backplane::outbox_bytes) | bytes | 16 MiB |
+//! | log and histories of a [`Backplane`]: [`log_bytes`](Backplane::log_bytes), [`history_for`](Backplane::history_for) | bytes, time since the last event of a topic | 64 MiB, 1 day |
+//! | keys of [`Handle::publish_once`] | time; count in a process | 5 minutes; 65,536 |
 //! | log of a topic: [`Topic::log`], [`Topic::history`] | events, bytes of encoded events | 1,024, 1 MiB |
 //! | history and updater of a topic without subscribers and clones | time since its last use | 1 minute |
 //! | commands waiting in a [`Handle`] | count; bytes of their events | 65,536; 16 MiB |
@@ -167,6 +170,8 @@
 //! | `brotli` | the content coding `br`, for clients without zstd ([`Encoding`]) | brotli |
 //! | `http` | conversions to and from the types of the crate [`http`](https://docs.rs/http): statuses, methods, versions, requests, responses | http, bytes |
 //! | `hyper` | `hyper::LiveService`: the same in other servers that are built on hyper | `http` and `tokio`, http-body, tower-service |
+//! | `redis` | [`Backplane`] over Redis or Valkey: topics of several machines | redis-protocol |
+//! | `redis-tls` | `rediss://` addresses | rustls with ring |
 //! | `signals` | [`Reactor::drain_on_signals`](Reactor): SIGTERM and SIGINT drain the server | signal-hook |
 //! | `tokio` | `tokio::drive`: the reactor inside a tokio runtime, on the same thread | tokio (`net`, `rt`, `time`), pin-project-lite |
 #![forbid(unsafe_code)]
@@ -198,12 +203,13 @@ mod topic;
 mod wheel;
 mod workers;
 
+pub use backplane::{Backplane, BackplaneError};
 pub use compress::{Compression, CompressionCounts, Encoding};
 pub use cross_site::{Cors, OriginCheck, OriginError};
 pub use engine::{
-    Alignment, Answer, ClosedCounts, Config, Context, Ending, Feed, FirstTick, Handle, Handler,
-    Histogram, IntoNext, KeepAlive, Later, Next, RefusedCounts, Responder, Sse, Stats, Stream,
-    StreamCompression, StreamId, TcpOptions, TimerId, TrySendError, Unanswered,
+    Alignment, Answer, BackplaneStats, ClosedCounts, Config, Context, Ending, Feed, FirstTick,
+    Handle, Handler, Histogram, IntoNext, KeepAlive, Later, Next, RefusedCounts, Responder, Sse,
+    Stats, Stream, StreamCompression, StreamId, TcpOptions, TimerId, TrySendError, Unanswered,
 };
 pub use error::{BoxError, CloseReason, JsonError};
 #[cfg(feature = "http")]
@@ -227,6 +233,10 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/guide.md")]
 struct Guide;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/backplane.md")]
+struct SeveralMachines;
 
 #[cfg(doctest)]
 #[doc = include_str!("../docs/security.md")]

@@ -54,6 +54,18 @@ fn the_runtime_is_opt_in_and_comes_without_macros() {
     assert_eq!(complaints, ["tokio is an async runtime"], "{tree}");
 }
 
+#[test]
+fn redis_brings_a_parser_and_encryption_its_own_packages() {
+    let redis = tree_with(&["--features", "redis"], "normal");
+    assert!(redis.contains("\nredis-protocol v") && !redis.contains("\nrustls v"), "{redis}");
+    let complaints = check(&redis, PACKAGES_MAX + 7);
+    assert!(complaints.is_empty(), "{}\n{redis}", complaints.join("\n"));
+    let tls = tree_with(&["--features", "redis-tls"], "normal");
+    assert!(tls.contains("\nrustls v") && !tls.contains("\naws-lc"), "{tls}");
+    let complaints = check(&tls, PACKAGES_MAX + 18);
+    assert!(complaints.is_empty(), "{}\n{tls}", complaints.join("\n"));
+}
+
 /// What axum needs is what axum's users have already.
 #[test]
 fn the_server_features_add_what_their_servers_bring() {

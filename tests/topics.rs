@@ -10,6 +10,8 @@ mod driving;
 mod foreign_ids;
 #[path = "topics/later.rs"]
 mod later;
+#[path = "topics/once.rs"]
+mod once;
 #[path = "topics/positions.rs"]
 mod positions;
 #[path = "support/random.rs"]

@@ -1,4 +1,5 @@
-//! The topics that reactors of a process share: a lock around a sequencer.
+//! The topics that the reactors of a process share: a lock around what numbers their events, or passes
+//! them on from a store.
 
 use std::{
     cell::{Cell, RefCell},
@@ -7,28 +8,57 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::{
+    BackplaneError,
+    status::{News, Status},
+};
 use crate::{
-    engine::{Command, Context, Mailbox, Outlet, TrySendError},
+    engine::{BackplaneStats, Command, Context, Mailbox, Outlet, TrySendError},
     reactor::{Reactor, draw_epoch},
-    span::{Member, MemberIndex, Room, Sequencer},
-    topic::{Arrival, Compressible, Placed, Topic},
+    span::{
+        Hub, Inbox, Member, MemberSettings, Publication, ReactorIndex, Room, Sequencer,
+        protocol::{Reply, Request},
+    },
+    topic::{Arrival, Placed, Topic},
 };
 
-/// The one lock of publishing workers.
+/// The one lock of the reactors of a namespace.
 #[derive(Clone)]
 pub(crate) struct Namespace(Arc<Mutex<State>>);
 
 struct State {
-    sequencer: Sequencer<Queue>,
-    /// The members by the numbers of their workers; they join in any order.
-    members: Vec<(usize, MemberIndex)>,
+    numbering: Numbering,
+    /// The reactors by the numbers of their workers; they join in any order.
+    reactors: Vec<(usize, ReactorIndex)>,
     start: Instant,
+}
+
+/// Wakes the thread that connects a process with the store.
+pub(super) trait Bell: Send + Sync {
+    /// There may be a request.
+    fn ring(&self);
+
+    /// The last reactor may have ended.
+    fn ring_for_the_end(&self);
+}
+
+/// Where events get their places.
+enum Numbering {
+    Here(Box<Sequencer<Queue>>),
+    InStore(Box<InStore>),
+}
+
+/// A process of a namespace that others belong to as well.
+struct InStore {
+    member: Member<Queue>,
+    bell: Arc<dyn Bell>,
+    status: Status,
 }
 
 impl Namespace {
     pub(crate) fn new() -> io::Result<Self> {
-        let sequencer = Sequencer::new(&draw_epoch()?);
-        let state = State { sequencer, members: Vec::new(), start: Instant::now() };
+        let numbering = Numbering::Here(Box::new(Sequencer::new(&draw_epoch()?)));
+        let state = State { numbering, reactors: Vec::new(), start: Instant::now() };
         Ok(Self(Arc::new(Mutex::new(state))))
     }
 
@@ -36,12 +66,13 @@ impl Namespace {
     pub(crate) fn add(&self, worker: usize, reactor: &mut Reactor) {
         let state = &mut *self.lock();
         let queue = Queue::new(worker, reactor.shared_mailbox(), Arc::downgrade(&self.0));
-        let member = state.sequencer.add_member(queue);
-        state.sequencer.member(member).set_index(member);
-        state.members.push((worker, member));
-        let outlet = Arc::new(WayOut { namespace: self.clone(), member });
-        let generations = state.sequencer.generations().clone();
-        reactor.join(outlet, generations, state.sequencer.position());
+        let hub = state.numbering.hub_mut();
+        let index = hub.add_reactor(queue);
+        hub.inbox(index).set_index(index);
+        let (generations, position) = (hub.generations().clone(), hub.position());
+        state.reactors.push((worker, index));
+        let outlet = Arc::new(WayOut { namespace: self.clone(), reactor: index });
+        reactor.join_namespace(outlet, generations, position);
         if worker == 0 {
             // Topics that were published on, and that nobody has used.
             let namespace = self.clone();
@@ -49,18 +80,45 @@ impl Namespace {
         }
     }
 
+    /// From here on, events get their places from a store.
+    ///
+    /// # Errors
+    /// When some have got theirs already, or the namespace has a store.
+    pub(super) fn move_to_store(
+        &self,
+        settings: MemberSettings,
+        bell: Arc<dyn Bell>,
+    ) -> Result<(), BackplaneError> {
+        let state = &mut *self.lock();
+        let status = Status::new(state.now_ms());
+        let Numbering::Here(sequencer) = &mut state.numbering else {
+            return Err(BackplaneError::JoinedAlready);
+        };
+        let hub = sequencer.take_hub().ok_or(BackplaneError::TooLate)?;
+        let member = Member::new(hub, settings);
+        let in_store = InStore { member, bell, status };
+        state.numbering = Numbering::InStore(Box::new(in_store));
+        Ok(())
+    }
+
     /// The worker has ended.
     pub(crate) fn remove(&self, worker: usize) {
-        let state = &mut *self.lock();
-        if let Some(member) = state.member(worker) {
-            state.sequencer.remove_member(member, state.now_ms());
-            state.sequencer.member(member).let_go();
+        let mut state = self.lock();
+        let now_ms = state.now_ms();
+        if let Some(index) = state.reactor(worker) {
+            let hub = state.numbering.hub_mut();
+            hub.remove_reactor(index, now_ms);
+            hub.inbox(index).let_go();
         }
+        let bell = state.numbering.bell();
+        drop(state);
+        bell.into_iter().for_each(|bell| bell.ring_for_the_end());
     }
 
     fn forget_unused(&self) {
         let state = &mut *self.lock();
-        state.sequencer.forget_unused(state.now_ms());
+        let now_ms = state.now_ms();
+        state.numbering.hub_mut().forget_unused(now_ms);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -76,62 +134,185 @@ impl State {
 
     /// The numbers of workers that have been left out since the last call; hardly ever any.
     fn take_left_out(&self) -> Vec<usize> {
-        let queues = self.sequencer.members().map(|(_, queue)| queue);
+        let queues = self.numbering.hub().inboxes().map(|(_, queue)| queue);
         queues.filter(|queue| queue.is_to_be_logged.take()).map(|queue| queue.worker).collect()
     }
 
-    fn member(&self, worker: usize) -> Option<MemberIndex> {
-        self.members.iter().find(|(number, _)| *number == worker).map(|(_, member)| *member)
+    fn reactor(&self, worker: usize) -> Option<ReactorIndex> {
+        self.reactors.iter().find(|(number, _)| *number == worker).map(|(_, index)| *index)
+    }
+
+    fn in_store(&mut self) -> Option<(&mut InStore, u64)> {
+        let now_ms = self.now_ms();
+        match &mut self.numbering {
+            Numbering::InStore(in_store) => Some((in_store, now_ms)),
+            Numbering::Here(_) => None,
+        }
     }
 }
 
-/// The namespace, as one worker sees it.
+impl Numbering {
+    fn hub(&self) -> &Hub<Queue> {
+        match self {
+            Self::Here(sequencer) => sequencer.hub(),
+            Self::InStore(in_store) => in_store.member.hub(),
+        }
+    }
+
+    fn hub_mut(&mut self) -> &mut Hub<Queue> {
+        match self {
+            Self::Here(sequencer) => sequencer.hub_mut(),
+            Self::InStore(in_store) => in_store.member.hub_mut(),
+        }
+    }
+
+    fn bell(&self) -> Option<Arc<dyn Bell>> {
+        match self {
+            Self::Here(_) => None,
+            Self::InStore(in_store) => Some(Arc::clone(&in_store.bell)),
+        }
+    }
+}
+
+/// The namespace, as one reactor sees it.
 struct WayOut {
     namespace: Namespace,
-    member: MemberIndex,
+    reactor: ReactorIndex,
 }
 
 impl Outlet for WayOut {
-    fn publish(
-        &self,
-        topic: &Topic,
-        events: &[&[u8]],
-        compression: Compressible,
-    ) -> Result<(), TrySendError<()>> {
+    fn publish(&self, publication: Publication<'_>) -> Result<(), TrySendError<()>> {
         let mut state = self.namespace.lock();
         let now_ms = state.now_ms();
-        let published = state.sequencer.publish(topic, events, compression, now_ms);
-        let left_out = state.take_left_out();
+        let published = match &mut state.numbering {
+            Numbering::Here(sequencer) => sequencer.publish(publication, now_ms),
+            Numbering::InStore(in_store) => in_store.member.publish(publication, now_ms),
+        };
+        let (left_out, bell) = (state.take_left_out(), state.numbering.bell());
         drop(state);
         // Without the lock: a logger is code of the program, and may publish.
         left_out.into_iter().for_each(log_left_out);
+        bell.into_iter().for_each(|bell| bell.ring());
         published.map_err(Into::into)
     }
 
     fn begin_use(&self, topic: &Topic) -> (u64, Topic) {
-        let state = &mut *self.namespace.lock();
+        let mut state = self.namespace.lock();
         let now_ms = state.now_ms();
-        state.sequencer.begin_use(self.member, topic, now_ms)
+        let begun = state.numbering.hub_mut().begin_use(self.reactor, topic, now_ms);
+        let bell = state.numbering.bell();
+        drop(state);
+        bell.into_iter().for_each(|bell| bell.ring());
+        begun
     }
 
     fn is_in_use(&self, topic: &Topic) -> bool {
-        self.namespace.lock().sequencer.is_in_use(topic)
+        self.namespace.lock().numbering.hub().is_in_use(topic)
     }
 
     fn end_use(&self, topic: &Topic) {
         let state = &mut *self.namespace.lock();
         let now_ms = state.now_ms();
-        state.sequencer.end_use(self.member, topic, now_ms);
+        state.numbering.hub_mut().end_use(self.reactor, topic, now_ms);
+    }
+
+    fn ask_for_generations(&self) -> bool {
+        let mut state = self.namespace.lock();
+        let Some((in_store, _)) = state.in_store() else { return false };
+        in_store.member.ask_for_generations();
+        let bell = Arc::clone(&in_store.bell);
+        drop(state);
+        bell.ring();
+        true
+    }
+
+    fn backplane(&self) -> Option<BackplaneStats> {
+        let mut state = self.namespace.lock();
+        let (in_store, now_ms) = state.in_store()?;
+        Some(in_store.status.describe(&in_store.member, now_ms))
     }
 }
 
-/// The queue of one worker, as the sequencer sees it.
+/// For the thread that connects this process with the store. It holds no lock.
+impl Namespace {
+    /// Both connections are ready, and lead to the same server.
+    pub(super) fn connected(&self) {
+        self.with_member((), |in_store, _now_ms| in_store.member.connected());
+    }
+
+    /// There is no connection, or none anymore. What has not been answered is lost.
+    #[cfg(feature = "redis")]
+    pub(super) fn disconnected(&self, why: &dyn std::fmt::Display) {
+        let news = self.with_member(None, |in_store, now_ms| {
+            in_store.member.disconnected();
+            in_store.status.is_down(why, now_ms)
+        });
+        news.iter().for_each(News::log);
+    }
+
+    /// What was read at once was too large.
+    #[cfg(feature = "redis")]
+    pub(super) fn read_less(&self) {
+        self.with_member((), |in_store, _now_ms| in_store.member.read_less());
+    }
+
+    /// The next request for the connection that writes; several may be on their way.
+    pub(super) fn next_request(&self) -> Option<Request> {
+        self.with_member(None, |in_store, now_ms| in_store.member.next_request(now_ms))
+    }
+
+    /// The next `Read`, for the connection that reads; one may be on its way.
+    pub(super) fn next_read(&self) -> Option<Request> {
+        self.with_member(None, |in_store, now_ms| in_store.member.next_read(now_ms))
+    }
+
+    pub(super) fn answered(&self, reply: Reply) {
+        let news = self.with_member(None, |in_store, now_ms| {
+            in_store.member.answered(reply, now_ms);
+            let is_up = in_store.member.is_up();
+            is_up.then(|| in_store.status.is_up(now_ms)).flatten()
+        });
+        news.iter().for_each(News::log);
+    }
+
+    /// When there may be requests though nothing has happened.
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        self.with_member(None, |in_store, now_ms| {
+            let deadline_ms = in_store.member.next_deadline(now_ms)?;
+            Some(Duration::from_millis(deadline_ms.saturating_sub(now_ms)))
+        })
+    }
+
+    /// All reactors have ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.with_member(true, |in_store, _now_ms| in_store.member.hub().is_empty())
+    }
+
+    /// Everything that was published has been stored.
+    #[cfg(feature = "redis")]
+    pub(super) fn is_drained(&self) -> bool {
+        self.with_member(true, |in_store, _now_ms| in_store.member.has_sent_all())
+    }
+
+    /// Runs this under the lock, and logs what it has found without it.
+    fn with_member<T>(&self, otherwise: T, call: impl FnOnce(&mut InStore, u64) -> T) -> T {
+        let mut state = self.lock();
+        let Some((in_store, now_ms)) = state.in_store() else { return otherwise };
+        let result = call(in_store, now_ms);
+        let left_out = state.take_left_out();
+        drop(state);
+        left_out.into_iter().for_each(log_left_out);
+        result
+    }
+}
+
+/// The queue of one worker, as the hub sees it.
 struct Queue {
     worker: usize,
     /// `None` once the worker has ended: the queue leads to the namespace, and this is the way back.
     mailbox: RefCell<Option<Arc<Mailbox>>>,
     namespace: Weak<Mutex<State>>,
-    index: Cell<MemberIndex>,
+    index: Cell<ReactorIndex>,
     /// While it is full: how much the worker had taken, and since when that has not changed.
     standstill: Cell<Option<(u64, Instant)>>,
     is_left_out: Cell<bool>,
@@ -145,14 +326,14 @@ impl Queue {
             worker,
             mailbox: RefCell::new(Some(mailbox)),
             namespace,
-            index: Cell::new(MemberIndex(0)),
+            index: Cell::new(ReactorIndex(0)),
             standstill: Cell::new(None),
             is_left_out: Cell::new(false),
             is_to_be_logged: Cell::new(false),
         }
     }
 
-    fn set_index(&self, index: MemberIndex) {
+    fn set_index(&self, index: ReactorIndex) {
         self.index.set(index);
     }
 
@@ -177,21 +358,22 @@ impl Queue {
             return;
         }
         self.is_to_be_logged.set(true);
-        let (namespace, member) = (self.namespace.clone(), self.index.get());
+        let (namespace, reactor) = (self.namespace.clone(), self.index.get());
         let catch_up = move |_cx: &mut Context<'_>| {
             if let Some(namespace) = namespace.upgrade() {
                 let namespace = Namespace(namespace);
                 let state = &mut *namespace.lock();
+                let hub = state.numbering.hub_mut();
                 // The next time needs a closure of its own.
-                state.sequencer.member(member).is_left_out.set(false);
-                state.sequencer.catch_up(member);
+                hub.inbox(reactor).is_left_out.set(false);
+                hub.catch_up(reactor);
             }
         };
         let _stopped = mailbox.push_reserved(catch_up, |call| Command::Run(Box::new(call)));
     }
 }
 
-impl Member for Queue {
+impl Inbox for Queue {
     fn room(&self) -> Room {
         let mailbox = self.mailbox.borrow();
         let Some(mailbox) = &*mailbox else { return Room::Gone };

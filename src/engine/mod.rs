@@ -62,7 +62,7 @@ pub use self::{
     keys::{StreamId, TimerId},
     later::{Later, Responder, Unanswered},
     remote::{Handle, TrySendError},
-    stats::{ClosedCounts, Histogram, RefusedCounts, Stats},
+    stats::{BackplaneStats, ClosedCounts, Histogram, RefusedCounts, Stats},
 };
 
 use std::{collections::HashMap, fmt, io::Error as IoError, mem, sync::Arc};
@@ -156,13 +156,22 @@ impl<T: Transport> Engine<T> {
     /// Joins a namespace: from here on, topics span all of its reactors unless they are local. Before
     /// the first connection, because topics that are in use stay local. `position` is the last place
     /// that the sequencer has given.
-    pub(crate) fn join(
+    pub(crate) fn join_namespace(
         &mut self,
         outlet: Arc<dyn Outlet>,
         generations: Generations,
         position: u64,
     ) {
         self.core.join_namespace(outlet, generations, position);
+    }
+
+    pub(crate) fn has_namespace(&self) -> bool {
+        self.core.topics.has_namespace()
+    }
+
+    /// True if a topic is open.
+    pub(crate) fn has_topics(&self) -> bool {
+        !self.core.topics.is_empty()
     }
 
     /// Becomes one of several workers: their limits and look-ups mean all of them. Before the first

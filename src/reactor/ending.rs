@@ -15,6 +15,7 @@ impl Reactor {
         self.stopped = true;
         self.engine.close_mailbox();
         self.engine.mailbox().copy_stats(self.engine.stats());
+        self.after_stop.take().into_iter().for_each(|call| call());
     }
 }
 
@@ -22,5 +23,6 @@ impl Drop for Reactor {
     fn drop(&mut self) {
         self.engine.close_mailbox();
         self.engine.cut_everything();
+        self.after_stop.take().into_iter().for_each(|call| call());
     }
 }

@@ -29,7 +29,7 @@ pub use self::{
 pub(crate) use self::{epoch::draw as draw_epoch, listening::bind};
 
 use std::{
-    io,
+    fmt, io,
     os::fd::{AsFd, BorrowedFd},
     time::Duration,
 };
@@ -70,7 +70,6 @@ use crate::engine::{Accepting, Config, Context, Engine, Handle, Handler, Stats, 
 /// and drops the closures without calling them: `on_disconnect` runs at the end of a stream, not at
 /// the end of the reactor. No incomplete stream or response looks finished: those of HTTP/1.0 are
 /// reset, and so are connections with queued bytes.
-#[derive(Debug)]
 pub struct Reactor {
     engine: Engine<Socket>,
     poll: Poll,
@@ -87,6 +86,8 @@ pub struct Reactor {
     stats_copied_ms: u64,
     /// The workers that this reactor is one of.
     all_workers: Option<Handle>,
+    /// Called once it has stopped, or is dropped.
+    after_stop: Option<Box<dyn FnOnce()>>,
     #[cfg(feature = "signals")]
     signals: Option<signals::Signals>,
 }
@@ -130,6 +131,7 @@ impl Reactor {
             stopped: false,
             stats_copied_ms: 0,
             all_workers: None,
+            after_stop: None,
             #[cfg(feature = "signals")]
             signals: None,
         })
@@ -343,6 +345,14 @@ impl Reactor {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl fmt::Debug for Reactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Reactor");
+        debug.field("engine", &self.engine).field("acceptors", &self.acceptors);
+        debug.field("stopped", &self.stopped).finish_non_exhaustive()
     }
 }
 

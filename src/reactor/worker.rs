@@ -27,13 +27,28 @@ impl Reactor {
     }
 
     /// Joins a namespace, before it has opened a topic.
-    pub(crate) fn join(
+    pub(crate) fn join_namespace(
         &mut self,
         outlet: Arc<dyn Outlet>,
         generations: Generations,
         position: u64,
     ) {
-        self.engine.join(outlet, generations, position);
+        self.engine.join_namespace(outlet, generations, position);
+    }
+
+    /// True once it has joined a namespace.
+    pub(crate) fn has_namespace(&self) -> bool {
+        self.engine.has_namespace()
+    }
+
+    /// True if a topic is open.
+    pub(crate) fn has_topics(&self) -> bool {
+        self.engine.has_topics()
+    }
+
+    /// Calls this once the reactor has stopped, or is dropped.
+    pub(crate) fn after_stop(&mut self, call: impl FnOnce() + 'static) {
+        self.after_stop = Some(Box::new(call));
     }
 
     /// Replaces the handler, before the first connection.

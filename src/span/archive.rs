@@ -1,6 +1,6 @@
 //! What a sequencer keeps of one topic for reactors that begin to use it.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, mem, sync::Arc};
 
 use crate::topic::{Backlog, History, Placed, TopicOptions};
 
@@ -36,6 +36,24 @@ impl Archive {
         {
             self.pop_front();
         }
+    }
+
+    /// Adds what was up to the place that the archive began after. Keeps to the limits of the topic.
+    pub(super) fn prepend(
+        &mut self,
+        began_after: u64,
+        lost_up_to: u64,
+        past: Vec<Arc<Placed>>,
+        options: &TopicOptions,
+    ) {
+        if self.lost_up_to > began_after {
+            // It is full of later ones, and has discarded some: there is a hole between.
+            return;
+        }
+        let newer = mem::take(&mut self.events);
+        self.bytes = 0;
+        self.lost_up_to = lost_up_to.min(began_after);
+        past.into_iter().chain(newer).for_each(|placed| self.push(placed, options));
     }
 
     /// What was placed after this place is lost.

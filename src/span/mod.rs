@@ -14,6 +14,18 @@
 //! argument. In a process, a lock around a [`Sequencer`] is all that is missing.
 
 mod archive;
+mod hub;
+mod member;
+mod once;
+mod outbox;
+pub(crate) mod protocol;
 mod sequencer;
+mod store;
 
-pub(crate) use sequencer::{Member, MemberIndex, Refused, Room, Sequencer};
+pub(crate) use hub::{Hub, Inbox, ReactorIndex, Room};
+pub(crate) use member::{Member, MemberSettings};
+pub(crate) use once::Once;
+pub(crate) use sequencer::{Publication, Refused, Sequencer};
+#[cfg(test)]
+pub(crate) use store::ServerError;
+pub(crate) use store::{Key, RoomLeft, Store, Survives};

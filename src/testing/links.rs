@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::VecDeque, sync::Arc, time::Duration};
 use super::network::Random;
 use crate::{
     engine::Mailbox,
-    span::{Member, Room},
+    span::{Inbox, Room},
     time::millis,
     topic::{Arrival, Placed},
 };
@@ -127,7 +127,7 @@ impl Link {
     }
 }
 
-impl Member for Link {
+impl Inbox for Link {
     fn room(&self) -> Room {
         let state = &mut *self.0.borrow_mut();
         if !state.worker.is_open() {

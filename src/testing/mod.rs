@@ -30,10 +30,14 @@ mod crowd;
 mod faults;
 mod incoming;
 mod links;
+mod machine;
+mod machines;
 mod network;
 mod observing;
 mod parser;
 mod reading;
+mod store_link;
+mod store_server;
 mod workers;
 
 pub use self::{
@@ -41,8 +45,11 @@ pub use self::{
     client_response::{BodyEnd, ClientResponse},
     faults::Faults,
     links::LinkFaults,
+    machines::{SimulatedMachines, StoreKey, StoreRestart},
     network::ServerEnd,
     parser::{EventParser, ParsedEvent},
+    store_link::StoreFaults,
+    store_server::GivenPlace,
     workers::SimulatedWorkers,
 };
 

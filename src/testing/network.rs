@@ -416,7 +416,7 @@ impl Random {
         if most == 0 { 0 } else { self.next() % (most + 1) }
     }
 
-    fn percent(&mut self, chance: u8) -> bool {
+    pub(super) fn percent(&mut self, chance: u8) -> bool {
         chance > 0 && self.below(100) < usize::from(chance)
     }
 }

@@ -13,9 +13,9 @@ use super::{
 };
 use crate::{
     engine::{Config, Crew, Handle, Handler, Outlet, ReactorNumber, TrySendError},
-    span::{MemberIndex, Sequencer},
+    span::{Publication, ReactorIndex, Sequencer},
     time::millis,
-    topic::{Compressible, Topic},
+    topic::Topic,
 };
 
 /// Several workers of one process, with one clock: simulations whose topics span all of them.
@@ -122,7 +122,7 @@ impl SimulatedWorkers {
 
     /// Sets the faults on the way to one worker from now on.
     pub fn set_link_faults(&mut self, worker: usize, faults: LinkFaults) {
-        self.sequencer.lock().sequencer.member(MemberIndex(worker)).set_faults(faults);
+        self.sequencer.lock().sequencer.hub().inbox(ReactorIndex(worker)).set_faults(faults);
     }
 
     /// A worker is held up: it runs no turns and takes no events until it [continues](Self::resume).
@@ -147,12 +147,12 @@ impl SimulatedWorkers {
     /// assert_eq!(workers.losses(1), 1);
     /// ```
     pub fn stop(&mut self, worker: usize) {
-        self.sequencer.lock().sequencer.member(MemberIndex(worker)).set_stopped(true);
+        self.sequencer.lock().sequencer.hub().inbox(ReactorIndex(worker)).set_stopped(true);
     }
 
     /// A stopped worker continues.
     pub fn resume(&mut self, worker: usize) {
-        self.sequencer.lock().sequencer.member(MemberIndex(worker)).set_stopped(false);
+        self.sequencer.lock().sequencer.hub().inbox(ReactorIndex(worker)).set_stopped(false);
     }
 
     /// The sequencer restarts without the last `lost_events`, as a server does that had not stored
@@ -179,26 +179,26 @@ impl SimulatedWorkers {
         let name = format!("sim{:x}g{}", self.seed, self.generations);
         self.generations += 1;
         let sequencer = &mut self.sequencer.lock().sequencer;
-        sequencer.begin_generation(&name, sequencer.position().saturating_sub(lost_events));
+        sequencer.begin_generation(&name, sequencer.hub().position().saturating_sub(lost_events));
     }
 
     /// Number of times that a worker was left out because its queue was full for too long.
     #[must_use]
     pub fn losses(&self, worker: usize) -> u64 {
-        self.sequencer.lock().sequencer.losses(MemberIndex(worker))
+        self.sequencer.lock().sequencer.hub().losses(ReactorIndex(worker))
     }
 
     /// The place of the last event, which is the number in its id; 1 at the start. A refused event
     /// gets no place.
     #[must_use]
     pub fn last_place(&self) -> u64 {
-        self.sequencer.lock().sequencer.position()
+        self.sequencer.lock().sequencer.hub().position()
     }
 
     /// Number of topics that are in use or keep events.
     #[must_use]
     pub fn topics(&self) -> usize {
-        self.sequencer.lock().sequencer.topics()
+        self.sequencer.lock().sequencer.hub().topics()
     }
 
     /// Runs turns of all workers without moving the clock, until there is no work left.
@@ -274,14 +274,14 @@ impl SimulatedWorkers {
         let has_stopped = |worker: &&Simulation| !worker.engine.mailbox().is_open();
         let stopped = self.workers.iter().enumerate().filter(|(_, worker)| has_stopped(worker));
         for (number, _) in stopped {
-            state.sequencer.remove_member(MemberIndex(number), now_ms);
+            state.sequencer.hub_mut().remove_reactor(ReactorIndex(number), now_ms);
         }
         let idle: Vec<_> =
             state.links().filter(|(_, link)| link.deliver()).map(|(member, _)| member).collect();
         for member in idle {
-            state.sequencer.catch_up(member);
+            state.sequencer.hub_mut().catch_up(member);
         }
-        state.sequencer.forget_unused(now_ms);
+        state.sequencer.hub_mut().forget_unused(now_ms);
     }
 
     fn has_due(&self) -> bool {
@@ -290,7 +290,7 @@ impl SimulatedWorkers {
     }
 
     fn is_stopped(&self, worker: usize) -> bool {
-        self.sequencer.lock().sequencer.member(MemberIndex(worker)).is_stopped()
+        self.sequencer.lock().sequencer.hub().inbox(ReactorIndex(worker)).is_stopped()
     }
 }
 
@@ -322,16 +322,17 @@ impl Shared {
 
     fn add(&self, worker: &mut Simulation, seed: u64) {
         let state = &mut *self.lock();
-        let member = state.sequencer.add_member(Link::new(worker.engine.shared_mailbox(), seed));
+        let member =
+            state.sequencer.hub_mut().add_reactor(Link::new(worker.engine.shared_mailbox(), seed));
         let outlet = Arc::new(WayOut { sequencer: self.clone(), member });
-        let generations = state.sequencer.generations().clone();
-        worker.engine.join(outlet, generations, state.sequencer.position());
+        let generations = state.sequencer.hub().generations().clone();
+        worker.engine.join_namespace(outlet, generations, state.sequencer.hub().position());
     }
 }
 
 impl State {
-    fn links(&self) -> impl Iterator<Item = (MemberIndex, &Link)> {
-        self.sequencer.members()
+    fn links(&self) -> impl Iterator<Item = (ReactorIndex, &Link)> {
+        self.sequencer.hub().inboxes()
     }
 
     /// When the next item arrives at a worker.
@@ -348,33 +349,27 @@ impl State {
 /// The sequencer, as one worker sees it.
 struct WayOut {
     sequencer: Shared,
-    member: MemberIndex,
+    member: ReactorIndex,
 }
 
 impl Outlet for WayOut {
-    fn publish(
-        &self,
-        topic: &Topic,
-        events: &[&[u8]],
-        compression: Compressible,
-    ) -> Result<(), TrySendError<()>> {
+    fn publish(&self, publication: Publication<'_>) -> Result<(), TrySendError<()>> {
         let state = &mut *self.sequencer.lock();
-        let published = state.sequencer.publish(topic, events, compression, state.now_ms);
-        published.map_err(Into::into)
+        state.sequencer.publish(publication, state.now_ms).map_err(Into::into)
     }
 
     fn begin_use(&self, topic: &Topic) -> (u64, Topic) {
         let state = &mut *self.sequencer.lock();
-        state.sequencer.begin_use(self.member, topic, state.now_ms)
+        state.sequencer.hub_mut().begin_use(self.member, topic, state.now_ms)
     }
 
     fn is_in_use(&self, topic: &Topic) -> bool {
-        self.sequencer.lock().sequencer.is_in_use(topic)
+        self.sequencer.lock().sequencer.hub().is_in_use(topic)
     }
 
     fn end_use(&self, topic: &Topic) {
         let state = &mut *self.sequencer.lock();
-        state.sequencer.end_use(self.member, topic, state.now_ms);
+        state.sequencer.hub_mut().end_use(self.member, topic, state.now_ms);
     }
 }
 

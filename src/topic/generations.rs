@@ -43,6 +43,45 @@ impl Generations {
         self.0.push(Generation { prefix: format!("_{name}"), follows });
     }
 
+    /// The same from names with the places that they follow, oldest first.
+    pub(crate) fn from_list(list: &[(String, u64)]) -> Self {
+        let mut generations = Self(Vec::new());
+        list.iter().for_each(|(name, follows)| generations.begin(name, *follows));
+        generations
+    }
+
+    /// Like [`begin`](Self::begin), unless it is known already; false then.
+    pub(crate) fn begin_if_new(&mut self, name: &str, follows: u64) -> bool {
+        let is_new = !self.knows(name);
+        if is_new {
+            self.begin(name, follows);
+        }
+        is_new
+    }
+
+    /// True for an id that looks like those of a namespace, but is of no generation known here.
+    pub(crate) fn is_strange(&self, id: &str) -> bool {
+        let is_of = |generation: &Generation| Position::parse(id, &generation.prefix).is_some();
+        id.starts_with('_') && id.contains('-') && !self.0.iter().any(is_of)
+    }
+
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.0.iter().any(|generation| generation.prefix.strip_prefix('_') == Some(name))
+    }
+
+    /// Up to where what the current generation of `former` has seen still exists: nothing of it, if that
+    /// generation is unknown here.
+    pub(crate) fn end_of(&self, former: &Self) -> u64 {
+        let mut exists_up_to = u64::MAX;
+        for generation in self.0.iter().rev() {
+            if generation.prefix == former.current() {
+                return exists_up_to;
+            }
+            exists_up_to = exists_up_to.min(generation.follows);
+        }
+        0
+    }
+
     /// What the ids of this generation begin with, and those that are made for single streams.
     pub(crate) fn current(&self) -> &str {
         self.0.last().map_or("_", |generation| &generation.prefix)

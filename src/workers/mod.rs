@@ -17,7 +17,7 @@ use std::{sync::atomic::AtomicUsize, time::Duration};
 
 use self::thread::{Setup, Thread};
 use crate::{
-    backplane::Namespace,
+    backplane::{Backplane, BackplaneError, Namespace},
     engine::{Config, Crew, Handle, Handler},
     reactor::{ListenOptions, Listener, ReusePort, bind},
 };
@@ -68,6 +68,7 @@ use crate::{
 #[must_use = "workers serve only while they run"]
 pub struct Workers {
     crew: Arc<Crew>,
+    namespace: Namespace,
     threads: Vec<Thread>,
 }
 
@@ -109,12 +110,12 @@ impl Workers {
         let (crew, handler) = (Arc::<Crew>::default(), Arc::new(handler));
         let namespace = Namespace::new()?;
         // From here on, its drop ends the threads if there is an error.
-        let mut workers = Self { crew, threads: Vec::new() };
+        let mut workers = Self { crew, namespace, threads: Vec::new() };
         for number in 0..count.max(1) {
             let (config, handler) = (config.clone(), Arc::clone(&handler));
             let make =
                 move |worker: &mut Worker<'_>| -> Box<dyn Handler> { Box::new(handler(worker)) };
-            let thread = Thread::start(number, config, &workers.crew, &namespace, make)?;
+            let thread = Thread::start(number, config, &workers.crew, &workers.namespace, make)?;
             workers.threads.push(thread);
         }
         // In two steps, so that the first handler that is made has a handle for all workers.
@@ -242,6 +243,23 @@ impl Workers {
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle::of_all(Arc::clone(&self.crew))
+    }
+
+    /// Shares the topics of these workers with other machines that join the same
+    /// [`Backplane`](crate::Backplane). Before anything is published. It does not wait for the store,
+    /// and starts one thread.
+    ///
+    /// ```
+    /// use starwheel::{Backplane, Router, Workers};
+    /// let workers = Workers::new(2, |_worker| Router::new())?;
+    /// workers.join(&Backplane::memory())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Reactor::join`](crate::Reactor::join).
+    pub fn join(&self, backplane: &Backplane) -> Result<(), BackplaneError> {
+        backplane.connect(&self.namespace)
     }
 
     /// Serves until all workers have ended, after [`Handle::shutdown`] or [`Handle::drain`] on the

@@ -6,14 +6,13 @@ use std::{
 };
 
 use crate::engine::{
-    api::feed::Feed,
     api::next::{Ending, IntoNext},
     api::sse::interval_ms,
     core::Core,
     keys::{StreamId, TimerId},
     later::{Later, Responder},
     pending::TimerCall,
-    remote::{Handle, TrySendError},
+    remote::Handle,
     stats::Stats,
 };
 use crate::{
@@ -21,7 +20,7 @@ use crate::{
     http::{Peer, StatusCode},
     sse::Encode,
     time::millis,
-    topic::{Compressible, JoinAt, Topic},
+    topic::Compressible,
 };
 
 /// The reactor as a closure sees it, borrowed for one call.
@@ -42,7 +41,7 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct Context<'a> {
-    core: &'a mut Core,
+    pub(super) core: &'a mut Core,
 }
 
 impl<'a> Context<'a> {
@@ -74,7 +73,7 @@ impl<'a> Context<'a> {
 
     /// Sends an event to a stream. False when the stream has ended, or ends now because it is
     /// [too slow](CloseReason::Slow). If the event has an id and the stream a topic with a
-    /// [history](Topic::history), a bookmark follows, so that the client resumes from the position
+    /// [history](crate::Topic::history), a bookmark follows, so that the client resumes from the position
     /// of the stream.
     ///
     /// The event is encoded now, and leaves at the end of this turn. If a turn sends to more than 128
@@ -98,181 +97,6 @@ impl<'a> Context<'a> {
     /// topics: it reconnects.
     pub fn close(&mut self, id: StreamId, ending: Ending) -> bool {
         self.core.close(id, CloseReason::from(ending))
-    }
-
-    /// Publishes an event to all subscribers of a topic. It is encoded once, now; the sockets are
-    /// written in step 5 of this turn (for very many subscribers in slices over the next turns,
-    /// with ticks in between), and several events of one turn leave in one write.
-    ///
-    /// Costs nothing when nobody listens and the topic keeps nothing.
-    /// [`subscribers`](Self::subscribers) says how many there are.
-    ///
-    /// ```
-    /// use starwheel::{Context, Request, Response, Router, Sse, Topic, testing::Simulation};
-    /// let room = Topic::new("room");
-    /// let watched = room.clone();
-    /// let router = Router::new()
-    ///     .get("/room", move |_req, _cx| Sse::new().subscribe(&watched))
-    ///     .post("/say", move |req: &Request, cx: &mut Context<'_>| {
-    ///         cx.publish(&room, &*String::from_utf8_lossy(req.body()))?;
-    ///         Ok(Response::no_content())
-    ///     });
-    /// let mut simulation = Simulation::new(router);
-    /// let reader = simulation.get("/room");
-    /// let writer = simulation.connect();
-    /// simulation.request(writer, starwheel::Method::Post, "/say", &[], b"hello");
-    /// simulation.turn();
-    /// assert_eq!(simulation.events(reader)[0].data, "hello");
-    /// ```
-    ///
-    /// # Errors
-    /// Returns the event, like [`Handle::publish`](crate::Handle::publish). A reactor that
-    /// publishes on its own topics never refuses an event, so in a timer or hook `.ok()` is enough;
-    /// in a handler `?` responds with 503 and a `Retry-After`. With several workers, a topic that
-    /// spans them is refused while the queue of one of them is full.
-    pub fn publish<E: Encode>(&mut self, topic: &Topic, event: E) -> Result<(), TrySendError<E>> {
-        self.core.publish(topic, event, Compressible::Yes)
-    }
-
-    /// The same, but the event leaves as it is also in compressed streams, and no later event
-    /// refers to it: for secrets on a topic that also carries text of others. The event after it
-    /// is compressed as a full key.
-    ///
-    /// # Errors
-    /// As [`publish`](Self::publish).
-    pub fn publish_uncompressed<E: Encode>(
-        &mut self,
-        topic: &Topic,
-        event: E,
-    ) -> Result<(), TrySendError<E>> {
-        self.core.publish(topic, event, Compressible::No)
-    }
-
-    /// Subscribes an open stream to a topic. What is sent to the stream before this call returns
-    /// comes before the topic's next event. False if the stream has ended or has this topic already.
-    /// A client that came with a `Last-Event-ID` goes on after it; see
-    /// [`Stream::subscribe`](crate::Stream::subscribe).
-    ///
-    /// What the topic has for the stream, such as a retained event, leaves at the end of this turn.
-    /// That is not sliced: subscribe very many streams over several turns.
-    pub fn subscribe(&mut self, id: StreamId, topic: &Topic) -> bool {
-        self.subscribe_at(id, topic, JoinAt::Live)
-    }
-
-    /// The same, with a choice where on the topic's log the stream starts; see
-    /// [`Stream::subscribe_at`](crate::Stream::subscribe_at).
-    pub fn subscribe_at(&mut self, id: StreamId, topic: &Topic, join_at: JoinAt) -> bool {
-        self.core.subscribe(id, topic, join_at)
-    }
-
-    /// Ends a subscription. Events not yet delivered are discarded. False if there was none.
-    pub fn unsubscribe(&mut self, id: StreamId, topic: &Topic) -> bool {
-        self.core.unsubscribe(id, topic)
-    }
-
-    /// Number of open streams of this worker that are subscribed to a topic. Streams whose end is
-    /// decided do not count, even if they still get what was published before.
-    #[must_use]
-    pub fn subscribers(&self, topic: &Topic) -> usize {
-        self.core.topics.subscribers(topic)
-    }
-
-    /// The same over all [`Workers`](crate::Workers), for presence. On a single reactor it is
-    /// [`subscribers`](Self::subscribers). Costs one lock and one lookup. For other threads:
-    /// [`Handle::run`].
-    ///
-    /// ```
-    /// use starwheel::{Response, Router, Sse, Topic, testing::SimulatedWorkers};
-    /// let mut workers = SimulatedWorkers::new(2, |_worker| {
-    ///     Router::new()
-    ///         .get("/chat", |_req, _cx| Sse::new().subscribe(&Topic::new("chat")))
-    ///         .get("/present", |_req, cx| {
-    ///             Response::text(cx.subscribers_on_all(&Topic::new("chat")).to_string())
-    ///         })
-    /// });
-    /// workers[0].get("/chat");
-    /// workers[1].get("/chat");
-    /// let asked = workers[0].get("/present");
-    /// assert_eq!(workers[0].response(asked).text(), "2");
-    /// ```
-    #[must_use]
-    pub fn subscribers_on_all(&self, topic: &Topic) -> usize {
-        self.core.subscribers_on_all(topic)
-    }
-
-    /// Sets the updater of a topic and replaces an earlier one. It renders once per `interval` for
-    /// all subscribers, and does not run while there are none. The first subscriber immediately
-    /// gets a fresh render, or the retained event if that is the same. Output equal to that of the
-    /// previous run is not published; this includes runs that send nothing.
-    ///
-    /// Such a topic should [`retain`](Topic::retain) its last event, so that later subscribers also
-    /// get it immediately. A run that ends with an error or a panic publishes nothing. It is
-    /// logged, a panic is also counted ([`Stats::panics`]), and the updater runs again at its next
-    /// interval.
-    ///
-    /// The updater ends, and is dropped, when
-    /// - it returns [`Next::Finish`](crate::Next::Finish) or [`Next::Drop`](crate::Next::Drop);
-    /// - [`stop_driving`](Self::stop_driving) or another `drive` for the same topic is called;
-    /// - its topic is forgotten: a minute after this call or the last subscriber, unless a clone of
-    ///   `topic` exists. To let an updater wait for clients, keep a clone outside, for example in a
-    ///   handler. A clone inside the updater itself would keep the topic until the updater is
-    ///   stopped.
-    ///
-    /// For topics with names of their own, such as one per user, drive where you subscribe:
-    ///
-    /// ```
-    /// use starwheel::{Context, Request, Router, Sse, Topic, testing::Simulation};
-    /// use std::time::Duration;
-    ///
-    /// fn orders(req: &Request, cx: &mut Context<'_>) -> Sse {
-    ///     let user = req.param("user").unwrap_or_default().to_owned();
-    ///     let orders = Topic::new(format!("orders of {user}")).retain();
-    ///     if cx.subscribers(&orders) == 0 {
-    ///         cx.drive(&orders, Duration::from_secs(1), move |feed| feed.send(&user));
-    ///     }
-    ///     Sse::new().subscribe(&orders)
-    /// }
-    /// let mut simulation = Simulation::new(Router::new().get("/{user}", orders));
-    /// let (anna, ben) = (simulation.get("/anna"), simulation.get("/ben"));
-    /// assert_eq!(simulation.events(anna)[0].data, "anna");
-    /// assert_eq!(simulation.events(ben)[0].data, "ben");
-    /// // A minute after they have left, topics and updaters are gone.
-    /// simulation.half_close(anna);
-    /// simulation.half_close(ben);
-    /// simulation.advance(Duration::from_secs(60));
-    /// assert_eq!(simulation.stats().log_bytes, 0);
-    /// ```
-    ///
-    /// The interval is at least 1 ms; a shorter one is set to 1 ms.
-    pub fn drive<N: IntoNext>(
-        &mut self,
-        topic: &Topic,
-        interval: Duration,
-        mut updater: impl FnMut(&mut Feed<'_>) -> N + 'static,
-    ) {
-        self.core.drive(topic, interval, Box::new(move |feed| updater(feed).into_next()));
-    }
-
-    /// Removes the updater of a topic. False if it had none.
-    ///
-    /// It does not run again, and is dropped when no other closure is running: in this turn, unless
-    /// very many streams end in it. When called from within the updater, the output of the current
-    /// run is not published. Subscribers stay, and a topic that retains its last event keeps it.
-    /// The topic can be published on and driven again.
-    ///
-    /// ```
-    /// use starwheel::{Router, Topic, testing::Simulation};
-    /// use std::time::Duration;
-    /// let load = Topic::new("load");
-    /// let mut simulation = Simulation::new(Router::new());
-    /// simulation.run(|cx| {
-    ///     cx.drive(&load, Duration::from_secs(1), |feed| feed.send("0.1"));
-    ///     assert!(cx.stop_driving(&load));
-    ///     assert!(!cx.stop_driving(&load));
-    /// });
-    /// ```
-    pub fn stop_driving(&mut self, topic: &Topic) -> bool {
-        self.core.stop_driving(topic)
     }
 
     /// All open streams of this worker, in no particular order. Walks over every connection. How many

@@ -7,6 +7,7 @@ pub(super) mod handler;
 pub(super) mod next;
 pub(super) mod sse;
 pub(super) mod stream;
+mod topics;
 
 pub use self::{
     config::{Config, TcpOptions},

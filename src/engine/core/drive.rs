@@ -70,7 +70,7 @@ impl Core {
                     }
                     Series::Spanning => {
                         let topic = self.topics[index].topic().clone();
-                        self.pass_on(&topic, scratch.events(), Compressible::Yes);
+                        self.pass_on(&topic, scratch.events(), Compressible::Yes, None);
                     }
                 }
                 self.scratch = scratch;

@@ -44,6 +44,7 @@ use crate::{
     conn::{Admission, Phase, Pool, StreamEnd},
     error::CloseReason,
     http::{Date, Peer},
+    span::Once,
     sse::{Encode, EventBuffer},
     topic::Compressible,
 };
@@ -64,6 +65,8 @@ pub(crate) struct Core {
     pub(in crate::engine) aside: Scratch,
     /// Where events to be published are encoded.
     pub(in crate::engine) publish_buffer: EventBuffer,
+    /// Keys of events that are published once; nearly always none.
+    once: Option<Box<Once>>,
     pub(in crate::engine) coding: Coding,
     pub(in crate::engine) pool: Pool,
     pub(in crate::engine) topics: Topics,
@@ -127,6 +130,7 @@ impl Core {
             scratch: Scratch::new(),
             aside: Scratch::new(),
             publish_buffer: EventBuffer::new(),
+            once: None,
             coding: Coding::new(&config.compression),
             pool: Pool::default(),
             topics: Topics::new(epoch, config.compression.window_bytes_max),

@@ -11,9 +11,11 @@ use crate::{
         topics::Entry,
     },
     error::Logged,
+    span::Publication,
     sse::Encode,
     topic::{
-        Arrival, Backlog, Compressible, Generations, JoinAt, Loss, Placed, Reach, Series, Topic,
+        Arrival, Backlog, Compressible, Generations, History, JoinAt, Loss, Placed, Reach, Series,
+        Topic,
     },
 };
 
@@ -36,6 +38,7 @@ impl Core {
         topic: &Topic,
         event: E,
         compression: Compressible,
+        once: Option<&str>,
     ) -> Result<(), TrySendError<E>> {
         let Some(outlet) = self.mailbox.outlet() else { return Ok(()) };
         let mut buffer = mem::take(&mut self.publish_buffer);
@@ -43,16 +46,23 @@ impl Core {
         buffer.push(&event);
         let published = match buffer.as_bytes() {
             [] => Ok(()),
-            events => outlet.publish(topic, &[events], compression),
+            events => outlet.publish(Publication { topic, events: &[events], compression, once }),
         };
         self.publish_buffer = buffer;
         published.map_err(|refused| refused.with(event))
     }
 
     /// Events that were accepted earlier leave for the namespace, which may refuse them.
-    pub(super) fn pass_on(&mut self, topic: &Topic, events: &[u8], compression: Compressible) {
+    pub(super) fn pass_on(
+        &mut self,
+        topic: &Topic,
+        events: &[u8],
+        compression: Compressible,
+        once: Option<&str>,
+    ) {
         let Some(outlet) = self.mailbox.outlet().filter(|_| !events.is_empty()) else { return };
-        if let Err(refused) = outlet.publish(topic, &[events], compression) {
+        let publication = Publication { topic, events: &[events], compression, once };
+        if let Err(refused) = outlet.publish(publication) {
             let name = Logged(topic.name());
             log::warn!("an event on \"{name}\" was not published: {refused}");
         }
@@ -89,10 +99,17 @@ impl Core {
                 self.stats.left_out += 1;
                 self.lose(loss);
             }
-            Arrival::Generations(generations, loss) => {
-                self.topics.set_generations(generations);
-                loss.into_iter().for_each(|loss| self.lose(loss));
+            Arrival::Joined(generations, place) => {
+                self.topics.set_generations(generations, self.now);
+                self.topics.begin_after(place);
+                self.end_doubt();
             }
+            Arrival::Generations(generations, loss) => {
+                self.topics.set_generations(generations, self.now);
+                loss.into_iter().for_each(|loss| self.lose(loss));
+                self.end_doubt();
+            }
+            Arrival::SameGenerations => self.end_doubt(),
         }
     }
 
@@ -127,6 +144,13 @@ impl Core {
         }
     }
 
+    /// The generations are known: streams with ids that were strange need not wait for them.
+    fn end_doubt(&mut self) {
+        for conn in self.topics.end_doubt() {
+            self.join_all(conn);
+        }
+    }
+
     fn join_all(&mut self, conn: ConnIndex) {
         let Some(waiting) = self.topics.end_waiting(conn) else { return };
         let id = self.conns.stream_id(conn);
@@ -140,9 +164,9 @@ impl Core {
             self.conns[conn].set_standing(Standing::Unmarked);
             self.conns.mark_dirty(conn);
         }
-        for (topic, join_at) in &waiting.topics {
+        for ((topic, join_at), since) in waiting.topics.iter().zip(waiting.since) {
             let index = self.topics.open(topic, self.now);
-            self.join(id, index, *join_at);
+            self.join(id, index, *join_at, Some(since));
         }
         if let Some(ending) = waiting.ending {
             self.end_stream(conn, ending.into());
@@ -211,8 +235,11 @@ impl Core {
             let index = self.topics.open(topic, self.now);
             must_wait |= self.entry(id.conn, index, topic) != Entry::Open;
         }
-        match (must_wait, last_event_id) {
-            (true, last_event_id) => self.topics.begin_waiting(id.conn, last_event_id),
+        let is_in_doubt = self.is_in_doubt(topics, last_event_id);
+        match (must_wait || is_in_doubt, last_event_id) {
+            (true, last_event_id) => {
+                self.topics.begin_waiting(id.conn, last_event_id, is_in_doubt);
+            }
             (false, Some(last_event_id)) => {
                 self.topics.remember(id.conn, last_event_id, topics);
             }
@@ -221,6 +248,14 @@ impl Core {
         for (topic, join_at) in topics {
             self.subscribe(id, topic, *join_at);
         }
+    }
+
+    /// An id of a generation that is not known here may be of one that began a moment ago.
+    fn is_in_doubt(&self, topics: &[(Topic, JoinAt)], last_event_id: Option<&str>) -> bool {
+        let resumes = |(topic, _): &(Topic, JoinAt)| topic.options().history == History::On;
+        last_event_id.is_some_and(|id| self.topics.is_strange(id))
+            && topics.iter().any(resumes)
+            && self.mailbox.outlet().is_some_and(|outlet| outlet.ask_for_generations())
     }
 
     /// A stream leaves a topic that it waits for; false if it waits for others.

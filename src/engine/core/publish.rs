@@ -17,9 +17,13 @@ impl Core {
         topic: &Topic,
         event: E,
         compression: Compressible,
+        once: Option<&str>,
     ) -> Result<(), TrySendError<E>> {
         if self.topics.leaves_for_namespace(topic) {
-            return self.publish_outside(topic, event, compression);
+            return self.publish_outside(topic, event, compression, once);
+        }
+        if !self.is_first(topic, once) {
+            return Ok(());
         }
         let Some(index) = self.open_to_publish(topic) else { return Ok(()) };
         let mut buffer = mem::take(&mut self.publish_buffer);
@@ -36,13 +40,24 @@ impl Core {
         topic: &Topic,
         events: &[u8],
         compression: Compressible,
+        once: Option<&str>,
     ) {
         if self.topics.leaves_for_namespace(topic) {
-            return self.pass_on(topic, events, compression);
+            return self.pass_on(topic, events, compression, once);
         }
-        if let Some(index) = self.open_to_publish(topic) {
+        if self.is_first(topic, once)
+            && let Some(index) = self.open_to_publish(topic)
+        {
             self.publish_at(index, events, compression);
         }
+    }
+
+    /// False if another event on this topic has had the same key in the last minutes.
+    fn is_first(&mut self, topic: &Topic, once: Option<&str>) -> bool {
+        once.is_none_or(|key| {
+            let keys = self.once.get_or_insert_default();
+            keys.is_first(topic.name(), key, self.now)
+        })
     }
 
     /// The topic, if it exists or must be created. A new one is watched immediately, because

@@ -31,17 +31,24 @@ impl Core {
         if self.topics.has_namespace() && self.entry(conn, index, topic) != Entry::Open {
             return self.wait_for(conn, index, join_at);
         }
-        self.join(id, index, join_at);
+        self.join(id, index, join_at, None);
         true
     }
 
-    /// Adds a stream to the subscribers of a topic.
-    pub(super) fn join(&mut self, id: StreamId, index: TopicIndex, join_at: JoinAt) {
+    /// Adds a stream to the subscribers of a topic. One that had to wait for it gets what has come since
+    /// a place.
+    pub(super) fn join(
+        &mut self,
+        id: StreamId,
+        index: TopicIndex,
+        join_at: JoinAt,
+        since: Option<u64>,
+    ) {
         let conn = id.conn;
         let coding = self.conns[conn].coding();
         let last_seen = self.topics.last_seen(conn, index);
         let ahead = self.topics.seen_ahead(conn, index);
-        let start = self.topics[index].start_for(join_at, last_seen, ahead);
+        let start = self.topics[index].start_for(join_at, last_seen, ahead, since);
         let subscription = self.topics.join(index, conn, start, self.now);
         if let Some(coding) = coding {
             self.topics.join_coded(index);

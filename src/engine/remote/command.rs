@@ -20,6 +20,8 @@ type Job = Box<dyn FnOnce(&mut Context<'_>) + Send>;
 pub(crate) enum Command {
     Run(Job),
     Publish(Topic, Vec<u8>, Compressible),
+    /// With the key of the event.
+    PublishOnce(Topic, Vec<u8>, Box<str>),
     PublishBatch(Topic, Batch),
     Adopt(Adoption),
     Answer(Arc<Oneshot>, LateAnswer),
@@ -85,7 +87,7 @@ impl Command {
     /// Bytes of its events.
     pub(in crate::engine) fn bytes(&self) -> usize {
         match self {
-            Self::Publish(_, events, _) => events.len(),
+            Self::Publish(_, events, _) | Self::PublishOnce(_, events, _) => events.len(),
             Self::PublishBatch(_, batch) => batch.events.len(),
             Self::Adopt(Adoption { first: First::Bytes(bytes), .. }) => bytes.len(),
             Self::Adopt(Adoption { first: First::Request(request, _), .. }) => request.body().len(),

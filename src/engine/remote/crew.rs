@@ -18,7 +18,7 @@ use crate::{
         stats::Stats,
     },
     error::CloseReason,
-    topic::{Compressible, Topic},
+    topic::Topic,
 };
 
 /// The reactors of one process that share their topics. Empty until all of them have been made.
@@ -117,16 +117,7 @@ impl Crew {
         Ok(())
     }
 
-    /// An event on a topic that every worker has for itself.
-    pub(super) fn publish_locally(
-        &self,
-        topic: &Topic,
-        events: &[u8],
-        compression: Compressible,
-    ) -> Result<(), TrySendError<()>> {
-        self.push_to_all(|| Command::Publish(topic.clone(), events.to_vec(), compression))
-    }
-
+    /// Events on a topic that every worker has for itself.
     pub(super) fn publish_batch_locally(
         &self,
         topic: &Topic,

@@ -10,7 +10,11 @@ use super::{
     try_send::TrySendError,
 };
 use crate::{
-    engine::{api::Context, stats::Stats},
+    engine::{
+        api::Context,
+        stats::{BackplaneStats, Stats},
+    },
+    span::Publication,
     sse::{Encode, EventBuffer},
     topic::{Compressible, Reach, Topic},
 };
@@ -143,7 +147,7 @@ impl Handle {
     /// Returns the event: [`TrySendError::Full`] when 65,536 commands or 16 MiB of events are
     /// waiting, [`TrySendError::Closed`] when the reactor has stopped or was dropped.
     pub fn publish<E: Encode>(&self, topic: &Topic, event: E) -> Result<(), TrySendError<E>> {
-        self.publish_as(topic, event, Compressible::Yes)
+        self.publish_as(topic, event, Compressible::Yes, None)
     }
 
     /// The same, but the event leaves as it is also in compressed streams, and no later event refers
@@ -156,7 +160,7 @@ impl Handle {
         topic: &Topic,
         event: E,
     ) -> Result<(), TrySendError<E>> {
-        self.publish_as(topic, event, Compressible::No)
+        self.publish_as(topic, event, Compressible::No, None)
     }
 
     fn publish_as<E: Encode>(
@@ -164,6 +168,7 @@ impl Handle {
         topic: &Topic,
         event: E,
         compression: Compressible,
+        once: Option<&str>,
     ) -> Result<(), TrySendError<E>> {
         if let Err(refused) = self.would_take(topic) {
             return Err(refused.with(event));
@@ -173,16 +178,50 @@ impl Handle {
         if let Some(outlet) = self.outlet_for(topic) {
             let bytes = encoded.as_bytes();
             let events: &[&[u8]] = if bytes.is_empty() { &[] } else { &[bytes] };
-            return outlet.publish(topic, events, compression).map_err(|it| it.with(event));
+            let publication = Publication { topic, events, compression, once };
+            return outlet.publish(publication).map_err(|it| it.with(event));
         }
-        let pushed = match &self.to {
-            Recipient::One(mailbox) => {
-                let command = Command::Publish(topic.clone(), encoded.into_bytes(), compression);
-                mailbox.push(command).map_err(|refused| refused.with(()))
+        let command = || {
+            let (topic, events) = (topic.clone(), encoded.as_bytes().to_vec());
+            match once {
+                None => Command::Publish(topic, events, compression),
+                Some(key) => Command::PublishOnce(topic, events, key.into()),
             }
-            Recipient::All(crew) => crew.publish_locally(topic, encoded.as_bytes(), compression),
+        };
+        let pushed = match &self.to {
+            Recipient::One(mailbox) => mailbox.push_with((), |()| command()),
+            Recipient::All(crew) => crew.push_to_all(command),
         };
         pushed.map_err(|refused| refused.with(event))
+    }
+
+    /// Publishes an event unless another one on this topic has had the same key in the last five
+    /// minutes: for publishers that retry, and for events that several machines find at the same time,
+    /// such as a changed row of a database. It is `Ok` in both cases.
+    ///
+    /// The keys are remembered where events get their places: by the reactor, by the
+    /// [`Workers`](crate::Workers) together, or by all machines of a
+    /// [backplane](crate::Backplane) together. A process remembers at most 65,536 keys, and forgets the
+    /// oldest if there are more. The number of those in Redis is not limited: each takes about 100 bytes
+    /// for five minutes.
+    ///
+    /// ```
+    /// # use starwheel::{Handle, Topic, TrySendError};
+    /// fn shipped(handle: &Handle, orders: &Topic, id: u64, version: u64) -> Result<(), TrySendError<String>> {
+    ///     let event = format!("order {id} was shipped");
+    ///     handle.publish_once(orders, &format!("order-{id}-{version}"), event)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish); the key is not used up then.
+    pub fn publish_once<E: Encode>(
+        &self,
+        topic: &Topic,
+        key: &str,
+        event: E,
+    ) -> Result<(), TrySendError<E>> {
+        self.publish_as(topic, event, Compressible::Yes, Some(key))
     }
 
     /// Publishes several events on one topic with one lock of the queue and one wake-up, in one
@@ -217,8 +256,9 @@ impl Handle {
         let batch = Batch { events: encoded.into_bytes(), ends };
         if let Some(outlet) = self.outlet_for(topic) {
             let of_batch: Vec<_> = batch.events().filter(|event| !event.is_empty()).collect();
-            let published = outlet.publish(topic, &of_batch, Compressible::Yes);
-            return published.map_err(|refused| refused.with(events));
+            let compression = Compressible::Yes;
+            let publication = Publication { topic, events: &of_batch, compression, once: None };
+            return outlet.publish(publication).map_err(|refused| refused.with(events));
         }
         let pushed = match &self.to {
             Recipient::One(mailbox) => {
@@ -241,11 +281,7 @@ impl Handle {
 
     /// Where events on this topic go instead of the queue.
     fn outlet_for(&self, topic: &Topic) -> Option<&dyn Outlet> {
-        let outlet = match &self.to {
-            Recipient::One(mailbox) => mailbox.outlet()?,
-            // They lead to the same sequencer.
-            Recipient::All(crew) => crew.all().next()?.outlet()?,
-        };
+        let outlet = self.outlet()?;
         let leaves = match (topic.options().reach, &self.to) {
             (Reach::Namespace, _) => true,
             // The worker knows how it has opened the topic.
@@ -254,6 +290,14 @@ impl Handle {
             (Reach::Local, Recipient::All(_)) => outlet.is_in_use(topic),
         };
         leaves.then_some(&**outlet)
+    }
+
+    fn outlet(&self) -> Option<&Arc<dyn Outlet>> {
+        match &self.to {
+            Recipient::One(mailbox) => mailbox.outlet(),
+            // They lead to the same sequencer.
+            Recipient::All(crew) => crew.all().next()?.outlet(),
+        }
     }
 
     /// True once the reactor has stopped or was dropped: this handle then returns commands as
@@ -325,7 +369,7 @@ impl Handle {
     }
 
     /// The statistics as text for a Prometheus scrape, as [`Stats::prometheus`]; those of workers have
-    /// the label `worker`, a number from zero.
+    /// the label `worker`, a number from zero. Those of a [`Backplane`](crate::Backplane) follow.
     ///
     /// ```
     /// use starwheel::{Handle, Response, Router};
@@ -337,13 +381,25 @@ impl Handle {
     /// ```
     #[must_use]
     pub fn prometheus(&self) -> String {
-        match &self.to {
+        let mut text = match &self.to {
             Recipient::One(mailbox) => mailbox.stats().prometheus(),
             Recipient::All(crew) => {
                 let stats: Vec<_> = crew.all().map(|mailbox| mailbox.stats()).collect();
                 Stats::prometheus_of_workers(&stats)
             }
+        };
+        if let Some(backplane) = self.backplane() {
+            // Writing into a `String` cannot fail.
+            let _infallible = backplane.write_prometheus(&mut text);
         }
+        text
+    }
+
+    /// How this process is connected with the other machines of its
+    /// [`Backplane`](crate::Backplane); `None` if it has not joined one.
+    #[must_use]
+    pub fn backplane(&self) -> Option<BackplaneStats> {
+        self.outlet()?.backplane()
     }
 
     fn push_ending(&self, command: impl Fn() -> Command) {

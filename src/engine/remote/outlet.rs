@@ -1,7 +1,7 @@
 //! [`Outlet`]: the way out of a reactor that shares topics with others.
 
 use super::try_send::TrySendError;
-use crate::topic::{Compressible, Topic};
+use crate::{engine::stats::BackplaneStats, span::Publication, topic::Topic};
 
 /// The sequencer of a namespace, as one of its reactors sees it. It answers through the reactor's
 /// queue; see [`Placed`](crate::topic::Placed) and [`Arrival`](crate::topic::Arrival).
@@ -10,12 +10,7 @@ use crate::topic::{Compressible, Topic};
 pub(crate) trait Outlet: Send + Sync {
     /// Gives places to events, directly after each other, and passes them to every reactor that uses
     /// the topic, this one included. All of them or none.
-    fn publish(
-        &self,
-        topic: &Topic,
-        events: &[&[u8]],
-        compression: Compressible,
-    ) -> Result<(), TrySendError<()>>;
+    fn publish(&self, publication: Publication<'_>) -> Result<(), TrySendError<()>>;
 
     /// This reactor gets the topic's events after the place that is returned, with the value that the
     /// topic began with: its options are those of the first use by any reactor. If the topic
@@ -28,4 +23,15 @@ pub(crate) trait Outlet: Send + Sync {
 
     /// This reactor has dropped what it had of the topic. It needs its events no more.
     fn end_use(&self, topic: &Topic);
+
+    /// A client has come with an id of a generation that is not known here. True if an
+    /// [`Arrival`](crate::topic::Arrival) will tell the generations that there are by now.
+    fn ask_for_generations(&self) -> bool {
+        false
+    }
+
+    /// How this process is connected with others; `None` if it is alone.
+    fn backplane(&self) -> Option<BackplaneStats> {
+        None
+    }
 }

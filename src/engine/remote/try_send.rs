@@ -96,7 +96,7 @@ impl<T> fmt::Debug for TrySendError<T> {
 impl<T> fmt::Display for TrySendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Full(_) => "the reactor's command queue is full; try again later",
+            Self::Full(_) => "the queue is full; try again later",
             Self::Closed(_) => "the reactor has stopped",
         })
     }

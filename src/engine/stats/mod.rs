@@ -1,10 +1,11 @@
 //! The engine's counters: plain integers, incremented where things happen. Nothing is sampled.
 
+mod backplane;
 mod prometheus;
 mod refused;
 mod sum;
 
-pub use self::refused::RefusedCounts;
+pub use self::{backplane::BackplaneStats, refused::RefusedCounts};
 
 use crate::{compress::CompressionCounts, error::CloseReason};
 

@@ -101,6 +101,10 @@ pub(super) struct Forgotten {
 }
 
 impl Topics {
+    pub(in crate::engine) fn is_empty(&self) -> bool {
+        self.states.is_empty()
+    }
+
     pub(super) fn new(epoch: String, window_bytes: usize) -> Self {
         Self { epoch, window_bytes, ..Self::default() }
     }

@@ -33,8 +33,12 @@ pub(super) struct Namespace {
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Waiting {
     pub(in crate::engine) topics: Vec<(Topic, JoinAt)>,
+    /// For each of them the last place when it began to wait.
+    pub(in crate::engine) since: Vec<u64>,
     /// The id of a stream that has none of its topics yet.
     pub(in crate::engine) last_event_id: Option<Box<str>>,
+    /// The generation of its id is not known yet.
+    is_in_doubt: bool,
     /// How it ends once it has its topics.
     pub(in crate::engine) ending: Option<Ending>,
 }
@@ -101,10 +105,35 @@ impl Topics {
         is_new
     }
 
-    pub(in crate::engine) fn set_generations(&mut self, generations: Generations) {
-        if let Some(namespace) = &mut self.namespace {
-            namespace.generations = generations;
+    /// Only from here on, topics get everything.
+    pub(in crate::engine) fn begin_after(&mut self, place: u64) {
+        self.come_to(place);
+        for (_, state) in self.states.iter_mut().filter(|(_, it)| it.series == Series::Spanning) {
+            state.live_after = state.live_after.max(place);
         }
+    }
+
+    /// Generations have begun. Subscribers that are ahead of this reactor may have seen elsewhere what
+    /// does not exist anymore.
+    pub(in crate::engine) fn set_generations(&mut self, generations: Generations, now: u64) {
+        let Some(namespace) = &mut self.namespace else { return };
+        let exists_up_to = generations.end_of(&namespace.generations);
+        let position = namespace.position;
+        namespace.generations = generations;
+        if exists_up_to == u64::MAX {
+            return;
+        }
+        self.forget_ids_in(exists_up_to + 1..=u64::MAX);
+        for index in self.all_spanning() {
+            if self[index].undo_after(exists_up_to.max(position)) {
+                self.begin_pass(index, now);
+            }
+        }
+    }
+
+    fn all_spanning(&self) -> Vec<TopicIndex> {
+        let spanning = self.states.iter().filter(|(_, state)| state.series == Series::Spanning);
+        spanning.map(|(slot, _)| TopicIndex::new(slot)).collect()
     }
 
     pub(super) fn spanning_position(&self, id: &str) -> Option<Position> {
@@ -209,7 +238,9 @@ impl Topics {
     pub(in crate::engine) fn waits_for_nothing(&self, conn: ConnIndex) -> bool {
         let waiting = self.namespace.as_ref().and_then(|it| it.waiting.get(&conn));
         let is_open = |topic| self.find(topic).is_none_or(|it| self[it].past == Past::Known);
-        waiting.is_none_or(|waiting| waiting.topics.iter().all(|(topic, _)| is_open(topic)))
+        waiting.is_none_or(|waiting| {
+            !waiting.is_in_doubt && waiting.topics.iter().all(|(topic, _)| is_open(topic))
+        })
     }
 
     /// True while the stream on this connection waits for the past of a topic.
@@ -222,11 +253,33 @@ impl Topics {
         &mut self,
         conn: ConnIndex,
         last_event_id: Option<&str>,
+        is_in_doubt: bool,
     ) {
         if let Some(namespace) = &mut self.namespace {
             let last_event_id = last_event_id.map(Box::from);
-            namespace.waiting.insert(conn, Waiting { last_event_id, ..Waiting::default() });
+            let waiting = Waiting { last_event_id, is_in_doubt, ..Waiting::default() };
+            namespace.waiting.insert(conn, waiting);
         }
+    }
+
+    /// True for an id of a generation of this namespace that is not known here.
+    pub(in crate::engine) fn is_strange(&self, id: &str) -> bool {
+        self.namespace.as_ref().is_some_and(|namespace| namespace.generations.is_strange(id))
+    }
+
+    /// The generations are known. Returns the streams that have waited only for that.
+    pub(in crate::engine) fn end_doubt(&mut self) -> Vec<ConnIndex> {
+        let Some(namespace) = &mut self.namespace else { return Vec::new() };
+        let in_doubt = namespace.waiting.iter_mut().filter(|(_, waiting)| waiting.is_in_doubt);
+        let in_doubt = in_doubt.map(|(conn, waiting)| {
+            waiting.is_in_doubt = false;
+            *conn
+        });
+        let mut ready: Vec<_> = in_doubt.collect();
+        ready.retain(|conn| self.waits_for_nothing(*conn));
+        // In an order that does not depend on a hash.
+        ready.sort_unstable();
+        ready
     }
 
     /// A stream waits for a topic, and joins it together with the others that it waits for. False
@@ -244,6 +297,7 @@ impl Topics {
             return false;
         }
         waiting.topics.push((topic, join_at));
+        waiting.since.push(namespace.position);
         self[index].waiters.push(conn);
         true
     }
@@ -274,6 +328,7 @@ impl Topics {
         let waiting = self.namespace.as_mut()?.waiting.get_mut(&conn)?;
         let place = waiting.topics.iter().position(|(other, _)| other.name() == topic.name())?;
         waiting.topics.remove(place);
+        waiting.since.remove(place);
         self.end_waiting_for(conn, topic)
     }
 
@@ -294,9 +349,7 @@ impl Topics {
         if let Lost::Undone { after, up_to } = lost {
             self.forget_ids_in(after + 1..=up_to);
         }
-        let spanning = self.states.iter().filter(|(_, state)| state.series == Series::Spanning);
-        let spanning: Vec<_> = spanning.map(|(slot, _)| TopicIndex::new(slot)).collect();
-        for index in spanning {
+        for index in self.all_spanning() {
             self.change(index, |state| state.lose(lost));
             self.unoffered_bytes -= mem::take(&mut self[index].unoffered_bytes);
             if !self[index].subscribers.is_empty() {
@@ -345,8 +398,22 @@ impl TopicState {
             for subscriber in self.subscribers.iter_mut().filter(|it| is_undone(it.cursor)) {
                 subscriber.cursor = SAW_WHAT_IS_UNDONE;
             }
+            self.undone_up_to = up_to;
         }
         self.restart_pass();
+    }
+
+    /// What was placed after this place is undone, and has not come here. True if some have seen it.
+    fn undo_after(&mut self, place: u64) -> bool {
+        let mut ahead = self.subscribers.iter_mut().filter(|it| it.cursor > place).peekable();
+        let has_any = ahead.peek().is_some();
+        ahead.for_each(|subscriber| subscriber.cursor = SAW_WHAT_IS_UNDONE);
+        if has_any {
+            // They have everything before it.
+            self.undone_up_to = place;
+            self.restart_pass();
+        }
+        has_any
     }
 
     fn lose_log(&mut self, up_to: u64) {
@@ -380,7 +447,7 @@ impl TopicState {
     pub(super) fn after_gap(&self, cursor: u64) -> u64 {
         let oldest = self.log.oldest_cursor();
         match self.series == Series::Spanning && cursor == SAW_WHAT_IS_UNDONE {
-            true => oldest.max(self.live_after),
+            true => oldest.max(self.undone_up_to),
             false => oldest,
         }
     }

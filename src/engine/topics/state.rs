@@ -21,6 +21,8 @@ pub(in crate::engine) struct TopicState {
     /// Events after this place arrive one by one. Those before it are in the past that comes, or
     /// lost.
     pub(super) live_after: u64,
+    /// Where subscribers continue that have seen events that do not exist anymore.
+    pub(super) undone_up_to: u64,
     pub(super) log: Log,
     pub(super) subscribers: Vec<Subscriber>,
     /// Number of subscribers whose end is decided and that leave when the turn settles.
@@ -74,6 +76,7 @@ impl TopicState {
             is_reported: false,
             waiters: Vec::new(),
             live_after: 0,
+            undone_up_to: 0,
             log: Log::new(begins_after),
             subscribers: Vec::new(),
             leaving: 0,

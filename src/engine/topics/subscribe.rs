@@ -139,18 +139,21 @@ pub(in crate::engine) struct Start {
 
 impl TopicState {
     /// Where a stream starts whose client has seen this much of the topic. `ahead` is what it has
-    /// seen of its namespace, which may be more than has arrived here.
+    /// seen of its namespace, which may be more than has arrived here. A stream that has waited for the
+    /// past of its topics is as if it had joined at the place `since`.
     pub(in crate::engine) fn start_for(
         &self,
         join_at: JoinAt,
         last_seen: Option<LastSeen>,
         ahead: u64,
+        since: Option<u64>,
     ) -> Start {
         let options = self.topic.options();
+        let joined = since.map_or(u64::MAX, |since| since.max(self.live_after));
         let fresh = match (join_at, options.retain) {
             (JoinAt::Oldest, _) => self.log.oldest_cursor(),
-            (JoinAt::Live, Retain::Last) => self.log.newest_cursor(u64::MAX),
-            (JoinAt::Live, Retain::Nothing) => self.log.last_sequence().max(ahead),
+            (JoinAt::Live, Retain::Last) => self.log.newest_cursor(u64::MAX).min(joined),
+            (JoinAt::Live, Retain::Nothing) => self.log.last_sequence().min(joined).max(ahead),
         };
         let (cursor, is_gap, standing) = match last_seen.map(|seen| self.log.resume(seen)) {
             // The client already holds an id that covers this topic.

@@ -56,11 +56,14 @@ impl<T: Transport> Engine<T> {
     fn obey(&mut self, command: Command, adopt: &mut impl FnMut(&mut Self, Adoption)) {
         match command {
             Command::Publish(topic, events, compression) => {
-                self.core.publish_bytes(&topic, &events, compression);
+                self.core.publish_bytes(&topic, &events, compression, None);
+            }
+            Command::PublishOnce(topic, events, key) => {
+                self.core.publish_bytes(&topic, &events, Compressible::Yes, Some(&key));
             }
             Command::PublishBatch(topic, batch) => {
                 for event in batch.events() {
-                    self.core.publish_bytes(&topic, event, Compressible::Yes);
+                    self.core.publish_bytes(&topic, event, Compressible::Yes, None);
                 }
             }
             Command::Run(call) => _ = self.run(call),

@@ -47,9 +47,14 @@ pub(crate) enum Arrival {
     Hydrate(Topic, Backlog),
     /// A hole.
     Lost(Loss),
+    /// This process has come to the store of its namespace, where this is the last place. What comes
+    /// one by one comes after it.
+    Joined(Generations, u64),
     /// A generation has begun, perhaps with a loss. The two arrive together, because no id of the new
     /// generation may speak of what it has lost.
     Generations(Generations, Option<Loss>),
+    /// They were asked for, and are still the same.
+    SameGenerations,
 }
 
 /// A hole, with the past of each topic in use that keeps events: what is in there is not lost.

@@ -1,0 +1,15 @@
+//! Topics of several machines: what is promised, one by one. Random scenarios are in
+//! `backplane_chaos.rs`.
+
+#[path = "backplane/leaks.rs"]
+mod leaks;
+#[path = "backplane/losses.rs"]
+mod losses;
+#[path = "backplane/publishing.rs"]
+mod publishing;
+#[path = "backplane/recovery.rs"]
+mod recovery;
+#[path = "backplane/waiting.rs"]
+mod waiting;
+#[path = "backplane/words.rs"]
+mod words;

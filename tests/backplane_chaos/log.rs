@@ -1,0 +1,112 @@
+//! The true log: every place that the store has given, by topic.
+
+use starwheel::{
+    Backpressure, Topic,
+    testing::{GivenPlace, SimulatedMachines},
+};
+
+/// A topic of the scenario.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) number: usize,
+    pub(crate) backpressure: Backpressure,
+    pub(crate) kind: Kind,
+    /// In the order in which they got their places.
+    pub(crate) published: Vec<Published>,
+}
+
+/// What a room keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The last events.
+    History(usize),
+    /// The last event, and slow clients get only that.
+    State,
+    Plain,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Published {
+    pub(crate) mark: u64,
+    pub(crate) place: u64,
+    generation: usize,
+    lost_in: Option<usize>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    pub(crate) rooms: Vec<Room>,
+    generations: Vec<String>,
+}
+
+/// What an id speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Id {
+    generation: usize,
+    pub(crate) place: u64,
+}
+
+impl Room {
+    /// A value of its own each time: nothing but the rooms' names is shared between machines.
+    pub(crate) fn topic(&self) -> Topic {
+        let topic = Topic::new(format!("room {}", self.number)).backpressure(self.backpressure);
+        match self.kind {
+            Kind::History(events) => topic.history(events, 1 << 20),
+            Kind::State => topic.retain().backpressure(Backpressure::Latest),
+            Kind::Plain => topic,
+        }
+    }
+
+    pub(crate) fn has_history(&self) -> bool {
+        matches!(self.kind, Kind::History(_))
+    }
+
+    /// The index of the first event that a client with this id has not seen.
+    pub(crate) fn after(&self, id: Id) -> usize {
+        self.published.iter().rposition(|it| it.is_covered_by(id)).map_or(0, |last| last + 1)
+    }
+
+    /// An event that is published again, because it was lost, has the same mark.
+    pub(crate) fn with_mark(&self, mark: u64) -> impl DoubleEndedIterator<Item = usize> + '_ {
+        let numbered = self.published.iter().enumerate();
+        numbered.filter(move |(_, it)| it.mark == mark).map(|(index, _)| index)
+    }
+}
+
+impl Published {
+    pub(crate) fn is_undone(&self) -> bool {
+        self.lost_in.is_some()
+    }
+
+    pub(crate) fn is_covered_by(&self, id: Id) -> bool {
+        let existed = self.lost_in.is_none_or(|lost_in| lost_in > id.generation);
+        self.place <= id.place && self.generation <= id.generation && existed
+    }
+}
+
+impl Log {
+    pub(crate) fn update(&mut self, machines: &SimulatedMachines) {
+        self.generations = machines.generations().to_vec();
+        self.rooms.iter_mut().for_each(|room| room.published.clear());
+        for given in machines.places() {
+            let (room, mark) = words(&given.events[0].data);
+            let &GivenPlace { place, generation, lost_in, .. } = given;
+            let published = Published { mark, place, generation, lost_in };
+            self.rooms[room].published.push(published);
+        }
+    }
+
+    /// What an id of the namespace speaks of.
+    pub(crate) fn id(&self, id: &str) -> Option<Id> {
+        let (name, places) = id.strip_prefix('_')?.split_once('-')?;
+        let generation = self.generations.iter().position(|it| it == name)?;
+        let place = places.split(['~', '.']).next()?.parse().ok()?;
+        Some(Id { generation, place })
+    }
+}
+
+/// The room and the mark of an event.
+pub(crate) fn words(data: &str) -> (usize, u64) {
+    let words: Vec<_> = data.split(' ').collect();
+    (words[1].parse().expect("a room"), words[2].parse().expect("a mark"))
+}
