@@ -1,7 +1,7 @@
 // Helpers of the browser tests: servers, pages that must not log errors, and functions that wait.
 
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import path from 'node:path'
@@ -13,13 +13,14 @@ const examples = process.env.EXAMPLES_DIR ?? path.join(target, 'release/examples
 export const screenshots = process.env.SCREENSHOTS_DIR ?? path.join(target, 'screenshots')
 /** The file with the Datastar client; tests that need it are skipped without it. */
 export const datastar = process.env.DATASTAR_JS
+export const hasRedis = spawnSync('redis-server', ['--version']).status === 0
 const TEST_TIMEOUT_MS = 60_000
 
 export const tests = []
 
 /**
  * Declares a test that runs against one example.
- * `needs: 'datastar'` skips it if there is no Datastar client; `expects` is what its pages
+ * `needs: 'datastar'` or `'redis'` skips it if that is missing; `expects` is what its pages
  * may write to their console as an error; `flags` go to the example; `browsers` are those it runs in.
  */
 export const test = (name, example, run, { needs, expects, flags, browsers = ['chromium'] } = {}) =>

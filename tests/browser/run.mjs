@@ -4,7 +4,7 @@
 
 import { mkdir } from 'node:fs/promises'
 import { browsers } from './browsers.mjs'
-import { datastar, runTest, screenshots, tests } from './harness.mjs'
+import { datastar, hasRedis, runTest, screenshots, tests } from './harness.mjs'
 import './examples.test.mjs'
 import './testbed.test.mjs'
 import './compression.test.mjs'
@@ -22,6 +22,10 @@ const isWanted = (test) => test.browsers.includes(name) && (wanted.length === 0 
 for (const test of tests.filter(isWanted)) {
   if (test.needs === 'datastar' && !datastar) {
     console.log(`SKIP   ${test.name}: DATASTAR_JS names no Datastar client`)
+    continue
+  }
+  if (test.needs === 'redis' && !hasRedis) {
+    console.log(`SKIP   ${test.name}: there is no redis-server`)
     continue
   }
   try {
