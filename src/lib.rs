@@ -93,7 +93,7 @@
 //! [`Config::compression`]. zstd is built in; the features `brotli` and `gzip` add two more.
 //! Browsers accept only gzip on plain http. An event of a topic is compressed once for all
 //! subscribers, as a delta to the event before. This costs about 250 bytes per stream, not a
-//! compressor. A stream with its own updater keeps its last 32 KiB.
+//! compressor. A stream with its own updater keeps its last 32 KiB. An [`Asset`] is compressed once.
 //!
 //! Do not compress a stream that mixes a secret with text that an attacker can choose: the
 //! compressed length reveals the secret (BREACH). [`Sse::compression`] turns compression off for a
@@ -215,7 +215,7 @@ pub use error::{BoxError, CloseReason, JsonError};
 #[cfg(feature = "http")]
 pub use http::FromHttpError;
 pub use http::{
-    Body, DecodeError, Extensions, ForwardedField, HostPatternError, Hosts, IpNetwork,
+    Asset, Body, DecodeError, Extensions, ForwardedField, HostPatternError, Hosts, IpNetwork,
     IpNetworkError, Method, Peer, Refusal, Request, Response, StatusCode, StatusCodeError,
     TrustedPeers, Version,
 };

@@ -1,5 +1,7 @@
 //! Compressed streams end to end: negotiated, joined at any time, decoded by independent decoders.
 
+#[path = "compression/assets.rs"]
+mod assets;
 #[path = "support/decoders.rs"]
 mod decoders;
 #[path = "compression/ends.rs"]

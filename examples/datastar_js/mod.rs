@@ -2,7 +2,7 @@
 
 use std::{env, error::Error, fs};
 
-use starwheel::{Reactor, Response, Router, Workers, datastar::ScriptTag};
+use starwheel::{Asset, Method, Reactor, Router, Workers, datastar::ScriptTag};
 
 /// Serves `page` at `/`, with the tag that loads Datastar in place of `<!-- datastar -->`.
 ///
@@ -15,29 +15,28 @@ pub(crate) fn serve_page(router: Router, page: &str) -> Result<Router, Box<dyn E
 
 /// A page with the client that it loads.
 pub(crate) struct Page {
-    html: String,
+    html: Asset,
     /// The client, if it is served too.
-    client: Option<String>,
+    client: Option<Asset>,
 }
 
 pub(crate) fn page(html: &str) -> Result<Page, Box<dyn Error>> {
-    let with = |tag: &ScriptTag<'_>| html.replace("<!-- datastar -->", &tag.to_string());
+    let with =
+        |tag: &ScriptTag<'_>| Asset::html(html.replace("<!-- datastar -->", &tag.to_string()));
     let Some(path) = env::var_os("DATASTAR_JS") else {
         return Ok(Page { html: with(&ScriptTag::CDN), client: None });
     };
     let client = fs::read_to_string(&path)
         .map_err(|error| format!("DATASTAR_JS={}: {error}", path.display()))?;
+    let client = Asset::new(client, "text/javascript; charset=utf-8");
     Ok(Page { html: with(&ScriptTag::hosted("/datastar.js")), client: Some(client) })
 }
 
 impl Page {
     pub(crate) fn serve(&self, router: Router) -> Router {
-        let html = self.html.clone();
-        let router = router.get("/", move |_req, _cx| Response::html(html.clone()));
+        let router = router.handler(Method::Get, "/", self.html.clone());
         let Some(client) = self.client.clone() else { return router };
-        router.get("/datastar.js", move |_req, _cx| {
-            Response::bytes("text/javascript; charset=utf-8", client.clone())
-        })
+        router.handler(Method::Get, "/datastar.js", client)
     }
 }
 

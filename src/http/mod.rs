@@ -22,6 +22,7 @@
 //! stream:  encode_stream_head, then chunk_header, data, CHUNK_END ..., LAST_CHUNK
 //! ```
 
+mod asset;
 mod body;
 #[cfg(feature = "http")]
 mod convert;
@@ -32,6 +33,7 @@ mod encode;
 mod entity_tag;
 mod extensions;
 mod fields;
+mod forms;
 mod forwarded;
 mod head;
 mod hosts;
@@ -54,6 +56,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+pub use asset::Asset;
 #[cfg(feature = "http")]
 pub use convert::FromHttpError;
 pub use decode::DecodeError;

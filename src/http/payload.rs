@@ -15,6 +15,7 @@ use std::sync::Arc;
 /// let page: Arc<[u8]> = Arc::from(&b"<p>one copy for all clients</p>"[..]);
 /// assert_eq!(Body::from(page.clone()).as_slice(), &page[..]);
 /// assert_eq!(Body::from("static").as_slice(), b"static");
+/// assert_eq!(Body::from(b"from include_bytes!").as_slice().len(), 19);
 /// assert_eq!(Body::from(String::from("owned")).as_slice(), b"owned");
 /// ```
 #[derive(Debug, Clone)]
@@ -66,6 +67,13 @@ impl From<&'static str> for Body {
 
 impl From<&'static [u8]> for Body {
     fn from(bytes: &'static [u8]) -> Self {
+        Self::Static(bytes)
+    }
+}
+
+/// For `include_bytes!`.
+impl<const N: usize> From<&'static [u8; N]> for Body {
+    fn from(bytes: &'static [u8; N]) -> Self {
         Self::Static(bytes)
     }
 }

@@ -7,7 +7,7 @@ mod coding;
 
 pub(crate) use coding::Codable;
 
-use std::{borrow::Cow, error::Error, io, num::NonZeroU32, time::Duration};
+use std::{borrow::Cow, error::Error, io, num::NonZeroU32, sync::Arc, time::Duration};
 
 use serde_core::Serialize;
 
@@ -15,6 +15,7 @@ use super::{
     Body, Connection, Date, HeaderLines, Refusal, StatusCode, Version,
     encode::{CLOSE, KEEP_ALIVE, encode_date, encode_status_line},
     fields::{HeaderFault, is_value_byte},
+    forms::Forms,
 };
 use crate::error::JsonError;
 
@@ -56,13 +57,17 @@ pub struct Response {
     body: Body,
     /// Of [`Response::with_retry_after`].
     wait_ms: Option<NonZeroU32>,
-    /// What went wrong on the server; only logged.
-    failure: Option<Box<Failure>>,
+    /// What few responses have.
+    rare: Option<Box<Rare>>,
 }
 
-/// What went wrong. Rare, so a response only has a pointer to it.
 #[derive(Debug, Clone)]
-struct Failure(String);
+enum Rare {
+    /// What went wrong on the server; only logged.
+    Failure(String),
+    /// The body in several content codings.
+    Forms(Arc<Forms>),
+}
 
 impl Response {
     /// 200 with an HTML body, UTF-8. Datastar morphs it into the page.
@@ -398,12 +403,13 @@ impl Response {
             StatusCode::INTERNAL_SERVER_ERROR,
             "the server failed to answer; its log has the reason".into(),
         );
-        Self { failure: Some(Box::new(Failure(error.to_string()))), ..response }
+        Self { rare: Some(Box::new(Rare::Failure(error.to_string()))), ..response }
     }
 
     /// What to log when this is answered.
     pub(crate) fn failure(&self) -> Option<&str> {
-        self.failure.as_deref().map(|Failure(text)| text.as_str())
+        let Some(Rare::Failure(text)) = self.rare.as_deref() else { return None };
+        Some(text)
     }
 
     const EMPTY: Self = Self {
@@ -412,7 +418,7 @@ impl Response {
         lines: HeaderLines::new(),
         body: Body::EMPTY,
         wait_ms: None,
-        failure: None,
+        rare: None,
     };
 
     /// 200 with a body whose type is not known.
@@ -456,9 +462,7 @@ impl Response {
             lines: HeaderLines::with_fault(fault),
             body: Body::from("the server could not build the response; its log has the reason"),
             wait_ms: None,
-            failure: Some(Box::new(Failure(
-                "the response is not valid and was not sent".to_owned(),
-            ))),
+            rare: Some(Box::new(Rare::Failure("the response is invalid and was not sent".into()))),
         }
     }
 }
@@ -491,9 +495,6 @@ impl From<JsonError> for Response {
 
 const CONTENT_TYPE: &str = "Content-Type";
 const TEXT: &str = "text/plain; charset=utf-8";
-/// Prefixes of media types that compress well; images and archives do not.
-const TEXTUAL: [&str; 5] =
-    ["text/", "application/json", "application/javascript", "application/xml", "image/svg+xml"];
 
 #[cfg(test)]
 mod tests;

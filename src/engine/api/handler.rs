@@ -2,7 +2,7 @@
 
 use crate::engine::{api::context::Context, api::sse::Sse, later::Later};
 use crate::{
-    http::{HeaderLines, Request, Response},
+    http::{Asset, HeaderLines, Request, Response},
     sse::EventError,
 };
 
@@ -38,6 +38,13 @@ where
 {
     fn handle(&mut self, request: &mut Request, cx: &mut Context<'_>) -> Answer {
         self(request, cx).into()
+    }
+}
+
+/// Answers every request with the same bytes, for [`Router::handler`](crate::Router::handler).
+impl Handler for Asset {
+    fn handle(&mut self, _request: &mut Request, _cx: &mut Context<'_>) -> Answer {
+        Response::from(&*self).into()
     }
 }
 
@@ -124,6 +131,12 @@ impl Answer {
 impl From<Response> for Answer {
     fn from(response: Response) -> Self {
         Self::Response(response)
+    }
+}
+
+impl From<Asset> for Answer {
+    fn from(asset: Asset) -> Self {
+        Self::Response(asset.into())
     }
 }
 

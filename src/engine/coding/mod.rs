@@ -68,6 +68,12 @@ impl Coding {
         self.compressor.whole(encoding, body, out);
     }
 
+    /// The same, once for all clients: more work, fewer bytes.
+    #[cold]
+    pub(super) fn whole_for_all(&mut self, encoding: Encoding, body: &[u8]) -> Vec<u8> {
+        self.compressor.whole_for_all(encoding, body)
+    }
+
     /// The stream has left its last topic.
     pub(super) fn unshare(&mut self, index: CodingIndex) {
         self.streams[index.slot()].unshare();

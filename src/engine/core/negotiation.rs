@@ -20,7 +20,7 @@ impl Core {
     }
 
     /// Compresses the body of a response if that saves bytes, the client accepts it and nothing
-    /// forbids it.
+    /// forbids it. Of an asset, selects the form.
     pub(in crate::engine) fn compress_response(
         &mut self,
         response: Response,
@@ -31,14 +31,22 @@ impl Core {
             true => response.codable(settings.response_bytes_min),
             false => Codable::Never,
         };
-        if codable == Codable::Never {
-            return response;
+        let (response, encoding) = match codable {
+            Codable::Never => (response, Encoding::Identity),
+            _ => {
+                let accepted = accept_encoding(request);
+                let encoding = negotiate(accepted.as_deref(), &settings.preference);
+                (response.varies_by_coding(), encoding)
+            }
+        };
+        if response.has_forms() {
+            let compress = |body: &[u8]| self.coding.whole_for_all(encoding, body);
+            return response.in_form(encoding.as_str(), compress, request);
         }
-        let response = response.varies_by_coding();
-        match negotiate(accept_encoding(request).as_deref(), &settings.preference) {
-            Encoding::Identity => response,
-            _ if codable == Codable::Whole => response.with_the_tag_of(request),
-            encoding => {
+        match (encoding, codable) {
+            (Encoding::Identity, _) => response,
+            (_, Codable::Whole) => response.with_the_tag_of(request),
+            _ => {
                 let mut coded = Vec::new();
                 self.coding.whole(encoding, response.body(), &mut coded);
                 response.coded(encoding.as_str(), coded)

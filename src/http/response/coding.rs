@@ -1,7 +1,9 @@
 //! Content codings of responses: which responses may be compressed, and what else changes then.
 
-use super::{Response, StatusCode, TEXTUAL};
-use crate::http::{Request, entity_tag::EntityTag, fields::list_members};
+use std::{mem, sync::Arc};
+
+use super::{Rare, Response, StatusCode};
+use crate::http::{Method, Request, entity_tag::EntityTag, fields::list_members, forms::Forms};
 
 /// How the client's `Accept-Encoding` affects a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +63,52 @@ impl Response {
         self
     }
 
+    /// The same for many clients: each form of the body is made once. No effect on an invalid one.
+    pub(in crate::http) fn in_shared_forms(mut self) -> Self {
+        if !self.is_broken() {
+            let body = mem::take(&mut self.body);
+            let forms = Forms::new(self.content_type.as_deref(), body);
+            self.body = forms.plain().body.clone();
+            self.rare = Some(Box::new(Rare::Forms(Arc::new(forms))));
+        }
+        self
+    }
+
+    /// Whether the body exists in several forms, one of which is to be selected.
+    pub(crate) fn has_forms(&self) -> bool {
+        matches!(self.rare.as_deref(), Some(Rare::Forms(_)))
+    }
+
+    /// Selects the form in a coding, which `compress` makes for the first client, or 304 if the
+    /// client has it.
+    pub(crate) fn in_form(
+        mut self,
+        coding: &str,
+        compress: impl FnOnce(&[u8]) -> Vec<u8>,
+        request: &Request,
+    ) -> Self {
+        let Some(Rare::Forms(forms)) = self.rare.take().map(|rare| *rare) else { return self };
+        let (form, coding) = forms.coded(coding, compress);
+        self.body = form.body.clone();
+        let has_own_tag = self.lines.value("ETag").is_some();
+        // With another status, it is not what the tag stands for.
+        if self.status == StatusCode::OK && !has_own_tag {
+            self.lines.push("ETag", &form.tag);
+            let reads = matches!(request.method(), Method::Get | Method::Head);
+            if reads && request.if_none_match(&form.tag) {
+                self.status = StatusCode::NOT_MODIFIED;
+                return self.with_the_tag_of(request);
+            }
+        }
+        if let Some(coding) = coding {
+            self.lines.push("Content-Encoding", coding);
+            if has_own_tag {
+                self.weaken_tag();
+            }
+        }
+        self
+    }
+
     /// A 304 to a client that has the compressed form must use its weak tag: a strong one that the
     /// client has never seen updates nothing (RFC 9111 section 4.3.4).
     pub(crate) fn with_the_tag_of(mut self, request: &Request) -> Self {
@@ -93,6 +141,9 @@ impl Response {
     }
 }
 
+/// Prefixes of media types that compress well; images and archives do not.
+const TEXTUAL: [&str; 5] =
+    ["text/", "application/json", "application/javascript", "application/xml", "image/svg+xml"];
 /// Several parts of one page.
 const PARTS: &str = "multipart/byteranges";
 /// Fields that a coding would make wrong: digests (RFC 9530, RFC 3230, RFC 1864), and a coding that
