@@ -138,7 +138,7 @@
 //! | [`Limits::stall_timeout`] | time in which the client's socket takes no byte, for responses too, else the same | 60 s |
 //! | [`Limits::streams_per_tag`] | open ones, else 429, or the oldest is [replaced](TagOverflow) | no limit |
 //! | [`Config::keep_alive`] | quiet time before a comment | 15 s |
-//! | [`Sse::max_lifetime`] | age, then dropped | no limit |
+//! | [`Sse::max_lifetime`] | age, or range of ages, then dropped | no limit |
 //! | [`Sse::slack`] | time a tick may be late | 0, at most 65 s |
 //! | [`Event::retry`] | milliseconds; 1 ms to 24 days | |
 //! | [`Compression`] | window, level, history of private streams | see there |
@@ -208,8 +208,9 @@ pub use compress::{Compression, CompressionCounts, Encoding};
 pub use cross_site::{Cors, OriginCheck, OriginError};
 pub use engine::{
     Alignment, Answer, BackplaneStats, ClosedCounts, Config, Context, Ending, Feed, FirstTick,
-    Handle, Handler, Histogram, IntoNext, KeepAlive, Later, Next, RefusedCounts, Responder, Sse,
-    Stats, Stream, StreamCompression, StreamId, TcpOptions, TimerId, TrySendError, Unanswered,
+    Handle, Handler, Histogram, IntoNext, KeepAlive, Later, Lifetime, Next, RefusedCounts,
+    Responder, Sse, Stats, Stream, StreamCompression, StreamId, TcpOptions, TimerId, TrySendError,
+    Unanswered,
 };
 pub use error::{BoxError, CloseReason, JsonError};
 #[cfg(feature = "http")]

@@ -250,6 +250,52 @@ fn a_stream_at_its_max_lifetime_is_dropped_so_that_its_client_reconnects() {
 }
 
 #[test]
+fn streams_that_opened_together_do_not_end_together() {
+    const STREAMS: u64 = 10_000;
+    let mut simulation = serving(|_, _| Sse::new().max_lifetime(secs(60)..=secs(120)));
+    for _ in 0..STREAMS {
+        simulation.get("/");
+    }
+    simulation.advance(secs(60) - ms(1));
+    assert_eq!(simulation.stats().closed.lifetime, 0);
+    let mut ended = 0;
+    for second in 60..120 {
+        simulation.advance(secs(1));
+        let now_ended = simulation.stats().closed.lifetime;
+        let even = STREAMS / 60;
+        assert!((now_ended - ended).abs_diff(even) <= 5, "{second} s: {}", now_ended - ended);
+        ended = now_ended;
+    }
+    simulation.advance(ms(1));
+    assert_eq!(simulation.stats().closed.lifetime, STREAMS);
+}
+
+/// Each page opens several streams, and only one of them has a maximum age.
+#[test]
+fn ages_are_spread_whatever_else_opens_between() {
+    for others in [1, 2, 3, 4, 7, 12, 20, 33, 54] {
+        let mut opened = 0;
+        let mut simulation = serving(move |_, _| {
+            opened += 1;
+            match opened % (others + 1) {
+                0 => Sse::new().max_lifetime(secs(60)..=secs(120)),
+                _ => Sse::new(),
+            }
+        });
+        for _ in 0..100 * (others + 1) {
+            simulation.get("/");
+        }
+        simulation.advance(secs(60) - ms(1));
+        for _ in 0..10 {
+            let before = simulation.stats().closed.lifetime;
+            simulation.advance(secs(6));
+            let ended = simulation.stats().closed.lifetime - before;
+            assert!((8..=12).contains(&ended), "{others} others: {ended}");
+        }
+    }
+}
+
+#[test]
 fn unchanged_output_is_not_sent() {
     let mut simulation = serving(|_, _| {
         Sse::every(secs(1), |stream| stream.send(format_args!("{}", stream.now().as_secs() / 10)))

@@ -57,7 +57,7 @@ pub(crate) use self::transport::Transport;
 pub use self::{
     api::{
         Alignment, Answer, Config, Context, Ending, Feed, FirstTick, Handler, IntoNext, KeepAlive,
-        Next, Sse, Stream, StreamCompression, TcpOptions,
+        Lifetime, Next, Sse, Stream, StreamCompression, TcpOptions,
     },
     keys::{StreamId, TimerId},
     later::{Later, Responder, Unanswered},

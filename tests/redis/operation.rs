@@ -138,7 +138,8 @@ fn the_documented_permissions_suffice() {
     let (command, _) = rest.split_once("```").expect("the end of the block");
     let command = command.replace("{shop}", "{drills}").replace("PASSWORD", "secret");
     let redis = Redis::with(&["--save", "", "--aclfile", ""]);
-    let arguments: Vec<_> = ["acl", "setuser"].into_iter().chain(command.split_whitespace()).collect();
+    let arguments: Vec<_> =
+        ["acl", "setuser"].into_iter().chain(command.split_whitespace()).collect();
     assert_eq!(redis.cli(&arguments), "OK");
     redis.point_address_here();
     let url = redis.url().replace("unix://", "unix://starwheel:secret@");

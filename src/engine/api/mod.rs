@@ -4,6 +4,7 @@ pub(super) mod config;
 pub(super) mod context;
 pub(super) mod feed;
 pub(super) mod handler;
+pub(super) mod lifetime;
 pub(super) mod next;
 pub(super) mod sse;
 pub(super) mod stream;
@@ -14,6 +15,7 @@ pub use self::{
     context::Context,
     feed::Feed,
     handler::{Answer, Handler},
+    lifetime::Lifetime,
     next::{Ending, IntoNext, Next},
     sse::{Alignment, FirstTick, KeepAlive, Sse, StreamCompression},
     stream::Stream,

@@ -8,6 +8,7 @@ use std::{
 
 use crate::engine::{
     api::context::Context,
+    api::lifetime::Lifetime,
     api::next::{Ending, IntoNext},
     api::stream::Stream,
     calls::{Hooks, Updater},
@@ -52,7 +53,7 @@ pub struct Sse {
     pub(in crate::engine) first_tick: FirstTick,
     pub(in crate::engine) alignment: Alignment,
     pub(in crate::engine) slack: Duration,
-    pub(in crate::engine) max_lifetime: Option<Duration>,
+    pub(in crate::engine) max_lifetime: Option<Lifetime>,
     pub(in crate::engine) expires_at: Option<SystemTime>,
     pub(in crate::engine) ending: Option<Ending>,
     pub(in crate::engine) subscriptions: Vec<(Topic, JoinAt)>,
@@ -286,9 +287,21 @@ impl Sse {
 
     /// Drops the stream at this age, so that the client reconnects. The close reason is
     /// [`CloseReason::Lifetime`].
+    ///
+    /// With a range, each stream gets an age of its own, spread evenly. Prefer it: clients that
+    /// connected together, after a restart for example, would otherwise reconnect together each
+    /// time.
+    ///
+    /// ```
+    /// use starwheel::Sse;
+    /// use std::time::Duration;
+    /// let minutes = |count| Duration::from_secs(60 * count);
+    /// let stream = Sse::new().max_lifetime(minutes(50)..=minutes(70));
+    /// # let _ = (stream, Sse::new().max_lifetime(minutes(60)));
+    /// ```
     #[must_use]
-    pub fn max_lifetime(mut self, age: Duration) -> Self {
-        self.max_lifetime = Some(age);
+    pub fn max_lifetime(mut self, age: impl Into<Lifetime>) -> Self {
+        self.max_lifetime = Some(age.into());
         self
     }
 
@@ -363,13 +376,11 @@ impl Sse {
             .then_some((StatusCode::FORBIDDEN, "the permission to open this stream has expired"))
     }
 
-    /// Maximum age of the stream if it starts at this time.
-    pub(in crate::engine) fn lifetime(&self, time: SystemTime) -> Option<Duration> {
+    /// Maximum age of the stream if it starts at this time, as the nth with a maximum.
+    pub(in crate::engine) fn lifetime_ms(&self, time: SystemTime, nth: u64) -> Option<u64> {
+        let age_ms = self.max_lifetime.map(|ages| ages.age_ms(nth));
         let left = self.expires_at.map(|expiry| expiry.duration_since(time).unwrap_or_default());
-        match (self.max_lifetime, left) {
-            (Some(age), Some(left)) => Some(age.min(left)),
-            (age, left) => age.or(left),
-        }
+        age_ms.into_iter().chain(left.map(millis)).min()
     }
 
     pub(in crate::engine) fn interval_ms(&self) -> u32 {

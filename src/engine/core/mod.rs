@@ -76,6 +76,8 @@ pub(crate) struct Core {
     pub(in crate::engine) waiting: Waiting,
     /// Number of clients asked to retry later; each gets a different delay.
     pub(in crate::engine) told_to_wait: u64,
+    /// Number of streams opened with a maximum age; ranges of ages are spread over them.
+    pub(in crate::engine) aging: u64,
     pub(in crate::engine) watchdog: Watchdog,
     pub(in crate::engine) routes: Routes,
     pub(in crate::engine) stopping: Stopping,
@@ -138,6 +140,7 @@ impl Core {
             occupancy: Occupancy::default(),
             waiting: Waiting::default(),
             told_to_wait: 0,
+            aging: 0,
             watchdog: Watchdog::new(config.slow_call),
             routes: Routes::default(),
             stopping: Stopping::No,

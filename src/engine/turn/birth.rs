@@ -1,7 +1,7 @@
 //! The start of a stream: from what a handler returned to an open stream, whose head and first
 //! events leave in one write.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::{
     compress::Encoding,
@@ -115,8 +115,9 @@ impl Core {
     fn begin_stream(&mut self, index: ConnIndex, sse: &Sse, request: &Remembered) -> bool {
         let generation = self.conns.next_generation();
         let leaves = self.stopping.departure(self.now, generation);
-        let (keep_alive, time) = (self.config.keep_alive, self.system_time());
-        let schedule = sse.schedule(self.now, time, keep_alive, leaves);
+        let lifetime_ms = sse.lifetime_ms(self.system_time(), self.aging);
+        self.aging = self.aging.wrapping_add(u64::from(sse.max_lifetime.is_some()));
+        let schedule = sse.schedule(self.now, lifetime_ms, self.config.keep_alive, leaves);
         let streaming = Streaming::new(self.now, &schedule);
         self.conns[index].begin_streaming(generation, request.route, streaming);
         self.stats.streams += 1;
@@ -200,7 +201,7 @@ impl Sse {
     fn schedule(
         &self,
         now: u64,
-        time: SystemTime,
+        lifetime_ms: Option<u64>,
         default: Option<Duration>,
         leaves: Option<u64>,
     ) -> Schedule {
@@ -210,7 +211,7 @@ impl Sse {
             KeepAlive::Every(quiet) => Some(quiet),
             KeepAlive::Off => None,
         };
-        let lifetime = self.lifetime(time).map_or(NEVER, |age| now.saturating_add(millis(age)));
+        let lifetime = lifetime_ms.map_or(NEVER, |age_ms| now.saturating_add(age_ms));
         let next_tick = match (self.updater.is_some(), self.alignment) {
             (false, _) => NEVER,
             (true, Alignment::Own) => now + u64::from(interval_ms),
