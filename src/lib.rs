@@ -82,7 +82,7 @@
 //! * Ticks do not drift: each is due one interval after the deadline of the previous one, no matter
 //!   how late that one ran. Intervals missed while the process was blocked are skipped and counted.
 //! * Ticks are skipped and counted while a client has not read the previous output.
-//! * A quiet stream gets a comment every 15 s ([`KeepAlive`]).
+//! * A quiet stream gets a comment every 15 s, or an event that the page can see ([`KeepAlive`]).
 //! * Every stream ends for exactly one [`CloseReason`]; `on_disconnect` gets it exactly once.
 //! * A closure that panics ends its own stream. All others continue.
 //! * Closures may call every method of [`Stream`] and [`Context`] at any time. Hooks of other
@@ -138,6 +138,7 @@
 //! | [`Limits::stall_timeout`] | time in which the client's socket takes no byte, for responses too, else the same | 60 s |
 //! | [`Limits::streams_per_tag`] | open ones, else 429, or the oldest is [replaced](TagOverflow) | no limit |
 //! | [`Config::keep_alive`] | quiet time before a comment | 15 s |
+//! | [`KeepAlive::Event`] | interval, 0.1 s to 400 s | comments |
 //! | [`Sse::max_lifetime`] | age, or range of ages, then dropped | no limit |
 //! | [`Sse::slack`] | time a tick may be late | 0, at most 65 s |
 //! | [`Event::retry`] | milliseconds; 1 ms to 24 days | |

@@ -24,6 +24,11 @@ fn comments(simulation: &Simulation, client: Client) -> usize {
     EventParser::read(&body).comments.len() - usize::from(body.starts_with(b":\n"))
 }
 
+/// Keep-alive events.
+fn heartbeats(simulation: &Simulation, client: Client) -> usize {
+    simulation.events(client).iter().filter(|event| event.name == "keep-alive").count()
+}
+
 // The interval and its phase.
 
 #[test]
@@ -184,6 +189,59 @@ fn keep_alive_follows_config_and_stream() {
     assert_eq!(comments_in_a_minute(config.clone()), [3, 60, 0]);
     config.keep_alive = None;
     assert_eq!(comments_in_a_minute(config), [0, 60, 0]);
+}
+
+/// A page does not see events of types that it does not listen for.
+#[test]
+fn keep_alive_events_come_at_fixed_times_however_much_else_is_sent() {
+    for interval in [ms(100), secs(1), secs(7), secs(60)] {
+        let mut simulation =
+            serving(move |_, _| clock(interval).keep_alive(KeepAlive::Event(secs(10))));
+        let client = simulation.get("/");
+        for beat in 1..=20 {
+            simulation.advance(secs(10) - ms(1));
+            assert_eq!(heartbeats(&simulation, client), beat - 1, "{interval:?}");
+            simulation.advance(ms(1));
+            assert_eq!(heartbeats(&simulation, client), beat, "{interval:?}");
+        }
+        assert_eq!(simulation.stats().keep_alives, 20);
+    }
+}
+
+#[test]
+fn keep_alive_events_carry_no_position_of_their_own() {
+    let topic = Topic::new("news").history(10, 1000);
+    let subscribed = topic.clone();
+    let mut simulation = serving(move |_, _| {
+        Sse::new().subscribe(&subscribed).keep_alive(KeepAlive::Event(secs(1)))
+    });
+    let client = simulation.get("/");
+    simulation.advance(secs(2));
+    simulation.run(|cx| cx.publish(&topic, "one").map(drop).unwrap());
+    simulation.advance(secs(2));
+    let events = simulation.events(client);
+    let names: Vec<&str> = events.iter().map(|event| &*event.name).collect();
+    assert_eq!(names, ["keep-alive", "keep-alive", "message", "keep-alive", "keep-alive"]);
+    let ids: Vec<&str> = events.iter().map(|event| &*event.last_event_id).collect();
+    assert!(ids[0] == ids[1] && ids[1] != ids[2], "{ids:?}");
+    assert!(ids[2] == ids[3] && ids[3] == ids[4], "{ids:?}");
+    assert!(!ids[0].is_empty(), "the page learns the position at which it joined");
+}
+
+#[test]
+fn a_client_that_is_not_read_gets_no_keep_alive_events_until_it_reads() {
+    let mut simulation =
+        serving(|_, _| Sse::new().send("x".repeat(100_000)).keep_alive(KeepAlive::Event(secs(1))));
+    let client = simulation.connect();
+    simulation.stall(client);
+    simulation.send(client, &get("/"));
+    simulation.advance(secs(59));
+    simulation.resume(client);
+    simulation.turn();
+    simulation.advance(ms(1));
+    assert_eq!(heartbeats(&simulation, client), 1, "at once, because it is overdue");
+    simulation.advance(secs(10));
+    assert_eq!(heartbeats(&simulation, client), 11);
 }
 
 #[test]

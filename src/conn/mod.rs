@@ -20,6 +20,7 @@
 //! arguments, and actions come out as values. A connection that waits, between requests or as a
 //! quiet stream, owns no heap memory.
 
+mod keep_alive;
 mod keys;
 mod outbox;
 mod peer;
@@ -28,10 +29,11 @@ mod streaming;
 mod subscriptions;
 mod transitions;
 
+pub(crate) use keep_alive::KeepAlive;
 pub(crate) use keys::{CodingIndex, RouteIndex, TopicIndex};
 pub(crate) use outbox::{Outbox, Pool, SLICES_PER_WRITE};
 pub(crate) use phase::{Announcer, Goodbye, Phase, linger_due, stall_due};
-pub(crate) use streaming::{FAREWELL_MS, Farewell, OFF, Schedule, StreamEnd, Streaming};
+pub(crate) use streaming::{FAREWELL_MS, Farewell, Schedule, StreamEnd, Streaming};
 pub(crate) use subscriptions::{Standing, Subscription, Subscriptions};
 
 use peer::PackedPeer;

@@ -1,8 +1,12 @@
 //! The state of an open stream: its schedule, its topics, and how it ends.
 
-use super::{Output, Standing, Subscription, Subscriptions, TopicIndex, stall_due};
+use super::{
+    KeepAlive, Output, Standing, Subscription, Subscriptions, TopicIndex,
+    keep_alive::KeepAliveClock, stall_due,
+};
 use crate::{
     limits::Limits,
+    sse::Heartbeat,
     time::{NEVER, next_period},
 };
 
@@ -16,8 +20,7 @@ pub(crate) struct Streaming {
     /// When the stream ends by age; [`NEVER`] if it does not.
     expires: u64,
     interval_ms: u32,
-    /// [`OFF`] without keep-alive.
-    keep_alive_ms: u32,
+    keep_alive: KeepAliveClock,
     /// Start time of the stream, in seconds.
     born_s: u32,
     subscriptions: Subscriptions,
@@ -36,8 +39,7 @@ pub(crate) struct Schedule {
     pub(crate) next_tick: u64,
     pub(crate) interval_ms: u32,
     pub(crate) slack_ms: u16,
-    /// [`OFF`] without keep-alive.
-    pub(crate) keep_alive_ms: u32,
+    pub(crate) keep_alive: KeepAlive,
     /// [`NEVER`] if it does not end by age.
     pub(crate) expires: u64,
     pub(crate) farewell: Farewell,
@@ -68,8 +70,6 @@ pub(crate) enum StreamEnd {
 /// Time between the reconnect delay and the drop of a stream: enough for a browser to pass the last
 /// bytes to the page, across any network.
 pub(crate) const FAREWELL_MS: u64 = 500;
-/// No keep-alive.
-pub(crate) const OFF: u32 = u32::MAX;
 
 impl Streaming {
     pub(crate) fn new(now: u64, schedule: &Schedule) -> Self {
@@ -78,7 +78,7 @@ impl Streaming {
             last_write: now,
             expires: schedule.expires,
             interval_ms: schedule.interval_ms,
-            keep_alive_ms: schedule.keep_alive_ms,
+            keep_alive: KeepAliveClock::new(schedule.keep_alive, now),
             born_s: (now / 1000) as u32,
             subscriptions: Subscriptions::None,
             slack_ms: schedule.slack_ms,
@@ -154,10 +154,12 @@ impl Streaming {
     }
 
     pub(crate) fn keep_alive_due(&self) -> u64 {
-        match self.keep_alive_ms {
-            OFF => NEVER,
-            keep_alive_ms => self.last_write + u64::from(keep_alive_ms),
-        }
+        self.keep_alive.due(self.last_write)
+    }
+
+    /// What keeps it alive.
+    pub(crate) fn heartbeat(&self) -> Heartbeat {
+        self.keep_alive.heartbeat()
     }
 
     /// Moves on to the next tick, and returns how many were missed: those whose time has passed
@@ -185,6 +187,11 @@ impl Streaming {
         self.last_write = now;
     }
 
+    pub(super) fn kept_alive(&mut self, now: u64) {
+        self.keep_alive.sent(now);
+        self.wrote(now);
+    }
+
     pub(super) fn tick_at(&mut self, deadline: u64) {
         self.next_tick = deadline;
     }
@@ -208,9 +215,8 @@ mod tests {
     use super::*;
 
     fn ticking(next_tick: u64, interval_ms: u32, slack_ms: u16) -> Streaming {
-        let (keep_alive_ms, expires, farewell) = (OFF, NEVER, Farewell::NotDue);
-        let schedule =
-            Schedule { next_tick, interval_ms, slack_ms, keep_alive_ms, expires, farewell };
+        let (keep_alive, expires, farewell) = (KeepAlive::Off, NEVER, Farewell::NotDue);
+        let schedule = Schedule { next_tick, interval_ms, slack_ms, keep_alive, expires, farewell };
         Streaming::new(0, &schedule)
     }
 

@@ -275,6 +275,13 @@ impl Conn {
         }
     }
 
+    /// The stream is sent its keep-alive.
+    pub(crate) fn kept_alive(&mut self, now: u64) {
+        if let Some(streaming) = self.streaming_mut() {
+            streaming.kept_alive(now);
+        }
+    }
+
     /// The socket refuses bytes.
     pub(crate) fn blocked(&mut self) {
         self.output = Output::Blocked;

@@ -9,7 +9,7 @@ use std::{
 use super::memory::KEPT_BYTES;
 use crate::{
     http::{CHUNK_END, LAST_CHUNK, StreamFraming, chunk_header},
-    sse::{Encode, EventBuffer, EventName, KEEP_ALIVE},
+    sse::{Encode, EventBuffer, EventName},
     topic::Compressible,
 };
 
@@ -123,10 +123,6 @@ impl Scratch {
     /// Marks everything so far as complete.
     pub(super) fn mark_whole(&mut self) {
         self.whole_bytes = self.buffer.len();
-    }
-
-    pub(super) fn push_keep_alive(&mut self) {
-        self.push_encoded(KEEP_ALIVE);
     }
 
     /// The complete events, without framing.

@@ -20,6 +20,7 @@ mod buffer;
 mod encode;
 mod event;
 mod field;
+mod heartbeat;
 mod place;
 mod split;
 
@@ -29,9 +30,6 @@ pub use event::Event;
 pub use field::{EventError, EventId, EventName};
 
 pub(crate) use field::Retry;
+pub(crate) use heartbeat::Heartbeat;
 pub(crate) use place::id_of;
 pub(crate) use split::{add_id, each_event, has_id, is_whole, replace_id};
-
-/// The keep-alive of a quiet stream: a comment, without a blank line after it, because some clients
-/// treat every blank line as an event.
-pub(crate) const KEEP_ALIVE: &[u8] = b":\n";

@@ -58,6 +58,7 @@ impl Plan {
                 KeepAlive::Off,
                 KeepAlive::Every(ms(700)),
                 KeepAlive::Every(ms(50)),
+                KeepAlive::Event(ms(300)),
             ]),
             ending: random.percent(15).then(|| random.pick(&[Ending::Finish, Ending::Drop])),
             panics_at_birth: random.percent(2),

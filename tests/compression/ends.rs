@@ -57,7 +57,7 @@ fn the_end_counts_all_that_a_stream_was_sent() {
     for coding in CODINGS {
         let early = stage.join("/", coding);
         stage.publish(&topics[0], 0);
-        let late = stage.join("/", coding);
+        let late = stage.join("/?as=event", coding);
         stage.publish(&topics[0], 1);
         for &(_, id) in &[early, late] {
             stage.simulation.run(|cx| {
@@ -148,10 +148,14 @@ impl Stage {
             topics.iter().map(|topic| topic.clone().backpressure(backpressure)).collect();
         let ids = Rc::new(RefCell::new(Vec::new()));
         let born = Rc::clone(&ids);
-        let router = Router::new().get("/", move |_req, _cx: &mut Context<'_>| {
+        let router = Router::new().get("/", move |req, _cx: &mut Context<'_>| {
             let born = Rc::clone(&born);
             let sse = topics.iter().fold(Sse::new(), |sse, topic| sse.subscribe(topic));
-            sse.keep_alive(KeepAlive::Every(Duration::from_secs(15)))
+            let keep_alive = match req.query_value("as").as_deref() {
+                Some("event") => KeepAlive::Event,
+                _ => KeepAlive::Every,
+            };
+            sse.keep_alive(keep_alive(Duration::from_secs(15)))
                 .on_connect(move |stream| born.borrow_mut().push(stream.id()))
         });
         Self { simulation: Simulation::new(router), ids }

@@ -1,33 +1,57 @@
-//! Keep-alives of compressed streams: comments that clients see, and that later events allow for.
+//! Keep-alives of compressed streams: comments and events that clients see, and that later events
+//! allow for.
 
 use std::time::Duration;
 
 use starwheel::{
-    CompressionCounts, KeepAlive, Router, Sse, Topic,
-    testing::{Client, Simulation},
+    CompressionCounts, KeepAlive, Request, Router, Sse, Topic,
+    testing::{Client, EventParser, Simulation},
 };
 
-use super::{CODINGS, SECOND, data, decoded, for_all_streams, get, page};
+use super::{CODINGS, SECOND, decoded, for_all_streams, get, page};
 
-/// Streams of a topic, with `?s=n` for the interval of keep-alives in seconds; and private ones that
-/// send a page each time their updater runs, once a minute.
+/// Streams of a topic, with `?s=n` for the interval of keep-alives in seconds, and `?as=event` for
+/// events instead of comments; and private ones that send a page each time their updater runs, once
+/// a minute.
 fn serving(topic: &Topic) -> Simulation {
     let topic = topic.clone();
     let router = Router::new()
-        .get("/", move |req, _cx| {
-            let interval = req.query_value("s").map_or(15, |text| text.parse().unwrap());
-            let keep_alive = KeepAlive::Every(Duration::from_secs(interval));
-            Sse::new().subscribe(&topic).keep_alive(keep_alive)
-        })
+        .get("/", move |req, _cx| Sse::new().subscribe(&topic).keep_alive(keep_alive(req)))
         .get("/silent", |_req, _cx| Sse::new())
-        .get("/private", |_req, _cx| {
+        .get("/private", |req, _cx| {
             let mut version = 0;
-            Sse::every(60 * SECOND, move |stream| {
+            let pages = Sse::every(60 * SECOND, move |stream| {
                 stream.send(page(version));
                 version += 1;
-            })
+            });
+            pages.keep_alive(keep_alive(req))
         });
     Simulation::new(router)
+}
+
+fn keep_alive(req: &Request) -> KeepAlive {
+    let interval = req.query_value("s").map_or(15, |text| text.parse().unwrap());
+    let interval = Duration::from_secs(interval);
+    match req.query_value("as").as_deref() {
+        Some("event") => KeepAlive::Event(interval),
+        _ => KeepAlive::Every(interval),
+    }
+}
+
+const KINDS: [&str; 2] = ["comment", "event"];
+
+/// The data of all events but keep-alives.
+fn data(simulation: &Simulation, client: Client) -> Vec<String> {
+    let bytes = decoded(&simulation.response(client));
+    let events = EventParser::read(&bytes).events.into_iter();
+    events.filter(|event| event.name != "keep-alive").map(|event| event.data).collect()
+}
+
+/// How many keep-alive events a client has seen.
+fn heartbeats(simulation: &Simulation, client: Client) -> usize {
+    let bytes = decoded(&simulation.response(client));
+    let events = EventParser::read(&bytes).events.into_iter();
+    events.filter(|event| event.name == "keep-alive").count()
 }
 
 fn publish(simulation: &mut Simulation, topic: &Topic, version: u32) {
@@ -73,8 +97,8 @@ fn events_after_any_number_of_keep_alives_arrive_as_they_were_sent() {
         let mut published = 0;
         // An hour's quiet last.
         for quiet in [0, 1, 2, 3, 4, 5, 240] {
-            for coding in CODINGS {
-                let client = get(&mut simulation, "/", coding);
+            for (coding, kind) in CODINGS.into_iter().flat_map(|it| KINDS.map(|kind| (it, kind))) {
+                let client = get(&mut simulation, &format!("/?as={kind}"), coding);
                 let seen = if retains { 1 } else { 0 };
                 clients.push((client, coding, published.max(seen) - seen));
             }
@@ -97,8 +121,8 @@ fn streams_with_different_intervals_follow_one_topic() {
     let mut simulation = serving(&topic);
     let mut clients = Vec::new();
     for version in 0..12 {
-        for coding in CODINGS {
-            let target = format!("/?s={}", 2 + 3 * (version % 5));
+        for (coding, kind) in CODINGS.into_iter().flat_map(|it| KINDS.map(|kind| (it, kind))) {
+            let target = format!("/?as={kind}&s={}", 2 + 3 * (version % 5));
             clients.push((get(&mut simulation, &target, coding), coding, version));
         }
         publish(&mut simulation, &topic, version);
@@ -114,7 +138,8 @@ fn streams_with_different_intervals_follow_one_topic() {
 fn private_events_before_and_after_keep_alives_are_part_of_the_history() {
     let topic = Topic::new("t");
     let mut simulation = serving(&topic);
-    let clients = CODINGS.map(|coding| get(&mut simulation, "/", coding));
+    let clients = CODINGS
+        .map(|coding| KINDS.map(|kind| get(&mut simulation, &format!("/?as={kind}"), coding)));
     let mut expected = Vec::new();
     for (version, pauses) in [[0, 20], [20, 0], [20, 20], [100, 0], [0, 100]].iter().enumerate() {
         for (pause, text) in pauses.iter().zip(["for you alone", "and for you again"]) {
@@ -128,23 +153,30 @@ fn private_events_before_and_after_keep_alives_are_part_of_the_history() {
         publish(&mut simulation, &topic, version as u32 + 1);
         expected.extend([page(version as u32), page(version as u32 + 1)]);
     }
-    for (client, coding) in clients.into_iter().zip(CODINGS) {
-        assert_eq!(data(&simulation, client), expected, "{coding}");
+    for (clients, coding) in clients.into_iter().zip(CODINGS) {
+        for (client, kind) in clients.into_iter().zip(KINDS) {
+            assert_eq!(data(&simulation, client), expected, "{coding}, {kind}");
+        }
     }
 }
 
 #[test]
 fn a_private_stream_refers_to_what_it_sent_before_its_keep_alives() {
     let mut simulation = serving(&Topic::new("t"));
-    for coding in CODINGS {
-        let client = get(&mut simulation, "/private", coding);
+    for (coding, kind) in CODINGS.into_iter().flat_map(|it| KINDS.map(|kind| (it, kind))) {
+        let client = get(&mut simulation, &format!("/private?as={kind}"), coding);
         simulation.advance(301 * SECOND);
         let expected: Vec<String> = (0..6).map(page).collect();
         assert_eq!(data(&simulation, client), expected, "{coding}");
-        assert_eq!(comments(&simulation, client), 15, "{coding}: three a minute");
+        match kind {
+            "comment" => assert_eq!(comments(&simulation, client), 15, "three a minute"),
+            _ => assert_eq!(heartbeats(&simulation, client), 20, "four a minute"),
+        }
         if coding != "identity" {
             let bytes = simulation.received(client).len();
-            assert!(bytes < page(0).len() / 2, "{coding}: {bytes} bytes, so pages are deltas");
+            let kept_alive = 40 * heartbeats(&simulation, client);
+            let pages_bytes_max = page(0).len() / 2;
+            assert!(bytes - kept_alive < pages_bytes_max, "{coding}: {bytes} bytes, so deltas");
         }
         simulation.reset(client);
         simulation.turn();
@@ -156,10 +188,11 @@ fn a_private_stream_refers_to_what_it_sent_before_its_keep_alives() {
 #[test]
 fn quiet_streams_share_one_piece_by_the_number_of_their_keep_alives() {
     let topic = Topic::new("t");
-    let made = |quiet: u32, intervals: &[u64]| {
+    let made = |quiet: u32, intervals: &[u64], kinds: &[&str]| {
         let mut simulation = serving(&topic);
         for crowd in 0..30_usize {
-            let target = format!("/?s={}", intervals[crowd % intervals.len()]);
+            let kind = kinds[crowd % kinds.len()];
+            let target = format!("/?as={kind}&s={}", intervals[crowd % intervals.len()]);
             get(&mut simulation, &target, "zstd");
         }
         publish(&mut simulation, &topic, 0);
@@ -172,10 +205,17 @@ fn quiet_streams_share_one_piece_by_the_number_of_their_keep_alives() {
         (since(|counts| counts.deltas), since(|counts| counts.keys))
     };
     for quiet in [0, 16, 31, 46] {
-        assert_eq!(made(quiet, &[15]), (1, 0), "{quiet} s");
+        for kind in KINDS {
+            assert_eq!(made(quiet, &[15], &[kind]), (1, 0), "{quiet} s");
+        }
     }
-    assert_eq!(made(61, &[15]), (0, 1));
-    assert_eq!(made(3601, &[15]), (0, 1));
-    assert_eq!(made(46, &[15, 20, 45, 50, 10]), (4, 1), "3, 2, 1, 0 and 4 keep-alives");
-    assert_eq!(made(46, &[1, 2, 3]), (0, 1));
+    for kind in KINDS {
+        assert_eq!(made(61, &[15], &[kind]), (0, 1));
+        assert_eq!(made(3601, &[15], &[kind]), (0, 1));
+        let made_by_number = made(46, &[15, 20, 45, 50, 10], &[kind]);
+        assert_eq!(made_by_number, (4, 1), "3, 2, 1, 0 and 4 keep-alives");
+        assert_eq!(made(46, &[1, 2, 3], &[kind]), (0, 1));
+    }
+    assert_eq!(made(0, &[15], &KINDS), (1, 0), "no keep-alives are the same for both");
+    assert_eq!(made(16, &[15], &KINDS), (2, 0));
 }

@@ -61,7 +61,7 @@ pub struct Sse {
     pub(in crate::engine) compress: StreamCompression,
 }
 
-/// When a quiet stream gets a keep-alive comment.
+/// What keeps a quiet stream alive, and when it is sent.
 ///
 /// ```
 /// use starwheel::{KeepAlive, Sse};
@@ -78,6 +78,23 @@ pub enum KeepAlive {
     /// compressed streams soon share full frames instead of deltas: an event after four or more
     /// comments is compressed without reference to the previous one.
     Every(Duration),
+    /// An event this often, whether the stream is quiet or not:
+    ///
+    /// ```text
+    /// event: keep-alive
+    /// data:
+    /// ```
+    ///
+    /// A page can listen for it and notice that the stream is dead; an `EventSource` hides comments.
+    /// It is sent at fixed times, because a page does not see events of types that it does not listen
+    /// for. [`Asset::live_source`](crate::Asset::live_source) is a script that uses it.
+    ///
+    /// It has no id, so the client resumes from where it was. `onmessage` does not get it, nor does
+    /// Datastar act on it. Clients that pass on all events pass it on too. Compressed like comments:
+    /// after four of them, streams share a full frame.
+    ///
+    /// Tenths of a second, from 0.1 s to 400 s; shorter and longer ones are set to these limits.
+    Event(Duration),
     /// No comments, except the one in the response head of a stream that starts without an event.
     /// Proxies and NAT boxes may then cut a quiet stream. A vanished client is noticed by the next
     /// event, or by the probes of [`Tcp::keep_alive_idle`](crate::TcpOptions::keep_alive_idle).
@@ -253,7 +270,7 @@ impl Sse {
         self
     }
 
-    /// When a quiet stream gets a keep-alive comment; see [`KeepAlive`].
+    /// What keeps a quiet stream alive; see [`KeepAlive`].
     #[must_use]
     pub fn keep_alive(mut self, keep_alive: KeepAlive) -> Self {
         self.keep_alive = keep_alive;

@@ -16,7 +16,7 @@ use crate::{
         Checksum, Compression, CompressionCounts, Compressor, Encoding, TextSum, concealed,
     },
     conn::{CodingIndex, TopicIndex},
-    sse::KEEP_ALIVE,
+    sse::Heartbeat,
     topic::{Compressible, Frame, Pieces},
 };
 
@@ -49,8 +49,8 @@ impl Coding {
     }
 
     /// Creates the state of a stream.
-    pub(super) fn open(&mut self, encoding: Encoding) -> CodingIndex {
-        CodingIndex::new(self.streams.insert(StreamCoding::new(encoding)))
+    pub(super) fn open(&mut self, encoding: Encoding, heartbeat: Heartbeat) -> CodingIndex {
+        CodingIndex::new(self.streams.insert(StreamCoding::new(encoding, heartbeat)))
     }
 
     /// Forgets a stream.
@@ -107,7 +107,7 @@ impl Coding {
         &mut self.out
     }
 
-    /// Appends a keep-alive comment.
+    /// Appends a keep-alive.
     pub(super) fn keep_alive(&mut self, index: CodingIndex) {
         let stream = &mut self.streams[index.slot()];
         stream.keep_alive(&mut self.compressor, self.out.bytes_mut());
@@ -146,6 +146,7 @@ impl Coding {
 #[derive(Debug)]
 struct StreamCoding {
     encoding: Encoding,
+    heartbeat: Heartbeat,
     /// Keep-alives since the last event.
     keep_alives: u32,
     /// Checksum of the decoder's complete output; kept only for gzip.
@@ -183,9 +184,9 @@ struct Synced {
 }
 
 impl StreamCoding {
-    fn new(encoding: Encoding) -> Self {
+    fn new(encoding: Encoding, heartbeat: Heartbeat) -> Self {
         let state = State::Private { history: Vec::new(), start: Start::Opened };
-        Self { encoding, keep_alives: 0, checksum: Checksum::default(), state }
+        Self { encoding, heartbeat, keep_alives: 0, checksum: Checksum::default(), state }
     }
 
     /// From now on, events come from topics too.
@@ -217,9 +218,10 @@ impl StreamCoding {
             self.checksum.append(&TextSum::of(events));
         }
         let keep_alives = mem::take(&mut self.keep_alives) as usize;
+        let heartbeat = self.heartbeat.bytes();
         match &mut self.state {
             State::Private { history, start } => {
-                compressor.note_stored(history, KEEP_ALIVE, keep_alives);
+                compressor.note_stored(history, heartbeat, keep_alives);
                 if compression == Compressible::No {
                     return compressor.secret_private(self.encoding, history, events, out);
                 }
@@ -231,9 +233,9 @@ impl StreamCoding {
             }
             State::Shared { synced, tail } => {
                 compressor.raw(self.encoding, events, out);
-                let tail_bytes = tail.len() + keep_alives * KEEP_ALIVE.len() + events.len();
+                let tail_bytes = tail.len() + keep_alives * heartbeat.len() + events.len();
                 if synced.is_some() && tail_bytes <= TAIL_BYTES_MAX {
-                    tail.extend(iter::repeat_n(KEEP_ALIVE, keep_alives).flatten());
+                    tail.extend(iter::repeat_n(heartbeat, keep_alives).flatten());
                     match compression {
                         Compressible::Yes => tail.extend_from_slice(events),
                         Compressible::No => tail.extend_from_slice(&concealed(events)),
@@ -266,20 +268,19 @@ impl StreamCoding {
         };
         match last {
             Some((same, identity)) if same == topic && frame.follows(identity) => {
-                frame.delta(self.encoding, compressor, tail, keep_alives)
+                frame.delta(self.encoding, compressor, tail, self.heartbeat, keep_alives)
             }
             _ => frame.key(self.encoding, compressor),
         }
     }
 
-    /// Codes a keep-alive comment. It must decode to something: an empty block would reach neither
-    /// a watchdog in the page nor clients of a proxy that decompresses. The comment is only counted
-    /// here, so that a quiet stream owns no memory.
+    /// Codes a keep-alive. It must decode to something: an empty block would reach neither a
+    /// watchdog in the page nor clients of a proxy that decompresses. It is only counted here, so that a quiet stream owns no memory.
     fn keep_alive(&mut self, compressor: &mut Compressor, out: &mut Vec<u8>) {
-        compressor.raw(self.encoding, KEEP_ALIVE, out);
+        compressor.raw(self.encoding, self.heartbeat.bytes(), out);
         self.keep_alives = self.keep_alives.saturating_add(1);
         if self.has_checksum() {
-            self.checksum.append(&TextSum::of(KEEP_ALIVE));
+            self.checksum.append(&TextSum::of(self.heartbeat.bytes()));
         }
     }
 

@@ -89,7 +89,7 @@ pub struct Stats {
     pub queue_depth: u64,
     /// Bytes before and after compression, and its cost.
     pub compression: CompressionCounts,
-    /// Keep-alive comments sent.
+    /// Keep-alives sent: comments and [events](crate::KeepAlive::Event).
     pub keep_alives: u64,
     /// Bytes read from clients.
     pub bytes_in: u64,

@@ -119,7 +119,7 @@ impl Stats {
             ("compression_keys", self.compression.keys, "Topic events compressed independently"),
             ("compression_deltas", self.compression.deltas, "Topic events compressed as deltas"),
             ("compression_nanos", self.compression.nanos, "Nanoseconds spent compressing"),
-            ("keep_alives", self.keep_alives, "Keep-alive comments sent"),
+            ("keep_alives", self.keep_alives, "Keep-alive comments and events sent"),
             ("bytes_in", self.bytes_in, "Bytes read from clients"),
             ("bytes_out", self.bytes_out, "Bytes written to sockets"),
             ("panics", self.panics, "Closures that panicked"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::{
     compress::Encoding,
-    conn::{Afterwards, Farewell, InputState, OFF, Phase, Schedule, Standing, Streaming},
+    conn::{self, Afterwards, Farewell, InputState, Phase, Schedule, Standing, Streaming},
     engine::{
         Engine, Transport,
         api::{Alignment, Ending, FirstTick, KeepAlive, Sse},
@@ -18,6 +18,7 @@ use crate::{
     },
     error::CloseReason,
     http::{Connection, Response, StreamFraming, encode_stream_head},
+    sse::Heartbeat,
     time::{NEVER, millis},
 };
 
@@ -35,7 +36,7 @@ impl<T: Transport> Engine<T> {
             core.answer_busy(index, response.with_lines(&sse.header_lines), client);
             return core.drop_sse(sse);
         }
-        let has_comments = core.begin_stream(index, &sse, request);
+        let is_kept_alive = core.begin_stream(index, &sse, request);
         self.head_buffer.clear();
         core.encode_head(index, &sse, request.encoding, &mut self.head_buffer);
         core.begin_events(index, &sse, request);
@@ -57,11 +58,11 @@ impl<T: Transport> Engine<T> {
         }
         let head = std::mem::take(&mut self.head_buffer);
         match self.core.is_silent(index) {
-            true => self.write_comment(index, &head),
+            true => self.write_quiet_head(index, &head),
             false => self.write_scratch(index, &head),
         }
         self.head_buffer = head;
-        if !has_comments {
+        if !is_kept_alive {
             self.begin_probes(index);
         }
         self.core.catch_up(index);
@@ -110,7 +111,7 @@ impl Core {
         }
     }
 
-    /// From here on the connection is a stream. True if comments are frequent enough to detect a
+    /// From here on the connection is a stream. True if keep-alives are frequent enough to detect a
     /// vanished client.
     fn begin_stream(&mut self, index: ConnIndex, sse: &Sse, request: &Remembered) -> bool {
         let generation = self.conns.next_generation();
@@ -122,7 +123,12 @@ impl Core {
         self.conns[index].begin_streaming(generation, request.route, streaming);
         self.stats.streams += 1;
         self.stats.opened += 1;
-        schedule.keep_alive_ms <= COMMENTS_SUFFICE_MS
+        match schedule.keep_alive {
+            conn::KeepAlive::Off => false,
+            conn::KeepAlive::Comment { quiet_ms: ms } | conn::KeepAlive::Event { every_ms: ms } => {
+                ms <= KEEP_ALIVES_SUFFICE_MS
+            }
+        }
     }
 
     fn encode_head(&self, index: ConnIndex, sse: &Sse, encoding: Encoding, out: &mut Vec<u8>) {
@@ -139,7 +145,9 @@ impl Core {
     /// Writes the first events of the stream to the buffer, and subscribes it to its topics.
     fn begin_events(&mut self, index: ConnIndex, sse: &Sse, request: &Remembered) {
         if request.encoding != Encoding::Identity {
-            let coding = self.coding.open(request.encoding);
+            let heartbeat = self.conns[index].streaming().map(Streaming::heartbeat);
+            let heartbeat = heartbeat.unwrap_or(Heartbeat::Comment);
+            let coding = self.coding.open(request.encoding, heartbeat);
             self.conns[index].begin_coding(coding);
         }
         self.scratch.begin();
@@ -206,10 +214,12 @@ impl Sse {
         leaves: Option<u64>,
     ) -> Schedule {
         let interval_ms = self.interval_ms();
+        let comment = |quiet| conn::KeepAlive::Comment { quiet_ms: millis(quiet) };
         let keep_alive = match self.keep_alive {
-            KeepAlive::Default => default,
-            KeepAlive::Every(quiet) => Some(quiet),
-            KeepAlive::Off => None,
+            KeepAlive::Default => default.map_or(conn::KeepAlive::Off, comment),
+            KeepAlive::Every(quiet) => comment(quiet),
+            KeepAlive::Event(every) => conn::KeepAlive::Event { every_ms: millis(every) },
+            KeepAlive::Off => conn::KeepAlive::Off,
         };
         let lifetime = lifetime_ms.map_or(NEVER, |age_ms| now.saturating_add(age_ms));
         let next_tick = match (self.updater.is_some(), self.alignment) {
@@ -222,12 +232,11 @@ impl Sse {
             expires: leaves.map_or(lifetime, |departure| lifetime.min(departure)),
             farewell: if leaves.is_some() { Farewell::Due } else { Farewell::NotDue },
             interval_ms,
-            keep_alive_ms: keep_alive
-                .map_or(OFF, |quiet| u32::try_from(millis(quiet).max(1)).unwrap_or(OFF)),
+            keep_alive,
             slack_ms: u16::try_from(millis(self.slack)).unwrap_or(u16::MAX),
         }
     }
 }
 
-/// With comments this frequent, the user timeout detects a vanished client within a minute.
-const COMMENTS_SUFFICE_MS: u32 = 40_000;
+/// With keep-alives this frequent, the user timeout detects a vanished client within a minute.
+const KEEP_ALIVES_SUFFICE_MS: u64 = 40_000;

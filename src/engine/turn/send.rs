@@ -60,16 +60,18 @@ impl<T: Transport> Engine<T> {
         self.write_events(index, head);
     }
 
-    /// Writes the head of a stream with a comment: some proxies, such as nginx with HTTP/2 clients,
-    /// hold a head back until the first byte of the body.
-    pub(super) fn write_comment(&mut self, index: ConnIndex, head: &[u8]) {
+    /// Writes the head of a stream with a keep-alive: some proxies, such as nginx with HTTP/2
+    /// clients, hold a head back until the first byte of the body.
+    pub(super) fn write_quiet_head(&mut self, index: ConnIndex, head: &[u8]) {
         let core = &mut self.core;
+        let Some(streaming) = core.conns[index].streaming() else { return };
+        let heartbeat = streaming.heartbeat();
         match core.conns[index].coding() {
             Some(coding) => {
                 core.coding.begin_response(coding);
                 core.coding.keep_alive(coding);
             }
-            None => core.scratch.push_keep_alive(),
+            None => core.scratch.push_encoded(heartbeat.bytes()),
         }
         self.write_events(index, head);
     }

@@ -80,7 +80,8 @@ impl<T: Transport> Engine<T> {
         let conn = &mut core.conns[index];
         let Some(streaming) = conn.streaming().filter(|it| it.ending().is_none()) else { return };
         if !conn.is_blocked() && streaming.keep_alive_due() <= core.now {
-            conn.wrote(core.now);
+            let heartbeat = streaming.heartbeat();
+            conn.kept_alive(core.now);
             core.stats.keep_alives += 1;
             match conn.coding() {
                 Some(coding) => {
@@ -89,7 +90,7 @@ impl<T: Transport> Engine<T> {
                 }
                 None => {
                     core.scratch.begin();
-                    core.scratch.push_keep_alive();
+                    core.scratch.push_encoded(heartbeat.bytes());
                 }
             }
             self.write_events(index, &[]);

@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use super::{Compressible, Frame, chunk};
 use crate::{
     compress::{Compressor, Encoding, TextSum},
-    sse::KEEP_ALIVE,
+    sse::Heartbeat,
     topic::Pieces,
 };
 
@@ -13,8 +13,9 @@ use crate::{
 pub(super) struct Forms {
     keys: [OnceCell<Pieces>; 3],
     deltas: [OnceCell<Pieces>; 3],
-    /// Deltas for streams with one, two or three keep-alives since the previous event.
-    quiet_deltas: OnceCell<Box<QuietDeltas>>,
+    /// Deltas for streams with one, two or three keep-alives since the previous event, for each
+    /// kind of them.
+    quiet_deltas: [OnceCell<Box<QuietDeltas>>; 2],
     sum: OnceCell<TextSum>,
 }
 
@@ -39,16 +40,17 @@ impl Frame {
     }
 
     /// The event as a delta to the previous one, for streams that have been sent `keep_alives`
-    /// comments since. With a `tail`, bytes that only this stream was sent in between, the delta is
+    /// keep-alives since. With a `tail`, bytes that only this stream was sent in between, the delta is
     /// made for this stream alone.
     ///
-    /// A comment moves what a delta refers to, so each number of comments needs its own delta. From
+    /// A keep-alive moves what a delta refers to, so each number of them needs its own delta. From
     /// four on, streams share the key instead: a topic that is silent for so long can afford it.
     pub(crate) fn delta(
         &self,
         encoding: Encoding,
         compressor: &mut Compressor,
         tail: &[u8],
+        heartbeat: Heartbeat,
         keep_alives: usize,
     ) -> Pieces {
         let (Some(previous), Compressible::Yes) = (&self.previous, self.compression) else {
@@ -63,7 +65,8 @@ impl Frame {
             compressor.delta(encoding, history, &self.events(), &mut out);
             chunk(&out).0
         };
-        let with_tail = || [&previous.events(), tail, &KEEP_ALIVE.repeat(keep_alives)].concat();
+        let with_tail =
+            || [&previous.events(), tail, &heartbeat.bytes().repeat(keep_alives)].concat();
         if !tail.is_empty() {
             return make(&with_tail());
         }
@@ -71,7 +74,8 @@ impl Frame {
         match keep_alives.checked_sub(1) {
             None => forms.deltas[index].get_or_init(|| make(&previous.events())).clone(),
             Some(more) => {
-                let quiet = &forms.quiet_deltas.get_or_init(Box::default)[more];
+                let quiet = &forms.quiet_deltas[heartbeat as usize].get_or_init(Box::default);
+                let quiet = &quiet[more];
                 quiet[index].get_or_init(|| make(&with_tail())).clone()
             }
         }
