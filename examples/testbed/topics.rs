@@ -3,21 +3,20 @@
 use std::{array, sync::LazyLock, time::Duration};
 
 use starwheel::{
-    Context, Ending, Handle, Request, Response, Router, Sse, StatusCode, Topic,
-    datastar::PatchElements,
+    Asset, Context, Ending, Event, Handle, KeepAlive, Request, Response, Router, Sse, StatusCode,
+    Topic, datastar::PatchElements,
 };
 
 use super::query::{compress, number, tagged};
 
 /// `all` is the handle of all workers, if there are several.
 pub(crate) fn add_routes(router: Router, all: Option<Handle>) -> Router {
-    let figures = all.clone();
+    let (figures, live_source) = (all.clone(), Asset::live_source());
     router
-        .get("/topic", |req, _cx| -> Result<Sse, Response> {
-            Ok(tagged(req, Sse::new().subscribe(&topic(req)).compression(compress(req)?)))
-        })
+        .get("/topic", watch)
         .post("/publish", publish)
         .post("/finish", move |req, cx| finish(req, cx, all.as_ref()))
+        .get("/live.js", move |_req, _cx| live_source.clone())
         .get("/page", page)
         .get("/private", private)
         .get("/metrics", move |_req, cx| {
@@ -48,6 +47,28 @@ fn finish(
     Ok(Response::no_content())
 }
 
+/// With `history`, clients resume after any of the last so many events; with `retry`, they wait so
+/// many milliseconds before they reconnect.
+fn watch(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Response> {
+    let mut topic = topic(request);
+    if let events @ 1.. = number(request, "history", 0)? {
+        topic = topic.history(usize::try_from(events).unwrap_or(usize::MAX), 1 << 20);
+    }
+    let mut sse = Sse::new().subscribe(&topic).compression(compress(request)?);
+    if let ms @ 1.. = number(request, "retry", 0)? {
+        sse = sse.send(Event::retry_only(Duration::from_millis(ms)));
+    }
+    Ok(tagged(request, kept_alive(request, sse)?))
+}
+
+/// With `beat`, keep-alive events are sent every so many milliseconds.
+fn kept_alive(request: &Request, sse: Sse) -> Result<Sse, Response> {
+    Ok(match number(request, "beat", 0)? {
+        0 => sse,
+        ms => sse.keep_alive(KeepAlive::Event(Duration::from_millis(ms))),
+    })
+}
+
 fn topic(request: &Request) -> Topic {
     let name = request.query_value("name").unwrap_or_else(|| "topic".into());
     Topic::new(&*name)
@@ -71,7 +92,7 @@ fn page(request: &Request, cx: &mut Context<'_>) -> Result<Sse, Response> {
             feed.send(PatchElements::new(dashboard.render()));
         });
     }
-    Ok(Sse::new().subscribe(&page).compression(compress))
+    kept_alive(request, Sse::new().subscribe(&page).compression(compress))
 }
 
 /// The same fragment with a first row of the stream's own.

@@ -75,6 +75,35 @@ impl Asset {
         Self::new(page, "text/html; charset=utf-8")
     }
 
+    /// The script that pages import to keep a stream alive on phones, and on computers that sleep:
+    /// an ES module of 2 KB that exports the class `LiveSource`.
+    ///
+    /// It is used like an `EventSource`. When the keep-alive event of the server is overdue, it
+    /// reconnects and resumes after the last event that the page has seen: when the page becomes
+    /// visible or is shown again, when the network comes back, and at the latest after two and a
+    /// half intervals without a sign of life. The guide (`docs/guide.md`, "Phones") has more.
+    ///
+    /// ```
+    /// use starwheel::{Asset, KeepAlive, Router, Sse, Topic};
+    /// use std::time::Duration;
+    ///
+    /// // <script type="module">
+    /// //   import { LiveSource } from "/live.js"
+    /// //   new LiveSource("/news", { heartbeat: 15_000 }).onmessage = ({ data }) => show(data)
+    /// // </script>
+    /// let (script, news) = (Asset::live_source(), Topic::new("news").history(1_000, 1 << 20));
+    /// let router = Router::new()
+    ///     .get("/live.js", move |_req, _cx| script.clone())
+    ///     .get("/news", move |_req, _cx| {
+    ///         Sse::new().subscribe(&news).keep_alive(KeepAlive::Event(Duration::from_secs(15)))
+    ///     });
+    /// # let _ = router;
+    /// ```
+    #[must_use]
+    pub fn live_source() -> Self {
+        Self::new(include_str!("live_source.js"), "text/javascript; charset=utf-8")
+    }
+
     /// Sets `Cache-Control` (RFC 9111 section 5.2). Without it, `no-cache`.
     ///
     /// If the URL changes with the bytes, `public, max-age=31536000, immutable` saves all further

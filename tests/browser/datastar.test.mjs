@@ -206,6 +206,18 @@ test('events of the application whose name starts with datastar arrive', async (
   }
 })
 
+test('keep-alive events change nothing', async (pageWith) => {
+  const page = await pageWith(`<main><table id="dashboard"></table></main>
+    <div data-init="@get('/page?ms=100&beat=100')"></div>`)
+  const figure = (name) => page.evaluate(async (name) =>
+    Number(new RegExp(`^starwheel_${name} (\\d+)`, 'm').exec(await (await fetch('/metrics')).text())[1]), name)
+  const changes = new Set()
+  while (changes.size < 20 || await figure('keep_alives_total') < 20) changes.add(await page.html())
+  assert.equal(await figure('streams_opened_total'), 1, 'it has never reconnected')
+  const types = new Set((await page.log()).map(({ type }) => type))
+  assert.deepEqual([...types].sort(), ['datastar-patch-elements', 'started'])
+})
+
 test('responses that are not streams patch elements', async (pageWith) => {
   const page = await pageWith('<main></main>')
   await page.show('<p id="größe">old</p>')

@@ -62,7 +62,10 @@ export async function textsBecome(page, selector, texts) {
     })
 }
 
-/** A path to a server that can be cut: connections break, and new ones fail until it is restored. */
+/**
+ * A path to a server that can be cut: connections break, and new ones fail until it is restored.
+ * It can also go silent: open connections carry nothing more and do not break; new ones work.
+ */
 export async function lineTo(url) {
   const { hostname, port } = new URL(url)
   const ends = new Set()
@@ -84,6 +87,7 @@ export async function lineTo(url) {
     url: `http://127.0.0.1:${line.address().port}/`,
     cut,
     mend: () => { isCut = false },
+    silence: () => { for (const end of ends) end.unpipe().pause() },
     close: () => { cut(); line.close() },
   }
 }
