@@ -198,6 +198,9 @@ mod span;
 mod sse;
 pub mod testing;
 mod time;
+#[cfg(feature = "tls")]
+#[cfg_attr(not(test), expect(dead_code, reason = "the reactor does not listen for TLS yet"))]
+mod tls;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 mod topic;
@@ -225,6 +228,8 @@ pub use limits::{Limits, TagOverflow};
 pub use reactor::{ListenOptions, Listener, Reactor, ReusePort, Spawned, raise_descriptor_limit};
 pub use router::{Router, Routes};
 pub use sse::{DataWriter, Encode, Event, EventBuffer, EventError, EventId, EventName};
+#[cfg(feature = "tls")]
+pub use tls::{Certificate, ClientCertificates, TlsConfig, TlsConfigBuilder, TlsError, TlsProblem};
 pub use topic::{Backpressure, JoinAt, Topic};
 pub use workers::{Worker, Workers};
 

@@ -50,6 +50,7 @@ const FLOORS: &[Module] = &[
     module("sse", 1, &[]),
     module("compress", 1, &[]),
     module("proxy_protocol", 1, &[]),
+    module("tls", 1, &[]),
     module("datastar", 2, &[]),
     module("topic", 2, &[]),
     module("conn", 2, &[]),

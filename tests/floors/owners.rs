@@ -36,6 +36,8 @@ const CHANGED_IN: &[(&str, &str)] = &[("Conn", "src/conn/transitions.rs")];
 const ONE_OWNER: &[&str] = &[
     // All of its functions are methods of `Topics`.
     "src/engine/topics/",
+    // All of its functions are methods of `Session`: what is sent, and what is received.
+    "src/tls/session/",
 ];
 
 /// Structs whose fields another file may write: which struct, which file, and why.

@@ -1,0 +1,432 @@
+//! Handshakes, from a client's first byte to a session. The only file that drives rustls.
+//!
+//! rustls gets one record at a time. So it never sees a byte after the client's `Finished`: what
+//! follows, such as a request or a key update in the same flight, is opened by the session, whose
+//! counters begin at zero.
+//!
+//! Two things it does not tell afterwards. The traffic secrets come from its [`KeyLog`], which gets
+//! them once, under their names in the specification; the extracted keys would do for records, but
+//! not for key updates. The server's name comes from the choice of the certificate.
+
+use std::{
+    error::Error,
+    fmt, mem,
+    ops::RangeInclusive,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use rustls::{
+    CipherSuite, HandshakeKind, KeyLog, ProtocolVersion, ServerConfig,
+    server::{ClientHello, ResolvesServerCert, UnbufferedServerConnection},
+    sign::CertifiedKey,
+    unbuffered::{ConnectionState, EncodeError},
+};
+
+use super::{
+    alert::Alert,
+    config::TlsConfig,
+    keys::{Secret, Suite},
+    record::{HEADER_BYTES, RECORD_BYTES_MAX},
+    session::{Agreed, Session},
+};
+
+/// A handshake in progress. It takes 4 to 8 KB.
+pub(crate) struct Handshake {
+    connection: UnbufferedServerConnection,
+    overheard: Arc<Overheard>,
+    /// Complete records that rustls has not finished with, and then an incomplete one.
+    input: Vec<u8>,
+    incomplete_bytes: usize,
+    received_bytes: usize,
+    output: Vec<u8>,
+    stage: Stage,
+}
+
+/// Where a handshake is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It needs more bytes of the client, and perhaps to send some.
+    Running,
+    /// Call [`Handshake::finish`].
+    Complete,
+    Failed,
+}
+
+/// What a handshake has agreed on.
+#[derive(Debug)]
+pub(crate) struct Established {
+    pub(crate) session: Box<Session>,
+    /// The name that the client has asked for, in lower case (RFC 6066 section 3).
+    pub(crate) server_name: Option<Box<str>>,
+    /// Whether the client has asked for HTTP/1.1 (RFC 7301), or for no protocol.
+    pub(crate) protocol: Protocol,
+    /// The client's certificate and those that lead to its authority, in DER; empty unless it was
+    /// asked for one.
+    pub(crate) client_certificates: Vec<Box<[u8]>>,
+    pub(crate) beginning: Beginning,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Unspecified,
+    Http1,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beginning {
+    /// With certificates and a signature.
+    Full,
+    /// The same, with another round trip for the client's key share (RFC 8446 section 4.1.4).
+    Retried,
+    /// With a ticket.
+    Resumed,
+}
+
+/// Why a handshake fails. There may be an alert to send.
+#[derive(Debug)]
+#[non_exhaustive]
+pub(crate) enum HandshakeError {
+    /// The first bytes are not those of TLS; perhaps a request in the clear.
+    NotTls,
+    /// A record longer than the limit.
+    RecordOverflow,
+    /// More than 64 KiB.
+    TooLong,
+    /// The client has no TLS 1.3.
+    OldVersion,
+    /// The client ended the connection during the handshake.
+    Closed,
+    /// Everything else that rustls refuses.
+    Refused(rustls::Error),
+    /// rustls does not behave as documented, or a suite is unknown to us.
+    Internal(&'static str),
+}
+
+impl Handshake {
+    /// # Errors
+    /// If rustls refuses the configuration: only with a configuration of the application.
+    pub(crate) fn new(config: &TlsConfig) -> Result<Self, HandshakeError> {
+        let mut server = config.server().as_ref().clone();
+        let overheard = Arc::new(Overheard::of(&server));
+        server.key_log = Arc::clone(&overheard) as _;
+        server.cert_resolver = Arc::clone(&overheard) as _;
+        let connection = UnbufferedServerConnection::new(Arc::new(server));
+        Ok(Self {
+            connection: connection.map_err(HandshakeError::Refused)?,
+            overheard,
+            input: Vec::new(),
+            incomplete_bytes: 0,
+            received_bytes: 0,
+            output: Vec::new(),
+            stage: Stage::Running,
+        })
+    }
+
+    /// Takes bytes from the start of `input` until the handshake is complete or has failed. What
+    /// remains in `input` belongs to the session.
+    ///
+    /// After each call, [`unsent`](Self::unsent) may have grown, also after an error: by an alert.
+    pub(crate) fn receive(&mut self, input: &mut &[u8]) -> Result<Stage, HandshakeError> {
+        while self.stage == Stage::Running && !input.is_empty() {
+            if let Err(error) = self.receive_record(input) {
+                self.stage = Stage::Failed;
+                self.push_alert(&error);
+                return Err(error);
+            }
+        }
+        Ok(self.stage)
+    }
+
+    /// Bytes to send, in order. Tell [`sent`](Self::sent) how many have left.
+    pub(crate) fn unsent(&self) -> &[u8] {
+        &self.output
+    }
+
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.output.drain(..bytes);
+    }
+
+    /// Whether the client has sent anything.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.received_bytes > 0
+    }
+
+    /// The result. `unread` are the bytes after the handshake; unsent bytes become the session's.
+    ///
+    /// # Errors
+    /// If the handshake is not [complete](Stage::Complete).
+    pub(crate) fn finish(self, unread: &[u8]) -> Result<Established, HandshakeError> {
+        if self.stage != Stage::Complete {
+            return Err(HandshakeError::Internal("the handshake is not complete"));
+        }
+        let connection = self.connection;
+        let protocol = match connection.alpn_protocol() {
+            Some(_) => Protocol::Http1, // The only one that is offered.
+            None => Protocol::Unspecified,
+        };
+        let certificates = connection.peer_certificates().unwrap_or_default();
+        let client_certificates = certificates.iter().map(|der| der.as_ref().into()).collect();
+        let beginning = match connection.handshake_kind() {
+            Some(HandshakeKind::Resumed) => Beginning::Resumed,
+            Some(HandshakeKind::FullWithHelloRetryRequest) => Beginning::Retried,
+            _ => Beginning::Full,
+        };
+        let (extracted, kernel) =
+            connection.dangerous_into_kernel_connection().map_err(HandshakeError::Refused)?;
+        let suite = suite(kernel.negotiated_cipher_suite().suite())
+            .ok_or(HandshakeError::Internal("an unknown cipher suite"))?;
+        let (Ok(sent_records), 0) = (u32::try_from(extracted.tx.0), extracted.rx.0) else {
+            return Err(HandshakeError::Internal("records of the client were opened"));
+        };
+        let Found { client: Some(receiving), server: Some(sending), server_name } =
+            self.overheard.take()
+        else {
+            return Err(HandshakeError::Internal("traffic secrets were not logged"));
+        };
+        let (unsent, unread) = (self.output, unread.to_vec());
+        let agreed = Agreed { suite, sending, receiving, sent_records, unsent, unread };
+        let session = Session::new(agreed);
+        Ok(Established { session, server_name, protocol, client_certificates, beginning })
+    }
+
+    /// Takes a part of a record; if it completes the record, rustls gets it.
+    fn receive_record(&mut self, input: &mut &[u8]) -> Result<(), HandshakeError> {
+        let missing_bytes = self.missing_bytes();
+        let (taken, rest) = input.split_at(missing_bytes.min(input.len()));
+        *input = rest;
+        self.input.extend_from_slice(taken);
+        self.incomplete_bytes += taken.len();
+        self.received_bytes += taken.len();
+        if self.received_bytes > HANDSHAKE_BYTES_MAX {
+            return Err(HandshakeError::TooLong);
+        }
+        let incomplete = &self.input[self.input.len() - self.incomplete_bytes..];
+        check_header(incomplete)?;
+        if self.missing_bytes() > 0 {
+            return Ok(());
+        }
+        self.incomplete_bytes = 0;
+        self.advance()
+    }
+
+    /// Bytes until the end of the header, and then until the end of the record.
+    fn missing_bytes(&self) -> usize {
+        let incomplete = &self.input[self.input.len() - self.incomplete_bytes..];
+        match incomplete.first_chunk() {
+            Some(header) => record_bytes(header) - incomplete.len(),
+            None => HEADER_BYTES - incomplete.len(),
+        }
+    }
+
+    /// Lets rustls work on the complete records until it needs another one.
+    fn advance(&mut self) -> Result<(), HandshakeError> {
+        loop {
+            let status = self.connection.process_tls_records(&mut self.input);
+            let discard_bytes = status.discard;
+            let next = match status.state.map_err(HandshakeError::Refused)? {
+                ConnectionState::EncodeTlsData(mut data) => {
+                    push_encoded(|out| data.encode(out), &mut self.output)?;
+                    Next::Again
+                }
+                ConnectionState::TransmitTlsData(data) => {
+                    data.done(); // It is in `output`.
+                    Next::Again
+                }
+                ConnectionState::BlockedHandshake => Next::NeedsInput,
+                ConnectionState::WriteTraffic(_) => Next::Complete,
+                ConnectionState::PeerClosed | ConnectionState::Closed => Next::Closed,
+                _ => return Err(HandshakeError::Internal("data before the end of the handshake")),
+            };
+            self.input.drain(..discard_bytes);
+            // Before the answer to such a client leaves.
+            if self.connection.protocol_version().is_some_and(|it| it != ProtocolVersion::TLSv1_3) {
+                self.output.clear();
+                return Err(HandshakeError::OldVersion);
+            }
+            match next {
+                Next::Again => {}
+                Next::NeedsInput => return Ok(()),
+                Next::Complete => {
+                    self.stage = Stage::Complete;
+                    return Ok(());
+                }
+                Next::Closed => return Err(HandshakeError::Closed),
+            }
+        }
+    }
+
+    /// Queues the alert that explains the error.
+    fn push_alert(&mut self, error: &HandshakeError) {
+        let alert = match error {
+            HandshakeError::Refused(_) => return self.push_queued(),
+            HandshakeError::NotTls | HandshakeError::TooLong => Alert::UNEXPECTED_MESSAGE,
+            HandshakeError::RecordOverflow => Alert::RECORD_OVERFLOW,
+            HandshakeError::OldVersion => Alert::PROTOCOL_VERSION,
+            HandshakeError::Internal(_) => Alert::INTERNAL_ERROR,
+            HandshakeError::Closed => return,
+        };
+        // Once rustls has answered, alerts are protected with keys that only it has.
+        let is_answered = self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        if !is_answered {
+            let [level, description] = alert.message();
+            self.output.extend_from_slice(&[21, 3, 3, 0, 2, level, description]);
+        }
+    }
+
+    /// What rustls wanted to send before its error, and its alert.
+    ///
+    /// It must not be called again once all of that is here: it would go on with messages of the
+    /// failed record, and it panics if they are not in the buffer any more.
+    fn push_queued(&mut self) {
+        while self.connection.wants_write()
+            && let Ok(ConnectionState::EncodeTlsData(mut data)) =
+                self.connection.process_tls_records(&mut []).state
+            && push_encoded(|out| data.encode(out), &mut self.output).is_ok()
+        {}
+    }
+}
+
+enum Next {
+    Again,
+    NeedsInput,
+    Complete,
+    Closed,
+}
+
+/// Refuses what is no record of TLS when its first wrong byte is there, and what is too long.
+/// rustls checks the rest.
+fn check_header(record: &[u8]) -> Result<(), HandshakeError> {
+    let is_other_type = |byte: &u8| !CONTENT_TYPES.contains(byte);
+    if record.first().is_some_and(is_other_type) || record.get(1).is_some_and(|byte| *byte != 3) {
+        return Err(HandshakeError::NotTls);
+    }
+    match record.first_chunk().map(record_bytes) {
+        Some(bytes) if bytes > RECORD_BYTES_MAX => Err(HandshakeError::RecordOverflow),
+        _ => Ok(()),
+    }
+}
+
+fn record_bytes(header: &[u8; HEADER_BYTES]) -> usize {
+    HEADER_BYTES + usize::from(u16::from_be_bytes([header[3], header[4]]))
+}
+
+/// Appends what `encode` writes. It says how much room it needs.
+fn push_encoded(
+    mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
+    out: &mut Vec<u8>,
+) -> Result<(), HandshakeError> {
+    let start = out.len();
+    let needed_bytes = match encode(&mut []) {
+        Ok(bytes) => bytes,
+        Err(EncodeError::InsufficientSize(needed)) => needed.required_size,
+        Err(EncodeError::AlreadyEncoded) => 0,
+    };
+    out.resize(start + needed_bytes, 0);
+    match encode(&mut out[start..]) {
+        Ok(_) | Err(EncodeError::AlreadyEncoded) => Ok(()),
+        Err(_) => Err(HandshakeError::Internal("a message does not fit the room that it needs")),
+    }
+}
+
+fn suite(suite: CipherSuite) -> Option<Suite> {
+    match suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => Some(Suite::Aes128GcmSha256),
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => Some(Suite::Aes256GcmSha384),
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => Some(Suite::Chacha20Poly1305Sha256),
+        _ => None,
+    }
+}
+
+/// Takes what rustls says during the handshake of one connection, and passes all of it on to those
+/// that the configuration names.
+#[derive(Debug)]
+struct Overheard {
+    log: Arc<dyn KeyLog>,
+    resolver: Arc<dyn ResolvesServerCert>,
+    /// rustls wants a lock; the handshake has the only other reference.
+    found: Mutex<Found>,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    client: Option<Secret>,
+    server: Option<Secret>,
+    server_name: Option<Box<str>>,
+}
+
+impl Overheard {
+    fn of(config: &ServerConfig) -> Self {
+        let (log, resolver) = (Arc::clone(&config.key_log), Arc::clone(&config.cert_resolver));
+        Self { log, resolver, found: Mutex::default() }
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Found {
+        mem::take(&mut *self.found())
+    }
+}
+
+impl KeyLog for Overheard {
+    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
+        match label {
+            CLIENT_SECRET => self.found().client = Secret::new(secret),
+            SERVER_SECRET => self.found().server = Secret::new(secret),
+            _ => {}
+        }
+        if self.log.will_log(label) {
+            self.log.log(label, client_random, secret);
+        }
+    }
+
+    fn will_log(&self, label: &str) -> bool {
+        matches!(label, CLIENT_SECRET | SERVER_SECRET) || self.log.will_log(label)
+    }
+}
+
+impl ResolvesServerCert for Overheard {
+    /// It is asked once in every handshake, also if a session is resumed.
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.found().server_name = hello.server_name().map(|name| name.to_ascii_lowercase().into());
+        self.resolver.resolve(hello)
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        self.resolver.only_raw_public_keys()
+    }
+}
+
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handshake")
+            .field("stage", &self.stage)
+            .field("received_bytes", &self.received_bytes)
+            .field("unsent_bytes", &self.output.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotTls => f.write_str("not a TLS handshake"),
+            Self::RecordOverflow => f.write_str("TLS record too long"),
+            Self::TooLong => write!(f, "TLS handshake longer than {HANDSHAKE_BYTES_MAX} bytes"),
+            Self::OldVersion => f.write_str("the client does not support TLS 1.3"),
+            Self::Closed => f.write_str("the client closed the connection in the handshake"),
+            Self::Refused(error) => write!(f, "{error}"),
+            Self::Internal(what) => write!(f, "TLS: {what}"),
+        }
+    }
+}
+
+impl Error for HandshakeError {}
+
+const CLIENT_SECRET: &str = "CLIENT_TRAFFIC_SECRET_0";
+const SERVER_SECRET: &str = "SERVER_TRAFFIC_SECRET_0";
+/// change_cipher_spec, alert, handshake and application_data (RFC 8446 section 5.1).
+const CONTENT_TYPES: RangeInclusive<u8> = 20..=23;
+/// Client certificates are the largest part. Chains have some kilobytes.
+const HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
