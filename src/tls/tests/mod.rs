@@ -1,6 +1,7 @@
 //! Whole conversations with a rustls client in memory, and records that no client should send.
 
 mod configuration;
+mod figures;
 mod handshakes;
 mod negative;
 mod resumption;
