@@ -173,7 +173,9 @@
 //! | `hyper` | `hyper::LiveService`: the same in other servers that are built on hyper | `http` and `tokio`, http-body, tower-service |
 //! | `redis` | [`Backplane`] over Redis or Valkey: topics of several machines | redis-protocol |
 //! | `redis-tls` | `rediss://` addresses | rustls with ring |
+//! | `rustls-0_23` | `TlsConfig::from_rustls_0_23`: settings that only rustls has | `tls` |
 //! | `signals` | [`Reactor::drain_on_signals`](Reactor): SIGTERM and SIGINT drain the server | signal-hook |
+//! | `tls` | `Reactor::listen_tls`: HTTPS with TLS 1.3, without a proxy | rustls and ring, which compiles C and assembler |
 //! | `tokio` | `tokio::drive`: the reactor inside a tokio runtime, on the same thread | tokio (`net`, `rt`, `time`), pin-project-lite |
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -199,7 +201,6 @@ mod sse;
 pub mod testing;
 mod time;
 #[cfg(feature = "tls")]
-#[cfg_attr(not(test), expect(dead_code, reason = "the reactor does not listen for TLS yet"))]
 mod tls;
 #[cfg(feature = "tokio")]
 pub mod tokio;

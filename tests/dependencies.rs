@@ -66,6 +66,17 @@ fn redis_brings_a_parser_and_encryption_its_own_packages() {
     assert!(complaints.is_empty(), "{}\n{tls}", complaints.join("\n"));
 }
 
+/// ring compiles C, as zstd does.
+#[test]
+fn tls_comes_without_a_runtime_and_with_one_provider() {
+    assert!(!tree_of("normal").contains("\nrustls v"), "it is opt-in");
+    let tree = tree_with(&["--features", "tls"], "normal");
+    assert!(tree.contains("\nrustls v") && !tree.contains("\naws-lc"), "{tree}");
+    // getrandom, once_cell, ring, rustls, rustls-pki-types, rustls-webpki, subtle, untrusted, zeroize.
+    let complaints = check(&tree, PACKAGES_MAX + 9);
+    assert!(complaints.is_empty(), "{}\n{tree}", complaints.join("\n"));
+}
+
 /// What axum needs is what axum's users have already.
 #[test]
 fn the_server_features_add_what_their_servers_bring() {

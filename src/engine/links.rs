@@ -3,7 +3,9 @@
 
 use std::io::{Error, ErrorKind, IoSlice};
 
-use super::{api::config::TcpOptions, keys::ConnIndex, transport::Transport};
+use super::{api::config::TcpOptions, keys::ConnIndex, secured::Secured, transport::Transport};
+#[cfg(feature = "tls")]
+use crate::tls::TlsConfig;
 
 /// Sockets, by connection.
 ///
@@ -11,7 +13,7 @@ use super::{api::config::TcpOptions, keys::ConnIndex, transport::Transport};
 /// [`Stream`](super::Stream) and [`Context`](super::Context): a type parameter for the transport
 /// would appear in the signature of every closure.
 #[derive(Debug)]
-pub(super) struct Links<T>(Vec<Option<T>>);
+pub(super) struct Links<T>(Vec<Option<Secured<T>>>);
 
 /// The result of a write.
 #[derive(Debug)]
@@ -61,26 +63,37 @@ impl<T: Transport> Links<T> {
         if self.0.len() <= index.slot() {
             self.0.resize_with(index.slot() + 1, || None);
         }
-        self.0[index.slot()] = Some(transport);
+        self.0[index.slot()] = Some(Secured::plain(transport));
+    }
+
+    /// Expects a TLS handshake on a connection that has just been opened.
+    #[cfg(feature = "tls")]
+    pub(super) fn begin_tls(&mut self, index: ConnIndex, config: &TlsConfig) -> Result<(), Error> {
+        self.secured(index).begin_tls(config).map_err(Error::other)
     }
 
     /// Closes the connection's socket.
     pub(super) fn close(&mut self, index: ConnIndex, close: Close) {
         let Some(mut transport) = self.0[index.slot()].take() else { return };
-        if close == Close::Reset {
-            transport.reset_on_close();
+        match close {
+            Close::InOrder => transport.end_on_close(),
+            Close::Reset => transport.reset_on_close(),
         }
     }
 
     /// Borrows the transport, to register it with a poller.
     pub(super) fn get(&mut self, index: ConnIndex) -> &mut T {
+        self.secured(index).transport()
+    }
+
+    fn secured(&mut self, index: ConnIndex) -> &mut Secured<T> {
         self.0[index.slot()].as_mut().expect("a connection has its transport until it is released")
     }
 
     /// Offers the slices to the socket in one write.
     #[inline]
     pub(super) fn write(&mut self, index: ConnIndex, slices: &[IoSlice<'_>]) -> Outcome {
-        let transport = self.get(index);
+        let transport = self.secured(index);
         loop {
             let result = match slices {
                 // A plain send costs the kernel less than a vectored one.
@@ -97,7 +110,7 @@ impl<T: Transport> Links<T> {
     }
 
     pub(super) fn read(&mut self, index: ConnIndex, buffer: &mut [u8]) -> Received {
-        let transport = self.get(index);
+        let transport = self.secured(index);
         loop {
             return match transport.read(buffer) {
                 Ok(0) => Received::End,
@@ -109,18 +122,23 @@ impl<T: Transport> Links<T> {
         }
     }
 
+    /// See [`Transport::write_queued`].
+    pub(super) fn write_queued(&mut self, index: ConnIndex) -> Result<(), Error> {
+        self.secured(index).write_queued()
+    }
+
     /// See [`Transport::splits_reads`].
     pub(super) fn splits_reads(&mut self, index: ConnIndex) -> bool {
-        self.get(index).splits_reads()
+        self.secured(index).splits_reads()
     }
 
     /// Sends our FIN after the written bytes; reading continues.
     pub(super) fn shutdown_write(&mut self, index: ConnIndex) -> Result<(), Error> {
-        self.get(index).shutdown_write()
+        self.secured(index).shutdown_write()
     }
 
     pub(super) fn send_keep_alive_probes(&mut self, index: ConnIndex, tcp: &TcpOptions) {
-        self.get(index).send_keep_alive_probes(tcp);
+        self.secured(index).send_keep_alive_probes(tcp);
     }
 }
 

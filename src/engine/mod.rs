@@ -42,6 +42,7 @@ mod places;
 mod registry;
 mod remote;
 mod scratch;
+mod secured;
 mod stats;
 mod tag_lists;
 mod tags;
@@ -75,6 +76,8 @@ use self::{
     memory::release,
     pending::{Birth, TimerCall},
 };
+#[cfg(feature = "tls")]
+use crate::tls::TlsConfig;
 use crate::{
     http::{Peer, Request, Response},
     topic::Generations,
@@ -226,6 +229,23 @@ impl<T: Transport> Engine<T> {
         Some(index)
     }
 
+    /// The same for a client that begins with a TLS handshake. Until it is complete, the connection
+    /// has received nothing.
+    #[cfg(feature = "tls")]
+    pub(crate) fn accept_secured(
+        &mut self,
+        transport: T,
+        peer: Peer,
+        config: &TlsConfig,
+    ) -> Option<ConnIndex> {
+        let index = self.accept(transport, peer, Opening::Request)?;
+        if let Err(error) = self.links.begin_tls(index, config) {
+            self.lose(index, &error);
+            return None;
+        }
+        Some(index)
+    }
+
     /// The system had no descriptor or memory for a new connection.
     pub(crate) fn count_accept_failure(&mut self) {
         self.core.stats.accept_failures += 1;
@@ -256,6 +276,9 @@ impl<T: Transport> Engine<T> {
     pub(crate) fn ready(&mut self, token: u32, readiness: Readiness) {
         let Some(index) = self.core.conns.find(token) else { return };
         if readiness.writable {
+            if let Err(error) = self.links.write_queued(index) {
+                return self.lose(index, &error);
+            }
             self.writable(index);
         }
         if readiness.readable {

@@ -22,12 +22,21 @@ pub(crate) trait Transport {
     /// Writes a prefix of the slices as one piece.
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
+    /// The socket is writable: continues what the transport itself has to write, if anything, such
+    /// as a handshake.
+    fn write_queued(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Sends our FIN after the written bytes; reading continues.
     fn shutdown_write(&mut self) -> io::Result<()>;
 
     /// Enables the system's keep-alive probes; for a stream that may have nothing to send for a
     /// long time.
     fn send_keep_alive_probes(&mut self, tcp: &TcpOptions);
+
+    /// Makes the following close an orderly end for protocols that tell it from a cut.
+    fn end_on_close(&mut self) {}
 
     /// Makes the following close a reset instead of an orderly end.
     fn reset_on_close(&mut self);

@@ -19,6 +19,8 @@ use super::{
     socket::{Socket, set_tcp_options},
     system::ACCEPT_LOSSES,
 };
+#[cfg(feature = "tls")]
+use crate::tls::TlsConfig;
 use crate::{
     engine::{Opening, TcpOptions},
     http::{Peer, TrustedPeers},
@@ -68,6 +70,9 @@ pub(super) struct Acceptor {
     starved: bool,
     /// All workers serve its connections, not this one alone.
     is_for_all: bool,
+    /// Its clients begin with a TLS handshake.
+    #[cfg(feature = "tls")]
+    tls: Option<TlsConfig>,
 }
 
 #[derive(Debug)]
@@ -119,6 +124,8 @@ impl Acceptor {
             again_ms: None,
             starved: false,
             is_for_all: false,
+            #[cfg(feature = "tls")]
+            tls: None,
         })
     }
 
@@ -132,6 +139,17 @@ impl Acceptor {
         if let Err(error) = ended {
             log::debug!("cannot deregister a listener: {error}");
         }
+    }
+
+    /// Expects TLS handshakes of those that connect from here on.
+    #[cfg(feature = "tls")]
+    pub(super) fn secure(&mut self, config: TlsConfig) {
+        self.tls = Some(config);
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn tls(&self) -> Option<&TlsConfig> {
+        self.tls.as_ref()
     }
 
     /// All workers serve its connections.

@@ -11,6 +11,9 @@ use super::{
     FIRST_LISTENER, ListenOptions, Listener, Reactor, ReusePort, descriptors, listener::Acceptor,
 };
 
+#[cfg(feature = "tls")]
+use crate::tls::TlsConfig;
+
 impl Reactor {
     /// Listens on a TCP address and returns the actual one: port 0 selects a free port. May be
     /// called for several addresses.
@@ -35,6 +38,35 @@ impl Reactor {
         let listener = bind(address, options.reuse_port)?;
         let bound = listener.local_addr()?;
         self.listen_on_with(listener, options)?;
+        Ok(bound)
+    }
+
+    /// Listens for HTTPS on a TCP address, and returns the actual one. Clients need TLS 1.3.
+    ///
+    /// A connection takes 200 bytes more than without TLS. An incomplete handshake takes 8 KB; the
+    /// first byte of a request has to arrive within
+    /// [`Limits::first_request_timeout`](crate::Limits::first_request_timeout).
+    ///
+    /// ```no_run
+    /// # use starwheel::{Reactor, Response, Request, Context};
+    /// use starwheel::{Certificate, TlsConfig};
+    /// # let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Response::text("hi"))?;
+    /// let certificate = Certificate::from_pem_files("fullchain.pem", "privkey.pem")?;
+    /// reactor.listen_tls("0.0.0.0:443", TlsConfig::builder(certificate).build()?)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Reactor::listen`].
+    #[cfg(feature = "tls")]
+    pub fn listen_tls(
+        &mut self,
+        address: impl ToSocketAddrs,
+        config: TlsConfig,
+    ) -> io::Result<SocketAddr> {
+        let bound = self.listen(address)?;
+        let acceptor = self.acceptors.last_mut().expect("it has just been added");
+        acceptor.secure(config);
         Ok(bound)
     }
 

@@ -170,6 +170,20 @@ impl Simulation {
         self.connect_to(peer, Some(from))
     }
 
+    /// A new client connects to a listener with TLS. What it [sends](Self::send) and gets
+    /// ([`take_received`](Self::take_received)) are the bytes of TLS.
+    #[cfg(feature = "tls")]
+    pub fn connect_tls(&mut self, config: &crate::TlsConfig) -> Client {
+        self.tell_time();
+        let port = 1024 + (self.connections.len() % 60_000) as u16;
+        let peer = Peer::Ip(SocketAddr::from(([192, 0, 2, 1], port)));
+        let (wire, socket) = self.network.connect(peer);
+        let accepted = self.engine.accept_secured(socket, peer, config);
+        self.connections.push(accepted.map_or(u32::MAX, ConnIndex::token));
+        self.methods.push(Vec::new());
+        Client(wire)
+    }
+
     fn connect_to(&mut self, peer: Peer, announcers: Option<&TrustedPeers>) -> Client {
         self.tell_time();
         let (wire, socket) = self.network.connect(peer);

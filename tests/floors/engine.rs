@@ -21,7 +21,9 @@ pub(crate) const FLOORS: &[Module] = &[
     module("api::next", 0, &[]),
     module("transport", 1, &[]),
     // The owner of all transports.
-    module("links", 1, &["transport"]),
+    module("links", 1, &["secured", "transport"]),
+    // A transport itself.
+    module("secured", 1, &["transport"]),
     module("conns", 1, &[]),
     module("opening", 1, &[]),
     module("coding", 1, &[]),

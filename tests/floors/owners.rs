@@ -45,10 +45,12 @@ const WRITTEN_ELSEWHERE: &[(&str, &str, &str)] =
     &[("Hooks", "src/engine/api/sse.rs", "the builder fills them in")];
 
 /// The files of the engine that may touch a transport.
-const TRANSPORT_FILES: &[&str] = &["src/engine/links.rs", "src/engine/transport.rs"];
+const TRANSPORT_FILES: &[&str] =
+    &["src/engine/links.rs", "src/engine/secured.rs", "src/engine/transport.rs"];
 
 /// The methods of `Transport`, and those of `std::io` that could replace them.
 const TRANSPORT_METHODS: &[&str] = &[
+    "end_on_close",
     "read",
     "read_exact",
     "read_to_end",
@@ -59,6 +61,7 @@ const TRANSPORT_METHODS: &[&str] = &[
     "splits_reads",
     "write",
     "write_all",
+    "write_queued",
     "write_vectored",
 ];
 

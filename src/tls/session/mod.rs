@@ -22,10 +22,6 @@ use super::{
     keys::{Keys, Secret, Suite},
     record::{self, ContentType},
 };
-#[cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "the reactor does not listen for TLS yet")
-)]
 pub(crate) use receive::{ReceiveError, Received};
 #[cfg(test)]
 pub(super) use send::RECORDS_PER_KEY;
@@ -48,6 +44,7 @@ pub(crate) struct Session {
     input: Input,
     output: Output,
     answer: Answer,
+    withheld: Withheld,
     /// Records in a row that carried no data.
     quiet_records: u8,
     /// Bytes of a KeyUpdate that have come in earlier records. They are all known: its header.
@@ -87,6 +84,14 @@ enum Answer {
     Due,
 }
 
+/// Data that was sealed and not yet reported as taken; see [`Session::send`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Withheld {
+    None,
+    /// The caller offers it again.
+    LastByte,
+}
+
 /// What a handshake ends with.
 #[derive(Debug)]
 pub(super) struct Agreed {
@@ -102,9 +107,9 @@ pub(super) struct Agreed {
 }
 
 impl Session {
-    pub(super) fn new(agreed: Agreed) -> Box<Self> {
+    pub(super) fn new(agreed: Agreed) -> Self {
         let Agreed { suite, sending, receiving, sent_records, unsent, unread } = agreed;
-        let mut session = Box::new(Self {
+        let mut session = Self {
             sending_keys: sending.keys(suite),
             sending,
             receiving,
@@ -115,9 +120,10 @@ impl Session {
             input: Input::Open,
             output: Output::Open,
             answer: Answer::None,
+            withheld: Withheld::None,
             quiet_records: 0,
             key_update_bytes: 0,
-        });
+        };
         session.hold(|held| *held = Held { unsent, unread });
         session
     }
@@ -126,6 +132,11 @@ impl Session {
     /// has been sent already.
     pub(crate) fn close(&mut self) {
         self.queue_alert(Alert::CLOSE_NOTIFY);
+    }
+
+    /// Whether an alert is our last record, so that our FIN follows it.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.output == Output::Closed
     }
 
     /// Whether there are sealed bytes that must leave before anything else.

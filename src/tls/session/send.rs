@@ -9,19 +9,18 @@ use std::{
     mem,
 };
 
-use super::{Answer, Output, Session};
+use super::{Answer, Output, Session, Withheld};
 use crate::tls::record::{self, CONTENT_BYTES_MAX, ContentType};
 
 impl Session {
     /// Seals a prefix of the slices and writes it, like a non-blocking socket: the result is the
     /// number of bytes that were taken, or `WouldBlock`.
     ///
-    /// `write` is called with sealed bytes until it takes only a part of them, or nothing is left.
-    /// An error other than `WouldBlock` and `Interrupted` ends the session: nothing leaves any more.
+    /// `write` is called with sealed bytes until it takes none, or nothing is left. An error other than `WouldBlock` and `Interrupted` ends the session: nothing leaves any more.
     ///
-    /// Bytes that were taken may still be here, as a part of a record: as long as
-    /// [`has_unsent`](Self::has_unsent), call this or [`flush`](Self::flush) when the socket is
-    /// writable.
+    /// While a part of a sealed record is still here, the last byte of its data counts as not taken.
+    /// So the caller knows that the socket is full, and comes back when it is writable. It must offer
+    /// the same byte again, first. The bytes around it may be others: they are not looked at before.
     ///
     /// `scratch` is any buffer. Its contents are replaced, at most 48 KiB.
     pub(crate) fn send(
@@ -35,18 +34,31 @@ impl Session {
         }
         let mut data = Data::of(slices);
         let offered_bytes = data.len;
-        while data.len > 0 {
-            if self.flush_before_data(&mut write)? == Flushed::Blocked {
-                break;
+        if self.withheld == Withheld::LastByte && data.len > 0 {
+            self.flush(&mut write)?;
+            data.skip(1);
+            self.withheld = Withheld::None;
+        }
+        while self.flush_or_block(&mut write)? == Flushed::All && data.len > 0 {
+            if self.answer == Answer::Due || self.sent_records >= RECORDS_PER_KEY {
+                // Before further data (RFC 8446 section 4.6.3), and only when all that was queued
+                // has left: no requests of a peer make the queue longer.
+                self.update_sending_key();
+                continue;
             }
             let batch = self.seal(data, scratch);
             let written_bytes = self.write(scratch, &mut write)?;
-            data.skip(self.commit(&batch, scratch, written_bytes));
-            if written_bytes < scratch.len() {
+            if written_bytes == 0 {
                 break;
             }
+            data.skip(self.commit(&batch, scratch, written_bytes));
         }
-        match offered_bytes - data.len {
+        let mut taken_bytes = offered_bytes - data.len;
+        if self.has_unsent() && taken_bytes > 0 {
+            self.withheld = Withheld::LastByte;
+            taken_bytes -= 1;
+        }
+        match taken_bytes {
             0 if offered_bytes > 0 => Err(ErrorKind::WouldBlock.into()),
             taken_bytes => Ok(taken_bytes),
         }
@@ -61,33 +73,28 @@ impl Session {
             return Ok(());
         }
         let mut unsent = self.hold(|held| mem::take(&mut held.unsent));
-        let written_bytes = self.write(&unsent, &mut write)?;
-        unsent.drain(..written_bytes);
-        if unsent.is_empty() {
-            return Ok(());
+        let mut start = 0;
+        while start < unsent.len() {
+            let written_bytes = self.write(&unsent[start..], &mut write)?;
+            if written_bytes == 0 {
+                unsent.drain(..start);
+                self.hold(|held| held.unsent = unsent);
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            start += written_bytes;
         }
-        self.hold(|held| held.unsent = unsent);
-        Err(ErrorKind::WouldBlock.into())
+        Ok(())
     }
 
-    /// A key update that is due is sent before further data (RFC 8446 section 4.6.3), and after
-    /// what is queued: no requests of a peer make the queue longer.
-    fn flush_before_data(
+    fn flush_or_block(
         &mut self,
         write: &mut impl FnMut(&[u8]) -> io::Result<usize>,
     ) -> io::Result<Flushed> {
-        let is_blocked = |result: io::Result<()>| match result {
+        match self.flush(write) {
             Ok(()) => Ok(Flushed::All),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Flushed::Blocked),
             Err(error) => Err(error),
-        };
-        if is_blocked(self.flush(&mut *write))? == Flushed::Blocked {
-            return Ok(Flushed::Blocked);
         }
-        if self.answer == Answer::Due || self.sent_records >= RECORDS_PER_KEY {
-            self.update_sending_key();
-        }
-        is_blocked(self.flush(write))
     }
 
     /// Seals as many records as one write gets. Nothing is counted.

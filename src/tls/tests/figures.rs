@@ -80,7 +80,11 @@ fn time_of_a_handshake() {
         }
         println!("{what} handshake of the server: {} us", spent_nanos / HANDSHAKES / 1000);
     }
-    println!("session: {} bytes, handshake: {} and rustls", size_of::<Session>(), size_of::<Handshake>());
+    println!(
+        "session: {} bytes, handshake: {} and rustls",
+        size_of::<Session>(),
+        size_of::<Handshake>()
+    );
 }
 
 fn nanos(mut work: impl FnMut(u64)) -> u128 {

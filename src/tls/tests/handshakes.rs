@@ -79,7 +79,6 @@ fn a_handshake_that_stops_anywhere_is_not_complete() {
         let mut server = Server::new(&config);
         server.receive(&hello[..end]);
         let handshake = server.handshake.take().unwrap();
-        assert_eq!(handshake.has_begun(), end > 0);
         assert!(handshake.unsent().is_empty());
         assert!(handshake.finish(&[]).is_err());
     }

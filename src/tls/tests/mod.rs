@@ -252,7 +252,7 @@ fn connected() -> (Client, Server) {
 }
 
 /// Both ends of a connection with known secrets, the client first.
-fn pair(suite: Suite) -> (Box<Session>, Box<Session>) {
+fn pair(suite: Suite) -> (Session, Session) {
     let secret = |byte| Secret::new(&vec![byte; suite.secret_bytes()]).unwrap();
     let end = |sending, receiving| {
         Session::new(Agreed {

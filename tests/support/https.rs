@@ -1,0 +1,128 @@
+//! A TLS client of another make (rustls) for a simulation: handshake, records, the end.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    sync::Arc,
+};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, crypto::ring::default_provider,
+    pki_types::ServerName,
+};
+use starwheel::{
+    Certificate, TlsConfig,
+    testing::{Client, Simulation},
+};
+
+/// A server for `localhost`, and clients that trust its authority.
+pub(crate) struct Localhost {
+    pub(crate) server: TlsConfig,
+    pub(crate) client: Arc<ClientConfig>,
+}
+
+impl Localhost {
+    pub(crate) fn new() -> Self {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let authority = params.self_signed(&key).unwrap();
+        let issuer = Issuer::new(params, key);
+        let key = KeyPair::generate().unwrap();
+        let names = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let certificate = names.signed_by(&key, &issuer).unwrap();
+        let certificate = Certificate::from_pem(certificate.pem(), key.serialize_pem()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.der().clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let server = TlsConfig::builder(certificate).build().unwrap();
+        Self { server, client: Arc::new(client) }
+    }
+
+    /// A client's end, which has said nothing yet.
+    pub(crate) fn session(&self) -> ClientConnection {
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut session = ClientConnection::new(Arc::clone(&self.client), name).unwrap();
+        session.set_buffer_limit(None);
+        session
+    }
+
+    pub(crate) fn connect(&self, simulation: &mut Simulation) -> HttpsClient {
+        let client = simulation.connect_tls(&self.server);
+        let (session, received) = (self.session(), Vec::new());
+        HttpsClient { client, session, received, piece_bytes: usize::MAX, end: None }
+    }
+}
+
+/// A simulated client with TLS.
+pub(crate) struct HttpsClient {
+    pub(crate) client: Client,
+    pub(crate) session: ClientConnection,
+    received: Vec<u8>,
+    /// The client's bytes are sent in pieces of this size, with a turn after each.
+    pub(crate) piece_bytes: usize,
+    end: Option<End>,
+}
+
+/// How a client saw the end.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum End {
+    CloseNotify,
+    Error(rustls::Error),
+}
+
+impl HttpsClient {
+    /// Sends data, and everything that is needed for it, and reads what comes.
+    pub(crate) fn send(&mut self, simulation: &mut Simulation, data: &[u8]) {
+        self.session.writer().write_all(data).unwrap();
+        // With faults, a turn may move nothing although there is something to move.
+        let mut quiet_turns = 0;
+        while quiet_turns < 20 {
+            quiet_turns = if self.converse(simulation) { 0 } else { quiet_turns + 1 };
+        }
+    }
+
+    /// Moves bytes both ways once. False if nothing moved.
+    pub(crate) fn converse(&mut self, simulation: &mut Simulation) -> bool {
+        let mut to_server = Vec::new();
+        while self.session.wants_write() {
+            self.session.write_tls(&mut to_server).unwrap();
+        }
+        for piece in to_server.chunks(self.piece_bytes) {
+            simulation.send(self.client, piece);
+            simulation.turn();
+        }
+        simulation.turn();
+        let from_server = simulation.take_received(self.client);
+        self.receive(&from_server);
+        !to_server.is_empty() || !from_server.is_empty()
+    }
+
+    fn receive(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() && self.end.is_none() {
+            self.session.read_tls(&mut bytes).unwrap();
+            match self.session.process_new_packets() {
+                Ok(state) if state.peer_has_closed() => self.end = Some(End::CloseNotify),
+                Ok(_) => {}
+                Err(error) => self.end = Some(End::Error(error)),
+            }
+            match self.session.reader().read_to_end(&mut self.received) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                result => drop(result),
+            }
+        }
+    }
+
+    /// The data so far.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.received).into_owned()
+    }
+
+    pub(crate) fn end(&self) -> Option<&End> {
+        self.end.as_ref()
+    }
+}

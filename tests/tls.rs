@@ -1,0 +1,265 @@
+//! Requests and streams over TLS: the engine with clients of another make (rustls), on a simulated
+//! network with its faults, and on loopback.
+
+#[path = "support/https.rs"]
+mod https;
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    sync::mpsc,
+    time::Duration,
+};
+
+use https::{End, HttpsClient, Localhost};
+use starwheel::{
+    Config, Next, Reactor, Response, Router, Sse, StreamCompression, Topic,
+    testing::{Faults, ServerEnd, Simulation},
+};
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+const GET_LARGE: &[u8] = b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n";
+const GET_TICKS: &[u8] = b"GET /ticks HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+const LARGE_BYTES: usize = 300_000;
+
+/// `/`, `/large`, the length of a body, and a stream of five ticks, one every 100 ms.
+fn routes() -> Router {
+    Router::new()
+        .get("/", |_req, _cx| Response::text("hello"))
+        .get("/large", |_req, _cx| Response::text("*".repeat(LARGE_BYTES)))
+        .post("/", |req, _cx| Response::text(format!("{} bytes", req.body().len())))
+        .get("/ticks", |_req, _cx| {
+            let mut count = 0;
+            Sse::every(Duration::from_millis(100), move |stream| {
+                count += 1;
+                stream.send(format_args!("tick {count}."));
+                if count == 5 { Next::Finish } else { Next::Again }
+            })
+            .compression(StreamCompression::Off)
+        })
+}
+
+fn faults(change: impl FnOnce(&mut Faults)) -> Faults {
+    let mut faults = Faults::default();
+    change(&mut faults);
+    faults
+}
+
+#[test]
+fn requests_are_answered_on_one_connection() {
+    let (localhost, mut simulation) = (Localhost::new(), Simulation::new(routes()));
+    let mut client = localhost.connect(&mut simulation);
+    for count in 1..=3 {
+        client.send(&mut simulation, GET);
+        assert_eq!(client.text().matches("hello").count(), count);
+    }
+    let body = "y".repeat(100_000);
+    let post =
+        format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n{body}");
+    client.send(&mut simulation, post.as_bytes());
+    assert!(client.text().ends_with("100000 bytes"), "{}", client.text());
+    assert_eq!(simulation.stats().connections, 1);
+}
+
+#[test]
+fn an_answer_does_not_depend_on_where_the_clients_bytes_are_cut() {
+    let localhost = Localhost::new();
+    for piece_bytes in [1, 2, 3, 5, 6, 50, 300] {
+        let mut simulation = Simulation::new(routes());
+        let mut client = localhost.connect(&mut simulation);
+        client.piece_bytes = piece_bytes;
+        client.send(&mut simulation, GET);
+        assert!(client.text().ends_with("hello"), "pieces of {piece_bytes}");
+    }
+}
+
+#[test]
+fn a_stream_ticks_and_ends_in_an_orderly_way() {
+    let (localhost, mut simulation) = (Localhost::new(), Simulation::new(routes()));
+    let mut client = localhost.connect(&mut simulation);
+    client.send(&mut simulation, GET_TICKS);
+    for _ in 0..10 {
+        simulation.advance(Duration::from_millis(100));
+        client.send(&mut simulation, b"");
+    }
+    assert_five_ticks(&client);
+    assert_eq!(client.end(), Some(&End::CloseNotify));
+    assert_eq!(simulation.server_end(client.client), Some(ServerEnd::Fin));
+}
+
+fn assert_five_ticks(client: &HttpsClient) {
+    let text = client.text();
+    let ticks: Vec<_> = (1..=5).map(|count| format!("data: tick {count}.\n")).collect();
+    let found: Vec<_> = text.match_indices("data: ").map(|(at, _)| &text[at..at + 14]).collect();
+    assert_eq!(found, ticks.iter().map(String::as_str).collect::<Vec<_>>(), "{text}");
+    assert!(text.ends_with("0\r\n\r\n"), "{text}");
+}
+
+/// Records are cut wherever the kernel's buffer ends.
+#[test]
+fn a_slow_client_gets_everything_once() {
+    let localhost = Localhost::new();
+    for socket_buffer_bytes in [1, 21, 22, 23, 1000, 16_405, 16_406, 16_407, 49_218, 49_219] {
+        let mut simulation = Simulation::new(routes());
+        let mut client = localhost.connect(&mut simulation);
+        client.send(&mut simulation, GET);
+        simulation.set_faults(faults(|it| it.socket_buffer_bytes = socket_buffer_bytes));
+        for _ in 0..100 {
+            client.send(&mut simulation, GET_LARGE);
+            simulation.stall(client.client);
+            simulation.turn();
+            simulation.resume(client.client);
+            client.send(&mut simulation, b"");
+            if client.text().matches('*').count() == LARGE_BYTES {
+                break;
+            }
+        }
+        assert_eq!(client.text().matches('*').count() % LARGE_BYTES, 0, "{socket_buffer_bytes}");
+        assert_eq!(client.end(), None);
+    }
+}
+
+/// Whatever the sockets do, as long as they do not fail.
+#[test]
+fn conversations_survive_short_reads_short_writes_refusals_and_interrupts() {
+    let localhost = Localhost::new();
+    for seed in 0..60 {
+        let mut simulation = Simulation::with_config(Config::default(), seed, routes());
+        simulation.set_faults(faults(|it| {
+            it.short_writes_percent = 40;
+            it.short_reads_percent = 40;
+            it.would_block_percent = 20;
+            it.interrupts_percent = 20;
+            it.spurious_readiness_percent = 20;
+            it.socket_buffer_bytes = [50, 5000, 64 * 1024][seed as usize % 3];
+        }));
+        let mut client = localhost.connect(&mut simulation);
+        client.piece_bytes = [7, 100, usize::MAX][seed as usize / 3 % 3];
+        client.send(&mut simulation, GET);
+        assert!(client.text().ends_with("hello"), "seed {seed}: {:?}", client.end());
+        client.send(&mut simulation, GET_LARGE);
+        assert_eq!(client.text().matches('*').count(), LARGE_BYTES, "seed {seed}");
+        client.session.refresh_traffic_keys().unwrap();
+        client.send(&mut simulation, GET_TICKS);
+        for _ in 0..10 {
+            simulation.advance(Duration::from_millis(100));
+            client.send(&mut simulation, b"");
+        }
+        assert_five_ticks(&client);
+        assert_eq!(client.end(), Some(&End::CloseNotify), "seed {seed}");
+    }
+}
+
+/// The connection is reset at any time. Nothing may panic or remain.
+#[test]
+fn a_reset_anywhere_leaves_nothing() {
+    let localhost = Localhost::new();
+    for seed in 0..100 {
+        let mut simulation = Simulation::with_config(Config::default(), seed, routes());
+        simulation.set_faults(faults(|it| {
+            it.resets_percent = 10;
+            it.short_reads_percent = 60;
+            it.short_writes_percent = 60;
+        }));
+        let mut client = localhost.connect(&mut simulation);
+        client.send(&mut simulation, GET);
+        client.send(&mut simulation, GET_TICKS);
+        simulation.reset(client.client);
+        simulation.turn();
+        assert_eq!(simulation.stats().connections, 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn events_of_a_topic_reach_clients_that_stall_in_between() {
+    let (localhost, topic) = (Localhost::new(), Topic::new("t").log(100, 1 << 20));
+    let subscribed = topic.clone();
+    let router = Router::new().get("/", move |_req, _cx| Sse::new().subscribe(&subscribed));
+    let mut simulation = Simulation::new(router);
+    let mut clients: Vec<_> = (0..3).map(|_| localhost.connect(&mut simulation)).collect();
+    clients.iter_mut().for_each(|client| client.send(&mut simulation, GET));
+    simulation.set_faults(faults(|it| it.socket_buffer_bytes = 30_000));
+    simulation.stall(clients[1].client);
+    for number in 0..50 {
+        let text = format!("{number:03} {}", "z".repeat(2000));
+        simulation.context().publish(&topic, text).unwrap();
+        simulation.turn();
+    }
+    simulation.resume(clients[1].client);
+    for client in &mut clients {
+        client.send(&mut simulation, b"");
+        let text = client.text();
+        let numbers: Vec<_> =
+            text.match_indices("data: ").map(|(at, _)| &text[at + 6..at + 9]).collect();
+        let all: Vec<_> = (0..50).map(|number| format!("{number:03}")).collect();
+        assert_eq!(numbers, all.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_client_that_says_nothing_or_only_half_a_handshake_is_closed() {
+    let localhost = Localhost::new();
+    for hello_bytes in [0, 3, 100] {
+        let mut simulation = Simulation::new(routes());
+        let client = simulation.connect_tls(&localhost.server);
+        let mut hello = Vec::new();
+        localhost.session().write_tls(&mut hello).unwrap();
+        simulation.send(client, &hello[..hello_bytes]);
+        simulation.advance(Duration::from_secs(14));
+        assert_eq!(simulation.stats().connections, 1);
+        simulation.advance(Duration::from_secs(2));
+        assert_eq!(simulation.stats().connections, 0, "after {hello_bytes} bytes");
+    }
+}
+
+#[test]
+fn a_request_in_the_clear_gets_an_alert_and_an_end() {
+    let (localhost, mut simulation) = (Localhost::new(), Simulation::new(routes()));
+    let client = simulation.connect_tls(&localhost.server);
+    simulation.send(client, GET);
+    simulation.turn();
+    assert_eq!(simulation.received(client), [21, 3, 3, 0, 2, 2, 10]);
+    assert_eq!(simulation.stats().connections, 0);
+}
+
+#[test]
+fn a_client_that_ends_its_side_gets_its_answer_and_an_end() {
+    let (localhost, mut simulation) = (Localhost::new(), Simulation::new(routes()));
+    let mut client = localhost.connect(&mut simulation);
+    client.send(&mut simulation, b"");
+    client.session.writer().write_all(GET_LARGE).unwrap();
+    client.session.send_close_notify();
+    client.send(&mut simulation, b"");
+    simulation.half_close(client.client);
+    client.send(&mut simulation, b"");
+    assert_eq!(client.text().matches('*').count(), LARGE_BYTES);
+    assert_eq!(client.end(), Some(&End::CloseNotify));
+    assert_eq!(simulation.stats().connections, 0);
+}
+
+/// A real socket, from the first byte to the last.
+#[test]
+fn a_reactor_serves_https() {
+    let localhost = Localhost::new();
+    let server = localhost.server.clone();
+    let (report, reported) = mpsc::channel();
+    let reactor = std::thread::spawn(move || {
+        let mut reactor = Reactor::new(routes()).unwrap();
+        let address = reactor.listen_tls("127.0.0.1:0", server).unwrap();
+        report.send((address, reactor.handle())).unwrap();
+        reactor.run().unwrap();
+    });
+    let (address, handle) = reported.recv().unwrap();
+    let mut session = localhost.session();
+    let mut socket = TcpStream::connect(address).unwrap();
+    let mut stream = rustls::Stream::new(&mut session, &mut socket);
+    stream.write_all(&GET_LARGE.repeat(3)).unwrap();
+    stream.write_all(GET_TICKS).unwrap();
+    let mut text = String::new();
+    // An error unless it ends with close_notify.
+    stream.read_to_string(&mut text).unwrap();
+    assert_eq!(text.matches('*').count(), 3 * LARGE_BYTES);
+    assert!(text.contains("tick 5.") && text.ends_with("0\r\n\r\n"));
+    handle.shutdown();
+    reactor.join().unwrap();
+}
