@@ -212,6 +212,29 @@ fn a_client_that_says_nothing_or_only_half_a_handshake_is_closed() {
     }
 }
 
+/// A storm of clients must not make ticks late.
+#[test]
+fn handshakes_of_a_turn_are_bounded() {
+    let (localhost, mut simulation) = (Localhost::new(), Simulation::new(routes()));
+    let mut clients: Vec<_> = (0..100).map(|_| localhost.connect(&mut simulation)).collect();
+    for client in &mut clients {
+        let mut hello = Vec::new();
+        client.session.write_tls(&mut hello).unwrap();
+        simulation.send(client.client, &hello);
+    }
+    let mut answered = 0;
+    while simulation.turn_once() {
+        let now_answered =
+            clients.iter().filter(|it| !simulation.received(it.client).is_empty()).count();
+        assert!(now_answered - answered <= 16, "{answered} and then {now_answered}");
+        answered = now_answered;
+    }
+    for client in &mut clients {
+        client.send(&mut simulation, GET);
+        assert!(client.text().ends_with("hello"));
+    }
+}
+
 #[test]
 fn a_request_in_the_clear_gets_an_alert_and_an_end() {
     let (localhost, mut simulation) = (Localhost::new(), Simulation::new(routes()));
@@ -262,4 +285,18 @@ fn a_reactor_serves_https() {
     assert!(text.contains("tick 5.") && text.ends_with("0\r\n\r\n"));
     handle.shutdown();
     reactor.join().unwrap();
+}
+
+/// By hand, for clients of other makes: `cargo test -p starwheel-tests --test tls -- --ignored
+/// --nocapture`.
+#[test]
+#[ignore = "serves until it is killed"]
+fn serve_other_clients() {
+    let localhost = Localhost::new();
+    let path = std::env::temp_dir().join("starwheel-ca.pem");
+    std::fs::write(&path, &localhost.authority_pem).unwrap();
+    let mut reactor = Reactor::new(routes()).unwrap();
+    let address = reactor.listen_tls("127.0.0.1:0", localhost.server).unwrap();
+    println!("curl --cacert {} https://localhost:{}/large", path.display(), address.port());
+    reactor.run().unwrap();
 }

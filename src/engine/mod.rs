@@ -198,6 +198,7 @@ impl<T: Transport> Engine<T> {
         self.tell_time(now, unix_seconds);
         self.store_timers();
         self.core.conns.begin_turn();
+        self.links.begin_turn();
     }
 
     /// Sets the time: milliseconds since the start, never going back, and Unix seconds for the

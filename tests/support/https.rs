@@ -19,6 +19,7 @@ use starwheel::{
 pub(crate) struct Localhost {
     pub(crate) server: TlsConfig,
     pub(crate) client: Arc<ClientConfig>,
+    pub(crate) authority_pem: String,
 }
 
 impl Localhost {
@@ -40,7 +41,7 @@ impl Localhost {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let server = TlsConfig::builder(certificate).build().unwrap();
-        Self { server, client: Arc::new(client) }
+        Self { server, client: Arc::new(client), authority_pem: authority.pem() }
     }
 
     /// A client's end, which has said nothing yet.

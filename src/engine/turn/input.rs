@@ -51,6 +51,7 @@ impl<T: Transport> Engine<T> {
                     }
                 }
                 Received::Nothing => return self.core.conns[index].input_drained(),
+                Received::Later => break,
                 Received::End => return self.end_of_input(index),
                 Received::Failed(error) => return self.lose(index, &error),
             }
