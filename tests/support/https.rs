@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, crypto::ring::default_provider,
     pki_types::ServerName,
@@ -26,6 +26,8 @@ impl Localhost {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // OpenSSL takes equal names of issuer and subject for a self-signed certificate.
+        params.distinguished_name.push(DnType::CommonName, "test authority");
         let key = KeyPair::generate().unwrap();
         let authority = params.self_signed(&key).unwrap();
         let issuer = Issuer::new(params, key);

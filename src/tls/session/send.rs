@@ -16,7 +16,8 @@ impl Session {
     /// Seals a prefix of the slices and writes it, like a non-blocking socket: the result is the
     /// number of bytes that were taken, or `WouldBlock`.
     ///
-    /// `write` is called with sealed bytes until it takes none, or nothing is left. An error other than `WouldBlock` and `Interrupted` ends the session: nothing leaves any more.
+    /// `write` is called with sealed bytes until it takes none, or nothing is left. An error other
+    /// than `WouldBlock` and `Interrupted` ends the session: nothing leaves any more.
     ///
     /// While a part of a sealed record is still here, the last byte of its data counts as not taken.
     /// So the caller knows that the socket is full, and comes back when it is writable. It must offer

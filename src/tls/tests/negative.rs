@@ -316,6 +316,8 @@ fn a_bad_first_flight_is_refused_at_its_first_wrong_byte() {
                 }
             }
             assert!(server.error.is_some(), "{what}");
+            let is_too_long = matches!(server.error, Some(HandshakeError::TooLong));
+            assert_eq!(is_too_long, what == "an endless hello");
             let output = server.output();
             if alert > 0 {
                 assert_eq!(output, [21, 3, 3, 0, 2, 2, alert], "{what}: {:?}", server.error);
