@@ -10,7 +10,7 @@
 
 use std::{
     error::Error,
-    fmt, mem,
+    fmt,
     ops::RangeInclusive,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -361,7 +361,12 @@ impl Overheard {
     }
 
     fn take(&self) -> Found {
-        mem::take(&mut *self.found())
+        let mut found = self.found();
+        Found {
+            client: found.client.as_mut().map(Secret::take),
+            server: found.server.as_mut().map(Secret::take),
+            server_name: found.server_name.take(),
+        }
     }
 }
 

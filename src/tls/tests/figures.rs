@@ -60,7 +60,7 @@ fn time_of_a_handshake() {
     };
     let resuming = Arc::new(client_config.clone());
     for (what, client_config) in [("full", fresh()), ("resumed", resuming)] {
-        let mut spent_nanos = 0;
+        let mut fastest_nanos = u128::MAX;
         for _ in 0..HANDSHAKES {
             let mut client = Client::shared(&client_config, "localhost");
             let hello = client.output();
@@ -68,7 +68,7 @@ fn time_of_a_handshake() {
             let mut server = Server::new(&config);
             server.receive(&hello);
             let flight = server.output();
-            spent_nanos += start.elapsed().as_nanos();
+            let mut spent_nanos = start.elapsed().as_nanos();
             client.receive(&flight);
             let finished = client.output();
             let start = Instant::now();
@@ -77,8 +77,9 @@ fn time_of_a_handshake() {
             spent_nanos += start.elapsed().as_nanos();
             client.receive(&tickets);
             assert_eq!(client.error, None);
+            fastest_nanos = fastest_nanos.min(spent_nanos);
         }
-        println!("{what} handshake of the server: {} us", spent_nanos / HANDSHAKES / 1000);
+        println!("{what} handshake of the server: {} us", fastest_nanos / 1000);
     }
     println!(
         "session: {} bytes, handshake: {} and rustls",
@@ -87,11 +88,17 @@ fn time_of_a_handshake() {
     );
 }
 
+/// The fastest of many short batches: other work of the machine does not count.
 fn nanos(mut work: impl FnMut(u64)) -> u128 {
-    let start = Instant::now();
-    (0..ROUNDS).for_each(&mut work);
-    start.elapsed().as_nanos() / u128::from(ROUNDS)
+    let mut numbers = 0..ROUNDS;
+    let batches = (0..ROUNDS / BATCH).map(|_| {
+        let start = Instant::now();
+        numbers.by_ref().take(BATCH as usize).for_each(&mut work);
+        start.elapsed().as_nanos() / u128::from(BATCH)
+    });
+    batches.min().unwrap()
 }
 
 const ROUNDS: u64 = 10_000;
-const HANDSHAKES: u128 = 300;
+const BATCH: u64 = 50;
+const HANDSHAKES: usize = 500;
