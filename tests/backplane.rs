@@ -1,6 +1,10 @@
 //! Topics of several machines: what is promised, one by one. Random scenarios are in
 //! `backplane_chaos.rs`.
 
+#[path = "support/client.rs"]
+mod client;
+#[path = "backplane/in_process.rs"]
+mod in_process;
 #[path = "backplane/leaks.rs"]
 mod leaks;
 #[path = "backplane/losses.rs"]

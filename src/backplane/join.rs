@@ -26,6 +26,7 @@ impl Reactor {
         if self.has_topics() {
             return Err(BackplaneError::TooLate);
         }
+        backplane.check_name()?;
         let namespace = Namespace::new()?;
         namespace.add(0, self);
         let ended = namespace.clone();
@@ -37,13 +38,7 @@ impl Reactor {
 impl Backplane {
     /// The reactors of a process get the places of their events from the store.
     pub(crate) fn connect(&self, namespace: &Namespace) -> Result<(), BackplaneError> {
-        let is_named = |name: &str| {
-            let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/".contains(&b);
-            (1..=100).contains(&name.len()) && name.bytes().all(is_allowed)
-        };
-        if !is_named(&self.namespace) {
-            return Err(BackplaneError::Namespace);
-        }
+        self.check_name()?;
         match &self.store {
             Store::Memory(memory) => {
                 namespace.move_to_store(self.settings, memory.bell())?;
@@ -54,5 +49,12 @@ impl Backplane {
                 super::redis::connect(options, &self.namespace, self.settings, namespace)
             }
         }
+    }
+
+    fn check_name(&self) -> Result<(), BackplaneError> {
+        let name = &self.namespace;
+        let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/".contains(&b);
+        let is_named = (1..=100).contains(&name.len()) && name.bytes().all(is_allowed);
+        if is_named { Ok(()) } else { Err(BackplaneError::Namespace) }
     }
 }

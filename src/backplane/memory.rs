@@ -25,7 +25,10 @@ pub(super) struct Memory {
 
 #[derive(Default)]
 struct State {
-    store: Option<Store>,
+    /// And since when there is one.
+    store: Option<(Store, Instant)>,
+    /// Members that there have been: each has a name of its own, because its batches count from 1.
+    members: u64,
     /// Members that the thread has not seen yet.
     new: Vec<Namespace>,
     is_running: bool,
@@ -55,7 +58,7 @@ impl Memory {
     pub(super) fn add(self: Arc<Self>, member: Namespace) -> Result<(), BackplaneError> {
         let mut state = self.lock();
         if state.store.is_none() {
-            state.store = Some(Store::new(&draw_epoch()?));
+            state.store = Some((Store::new(&draw_epoch()?), Instant::now()));
         }
         state.new.push(member);
         if !state.is_running {
@@ -70,13 +73,14 @@ impl Memory {
     }
 
     fn run(&self) {
-        let start = Instant::now();
         let mut connections = Vec::new();
         loop {
-            let mut state = self.lock();
+            let mut guard = self.lock();
+            let state = &mut *guard;
             for member in state.new.drain(..) {
                 member.connected();
-                let name = format!("m{}", connections.len());
+                state.members += 1;
+                let name = format!("m{}", state.members);
                 connections.push(Connection { name, member, read: None });
             }
             connections.retain(|connection| !connection.member.is_over());
@@ -84,11 +88,11 @@ impl Memory {
                 state.is_running = false;
                 return;
             }
-            let now_ms = start.elapsed().as_millis() as u64;
-            if let Some(store) = &mut state.store {
+            if let Some((store, start)) = &mut state.store {
+                let now_ms = start.elapsed().as_millis() as u64;
                 while connections.iter_mut().any(|connection| connection.exchange(store, now_ms)) {}
             }
-            drop(state);
+            drop(guard);
             let deadlines = connections.iter().filter_map(|it| it.member.next_deadline());
             self.alarm.wait(deadlines.min());
         }
