@@ -3,6 +3,8 @@
 
 #[path = "support/client.rs"]
 mod client;
+#[path = "backplane/ids.rs"]
+mod ids;
 #[path = "backplane/in_process.rs"]
 mod in_process;
 #[path = "backplane/leaks.rs"]

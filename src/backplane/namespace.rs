@@ -216,14 +216,14 @@ impl Outlet for WayOut {
         state.numbering.hub_mut().end_use(self.reactor, topic, now_ms);
     }
 
-    fn ask_for_generations(&self) -> bool {
+    fn ask_for_generations(&self) -> Option<u64> {
         let mut state = self.namespace.lock();
-        let Some((in_store, _)) = state.in_store() else { return false };
-        in_store.member.ask_for_generations();
+        let (in_store, _) = state.in_store()?;
+        let question = in_store.member.ask_for_generations();
         let bell = Arc::clone(&in_store.bell);
         drop(state);
         bell.ring();
-        true
+        Some(question)
     }
 
     fn backplane(&self) -> Option<BackplaneStats> {

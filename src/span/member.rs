@@ -49,7 +49,7 @@ pub(crate) struct Member<I> {
     read_entries_max: u64,
     greet_at_ms: u64,
     last_greeting_ms: u64,
-    doubt: Doubt,
+    doubts: Doubts,
     figures: MemberFigures,
 }
 
@@ -66,14 +66,13 @@ enum Link {
     UpGreeting,
 }
 
-/// Whether reactors want to know the generations that there are by now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Doubt {
-    None,
-    /// The next greeting shall answer it.
-    Asked,
-    /// One is on its way.
-    Sent,
+/// How often reactors have asked for the generations that there are by now.
+#[derive(Debug, Default)]
+struct Doubts {
+    asked: u64,
+    /// So many questions came before the last greeting was sent, and that answers them.
+    sent: u64,
+    answered: u64,
 }
 
 /// What a request was, for its reply.
@@ -104,7 +103,7 @@ impl<I: Inbox> Member<I> {
             read_entries_max: READ_ENTRIES_MAX,
             greet_at_ms: 0,
             last_greeting_ms: 0,
-            doubt: Doubt::None,
+            doubts: Doubts::default(),
             figures: MemberFigures::default(),
         }
     }
@@ -149,9 +148,10 @@ impl<I: Inbox> Member<I> {
     }
 
     /// A client has come with an id of an unknown generation. The reactors are told soon whether there is
-    /// such a one.
-    pub(crate) fn ask_for_generations(&mut self) {
-        self.doubt = Doubt::Asked;
+    /// such a one. Returns the number of the question.
+    pub(crate) fn ask_for_generations(&mut self) -> u64 {
+        self.doubts.asked += 1;
+        self.doubts.asked
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -199,9 +199,7 @@ impl<I: Inbox> Member<I> {
         // The store may lose them before it is greeted; then others have their places.
         self.unplaced.clear();
         self.hole = None;
-        if self.doubt == Doubt::Sent {
-            self.doubt = Doubt::Asked;
-        }
+        self.doubts.sent = self.doubts.answered;
         self.outbox.disconnected();
         self.hub.ask_again();
     }
@@ -268,18 +266,16 @@ impl<I: Inbox> Member<I> {
     fn greet(&mut self, now_ms: u64) -> Request {
         self.greet_at_ms = now_ms + GREET_EVERY_MS;
         self.last_greeting_ms = now_ms;
-        if self.doubt == Doubt::Asked {
-            self.doubt = Doubt::Sent;
-        }
+        self.doubts.sent = self.doubts.asked;
         let seen = self.hub.position().max(self.newest.0);
         Request::Greet { floor: if self.has_joined { seen } else { 0 } }
     }
 
     /// Many clients with strange ids cost one greeting.
     fn next_greeting_ms(&self) -> u64 {
-        match self.doubt {
-            Doubt::Asked => self.greet_at_ms.min(self.last_greeting_ms + DOUBT_PAUSE_MS),
-            Doubt::None | Doubt::Sent => self.greet_at_ms,
+        match self.doubts.asked > self.doubts.sent {
+            true => self.greet_at_ms.min(self.last_greeting_ms + DOUBT_PAUSE_MS),
+            false => self.greet_at_ms,
         }
     }
 
@@ -342,10 +338,8 @@ impl<I: Inbox> Member<I> {
 
     fn greeted(&mut self, greeting: &Greeting, now_ms: u64) {
         self.link = Link::Up;
-        let was_asked = self.doubt == Doubt::Sent;
-        if was_asked {
-            self.doubt = Doubt::None;
-        }
+        let was_asked = self.doubts.sent > self.doubts.answered;
+        self.doubts.answered = self.doubts.sent;
         self.note_newest(greeting.position, now_ms);
         let generations = Generations::from_list(&greeting.generations);
         if !self.has_joined {
@@ -364,7 +358,8 @@ impl<I: Inbox> Member<I> {
         } else if let Some(up_to) = hole {
             self.recover(generations, Lost::Skipped { up_to });
         } else if !self.hub.set_generations(generations) && was_asked {
-            self.hub.confirm_generations();
+            // Questions that came after it was sent wait for the next one.
+            self.hub.confirm_generations(self.doubts.answered);
         }
     }
 

@@ -220,11 +220,8 @@ impl Outlet for WayOut {
         }
     }
 
-    fn ask_for_generations(&self) -> bool {
+    fn ask_for_generations(&self) -> Option<u64> {
         let State { member, .. } = &mut *self.process.lock();
-        member.as_mut().is_some_and(|member| {
-            member.ask_for_generations();
-            true
-        })
+        Some(member.as_mut()?.ask_for_generations())
     }
 }

@@ -102,14 +102,14 @@ impl Core {
             Arrival::Joined(generations, place) => {
                 self.topics.set_generations(generations, self.now);
                 self.topics.begin_after(place);
-                self.end_doubt();
+                self.end_doubt(u64::MAX);
             }
             Arrival::Generations(generations, loss) => {
                 self.topics.set_generations(generations, self.now);
                 loss.into_iter().for_each(|loss| self.lose(loss));
-                self.end_doubt();
+                self.end_doubt(u64::MAX);
             }
-            Arrival::SameGenerations => self.end_doubt(),
+            Arrival::SameGenerations(question) => self.end_doubt(question),
         }
     }
 
@@ -145,8 +145,8 @@ impl Core {
     }
 
     /// The generations are known: streams with ids that were strange need not wait for them.
-    fn end_doubt(&mut self) {
-        for conn in self.topics.end_doubt() {
+    fn end_doubt(&mut self, question: u64) {
+        for conn in self.topics.end_doubt(question) {
             self.join_all(conn);
         }
     }
@@ -235,10 +235,10 @@ impl Core {
             let index = self.topics.open(topic, self.now);
             must_wait |= self.entry(id.conn, index, topic) != Entry::Open;
         }
-        let is_in_doubt = self.is_in_doubt(topics, last_event_id);
-        match (must_wait || is_in_doubt, last_event_id) {
+        let doubt = self.doubt(topics, last_event_id);
+        match (must_wait || doubt.is_some(), last_event_id) {
             (true, last_event_id) => {
-                self.topics.begin_waiting(id.conn, last_event_id, is_in_doubt);
+                self.topics.begin_waiting(id.conn, last_event_id, doubt);
             }
             (false, Some(last_event_id)) => {
                 self.topics.remember(id.conn, last_event_id, topics);
@@ -250,12 +250,19 @@ impl Core {
         }
     }
 
-    /// An id of a generation that is not known here may be of one that began a moment ago.
-    fn is_in_doubt(&self, topics: &[(Topic, JoinAt)], last_event_id: Option<&str>) -> bool {
-        let resumes = |(topic, _): &(Topic, JoinAt)| topic.options().history == History::On;
-        last_event_id.is_some_and(|id| self.topics.is_strange(id))
-            && topics.iter().any(resumes)
-            && self.mailbox.outlet().is_some_and(|outlet| outlet.ask_for_generations())
+    /// An id of a generation that is not known here may be of one that began a moment ago. Returns the
+    /// number of the question. Local topics have other ids, and need not ask.
+    fn doubt(&self, topics: &[(Topic, JoinAt)], last_event_id: Option<&str>) -> Option<u64> {
+        let resumes = |(topic, _): &(Topic, JoinAt)| {
+            self.topics.find(topic).is_some_and(|index| {
+                let state = &self.topics[index];
+                let has_ids = state.topic().options().history == History::On;
+                has_ids && state.series() == Series::Spanning
+            })
+        };
+        let is_in_doubt = last_event_id.is_some_and(|id| self.topics.is_strange(id))
+            && topics.iter().any(resumes);
+        is_in_doubt.then(|| self.mailbox.outlet()?.ask_for_generations()).flatten()
     }
 
     /// A stream leaves a topic that it waits for; false if it waits for others.

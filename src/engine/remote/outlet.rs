@@ -24,10 +24,11 @@ pub(crate) trait Outlet: Send + Sync {
     /// This reactor has dropped what it had of the topic. It needs its events no more.
     fn end_use(&self, topic: &Topic);
 
-    /// A client has come with an id of a generation that is not known here. True if an
-    /// [`Arrival`](crate::topic::Arrival) will tell the generations that there are by now.
-    fn ask_for_generations(&self) -> bool {
-        false
+    /// A client has come with an id of a generation that is not known here. An
+    /// [`Arrival`](crate::topic::Arrival) will tell the generations that there are by now, and the number
+    /// of this question if they are still the same; `None` if there is nobody to ask.
+    fn ask_for_generations(&self) -> Option<u64> {
+        None
     }
 
     /// How this process is connected with others; `None` if it is alone.

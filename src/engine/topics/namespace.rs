@@ -37,8 +37,8 @@ pub(in crate::engine) struct Waiting {
     pub(in crate::engine) since: Vec<u64>,
     /// The id of a stream that has none of its topics yet.
     pub(in crate::engine) last_event_id: Option<Box<str>>,
-    /// The generation of its id is not known yet.
-    is_in_doubt: bool,
+    /// The generation of its id is not known yet; the number of the question.
+    doubt: Option<u64>,
     /// How it ends once it has its topics.
     pub(in crate::engine) ending: Option<Ending>,
 }
@@ -239,7 +239,7 @@ impl Topics {
         let waiting = self.namespace.as_ref().and_then(|it| it.waiting.get(&conn));
         let is_open = |topic| self.find(topic).is_none_or(|it| self[it].past == Past::Known);
         waiting.is_none_or(|waiting| {
-            !waiting.is_in_doubt && waiting.topics.iter().all(|(topic, _)| is_open(topic))
+            waiting.doubt.is_none() && waiting.topics.iter().all(|(topic, _)| is_open(topic))
         })
     }
 
@@ -253,11 +253,11 @@ impl Topics {
         &mut self,
         conn: ConnIndex,
         last_event_id: Option<&str>,
-        is_in_doubt: bool,
+        doubt: Option<u64>,
     ) {
         if let Some(namespace) = &mut self.namespace {
             let last_event_id = last_event_id.map(Box::from);
-            let waiting = Waiting { last_event_id, is_in_doubt, ..Waiting::default() };
+            let waiting = Waiting { last_event_id, doubt, ..Waiting::default() };
             namespace.waiting.insert(conn, waiting);
         }
     }
@@ -267,13 +267,12 @@ impl Topics {
         self.namespace.as_ref().is_some_and(|namespace| namespace.generations.is_strange(id))
     }
 
-    /// The generations are known. Returns the streams that have waited only for that.
-    pub(in crate::engine) fn end_doubt(&mut self) -> Vec<ConnIndex> {
+    /// The generations are known for all questions up to this one. Returns the streams that have waited
+    /// only for that.
+    pub(in crate::engine) fn end_doubt(&mut self, question: u64) -> Vec<ConnIndex> {
         let Some(namespace) = &mut self.namespace else { return Vec::new() };
-        let in_doubt = namespace.waiting.iter_mut().filter(|(_, waiting)| waiting.is_in_doubt);
-        let in_doubt = in_doubt.map(|(conn, waiting)| {
-            waiting.is_in_doubt = false;
-            *conn
+        let in_doubt = namespace.waiting.iter_mut().filter_map(|(conn, waiting)| {
+            waiting.doubt.take_if(|asked| *asked <= question).map(|_| *conn)
         });
         let mut ready: Vec<_> = in_doubt.collect();
         ready.retain(|conn| self.waits_for_nothing(*conn));

@@ -142,13 +142,13 @@ impl<I: Inbox> Hub<I> {
         is_new
     }
 
-    /// The generations are still the same, for reactors that have asked.
-    pub(in crate::span) fn confirm_generations(&self) {
+    /// The generations are still the same, for reactors that have asked up to this question.
+    pub(in crate::span) fn confirm_generations(&self, question: u64) {
         if self.is_recovering {
             // They get new ones with the loss.
             return;
         }
-        self.inboxes().for_each(|(_, inbox)| inbox.arrive(Arrival::SameGenerations));
+        self.inboxes().for_each(|(_, inbox)| inbox.arrive(Arrival::SameGenerations(question)));
     }
 
     /// Something is lost: the archives have what is left.

@@ -53,8 +53,8 @@ pub(crate) enum Arrival {
     /// A generation has begun, perhaps with a loss. The two arrive together, because no id of the new
     /// generation may speak of what it has lost.
     Generations(Generations, Option<Loss>),
-    /// They were asked for, and are still the same.
-    SameGenerations,
+    /// They were asked for, and are still the same: the answer to all questions up to this one.
+    SameGenerations(u64),
 }
 
 /// A hole, with the past of each topic in use that keeps events: what is in there is not lost.
