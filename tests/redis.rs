@@ -13,6 +13,8 @@ mod drill;
 mod failures;
 #[path = "redis/hopper.rs"]
 mod hopper;
+#[path = "redis/large.rs"]
+mod large;
 #[path = "redis/operation.rs"]
 mod operation;
 #[path = "support/random.rs"]

@@ -14,10 +14,11 @@ use super::{
 };
 use crate::{
     engine::{BackplaneStats, Command, Context, Mailbox, Outlet, TrySendError},
+    error::Logged,
     reactor::{Reactor, draw_epoch},
     span::{
-        Hub, Inbox, Member, MemberSettings, Publication, ReactorIndex, Room, Sequencer,
-        protocol::{Reply, Request},
+        Hub, Inbox, Member, MemberSettings, Publication, ReactorIndex, Refused, Room, Sequencer,
+        protocol::{PUBLISHED_BYTES_MAX, Reply, Request},
     },
     topic::{Arrival, Placed, Topic},
 };
@@ -182,9 +183,10 @@ struct WayOut {
 
 impl Outlet for WayOut {
     fn publish(&self, publication: Publication<'_>) -> Result<(), TrySendError<()>> {
+        let topic = publication.topic;
         let mut state = self.namespace.lock();
         let now_ms = state.now_ms();
-        let published = match &mut state.numbering {
+        let published: Result<(), Refused> = match &mut state.numbering {
             Numbering::Here(sequencer) => sequencer.publish(publication, now_ms),
             Numbering::InStore(in_store) => in_store.member.publish(publication, now_ms),
         };
@@ -193,6 +195,12 @@ impl Outlet for WayOut {
         // Without the lock: a logger is code of the program, and may publish.
         left_out.into_iter().for_each(log_left_out);
         bell.into_iter().for_each(|bell| bell.ring());
+        if published == Err(Refused::TooLarge) {
+            let name = Logged(topic.name());
+            log::error!(
+                "an event on \"{name}\" is refused: it is larger than {PUBLISHED_BYTES_MAX} bytes"
+            );
+        }
         published.map_err(Into::into)
     }
 

@@ -9,16 +9,21 @@
 //! where it is, so a short absence loses nothing. Where places are missing, it greets the store, asks
 //! for all pasts again, and then passes one loss on to the reactors.
 
+mod doubts;
 mod figures;
 
 pub(crate) use figures::{MemberFigures, MemberSettings};
 
 use std::{collections::VecDeque, sync::Arc};
 
+use self::doubts::Doubts;
 use super::{
     hub::{Hub, Inbox},
     outbox::Outbox,
-    protocol::{Content, Entry, Greeting, History, Keeps, Post, Reply, Request, Retention},
+    protocol::{
+        Content, Entry, Greeting, History, Keeps, PUBLISHED_BYTES_MAX, Post, Reply, Request,
+        Retention,
+    },
     sequencer::{Publication, Refused},
 };
 use crate::topic::{Generations, Lost};
@@ -66,21 +71,12 @@ enum Link {
     UpGreeting,
 }
 
-/// How often reactors have asked for the generations that there are by now.
-#[derive(Debug, Default)]
-struct Doubts {
-    asked: u64,
-    /// So many questions came before the last greeting was sent, and that answers them.
-    sent: u64,
-    answered: u64,
-}
-
 /// What a request was, for its reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum Unanswered {
     Greet,
     Append,
-    Recall,
+    Recall(Vec<Arc<str>>),
 }
 
 impl<I: Inbox> Member<I> {
@@ -124,15 +120,20 @@ impl<I: Inbox> Member<I> {
         now_ms: u64,
     ) -> Result<(), Refused> {
         let Publication { topic, events, compression, once } = publication;
+        let bytes = publication.bytes();
         if self.hub.is_empty() {
             return Err(Refused::Closed);
         }
         if events.is_empty() {
             return Ok(());
         }
-        if !self.outbox.has_room() {
+        if bytes > PUBLISHED_BYTES_MAX || !self.outbox.has_room() {
             self.figures.refused += 1;
-            return Err(Refused::Full);
+            return Err(if bytes > PUBLISHED_BYTES_MAX {
+                Refused::TooLarge
+            } else {
+                Refused::Full
+            });
         }
         self.hub.touch(topic.shared_name(), now_ms);
         self.figures.published += events.len() as u64;
@@ -143,15 +144,14 @@ impl<I: Inbox> Member<I> {
             once: once.map(Box::from),
             events: (*event).into(),
         };
-        self.outbox.push(events.iter().map(post).collect());
+        self.outbox.push(events.iter().map(post).collect(), bytes);
         Ok(())
     }
 
     /// A client has come with an id of an unknown generation. The reactors are told soon whether there is
     /// such a one. Returns the number of the question.
     pub(crate) fn ask_for_generations(&mut self) -> u64 {
-        self.doubts.asked += 1;
-        self.doubts.asked
+        self.doubts.ask()
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -199,7 +199,7 @@ impl<I: Inbox> Member<I> {
         // The store may lose them before it is greeted; then others have their places.
         self.unplaced.clear();
         self.hole = None;
-        self.doubts.sent = self.doubts.answered;
+        self.doubts.greeting_was_lost();
         self.outbox.disconnected();
         self.hub.ask_again();
     }
@@ -209,7 +209,7 @@ impl<I: Inbox> Member<I> {
         let request = self.choose_request(now_ms)?;
         self.unanswered.push_back(match &request {
             Request::Greet { .. } => Unanswered::Greet,
-            Request::Recall(_) => Unanswered::Recall,
+            Request::Recall(topics) => Unanswered::Recall(topics.clone()),
             Request::Append { .. } | Request::Read { .. } => Unanswered::Append,
         });
         Some(request)
@@ -266,21 +266,22 @@ impl<I: Inbox> Member<I> {
     fn greet(&mut self, now_ms: u64) -> Request {
         self.greet_at_ms = now_ms + GREET_EVERY_MS;
         self.last_greeting_ms = now_ms;
-        self.doubts.sent = self.doubts.asked;
+        self.doubts.greeting_was_sent();
         let seen = self.hub.position().max(self.newest.0);
         Request::Greet { floor: if self.has_joined { seen } else { 0 } }
     }
 
     /// Many clients with strange ids cost one greeting.
     fn next_greeting_ms(&self) -> u64 {
-        match self.doubts.asked > self.doubts.sent {
+        match self.doubts.has_new() {
             true => self.greet_at_ms.min(self.last_greeting_ms + DOUBT_PAUSE_MS),
             false => self.greet_at_ms,
         }
     }
 
     fn recall(&mut self) -> Option<Request> {
-        let recalls = self.unanswered.iter().filter(|it| **it == Unanswered::Recall).count();
+        let is_recall = |it: &&Unanswered| matches!(it, Unanswered::Recall(_));
+        let recalls = self.unanswered.iter().filter(is_recall).count();
         if !self.hub.has_unasked() || recalls == RECALLS_MAX {
             return None;
         }
@@ -324,7 +325,12 @@ impl<I: Inbox> Member<I> {
                 }
                 self.link = Link::Strange;
             }
-            Reply::Recalled { up_to, histories } => self.recalled(&histories, up_to),
+            Reply::Recalled { up_to, histories } => {
+                if let Some(Unanswered::Recall(topics)) = request {
+                    self.hub.ask_again_for(topics.get(histories.len()..).unwrap_or_default());
+                }
+                self.recalled(&histories, up_to);
+            }
             Reply::Entries(entries) => {
                 self.is_reading = false;
                 self.read_entries_max = READ_ENTRIES_MAX.min(self.read_entries_max * 2);
@@ -338,8 +344,7 @@ impl<I: Inbox> Member<I> {
 
     fn greeted(&mut self, greeting: &Greeting, now_ms: u64) {
         self.link = Link::Up;
-        let was_asked = self.doubts.sent > self.doubts.answered;
-        self.doubts.answered = self.doubts.sent;
+        let answered = self.doubts.greeting_was_answered();
         self.note_newest(greeting.position, now_ms);
         let generations = Generations::from_list(&greeting.generations);
         if !self.has_joined {
@@ -357,9 +362,10 @@ impl<I: Inbox> Member<I> {
             self.recover(generations, undone);
         } else if let Some(up_to) = hole {
             self.recover(generations, Lost::Skipped { up_to });
-        } else if !self.hub.set_generations(generations) && was_asked {
-            // Questions that came after it was sent wait for the next one.
-            self.hub.confirm_generations(self.doubts.answered);
+        } else if !self.hub.set_generations(generations)
+            && let Some(question) = answered
+        {
+            self.hub.confirm_generations(question);
         }
     }
 

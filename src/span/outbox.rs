@@ -20,7 +20,7 @@ pub(super) struct Outbox {
     pending: VecDeque<Arc<Batch>>,
     /// Batches of the store.
     stored: VecDeque<Stored>,
-    /// Bytes of events that wait or are pending.
+    /// Bytes that wait or are pending.
     bytes: usize,
     bytes_max: usize,
     stored_bytes: usize,
@@ -87,9 +87,8 @@ impl Outbox {
         self.bytes < self.bytes_max
     }
 
-    pub(super) fn push(&mut self, posts: Vec<Post>) {
-        // What a post costs beside its events.
-        let bytes = posts.iter().map(|post| post.events.len() + POST_BYTES).sum();
+    /// Posts of one call, and how much memory they need.
+    pub(super) fn push(&mut self, posts: Vec<Post>, bytes: usize) {
         self.bytes += bytes;
         self.waiting.push_back(Group { posts, bytes });
     }
@@ -211,8 +210,6 @@ const IN_FLIGHT_MAX: usize = 4;
 const BATCH_POSTS: usize = 128;
 /// Bytes of a batch, unless one call publishes more.
 const BATCH_BYTES: usize = 256 * 1024;
-/// What a post counts besides the bytes of its events.
-const POST_BYTES: usize = 64;
 /// How long a store without room is left alone.
 const REFUSED_PAUSE_MS: u64 = 200;
 /// How long batches are kept that the store may lose.

@@ -32,7 +32,8 @@ pub(crate) enum Request {
     },
     /// A batch, and the number of the oldest batch that was not acknowledged when it was sent.
     Append { batch: Arc<Batch>, base: u64, retention: Retention },
-    /// The histories of topics.
+    /// The histories of topics. The answer has at least the first, and the others as far as it does not
+    /// get [large](RECALLED_BYTES).
     Recall(Vec<Arc<str>>),
     /// Entries of the log after this place, at most so many.
     Read { after: u64, most: usize },
@@ -77,7 +78,7 @@ impl Keeps {
             (topic::History::Off, Retain::Last) => 1,
             (topic::History::Off, Retain::Nothing) => 0,
         };
-        Self { events, bytes: options.log_bytes }
+        Self { events: events.min(KEPT_EVENTS_MAX), bytes: options.log_bytes.min(KEPT_BYTES_MAX) }
     }
 }
 
@@ -115,6 +116,7 @@ pub(crate) enum Reply {
     Recalled {
         /// The histories are complete up to this place.
         up_to: u64,
+        /// Of the first topics that were asked for.
         histories: Vec<History>,
     },
     /// In the order of their places; none if nothing has come for a while.
@@ -182,6 +184,15 @@ pub(crate) fn generation_leap(member: &str) -> u64 {
     let hash = member.bytes().fold(0xcbf2_9ce4_8422_2325, add);
     (1 << 20) + (hash >> 44)
 }
+
+/// What one call may publish at most, with all that is sent for it: a reply can have 64 MiB, and a command
+/// a million words.
+pub(crate) const PUBLISHED_BYTES_MAX: usize = 32 << 20;
+/// What a history may have at most, so that a reply can have it.
+const KEPT_BYTES_MAX: usize = 32 << 20;
+const KEPT_EVENTS_MAX: usize = 200_000;
+/// Once an answer has so many bytes, no further histories are added.
+pub(crate) const RECALLED_BYTES: usize = 8 << 20;
 
 /// How long the key of an event that is published [once](Post::once) is remembered.
 pub(crate) const ONCE_MS: u64 = 5 * 60 * 1000;

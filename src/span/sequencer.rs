@@ -26,10 +26,24 @@ pub(crate) struct Publication<'a> {
     pub(crate) once: Option<&'a str>,
 }
 
+impl Publication<'_> {
+    /// How much memory it needs while it waits.
+    pub(super) fn bytes(&self) -> usize {
+        let key_bytes = self.once.map_or(0, str::len);
+        let event_bytes = self.topic.name().len() + key_bytes + POST_BYTES;
+        self.events.iter().map(|event| event.len() + event_bytes).sum()
+    }
+}
+
+/// What an event needs besides its topic and key.
+const POST_BYTES: usize = 64;
+
 /// Why events got no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
     Full,
+    /// More than the store may get at once.
+    TooLarge,
     /// All reactors have stopped.
     Closed,
 }

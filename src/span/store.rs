@@ -11,8 +11,8 @@ use std::{
 use super::{
     hub::FIRST_PLACE,
     protocol::{
-        Batch, Content, Entry, Greeting, History, Keeps, ONCE_MS, Post, Recorded, Reply, Request,
-        Retention, generation_leap,
+        Batch, Content, Entry, Greeting, History, Keeps, ONCE_MS, Post, RECALLED_BYTES, Recorded,
+        Reply, Request, Retention, generation_leap,
     },
 };
 
@@ -425,11 +425,8 @@ impl Keys {
         let history = |topic: &Arc<str>| {
             let topic = Arc::clone(topic);
             let Some(kept) = self.histories.get(&topic) else {
-                return History {
-                    lost_up_to: self.lost_up_to(&topic, up_to),
-                    topic,
-                    events: vec![],
-                };
+                let lost_up_to = self.lost_up_to(&topic, up_to);
+                return History { topic, lost_up_to, events: vec![] };
             };
             if kept.is_foreign(up_to) {
                 return History { topic, lost_up_to: up_to, events: vec![] };
@@ -438,7 +435,13 @@ impl Keys {
             let events = kept.elements.iter().map(|it| it.recorded.clone()).collect();
             History { topic, lost_up_to, events }
         };
-        Reply::Recalled { up_to, histories: topics.iter().map(history).collect() }
+        let mut bytes = 0;
+        let histories = topics.iter().map_while(|topic| {
+            let recalled = (bytes < RECALLED_BYTES).then(|| history(topic))?;
+            bytes += recalled.events.iter().map(|it| it.events.len()).sum::<usize>();
+            Some(recalled)
+        });
+        Reply::Recalled { up_to, histories: histories.collect() }
     }
 
     fn read(&self, after: u64, most: usize) -> Reply {

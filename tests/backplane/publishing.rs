@@ -70,3 +70,47 @@ fn what_the_store_has_lost_is_published_again_in_order() {
     let lost = machines.places().iter().filter(|given| given.is_lost()).count();
     assert_eq!((machines.places().len(), lost), (9, 3));
 }
+
+#[test]
+fn topics_and_keys_count_as_what_waits() {
+    let mut machines = machines_with(&[1], &[]);
+    machines.set_outbox_bytes(1_000_000);
+    machines.kill(0);
+    machines.stop_store();
+    let long = "x".repeat(100_000);
+    let handle = machines.handle(0);
+    for make in [0, 1] {
+        let taken = (0..100).filter(|n| {
+            let published = match make {
+                0 => handle.publish(&Topic::new(format!("{long}{n}")), "x"),
+                _ => handle.publish_once(&Topic::new("t"), &format!("{long}{n}"), "x"),
+            };
+            published.is_ok()
+        });
+        assert!(taken.count() <= 10);
+    }
+    assert!(machines.outbox_bytes(0) >= 1_000_000);
+    machines.resume_store();
+    machines.advance(ms(3_000));
+    assert_eq!((machines.outbox_bytes(0), machines.has_sent_all(0)), (0, true));
+    assert_eq!(machines.places().len(), 10);
+}
+
+#[test]
+fn large_histories_come_one_after_the_other_and_streams_get_all() {
+    let topics = ["a", "b", "c", "d"].map(|name| Topic::new(name).history(100, 16 << 20));
+    let mut machines = machines_with(&[1, 1], &topics);
+    let large = "x".repeat(5 << 20);
+    for n in 0..4 {
+        publish(&mut machines, 0, &topics[n], format!("{n} {large}"));
+    }
+    let clients = ["/oldest", "/?t=1,3"].map(|target| machines[1].get(target));
+    publish(&mut machines, 0, &topics[3], "last");
+    let first_words = |client| {
+        let all = got(&machines, (1, 0), client).into_iter();
+        all.map(|it| it.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let expected: Vec<_> = (0..4).map(|n: i32| n.to_string()).chain(["last".into()]).collect();
+    assert_eq!(first_words(clients[0]), expected);
+    assert_eq!(first_words(clients[1]), ["last"]);
+}

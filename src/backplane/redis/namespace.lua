@@ -29,6 +29,7 @@ local FORMAT = 1
 local FIRST_PLACE = 2
 local GENERATIONS_MAX = 64
 local FORGET_MEMBERS_AFTER_MS = 60 * 60 * 1000
+local RECALLED_BYTES = 8 * 1024 * 1024
 -- From here on, numbers are not exact.
 local PLACE_MAX = 2 ^ 53
 
@@ -325,7 +326,8 @@ end
 -- Recall ------------------------------------------------------------------------------------------
 
 if ARGV[1] == 'recall' then
-  -- For each history the place up to which it is lost if it is empty, and its events.
+  -- For each history the place up to which it is lost if it is empty, and its events. If they are
+  -- large, not all: the member asks for the others again.
   local function recall()
     local known = call('HMGET', meta, 'format', 'n')
     local n = tonumber(known[2])
@@ -335,11 +337,17 @@ if ARGV[1] == 'recall' then
     elseif not n then
       return { 'strange' }
     end
-    local reply = { 'recalled', n }
+    local reply, bytes = { 'recalled', n }, 0
     for k = FIXED_KEYS + 1, #KEYS do
+      if bytes >= RECALLED_BYTES then
+        break
+      end
       local events = call('LRANGE', KEYS[k], 0, -1)
       local lost = #events > 0 and 0 or lost_up_to(KEYS[k], n)
       reply[#reply + 1] = { lost, events }
+      for _, event in ipairs(events) do
+        bytes = bytes + #event
+      end
     end
     return reply
   end

@@ -73,7 +73,7 @@ fn decode_histories(frame: &OwnedFrame, topics: &[Arc<str>]) -> Result<Reply, Re
         }
         _ => return Err(MALFORMED),
     };
-    if histories.len() != topics.len() {
+    if histories.is_empty() || histories.len() > topics.len() {
         return Err(MALFORMED);
     }
     let read = |(topic, history)| read_history(topic, history, up_to);

@@ -107,7 +107,7 @@ impl<T> Error for TrySendError<T> {}
 impl From<Refused> for TrySendError<()> {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::Full => Self::Full(()),
+            Refused::Full | Refused::TooLarge => Self::Full(()),
             Refused::Closed => Self::Closed(()),
         }
     }

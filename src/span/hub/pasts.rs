@@ -47,6 +47,11 @@ impl<I: Inbox> Hub<I> {
         self.unasked.extend(missing.map(|(_, entry)| Arc::clone(entry.topic.shared_name())));
     }
 
+    /// What was asked for has not come with the rest: it must be asked for again.
+    pub(in crate::span) fn ask_again_for(&mut self, names: &[Arc<str>]) {
+        self.unasked.extend(names.iter().cloned());
+    }
+
     /// The past of a topic has come, complete up to a place. Returns the topic, if that was missing.
     pub(in crate::span) fn add_past(
         &mut self,
