@@ -5,6 +5,7 @@ use std::{
     cell::{Cell, RefCell},
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -54,6 +55,8 @@ struct InStore {
     member: Member<Queue>,
     bell: Arc<dyn Bell>,
     status: Status,
+    /// Ends after the last reactor, when it has sent what was published.
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Namespace {
@@ -97,12 +100,21 @@ impl Namespace {
         };
         let hub = sequencer.take_hub().ok_or(BackplaneError::TooLate)?;
         let member = Member::new(hub, settings);
-        let in_store = InStore { member, bell, status };
+        let in_store = InStore { member, bell, status, thread: None };
         state.numbering = Numbering::InStore(Box::new(in_store));
         Ok(())
     }
 
-    /// The worker has ended.
+    /// The thread that connects this process with the store.
+    #[cfg(feature = "redis")]
+    pub(super) fn set_thread(&self, thread: JoinHandle<()>) {
+        if let Some((in_store, _)) = self.lock().in_store() {
+            in_store.thread = Some(thread);
+        }
+    }
+
+    /// The worker has ended. With the last one, the process may end: this waits a moment for what was
+    /// published.
     pub(crate) fn remove(&self, worker: usize) {
         let mut state = self.lock();
         let now_ms = state.now_ms();
@@ -112,8 +124,14 @@ impl Namespace {
             hub.inbox(index).let_go();
         }
         let bell = state.numbering.bell();
+        let thread = state.in_store().and_then(|(in_store, _)| in_store.take_last_thread());
         drop(state);
         bell.into_iter().for_each(|bell| bell.ring_for_the_end());
+        let until = Instant::now() + GRACE;
+        // It may be blocked by a lookup of a name, so this must not join it.
+        while thread.as_ref().is_some_and(|it| !it.is_finished()) && Instant::now() < until {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn forget_unused(&self) {
@@ -149,6 +167,14 @@ impl State {
             Numbering::InStore(in_store) => Some((in_store, now_ms)),
             Numbering::Here(_) => None,
         }
+    }
+}
+
+impl InStore {
+    /// If it is needed after the last reactor.
+    fn take_last_thread(&mut self) -> Option<JoinHandle<()>> {
+        let is_needed = self.member.hub().is_empty() && !self.member.has_sent_all();
+        self.thread.take_if(|_| is_needed)
     }
 }
 
@@ -422,4 +448,6 @@ fn log_left_out(worker: usize) {
 
 /// A worker that has taken nothing for so long does not hold up the others.
 const STALL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long what was published may take to leave when all reactors have ended.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 const FORGET_EVERY: Duration = Duration::from_secs(60);

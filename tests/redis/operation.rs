@@ -1,5 +1,7 @@
 //! How machines are run with a Redis: publishing once, versions, figures.
 
+use starwheel::{Backplane, Reactor, Router, Topic};
+
 use crate::{
     client::{Client, wait_for},
     server::{Node, Redis, is_missing},
@@ -158,4 +160,31 @@ fn the_documented_permissions_suffice() {
     wait_for("it has greeted again", || (node.figure("generations") > 0).then_some(()));
     let log = redis.cli(&["acl", "log"]);
     assert_eq!(log, "", "nothing was denied");
+}
+
+#[test]
+fn what_a_reactor_has_published_is_stored_when_it_has_ended() {
+    if is_missing() {
+        return;
+    }
+    let redis = Redis::start();
+    redis.point_address_here();
+    for pause in ["1", "500"] {
+        let url = redis.url();
+        let live = Reactor::spawn_with("live", move || {
+            let mut reactor = Reactor::new(Router::new())?;
+            reactor.join(&Backplane::redis(&url)?)?;
+            Ok(reactor)
+        });
+        let live = live.unwrap();
+        let handle = live.handle().clone();
+        let stats = || handle.backplane().expect("it has joined");
+        wait_for("it is connected", || stats().connected.then_some(()));
+        redis.cli(&["client", "pause", pause, "write"]);
+        handle.publish(&Topic::new("t"), "last").unwrap();
+        handle.shutdown();
+        live.join().unwrap();
+        // The process may end now.
+        assert_eq!(stats().outbox_bytes, 0);
+    }
 }

@@ -65,7 +65,7 @@ use self::{
 };
 use super::{
     BackplaneError,
-    namespace::{Bell, Namespace},
+    namespace::{Bell, GRACE, Namespace},
 };
 use crate::{
     reactor::draw_epoch,
@@ -89,7 +89,7 @@ pub(super) fn connect(
     let Options { address, tls_roots, tls_name } = options.clone();
     let link = Link::new(Settings { address, client_name, tls_roots, tls_name }, Box::new(codec))?;
     namespace.move_to_store(settings, Arc::new(link.wake()))?;
-    link.start(Arc::new(namespace.clone()))?;
+    namespace.set_thread(link.start(Arc::new(namespace.clone()))?);
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use std::{
 use mio::{Events, Poll, Token};
 
 use super::{
-    Codec, Down, Membership,
+    Codec, Down, GRACE, Membership,
     address::{Address, Endpoint, Security, Servers},
     handshake::Login,
     pair::{Pair, Wanted},
@@ -358,7 +358,5 @@ const WAKER: Token = Token(0);
 /// Three sockets and the waker at most.
 const EVENTS_PER_TURN: usize = 16;
 const READ_BUFFER_BYTES: usize = 64 << 10;
-/// How long what was published may take to leave when all reactors have ended.
-const GRACE: Duration = Duration::from_secs(1);
 /// A deadline that does not move must not keep the thread busy.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
