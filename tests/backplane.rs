@@ -7,6 +7,8 @@ mod client;
 mod ids;
 #[path = "backplane/in_process.rs"]
 mod in_process;
+#[path = "backplane/doubt.rs"]
+mod doubt;
 #[path = "backplane/leaks.rs"]
 mod leaks;
 #[path = "backplane/losses.rs"]
