@@ -3,12 +3,12 @@
 
 #[path = "support/client.rs"]
 mod client;
+#[path = "backplane/doubt.rs"]
+mod doubt;
 #[path = "backplane/ids.rs"]
 mod ids;
 #[path = "backplane/in_process.rs"]
 mod in_process;
-#[path = "backplane/doubt.rs"]
-mod doubt;
 #[path = "backplane/leaks.rs"]
 mod leaks;
 #[path = "backplane/losses.rs"]

@@ -176,8 +176,11 @@ impl Backplane {
         Self { settings, ..self }
     }
 
-    /// How much may wait in this process while the store is away or slow: 16 MiB by default. Publishers
-    /// then get [`TrySendError::Full`](crate::TrySendError::Full).
+    /// How much may wait in this process while the store is away or slow: 16 MiB by default, with topics
+    /// and keys. Publishers then get [`TrySendError::Full`](crate::TrySendError::Full).
+    ///
+    /// A call that publishes more than 32 MiB gets the same, and an error is logged: no machine could read
+    /// that at once. For the same reason a topic keeps at most 32 MiB and 200,000 events in the store.
     #[must_use]
     pub fn outbox_bytes(self, bytes: usize) -> Self {
         let settings = MemberSettings { outbox_bytes: bytes, ..self.settings };
