@@ -18,7 +18,8 @@ use crate::{
     error::Logged,
     reactor::{Reactor, draw_epoch},
     span::{
-        Hub, Inbox, Member, MemberSettings, Publication, ReactorIndex, Refused, Room, Sequencer,
+        Audiences, Hub, Inbox, Member, MemberSettings, Publication, ReactorIndex, Refused, Room,
+        Sequencer,
         protocol::{PUBLISHED_BYTES_MAX, Reply, Request},
     },
     topic::{Arrival, Placed, Topic},
@@ -32,6 +33,8 @@ struct State {
     numbering: Numbering,
     /// The reactors by the numbers of their workers; they join in any order.
     reactors: Vec<(usize, ReactorIndex)>,
+    /// Where the subscribers of all of them are counted.
+    audiences: Option<Arc<dyn Audiences>>,
     start: Instant,
 }
 
@@ -62,13 +65,16 @@ struct InStore {
 impl Namespace {
     pub(crate) fn new() -> io::Result<Self> {
         let numbering = Numbering::Here(Box::new(Sequencer::new(&draw_epoch()?)));
-        let state = State { numbering, reactors: Vec::new(), start: Instant::now() };
+        let start = Instant::now();
+        let state = State { numbering, reactors: Vec::new(), audiences: None, start };
         Ok(Self(Arc::new(Mutex::new(state))))
     }
 
     /// The reactor of a worker joins, before it has opened a topic.
     pub(crate) fn add(&self, worker: usize, reactor: &mut Reactor) {
+        let audiences = reactor.audiences();
         let state = &mut *self.lock();
+        state.audiences = Some(audiences);
         let queue = Queue::new(worker, reactor.shared_mailbox(), Arc::downgrade(&self.0));
         let hub = state.numbering.hub_mut();
         let index = hub.add_reactor(queue);
@@ -99,7 +105,8 @@ impl Namespace {
             return Err(BackplaneError::JoinedAlready);
         };
         let hub = sequencer.take_hub().ok_or(BackplaneError::TooLate)?;
-        let member = Member::new(hub, settings);
+        let mut member = Member::new(hub, settings);
+        state.audiences.iter().for_each(|it| member.count_with(Arc::clone(it)));
         let in_store = InStore { member, bell, status, thread: None };
         state.numbering = Numbering::InStore(Box::new(in_store));
         Ok(())
@@ -258,6 +265,16 @@ impl Outlet for WayOut {
         drop(state);
         bell.ring();
         Some(question)
+    }
+
+    fn subscribers_elsewhere(&self, topic: &Topic) -> usize {
+        let mut state = self.namespace.lock();
+        let Some((in_store, now_ms)) = state.in_store() else { return 0 };
+        let (subscribers, is_new) = in_store.member.subscribers_elsewhere(topic, now_ms);
+        let bell = is_new.then(|| Arc::clone(&in_store.bell));
+        drop(state);
+        bell.into_iter().for_each(|bell| bell.ring());
+        subscribers
     }
 
     fn backplane(&self) -> Option<BackplaneStats> {

@@ -80,6 +80,7 @@ use self::{
 use crate::tls::TlsConfig;
 use crate::{
     http::{Peer, Request, Response},
+    span::Audiences,
     topic::Generations,
 };
 
@@ -175,6 +176,11 @@ impl<T: Transport> Engine<T> {
     /// True if a topic is open.
     pub(crate) fn has_topics(&self) -> bool {
         !self.core.topics.is_empty()
+    }
+
+    /// Where subscribers are counted for other threads, from the first call on.
+    pub(crate) fn audiences(&mut self) -> Arc<dyn Audiences> {
+        self.core.audiences()
     }
 
     /// Becomes one of several workers: their limits and look-ups mean all of them. Before the first

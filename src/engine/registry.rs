@@ -10,10 +10,12 @@ use std::{
 };
 
 use super::{places::Places, tag_lists::TagLists};
+use crate::span::Audiences;
 
-/// What the workers of a process share beside their topics. A reactor alone has none.
+/// What the workers of a process share beside their topics. A reactor alone has one only if other
+/// threads want to know its subscribers.
 ///
-/// Each lock is held for some lookups, and never together with another one.
+/// Each lock is held for some lookups, and no other one is taken under it.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     places: Mutex<Places>,
@@ -70,6 +72,12 @@ impl Drop for Audience {
         if Arc::strong_count(&self.in_all) == 2 {
             audiences.remove(&self.topic);
         }
+    }
+}
+
+impl Audiences for Registry {
+    fn subscribers(&self, topic: &str) -> usize {
+        self.subscribers(topic)
     }
 }
 

@@ -7,6 +7,7 @@ use std::{sync::atomic::AtomicUsize, time::Duration};
 use super::{ListenOptions, Listener, Reactor};
 use crate::{
     engine::{Crew, Handle, Handler, Mailbox, Outlet, ReactorNumber},
+    span::Audiences,
     topic::Generations,
 };
 
@@ -24,6 +25,11 @@ impl Reactor {
     /// Becomes one of several workers, before the first connection.
     pub(crate) fn enlist(&mut self, crew: Arc<Crew>) {
         self.engine.enlist(crew);
+    }
+
+    /// Where subscribers are counted for other threads.
+    pub(crate) fn audiences(&mut self) -> Arc<dyn Audiences> {
+        self.engine.audiences()
     }
 
     /// Joins a namespace, before it has opened a topic.

@@ -11,6 +11,7 @@
 
 mod doubts;
 mod figures;
+mod placing;
 
 pub(crate) use figures::{MemberFigures, MemberSettings};
 
@@ -18,15 +19,15 @@ use std::{collections::VecDeque, sync::Arc};
 
 use self::doubts::Doubts;
 use super::{
+    counts::{Audiences, Counts},
     hub::{Hub, Inbox},
     outbox::Outbox,
     protocol::{
-        Content, Entry, Greeting, History, Keeps, PUBLISHED_BYTES_MAX, Post, Reply, Request,
-        Retention,
+        Entry, Greeting, History, Keeps, PUBLISHED_BYTES_MAX, Post, Reply, Request, Retention,
     },
     sequencer::{Publication, Refused},
 };
-use crate::topic::{Generations, Lost};
+use crate::topic::{Generations, Lost, Topic};
 
 /// One process of a namespace.
 #[derive(Debug)]
@@ -55,6 +56,7 @@ pub(crate) struct Member<I> {
     greet_at_ms: u64,
     last_greeting_ms: u64,
     doubts: Doubts,
+    counts: Counts,
     figures: MemberFigures,
 }
 
@@ -77,6 +79,7 @@ enum Unanswered {
     Greet,
     Append,
     Recall(Vec<Arc<str>>),
+    Count,
 }
 
 impl<I: Inbox> Member<I> {
@@ -100,6 +103,7 @@ impl<I: Inbox> Member<I> {
             greet_at_ms: 0,
             last_greeting_ms: 0,
             doubts: Doubts::default(),
+            counts: Counts::default(),
             figures: MemberFigures::default(),
         }
     }
@@ -152,6 +156,17 @@ impl<I: Inbox> Member<I> {
     /// such a one. Returns the number of the question.
     pub(crate) fn ask_for_generations(&mut self) -> u64 {
         self.doubts.ask()
+    }
+
+    /// Own subscribers are counted here.
+    pub(crate) fn count_with(&mut self, audiences: Arc<dyn Audiences>) {
+        self.counts.count_with(audiences);
+    }
+
+    /// How many subscribers the other processes have, as far as is known here. True if the store is to be
+    /// asked at once.
+    pub(crate) fn subscribers_elsewhere(&mut self, topic: &Topic, now_ms: u64) -> (usize, bool) {
+        self.counts.ask(topic.shared_name(), now_ms)
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -210,6 +225,7 @@ impl<I: Inbox> Member<I> {
         self.unanswered.push_back(match &request {
             Request::Greet { .. } => Unanswered::Greet,
             Request::Recall(topics) => Unanswered::Recall(topics.clone()),
+            Request::Count { .. } => Unanswered::Count,
             Request::Append { .. } | Request::Read { .. } => Unanswered::Append,
         });
         Some(request)
@@ -226,10 +242,11 @@ impl<I: Inbox> Member<I> {
                 self.link = Link::UpGreeting;
                 Some(self.greet(now_ms))
             }
-            Link::Up | Link::UpGreeting => self.recall().or_else(|| {
+            Link::Up | Link::UpGreeting => {
+                let request = self.recall().or_else(|| self.count(now_ms));
                 let retention = self.retention();
-                self.outbox.next(retention, now_ms)
-            }),
+                request.or_else(|| self.outbox.next(retention, now_ms))
+            }
         }
     }
 
@@ -289,6 +306,11 @@ impl<I: Inbox> Member<I> {
         (!topics.is_empty()).then_some(Request::Recall(topics))
     }
 
+    fn count(&mut self, now_ms: u64) -> Option<Request> {
+        let is_counting = self.unanswered.contains(&Unanswered::Count);
+        if is_counting { None } else { self.counts.next(now_ms) }
+    }
+
     /// The store keeps entries, not bytes.
     fn retention(&self) -> Retention {
         let log_entries = (self.settings.log_bytes / self.entry_bytes).max(LOG_ENTRIES_MIN);
@@ -325,6 +347,7 @@ impl<I: Inbox> Member<I> {
                 }
                 self.link = Link::Strange;
             }
+            Reply::Counted(counts) => self.counts.counted(&counts),
             Reply::Recalled { up_to, histories } => {
                 if let Some(Unanswered::Recall(topics)) = request {
                     self.hub.ask_again_for(topics.get(histories.len()..).unwrap_or_default());
@@ -344,6 +367,7 @@ impl<I: Inbox> Member<I> {
 
     fn greeted(&mut self, greeting: &Greeting, now_ms: u64) {
         self.link = Link::Up;
+        self.counts.greeted(&greeting.watched);
         let answered = self.doubts.greeting_was_answered();
         self.note_newest(greeting.position, now_ms);
         let generations = Generations::from_list(&greeting.generations);
@@ -380,100 +404,11 @@ impl<I: Inbox> Member<I> {
         self.hub.catch_up_all();
     }
 
-    /// Entries go to the reactors, in order, as long as these have room. Called again later if they do
-    /// not.
-    fn place_entries(&mut self, now_ms: u64) {
-        while let Some(entry) = self.unplaced.front() {
-            let (place, position) = (entry.place, self.hub.position());
-            if place <= position {
-                self.unplaced.pop_front();
-                continue;
-            }
-            if !entry.comes_after(position, self.hub.generations()) {
-                return self.find_a_hole(place - 1, now_ms);
-            }
-            if let Content::Event { topic, .. } = &entry.content
-                && !self.hub.has_room_for(topic)
-            {
-                return;
-            }
-            if let Some(entry) = self.unplaced.pop_front() {
-                self.place(entry);
-            }
-        }
-    }
-
-    fn place(&mut self, entry: Entry) {
-        match entry.content {
-            Content::Event { topic, compression, events } => {
-                self.figures.received += 1;
-                // An eighth of the difference, so that one large event does not count for long.
-                let bytes = (events.len() + topic.len()) as u64 + ENTRY_OVERHEAD_BYTES;
-                self.entry_bytes = (self.entry_bytes * 7 + bytes).div_ceil(8);
-                let is_wanted = self.hub.place(entry.place, &topic, &events, compression);
-                self.figures.skipped += u64::from(!is_wanted);
-            }
-            Content::Generation { name, follows } => {
-                let mut generations = self.hub.generations().clone();
-                if generations.begin_if_new(&name, follows) {
-                    self.figures.generations += 1;
-                    self.hub.set_generations(generations);
-                }
-                self.hub.come_to(entry.place);
-            }
-            Content::Unreadable => {
-                self.figures.unreadable += 1;
-                self.hub.come_to(entry.place);
-            }
-        }
-    }
-
-    /// The log was trimmed before this process had read it, or a generation follows an earlier place. The
-    /// generations tell which.
-    fn find_a_hole(&mut self, up_to: u64, now_ms: u64) {
-        self.figures.holes += 1;
-        self.unplaced.clear();
-        self.note_newest(up_to, now_ms);
-        self.hole = Some(up_to);
-        self.link = Link::Strange;
-    }
-
-    /// All pasts are asked for. What is lost is passed on when they are here, so that topics which keep
-    /// it lose nothing.
-    fn recover(&mut self, generations: Generations, lost: Lost) {
-        let (Lost::Skipped { up_to } | Lost::Undone { up_to, .. }) = lost;
-        self.unplaced.clear();
-        self.hub.lose_up_to(up_to, generations);
-        self.recovering = Some(lost);
-        self.end_recovery();
-    }
-
-    fn end_recovery(&mut self) {
-        if self.hub.has_all_pasts()
-            && let Some(lost) = self.recovering.take()
-        {
-            self.hub.recover(lost);
-        }
-    }
-
     fn note_newest(&mut self, place: u64, now_ms: u64) {
         let has_come = self.newest.0 <= self.hub.position();
         if place > self.newest.0 {
             // While something is on its way, its time counts.
             self.newest = (place, if has_come { now_ms } else { self.newest.1 });
-        }
-    }
-}
-
-impl Entry {
-    /// True if nothing is missing between a place and this entry, and nothing before is undone.
-    fn comes_after(&self, position: u64, known: &Generations) -> bool {
-        match &self.content {
-            Content::Generation { name, follows } => {
-                // Of one that is known, a greeting has told what is undone.
-                *follows == position || (known.knows(name) && self.place - 1 == position)
-            }
-            _ => self.place - 1 == position,
         }
     }
 }
@@ -495,5 +430,3 @@ const READ_ENTRIES_MAX: u64 = 1_000;
 const LOG_ENTRIES_MIN: u64 = 1_000;
 /// What an entry is thought to have until some have come.
 const FIRST_ENTRY_BYTES: u64 = 256;
-/// What the store needs for an entry besides its topic and events.
-const ENTRY_OVERHEAD_BYTES: u64 = 40;

@@ -14,6 +14,7 @@
 //! argument. In a process, a lock around a [`Sequencer`] is all that is missing.
 
 mod archive;
+mod counts;
 mod hub;
 mod member;
 mod once;
@@ -22,6 +23,7 @@ pub(crate) mod protocol;
 mod sequencer;
 mod store;
 
+pub(crate) use counts::Audiences;
 pub(crate) use hub::{Hub, Inbox, ReactorIndex, Room};
 pub(crate) use member::{Member, MemberSettings};
 pub(crate) use once::Once;

@@ -15,6 +15,8 @@
 //!   is the first that its member still has is [`Missing`](Reply::Missing) those before it.
 //! - The *log* keeps the last entries, for members that have been away. A topic's *history* keeps the
 //!   last events for members that begin to use it, and a place up to which everything older is lost.
+//! - *Numbers of subscribers* are approximate, and nothing else depends on them. A member says its own of
+//!   the topics that anyone [watches](Greeting::watched), again and again.
 
 use std::sync::Arc;
 
@@ -35,6 +37,13 @@ pub(crate) enum Request {
     /// The histories of topics. The answer has at least the first, and the others as far as it does not
     /// get [large](RECALLED_BYTES).
     Recall(Vec<Arc<str>>),
+    /// Numbers of subscribers.
+    Count {
+        /// This member wants to know the numbers of these topics for the next [minute](WATCHED_MS).
+        watch: Vec<Arc<str>>,
+        /// Its own numbers of topics that any member wants to know.
+        tell: Vec<(Arc<str>, u64)>,
+    },
     /// Entries of the log after this place, at most so many.
     Read { after: u64, most: usize },
 }
@@ -119,6 +128,9 @@ pub(crate) enum Reply {
         /// Of the first topics that were asked for.
         histories: Vec<History>,
     },
+    /// How many subscribers all other members have together, by what they have said lately, of each
+    /// topic that this one watches. Empty if the store does not count for now.
+    Counted(Vec<(Arc<str>, u64)>),
     /// In the order of their places; none if nothing has come for a while.
     Entries(Vec<Entry>),
 }
@@ -129,6 +141,8 @@ pub(crate) struct Greeting {
     pub(crate) generations: Vec<(String, u64)>,
     /// The last place that the store has given, not below the floor.
     pub(crate) position: u64,
+    /// Topics whose numbers of subscribers any member wants to know; normally none.
+    pub(crate) watched: Vec<Arc<str>>,
 }
 
 /// An entry of the log.
@@ -196,3 +210,9 @@ pub(crate) const RECALLED_BYTES: usize = 8 << 20;
 
 /// How long the key of an event that is published [once](Post::once) is remembered.
 pub(crate) const ONCE_MS: u64 = 5 * 60 * 1000;
+
+/// How long a member wants to know the number of subscribers of a topic after it has asked.
+pub(crate) const WATCHED_MS: u64 = 60_000;
+
+/// Topics whose numbers of subscribers are known in a namespace at the same time. More are not watched.
+pub(crate) const WATCHED_TOPICS_MAX: usize = 1_000;

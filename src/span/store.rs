@@ -3,16 +3,20 @@
 //! [`Keys`] does what `src/backplane/redis/namespace.lua` does in Redis, in the same order and with
 //! the same names. A test of that module runs both beside each other.
 
+mod counts;
+mod reading;
+
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
+use self::counts::{Caller, Counts};
 use super::{
     hub::FIRST_PLACE,
     protocol::{
-        Batch, Content, Entry, Greeting, History, Keeps, ONCE_MS, Post, RECALLED_BYTES, Recorded,
-        Reply, Request, Retention, generation_leap,
+        Batch, Content, Entry, Greeting, Keeps, ONCE_MS, Post, Recorded, Reply, Request, Retention,
+        generation_leap,
     },
 };
 
@@ -56,6 +60,8 @@ pub(crate) enum Key {
     Earlier,
     History(Arc<str>),
     Once(Arc<str>, Box<str>),
+    Watched,
+    Count(Arc<str>),
 }
 
 /// What the server says if it refuses a request for which there is no [`Reply`].
@@ -91,7 +97,8 @@ impl Store {
         let (member, request) = (member.into(), request.clone());
         let call = Call { member, seed, request, now_ms, life, room };
         let reply = self.keys.apply(&call);
-        if !matches!(call.request, Request::Recall(_) | Request::Read { .. }) {
+        // What is counted is not worth to be kept exactly.
+        if matches!(call.request, Request::Greet { .. } | Request::Append { .. }) {
             self.calls.push_back(call);
         }
         if self.calls.len() > CALLS_MAX
@@ -157,6 +164,8 @@ impl Store {
             Key::Once(topic, key) => {
                 keys.once.remove(&(Arc::clone(topic), key.clone()));
             }
+            Key::Watched => keys.counts.forget_watched(),
+            Key::Count(topic) => keys.counts.forget(topic),
         }
         self.begin_past();
     }
@@ -190,6 +199,7 @@ struct Keys {
     histories: HashMap<Arc<str>, Kept>,
     /// With the times at which they expire.
     once: HashMap<(Arc<str>, Box<str>), u64>,
+    counts: Counts,
 }
 
 #[derive(Debug, Clone)]
@@ -239,6 +249,11 @@ impl Keys {
                 Ok(self.append(batch, *base, *retention, call))
             }
             Request::Recall(topics) => Ok(self.recall(topics)),
+            Request::Count { watch, tell } => {
+                let has_room = call.room == RoomLeft::Some;
+                let caller = Caller { member: &call.member, now_ms: call.now_ms, has_room };
+                Ok(self.counts.count(watch, tell, &caller))
+            }
             Request::Read { after, most } => Ok(self.read(*after, *most)),
         }
     }
@@ -264,7 +279,8 @@ impl Keys {
         self.forget_members(call.now_ms, is_new);
         let generations = self.generations.iter().cloned().collect();
         let position = self.meta.as_ref().map_or(n, |meta| meta.n);
-        Ok(Reply::Greeted(Greeting { generations, position }))
+        let watched = self.counts.watched(call.now_ms);
+        Ok(Reply::Greeted(Greeting { generations, position, watched }))
     }
 
     fn last_of_histories(&self) -> u64 {
@@ -418,39 +434,6 @@ impl Keys {
     }
 }
 
-/// Recall and read.
-impl Keys {
-    fn recall(&self, topics: &[Arc<str>]) -> Reply {
-        let Some(Meta { n: up_to, .. }) = self.meta else { return Reply::Strange };
-        let history = |topic: &Arc<str>| {
-            let topic = Arc::clone(topic);
-            let Some(kept) = self.histories.get(&topic) else {
-                let lost_up_to = self.lost_up_to(&topic, up_to);
-                return History { topic, lost_up_to, events: vec![] };
-            };
-            if kept.is_foreign(up_to) {
-                return History { topic, lost_up_to: up_to, events: vec![] };
-            }
-            let lost_up_to = kept.elements.front().map_or(up_to, |oldest| oldest.before);
-            let events = kept.elements.iter().map(|it| it.recorded.clone()).collect();
-            History { topic, lost_up_to, events }
-        };
-        let mut bytes = 0;
-        let histories = topics.iter().map_while(|topic| {
-            let recalled = (bytes < RECALLED_BYTES).then(|| history(topic))?;
-            bytes += recalled.events.iter().map(|it| it.events.len()).sum::<usize>();
-            Some(recalled)
-        });
-        Reply::Recalled { up_to, histories: histories.collect() }
-    }
-
-    fn read(&self, after: u64, most: usize) -> Reply {
-        let entries = self.log.iter().flat_map(|log| &log.entries);
-        let new = entries.filter(|entry| entry.place > after).take(most);
-        Reply::Entries(new.cloned().collect())
-    }
-}
-
 impl Post {
     fn entry(&self, place: u64) -> Entry {
         let (topic, events) = (Arc::clone(&self.topic), (&*self.events).into());
@@ -473,13 +456,6 @@ impl Log {
     fn trim(&mut self, kept: usize) {
         let over = self.entries.len().saturating_sub(kept);
         self.entries.drain(..over);
-    }
-}
-
-impl Kept {
-    /// It was kept before everything else was lost.
-    fn is_foreign(&self, n: u64) -> bool {
-        self.elements.back().is_none_or(|newest| newest.recorded.place > n)
     }
 }
 

@@ -47,7 +47,9 @@ impl Machine {
             worker.engine.enlist(Arc::clone(&crew));
             process.add(worker, &mut hub, seed.wrapping_add(number as u64));
         }
-        process.lock().member = Some(Member::new(hub, settings));
+        let mut member = Member::new(hub, settings);
+        member.count_with(crew.audiences());
+        process.lock().member = Some(member);
         let members = workers.iter().map(|it| (it.engine.number(), it.engine.shared_mailbox()));
         crew.complete(members.collect());
         let caught_up = vec![0; workers.len()];
@@ -218,6 +220,11 @@ impl Outlet for WayOut {
         if let Some(member) = member {
             member.hub_mut().end_use(self.reactor, topic, *now_ms);
         }
+    }
+
+    fn subscribers_elsewhere(&self, topic: &Topic) -> usize {
+        let State { member, now_ms } = &mut *self.process.lock();
+        member.as_mut().map_or(0, |member| member.subscribers_elsewhere(topic, *now_ms).0)
     }
 
     fn ask_for_generations(&self) -> Option<u64> {

@@ -92,6 +92,10 @@ pub enum StoreKey {
     History(Topic),
     /// That an event with this key was [published once](crate::Handle::publish_once) on the topic.
     Once(Topic, String),
+    /// The topics of which somebody wants to know the number of subscribers.
+    Watched,
+    /// The numbers of subscribers of one topic on each machine.
+    Count(Topic),
 }
 
 impl SimulatedMachines {
@@ -296,6 +300,8 @@ impl SimulatedMachines {
             StoreKey::Once(topic, key) => {
                 Key::Once(topic.shared_name().clone(), key.as_str().into())
             }
+            StoreKey::Watched => Key::Watched,
+            StoreKey::Count(topic) => Key::Count(topic.shared_name().clone()),
         });
     }
 

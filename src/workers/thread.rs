@@ -65,8 +65,8 @@ impl Thread {
                 &mut reactor,
                 &requests,
                 |reactor| {
-                    namespace.add(number, reactor);
                     reactor.enlist(Arc::clone(&crew));
+                    namespace.add(number, reactor);
                     let handler = make(&mut Worker { reactor, number, crew: &crew });
                     reactor.set_handler(handler);
                 },

@@ -101,8 +101,8 @@ fn large_histories_come_one_after_the_other_and_streams_get_all() {
     let topics = ["a", "b", "c", "d"].map(|name| Topic::new(name).history(100, 16 << 20));
     let mut machines = machines_with(&[1, 1], &topics);
     let large = "x".repeat(5 << 20);
-    for n in 0..4 {
-        publish(&mut machines, 0, &topics[n], format!("{n} {large}"));
+    for (n, topic) in topics.iter().enumerate() {
+        publish(&mut machines, 0, topic, format!("{n} {large}"));
     }
     let clients = ["/oldest", "/?t=1,3"].map(|target| machines[1].get(target));
     publish(&mut machines, 0, &topics[3], "last");

@@ -61,7 +61,7 @@ fn topics(req: &Request) -> Vec<String> {
 
 fn routes(handle: Handle, publisher: Publisher) -> Router {
     let (starting, stopping) = (publisher.clone(), publisher.clone());
-    let (of_metrics, of_state) = (handle.clone(), handle.clone());
+    let (of_metrics, of_state, of_count) = (handle.clone(), handle.clone(), handle.clone());
     Router::new()
         .get("/live", |req: &Request, _cx: &mut Context<'_>| {
             topics(req).iter().fold(Sse::new(), |sse, name| sse.subscribe(&topic(name)))
@@ -94,6 +94,11 @@ fn routes(handle: Handle, publisher: Publisher) -> Router {
             Response::text(format!("{}refused {refused}\n", lines.collect::<String>()))
         })
         .get("/metrics", move |_req, _cx| Response::text(of_metrics.prometheus()))
+        .get("/count", move |req: &Request, _cx: &mut Context<'_>| {
+            let numbers = topics(req).into_iter();
+            let counted = numbers.map(|name| of_count.subscribers_on_machines(&topic(&name)));
+            Response::text(counted.sum::<usize>().to_string())
+        })
         .get("/state", move |_req, _cx| {
             let backplane = of_state.backplane().unwrap_or_default();
             Response::text(format!("{} {}", backplane.connected, backplane.last_error))

@@ -61,6 +61,25 @@ fn a_key_counts_once_on_all_machines() {
 }
 
 #[test]
+fn subscribers_are_counted_over_all_machines() {
+    if is_missing() {
+        return;
+    }
+    let redis = Redis::start();
+    redis.point_address_here();
+    let settings = [("WORKERS", "2")];
+    let nodes = [(); 2].map(|()| Node::start(&redis.url(), &settings));
+    let clients = |node: usize| Client::streaming(nodes[node].address, "/live?topics=t");
+    let (_here, there, _there_too) = (clients(0), clients(1), clients(1));
+    let counted = |node: usize| nodes[node].get("/count?topics=t").body;
+    wait_for("both know all", || (counted(0) == "3" && counted(1) == "3").then_some(()));
+    drop(there);
+    wait_for("one has gone", || (counted(0) == "2" && counted(1) == "2").then_some(()));
+    let keys = redis.cli(&["keys", "*"]);
+    assert!(keys.contains(":watched") && keys.contains(":count:t"), "{keys}");
+}
+
+#[test]
 fn a_namespace_of_a_newer_release_is_refused_with_a_reason() {
     if is_missing() {
         return;

@@ -3,7 +3,7 @@
 //! Everything is an array of bulk strings, written into the output directly. What the keys and
 //! arguments of the script mean is said in `namespace.lua`.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use super::codec::Server;
 use crate::{
@@ -40,7 +40,8 @@ impl Session {
     pub(super) fn encode(&self, request: &Request, server: &Server, out: &mut Vec<u8>) {
         match request {
             Request::Greet { floor } => {
-                self.call(server, Extra { keys: 0, arguments: 5 }, out);
+                self.call(server, Extra { keys: 1, arguments: 5 }, out);
+                self.write_watched(out);
                 write_bulks(&["greet", &server.run_id], out);
                 write_number(*floor, out);
                 write_bulks(&[&self.seed], out);
@@ -54,6 +55,7 @@ impl Session {
                 topics.iter().for_each(|topic| self.write_history(topic, out));
                 write_bulks(&["recall"], out);
             }
+            Request::Count { watch, tell } => self.encode_count(server, watch, tell, out),
             Request::Read { after, most } => {
                 write_array(8, out);
                 write_bulks(&["XREAD", "COUNT"], out);
@@ -110,6 +112,25 @@ impl Session {
         }
     }
 
+    fn encode_count(
+        &self,
+        server: &Server,
+        watch: &[Arc<str>],
+        tell: &[(Arc<str>, u64)],
+        out: &mut Vec<u8>,
+    ) {
+        let topics = watch.len() + tell.len();
+        self.call(server, Extra { keys: 1 + topics, arguments: 3 + topics }, out);
+        self.write_watched(out);
+        for topic in watch.iter().chain(tell.iter().map(|(topic, _)| topic)) {
+            write_bulk(&[&self.prefix, "count:", topic], out);
+        }
+        write_bulks(&["count", &self.member], out);
+        write_number(watch.len() as u64, out);
+        watch.iter().for_each(|topic| write_bulk(&[topic], out));
+        tell.iter().for_each(|(_, number)| write_number(*number, out));
+    }
+
     /// A call of the script, up to the keys that all calls have.
     fn call(&self, server: &Server, extra: Extra, out: &mut Vec<u8>) {
         let keys = KEYS.len() + extra.keys;
@@ -117,6 +138,10 @@ impl Session {
         write_bulks(&["EVALSHA", &server.script], out);
         write_number(keys as u64, out);
         KEYS.iter().for_each(|key| write_bulk(&[&self.prefix, key], out));
+    }
+
+    fn write_watched(&self, out: &mut Vec<u8>) {
+        write_bulk(&[&self.prefix, "watched"], out);
     }
 
     fn write_history(&self, topic: &str, out: &mut Vec<u8>) {
@@ -208,8 +233,6 @@ const READ_BLOCKS_MS: &str = "1000";
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     fn encoded(request: &Request) -> String {
@@ -254,10 +277,16 @@ mod tests {
              $7\r\nSTREAMS\r\n$10\r\n{shop}:log\r\n$23\r\n17-18446744073709551615\r\n"
         );
         let greet = words(&Request::Greet { floor: 7 });
-        assert_eq!(greet[..3], ["EVALSHA", "sha", "5"]);
+        assert_eq!(greet[..3], ["EVALSHA", "sha", "6"]);
         assert_eq!(greet[3..8], FIXED);
-        assert_eq!(greet[8..12], ["greet", "run", "7", "seed"]);
-        assert_eq!(greet[12..], [generation_leap("anna").to_string()]);
+        assert_eq!(greet[8..13], ["{shop}:watched", "greet", "run", "7", "seed"]);
+        assert_eq!(greet[13..], [generation_leap("anna").to_string()]);
+        let (watch, tell) = (vec!["a".into()], vec![("b".into(), 3), ("a".into(), 0)]);
+        let count = words(&Request::Count { watch, tell });
+        assert_eq!(count[2..8], [&["9"], &FIXED[..]].concat());
+        let keys = ["{shop}:watched", "{shop}:count:a", "{shop}:count:b", "{shop}:count:a"];
+        assert_eq!(count[8..12], keys);
+        assert_eq!(count[12..], ["count", "anna", "1", "a", "3", "0"]);
     }
 
     #[test]

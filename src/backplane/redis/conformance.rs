@@ -1,11 +1,12 @@
 //! The script in a real Redis and its model answer the same, whatever happens to their keys.
 
 mod cost;
+mod counts;
 mod foreign;
 mod server;
 mod steps;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use redis_protocol::resp2::types::OwnedFrame;
 
@@ -83,6 +84,9 @@ impl Pair {
             (Ok(Reply::Greeted(real)), Ok(Reply::Greeted(model))) => {
                 let grow = real.generations.is_sorted_by(|one, next| one.0 < next.0);
                 assert!(grow, "{real:?}");
+                // Topics that are watched equally long in the model are not in Redis.
+                assert_eq!(sorted(&real.watched), sorted(&model.watched));
+                real.watched.clone_from(&model.watched);
                 let names = real.generations.iter_mut().map(|(name, _)| name);
                 pairs.extend(names.zip(model.generations.iter().map(|(name, _)| name)));
             }
@@ -124,6 +128,8 @@ impl Pair {
             Key::Earlier => "{ns}:earlier".into(),
             Key::History(topic) => format!("{{ns}}:h:{topic}"),
             Key::Once(topic, key) => format!("{{ns}}:once:{}:{topic}:{key}", topic.len()),
+            Key::Watched => "{ns}:watched".into(),
+            Key::Count(topic) => format!("{{ns}}:count:{topic}"),
         };
         self.client.call(&["DEL", &name]);
     }
@@ -194,6 +200,17 @@ const AGE: &str = "
     if redis.call('HEXISTS', '{ns}:recent', 'begun') == 1 then
       redis.call('HINCRBY', '{ns}:recent', 'begun', -ms)
     end
+    local watched = redis.call('ZRANGE', '{ns}:watched', 0, -1)
+    for _, topic in ipairs(watched) do
+      redis.call('ZINCRBY', '{ns}:watched', -ms, topic)
+    end
+    for _, key in ipairs(redis.call('KEYS', '{ns}:count:*')) do
+      local told = redis.call('HGETALL', key)
+      for i = 1, #told, 2 do
+        local number, time = told[i + 1]:match('^(%d+) (%d+)$')
+        redis.call('HSET', key, told[i], number .. ' ' .. (time - ms))
+      end
+    end
     local meta = redis.call('HGETALL', '{ns}:meta')
     for i = 1, #meta, 2 do
       local number, time = meta[i + 1]:match('^(%d+) (%d+)$')
@@ -202,6 +219,12 @@ const AGE: &str = "
       end
     end
     return 'OK'";
+
+fn sorted(names: &[Arc<str>]) -> Vec<Arc<str>> {
+    let mut names = names.to_vec();
+    names.sort();
+    names
+}
 
 fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let at = bytes.windows(from.len()).position(|part| part == from).expect("it is there");

@@ -59,7 +59,10 @@ impl Connection {
         debug_assert!(self.server().is_some(), "not logged in");
         let timeout = match request {
             Request::Read { .. } => READ_TIMEOUT,
-            Request::Greet { .. } | Request::Append { .. } | Request::Recall(_) => REPLY_TIMEOUT,
+            Request::Greet { .. }
+            | Request::Append { .. }
+            | Request::Recall(_)
+            | Request::Count { .. } => REPLY_TIMEOUT,
         };
         let server = &self.server;
         self.exchange.ask(Asked::Request(request), timeout, now, |asked, out| {

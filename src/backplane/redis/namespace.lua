@@ -16,6 +16,10 @@
 --                log. BEFORE is the place of the topic's event before this one. FROM and TO count the
 --                bytes of all its events up to this one, without and with it.
 --   once         of each event with a key: exists
+--   watched      sorted set: topics whose numbers of subscribers members want to know, by the times
+--                until which they do
+--   count        hash, one per watched topic: the number of subscribers of each member, and when it
+--                has said so
 --
 -- An event is a line LENGTH FLAGS, the name of its topic, which has this length, and the encoded
 -- events. Later releases may add words to these lines, and fields to entries.
@@ -30,12 +34,13 @@ local FIRST_PLACE = 2
 local GENERATIONS_MAX = 64
 local FORGET_MEMBERS_AFTER_MS = 60 * 60 * 1000
 local RECALLED_BYTES = 8 * 1024 * 1024
+local WATCHED_TOPICS_MAX = 1000
 -- From here on, numbers are not exact.
 local PLACE_MAX = 2 ^ 53
 
 local call, match = redis.call, string.match
 local meta, log, generations, recent, earlier = unpack(KEYS, 1, 5)
--- Those of histories and of `once` follow.
+-- Those of histories and of `once` follow, or `watched` and those of `count`.
 local FIXED_KEYS = 5
 
 local function now_ms()
@@ -162,7 +167,10 @@ if ARGV[1] == 'greet' then
       call('HSET', meta, 'n', digits(n))
     end
     forget_members(now, is_new)
-    return { 'greeted', n, call('LRANGE', generations, 0, -1) }
+    -- What is wrong with this key must not keep members out.
+    local watched, max = KEYS[FIXED_KEYS + 1], WATCHED_TOPICS_MAX
+    local names = redis.pcall('ZRANGEBYSCORE', watched, '(' .. now, '+inf', 'LIMIT', 0, max)
+    return { 'greeted', n, call('LRANGE', generations, 0, -1), names.err and {} or names }
   end
 
   return greet(ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]))
@@ -353,4 +361,75 @@ if ARGV[1] == 'recall' then
   end
 
   return recall()
+end
+
+-- Count -------------------------------------------------------------------------------------------
+
+if ARGV[1] == 'count' then
+  local WATCHED_MS = 60 * 1000
+  local FRESH_MS = 15 * 1000
+  local COUNT_EXPIRES_S = 30
+
+  local function watch(watched, names, now)
+    local room = WATCHED_TOPICS_MAX - call('ZCOUNT', watched, '(' .. now, '+inf')
+    for _, name in ipairs(names) do
+      local is_known = tonumber(call('ZSCORE', watched, name) or 0) > now
+      if is_known or room > 0 then
+        call('ZADD', watched, digits(now + WATCHED_MS), name)
+        room = is_known and room or room - 1
+      end
+    end
+  end
+
+  local function tell(key, member, number, now)
+    if number == '0' then
+      call('HDEL', key, member)
+    else
+      call('HSET', key, member, number .. ' ' .. digits(now))
+      call('EXPIRE', key, COUNT_EXPIRES_S)
+    end
+  end
+
+  -- Numbers of members that have ended are dropped.
+  local function sum_of_others(key, member, now)
+    local sum, fields = 0, call('HGETALL', key)
+    for i = 1, #fields, 2 do
+      local number, time = match(fields[i + 1], '^(%d+) (%d+)$')
+      if not number or math.abs(now - time) > FRESH_MS then
+        call('HDEL', key, fields[i])
+      elseif fields[i] ~= member then
+        sum = sum + number
+      end
+    end
+    return math.min(sum, PLACE_MAX - 1)
+  end
+
+  -- After the keys of all calls and `watched`, the keys are those of the topics that are watched, then
+  -- those of the topics of which a number is told. The arguments are the names of the former, and the
+  -- numbers.
+  local function count(member, watches)
+    local failed = format_error(call('HGET', meta, 'format'))
+    if failed then
+      return failed
+    end
+    local watched, now, names = KEYS[FIXED_KEYS + 1], now_ms(), {}
+    for i = 1, watches do
+      names[i] = ARGV[3 + i]
+    end
+    watch(watched, names, now)
+    for i = watches + 1, #ARGV - 3 do
+      tell(KEYS[FIXED_KEYS + 1 + i], member, ARGV[3 + i], now)
+    end
+    local reply = { 'counted' }
+    for i = 1, watches do
+      reply[1 + i] = sum_of_others(KEYS[FIXED_KEYS + 1 + i], member, now)
+    end
+    call('ZREMRANGEBYSCORE', watched, '-inf', digits(now))
+    call('PEXPIRE', watched, WATCHED_MS)
+    return reply
+  end
+
+  -- Events depend on nothing here, so nothing here ends the connection.
+  local is_done, reply = pcall(count, ARGV[2], tonumber(ARGV[3]))
+  return is_done and reply or { 'counted' }
 end

@@ -9,7 +9,9 @@ use redis_protocol::resp2::types::OwnedFrame;
 
 use super::{codec::ReplyError, commands::PLACE_MAX};
 use crate::{
-    span::protocol::{Content, Entry, Greeting, History, Recorded, Reply, Request},
+    span::protocol::{
+        Content, Entry, Greeting, History, Recorded, Reply, Request, WATCHED_TOPICS_MAX,
+    },
     sse,
     topic::Compressible,
 };
@@ -23,6 +25,7 @@ pub(crate) fn decode(request: &Request, frame: &OwnedFrame) -> Result<Reply, Rep
         Request::Greet { floor } => decode_greeting(frame, *floor),
         Request::Append { batch, .. } => decode_append(frame, batch.number),
         Request::Recall(topics) => decode_histories(frame, topics),
+        Request::Count { watch, .. } => decode_counts(frame, watch),
         Request::Read { after, .. } => decode_entries(frame, *after),
     }
 }
@@ -40,7 +43,9 @@ fn refusal(request: &Request, reason: String) -> Result<Reply, ReplyError> {
 
 fn decode_greeting(frame: &OwnedFrame, floor: u64) -> Result<Reply, ReplyError> {
     const MALFORMED: ReplyError = ReplyError::Malformed("not a greeting");
-    let [verb, position, names] = array(frame).ok_or(MALFORMED)? else { return Err(MALFORMED) };
+    let [verb, position, names, watched] = array(frame).ok_or(MALFORMED)? else {
+        return Err(MALFORMED);
+    };
     let position = place(position).filter(|place| *place >= floor);
     let (Some(b"greeted"), Some(position)) = (bytes(verb), position) else {
         return Err(MALFORMED);
@@ -48,7 +53,9 @@ fn decode_greeting(frame: &OwnedFrame, floor: u64) -> Result<Reply, ReplyError> 
     let names = array(names).filter(|names| !names.is_empty()).ok_or(MALFORMED)?;
     let generations = names.iter().map(|it| read_generation(bytes(it)?));
     let generations = generations.collect::<Option<_>>().ok_or(MALFORMED)?;
-    Ok(Reply::Greeted(Greeting { generations, position }))
+    let watched = array(watched).ok_or(MALFORMED)?.iter().take(WATCHED_TOPICS_MAX);
+    let watched = watched.filter_map(|name| Some(str::from_utf8(bytes(name)?).ok()?.into()));
+    Ok(Reply::Greeted(Greeting { generations, position, watched: watched.collect() }))
 }
 
 fn decode_append(frame: &OwnedFrame, number: u64) -> Result<Reply, ReplyError> {
@@ -79,6 +86,17 @@ fn decode_histories(frame: &OwnedFrame, topics: &[Arc<str>]) -> Result<Reply, Re
     let read = |(topic, history)| read_history(topic, history, up_to);
     let histories = topics.iter().zip(histories).map(read).collect::<Option<_>>();
     Ok(Reply::Recalled { up_to, histories: histories.ok_or(MALFORMED)? })
+}
+
+fn decode_counts(frame: &OwnedFrame, watch: &[Arc<str>]) -> Result<Reply, ReplyError> {
+    const MALFORMED: ReplyError = ReplyError::Malformed("not the numbers of these topics");
+    let [verb, numbers @ ..] = array(frame).ok_or(MALFORMED)? else { return Err(MALFORMED) };
+    let is_whole = numbers.is_empty() || numbers.len() == watch.len();
+    if bytes(verb) != Some(b"counted") || !is_whole {
+        return Err(MALFORMED);
+    }
+    let counts = watch.iter().zip(numbers).map(|(topic, it)| Some((Arc::clone(topic), place(it)?)));
+    Ok(Reply::Counted(counts.collect::<Option<_>>().ok_or(MALFORMED)?))
 }
 
 /// An event that cannot be read is lost, and so are those before it.

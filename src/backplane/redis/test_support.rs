@@ -37,6 +37,7 @@ impl Codec for TestCodec {
             Request::Recall(topics) => {
                 write_command(out, &[b"LRANGE", topics[0].as_bytes(), b"0", b"-1"]);
             }
+            Request::Count { .. } => unreachable!("no test counts over a connection"),
             Request::Read { after, most } => {
                 let (after, most) = (format!("{after}-0"), most.to_string());
                 let words =
@@ -51,13 +52,18 @@ impl Codec for TestCodec {
             (Request::Greet { .. }, frame) => {
                 let position = frame_text(&frame).and_then(|it| it.parse().ok());
                 let position = position.ok_or(ReplyError::Malformed("not a number"))?;
-                Ok(Reply::Greeted(Greeting { generations: Vec::new(), position }))
+                Ok(Reply::Greeted(Greeting {
+                    generations: Vec::new(),
+                    position,
+                    watched: Vec::new(),
+                }))
             }
             (Request::Append { batch, .. }, OwnedFrame::Integer(up_to)) => {
                 Ok(appended(batch.number, up_to as u64))
             }
             (Request::Append { .. }, _) => Err(ReplyError::Malformed("not a number")),
             (Request::Recall(_), _) => Ok(Reply::Recalled { up_to: 0, histories: Vec::new() }),
+            (Request::Count { .. }, _) => Ok(Reply::Counted(Vec::new())),
             (Request::Read { .. }, OwnedFrame::Null) => Ok(Reply::Entries(Vec::new())),
             (Request::Read { after, .. }, _) => {
                 let entry = Entry { place: after + 1, content: Content::Unreadable };

@@ -129,6 +129,47 @@ impl Context<'_> {
         self.core.subscribers_on_all(topic)
     }
 
+    /// The same over all machines of a [`Backplane`](crate::Backplane), approximately: this process
+    /// exactly, and the others by what they have said last. Without a backplane it is
+    /// [`subscribers_on_all`](Self::subscribers_on_all).
+    ///
+    /// The first question about a topic gives the number of this process. Those of the others come within
+    /// ten seconds, and are renewed every five while somebody asks at least once a minute. A machine that
+    /// ends without notice counts for up to twenty seconds more. While the store is away, the last
+    /// numbers stay. Topics are compared by name, [local](Topic::local) ones too. At most 1,000 topics of
+    /// a namespace are counted at the same time, with names of at most 1,024 bytes; of others, only this
+    /// process counts.
+    ///
+    /// Costs two locks and two lookups. [`Handle::subscribers_on_machines`](crate::Handle) does the same
+    /// on any thread.
+    ///
+    /// ```
+    /// use starwheel::{Router, Sse, Topic, testing::SimulatedMachines};
+    /// use std::time::Duration;
+    ///
+    /// let chat = Topic::new("chat");
+    /// let mut machines = SimulatedMachines::new(2, |_machine| {
+    ///     Router::new().get("/chat", |_req, _cx| Sse::new().subscribe(&Topic::new("chat")))
+    /// });
+    /// machines[0].get("/chat");
+    /// machines[1].get("/chat");
+    /// let mut seen = 0;
+    /// machines[0].run(|cx| seen = cx.subscribers_on_machines(&chat));
+    /// assert_eq!(seen, 1, "that of this machine");
+    /// machines.advance(Duration::from_secs(10));
+    /// machines[0].run(|cx| seen = cx.subscribers_on_machines(&chat));
+    /// assert_eq!(seen, 2);
+    /// ```
+    #[must_use]
+    pub fn subscribers_on_machines(&self, topic: &Topic) -> usize {
+        self.core.subscribers_on_machines(topic)
+    }
+
+    /// Counts subscribers for other threads from here on.
+    pub(in crate::engine) fn begin_to_count(&mut self) {
+        let _registry = self.core.audiences();
+    }
+
     /// Sets the updater of a topic and replaces an earlier one. It renders once per `interval` for
     /// all subscribers, and does not run while there are none. The first subscriber immediately
     /// gets a fresh render, or the retained event if that is the same. Output equal to that of the

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Core;
 use crate::{
-    engine::{api::Ending, keys::StreamId, remote::Crew},
+    engine::{api::Ending, keys::StreamId, registry::Registry, remote::Crew},
     error::CloseReason,
     topic::Topic,
 };
@@ -15,6 +15,7 @@ impl Core {
         self.occupancy.join(registry, &self.config.limits);
         self.tags.join(registry);
         self.topics.join_registry(registry);
+        self.mailbox.set_registry(Arc::clone(registry));
         self.crew = Some(crew);
     }
 
@@ -53,6 +54,22 @@ impl Core {
             crew.close(&others, &ending.into());
         }
         own.len() + others.len()
+    }
+
+    /// From here on, other threads can see how many subscribers topics have.
+    pub(in crate::engine) fn audiences(&mut self) -> Arc<Registry> {
+        if let Some(registry) = self.mailbox.registry() {
+            return Arc::clone(registry);
+        }
+        let registry = Arc::<Registry>::default();
+        self.topics.join_registry(&registry);
+        self.mailbox.set_registry(Arc::clone(&registry));
+        registry
+    }
+
+    pub(in crate::engine) fn subscribers_on_machines(&self, topic: &Topic) -> usize {
+        let elsewhere = self.mailbox.outlet().map_or(0, |it| it.subscribers_elsewhere(topic));
+        self.subscribers_on_all(topic).saturating_add(elsewhere)
     }
 
     pub(in crate::engine) fn subscribers_on_all(&self, topic: &Topic) -> usize {

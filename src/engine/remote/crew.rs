@@ -18,6 +18,7 @@ use crate::{
         stats::Stats,
     },
     error::CloseReason,
+    span::Audiences,
     topic::Topic,
 };
 
@@ -45,6 +46,11 @@ impl Crew {
 
     pub(in crate::engine) fn registry(&self) -> &Arc<Registry> {
         &self.registry
+    }
+
+    /// Where the subscribers of all workers are counted.
+    pub(crate) fn audiences(&self) -> Arc<dyn Audiences> {
+        Arc::clone(&self.registry) as Arc<dyn Audiences>
     }
 
     /// Ends streams that the registry no longer lists, on their workers. Never refused: their number

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     engine::{
         api::Context,
+        registry::Registry,
         stats::{BackplaneStats, Stats},
     },
     span::Publication,
@@ -46,7 +47,7 @@ use crate::{
 /// | `publish`, `publish_batch` | to the subscribers of all workers, in one order. On a [local](Topic::local) topic: to every worker's own topic |
 /// | `drain`, `shutdown`, `stats`, `is_stopped` | all workers; figures are summed |
 /// | `run`, `adopt`, `adopt_request` | one of them, in turn |
-/// | `close_tagged` | the streams of all workers |
+/// | `close_tagged`, `subscribers_on_machines` | the streams of all workers |
 /// | `run_on_all`, `run_on_worker_of`, `workers` | as they say |
 ///
 /// Events are never published to some workers only.
@@ -292,7 +293,15 @@ impl Handle {
         leaves.then_some(&**outlet)
     }
 
-    fn outlet(&self) -> Option<&Arc<dyn Outlet>> {
+    /// Where subscribers are counted; otherwise the reactor that does not count them yet.
+    pub(super) fn registry(&self) -> Result<&Arc<Registry>, &Arc<Mailbox>> {
+        match &self.to {
+            Recipient::One(mailbox) => mailbox.registry().ok_or(mailbox),
+            Recipient::All(crew) => Ok(crew.registry()),
+        }
+    }
+
+    pub(super) fn outlet(&self) -> Option<&Arc<dyn Outlet>> {
         match &self.to {
             Recipient::One(mailbox) => mailbox.outlet(),
             // They lead to the same sequencer.

@@ -19,7 +19,7 @@ use shuttle::sync::{
 
 use super::{command::Command, outlet::Outlet, try_send::TrySendError};
 use crate::{
-    engine::stats::Stats,
+    engine::{registry::Registry, stats::Stats},
     topic::{Arrival, Placed},
 };
 
@@ -43,6 +43,8 @@ pub(crate) struct Mailbox {
     stats: Mutex<Stats>,
     /// Where events on topics that span reactors go.
     outlet: OnceLock<Arc<dyn Outlet>>,
+    /// Where its subscribers are counted, if anyone else may want to know.
+    registry: OnceLock<Arc<Registry>>,
 }
 
 /// The waiting commands.
@@ -72,6 +74,7 @@ impl Mailbox {
             sleeping: AtomicBool::new(false),
             stats: Mutex::new(Stats::default()),
             outlet: OnceLock::new(),
+            registry: OnceLock::new(),
         }
     }
 
@@ -82,6 +85,15 @@ impl Mailbox {
 
     pub(in crate::engine) fn outlet(&self) -> Option<&Arc<dyn Outlet>> {
         self.outlet.get()
+    }
+
+    /// Only the first call counts.
+    pub(in crate::engine) fn set_registry(&self, registry: Arc<Registry>) {
+        _ = self.registry.set(registry);
+    }
+
+    pub(in crate::engine) fn registry(&self) -> Option<&Arc<Registry>> {
+        self.registry.get()
     }
 
     /// An event from the sequencer; never refused for lack of room, because the sequencer

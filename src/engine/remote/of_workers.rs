@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use super::{command::Command, handle::Handle, try_send::TrySendError};
-use crate::engine::{
-    api::{Context, Ending},
-    keys::StreamId,
+use crate::{
+    engine::{
+        api::{Context, Ending},
+        keys::StreamId,
+    },
+    topic::Topic,
 };
 
 /// Workers: what goes to all of them, and what to a certain one.
@@ -97,6 +100,34 @@ impl Handle {
         }
         crew.close_tagged(tag, ending);
         Ok(())
+    }
+
+    /// Number of open streams that are subscribed to a topic, on all workers and, approximately, all
+    /// machines, like [`Context::subscribers_on_machines`]. The handle of one worker counts all of them
+    /// too.
+    ///
+    /// Nothing is counted for other threads on a single reactor without a [`Backplane`](crate::Backplane)
+    /// until the first question, which is answered with zero.
+    ///
+    /// ```
+    /// # use starwheel::{Handle, Topic};
+    /// /// For a dashboard.
+    /// fn present(handle: &Handle, room: &str) -> usize {
+    ///     handle.subscribers_on_machines(&Topic::new(room))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn subscribers_on_machines(&self, topic: &Topic) -> usize {
+        let own = match self.registry() {
+            Ok(registry) => registry.subscribers(topic.name()),
+            Err(mailbox) => {
+                let begin = |cx: &mut Context<'_>| cx.begin_to_count();
+                _ = mailbox.push_with((), |()| Command::Run(Box::new(begin)));
+                0
+            }
+        };
+        let elsewhere = self.outlet().map_or(0, |outlet| outlet.subscribers_elsewhere(topic));
+        own.saturating_add(elsewhere)
     }
 
     /// Runs a closure on the worker that has this stream, or had it. On a single reactor it is

@@ -31,6 +31,11 @@ pub(crate) trait Outlet: Send + Sync {
         None
     }
 
+    /// How many subscribers a topic has in other processes, as far as is known here.
+    fn subscribers_elsewhere(&self, _topic: &Topic) -> usize {
+        0
+    }
+
     /// How this process is connected with others; `None` if it is alone.
     fn backplane(&self) -> Option<BackplaneStats> {
         None

@@ -133,10 +133,15 @@ impl Topics {
         self.insert(state)
     }
 
-    /// From here on, before the first topic, subscribers count toward those of all workers.
+    /// From here on, subscribers are counted there too.
     pub(super) fn join_registry(&mut self, registry: &Arc<Registry>) {
-        let registry = Arc::clone(registry);
-        self.audiences = Some(Box::new(Audiences { registry, parts: HashMap::new() }));
+        let part = |(slot, state): (usize, &TopicState)| {
+            let mut part = registry.audience(state.topic.shared_name());
+            part.set(state.audience());
+            (TopicIndex::new(slot), part)
+        };
+        let parts = self.states.iter().map(part).collect();
+        self.audiences = Some(Box::new(Audiences { registry: Arc::clone(registry), parts }));
     }
 
     /// The audience of a topic has changed.

@@ -142,7 +142,9 @@ fn a_later_format_is_not_written() {
     let Some((_server, mut pair)) = greeted() else { return };
     pair.client.call(&["HSET", "{ns}:meta", "format", "2"]);
     let before = state(&mut pair);
-    for request in [Request::Greet { floor: 9 }, append(1, &["a"]), Request::Recall(vec![])] {
+    let count = Request::Count { watch: vec!["a".into()], tell: vec![] };
+    let greet = Request::Greet { floor: 9 };
+    for request in [greet, append(1, &["a"]), Request::Recall(vec![]), count] {
         let words = refused(&mut pair, &request);
         assert!(words.contains("format 2"), "{words}");
     }

@@ -29,6 +29,10 @@ fn recall() -> Request {
     Request::Recall(vec!["a".into()])
 }
 
+fn count() -> Request {
+    Request::Count { watch: vec!["a".into(), "b".into()], tell: Vec::new() }
+}
+
 /// The entries of a log with these ids, fields and values.
 fn entries(rows: &[(&str, &[&[u8]])]) -> Result<Vec<(u64, Content)>, ReplyError> {
     let row = |(id, fields): &(&str, &[&[u8]])| list([bulk(id), list(fields.iter().map(bulk))]);
@@ -169,7 +173,8 @@ fn a_batch_without_room_is_refused_and_other_errors_are_the_servers() {
 #[test]
 fn a_reply_to_something_else_is_an_error() {
     let greeting = |position, names: &[&str]| {
-        list([bulk("greeted"), OwnedFrame::Integer(position), list(names.iter().map(bulk))])
+        let names = list(names.iter().map(bulk));
+        list([bulk("greeted"), OwnedFrame::Integer(position), names, list([])])
     };
     assert!(decode(&greet(), &greeting(5, &["a 0"])).is_ok());
     let replies = [
@@ -181,12 +186,15 @@ fn a_reply_to_something_else_is_an_error() {
         list([bulk("recalled"), OwnedFrame::Integer(3)]),
         list([bulk("appended"), OwnedFrame::Null]),
         list([bulk("missing"), OwnedFrame::Integer(3)]),
+        list([bulk("counted"), OwnedFrame::Integer(3)]),
+        list([bulk("counted"), OwnedFrame::Integer(3), OwnedFrame::Integer(-1)]),
+        list([bulk("counted"), OwnedFrame::Integer(3), OwnedFrame::Null]),
         OwnedFrame::SimpleString(b"OK".to_vec()),
         OwnedFrame::Integer(7),
         list([]),
     ];
     for frame in replies {
-        for request in [greet(), append(), recall(), read()] {
+        for request in [greet(), append(), recall(), read(), count()] {
             let reply = decode(&request, &frame);
             assert!(matches!(reply, Err(ReplyError::Malformed(_))), "{request:?}: {reply:?}");
         }
@@ -194,16 +202,17 @@ fn a_reply_to_something_else_is_an_error() {
 }
 
 /// One reply to each request.
-const REPLIES: [&[u8]; 4] = [
-    b"*3\r\n$7\r\ngreeted\r\n:5\r\n*1\r\n$3\r\na 0\r\n",
+const REPLIES: [&[u8]; 5] = [
+    b"*4\r\n$7\r\ngreeted\r\n:5\r\n*1\r\n$3\r\na 0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n",
     b"*2\r\n$8\r\nappended\r\n:7\r\n",
     b"*3\r\n$8\r\nrecalled\r\n:50\r\n*2\r\n:0\r\n*1\r\n$23\r\n20 10 0 10\n1\nadata: 1\n\n\r\n",
     b"*1\r\n*2\r\n$1\r\nl\r\n*1\r\n*2\r\n$4\r\n11-0\r\n*2\r\n$2\r\ne1\r\n$12\r\n1\nadata: 1\n\n\r\n",
+    b"*3\r\n$7\r\ncounted\r\n:5\r\n:0\r\n",
 ];
 
 #[test]
 fn replies_that_are_cut_are_incomplete() {
-    for (request, bytes) in [greet(), append(), recall(), read()].iter().zip(REPLIES) {
+    for (request, bytes) in [greet(), append(), recall(), read(), count()].iter().zip(REPLIES) {
         for length in 0..bytes.len() {
             assert!(decode_frame(&bytes[..length]).expect("nothing wrong").is_none());
         }
@@ -253,6 +262,9 @@ fn check(request: &Request, reply: Reply) {
                 assert!(last <= up_to);
             }
         }
+        (Request::Count { watch, .. }, Reply::Counted(counts)) => {
+            assert!(counts.is_empty() || counts.len() == watch.len());
+        }
         (Request::Append { .. }, _) | (_, Reply::Strange) => {}
         other => panic!("{other:?}"),
     }
@@ -261,7 +273,7 @@ fn check(request: &Request, reply: Reply) {
 proptest! {
     #[test]
     fn no_bytes_are_read_as_what_they_are_not(
-        which in 0_usize..4,
+        which in 0_usize..5,
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_usize..3), 0..6),
     ) {
         let mut bytes = REPLIES[which].to_vec();
@@ -274,7 +286,7 @@ proptest! {
             }
         }
         if let Ok(Some((frame, _))) = decode_frame(&bytes) {
-            for request in [greet(), append(), recall(), read()] {
+            for request in [greet(), append(), recall(), read(), count()] {
                 if let Ok(reply) = decode(&request, &frame) {
                     check(&request, reply);
                 }
