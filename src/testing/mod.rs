@@ -53,13 +53,12 @@ pub use self::{
     workers::SimulatedWorkers,
 };
 
-use std::{fmt, io, net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, time::Duration};
 
-use self::network::{Crowd, Network, SimulatedSocket};
+use self::network::{Crowd, Network, NeverAsleep, SimulatedSocket};
 use crate::{
     engine::{
         Answer, Config, ConnIndex, Context, Engine, Handle, Handler, Opening, Readiness, ShortRead,
-        Wake,
     },
     http::{Method, Peer, Request, TrustedPeers},
 };
@@ -483,15 +482,6 @@ impl fmt::Debug for Simulation {
             .field("now_ms", &self.now_ms)
             .field("stats", self.stats())
             .finish_non_exhaustive()
-    }
-}
-
-/// A simulation turns when it is asked to.
-struct NeverAsleep;
-
-impl Wake for NeverAsleep {
-    fn wake(&self) -> io::Result<()> {
-        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use super::{faults::Faults, incoming::Incoming};
 use crate::{
-    engine::{TcpOptions, Transport},
+    engine::{TcpOptions, Transport, Wake},
     http::Peer,
 };
 
@@ -390,6 +390,15 @@ impl Drop for SimulatedSocket {
         } else {
             state.server_end.get_or_insert(ServerEnd::Fin);
         }
+    }
+}
+
+/// A simulation turns when it is asked to.
+pub(super) struct NeverAsleep;
+
+impl Wake for NeverAsleep {
+    fn wake(&self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -108,7 +108,7 @@ impl Context<'_> {
 
     /// The same over all [`Workers`](crate::Workers), for presence. On a single reactor it is
     /// [`subscribers`](Self::subscribers). Costs one lock and one lookup. For other threads:
-    /// [`Handle::run`].
+    /// [`Handle::run`](crate::Handle::run).
     ///
     /// ```
     /// use starwheel::{Response, Router, Sse, Topic, testing::SimulatedWorkers};
@@ -177,7 +177,7 @@ impl Context<'_> {
     ///
     /// Such a topic should [`retain`](Topic::retain) its last event, so that later subscribers also
     /// get it immediately. A run that ends with an error or a panic publishes nothing. It is
-    /// logged, a panic is also counted ([`Stats::panics`]), and the updater runs again at its next
+    /// logged, a panic is also counted ([`Stats::panics`](crate::Stats::panics)), and the updater runs again at its next
     /// interval.
     ///
     /// The updater ends, and is dropped, when
