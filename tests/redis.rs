@@ -21,3 +21,5 @@ mod operation;
 mod random;
 #[path = "redis/server.rs"]
 mod server;
+#[path = "redis/soak.rs"]
+mod soak;

@@ -29,6 +29,7 @@ use crate::{
 ///
 /// ```
 /// use starwheel::{Method, Router, Sse, Topic, testing::SimulatedMachines};
+/// use std::time::Duration;
 ///
 /// let chat = Topic::new("chat").history(100, 64 * 1024);
 /// let mut machines = SimulatedMachines::new(2, |_machine| {
@@ -36,6 +37,7 @@ use crate::{
 ///     Router::new().get("/chat", move |_req, _cx| Sse::new().subscribe(&chat))
 /// });
 /// let anna = machines[0].get("/chat");
+/// machines.turn(); // Her machine asks the store for the past of the topic.
 /// machines.handle(1).publish(&chat, "one").unwrap();
 /// machines.turn();
 /// assert_eq!(machines[0].events(anna)[0].data, "one");
@@ -47,7 +49,7 @@ use crate::{
 /// machines.turn();
 /// let anna = machines[1].connect();
 /// machines[1].request(anna, Method::Get, "/chat", &[("Last-Event-ID", &id)], b"");
-/// machines.turn();
+/// machines.advance(Duration::from_millis(100));
 /// let events = machines[1].events(anna);
 /// assert_eq!((events.len(), events[0].data.as_str()), (1, "two"));
 /// ```

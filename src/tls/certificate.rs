@@ -25,7 +25,7 @@ use super::error::{TlsError, TlsProblem};
 /// use starwheel::Certificate;
 ///
 /// let certificate = Certificate::from_pem_files("fullchain.pem", "privkey.pem")?;
-/// println!("for {:?}", certificate.names());
+/// println!("for {:?}", certificate.names().collect::<Vec<_>>());
 /// # Ok::<(), starwheel::TlsError>(())
 /// ```
 #[derive(Clone)]

@@ -16,7 +16,7 @@ use crate::time::{millis, spread};
 /// ```
 /// use starwheel::Lifetime;
 /// use std::time::Duration;
-/// let minutes = |count| Duration::from_secs(60 * count);
+/// let minutes = |count: u64| Duration::from_secs(60 * count);
 /// assert_eq!(Lifetime::from(minutes(60)), Lifetime::from(minutes(60)..=minutes(60)));
 /// assert_eq!(Lifetime::from(minutes(50)..minutes(70)), Lifetime::from(minutes(70)..=minutes(50)));
 /// ```

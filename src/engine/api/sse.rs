@@ -312,7 +312,7 @@ impl Sse {
     /// ```
     /// use starwheel::Sse;
     /// use std::time::Duration;
-    /// let minutes = |count| Duration::from_secs(60 * count);
+    /// let minutes = |count: u64| Duration::from_secs(60 * count);
     /// let stream = Sse::new().max_lifetime(minutes(50)..=minutes(70));
     /// # let _ = (stream, Sse::new().max_lifetime(minutes(60)));
     /// ```
