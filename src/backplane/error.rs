@@ -18,8 +18,6 @@ pub enum BackplaneError {
     TooLate,
     /// The system gives no thread, poller or random bits.
     System(Arc<io::Error>),
-    /// There is no connection, or it has ended; says why.
-    Disconnected(Box<str>),
 }
 
 impl fmt::Display for BackplaneError {
@@ -35,7 +33,6 @@ impl fmt::Display for BackplaneError {
                  subscribed",
             ),
             Self::System(error) => write!(f, "cannot start the backplane: {error}"),
-            Self::Disconnected(why) => f.write_str(why),
         }
     }
 }

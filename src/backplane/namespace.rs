@@ -296,7 +296,7 @@ impl Namespace {
     pub(super) fn disconnected(&self, why: &dyn std::fmt::Display) {
         let news = self.with_member(None, |in_store, now_ms| {
             in_store.member.disconnected();
-            in_store.status.is_down(why, now_ms)
+            in_store.status.went_down(why, now_ms)
         });
         news.iter().for_each(News::log);
     }
@@ -321,7 +321,7 @@ impl Namespace {
         let news = self.with_member(None, |in_store, now_ms| {
             in_store.member.answered(reply, now_ms);
             let is_up = in_store.member.is_up();
-            is_up.then(|| in_store.status.is_up(now_ms)).flatten()
+            is_up.then(|| in_store.status.came_up(now_ms)).flatten()
         });
         news.iter().for_each(News::log);
     }

@@ -34,7 +34,7 @@ impl Status {
     }
 
     /// The store has answered. One line for each change.
-    pub(super) fn is_up(&mut self, now_ms: u64) -> Option<News> {
+    pub(super) fn came_up(&mut self, now_ms: u64) -> Option<News> {
         let since_ms = self.down_since_ms.take()?;
         self.is_logged = false;
         Some(News::Up { after: Duration::from_millis(now_ms - since_ms) })
@@ -42,7 +42,7 @@ impl Status {
 
     /// There is no connection. A further reason while it stays away is not logged again.
     #[cfg(feature = "redis")]
-    pub(super) fn is_down(&mut self, why: &dyn std::fmt::Display, now_ms: u64) -> Option<News> {
+    pub(super) fn went_down(&mut self, why: &dyn std::fmt::Display, now_ms: u64) -> Option<News> {
         self.down_since_ms.get_or_insert(now_ms);
         self.last_error = why.to_string();
         let is_new = !std::mem::replace(&mut self.is_logged, true);

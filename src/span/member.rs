@@ -131,13 +131,10 @@ impl<I: Inbox> Member<I> {
         if events.is_empty() {
             return Ok(());
         }
-        if bytes > PUBLISHED_BYTES_MAX || !self.outbox.has_room() {
+        let is_too_large = bytes > PUBLISHED_BYTES_MAX;
+        if is_too_large || !self.outbox.has_room() {
             self.figures.refused += 1;
-            return Err(if bytes > PUBLISHED_BYTES_MAX {
-                Refused::TooLarge
-            } else {
-                Refused::Full
-            });
+            return Err(if is_too_large { Refused::TooLarge } else { Refused::Full });
         }
         self.hub.touch(topic.shared_name(), now_ms);
         self.figures.published += events.len() as u64;

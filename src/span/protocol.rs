@@ -20,7 +20,7 @@
 
 use std::sync::Arc;
 
-use crate::topic::{self, Compressible, Retain, Topic};
+use crate::topic::{self, Compressible, Retain, Topic, fnv_1a};
 
 /// One request of a member; the store answers each with one [`Reply`], in order.
 ///
@@ -189,14 +189,12 @@ pub(crate) struct Recorded {
     pub(crate) events: Arc<[u8]>,
 }
 
-/// How many places a generation leaves out that this member begins, except for the very first one: more
-/// than are ever lost, and not as many as another member. The generation may get lost, too, and the
-/// member that begins the next one may not have seen it.
+/// How many places a generation leaves out that this member begins, except for the very first one: a
+/// million or two, because members that greet later may have seen more of what is lost than this one.
+/// It is hardly ever as many as for another member: the generation may get lost too, and the member that
+/// begins the next one may not have seen it.
 pub(crate) fn generation_leap(member: &str) -> u64 {
-    // FNV-1a.
-    let add = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let hash = member.bytes().fold(0xcbf2_9ce4_8422_2325, add);
-    (1 << 20) + (hash >> 44)
+    (1 << 20) + (fnv_1a(member) >> 44)
 }
 
 /// What one call may publish at most, with all that is sent for it: a reply can have 64 MiB, and a command

@@ -30,7 +30,7 @@ pub(crate) use log::{
     Arrival, Backlog, Compressible, Frame, LastSeen, Log, Loss, Lost, Placed, Previous, Resume,
 };
 pub(crate) use pieces::Pieces;
-pub(crate) use position::{IdOf, Point, Position, TopicKey};
+pub(crate) use position::{IdOf, Point, Position, TopicKey, fnv_1a};
 pub(crate) use series::{Progress, Series};
 
 use std::{fmt, sync::Arc};

@@ -62,11 +62,16 @@ impl Point {
     }
 }
 
+/// A hash that is the same in every process.
+pub(crate) fn fnv_1a(text: &str) -> u64 {
+    let mix = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, mix)
+}
+
 impl TopicKey {
-    /// FNV-1a: the same in every process, and two topics of one stream differ.
+    /// Two topics of one stream differ.
     pub(crate) fn of(name: &str) -> Self {
-        let mix = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        Self(name.bytes().fold(0xcbf2_9ce4_8422_2325, mix))
+        Self(fnv_1a(name))
     }
 
     fn parse(text: &str) -> Option<Self> {
