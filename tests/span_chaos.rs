@@ -16,31 +16,18 @@ mod log;
 mod random;
 #[path = "span_chaos/scenario.rs"]
 mod scenario;
-
-use std::{
-    env,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-};
+#[path = "support/seeds.rs"]
+mod seeds;
 
 use random::Random;
 use scenario::{Harvest, live_through};
 
 #[test]
 fn a_client_that_moves_between_workers_gets_each_event_once_or_a_gap() {
-    let only = env::var("STARWHEEL_SEED").ok().map(|seed| seed.parse().expect("a number"));
-    let seeds = match only {
-        Some(seed) => seed..seed + 1,
-        None => 0..env::var("STARWHEEL_SEEDS").map_or(800, |n| n.parse().expect("a number")),
-    };
     let mut total = Harvest::default();
-    for seed in seeds {
-        let harvest = catch_unwind(AssertUnwindSafe(|| live_through(Random::new(seed), seed)))
-            .unwrap_or_else(|panic| {
-                eprintln!("to see it again: STARWHEEL_SEED={seed} cargo test -p starwheel-tests --test span_chaos");
-                resume_unwind(panic)
-            });
-        total.add(&harvest);
-    }
+    let all = seeds::try_all("span_chaos", 800, |seed| {
+        total.add(&live_through(Random::new(seed), seed));
+    });
     eprintln!("{total:?}");
-    assert!(only.is_some() || total.scarce().iter().all(|count| *count > 100), "{total:?}");
+    assert!(!all || total.scarce().iter().all(|count| *count > 100), "{total:?}");
 }

@@ -178,7 +178,7 @@ fn keys_that_are_deleted_one_by_one_are_made_again() {
 }
 
 #[test]
-fn a_namespace_without_counter_and_log_is_a_gap_for_every_client_and_topic() {
+fn a_namespace_without_counter_and_log_continues_after_its_histories() {
     if is_missing() {
         return;
     }
