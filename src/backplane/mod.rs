@@ -49,8 +49,8 @@ use crate::span::MemberSettings;
 /// # What changes for the program
 /// - [`Context::publish`](crate::Context::publish) and [`Handle::publish`](crate::Handle::publish) put
 ///   events into an outbox. They reach all machines, this one included, when the store has given them
-///   their places: after some 0.2 ms, and as late as it comes back while it is away. If the outbox is
-///   full, publishers get [`TrySendError::Full`](crate::TrySendError::Full).
+///   their places: a moment later, or when the store comes back. If the outbox is full, publishers get
+///   [`TrySendError::Full`](crate::TrySendError::Full).
 /// - A stream whose topics keep events waits until the histories have come, when it is the first on its
 ///   machine. Without the store it waits as long as that is away, and is kept alive meanwhile.
 /// - [Local](crate::Topic::local) and [driven](crate::Context::drive) topics, streams with updaters and
@@ -91,7 +91,8 @@ enum Store {
 impl Backplane {
     /// A store in this process, for development and tests: everything is as with Redis, also that
     /// events come back a moment later. Clones of the value share it. It keeps nothing when the
-    /// process ends, and its [namespace](Self::namespace) has no meaning.
+    /// process ends, and its [namespace](Self::namespace) has no meaning. It was made to be simple:
+    /// a publish costs time in proportion to the number of topics with a history.
     ///
     /// ```
     /// use starwheel::{Backplane, Reactor, Router};
@@ -132,7 +133,18 @@ impl Backplane {
     }
 
     /// Certificates in PEM that `rediss://` trusts, instead of the authorities that browsers trust: for a
-    /// Redis with a certificate of your own.
+    /// Redis with a certificate of your own. No effect on other addresses.
+    ///
+    /// ```no_run
+    /// use starwheel::Backplane;
+    /// let roots = std::fs::read("ca.pem")?;
+    /// let backplane =
+    ///     Backplane::redis("rediss://10.0.0.5:6380")?.tls_roots(roots).tls_name("redis.internal");
+    /// # let _ = backplane;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// What is wrong with them is an error of [`Reactor::join`](crate::Reactor::join).
     #[cfg(feature = "redis-tls")]
     #[must_use]
     pub fn tls_roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
@@ -162,14 +174,27 @@ impl Backplane {
     }
 
     /// What all machines of one application name alike, and no other application that uses the same
-    /// store; `starwheel` by default. The keys in Redis begin with it. Letters, digits, and `-_.:/`.
+    /// store; `starwheel` by default. The keys in Redis begin with it. 1 to 100 letters, digits, and
+    /// `-_.:/`; [`Reactor::join`](crate::Reactor::join) reports other names.
+    ///
+    /// ```
+    /// use starwheel::Backplane;
+    /// use std::time::Duration;
+    /// let backplane = Backplane::memory()
+    ///     .namespace("shop")
+    ///     .log_bytes(256 << 20)
+    ///     .outbox_bytes(4 << 20)
+    ///     .history_for(Duration::from_secs(7 * 24 * 3600));
+    /// # let _ = backplane;
+    /// ```
     #[must_use]
     pub fn namespace(self, name: &str) -> Self {
         Self { namespace: name.into(), ..self }
     }
 
-    /// How much of the log the store keeps, approximately: 64 MiB by default. A machine that is away for
-    /// longer has missed events, and tells its clients.
+    /// How much of the log the store keeps, approximately: 64 MiB by default, and at least 1,000 events. A
+    /// machine that is away for longer has missed events, and the [policies](crate::Backpressure) of their
+    /// topics apply. See [`namespace`](Self::namespace) for an example.
     #[must_use]
     pub fn log_bytes(self, bytes: u64) -> Self {
         let settings = MemberSettings { log_bytes: bytes, ..self.settings };
@@ -177,7 +202,8 @@ impl Backplane {
     }
 
     /// How much may wait in this process while the store is away or slow: 16 MiB by default, with topics
-    /// and keys. Publishers then get [`TrySendError::Full`](crate::TrySendError::Full).
+    /// and keys. Publishers then get [`TrySendError::Full`](crate::TrySendError::Full). Up to a quarter of
+    /// it is needed in addition, for what was stored in the last ten seconds.
     ///
     /// A call that publishes more than 32 MiB gets the same, and an error is logged: no machine could read
     /// that at once. For the same reason a topic keeps at most 32 MiB and 200,000 events in the store.

@@ -174,8 +174,9 @@ impl Node {
     /// A figure of the backplane.
     pub(crate) fn figure(&self, name: &str) -> u64 {
         let text = self.get("/metrics").body;
-        let name = format!("starwheel_backplane_{name} ");
-        let value = text.lines().find_map(|line| line.strip_prefix(&name));
+        let names = ["", "_total"].map(|suffix| format!("starwheel_backplane_{name}{suffix} "));
+        let value =
+            text.lines().find_map(|line| names.iter().find_map(|name| line.strip_prefix(name)));
         value.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
     }
 

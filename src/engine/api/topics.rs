@@ -52,6 +52,15 @@ impl Context<'_> {
     /// Publishes an event unless another one on this topic has had the same key in the last five
     /// minutes, like [`Handle::publish_once`](crate::Handle::publish_once).
     ///
+    /// ```
+    /// # use starwheel::{Context, Request, Response, Topic};
+    /// fn order(req: &Request, cx: &mut Context<'_>) -> Result<Response, Response> {
+    ///     let key = req.header("idempotency-key").unwrap_or_default();
+    ///     cx.publish_once(&Topic::new("orders"), key, "a new order")?;
+    ///     Ok(Response::no_content())
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// As [`publish`](Self::publish); the key is not used up then.
     pub fn publish_once<E: Encode>(
@@ -246,7 +255,8 @@ impl Context<'_> {
     }
 
     /// How this process is connected with the other machines of its
-    /// [`Backplane`](crate::Backplane); `None` if it has not joined one.
+    /// [`Backplane`](crate::Backplane); `None` if it has not joined one. Costs one lock;
+    /// [`BackplaneStats`] has an example.
     #[must_use]
     pub fn backplane(&self) -> Option<BackplaneStats> {
         self.core.mailbox.outlet()?.backplane()

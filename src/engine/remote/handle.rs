@@ -203,7 +203,7 @@ impl Handle {
     /// The keys are remembered where events get their places: by the reactor, by the
     /// [`Workers`](crate::Workers) together, or by all machines of a
     /// [backplane](crate::Backplane) together. A process remembers at most 65,536 keys, and forgets the
-    /// oldest if there are more. The number of those in Redis is not limited: each takes about 100 bytes
+    /// oldest if there are more. The number of those in Redis is not limited: each takes about 150 bytes
     /// for five minutes.
     ///
     /// ```
@@ -405,7 +405,8 @@ impl Handle {
     }
 
     /// How this process is connected with the other machines of its
-    /// [`Backplane`](crate::Backplane); `None` if it has not joined one.
+    /// [`Backplane`](crate::Backplane); `None` if it has not joined one. Costs one lock;
+    /// [`BackplaneStats`] has an example.
     #[must_use]
     pub fn backplane(&self) -> Option<BackplaneStats> {
         self.outlet()?.backplane()

@@ -19,7 +19,7 @@ use std::{
 ///     match handle.backplane() {
 ///         None => "one machine".to_owned(),
 ///         Some(backplane) => match backplane.down_for {
-///             None => format!("connected, {} ms behind", backplane.lag_ms),
+///             None => format!("connected, events are {} ms late", backplane.lag_ms),
 ///             Some(since) => format!("without Redis for {since:?}: {}", backplane.last_error),
 ///         },
 ///     }
@@ -65,7 +65,8 @@ pub struct BackplaneStats {
     pub holes: u64,
     /// Times that the store had lost events that this process had read.
     pub undone: u64,
-    /// Times that the store began anew, with or without a loss.
+    /// Times that the store was found to be in another life: it was restarted, or has failed over, with
+    /// or without a loss.
     pub generations: u64,
     /// Times that a connection was made.
     pub connects: u64,
@@ -96,13 +97,19 @@ impl BackplaneStats {
             ("duplicates", self.duplicates, "Batches that the store had already"),
             ("holes", self.holes, "Times that events were gone before they were read"),
             ("undone", self.undone, "Times that the store had lost events that were read"),
-            ("generations", self.generations, "Times that the store began anew"),
+            (
+                "generations",
+                self.generations,
+                "Times that the store was restarted or has failed over",
+            ),
             ("connects", self.connects, "Connections made"),
             ("histories", self.histories, "Histories of topics that came from the store"),
         ];
-        for (kind, metrics) in [("gauge", &gauges[..]), ("counter", &counters)] {
+        for (kind, suffix, metrics) in
+            [("gauge", "", &gauges[..]), ("counter", "_total", &counters)]
+        {
             for (name, value, help) in metrics {
-                let name = format_args!("starwheel_backplane_{name}");
+                let name = format_args!("starwheel_backplane_{name}{suffix}");
                 writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}")?;
             }
         }
