@@ -8,6 +8,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::TcpListener,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
@@ -67,7 +68,10 @@ impl Cluster {
                 (format!("unix://{}", folder.join("redis.sock").display()), Some(folder))
             }
         };
-        let mut cluster = Self { address, redis_url, folder, processes: Vec::new(), orders };
+        let cleaner = folder.as_deref().map(remove_at_the_end).transpose()?;
+        let processes = cleaner.map(|cleaner| ("cleaner".to_owned(), cleaner));
+        let processes = processes.into_iter().collect();
+        let mut cluster = Self { address, redis_url, folder, processes, orders };
         for name in ["redis", "a", "b"] {
             cluster.start(name)?;
         }
@@ -117,9 +121,6 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.processes.drain(..).for_each(|(_, child)| end(child));
-        if let Some(folder) = &self.folder {
-            _ = fs::remove_dir_all(folder);
-        }
     }
 }
 
@@ -135,8 +136,16 @@ fn redis_server(folder: &Path) -> Result<Child, Box<dyn Error>> {
     Ok(command.args(["--loglevel", "warning"]).current_dir(folder).stdout(Stdio::null()).spawn()?)
 }
 
+/// Removes a folder when this process ends, whatever the reason, and Redis has been killed.
+fn remove_at_the_end(folder: &Path) -> Result<Child, Box<dyn Error>> {
+    let mut command = Command::new("sh");
+    command.args(["-c", "cat >/dev/null; sleep 1; rm -rf \"$1\"", "cleaner"]).arg(folder);
+    // Ctrl+C reaches all processes of the terminal, and this one must outlive it.
+    Ok(command.stdin(Stdio::piped()).process_group(0).spawn()?)
+}
+
 /// A program that is killed, as by a power cut, when the standard input of its guard ends: also when
-/// this process ends by whatever reason.
+/// this process ends, whatever the reason.
 fn guarded(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", "\"$@\" & cat >/dev/null; kill -9 $!", "guard"]).arg(program);
