@@ -22,6 +22,8 @@ impl Session {
     /// While a part of a sealed record is still here, the last byte of its data counts as not taken.
     /// So the caller knows that the socket is full, and comes back when it is writable. It must offer
     /// the same byte again, first. The bytes around it may be others: they are not looked at before.
+    /// It is not the first byte of a slice with more than one, so callers may forget slices of which
+    /// nothing was taken.
     ///
     /// `scratch` is any buffer. Its contents are replaced, at most 48 KiB.
     pub(crate) fn send(
@@ -107,7 +109,7 @@ impl Session {
             if data.len == 0 {
                 break;
             }
-            let content_bytes = data.len.min(CONTENT_BYTES_MAX);
+            let content_bytes = data.next_record_bytes();
             let push = |out: &mut Vec<u8>| data.gather(content_bytes, out);
             record::seal(&cipher, number, ContentType::ApplicationData, push, scratch);
             *record = SealedRecord { end: scratch.len(), content_bytes };
@@ -183,6 +185,31 @@ struct Data<'a> {
 impl<'a> Data<'a> {
     fn of(slices: &'a [IoSlice<'a>]) -> Self {
         Self { slices, start: 0, len: slices.iter().map(|slice| slice.len()).sum() }
+    }
+
+    /// How many of the bytes the next record gets.
+    ///
+    /// A record does not end with the first byte of a slice. If that byte were withheld, the caller
+    /// would see a slice of which nothing was taken, and might drop it.
+    fn next_record_bytes(&self) -> usize {
+        if self.len <= CONTENT_BYTES_MAX {
+            return self.len;
+        }
+        let (mut end, mut last_end) = (0, CONTENT_BYTES_MAX);
+        let mut start = self.start;
+        for slice in self.slices {
+            let begin = end;
+            end += slice.len() - start;
+            let has_begun = mem::take(&mut start) > 0;
+            if end >= CONTENT_BYTES_MAX {
+                let ends_badly = begin + 1 == CONTENT_BYTES_MAX && !has_begun;
+                return if ends_badly { last_end } else { CONTENT_BYTES_MAX };
+            }
+            if end > begin + 1 || has_begun {
+                last_end = end;
+            }
+        }
+        self.len
     }
 
     /// Appends the next bytes, at most `self.len`.

@@ -115,6 +115,28 @@ fn of_several_records_only_those_are_counted_of_which_a_byte_has_left() {
     }
 }
 
+/// Callers keep the rest of a slice once a part of it was taken, and may drop other slices.
+#[test]
+fn nothing_has_left_of_a_slice_of_which_nothing_is_taken() {
+    for first_bytes in 16_384 - 3..16_384 + 3 {
+        for (second_bytes, third_bytes) in [(100, 0), (1, 100), (16_384, 16_384)] {
+            for limit_bytes in [10, 16_500, 40_000] {
+                let (mut client, mut server) = pair(Suite::Aes128GcmSha256);
+                let slices = [first_bytes, second_bytes, third_bytes].map(|bytes| vec![1; bytes]);
+                let slices = slices.each_ref().map(|slice| IoSlice::new(slice));
+                let script = vec![Step::Block, Step::Take(limit_bytes)];
+                let mut socket = Socket { script, left: Vec::new() };
+                let write = |bytes: &[u8]| socket.write(bytes);
+                let taken = server.send(&slices, &mut Vec::new(), write).unwrap();
+                if taken == first_bytes || taken == first_bytes + second_bytes {
+                    server.flush(|bytes| socket.write(bytes)).unwrap();
+                    assert_eq!(received(&mut client, &socket.left).0.len(), taken);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn after_any_other_error_nothing_leaves() {
     for kind in [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe, ErrorKind::TimedOut] {
