@@ -270,6 +270,35 @@ fn handshakes_of_a_turn_are_bounded() {
     }
 }
 
+/// Records may have more padding than data. What a client costs is what it has sent.
+#[test]
+fn a_turn_reads_a_share_of_records_however_small_they_are() {
+    let (localhost, mut simulation) = (Localhost::new(), Simulation::new(routes()));
+    let mut client = localhost.connect(&mut simulation);
+    client.send(
+        &mut simulation,
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30000\r\n\r\n",
+    );
+    let mut records = Vec::new();
+    for _ in 0..30_000 {
+        client.session.writer().write_all(b"x").unwrap();
+        client.session.write_tls(&mut records).unwrap();
+    }
+    assert!(records.len() > 600_000);
+    simulation.send(client.client, &records);
+    loop {
+        let reads_before = simulation.reads(client.client);
+        let has_more = simulation.turn_once();
+        let reads = simulation.reads(client.client) - reads_before;
+        assert!(reads <= 5, "{reads} reads in a turn");
+        if !has_more {
+            break;
+        }
+    }
+    client.send(&mut simulation, b"");
+    assert!(client.text().ends_with("30000 bytes"), "{}", client.text());
+}
+
 #[test]
 fn a_request_in_the_clear_gets_an_alert_and_an_end() {
     let (localhost, mut simulation) = (Localhost::new(), Simulation::new(routes()));

@@ -33,8 +33,12 @@ pub(super) enum Outcome {
 /// The result of a read.
 #[derive(Debug)]
 pub(super) enum Received {
-    /// This many bytes are in the buffer.
-    Bytes(usize),
+    Bytes {
+        /// So many are in the buffer.
+        count: usize,
+        /// What the read takes of a share of bytes.
+        cost_bytes: usize,
+    },
     /// Nothing is there now; the poller will report when there is.
     Nothing,
     /// Not in this turn: it has had its share of handshakes.
@@ -132,7 +136,10 @@ impl<T: Transport> Links<T> {
         loop {
             return match transport.read(buffer) {
                 Ok(0) => Received::End,
-                Ok(bytes) => Received::Bytes(bytes),
+                Ok(count) => {
+                    let cost_bytes = transport.read_cost_bytes(count, buffer.len());
+                    Received::Bytes { count, cost_bytes }
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => Received::Nothing,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => Received::Failed(error),

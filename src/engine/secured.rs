@@ -31,6 +31,18 @@ impl<T> Secured<T> {
         &mut self.transport
     }
 
+    /// What a read of `data_bytes` takes of a share of bytes. With TLS it is the whole buffer:
+    /// records may be much longer than their data.
+    #[inline]
+    pub(super) fn read_cost_bytes(&self, data_bytes: usize, buffer_bytes: usize) -> usize {
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            return buffer_bytes;
+        }
+        let _ = buffer_bytes;
+        data_bytes
+    }
+
     /// Whether a read is expensive: it may be a part of a handshake.
     #[inline]
     pub(super) fn is_in_handshake(&self) -> bool {

@@ -42,9 +42,9 @@ impl<T: Transport> Engine<T> {
                 return conn.input_waits();
             }
             match self.links.read(index, &mut self.read_buffer) {
-                Received::Bytes(count) => {
+                Received::Bytes { count, cost_bytes } => {
                     self.core.stats.bytes_in += count as u64;
-                    share.bytes = share.bytes.saturating_sub(count);
+                    share.bytes = share.bytes.saturating_sub(cost_bytes);
                     self.receive(index, count, share);
                     if count < self.read_buffer.len() && short_read == ShortRead::IsLast {
                         return self.core.conns[index].input_drained();
