@@ -16,8 +16,8 @@ impl Session {
     /// Seals a prefix of the slices and writes it, like a non-blocking socket: the result is the
     /// number of bytes that were taken, or `WouldBlock`.
     ///
-    /// `write` is called with sealed bytes until it takes none, or nothing is left. An error other
-    /// than `WouldBlock` and `Interrupted` ends the session: nothing leaves any more.
+    /// `write` is called with sealed bytes until it takes none, or nothing is left, or 1 MiB has been
+    /// taken. An error other than `WouldBlock` and `Interrupted` ends the session: nothing leaves any more.
     ///
     /// While a part of a sealed record is still here, the last byte of its data counts as not taken.
     /// So the caller knows that the socket is full, and comes back when it is writable. It must offer
@@ -42,7 +42,11 @@ impl Session {
             data.skip(1);
             self.withheld = Withheld::None;
         }
-        while self.flush_or_block(&mut write)? == Flushed::All && data.len > 0 {
+        let is_within_share = |data: &Data<'_>| offered_bytes - data.len < BYTES_PER_SEND;
+        while self.flush_or_block(&mut write)? == Flushed::All
+            && data.len > 0
+            && is_within_share(&data)
+        {
             if self.answer == Answer::Due || self.sent_records >= RECORDS_PER_KEY {
                 // Before further data (RFC 8446 section 4.6.3), and only when all that was queued
                 // has left: no requests of a peer make the queue longer.
@@ -236,6 +240,9 @@ impl<'a> Data<'a> {
     }
 }
 
+/// A large body must not keep others waiting while its client reads as fast as records are sealed.
+/// After so much, the engine looks at the connection's share of the turn.
+const BYTES_PER_SEND: usize = 1024 * 1024;
 /// The scratch buffer stays below the 64 KiB that shared buffers keep.
 const RECORDS_PER_WRITE: usize = 3;
 /// Below the 2^24.5 records that are safe with AES-GCM (RFC 8446 section 5.5), with room for a batch

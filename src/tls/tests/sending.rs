@@ -172,6 +172,23 @@ fn assert_is_lost(server: &mut Session) {
     server.flush(write).unwrap();
 }
 
+/// Others are served in between, however fast this client reads.
+#[test]
+fn one_call_sends_a_share_of_a_large_body() {
+    let (mut client, mut server) = pair(Suite::Aes128GcmSha256);
+    let data = vec![1; 4 << 20];
+    let (mut left, mut start) = (Vec::new(), 0);
+    while start < data.len() {
+        let slices = [IoSlice::new(&data[start..])];
+        let write = |bytes: &[u8]| left.write(bytes);
+        let taken = server.send(&slices, &mut Vec::new(), write).unwrap();
+        assert!((1..=(1 << 20) + 48 * 1024).contains(&taken), "{taken} bytes in a call");
+        start += taken;
+    }
+    assert!(!server.has_unsent());
+    assert_eq!(received(&mut client, &left).0, data);
+}
+
 #[test]
 fn requests_of_a_client_do_not_make_the_queue_longer() {
     let (mut client, mut server) = pair(Suite::Aes128GcmSha256);
