@@ -1,6 +1,10 @@
 //! Memory that the engine keeps allocated: for a lagging client, and after a peak. A separate
 //! program, because it counts allocations; each test counts those of its own thread.
 
+#[cfg(feature = "tls")]
+#[allow(dead_code, reason = "shared with tests of whole conversations")]
+#[path = "support/https.rs"]
+mod https;
 #[path = "support/random.rs"]
 mod random;
 
@@ -8,6 +12,9 @@ mod random;
 mod lag;
 #[path = "memory/peaks.rs"]
 mod peaks;
+#[cfg(feature = "tls")]
+#[path = "memory/tls.rs"]
+mod tls;
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
