@@ -30,7 +30,7 @@ use super::{
     session::{Agreed, Session},
 };
 
-/// A handshake in progress. It takes 4 to 8 KB.
+/// A handshake in progress. It takes 3 to 8 KB, and what the client has sent.
 pub(crate) struct Handshake {
     connection: UnbufferedServerConnection,
     overheard: Arc<Overheard>,
@@ -38,6 +38,8 @@ pub(crate) struct Handshake {
     input: Vec<u8>,
     incomplete_bytes: usize,
     received_bytes: usize,
+    /// Complete ones.
+    received_records: u32,
     output: Vec<u8>,
     stage: Stage,
 }
@@ -91,7 +93,7 @@ pub(crate) enum HandshakeError {
     NotTls,
     /// A record longer than the limit.
     RecordOverflow,
-    /// More than 64 KiB.
+    /// More than 64 KiB, or than 512 records.
     TooLong,
     /// The client has no TLS 1.3.
     OldVersion,
@@ -118,6 +120,7 @@ impl Handshake {
             input: Vec::new(),
             incomplete_bytes: 0,
             received_bytes: 0,
+            received_records: 0,
             output: Vec::new(),
             stage: Stage::Running,
         })
@@ -202,6 +205,10 @@ impl Handshake {
             return Ok(());
         }
         self.incomplete_bytes = 0;
+        self.received_records += 1;
+        if self.received_records > HANDSHAKE_RECORDS_MAX {
+            return Err(HandshakeError::TooLong);
+        }
         self.advance()
     }
 
@@ -414,7 +421,11 @@ impl fmt::Display for HandshakeError {
         match self {
             Self::NotTls => f.write_str("not a TLS handshake"),
             Self::RecordOverflow => f.write_str("TLS record too long"),
-            Self::TooLong => write!(f, "TLS handshake longer than {HANDSHAKE_BYTES_MAX} bytes"),
+            Self::TooLong => write!(
+                f,
+                "TLS handshake longer than {HANDSHAKE_BYTES_MAX} bytes or {HANDSHAKE_RECORDS_MAX} \
+                 records"
+            ),
             Self::OldVersion => f.write_str("the client does not support TLS 1.3"),
             Self::Closed => f.write_str("the client closed the connection in the handshake"),
             Self::Refused(error) => write!(f, "{error}"),
@@ -431,3 +442,6 @@ const SERVER_SECRET: &str = "SERVER_TRAFFIC_SECRET_0";
 const CONTENT_TYPES: RangeInclusive<u8> = 20..=23;
 /// Client certificates are the largest part. Chains have some kilobytes.
 const HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
+/// rustls works on each record, and in 64 KiB there may be ten thousand of them. With records of
+/// 27 bytes, the smallest that rustls sends, a chain of 2 KB takes 76.
+const HANDSHAKE_RECORDS_MAX: u32 = 512;
