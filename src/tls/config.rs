@@ -77,7 +77,7 @@ enum Verification {
     None,
     Certificates {
         demand: Demand,
-        roots: Vec<CertificateDer<'static>>,
+        roots: Arc<[CertificateDer<'static>]>,
     },
     /// By code of the application.
     #[cfg(feature = "rustls-0_23")]
@@ -213,9 +213,9 @@ impl ClientCertificates {
     }
 
     fn new(demand: Demand, authorities: &[u8]) -> Result<Self, TlsError> {
-        let roots = certificates(authorities)?;
+        let roots: Arc<[_]> = certificates(authorities)?.into();
         let mut store = RootCertStore::empty();
-        for root in &roots {
+        for root in &*roots {
             let added = store.add(root.clone());
             added.map_err(|error| TlsError::because(TlsProblem::BadClientRoots, error))?;
         }
