@@ -310,6 +310,70 @@ fn a_request_in_the_clear_gets_an_alert_and_an_end() {
 }
 
 #[test]
+fn a_shutdown_ends_each_client_as_far_as_it_has_come() {
+    let (localhost, mut simulation) = (Localhost::new(), Simulation::new(routes()));
+    let mut ticking = localhost.connect(&mut simulation);
+    ticking.send(&mut simulation, GET_TICKS);
+    let mut idle = localhost.connect(&mut simulation);
+    idle.send(&mut simulation, GET);
+    let in_handshake = simulation.connect_tls(&localhost.server);
+    simulation.send(in_handshake, &[22, 3, 1]);
+    let mut stalled = localhost.connect(&mut simulation);
+    stalled.send(&mut simulation, b"");
+    simulation.set_faults(faults(|it| it.socket_buffer_bytes = 1000));
+    simulation.stall(stalled.client);
+    stalled.session.writer().write_all(GET_LARGE).unwrap();
+    stalled.converse(&mut simulation);
+    simulation.shutdown();
+    simulation.turn();
+    assert_eq!(simulation.stats().connections, 0);
+    for (client, end) in [(&mut ticking, ServerEnd::Fin), (&mut idle, ServerEnd::Fin)] {
+        client.send(&mut simulation, b"");
+        assert_eq!(client.end(), Some(&End::CloseNotify));
+        assert_eq!(simulation.server_end(client.client), Some(end));
+    }
+    assert_eq!(simulation.server_end(in_handshake), Some(ServerEnd::Fin));
+    assert_eq!(simulation.server_end(stalled.client), Some(ServerEnd::Reset));
+    assert!(!stalled.text().contains("*"), "no complete record was read");
+}
+
+#[test]
+fn a_drain_says_farewell_to_streams_and_closes_them_in_an_orderly_way() {
+    let (localhost, mut simulation) = (Localhost::new(), Simulation::new(routes()));
+    let mut client = localhost.connect(&mut simulation);
+    client.send(&mut simulation, GET_TICKS);
+    simulation.drain(Duration::from_millis(300));
+    for _ in 0..4 {
+        simulation.advance(Duration::from_millis(100));
+        client.send(&mut simulation, b"");
+    }
+    assert!(client.text().contains("retry: "), "{}", client.text());
+    assert_eq!(client.end(), Some(&End::CloseNotify));
+    assert!(simulation.is_stopped());
+}
+
+/// Keep-alives are small records between long pauses.
+#[test]
+fn a_quiet_stream_is_kept_alive_and_ends_when_its_client_is_gone() {
+    let localhost = Localhost::new();
+    let every = starwheel::KeepAlive::Every(Duration::from_secs(15));
+    let router = Router::new().get("/", move |_req, _cx| Sse::new().keep_alive(every));
+    let mut simulation = Simulation::new(router);
+    let mut client = localhost.connect(&mut simulation);
+    client.send(&mut simulation, GET);
+    for _ in 0..100 {
+        simulation.advance(Duration::from_secs(15));
+    }
+    client.send(&mut simulation, b"");
+    assert_eq!(simulation.stats().keep_alives, 100);
+    assert_eq!(client.text().matches("\r\n:\n").count(), 101, "and one with the head");
+    client.session.send_close_notify();
+    client.send(&mut simulation, b"");
+    assert_eq!(simulation.stats().connections, 0);
+    assert_eq!(client.end(), Some(&End::CloseNotify));
+}
+
+#[test]
 fn a_client_that_ends_its_side_gets_its_answer_and_an_end() {
     let (localhost, mut simulation) = (Localhost::new(), Simulation::new(routes()));
     let mut client = localhost.connect(&mut simulation);

@@ -176,6 +176,7 @@ pub(super) enum Close {
     Reset,
 }
 
-/// A handshake takes two reads, of which the first costs most of its 150 us. So handshakes make ticks
-/// late by little more than a millisecond, however many clients connect.
+/// A handshake takes two reads. The first costs most of it: with ECDSA 100 to 200 us in all, see
+/// `tls/tests/figures.rs`. So handshakes make ticks late by some milliseconds. Connections that
+/// wait for their share are looked at once per turn.
 const HANDSHAKE_READS_PER_TURN: u32 = 16;

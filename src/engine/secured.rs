@@ -267,7 +267,7 @@ mod tls {
     }
 
     thread_local! {
-        /// Records of one write; at most 48 KiB.
+        /// Three records of one write: 49,218 bytes.
         static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
 

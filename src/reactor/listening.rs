@@ -43,9 +43,13 @@ impl Reactor {
 
     /// Listens for HTTPS on a TCP address, and returns the actual one. Clients need TLS 1.3.
     ///
-    /// A connection takes 200 bytes more than without TLS. An incomplete handshake takes 8 KB; the
-    /// first byte of a request has to arrive within
+    /// An idle connection takes about 200 bytes more than without TLS. A record of which only a part
+    /// has arrived adds its bytes, at most 17 KB; on a stream they are kept until the rest arrives or
+    /// the stream ends. An unfinished handshake takes up to 8 KB, and what the client has sent of it,
+    /// at most 64 KiB. Handshake and first byte of a request have to arrive within
     /// [`Limits::first_request_timeout`](crate::Limits::first_request_timeout).
+    ///
+    /// The listener uses `config` until the reactor ends. It takes no [`ListenOptions`].
     ///
     /// ```no_run
     /// # use starwheel::{Reactor, Response, Request, Context};

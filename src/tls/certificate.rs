@@ -37,8 +37,8 @@ pub struct Certificate {
 impl Certificate {
     /// Reads PEM text: the certificate, followed by those that lead to its authority, and its key.
     ///
-    /// Other sections are skipped, so both may be the same text. An ECDSA key is recommended: a
-    /// handshake with RSA of 2,048 bits takes several times as long.
+    /// Other sections are skipped, so both may be the same text. An ECDSA key is recommended:
+    /// signing with RSA takes longer, and the reactor's thread does it.
     ///
     /// # Errors
     /// If a part is missing or malformed, or the key does not belong to the first certificate. Dates

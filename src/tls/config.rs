@@ -17,12 +17,11 @@ use super::{
 
 /// Certificates and rules of a listener for TLS 1.3. Cheap to clone.
 ///
-/// * Clients have to support TLS 1.3, like all browsers since 2020. Others get the alert
-///   `protocol_version`.
+/// * Clients have to support TLS 1.3. Others get the alert `protocol_version`.
 /// * The protocol is `http/1.1` (ALPN). Clients that offer only others get
 ///   `no_application_protocol`.
-/// * Clients may resume sessions with tickets for 12 hours. Nothing is stored for that. The key of
-///   the tickets belongs to this value and its clones.
+/// * Clients may resume sessions, with tickets that are valid for 12 hours. Nothing is stored for
+///   that. The key of the tickets belongs to this value and its clones.
 /// * 0-RTT data is not accepted: it can be replayed.
 ///
 /// ```no_run
@@ -102,7 +101,7 @@ impl TlsConfig {
     /// It may use another cryptographic provider; records are always sealed by ring. These settings
     /// are replaced, because connections depend on them: ALPN is `http/1.1`, 0-RTT and early data of
     /// the server are off, and secrets can be extracted. A session store is kept, and its memory is
-    /// yours. TLS 1.2 is refused even if the configuration allows it.
+    /// yours. A key log is kept, and gets the secrets of connections. TLS 1.2 is refused even if the configuration allows it.
     ///
     /// ```no_run
     /// # fn config() -> rustls::ServerConfig { unimplemented!() }
@@ -128,14 +127,15 @@ impl TlsConfigBuilder {
 
     /// Asks clients for certificates. By default, they are not asked.
     ///
-    /// A client that resumes a session is not checked again.
+    /// A client that resumes a session is not checked again, also if its certificate has expired
+    /// since. Each resumption gives it a new ticket.
     pub fn client_certificates(mut self, clients: ClientCertificates) -> Self {
         self.clients = Some(clients);
         self
     }
 
-    /// Keeps the key of the tickets of `earlier`, so that its clients can resume their sessions. For
-    /// a renewed certificate.
+    /// Keeps the key of the tickets of `earlier`, so that its clients can resume their sessions with
+    /// this one: for another listener, or a renewed certificate.
     ///
     /// If client certificates are checked in another way, or by code of the application, the key is
     /// not kept: a client that was accepted under the old rules must be checked under the new ones.
@@ -144,6 +144,8 @@ impl TlsConfigBuilder {
         self
     }
 
+    /// Makes the configuration, with a new key for tickets unless it keeps one.
+    ///
     /// # Errors
     /// If the system has no random bits for the key of tickets.
     pub fn build(self) -> Result<TlsConfig, TlsError> {

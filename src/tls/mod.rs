@@ -10,8 +10,8 @@
 //! session, and only `handshake.rs`, `config.rs` and `certificate.rs` know rustls.
 //!
 //! **TLS 1.2** is refused with the alert `protocol_version`. Its connections would have to stay in
-//! rustls, with twenty times the memory; the few clients without TLS 1.3 (browsers before 2020) are
-//! better served by a proxy. **0-RTT** data is never accepted, because it can be replayed
+//! rustls, with twenty times the memory; clients without TLS 1.3 are better served by a
+//! proxy. **0-RTT** data is never accepted, because it can be replayed
 //! (section 8). **Renegotiation and client certificates after the handshake** do not exist here.
 
 mod alert;

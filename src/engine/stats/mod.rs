@@ -91,9 +91,9 @@ pub struct Stats {
     pub compression: CompressionCounts,
     /// Keep-alives sent: comments and [events](crate::KeepAlive::Event).
     pub keep_alives: u64,
-    /// Bytes read from clients.
+    /// Bytes read from clients; with TLS, those of HTTP.
     pub bytes_in: u64,
-    /// Bytes written to sockets.
+    /// Bytes written to sockets; with TLS, those of HTTP.
     pub bytes_out: u64,
     /// Panics in your closures that were caught.
     pub panics: u64,

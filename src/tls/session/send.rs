@@ -17,7 +17,8 @@ impl Session {
     /// number of bytes that were taken, or `WouldBlock`.
     ///
     /// `write` is called with sealed bytes until it takes none, or nothing is left, or 1 MiB has been
-    /// taken. An error other than `WouldBlock` and `Interrupted` ends the session: nothing leaves any more.
+    /// taken. An error other than `WouldBlock` and `Interrupted` ends the session: nothing leaves any
+    /// more.
     ///
     /// While a part of a sealed record is still here, the last byte of its data counts as not taken.
     /// So the caller knows that the socket is full, and comes back when it is writable. It must offer
@@ -25,7 +26,7 @@ impl Session {
     /// It is not the first byte of a slice with more than one, so callers may forget slices of which
     /// nothing was taken.
     ///
-    /// `scratch` is any buffer. Its contents are replaced, at most 48 KiB.
+    /// `scratch` is any buffer. Its contents are replaced by at most three records.
     pub(crate) fn send(
         &mut self,
         slices: &[IoSlice<'_>],
