@@ -10,7 +10,6 @@ use super::Body;
 /// A body that is sent to many clients.
 #[derive(Debug)]
 pub(super) struct Forms {
-    content_type: Option<String>,
     plain: Form,
     coded: [Coded; 3],
 }
@@ -18,9 +17,8 @@ pub(super) struct Forms {
 /// The bytes as they are sent.
 #[derive(Debug)]
 pub(super) struct Form {
-    /// A strong entity tag, with its quotes.
-    pub(super) tag: String,
     pub(super) body: Body,
+    hash: u64,
 }
 
 #[derive(Debug)]
@@ -31,14 +29,13 @@ struct Coded {
 }
 
 impl Forms {
-    pub(super) fn new(content_type: Option<&str>, body: Body) -> Self {
+    pub(super) fn new(body: Body) -> Self {
         let body = match body {
             Body::Owned(bytes) => Body::Shared(bytes.into()),
             body => body,
         };
         Self {
-            content_type: content_type.map(str::to_owned),
-            plain: Form::new(content_type, body),
+            plain: Form::new(body),
             coded: ["zstd", "br", "gzip"].map(|coding| Coded { coding, form: OnceLock::new() }),
         }
     }
@@ -59,7 +56,7 @@ impl Forms {
             let form = it.form.get_or_init(|| {
                 let bytes = compress(plain);
                 let saves = bytes.len() < plain.len();
-                saves.then(|| Form::new(self.content_type.as_deref(), Body::Shared(bytes.into())))
+                saves.then(|| Form::new(Body::Shared(bytes.into())))
             });
             Some((form.as_ref()?, Some(it.coding)))
         });
@@ -68,13 +65,17 @@ impl Forms {
 }
 
 impl Form {
-    /// The tag stands for the bytes, and for the media type, whose change matters to clients too
-    /// (RFC 9110 section 8.8.1).
-    fn new(content_type: Option<&str>, body: Body) -> Self {
+    fn new(body: Body) -> Self {
         let mut hasher = DefaultHasher::new();
-        content_type.hash(&mut hasher);
         hasher.write(body.as_slice());
-        let tag = format!("\"{:x}-{:016x}\"", body.as_slice().len(), hasher.finish());
-        Self { tag, body }
+        Self { hash: hasher.finish(), body }
+    }
+
+    /// A strong entity tag, with its quotes. It stands for the bytes, and for the media type, whose
+    /// change matters to clients too (RFC 9110 section 8.8.1).
+    pub(super) fn tag(&self, content_type: Option<&str>) -> String {
+        let mut hasher = DefaultHasher::new();
+        (content_type, self.hash).hash(&mut hasher);
+        format!("\"{:x}-{:016x}\"", self.body.as_slice().len(), hasher.finish())
     }
 }

@@ -67,7 +67,7 @@ impl Response {
     pub(in crate::http) fn in_shared_forms(mut self) -> Self {
         if !self.is_broken() {
             let body = mem::take(&mut self.body);
-            let forms = Forms::new(self.content_type.as_deref(), body);
+            let forms = Forms::new(body);
             self.body = forms.plain().body.clone();
             self.rare = Some(Box::new(Rare::Forms(Arc::new(forms))));
         }
@@ -93,9 +93,10 @@ impl Response {
         let has_own_tag = self.lines.value("ETag").is_some();
         // With another status, it is not what the tag stands for.
         if self.status == StatusCode::OK && !has_own_tag {
-            self.lines.push("ETag", &form.tag);
+            let tag = form.tag(self.content_type.as_deref());
+            self.lines.push("ETag", &tag);
             let reads = matches!(request.method(), Method::Get | Method::Head);
-            if reads && request.if_none_match(&form.tag) {
+            if reads && request.if_none_match(&tag) {
                 self.status = StatusCode::NOT_MODIFIED;
                 return self.with_the_tag_of(request);
             }
