@@ -1,7 +1,8 @@
 //! Assets: one representation per content coding, made once, and named by strong entity tags.
 
 use starwheel::{
-    Asset, Compression, Config, Method, Response, Router, StatusCode,
+    Answer, Asset, Compression, Config, Context, Handler, Method, Request, Response, Router,
+    StatusCode,
     testing::{ClientResponse, Simulation},
 };
 
@@ -195,9 +196,86 @@ fn responses_made_from_an_asset_may_have_another_status_or_tag() {
     assert_eq!(ask("/broken").status, 500);
 }
 
+/// A handler that compares a tag of its own, or that sends a part.
 #[test]
-fn a_range_is_answered_with_everything() {
-    let mut simulation = serving(Asset::new(vec![7_u8; 3000], "application/octet-stream"));
-    let answer = ask(&mut simulation, Method::Get, &[("Range", "bytes=0-9")]);
-    assert_eq!((answer.status, answer.body.len()), (200, 3000));
+fn a_304_or_206_made_from_an_asset_is_not_compressed() {
+    let page = Asset::html(page(1));
+    let (known, part) = (page.clone(), page);
+    let router = Router::new()
+        .get("/known", move |_req, _cx| {
+            let response = Response::from(&known).with_header("ETag", "\"v1\"");
+            response.with_status(StatusCode::NOT_MODIFIED)
+        })
+        .get("/part", move |_req, _cx| {
+            Response::from(&part).with_status(StatusCode::PARTIAL_CONTENT)
+        });
+    let mut simulation = Simulation::new(router);
+    for (target, sent, expected) in [
+        ("/known", "\"v1\"", (304, Some("\"v1\""))),
+        ("/known", "W/\"v1\"", (304, Some("W/\"v1\""))),
+        ("/part", "\"v1\"", (206, None)),
+    ] {
+        let client = simulation.connect();
+        let fields = [("Accept-Encoding", "gzip"), ("If-None-Match", sent)];
+        simulation.request(client, Method::Get, target, &fields, b"");
+        simulation.turn();
+        let answer = simulation.response(client);
+        assert_eq!((answer.status, answer.header("etag")), expected, "{target} {sent}");
+        assert_eq!(answer.header("content-encoding"), None, "{target}");
+    }
+    assert_eq!(simulation.stats().compression.wholes, 0);
+}
+
+#[test]
+fn bytes_of_any_length_are_assets() {
+    for bytes in [Vec::new(), vec![b'a'], noise(), b"<p>long</p>".repeat(500_000)] {
+        let mut simulation = serving(Asset::new(bytes.clone(), "text/plain"));
+        for coding in CODINGS {
+            let answer = get(&mut simulation, coding);
+            assert_eq!((answer.status, decoded(&answer) == bytes), (200, true), "{coding}");
+            let fields = [("Accept-Encoding", coding), ("If-None-Match", &*tag(&answer))];
+            let again = ask(&mut simulation, Method::Get, &fields);
+            assert_eq!((again.status, tag(&again)), (304, tag(&answer)), "{coding}");
+        }
+    }
+}
+
+#[test]
+fn an_asset_is_the_same_in_a_layer_that_adds_to_it() {
+    let page = Asset::html(page(1));
+    let layered = Router::new().handler(Method::Get, "/", page).layer(|mut routes| {
+        move |req: &Request, cx: &mut Context<'_>| match routes.handle(&mut req.clone(), cx) {
+            Answer::Response(response) => response.with_header("Vary", "Origin").into(),
+            answer => answer,
+        }
+    });
+    let mut simulation = Simulation::new(layered);
+    assert_is_asset(&mut simulation);
+    let answer = get(&mut simulation, "zstd");
+    let varies = answer.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("vary"));
+    let varies: Vec<&str> = varies.map(|(_, value)| &**value).collect();
+    assert_eq!(varies, ["Origin", "Accept-Encoding"]);
+}
+
+#[test]
+fn an_asset_is_the_same_as_a_later_answer() {
+    let page = Asset::html(page(1));
+    let mut simulation =
+        Simulation::new(Router::new().get("/", move |_req, cx: &mut Context<'_>| {
+            let (later, responder) = cx.later();
+            responder.answer(&page);
+            later
+        }));
+    assert_is_asset(&mut simulation);
+}
+
+fn assert_is_asset(simulation: &mut Simulation) {
+    for coding in CODINGS {
+        let answer = get(simulation, coding);
+        assert_eq!(decoded(&answer), page(1).as_bytes(), "{coding}");
+        let fields = [("Accept-Encoding", coding), ("If-None-Match", &*tag(&answer))];
+        let again = ask(simulation, Method::Get, &fields);
+        assert_eq!((again.status, tag(&again)), (304, tag(&answer)), "{coding}");
+    }
+    assert_eq!(simulation.stats().compression.wholes, 3);
 }

@@ -39,7 +39,8 @@ impl Core {
                 (response.varies_by_coding(), encoding)
             }
         };
-        if response.has_forms() {
+        // A part, or a 304 of the handler's own, is not one of the forms.
+        if response.has_forms() && codable != Codable::Whole {
             let compress = |body: &[u8]| self.coding.whole_for_all(encoding, body);
             return response.in_form(encoding.as_str(), compress, request);
         }
