@@ -245,6 +245,54 @@ fn a_client_that_is_not_read_gets_no_keep_alive_events_until_it_reads() {
 }
 
 #[test]
+fn intervals_of_keep_alive_events_are_tenths_of_a_second_within_limits() {
+    for (asked, every) in [
+        (Duration::ZERO, ms(100)),
+        (Duration::from_nanos(1), ms(100)),
+        (ms(99), ms(100)),
+        (ms(101), ms(200)),
+        (secs(400), secs(400)),
+        (secs(401), secs(400)),
+        (Duration::MAX, secs(400)),
+    ] {
+        let mut simulation = serving(move |_, _| Sse::new().keep_alive(KeepAlive::Event(asked)));
+        let client = simulation.get("/");
+        let head = heartbeats(&simulation, client);
+        simulation.advance(every * 10 - ms(1));
+        assert_eq!(heartbeats(&simulation, client) - head, 9, "{asked:?}");
+        simulation.advance(ms(1));
+        assert_eq!(heartbeats(&simulation, client) - head, 10, "{asked:?}");
+    }
+}
+
+#[test]
+fn keep_alive_events_reach_clients_of_http_1_0() {
+    let mut simulation =
+        serving(|_, _| Sse::new().send("first").keep_alive(KeepAlive::Event(secs(10))));
+    let client = get_1_0(&mut simulation, "/", "");
+    simulation.advance(secs(35));
+    assert_eq!(heartbeats(&simulation, client), 3);
+    assert_eq!(simulation.events(client).len(), 4);
+}
+
+#[test]
+fn keep_alive_events_continue_until_a_drain_drops_the_stream() {
+    let mut simulation =
+        serving(|_, _| Sse::new().send("first").keep_alive(KeepAlive::Event(secs(1))));
+    let client = simulation.get("/");
+    simulation.advance(secs(5));
+    simulation.drain(secs(10));
+    let mut kept_alive = 5;
+    while simulation.server_end(client).is_none() {
+        assert_eq!(heartbeats(&simulation, client), kept_alive);
+        simulation.advance(secs(1));
+        kept_alive += usize::from(simulation.server_end(client).is_none());
+        assert!(kept_alive < 20, "the window is 10 s");
+    }
+    assert_eq!(simulation.response(client).end, BodyEnd::Open);
+}
+
+#[test]
 fn a_stream_that_flows_needs_no_keep_alive() {
     let mut simulation = serving(|_, _| clock(secs(14)));
     simulation.get("/");
@@ -326,6 +374,20 @@ fn streams_that_opened_together_do_not_end_together() {
     }
     simulation.advance(ms(1));
     assert_eq!(simulation.stats().closed.lifetime, STREAMS);
+}
+
+#[test]
+fn a_range_of_ages_may_be_reversed_or_empty() {
+    for (start, end) in [(20, 10), (5, 5), (0, 0)].map(|(start, end)| (secs(start), secs(end))) {
+        let mut simulation = serving(move |_, _| Sse::new().max_lifetime(start..=end));
+        for _ in 0..100 {
+            simulation.get("/");
+        }
+        simulation.advance(start.min(end).saturating_sub(ms(1)));
+        assert_eq!(simulation.stats().closed.lifetime, 0, "{start:?} to {end:?}");
+        simulation.advance(start.abs_diff(end) + ms(1));
+        assert_eq!(simulation.stats().closed.lifetime, 100, "{start:?} to {end:?}");
+    }
 }
 
 /// Each page opens several streams, and only one of them has a maximum age.

@@ -228,6 +228,25 @@ mod tests {
         assert_eq!((stream.next_tick, stream.tick_due()), (1_103, 1_110));
     }
 
+    #[test]
+    fn a_keep_alive_is_due_an_interval_after_the_last_and_only_comments_wait_for_quiet() {
+        for (keep_alive, after_a_write) in [
+            (KeepAlive::Event { every_ms: 10_000 }, 10_000),
+            (KeepAlive::Comment { quiet_ms: 10_000 }, 13_000),
+        ] {
+            let (next_tick, expires, farewell) = (NEVER, NEVER, Farewell::NotDue);
+            let (interval_ms, slack_ms) = (0, 0);
+            let schedule =
+                Schedule { next_tick, interval_ms, slack_ms, keep_alive, expires, farewell };
+            let mut stream = Streaming::new(0, &schedule);
+            assert_eq!(stream.keep_alive_due(), 10_000);
+            stream.wrote(3_000);
+            assert_eq!(stream.keep_alive_due(), after_a_write);
+            stream.kept_alive(after_a_write);
+            assert_eq!(stream.keep_alive_due(), after_a_write + 10_000);
+        }
+    }
+
     /// The times of undelayed ticks, starting with the nominal time of the next one: periods that
     /// slack combines are one.
     fn dues(next_tick: u64, interval_ms: u32, slack_ms: u16) -> impl Iterator<Item = u64> {

@@ -89,6 +89,42 @@ fn a_keep_alive_is_a_comment_in_every_coding() {
 }
 
 #[test]
+fn keep_alive_events_are_whole_and_leave_the_position_in_every_coding() {
+    for topic in
+        [Topic::new("t").history(10, 1 << 20), Topic::new("t").history(10, 1 << 20).retain()]
+    {
+        let mut simulation = serving(&topic);
+        publish(&mut simulation, &topic, 0);
+        let clients = CODINGS.map(|coding| get(&mut simulation, "/?as=event", coding));
+        for version in 1..6 {
+            simulation.advance(u32::from(version != 3) * 20 * SECOND);
+            publish(&mut simulation, &topic, version);
+        }
+        simulation.advance(100 * SECOND);
+        let seen = clients.map(|client| {
+            let bytes = decoded(&simulation.response(client));
+            assert!(bytes.ends_with(b"event: keep-alive\ndata:\n\n"));
+            let events = EventParser::read(&bytes).events;
+            let mut position = None;
+            for event in &events {
+                if event.name == "keep-alive" {
+                    assert_eq!(event.data, "");
+                    let before = position.get_or_insert(event.last_event_id.clone());
+                    assert_eq!(*before, event.last_event_id, "it has no id of its own");
+                }
+                position = Some(event.last_event_id.clone());
+            }
+            events
+        });
+        let identity = &seen[CODINGS.iter().position(|it| *it == "identity").unwrap()];
+        assert!(identity.iter().any(|event| event.name == "keep-alive"));
+        for (events, coding) in seen.iter().zip(CODINGS) {
+            assert_eq!(events, identity, "{coding}");
+        }
+    }
+}
+
+#[test]
 fn events_after_any_number_of_keep_alives_arrive_as_they_were_sent() {
     for retains in [false, true] {
         let topic = if retains { Topic::new("t").retain() } else { Topic::new("t") };
