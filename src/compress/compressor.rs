@@ -13,7 +13,6 @@ use super::{
 /// brotli. The same calls give the same bytes, no matter what came before. An empty message becomes
 /// no bytes. With [`Encoding::Identity`], and codings that are not built in, messages are appended
 /// unchanged and everything else is empty.
-/// they are and everything else is empty.
 #[derive(Debug)]
 pub(crate) struct Compressor {
     zstd: Zstd,

@@ -252,6 +252,7 @@ fn quiet_streams_share_one_piece_by_the_number_of_their_keep_alives() {
         assert_eq!(made_by_number, (4, 1), "3, 2, 1, 0 and 4 keep-alives");
         assert_eq!(made(46, &[1, 2, 3], &[kind]), (0, 1));
     }
+    assert_eq!(made(46, &[15, 20, 45, 50, 10], &KINDS), (7, 1), "as documented");
     assert_eq!(made(0, &[15], &KINDS), (1, 0), "no keep-alives are the same for both");
     assert_eq!(made(16, &[15], &KINDS), (2, 0));
 }

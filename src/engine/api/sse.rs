@@ -72,11 +72,12 @@ pub struct Sse {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeepAlive {
-    /// As the reactor's [`Config`](crate::Config) says; 15 s unless changed.
+    /// As the reactor's [`Config`](crate::Config) says: comments, after 15 s unless changed.
     Default,
     /// A comment after this much quiet time, in every content coding. With a short interval,
     /// compressed streams soon share full frames instead of deltas: an event after four or more
-    /// comments is compressed without reference to the previous one.
+    /// comments is compressed without reference to the previous one. From 1 ms to 24 days; a longer
+    /// time turns comments off.
     Every(Duration),
     /// An event this often, whether the stream is quiet or not:
     ///
@@ -91,9 +92,11 @@ pub enum KeepAlive {
     ///
     /// It has no id, so the client resumes from where it was. `onmessage` does not get it, nor does
     /// Datastar act on it. Clients that pass on all events pass it on too. Compressed like comments:
-    /// after four of them, streams share a full frame.
+    /// from four of them on, streams share a full frame. While a client does not read, it is sent
+    /// none; when it reads again, it is sent one.
     ///
-    /// Tenths of a second, from 0.1 s to 400 s; shorter and longer ones are set to these limits.
+    /// From 0.1 s to 400 s, rounded up to tenths of a second; shorter and longer intervals are set
+    /// to these limits. The first one may come up to 0.1 s early.
     Event(Duration),
     /// No comments, except the one in the response head of a stream that starts without an event.
     /// Proxies and NAT boxes may then cut a quiet stream. A vanished client is noticed by the next
