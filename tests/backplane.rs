@@ -3,6 +3,8 @@
 
 #[path = "support/client.rs"]
 mod client;
+#[path = "backplane/closing.rs"]
+mod closing;
 #[path = "backplane/counts.rs"]
 mod counts;
 #[path = "backplane/doubt.rs"]

@@ -277,6 +277,10 @@ impl Outlet for WayOut {
         subscribers
     }
 
+    fn reaches_others(&self) -> bool {
+        self.namespace.lock().in_store().is_some()
+    }
+
     fn backplane(&self) -> Option<BackplaneStats> {
         let mut state = self.namespace.lock();
         let (in_store, now_ms) = state.in_store()?;

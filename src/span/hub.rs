@@ -151,9 +151,9 @@ impl<I: Inbox> Hub<I> {
         self.position
     }
 
-    /// Topics that are in use or keep events.
+    /// Topics of the program that are in use or keep events.
     pub(crate) fn topics(&self) -> usize {
-        self.topics.len()
+        self.topics.iter().filter(|(_, entry)| !entry.topic.is_closings()).count()
     }
 
     /// Number of times that this reactor was left out.

@@ -227,6 +227,10 @@ impl Outlet for WayOut {
         member.as_mut().map_or(0, |member| member.subscribers_elsewhere(topic, *now_ms).0)
     }
 
+    fn reaches_others(&self) -> bool {
+        true
+    }
+
     fn ask_for_generations(&self) -> Option<u64> {
         let State { member, .. } = &mut *self.process.lock();
         Some(member.as_mut()?.ask_for_generations())

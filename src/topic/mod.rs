@@ -160,8 +160,24 @@ pub enum JoinAt {
 impl Topic {
     /// A topic with this name: a log of at most 1,024 events and 1 MiB, no history, no retained
     /// event, [`Backpressure::Disconnect`].
+    ///
+    /// A name that begins with U+0001 gets a second one: names with one are the library's own.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self { inner: Arc::new(Inner { name: name.into(), options: TopicOptions::default() }) }
+        let mut name = name.into();
+        if name.starts_with(RESERVED) {
+            name = format!("{RESERVED}{name}").into();
+        }
+        Self { inner: Arc::new(Inner { name, options: TopicOptions::default() }) }
+    }
+
+    /// The topic of requests to end streams on all machines. No other value has its name.
+    pub(crate) fn closings() -> Self {
+        let inner = Inner { name: CLOSINGS.into(), options: TopicOptions::default() };
+        Self { inner: Arc::new(inner) }.history(1_000, 256 * 1024)
+    }
+
+    pub(crate) fn is_closings(&self) -> bool {
+        self.name() == CLOSINGS
     }
 
     /// Its name.
@@ -313,6 +329,10 @@ impl Topic {
         self
     }
 }
+
+/// What names of the library's own topics begin with.
+const RESERVED: char = '\u{1}';
+const CLOSINGS: &str = "\u{1}closings";
 
 struct Gap<'a>(&'a Topic);
 

@@ -109,7 +109,7 @@ fn keep_alive_events_are_whole_and_leave_the_position_in_every_coding() {
             for event in &events {
                 if event.name == "keep-alive" {
                     assert_eq!(event.data, "");
-                    let before = position.get_or_insert(event.last_event_id.clone());
+                    let before = position.get_or_insert_with(|| event.last_event_id.clone());
                     assert_eq!(*before, event.last_event_id, "it has no id of its own");
                 }
                 position = Some(event.last_event_id.clone());

@@ -12,7 +12,7 @@ use crate::engine::{
     keys::{StreamId, TimerId},
     later::{Later, Responder},
     pending::TimerCall,
-    remote::Handle,
+    remote::{Handle, TrySendError},
     stats::Stats,
 };
 use crate::{
@@ -177,6 +177,37 @@ impl<'a> Context<'a> {
     /// ```
     pub fn close_tagged_on_all(&mut self, tag: &str, ending: Ending) -> usize {
         self.core.close_tagged_on_all(tag, ending)
+    }
+
+    /// Ends all streams with a tag on all machines that have joined the same
+    /// [`Backplane`](crate::Backplane), for a logout or a ban. Without one, it is
+    /// [`close_tagged_on_all`](Self::close_tagged_on_all).
+    ///
+    /// Those of this process end first, in any case. On other machines, streams end when the request
+    /// arrives there, in order with published events: milliseconds later, while all are connected. While
+    /// the store is out of reach, the request waits here like an event, and on a machine that is cut off,
+    /// streams stay open until it is back; it then gets the last 1,000 requests of the time that
+    /// [`Backplane::history_for`](crate::Backplane::history_for) says. A stream that opens before the
+    /// request arrives is ended too, so first make your handlers refuse the user.
+    ///
+    /// ```
+    /// use starwheel::{Ending, Response, Router};
+    /// let router = Router::new().post("/logout", |_req, cx| {
+    ///     // Forget the session here.
+    ///     cx.close_tagged_on_machines("anna", Ending::Drop)?;
+    ///     Ok(Response::text("bye"))
+    /// });
+    /// # let _ = router;
+    /// ```
+    ///
+    /// # Errors
+    /// [`TrySendError::Full`] while too much waits for the store: streams on other machines stay open.
+    pub fn close_tagged_on_machines(
+        &mut self,
+        tag: &str,
+        ending: Ending,
+    ) -> Result<(), TrySendError<()>> {
+        self.core.close_tagged_on_machines(tag, ending)
     }
 
     /// The tag of a stream; still available in its `on_disconnect`.

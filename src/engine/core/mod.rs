@@ -11,6 +11,7 @@
 mod admission;
 mod bookmark;
 mod calls;
+mod closings;
 mod drive;
 mod namespace;
 mod negotiation;
@@ -18,6 +19,8 @@ mod promises;
 mod publish;
 mod subscribe;
 mod workers;
+
+pub(in crate::engine) use closings::close_elsewhere;
 
 use std::{
     sync::Arc,
@@ -83,6 +86,8 @@ pub(crate) struct Core {
     pub(in crate::engine) stopping: Stopping,
     /// Shared with the handles to this reactor.
     pub(in crate::engine) mailbox: Arc<Mailbox>,
+    /// Requests of other machines to close streams were obeyed up to this place.
+    closings_up_to: u64,
     /// The workers of which this is one.
     crew: Option<Arc<Crew>>,
 }
@@ -145,6 +150,7 @@ impl Core {
             routes: Routes::default(),
             stopping: Stopping::No,
             mailbox,
+            closings_up_to: 0,
             crew: None,
             config,
         }

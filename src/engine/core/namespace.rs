@@ -73,7 +73,7 @@ impl Core {
 impl Core {
     /// An event from the sequencer.
     pub(in crate::engine) fn place(&mut self, placed: &Placed) {
-        if !self.topics.come_to(placed.sequence()) {
+        if !self.topics.come_to(placed.sequence()) || self.obey(placed) {
             return;
         }
         let Some(index) = self.topics.find(placed.topic()) else { return };
@@ -102,6 +102,7 @@ impl Core {
             Arrival::Joined(generations, place) => {
                 self.topics.set_generations(generations, self.now);
                 self.topics.begin_after(place);
+                self.obey_closings(place);
                 self.end_doubt(u64::MAX);
             }
             Arrival::Generations(generations, loss) => {
@@ -138,6 +139,10 @@ impl Core {
 
     /// The past of a topic has come. Streams that waited for it last join all their topics.
     fn hydrate(&mut self, topic: &Topic, backlog: &Backlog) {
+        if topic.is_closings() {
+            backlog.events.iter().for_each(|placed| _ = self.obey(placed));
+            return;
+        }
         let Some(index) = self.topics.find(topic) else { return };
         for conn in self.topics.hydrate(index, backlog) {
             self.join_all(conn);

@@ -47,7 +47,8 @@ use crate::{
 /// | `publish`, `publish_batch` | to the subscribers of all workers, in one order. On a [local](Topic::local) topic: to every worker's own topic |
 /// | `drain`, `shutdown`, `stats`, `is_stopped` | all workers; figures are summed |
 /// | `run`, `adopt`, `adopt_request` | one of them, in turn |
-/// | `close_tagged`, `subscribers_on_machines` | the streams of all workers |
+/// | `close_tagged` | the streams of all workers |
+/// | `close_tagged_on_machines`, `subscribers_on_machines` | those of all machines |
 /// | `run_on_all`, `run_on_worker_of`, `workers` | as they say |
 ///
 /// Events are never published to some workers only.

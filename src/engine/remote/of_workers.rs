@@ -6,6 +6,7 @@ use super::{command::Command, handle::Handle, try_send::TrySendError};
 use crate::{
     engine::{
         api::{Context, Ending},
+        core::close_elsewhere,
         keys::StreamId,
     },
     topic::Topic,
@@ -100,6 +101,36 @@ impl Handle {
         }
         crew.close_tagged(tag, ending);
         Ok(())
+    }
+
+    /// Ends all streams with a [tag](crate::Sse::tag) on all machines, like
+    /// [`Context::close_tagged_on_machines`]. The handle of one worker ends all of them too.
+    ///
+    /// ```
+    /// use starwheel::{Ending, Handle, TrySendError};
+    /// /// For a thread that hears of bans.
+    /// fn ban(handle: &Handle, user: &str) -> Result<(), TrySendError<()>> {
+    ///     handle.close_tagged_on_machines(user, Ending::Drop)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`TrySendError::Full`] when the queue of a single reactor is full, or while too much waits for the
+    /// store; then streams on other machines stay open. [`TrySendError::Closed`] when all have stopped.
+    pub fn close_tagged_on_machines(
+        &self,
+        tag: &str,
+        ending: Ending,
+    ) -> Result<(), TrySendError<()>> {
+        match self.crew() {
+            Some(_) => self.close_tagged(tag, ending)?,
+            None => {
+                let tag = tag.to_owned();
+                let close = move |cx: &mut Context<'_>| _ = cx.close_tagged_on_all(&tag, ending);
+                self.run(close).map_err(|refused| refused.with(()))?;
+            }
+        }
+        self.outlet().map_or(Ok(()), |outlet| close_elsewhere(&**outlet, tag, ending))
     }
 
     /// Number of open streams that are subscribed to a topic, on all workers and, approximately, all

@@ -36,6 +36,11 @@ pub(crate) trait Outlet: Send + Sync {
         0
     }
 
+    /// True if other processes may use the same topics.
+    fn reaches_others(&self) -> bool {
+        false
+    }
+
     /// How this process is connected with others; `None` if it is alone.
     fn backplane(&self) -> Option<BackplaneStats> {
         None
