@@ -119,3 +119,21 @@ fn keys_that_the_store_can_restore_are_no_gap() {
         assert_eq!(got(&machines, (0, 0), late), ["last"], "{key:?}");
     }
 }
+
+/// It leaves before the next event, and the gap event itself has no id.
+#[test]
+fn a_client_that_comes_back_after_a_gap_event_gets_no_second_one() {
+    let topic = history("t");
+    let mut machines = machines_with(&[1, 1], std::slice::from_ref(&topic));
+    let client = machines[1].get("/");
+    publish(&mut machines, 0, &topic, "before");
+    machines.kill(0);
+    machines.restart_store(StoreRestart::Empty);
+    machines.advance(ms(1_000));
+    assert_eq!(got(&machines, (1, 0), client), ["before", "gap t"]);
+    let id = machines[1].last_event_id(client);
+    let again = come_back(&mut machines, (1, 0), "/", &id);
+    machines.advance(ms(1_000));
+    publish(&mut machines, 1, &topic, "after");
+    assert_eq!(got(&machines, (1, 0), again), ["after"]);
+}

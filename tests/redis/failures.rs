@@ -6,14 +6,13 @@ use rustix::process::Signal;
 
 use crate::{
     client::wait_for,
-    drill::Drill,
+    drill::{AWAY, Drill},
     server::{Redis, is_missing},
 };
 
 const AOF_EVERY_SECOND: &[&str] =
     &["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"];
 const AOF_ALWAYS: &[&str] = &["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
-const AWAY: Duration = Duration::from_secs(3);
 
 fn kill_and_start(drill: &mut Drill) {
     drill.redis.kill();

@@ -60,8 +60,11 @@ impl Redis {
 
     /// A replica that has everything.
     pub(crate) fn replica(&self) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        self.cli(&["config", "set", "port", &port.to_string()]);
+        // Another program may take a port that was free.
+        let port = wait_for("the master listens", || {
+            let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            (self.cli(&["config", "set", "port", &free.to_string()]) == "OK").then_some(free)
+        });
         let replica = Self::with(&["--save", ""]);
         replica.cli(&["replicaof", "127.0.0.1", &port.to_string()]);
         wait_for("the replica is complete", || {

@@ -152,6 +152,9 @@ impl Core {
             self.aside.begin();
             self.aside.push(&topic.gap());
             self.queue_aside(index);
+            // Otherwise a client that leaves before the next event comes back with the id from before
+            // the loss, and gets the gap event again.
+            self.conns[index].doubt_standing(Standing::Unmarked);
         }
         true
     }
