@@ -47,7 +47,7 @@ fn setting(name: &str, otherwise: usize) -> usize {
 
 fn topic(name: &str) -> Topic {
     Topic::new(name)
-        .history(setting("HISTORY", 2_000), 16 << 20)
+        .history(setting("HISTORY", 10_000), 16 << 20)
         .backpressure(Backpressure::DropOldest)
 }
 
