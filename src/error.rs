@@ -112,7 +112,7 @@ impl Error for JsonError {
 /// Why a stream ended.
 ///
 /// Every stream ends for exactly one reason, which is passed to its `on_disconnect` hook and
-/// counted. `Finished`, `Dropped`, `Replaced`, `Lifetime` and `Shutdown` are decided by the server; all others
+/// counted. `Finished`, `TopicsFinished`, `Dropped`, `Replaced`, `Lifetime` and `Shutdown` are decided by the server; all others
 /// happened to the stream.
 ///
 /// ```
@@ -127,6 +127,10 @@ pub enum CloseReason {
     /// The server finished the stream with its last chunk. Datastar does not reconnect,
     /// `EventSource` does.
     Finished,
+    /// All topics of the stream have been [finished](crate::Handle::finish), and it has been given
+    /// their last events. It ends with its last chunk. Datastar does not reconnect; `EventSource`
+    /// does once, and is answered with 204.
+    TopicsFinished,
     /// The server cut the stream without a last chunk, so that clients reconnect.
     Dropped,
     /// A newer stream with the same tag took its place, see
@@ -165,6 +169,7 @@ impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Finished => f.write_str("finished"),
+            Self::TopicsFinished => f.write_str("all of its topics have been finished"),
             Self::Dropped => f.write_str("dropped; the client may reconnect"),
             Self::Replaced => f.write_str("replaced by a newer stream with the same tag"),
             Self::Lifetime => f.write_str("reached its maximum lifetime"),

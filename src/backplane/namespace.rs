@@ -215,11 +215,11 @@ struct WayOut {
 }
 
 impl Outlet for WayOut {
-    fn publish(&self, publication: Publication<'_>) -> Result<(), TrySendError<()>> {
+    fn publish(&self, publication: Publication<'_>) -> Result<(), Refused> {
         let topic = publication.topic;
         let mut state = self.namespace.lock();
         let now_ms = state.now_ms();
-        let published: Result<(), Refused> = match &mut state.numbering {
+        let published = match &mut state.numbering {
             Numbering::Here(sequencer) => sequencer.publish(publication, now_ms),
             Numbering::InStore(in_store) => in_store.member.publish(publication, now_ms),
         };
@@ -234,7 +234,7 @@ impl Outlet for WayOut {
                 "an event on \"{name}\" is refused: it is larger than {PUBLISHED_BYTES_MAX} bytes"
             );
         }
-        published.map_err(Into::into)
+        published
     }
 
     fn begin_use(&self, topic: &Topic) -> (u64, Topic) {
@@ -245,6 +245,11 @@ impl Outlet for WayOut {
         drop(state);
         bell.into_iter().for_each(|bell| bell.ring());
         begun
+    }
+
+    fn end_of(&self, topic: &Topic) -> Option<u64> {
+        let state = self.namespace.lock();
+        state.numbering.hub().end_of(topic, state.now_ms())
     }
 
     fn is_in_use(&self, topic: &Topic) -> bool {

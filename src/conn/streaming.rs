@@ -114,6 +114,11 @@ impl Streaming {
         self.subscriptions.standing()
     }
 
+    /// True for a stream with an updater.
+    pub(crate) fn has_updater(&self) -> bool {
+        self.next_tick != NEVER
+    }
+
     /// How long the stream has been open, in seconds.
     pub(crate) fn age_s(&self, now: u64) -> u64 {
         (now / 1000).saturating_sub(self.born_s.into())

@@ -315,6 +315,7 @@ impl<T: Transport> Engine<T> {
         }
         self.core.stats.log_bytes = self.core.topics.log_bytes() as u64;
         self.core.stats.compression = self.core.coding.stats();
+        self.core.stats.published_late = self.core.mailbox.late();
         debug_assert!(
             self.core.stats.streams > 0
                 || self.core.pending.deaths() > 0
@@ -429,7 +430,7 @@ impl<T> Drop for Engine<T> {
         while let Some(birth) = core.pending.next_birth() {
             match birth {
                 Birth::Stream { sse, .. } => core.drop_sse(*sse),
-                Birth::Render { .. } => {}
+                Birth::Review(_) | Birth::Render { .. } => {}
             }
         }
         let timers: Vec<_> = core.pending.take_timers().collect();

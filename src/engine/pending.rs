@@ -33,6 +33,8 @@ pub(super) enum Birth {
         sse: Box<Sse>,
         request: Remembered,
     },
+    /// The stream may have been given the ends of topics.
+    Review(StreamId),
     /// A driven topic has got its first subscriber: render for it at once.
     Render {
         topic: TopicIndex,

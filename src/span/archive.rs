@@ -11,11 +11,30 @@ pub(super) struct Archive {
     bytes: usize,
     /// Everything up to this place is gone, or older than the topic.
     lost_up_to: u64,
+    /// The place of the last event of a finished topic.
+    end: Option<u64>,
 }
 
 impl Archive {
     pub(super) fn new(lost_up_to: u64) -> Self {
-        Self { events: VecDeque::new(), bytes: 0, lost_up_to }
+        Self { events: VecDeque::new(), bytes: 0, lost_up_to, end: None }
+    }
+
+    /// That of a topic which was finished, and of which nothing else is left.
+    pub(super) fn finished(lost_up_to: u64, end: u64) -> Self {
+        Self { end: Some(end), ..Self::new(lost_up_to) }
+    }
+
+    /// The place of the last event, if the topic has been finished.
+    pub(super) fn end(&self) -> Option<u64> {
+        self.end
+    }
+
+    /// Drops the events of a finished topic.
+    pub(super) fn drop_events(&mut self) {
+        while !self.events.is_empty() {
+            self.pop_front();
+        }
     }
 
     /// The last place of the topic.
@@ -24,6 +43,11 @@ impl Archive {
     }
 
     pub(super) fn push(&mut self, placed: Arc<Placed>, options: &TopicOptions) {
+        if self.end.take().is_some() {
+            // A new topic of the same name.
+            self.drop_events();
+        }
+        self.end = placed.is_last().then(|| placed.sequence());
         self.bytes += placed.len();
         self.events.push_back(placed);
         let events_max = match options.history {
@@ -51,7 +75,7 @@ impl Archive {
             return;
         }
         let newer = mem::take(&mut self.events);
-        self.bytes = 0;
+        (self.bytes, self.end) = (0, None);
         self.lost_up_to = lost_up_to.min(began_after);
         past.into_iter().chain(newer).for_each(|placed| self.push(placed, options));
     }
@@ -61,12 +85,13 @@ impl Archive {
         let kept = self.events.partition_point(|placed| placed.sequence() <= place);
         self.bytes -= self.events.drain(kept..).map(|placed| placed.len()).sum::<usize>();
         self.lost_up_to = self.lost_up_to.min(place);
+        self.end = self.end.filter(|end| *end <= place);
     }
 
     /// For a reactor that has come to this place.
     pub(super) fn backlog(&self, complete_up_to: u64) -> Backlog {
         let events = self.events.iter().cloned().collect();
-        Backlog { lost_up_to: self.lost_up_to, complete_up_to, events }
+        Backlog { lost_up_to: self.lost_up_to, complete_up_to, events, end: self.end }
     }
 
     fn pop_front(&mut self) {

@@ -1,5 +1,6 @@
 //! [`Hub`]: passes events that have places to the reactors of this process that use their topics.
 
+mod finished;
 mod pasts;
 
 use std::{
@@ -11,7 +12,9 @@ use std::{
 use slab::Slab;
 
 use super::archive::Archive;
-use crate::topic::{Arrival, Compressible, Generations, History, Loss, Lost, Placed, Topic};
+use crate::topic::{
+    Arrival, Compressible, Continues, Generations, History, Loss, Lost, Placed, Tombstones, Topic,
+};
 
 /// What the reactors of one process use of a namespace, and what their topics keep.
 ///
@@ -36,6 +39,8 @@ pub(crate) struct Hub<I> {
     /// The last place of a topic with history that was forgotten. A topic that is new may have
     /// existed before, and lost events up to here.
     forgotten: u64,
+    /// Topics that were finished, and of which no more is kept.
+    tombstones: Tombstones,
     /// Topics without users, and when to see whether they can be forgotten; in order of time.
     unused: VecDeque<(u64, Arc<str>)>,
     scratch: Vec<u8>,
@@ -102,6 +107,8 @@ struct Entry {
     /// Events after this place have come one by one.
     began_after: u64,
     last_use_ms: u64,
+    /// When the topic was finished, or that was learned here.
+    finished_ms: u64,
     /// Listed in `unused`.
     is_listed: bool,
 }
@@ -121,6 +128,7 @@ impl<I: Inbox> Hub<I> {
             is_recovering: false,
             pasts: Pasts::Here,
             forgotten: FIRST_PLACE - 1,
+            tombstones: Tombstones::default(),
             unused: VecDeque::new(),
             scratch: Vec::new(),
         }
@@ -198,13 +206,17 @@ impl<I: Inbox> Hub<I> {
         place: u64,
         name: &Arc<str>,
         events: &[u8],
-        compression: Compressible,
+        kind: (Compressible, Continues),
+        now_ms: u64,
     ) -> bool {
         self.position = place;
         let Some(&index) = self.by_name.get(name) else { return false };
         let place = (self.generations.current(), place);
-        let Entry { topic, users, archive, .. } = &mut self.topics[index];
-        let placed = Arc::new(Placed::new(topic, place, events, compression, &mut self.scratch));
+        let Entry { topic, users, archive, finished_ms, .. } = &mut self.topics[index];
+        let placed = Arc::new(Placed::new(topic, place, events, kind, &mut self.scratch));
+        if placed.is_last() {
+            *finished_ms = now_ms;
+        }
         for user in users {
             let seat = &self.seats[user.0];
             if !seat.is_behind {
@@ -247,6 +259,7 @@ impl<I: Inbox> Hub<I> {
             self.catch_up(reactor);
         }
         let index = self.open(topic, now_ms);
+        self.drop_what_is_over(index, now_ms);
         let entry = &mut self.topics[index];
         if !entry.users.contains(&reactor) {
             entry.users.push(reactor);
@@ -325,19 +338,23 @@ impl<I: Inbox> Hub<I> {
             entry.is_listed = false;
             let is_over = entry.forget_at() <= now_ms && !entry.is_held();
             if entry.users.is_empty() && is_over {
-                self.forget(index);
+                self.forget(index, now_ms);
             } else {
+                self.drop_what_is_over(index, now_ms);
                 self.list_if_unused(index, now_ms);
             }
         }
     }
 
-    fn forget(&mut self, index: usize) {
+    fn forget(&mut self, index: usize, now_ms: u64) {
         let entry = self.topics.remove(index);
         self.by_name.remove(entry.topic.shared_name());
         self.unknown -= usize::from(!entry.has_past);
         if entry.topic.options().history == History::On {
             self.forgotten = self.forgotten.max(entry.archive.last_place());
+        }
+        if let (Some(end), Some(until_ms)) = (entry.archive.end(), entry.kept_until_ms()) {
+            self.tombstones.add(&entry.topic, end, until_ms, now_ms);
         }
     }
 
@@ -348,7 +365,7 @@ impl<I: Inbox> Hub<I> {
             return;
         }
         if !entry.keeps_something() {
-            self.forget(index);
+            self.forget(index, now_ms);
         } else if !mem::replace(&mut entry.is_listed, true) {
             let name = Arc::clone(entry.topic.shared_name());
             self.unused.push_back((now_ms + FORGET_AFTER_MS, name));
@@ -365,7 +382,13 @@ impl<I: Inbox> Hub<I> {
             Pasts::Here => self.forgotten,
             Pasts::InStore => self.position,
         };
-        let index = self.topics.insert(Entry::new(topic, lost_up_to, now_ms));
+        let mut entry = Entry::new(topic, lost_up_to, now_ms);
+        if let Some(remembered) = self.tombstones.get(name, now_ms)
+            && entry.keeps_something()
+        {
+            entry.archive = Archive::finished(lost_up_to.max(remembered.end), remembered.end);
+        }
+        let index = self.topics.insert(entry);
         self.by_name.insert(Arc::clone(name), index);
         self.unused.push_back((now_ms + FORGET_AFTER_MS, Arc::clone(name)));
         if self.pasts == Pasts::InStore && topic.options().keeps_events() {
@@ -392,6 +415,7 @@ impl Entry {
             has_past: true,
             began_after: lost_up_to,
             last_use_ms: now_ms,
+            finished_ms: 0,
             is_listed: true,
         }
     }
@@ -401,11 +425,11 @@ impl Entry {
     }
 
     fn is_held(&self) -> bool {
-        self.origin.clones() > 1
+        self.origin.clones() > 1 && self.archive.end().is_none()
     }
 
     fn forget_at(&self) -> u64 {
-        self.last_use_ms + FORGET_AFTER_MS
+        self.kept_until_ms().unwrap_or(self.last_use_ms + FORGET_AFTER_MS)
     }
 }
 

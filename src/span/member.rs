@@ -123,7 +123,7 @@ impl<I: Inbox> Member<I> {
         publication: Publication<'_>,
         now_ms: u64,
     ) -> Result<(), Refused> {
-        let Publication { topic, events, compression, once } = publication;
+        let Publication { topic, events, compression, continues, once } = publication;
         let bytes = publication.bytes();
         if self.hub.is_empty() {
             return Err(Refused::Closed);
@@ -142,6 +142,7 @@ impl<I: Inbox> Member<I> {
             topic: Arc::clone(topic.shared_name()),
             keeps: Keeps::of(topic),
             compression,
+            continues,
             once: once.map(Box::from),
             events: (*event).into(),
         };
@@ -349,7 +350,7 @@ impl<I: Inbox> Member<I> {
                 if let Some(Unanswered::Recall(topics)) = request {
                     self.hub.ask_again_for(topics.get(histories.len()..).unwrap_or_default());
                 }
-                self.recalled(&histories, up_to);
+                self.recalled(&histories, up_to, now_ms);
             }
             Reply::Entries(entries) => {
                 self.is_reading = false;
@@ -390,10 +391,10 @@ impl<I: Inbox> Member<I> {
         }
     }
 
-    fn recalled(&mut self, histories: &[History], up_to: u64) {
+    fn recalled(&mut self, histories: &[History], up_to: u64, now_ms: u64) {
         self.figures.histories += histories.len() as u64;
         for history in histories {
-            if let Some(index) = self.hub.add_past(history, up_to) {
+            if let Some(index) = self.hub.add_past(history, up_to, now_ms) {
                 self.hub.hydrate(index);
             }
         }

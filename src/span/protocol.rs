@@ -20,7 +20,7 @@
 
 use std::sync::Arc;
 
-use crate::topic::{self, Compressible, Retain, Topic, fnv_1a};
+use crate::topic::{self, Compressible, Continues, Retain, Topic, fnv_1a};
 
 /// One request of a member; the store answers each with one [`Reply`], in order.
 ///
@@ -64,6 +64,7 @@ pub(crate) struct Post {
     pub(crate) topic: Arc<str>,
     pub(crate) keeps: Keeps,
     pub(crate) compression: Compressible,
+    pub(crate) continues: Continues,
     /// Events with a key that another event on this topic has had in the last
     /// [five minutes](ONCE_MS) get no place.
     pub(crate) once: Option<Box<str>>,
@@ -157,6 +158,7 @@ pub(crate) enum Content {
     Event {
         topic: Arc<str>,
         compression: Compressible,
+        continues: Continues,
         events: Arc<[u8]>,
     },
     /// A generation begins. Between this place and the one that it follows there is nothing.
@@ -186,6 +188,7 @@ pub(crate) struct History {
 pub(crate) struct Recorded {
     pub(crate) place: u64,
     pub(crate) compression: Compressible,
+    pub(crate) continues: Continues,
     pub(crate) events: Arc<[u8]>,
 }
 

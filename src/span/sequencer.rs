@@ -6,7 +6,7 @@ use super::{
     hub::{FIRST_PLACE, Hub, Inbox},
     once::Once,
 };
-use crate::topic::{Compressible, Topic};
+use crate::topic::{Compressible, Continues, Topic};
 
 /// Numbers the events of a namespace. They are in one order for all reactors of the process.
 #[derive(Debug)]
@@ -22,11 +22,28 @@ pub(crate) struct Publication<'a> {
     /// Each encoded, and none of them empty.
     pub(crate) events: &'a [&'a [u8]],
     pub(crate) compression: Compressible,
+    /// Whether the topic goes on after the last of them.
+    pub(crate) continues: Continues,
     /// Nothing is published if another event on this topic has had this key in the last minutes.
     pub(crate) once: Option<&'a str>,
 }
 
-impl Publication<'_> {
+impl<'a> Publication<'a> {
+    pub(crate) const fn of(
+        topic: &'a Topic,
+        events: &'a [&'a [u8]],
+        compression: Compressible,
+        once: Option<&'a str>,
+    ) -> Self {
+        Self { topic, events, compression, continues: Continues::Yes, once }
+    }
+
+    /// The event that finishes a topic.
+    pub(crate) const fn last(topic: &'a Topic, events: &'a [&'a [u8]]) -> Self {
+        let (compression, continues) = (Compressible::Yes, Continues::No);
+        Self { topic, events, compression, continues, once: None }
+    }
+
     /// How much memory it needs while it waits.
     pub(super) fn bytes(&self) -> usize {
         let key_bytes = self.once.map_or(0, str::len);
@@ -46,6 +63,8 @@ pub(crate) enum Refused {
     TooLarge,
     /// All reactors have stopped.
     Closed,
+    /// The topic has been finished.
+    Finished,
 }
 
 impl<I: Inbox> Sequencer<I> {
@@ -71,7 +90,7 @@ impl<I: Inbox> Sequencer<I> {
         publication: Publication<'_>,
         now_ms: u64,
     ) -> Result<(), Refused> {
-        let Publication { topic, events, compression, once } = publication;
+        let Publication { topic, events, compression, continues, once } = publication;
         if self.hub.is_empty() {
             return Err(Refused::Closed);
         }
@@ -79,6 +98,12 @@ impl<I: Inbox> Sequencer<I> {
             return Ok(());
         }
         let name = topic.shared_name();
+        if self.hub.end_of(topic, now_ms).is_some() {
+            return match continues {
+                Continues::Yes => Err(Refused::Finished),
+                Continues::No => Ok(()),
+            };
+        }
         if !self.hub.touch(name, now_ms) {
             if !topic.options().keeps_events() {
                 return Ok(());
@@ -92,7 +117,8 @@ impl<I: Inbox> Sequencer<I> {
             return Ok(());
         }
         for event in events {
-            self.hub.place(self.hub.position() + 1, name, event, compression);
+            let kind = (compression, continues);
+            self.hub.place(self.hub.position() + 1, name, event, kind, now_ms);
         }
         Ok(())
     }

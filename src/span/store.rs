@@ -405,7 +405,8 @@ impl Keys {
             newest.map_or((lost_up_to, 0), |newest| (newest.recorded.place, newest.to));
         let to = from + post.topic.len() + post.events.len();
         let events = (&*post.events).into();
-        let recorded = Recorded { place, compression: post.compression, events };
+        let (compression, continues) = (post.compression, post.continues);
+        let recorded = Recorded { place, compression, continues, events };
         kept.elements.push_back(Element { before, from, to, recorded });
     }
 
@@ -437,7 +438,8 @@ impl Keys {
 impl Post {
     fn entry(&self, place: u64) -> Entry {
         let (topic, events) = (Arc::clone(&self.topic), (&*self.events).into());
-        Entry { place, content: Content::Event { topic, compression: self.compression, events } }
+        let (compression, continues) = (self.compression, self.continues);
+        Entry { place, content: Content::Event { topic, compression, continues, events } }
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Simulation, links::Link, store_link::Connection, store_server::Server};
 use crate::{
-    engine::{Crew, Handle, Outlet, ReactorNumber, TrySendError},
-    span::{Hub, Member, MemberSettings, Publication, ReactorIndex, Sequencer},
+    engine::{Crew, Handle, Outlet, ReactorNumber},
+    span::{Hub, Member, MemberSettings, Publication, ReactorIndex, Refused, Sequencer},
     topic::Topic,
 };
 
@@ -197,10 +197,10 @@ struct WayOut {
 }
 
 impl Outlet for WayOut {
-    fn publish(&self, publication: Publication<'_>) -> Result<(), TrySendError<()>> {
+    fn publish(&self, publication: Publication<'_>) -> Result<(), Refused> {
         let State { member, now_ms } = &mut *self.process.lock();
-        let Some(member) = member else { return Err(TrySendError::Closed(())) };
-        member.publish(publication, *now_ms).map_err(Into::into)
+        let Some(member) = member else { return Err(Refused::Closed) };
+        member.publish(publication, *now_ms)
     }
 
     fn begin_use(&self, topic: &Topic) -> (u64, Topic) {
@@ -209,6 +209,11 @@ impl Outlet for WayOut {
             Some(member) => member.hub_mut().begin_use(self.reactor, topic, *now_ms),
             None => (0, topic.detached()),
         }
+    }
+
+    fn end_of(&self, topic: &Topic) -> Option<u64> {
+        let process = self.process.lock();
+        process.member.as_ref()?.hub().end_of(topic, process.now_ms)
     }
 
     fn is_in_use(&self, topic: &Topic) -> bool {

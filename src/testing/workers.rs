@@ -12,8 +12,8 @@ use super::{
     links::{Link, LinkFaults},
 };
 use crate::{
-    engine::{Config, Crew, Handle, Handler, Outlet, ReactorNumber, TrySendError},
-    span::{Publication, ReactorIndex, Sequencer},
+    engine::{Config, Crew, Handle, Handler, Outlet, ReactorNumber},
+    span::{Publication, ReactorIndex, Refused, Sequencer},
     time::millis,
     topic::Topic,
 };
@@ -353,14 +353,19 @@ struct WayOut {
 }
 
 impl Outlet for WayOut {
-    fn publish(&self, publication: Publication<'_>) -> Result<(), TrySendError<()>> {
+    fn publish(&self, publication: Publication<'_>) -> Result<(), Refused> {
         let state = &mut *self.sequencer.lock();
-        state.sequencer.publish(publication, state.now_ms).map_err(Into::into)
+        state.sequencer.publish(publication, state.now_ms)
     }
 
     fn begin_use(&self, topic: &Topic) -> (u64, Topic) {
         let state = &mut *self.sequencer.lock();
         state.sequencer.hub_mut().begin_use(self.member, topic, state.now_ms)
+    }
+
+    fn end_of(&self, topic: &Topic) -> Option<u64> {
+        let state = self.sequencer.lock();
+        state.sequencer.hub().end_of(topic, state.now_ms)
     }
 
     fn is_in_use(&self, topic: &Topic) -> bool {

@@ -1,5 +1,6 @@
 //! The log of one topic: frames in order, a size limit, and the meaning of cursors.
 
+mod end;
 mod forms;
 mod past;
 mod placed;
@@ -11,7 +12,7 @@ use std::{borrow::Cow, cell::OnceCell, collections::VecDeque, fmt::Display, ops:
 use forms::Forms;
 
 use super::{
-    History, Pieces, Point, Retain, Series, TopicOptions,
+    Continues, History, Pieces, Point, Retain, Series, TopicOptions,
     ids::{copy_with_ids, points},
 };
 use crate::http::{CHUNK_END, StreamFraming, chunk_header};
@@ -34,6 +35,7 @@ pub(crate) struct Frame {
     /// The previous event of its topic, kept as long as a delta may be made against it.
     previous: Option<Previous>,
     compression: Compressible,
+    continues: Continues,
     /// Compressed forms, made when the first subscriber needs them, then shared.
     forms: OnceCell<Box<Forms>>,
 }
@@ -62,6 +64,8 @@ pub(crate) struct Log {
     with_own_ids: usize,
     /// Everything up to this sequence is gone, or older than the topic.
     lost_up_to: u64,
+    /// The sequence of the last event of a finished topic.
+    end: Option<u64>,
 }
 
 /// What a client has seen, according to its id.
@@ -110,6 +114,7 @@ impl Frame {
             has_foreign_id,
             previous: None,
             compression: Compressible::Yes,
+            continues: Continues::Yes,
             forms: OnceCell::new(),
         }
     }
@@ -241,7 +246,8 @@ fn events_in(chunk: &Pieces, header_bytes: u8) -> Range<usize> {
 impl Log {
     /// An empty log that starts after `sequence`.
     pub(crate) fn new(sequence: u64) -> Self {
-        Self { frames: VecDeque::new(), bytes: 0, with_own_ids: 0, lost_up_to: sequence }
+        let (frames, lost_up_to) = (VecDeque::new(), sequence);
+        Self { frames, bytes: 0, with_own_ids: 0, lost_up_to, end: None }
     }
 
     /// Bytes of all frames.
@@ -253,6 +259,7 @@ impl Log {
         debug_assert!(frame.sequence > self.last_sequence(), "sequences grow");
         self.bytes += frame.bytes.len();
         self.with_own_ids += usize::from(!frame.own_ids.is_empty());
+        self.end = frame.is_last().then_some(frame.sequence);
         self.frames.push_back(frame);
     }
 
@@ -315,7 +322,7 @@ impl Log {
 
     /// True when frames are kept only for slow subscribers.
     pub(crate) fn waits_for_slow_subscribers(&self, options: &TopicOptions) -> bool {
-        options.history == History::Off && self.frames.len() > options.frames_kept_anyway()
+        options.history == History::Off && self.frames.len() > self.frames_kept_anyway(options)
     }
 
     /// Discards frames that every subscriber has seen, unless they are history or retained.
@@ -323,7 +330,7 @@ impl Log {
         if options.history == History::On {
             return;
         }
-        let kept = options.frames_kept_anyway();
+        let kept = self.frames_kept_anyway(options);
         while self.frames.len() > kept && self.frames[0].sequence <= seen_by_all {
             self.pop_front();
         }
@@ -358,6 +365,10 @@ impl Log {
         own_ids.filter(move |(_, own)| **own == *id).map(|(point, _)| *point)
     }
 
+    fn frames_kept_anyway(&self, options: &TopicOptions) -> usize {
+        usize::from(options.retain == Retain::Last)
+    }
+
     fn pop_front(&mut self) {
         if let Some(frame) = self.frames.pop_front() {
             self.bytes -= frame.bytes.len();
@@ -371,10 +382,6 @@ impl TopicOptions {
     /// True when events are kept for later subscribers.
     pub(crate) fn keeps_events(&self) -> bool {
         self.history == History::On || self.retain == Retain::Last
-    }
-
-    fn frames_kept_anyway(&self) -> usize {
-        usize::from(self.retain == Retain::Last)
     }
 }
 

@@ -18,6 +18,8 @@
 //! This layer knows no sockets, connections or subscribers: it keeps frames and answers questions
 //! about cursors.
 
+mod continues;
+mod finished;
 mod generations;
 mod ids;
 mod log;
@@ -25,6 +27,8 @@ mod pieces;
 mod position;
 mod series;
 
+pub(crate) use continues::{Continues, encode_last};
+pub(crate) use finished::Tombstones;
 pub(crate) use generations::Generations;
 pub(crate) use log::{
     Arrival, Backlog, Compressible, Frame, LastSeen, Log, Loss, Lost, Placed, Previous, Resume,
@@ -33,9 +37,12 @@ pub(crate) use pieces::Pieces;
 pub(crate) use position::{IdOf, Point, Position, TopicKey, fnv_1a};
 pub(crate) use series::{Progress, Series};
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
-use crate::sse::{Encode, EventBuffer, EventError, EventName};
+use crate::{
+    sse::{Encode, EventBuffer, EventError, EventName},
+    time::millis,
+};
 
 /// A named series of events that any number of streams subscribe to.
 ///
@@ -73,6 +80,9 @@ use crate::sse::{Encode, EventBuffer, EventError, EventName};
 /// use: a publish, a `drive`, or a stream that subscribes or leaves. It stays while it has
 /// subscribers, and while a clone exists of the `Topic` that created it or
 /// [drives](crate::Context::drive) it.
+///
+/// A topic can also be [finished](crate::Handle::finish), with a last event; see
+/// [`keep_finished`](Self::keep_finished).
 #[derive(Clone)]
 pub struct Topic {
     inner: Arc<Inner>,
@@ -94,6 +104,7 @@ pub(crate) struct TopicOptions {
     pub(crate) reach: Reach,
     pub(crate) backpressure: Backpressure,
     pub(crate) gap_event: EventName<'static>,
+    pub(crate) keep_finished_ms: u64,
 }
 
 /// Whether frames are kept for clients that reconnect.
@@ -295,6 +306,29 @@ impl Topic {
         Ok(self.with(|options| options.gap_event = name))
     }
 
+    /// How long the topic keeps its events after it has been [finished](crate::Handle::finish); ten
+    /// minutes by default. Clones of the `Topic` do not prolong it.
+    ///
+    /// Until then, clients that come late get what the topic keeps, with its last event, and their
+    /// streams end. After that, the events are dropped. For one more day it is remembered that the
+    /// name has been finished: a client gets a [gap event](Self::gap_event), and its stream ends. At
+    /// most 10,000 names are remembered, at about 100 bytes each; the oldest are forgotten first.
+    /// From then on the name is that of a new topic.
+    ///
+    /// A topic that keeps nothing does not remember its end: its subscribers get the last event and
+    /// the end, and the next event begins a new topic.
+    ///
+    /// ```
+    /// use starwheel::Topic;
+    /// use std::time::Duration;
+    /// let run = Topic::new("run-1").history(4096, 1 << 20).keep_finished(Duration::from_secs(3600));
+    /// # let _ = run;
+    /// ```
+    #[must_use]
+    pub fn keep_finished(self, duration: Duration) -> Self {
+        self.with(|options| options.keep_finished_ms = millis(duration))
+    }
+
     /// The gap event.
     pub(crate) fn gap(&self) -> impl Encode + '_ {
         Gap(self)
@@ -353,6 +387,7 @@ impl Default for TopicOptions {
             reach: Reach::Namespace,
             backpressure: Backpressure::Disconnect,
             gap_event: EventName::from_static("gap"),
+            keep_finished_ms: 10 * 60 * 1000,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::codec::Server;
 use crate::{
     span::protocol::{Batch, Keeps, ONCE_MS, Post, Request, Retention, generation_leap},
-    topic::Compressible,
+    topic::{Compressible, Continues},
 };
 
 /// The script that a connection loads before it writes; its hash names it.
@@ -190,11 +190,15 @@ impl<'a> Histories<'a> {
 fn write_entry(post: &Post, out: &mut Vec<u8>) {
     let mut digits = itoa::Buffer::new();
     let length = digits.format(post.topic.len()).as_bytes();
-    let flags: &[u8] = match post.compression {
-        Compressible::Yes => b"\n",
-        Compressible::No => b" u\n",
+    let uncompressed: &[u8] = match post.compression {
+        Compressible::Yes => b"",
+        Compressible::No => b" u",
     };
-    let parts = [length, flags, post.topic.as_bytes(), &post.events];
+    let last: &[u8] = match post.continues {
+        Continues::Yes => b"\n",
+        Continues::No => b" last\n",
+    };
+    let parts = [length, uncompressed, last, post.topic.as_bytes(), &post.events];
     write_length(b'$', parts.iter().map(|part| part.len()).sum(), out);
     parts.iter().for_each(|part| out.extend_from_slice(part));
     out.extend_from_slice(b"\r\n");
@@ -261,6 +265,7 @@ mod tests {
             topic: topic.into(),
             keeps: Keeps { events: events_max, bytes: 9 },
             compression: Compressible::Yes,
+            continues: Continues::Yes,
             once: once.map(Into::into),
             events: b"data: 1\n\n"[..].into(),
         }

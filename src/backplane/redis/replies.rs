@@ -13,7 +13,7 @@ use crate::{
         Content, Entry, Greeting, History, Recorded, Reply, Request, WATCHED_TOPICS_MAX,
     },
     sse,
-    topic::Compressible,
+    topic::{Compressible, Continues},
 };
 
 /// The reply to this request.
@@ -128,8 +128,8 @@ fn read_recorded(element: &[u8], topic: &str) -> Option<(u64, Recorded)> {
     let mut words = line.split(|byte| *byte == b' ');
     let (place, before) = (read_place(words.next()?)?, read_place(words.next()?)?);
     let event = Event::read(entry).filter(|event| event.topic == topic && before < place)?;
-    let Event { compression, events, .. } = event;
-    Some((before, Recorded { place, compression, events: events.into() }))
+    let Event { compression, continues, events, .. } = event;
+    Some((before, Recorded { place, compression, continues, events: events.into() }))
 }
 
 fn decode_entries(frame: &OwnedFrame, after: u64) -> Result<Reply, ReplyError> {
@@ -184,6 +184,7 @@ fn read_generation(text: &[u8]) -> Option<(String, u64)> {
 struct Event<'a> {
     topic: &'a str,
     compression: Compressible,
+    continues: Continues,
     events: &'a [u8],
 }
 
@@ -193,17 +194,22 @@ impl<'a> Event<'a> {
         let mut words = line.split(|byte| *byte == b' ');
         let (topic, events) =
             rest.split_at_checked(read_number(words.next()?)?.try_into().ok()?)?;
-        let compression = match words.any(|word| word == b"u") {
-            true => Compressible::No,
-            false => Compressible::Yes,
-        };
+        let (mut compression, mut continues) = (Compressible::Yes, Continues::Yes);
+        for word in words {
+            match word {
+                b"u" => compression = Compressible::No,
+                b"last" => continues = Continues::No,
+                _ => {}
+            }
+        }
         let is_whole = sse::is_whole(events) && memchr::memchr(b'\r', events).is_none();
-        is_whole.then_some(Self { topic: str::from_utf8(topic).ok()?, compression, events })
+        let topic = str::from_utf8(topic).ok()?;
+        is_whole.then_some(Self { topic, compression, continues, events })
     }
 
     fn into_content(self) -> Content {
-        let Self { topic, compression, events } = self;
-        Content::Event { topic: topic.into(), compression, events: events.into() }
+        let Self { topic, compression, continues, events } = self;
+        Content::Event { topic: topic.into(), compression, continues, events: events.into() }
     }
 }
 

@@ -86,6 +86,26 @@ impl Context<'_> {
         self.core.publish(topic, event, Compressible::No, None)
     }
 
+    /// Finishes a topic with a last event, like [`Handle::finish`](crate::Handle::finish). Subscribers
+    /// get it, and streams without other topics end.
+    ///
+    /// ```
+    /// use starwheel::{Context, Topic};
+    /// fn report(cx: &mut Context<'_>, progress: &Topic, percent: u32) {
+    ///     let reported = match percent {
+    ///         100 => cx.finish(progress, "done"),
+    ///         _ => cx.publish(progress, "further"),
+    ///     };
+    ///     reported.ok();
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn finish<E: Encode>(&mut self, topic: &Topic, event: E) -> Result<(), TrySendError<E>> {
+        self.core.finish(topic, event)
+    }
+
     /// Subscribes an open stream to a topic. What is sent to the stream before this call returns
     /// comes before the topic's next event. False if the stream has ended or has this topic already.
     /// A client that came with a `Last-Event-ID` goes on after it; see

@@ -66,7 +66,7 @@ impl Core {
         let next = next_due(&self.topics, topics, Progress::default(), frames);
         let Some((due, subscription)) = next else { return Evened::NotYet };
         let position = (self.topics.series_of_ids(topics), position);
-        let has_foreign_id = due.frame.has_foreign_id();
+        let (has_foreign_id, is_last) = (due.frame.has_foreign_id(), due.frame.is_last());
         let mut given = Progress::default();
         given.move_to(due.frame.series, due.frame.sequence);
         self.aside.begin();
@@ -78,6 +78,9 @@ impl Core {
         self.note_given(index, given);
         if has_foreign_id {
             self.doubt_after_foreign_id(index);
+        }
+        if is_last {
+            self.review_later(self.conns.stream_id(index));
         }
         Evened::Further
     }

@@ -56,6 +56,9 @@ impl Core {
 
     /// Publishes the output of the updater driven by `timer`; nothing if it has been replaced.
     pub(in crate::engine) fn publish_render(&mut self, index: TopicIndex, timer: TimerIndex) {
+        if self.topics[index].is_finished() {
+            return self.retire_driver(index, timer);
+        }
         let hash = self.scratch.hash_from(0);
         let output = (!self.scratch.events().is_empty()).then_some(hash);
         match self.topics.note_render(index, timer, output) {

@@ -13,6 +13,7 @@ mod bookmark;
 mod calls;
 mod closings;
 mod drive;
+mod finish;
 mod namespace;
 mod negotiation;
 mod promises;
@@ -290,7 +291,9 @@ impl Core {
     /// events are still to be written and its hooks to be run.
     pub(in crate::engine) fn end_stream(&mut self, index: ConnIndex, reason: CloseReason) -> bool {
         let ending = match reason {
-            CloseReason::Finished | CloseReason::Replaced => StreamEnd::Finish,
+            CloseReason::Finished | CloseReason::TopicsFinished | CloseReason::Replaced => {
+                StreamEnd::Finish
+            }
             CloseReason::Disconnected | CloseReason::Io(_) | CloseReason::Slow => StreamEnd::Abort,
             _ => StreamEnd::Drop,
         };

@@ -14,8 +14,8 @@ use crate::{
     span::Publication,
     sse::Encode,
     topic::{
-        Arrival, Backlog, Compressible, Generations, History, JoinAt, Loss, Placed, Reach, Series,
-        Topic,
+        Arrival, Backlog, Compressible, Continues, Generations, History, JoinAt, Loss, Placed,
+        Reach, Series, Topic,
     },
 };
 
@@ -40,13 +40,12 @@ impl Core {
         compression: Compressible,
         once: Option<&str>,
     ) -> Result<(), TrySendError<E>> {
-        let Some(outlet) = self.mailbox.outlet() else { return Ok(()) };
         let mut buffer = mem::take(&mut self.publish_buffer);
         buffer.clear();
         buffer.push(&event);
         let published = match buffer.as_bytes() {
             [] => Ok(()),
-            events => outlet.publish(Publication { topic, events: &[events], compression, once }),
+            events => self.leave(Publication::of(topic, &[events], compression, once)),
         };
         self.publish_buffer = buffer;
         published.map_err(|refused| refused.with(event))
@@ -60,12 +59,23 @@ impl Core {
         compression: Compressible,
         once: Option<&str>,
     ) {
-        let Some(outlet) = self.mailbox.outlet().filter(|_| !events.is_empty()) else { return };
-        let publication = Publication { topic, events: &[events], compression, once };
-        if let Err(refused) = outlet.publish(publication) {
+        if events.is_empty() {
+            return;
+        }
+        self.pass_on_all(Publication::of(topic, &[events], compression, once));
+    }
+
+    pub(super) fn pass_on_all(&mut self, publication: Publication<'_>) {
+        let topic = publication.topic;
+        if let Err(refused) = self.leave(publication) {
             let name = Logged(topic.name());
             log::warn!("an event on \"{name}\" was not published: {refused}");
         }
+    }
+
+    pub(super) fn leave(&self, publication: Publication<'_>) -> Result<(), TrySendError<()>> {
+        let Some(outlet) = self.mailbox.outlet() else { return Ok(()) };
+        self.mailbox.settle(publication, outlet.publish(publication))
     }
 }
 
@@ -84,11 +94,20 @@ impl Core {
             Series::Spanning => {
                 self.stats.published += 1;
                 self.topics.append_placed(index, placed, self.now);
+                if placed.is_last() {
+                    self.settle_end(index);
+                }
             }
-            // It is driven here, or was declared local in this reactor alone.
-            Series::Local => {
-                self.publish_at(index, &placed.frame().events(), placed.compression());
-            }
+            Series::Local => self.place_locally(index, placed),
+        }
+    }
+
+    /// The topic is driven here, or was declared local in this reactor alone.
+    fn place_locally(&mut self, index: TopicIndex, placed: &Placed) {
+        let (events, compression) = (placed.frame(), placed.compression());
+        match placed.continues() {
+            Continues::No => self.finish_at(index, &events.events(), compression),
+            Continues::Yes => self.publish_at(index, &events.events(), compression),
         }
     }
 
@@ -132,7 +151,7 @@ impl Core {
         self.topics.lose_locally(index, backlog, came_to, self.now);
         for placed in backlog.events.iter().filter(|placed| placed.sequence() > came_to) {
             if self.topics[index].is_live(placed) {
-                self.publish_at(index, &placed.frame().events(), placed.compression());
+                self.place_locally(index, placed);
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::{
     conn::TopicIndex,
     engine::remote::TrySendError,
     sse::Encode,
-    topic::{Compressible, Topic},
+    topic::{Compressible, Continues, Topic},
 };
 
 impl Core {
@@ -22,7 +22,7 @@ impl Core {
         if self.topics.leaves_for_namespace(topic) {
             return self.publish_outside(topic, event, compression, once);
         }
-        if !self.is_first(topic, once) {
+        if self.is_late(topic) || !self.is_first(topic, once) {
             return Ok(());
         }
         let Some(index) = self.open_to_publish(topic) else { return Ok(()) };
@@ -45,7 +45,8 @@ impl Core {
         if self.topics.leaves_for_namespace(topic) {
             return self.pass_on(topic, events, compression, once);
         }
-        if self.is_first(topic, once)
+        if !self.is_late(topic)
+            && self.is_first(topic, once)
             && let Some(index) = self.open_to_publish(topic)
         {
             self.publish_at(index, events, compression);
@@ -82,7 +83,8 @@ impl Core {
     ) {
         if !events.is_empty() && !self.topics.has_no_audience(index) {
             self.stats.published += 1;
-            self.topics.append(index, events, compression, self.now);
+            let as_usual = (compression, Continues::Yes);
+            self.topics.append(index, events, as_usual, self.now);
         }
     }
 }

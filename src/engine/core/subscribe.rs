@@ -64,6 +64,9 @@ impl Core {
             let topic = self.topics[index].topic().clone();
             self.send(id, &topic.gap(), Compressible::Yes);
         }
+        if self.topics.is_at_end(subscription) {
+            self.review_later(id);
+        }
         if self.topics.has_news(subscription) || start.standing == Standing::Unmarked {
             self.conns.mark_dirty(conn);
         }
@@ -81,6 +84,10 @@ impl Core {
         if let Some(left) = left {
             self.topics.note_left_topic(conn, left);
             self.leave_topic(conn, left);
+            let mut others = self.conns[conn].subscriptions().iter();
+            if others.any(|it| self.topics.is_at_end(*it)) {
+                self.review_later(id);
+            }
             if let Some(coding) = self.conns[conn].coding()
                 && self.conns[conn].subscriptions().is_empty()
             {
@@ -122,7 +129,7 @@ impl Core {
     pub(super) fn watch_topic(&mut self, index: TopicIndex) {
         if self.topics[index].is_unused(self.now) {
             self.end_use(index);
-            let forgotten = self.topics.forget(index);
+            let forgotten = self.topics.forget(index, self.now);
             if let Some(watch) = forgotten.watch {
                 self.cancel_timer(watch);
             }

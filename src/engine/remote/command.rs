@@ -23,6 +23,8 @@ pub(crate) enum Command {
     /// With the key of the event.
     PublishOnce(Topic, Vec<u8>, Box<str>),
     PublishBatch(Topic, Batch),
+    /// The last event of a topic.
+    Finish(Topic, Vec<u8>),
     Adopt(Adoption),
     Answer(Arc<Oneshot>, LateAnswer),
     /// An event from the sequencer of the namespace.
@@ -87,7 +89,9 @@ impl Command {
     /// Bytes of its events.
     pub(in crate::engine) fn bytes(&self) -> usize {
         match self {
-            Self::Publish(_, events, _) | Self::PublishOnce(_, events, _) => events.len(),
+            Self::Publish(_, events, _)
+            | Self::PublishOnce(_, events, _)
+            | Self::Finish(_, events) => events.len(),
             Self::PublishBatch(_, batch) => batch.events.len(),
             Self::Adopt(Adoption { first: First::Bytes(bytes), .. }) => bytes.len(),
             Self::Adopt(Adoption { first: First::Request(request, _), .. }) => request.body().len(),

@@ -180,8 +180,8 @@ impl Handle {
         if let Some(outlet) = self.outlet_for(topic) {
             let bytes = encoded.as_bytes();
             let events: &[&[u8]] = if bytes.is_empty() { &[] } else { &[bytes] };
-            let publication = Publication { topic, events, compression, once };
-            return outlet.publish(publication).map_err(|it| it.with(event));
+            let publication = Publication::of(topic, events, compression, once);
+            return self.leave_by(outlet, publication).map_err(|it| it.with(event));
         }
         let command = || {
             let (topic, events) = (topic.clone(), encoded.as_bytes().to_vec());
@@ -258,9 +258,8 @@ impl Handle {
         let batch = Batch { events: encoded.into_bytes(), ends };
         if let Some(outlet) = self.outlet_for(topic) {
             let of_batch: Vec<_> = batch.events().filter(|event| !event.is_empty()).collect();
-            let compression = Compressible::Yes;
-            let publication = Publication { topic, events: &of_batch, compression, once: None };
-            return outlet.publish(publication).map_err(|refused| refused.with(events));
+            let publication = Publication::of(topic, &of_batch, Compressible::Yes, None);
+            return self.leave_by(outlet, publication).map_err(|refused| refused.with(events));
         }
         let pushed = match &self.to {
             Recipient::One(mailbox) => {
@@ -272,9 +271,23 @@ impl Handle {
         pushed.map_err(|refused| refused.with(events))
     }
 
+    /// Events leave for the namespace.
+    pub(super) fn leave_by(
+        &self,
+        outlet: &dyn Outlet,
+        publication: Publication<'_>,
+    ) -> Result<(), TrySendError<()>> {
+        let mailbox = match &self.to {
+            Recipient::One(mailbox) => Some(mailbox),
+            Recipient::All(crew) => crew.all().next(),
+        };
+        let published = outlet.publish(publication);
+        mailbox.map_or(Ok(()), |mailbox| mailbox.settle(publication, published))
+    }
+
     /// Whether it is worthwhile to encode an event for this topic. The sequencer of workers has its
     /// own answer: one worker that is full or has ended does not count.
-    fn would_take(&self, topic: &Topic) -> Result<(), TrySendError<()>> {
+    pub(super) fn would_take(&self, topic: &Topic) -> Result<(), TrySendError<()>> {
         match &self.to {
             Recipient::One(mailbox) if self.outlet_for(topic).is_none() => mailbox.would_take(),
             Recipient::One(_) | Recipient::All(_) => Ok(()),
@@ -282,7 +295,7 @@ impl Handle {
     }
 
     /// Where events on this topic go instead of the queue.
-    fn outlet_for(&self, topic: &Topic) -> Option<&dyn Outlet> {
+    pub(super) fn outlet_for(&self, topic: &Topic) -> Option<&dyn Outlet> {
         let outlet = self.outlet()?;
         let leaves = match (topic.options().reach, &self.to) {
             (Reach::Namespace, _) => true,

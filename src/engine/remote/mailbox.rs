@@ -20,6 +20,8 @@ use shuttle::sync::{
 use super::{command::Command, outlet::Outlet, try_send::TrySendError};
 use crate::{
     engine::{registry::Registry, stats::Stats},
+    error::Logged,
+    span::{Publication, Refused},
     topic::{Arrival, Placed},
 };
 
@@ -45,6 +47,8 @@ pub(crate) struct Mailbox {
     outlet: OnceLock<Arc<dyn Outlet>>,
     /// Where its subscribers are counted, if anyone else may want to know.
     registry: OnceLock<Arc<Registry>>,
+    /// Events on topics that had been finished.
+    late: AtomicU64,
 }
 
 /// The waiting commands.
@@ -75,6 +79,7 @@ impl Mailbox {
             stats: Mutex::new(Stats::default()),
             outlet: OnceLock::new(),
             registry: OnceLock::new(),
+            late: AtomicU64::new(0),
         }
     }
 
@@ -85,6 +90,40 @@ impl Mailbox {
 
     pub(in crate::engine) fn outlet(&self) -> Option<&Arc<dyn Outlet>> {
         self.outlet.get()
+    }
+
+    /// Counts events that were published on a topic after its end.
+    pub(in crate::engine) fn note_late(&self, topic: &str, events: u64) {
+        let before = self.late.fetch_add(events, Ordering::Relaxed);
+        let total = before + events;
+        // Rarely, if there are many.
+        if before == 0 || before.ilog2() < total.ilog2() {
+            log::warn!(
+                "an event on \"{}\" was dropped, because the topic has been finished ({total} such \
+                 events so far)",
+                Logged(topic)
+            );
+        }
+    }
+
+    /// Events on topics that had been finished.
+    pub(in crate::engine) fn late(&self) -> u64 {
+        self.late.load(Ordering::Relaxed)
+    }
+
+    /// What has become of events that left for the namespace.
+    pub(in crate::engine) fn settle(
+        &self,
+        publication: Publication<'_>,
+        published: Result<(), Refused>,
+    ) -> Result<(), TrySendError<()>> {
+        match published {
+            Err(Refused::Finished) => {
+                self.note_late(publication.topic.name(), publication.events.len() as u64);
+                Ok(())
+            }
+            other => other.map_err(Into::into),
+        }
     }
 
     /// Only the first call counts.

@@ -2,6 +2,7 @@
 
 mod command;
 mod crew;
+mod finish;
 mod handle;
 mod mailbox;
 mod of_workers;

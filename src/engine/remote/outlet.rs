@@ -1,7 +1,10 @@
 //! [`Outlet`]: the way out of a reactor that shares topics with others.
 
-use super::try_send::TrySendError;
-use crate::{engine::stats::BackplaneStats, span::Publication, topic::Topic};
+use crate::{
+    engine::stats::BackplaneStats,
+    span::{Publication, Refused},
+    topic::Topic,
+};
 
 /// The sequencer of a namespace, as one of its reactors sees it. It answers through the reactor's
 /// queue; see [`Placed`](crate::topic::Placed) and [`Arrival`](crate::topic::Arrival).
@@ -10,13 +13,17 @@ use crate::{engine::stats::BackplaneStats, span::Publication, topic::Topic};
 pub(crate) trait Outlet: Send + Sync {
     /// Gives places to events, directly after each other, and passes them to every reactor that uses
     /// the topic, this one included. All of them or none.
-    fn publish(&self, publication: Publication<'_>) -> Result<(), TrySendError<()>>;
+    fn publish(&self, publication: Publication<'_>) -> Result<(), Refused>;
 
     /// This reactor gets the topic's events after the place that is returned, with the value that the
     /// topic began with: its options are those of the first use by any reactor. If the topic
     /// [keeps](crate::topic::TopicOptions::keeps_events) events, its streams wait until an
     /// [`Arrival::Hydrate`](crate::topic::Arrival::Hydrate) has come, which is complete up to there.
     fn begin_use(&self, topic: &Topic) -> (u64, Topic);
+
+    /// The place of the last event of a topic that has been finished, as far as that is known in this
+    /// process.
+    fn end_of(&self, topic: &Topic) -> Option<u64>;
 
     /// True while any reactor uses the topic as one that spans them.
     fn is_in_use(&self, topic: &Topic) -> bool;

@@ -108,7 +108,8 @@ impl From<Refused> for TrySendError<()> {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Full | Refused::TooLarge => Self::Full(()),
-            Refused::Closed => Self::Closed(()),
+            // What has been finished takes nothing anymore.
+            Refused::Closed | Refused::Finished => Self::Closed(()),
         }
     }
 }

@@ -67,6 +67,8 @@ pub struct Stats {
     pub events: u64,
     /// Events published on topics.
     pub published: u64,
+    /// Events published on topics that had been [finished](crate::Handle::finish). They are dropped.
+    pub published_late: u64,
     /// Topic events delivered to streams.
     pub delivered: u64,
     /// Times a slow stream missed events that had left a topic's log, for every backpressure
@@ -168,6 +170,8 @@ impl Histogram {
 pub struct ClosedCounts {
     /// [`CloseReason::Finished`].
     pub finished: u64,
+    /// [`CloseReason::TopicsFinished`].
+    pub topics_finished: u64,
     /// [`CloseReason::Dropped`].
     pub dropped: u64,
     /// [`CloseReason::Replaced`].
@@ -196,9 +200,10 @@ impl ClosedCounts {
     /// assert!(closed.by_reason().iter().any(|(reason, count)| *reason == "slow" && *count == 0));
     /// ```
     #[must_use]
-    pub fn by_reason(&self) -> [(&'static str, u64); 10] {
+    pub fn by_reason(&self) -> [(&'static str, u64); 11] {
         [
             ("finished", self.finished),
+            ("topics_finished", self.topics_finished),
             ("dropped", self.dropped),
             ("replaced", self.replaced),
             ("lifetime", self.lifetime),
@@ -220,6 +225,7 @@ impl ClosedCounts {
     pub(in crate::engine) fn count(&mut self, reason: &CloseReason) {
         *match reason {
             CloseReason::Finished => &mut self.finished,
+            CloseReason::TopicsFinished => &mut self.topics_finished,
             CloseReason::Dropped => &mut self.dropped,
             CloseReason::Replaced => &mut self.replaced,
             CloseReason::Lifetime => &mut self.lifetime,

@@ -80,11 +80,7 @@ impl Stats {
             ("streams_opened", self.opened, "Streams opened"),
             ("connections_accepted", self.accepted, "Connections accepted"),
             ("requests", self.requests, "Requests passed to the handler"),
-            (
-                "connections_reset",
-                self.resets,
-                "Connections reset because all limits were exceeded",
-            ),
+            ("connections_reset", self.resets, "Connections reset because limits were exceeded"),
             ("accept_failures", self.accept_failures, "Failed attempts to accept"),
             ("timed_out", self.timed_out, "Connections closed by a timeout"),
             ("ticks", self.ticks, "Runs of updaters"),
@@ -106,6 +102,7 @@ impl Stats {
             ),
             ("events", self.events, "Events encoded for one stream"),
             ("published", self.published, "Events published on topics"),
+            ("published_late", self.published_late, "Events on finished topics, dropped"),
             ("delivered", self.delivered, "Topic events delivered to streams"),
             (
                 "passed_by",

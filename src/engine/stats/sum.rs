@@ -37,6 +37,7 @@ impl Stats {
         self.ticks_unchanged += other.ticks_unchanged;
         self.events += other.events;
         self.published += other.published;
+        self.published_late += other.published_late;
         self.delivered += other.delivered;
         self.passed_by += other.passed_by;
         self.gaps += other.gaps;
@@ -54,6 +55,7 @@ impl ClosedCounts {
     fn add(&mut self, other: &Self) {
         let Self {
             finished,
+            topics_finished,
             dropped,
             replaced,
             lifetime,
@@ -66,6 +68,7 @@ impl ClosedCounts {
         } = self;
         for (sum, more) in [
             (finished, other.finished),
+            (topics_finished, other.topics_finished),
             (dropped, other.dropped),
             (replaced, other.replaced),
             (lifetime, other.lifetime),

@@ -8,6 +8,7 @@
 //! | `subscribe.rs` | streams join, leave, and resume after what they have seen |
 //! | `namespace.rs` | topics that span reactors: what arrives from elsewhere |
 //! | `driven.rs` | topics with an updater |
+//! | `finished.rs` | topics that have ended, and who has seen their end |
 //! | `seen.rs` | the id that a client sent, and topics that a stream has left |
 //! | `standing.rs` | how far a stream has come in all its topics |
 //! | `due.rs` | what a stream has not been given yet, over all of its topics |
@@ -16,6 +17,7 @@
 
 mod driven;
 mod due;
+mod finished;
 mod namespace;
 mod pass;
 mod publish;
@@ -48,7 +50,7 @@ use crate::{
         memory::release,
         registry::{Audience, Registry},
     },
-    topic::{History, Log, Progress, Series, Topic},
+    topic::{History, Log, Progress, Series, Tombstones, Topic},
 };
 
 /// All topics that are in use.
@@ -77,6 +79,8 @@ pub(super) struct Topics {
     held: Vec<TopicIndex>,
     frame_scratch: Vec<u8>,
     past: Past,
+    /// Local topics that were finished, and of which no more is kept.
+    tombstones: Tombstones,
     /// The last sequence of any topic with history that was forgotten. A new topic may have existed
     /// before, and lost events up to here.
     forgotten: u64,
@@ -129,7 +133,10 @@ impl Topics {
         if let Some(index) = self.find(topic) {
             return index;
         }
-        let state = TopicState::new(topic.clone(), (self.forgotten, self.sequence), now);
+        let mut state = TopicState::new(topic.clone(), (self.forgotten, self.sequence), now);
+        if let Some(remembered) = self.tombstones.get(topic.name(), now) {
+            state.was_finished(remembered.end);
+        }
         self.insert(state)
     }
 
@@ -234,7 +241,7 @@ impl Topics {
     }
 
     /// Removes an unused topic. Returns its timers.
-    pub(super) fn forget(&mut self, index: TopicIndex) -> Forgotten {
+    pub(super) fn forget(&mut self, index: TopicIndex, now: u64) -> Forgotten {
         let state = self.states.remove(index.slot());
         if let Some(audiences) = &mut self.audiences {
             audiences.parts.remove(&index);
@@ -242,6 +249,12 @@ impl Topics {
         self.by_name.remove(state.topic.shared_name());
         if state.topic.options().history == History::On && state.series == Series::Local {
             self.forgotten = self.forgotten.max(state.log.last_sequence());
+        }
+        if state.is_finished()
+            && state.series == Series::Local
+            && let (Some(end), Some(until)) = (state.log.end(), state.kept_until())
+        {
+            self.tombstones.add(&state.topic, end, until, now);
         }
         self.log_bytes -= state.log.bytes();
         self.unoffered_bytes -= state.unoffered_bytes + state.pass.map_or(0, |pass| pass.bytes);

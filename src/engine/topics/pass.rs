@@ -45,6 +45,8 @@ pub(in crate::engine) struct Met {
 pub(in crate::engine) enum News {
     /// It has been given everything.
     None,
+    /// It has been given everything, and nothing comes anymore.
+    Ended,
     /// Frames that it has not been given.
     Some,
     /// Some of these are gone, and the subscriber must be disconnected for it.
@@ -90,6 +92,7 @@ impl Topics {
         pass.next_place += 1;
         let disconnects = state.topic.options().backpressure == Backpressure::Disconnect;
         let news = match subscriber.cursor < state.log.last_sequence() {
+            false if state.log.end().is_some() => News::Ended,
             false => News::None,
             true if disconnects && state.log.has_passed_by(subscriber.cursor) => News::TooLate,
             true => News::Some,

@@ -3,7 +3,7 @@
 use super::Topics;
 use crate::{
     conn::TopicIndex,
-    topic::{Compressible, Frame, History},
+    topic::{Compressible, Continues, Frame},
 };
 
 impl Topics {
@@ -19,16 +19,15 @@ impl Topics {
         &mut self,
         index: TopicIndex,
         events: &[u8],
-        compression: Compressible,
+        (compression, continues): (Compressible, Continues),
         now: u64,
     ) {
         self.sequence += 1;
         let state = &mut self.states[index.slot()];
-        let epoch = match state.topic.options().history {
-            History::On => Some(self.epoch.as_str()),
-            History::Off => None,
-        };
+        let options = state.topic.options();
+        let epoch = options.gives_id(continues).then_some(self.epoch.as_str());
         let frame = Frame::new(self.sequence, events, epoch, &mut self.frame_scratch);
+        let frame = frame.continuing(continues, options);
         let frame = match compression {
             Compressible::Yes => frame,
             Compressible::No => frame.uncompressed(),
@@ -48,7 +47,7 @@ impl Topics {
         if state.coded_subscribers > 0 {
             state.last = frame.as_previous(self.window_bytes);
         }
-        let is_alone = state.subscribers.is_empty();
+        let (is_alone, is_last) = (state.subscribers.is_empty(), frame.is_last());
         if !is_alone {
             state.unoffered_bytes += frame.bytes.len();
             self.unoffered_bytes += frame.bytes.len();
@@ -63,6 +62,9 @@ impl Topics {
                 state.log.trim(state.offered, state.topic.options());
             }
         });
+        if is_last {
+            self.note_end(index, now);
+        }
         if !is_alone {
             self.begin_pass(index, now);
         }

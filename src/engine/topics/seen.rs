@@ -149,7 +149,7 @@ impl Topics {
         index: TopicIndex,
     ) -> Option<LastSeen> {
         let state = &self.states[index.slot()];
-        if state.topic.options().history == History::Off || self.remembers_no_stream() {
+        if !state.gives_ids() || self.remembers_no_stream() {
             return None;
         }
         let Past { came_with, lost, .. } = &mut self.past;
@@ -174,7 +174,15 @@ impl Topics {
             // The id does not speak of this topic.
             Some(_) => LastSeen::Unknown,
         };
-        (!self.has_left(conn, key)).then_some(last_seen)
+        // Without a history, nothing but the end is ever asked for.
+        let is_due = match (state.topic.options().history, last_seen) {
+            (History::On, _) => true,
+            (History::Off, LastSeen::Sequence(seen)) => {
+                state.log.end().is_some_and(|end| seen >= end)
+            }
+            (History::Off, LastSeen::Unknown) => false,
+        };
+        (is_due && !self.has_left(conn, key)).then_some(last_seen)
     }
 
     fn has_left(&self, conn: ConnIndex, topic: TopicKey) -> bool {

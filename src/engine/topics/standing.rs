@@ -13,7 +13,7 @@ use super::Topics;
 use crate::{
     conn::Subscription,
     engine::keys::ConnIndex,
-    topic::{Frame, History, IdOf, Point, Position, Series, TopicKey},
+    topic::{Frame, IdOf, Point, Position, Series, TopicKey},
 };
 
 /// The series of a stream's topics with history.
@@ -102,7 +102,7 @@ impl Topics {
     }
 
     pub(in crate::engine) fn keeps_history(&self, subscription: Subscription) -> bool {
-        self[subscription.topic].topic.options().history == History::On
+        self[subscription.topic].gives_ids()
     }
 
     fn keeps_history_in(&self, series: Series, subscription: Subscription) -> bool {

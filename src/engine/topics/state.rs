@@ -46,6 +46,8 @@ pub(in crate::engine) struct TopicState {
     /// The timer that checks whether an unused topic can be forgotten.
     pub(super) watch: Option<TimerId>,
     pub(super) last_use: u64,
+    /// When its last event was published; zero if it has none.
+    pub(super) finished_at: u64,
 }
 
 /// What a reactor knows of a topic's earlier events.
@@ -90,6 +92,7 @@ impl TopicState {
             last: None,
             watch: None,
             last_use: now,
+            finished_at: 0,
         }
     }
 
@@ -139,7 +142,7 @@ impl TopicState {
     fn is_held(&self) -> bool {
         match &self.driver {
             // The namespace keeps what it has: for as long as that must be, it decides.
-            _ if self.series == Series::Spanning => false,
+            _ if self.series == Series::Spanning || self.is_finished() => false,
             Some(driver) if driver.topic.is_clone_of(&self.topic) => self.topic.clones() > 2,
             Some(driver) => self.topic.clones() > 1 || driver.topic.clones() > 1,
             None => self.topic.clones() > 1,
@@ -147,7 +150,7 @@ impl TopicState {
     }
 
     fn forget_at(&self) -> u64 {
-        self.last_use + FORGET_AFTER_MS
+        self.kept_until().unwrap_or(self.last_use + FORGET_AFTER_MS)
     }
 
     /// When a timer must check again whether the topic is unused, in milliseconds from now; `None`
@@ -159,6 +162,11 @@ impl TopicState {
         needs_watching.then_some(if left_ms > 0 { left_ms } else { FORGET_AFTER_MS })
     }
 
+    /// It has been finished, and need not be watched for another reason.
+    pub(in crate::engine) fn end_other_watch(&mut self) -> Option<TimerId> {
+        self.watch.take()
+    }
+
     pub(in crate::engine) fn begin_watch(&mut self, watch: TimerId) {
         self.watch = Some(watch);
     }
@@ -167,6 +175,11 @@ impl TopicState {
     pub(in crate::engine) fn idle_driver(&self) -> Option<TimerIndex> {
         let driver = self.driver.as_ref().filter(|_| self.subscribers.is_empty())?;
         Some(driver.timer())
+    }
+
+    /// What was published before is in its log, or known to be lost.
+    pub(super) fn is_known(&self) -> bool {
+        self.past == Past::Known
     }
 
     pub(in crate::engine) fn is_reported(&self) -> bool {

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     conn::{Standing, Subscription, TopicIndex},
     engine::keys::ConnIndex,
-    topic::{Backpressure, History, JoinAt, LastSeen, Progress, Resume, Retain, Topic},
+    topic::{Backpressure, JoinAt, LastSeen, Progress, Resume, Retain, Topic},
 };
 
 /// The loss of frames that a stream has not been given.
@@ -150,7 +150,9 @@ impl TopicState {
     ) -> Start {
         let options = self.topic.options();
         let joined = since.map_or(u64::MAX, |since| since.max(self.live_after));
-        let fresh = match (join_at, options.retain) {
+        // No other event comes after the last one.
+        let retain = if self.is_finished() { Retain::Last } else { options.retain };
+        let fresh = match (join_at, retain) {
             (JoinAt::Oldest, _) => self.log.oldest_cursor(),
             (JoinAt::Live, Retain::Last) => self.log.newest_cursor(u64::MAX).min(joined),
             (JoinAt::Live, Retain::Nothing) => self.log.last_sequence().min(joined).max(ahead),
@@ -159,12 +161,10 @@ impl TopicState {
             // The client already holds an id that covers this topic.
             Some(Resume::At(cursor)) => (cursor, false, Standing::Uneven),
             Some(Resume::Gap(cursor)) => (cursor.min(fresh), true, Standing::Unmarked),
-            None => (fresh, false, Standing::Unmarked),
+            // Of a finished topic, everything is gone.
+            None => (fresh, self.log.is_tombstone() && self.is_finished(), Standing::Unmarked),
         };
-        let standing = match options.history {
-            History::On => standing,
-            History::Off => Standing::Even,
-        };
+        let standing = if self.gives_ids() { standing } else { Standing::Even };
         Start { cursor, is_gap, standing }
     }
 }

@@ -122,6 +122,12 @@ impl Core {
             self.answer(index, Response::no_content().with_lines(&sse.header_lines), line);
             return self.drop_sse(*sse);
         }
+        if sse.updater.is_none()
+            && last_event_id.as_ref().is_some_and(|id| self.has_seen_all(id, &sse.subscriptions))
+        {
+            self.answer(index, Response::no_content().with_lines(&sse.header_lines), line);
+            return self.drop_sse(*sse);
+        }
         let conn = &mut self.conns[index];
         let pipelined = conn.reader().is_some_and(|reader| reader.has_kept());
         if pipelined || line.connection() == Connection::Close {

@@ -66,6 +66,7 @@ impl<T: Transport> Engine<T> {
                     self.core.publish_bytes(&topic, event, Compressible::Yes, None);
                 }
             }
+            Command::Finish(topic, events) => self.core.finish_bytes(&topic, &events),
             Command::Run(call) => _ = self.run(call),
             Command::Adopt(adoption) => adopt(self, adoption),
             Command::Answer(oneshot, answer) => self.answer_late(&oneshot, answer),

@@ -46,6 +46,7 @@ impl<T: Transport> Engine<T> {
             *budget -= u32::from(met.news != News::None);
             match met.news {
                 News::None => {}
+                News::Ended => self.core.review_later(self.core.conns.stream_id(met.conn)),
                 News::TooLate => {
                     self.core.skip_what_is_lost(met.conn, Frames::All);
                 }
@@ -146,6 +147,7 @@ impl Core {
         if has_moved {
             // It may now be ahead of what is due from other topics.
             self.conns[index].doubt_standing(Standing::Uneven);
+            self.review_later(self.conns.stream_id(index));
         }
         for topic in gaps {
             self.stats.gaps += 1;

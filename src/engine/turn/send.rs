@@ -40,6 +40,8 @@ struct Given {
     last: Progress,
     /// The client may now hold an id that is not the stream's position.
     has_foreign_id: bool,
+    /// One of them is the last one of its topic.
+    ends_topic: bool,
 }
 
 impl<T: Transport> Engine<T> {
@@ -189,6 +191,9 @@ impl<T: Transport> Engine<T> {
         if given.has_foreign_id {
             core.doubt_after_foreign_id(index);
         }
+        if given.ends_topic {
+            core.review_later(core.conns.stream_id(index));
+        }
         match self.wrote(index, outcome) {
             // The usual case; saves a second lookup in the logs.
             Written::Some if is_all => Written::Nothing,
@@ -335,6 +340,7 @@ fn take(
             let mut given = Given { frames: 1, ..Given::default() };
             given.last.move_to(only.frame.series, only.frame.sequence);
             given.has_foreign_id = only.frame.has_foreign_id();
+            given.ends_topic = only.frame.is_last();
             given
         }
         _ => take_some(due, form, taken, conn, coding, pool),
@@ -375,6 +381,7 @@ impl Given {
         self.frames += 1;
         self.last.move_to(due.frame.series, due.frame.sequence);
         self.has_foreign_id |= due.frame.has_foreign_id();
+        self.ends_topic |= due.frame.is_last();
         if let Some(stream) = conn.coding() {
             coding.synced(stream, due.topic, due.frame);
         }

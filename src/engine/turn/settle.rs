@@ -55,6 +55,10 @@ impl<T: Transport> Engine<T> {
                 self.open_stream(index, *sse, &request);
                 1
             }
+            Birth::Review(id) => {
+                self.core.review(id);
+                1
+            }
             Birth::Render { topic, timer } => {
                 let timers = self.store_timers();
                 self.render_now(topic, timer);

@@ -57,6 +57,7 @@ impl<I: Inbox> Hub<I> {
         &mut self,
         history: &protocol::History,
         up_to: u64,
+        now_ms: u64,
     ) -> Option<usize> {
         let index = *self.by_name.get(&history.topic)?;
         let entry = &mut self.topics[index];
@@ -69,13 +70,14 @@ impl<I: Inbox> Hub<I> {
         let older = history.events.iter().filter(|it| it.place <= entry.began_after);
         let placed = older.map(|recorded| {
             let place = (self.generations.current(), recorded.place);
-            let compression = recorded.compression;
+            let kind = (recorded.compression, recorded.continues);
             let events = &recorded.events;
-            Arc::new(Placed::new(&entry.topic, place, events, compression, &mut self.scratch))
+            Arc::new(Placed::new(&entry.topic, place, events, kind, &mut self.scratch))
         });
         let placed: Vec<_> = placed.collect();
         let options = entry.topic.options();
         entry.archive.prepend(entry.began_after, history.lost_up_to, placed, options);
+        entry.finished_ms = now_ms;
         Some(index)
     }
 
@@ -172,6 +174,9 @@ impl<I: Inbox> Hub<I> {
         self.position += u64::from(is_lossy);
         for (_, entry) in self.topics.iter_mut().filter(|_| is_lossy) {
             entry.archive.undo_after(place);
+        }
+        if is_lossy {
+            self.tombstones.undo_after(place);
         }
         self.tell_all(is_lossy.then_some(Lost::Undone { after: place, up_to: self.position }));
     }

@@ -28,19 +28,22 @@ impl<I: Inbox> Member<I> {
                 return;
             }
             if let Some(entry) = self.unplaced.pop_front() {
-                self.place(entry);
+                self.place(entry, now_ms);
             }
         }
     }
 
-    fn place(&mut self, entry: Entry) {
+    fn place(&mut self, entry: Entry, now_ms: u64) {
         match entry.content {
-            Content::Event { topic, compression, events } => {
+            Content::Event { topic, compression, continues, events } => {
                 self.figures.received += 1;
                 // An eighth of the difference, so that one large event does not count for long.
                 let bytes = (events.len() + topic.len()) as u64 + ENTRY_OVERHEAD_BYTES;
                 self.entry_bytes = (self.entry_bytes * 7 + bytes).div_ceil(8);
-                let is_wanted = self.hub.place(entry.place, &topic, &events, compression);
+                let is_wanted = {
+                    let kind = (compression, continues);
+                    self.hub.place(entry.place, &topic, &events, kind, now_ms)
+                };
                 self.figures.skipped += u64::from(!is_wanted);
             }
             Content::Generation { name, follows } => {

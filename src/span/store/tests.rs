@@ -1,5 +1,5 @@
 use super::*;
-use crate::topic::Compressible;
+use crate::topic::{Compressible, Continues};
 
 const RETENTION: Retention = Retention { log_entries: 1_000, history_s: 60 };
 
@@ -8,6 +8,7 @@ fn append(number: u64, events: &[&str]) -> Request {
         topic: "a".into(),
         keeps: Keeps { events: 100, bytes: 10_000 },
         compression: Compressible::Yes,
+        continues: Continues::Yes,
         once: None,
         events: format!("data: {data}\n\n").into_bytes().into(),
     };

@@ -8,7 +8,7 @@ impl Log {
     pub(crate) fn lose_up_to(&mut self, sequence: u64) {
         self.lost_up_to = sequence.max(self.last_sequence());
         self.frames.clear();
-        (self.bytes, self.with_own_ids) = (0, 0);
+        (self.bytes, self.with_own_ids, self.end) = (0, 0, None);
         self.shrink_after_a_burst();
     }
 
@@ -19,6 +19,10 @@ impl Log {
     pub(crate) fn prepend(&mut self, backlog: &Backlog, options: &TopicOptions) {
         if backlog.complete_up_to < self.lost_up_to {
             return;
+        }
+        // Unless the topic has begun again since.
+        if self.frames.is_empty() {
+            self.end = backlog.end;
         }
         let mut lost_up_to = backlog.lost_up_to;
         let first = self.frames.front().map_or(u64::MAX, |frame| frame.sequence);

@@ -3,7 +3,7 @@
 use std::{cell::OnceCell, sync::Arc};
 
 use super::{Compressible, Frame};
-use crate::topic::{Generations, History, Pieces, Point, Series, Topic};
+use crate::topic::{Continues, Generations, Pieces, Point, Series, Topic};
 
 /// An event with its place in the log of a namespace. It is encoded once, and shared by all
 /// reactors of a process: a frame has compressed forms besides, which each reactor makes itself.
@@ -16,6 +16,7 @@ pub(crate) struct Placed {
     own_ids: Box<[(Point, Box<str>)]>,
     has_foreign_id: bool,
     compression: Compressible,
+    continues: Continues,
 }
 
 /// What a topic had before a reactor began to use it.
@@ -26,6 +27,8 @@ pub(crate) struct Backlog {
     /// Everything after that and up to here is in `events`, in order.
     pub(crate) complete_up_to: u64,
     pub(crate) events: Vec<Arc<Placed>>,
+    /// The place of the last event, if the topic has been finished.
+    pub(crate) end: Option<u64>,
 }
 
 /// Why places are missing in what a reactor gets.
@@ -71,14 +74,12 @@ impl Placed {
         topic: &Topic,
         (generation, sequence): (&str, u64),
         events: &[u8],
-        compression: Compressible,
+        (compression, continues): (Compressible, Continues),
         scratch: &mut Vec<u8>,
     ) -> Self {
-        let ids = match topic.options().history {
-            History::On => Some(generation),
-            History::Off => None,
-        };
-        let frame = Frame::new(sequence, events, ids, scratch);
+        let options = topic.options();
+        let ids = options.gives_id(continues).then_some(generation);
+        let frame = Frame::new(sequence, events, ids, scratch).continuing(continues, options);
         Self {
             topic: topic.clone(),
             sequence,
@@ -87,6 +88,7 @@ impl Placed {
             own_ids: frame.own_ids,
             has_foreign_id: frame.has_foreign_id,
             compression,
+            continues,
         }
     }
 
@@ -107,6 +109,15 @@ impl Placed {
         self.compression
     }
 
+    pub(crate) fn continues(&self) -> Continues {
+        self.continues
+    }
+
+    /// True for the last event of its topic.
+    pub(crate) fn is_last(&self) -> bool {
+        self.continues == Continues::No
+    }
+
     /// The frame for the log of one reactor.
     pub(crate) fn frame(&self) -> Frame {
         Frame {
@@ -118,6 +129,7 @@ impl Placed {
             has_foreign_id: self.has_foreign_id,
             previous: None,
             compression: self.compression,
+            continues: self.continues,
             forms: OnceCell::new(),
         }
     }

@@ -5,7 +5,7 @@ use std::{fs, sync::Arc};
 use super::{Pair, Server};
 use crate::{
     span::protocol::{Batch, Keeps, Post, Request, Retention},
-    topic::Compressible,
+    topic::{Compressible, Continues},
 };
 
 #[test]
@@ -64,6 +64,7 @@ fn append(number: u64, events: usize, topics: usize, keeps: Keeps) -> Request {
         topic: format!("topic {}", nth % topics).into(),
         keeps,
         compression: Compressible::Yes,
+        continues: Continues::Yes,
         once: None,
         events: format!("data: {data}\n\n").into_bytes().into(),
     };

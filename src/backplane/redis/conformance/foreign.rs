@@ -14,7 +14,7 @@ use crate::{
             generation_leap,
         },
     },
-    topic::Compressible,
+    topic::{Compressible, Continues},
 };
 
 /// Without the model, which knows no foreign keys.
@@ -46,6 +46,7 @@ fn append(number: u64, topics: &[&str]) -> Request {
         topic: (*topic).into(),
         keeps: Keeps { events: 10, bytes: 1_000 },
         compression: Compressible::Yes,
+        continues: Continues::Yes,
         once: None,
         events: b"data: 1\n\n"[..].into(),
     };

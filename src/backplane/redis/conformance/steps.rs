@@ -9,7 +9,7 @@ use super::{Pair, Snapshot};
 use crate::{
     span::protocol::{Batch, Content, Entry, History, Keeps, Post, Reply, Request, Retention},
     span::{Key, RoomLeft, ServerError, Survives},
-    topic::Compressible,
+    topic::{Compressible, Continues},
 };
 
 /// SplitMix64.
@@ -244,6 +244,7 @@ fn post(random: &mut Random) -> Post {
         topic: topic.into(),
         keeps,
         compression: random.of(&[Compressible::Yes, Compressible::No]),
+        continues: Continues::Yes,
         once: random.one_in(5).then(|| random.of(&ONCE).into()),
         events: format!("data: {data}\n\n").into_bytes().into(),
     }

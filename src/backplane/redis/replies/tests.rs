@@ -60,7 +60,8 @@ fn history(elements: &[&str]) -> (u64, Vec<u64>) {
 
 fn event(topic: &str, events: &str) -> Content {
     let (topic, events) = (topic.into(), events.as_bytes().into());
-    Content::Event { topic, compression: Compressible::Yes, events }
+    let (compression, continues) = (Compressible::Yes, Continues::Yes);
+    Content::Event { topic, compression, continues, events }
 }
 
 #[test]
@@ -68,6 +69,7 @@ fn entries_are_read_whatever_later_releases_add() {
     let uncompressed = Content::Event {
         topic: "a".into(),
         compression: Compressible::No,
+        continues: Continues::Yes,
         events: b"data: 1\n\n"[..].into(),
     };
     let generation = Content::Generation { name: "b7".into(), follows: 9 };
