@@ -3,6 +3,8 @@
 
 #[path = "support/decoders.rs"]
 mod decoders;
+#[path = "finishing/machines.rs"]
+mod machines;
 #[path = "finishing/names.rs"]
 mod names;
 #[path = "finishing/streams.rs"]

@@ -25,6 +25,13 @@ impl Archive {
         Self { end: Some(end), ..Self::new(lost_up_to) }
     }
 
+    /// The topic was finished, and nothing else is left of it.
+    pub(super) fn was_finished(&mut self, end: u64) {
+        if self.events.is_empty() {
+            self.end = Some(end);
+        }
+    }
+
     /// The place of the last event, if the topic has been finished.
     pub(super) fn end(&self) -> Option<u64> {
         self.end

@@ -27,7 +27,7 @@ use super::{
     },
     sequencer::{Publication, Refused},
 };
-use crate::topic::{Generations, Lost, Topic};
+use crate::topic::{Continues, Generations, Lost, Topic};
 
 /// One process of a namespace.
 #[derive(Debug)]
@@ -130,6 +130,9 @@ impl<I: Inbox> Member<I> {
         }
         if events.is_empty() {
             return Ok(());
+        }
+        if continues == Continues::Yes && self.hub.is_known_to_be_finished(topic) {
+            return Err(Refused::Finished);
         }
         let is_too_large = bytes > PUBLISHED_BYTES_MAX;
         if is_too_large || !self.outbox.has_room() {

@@ -64,6 +64,8 @@ pub(crate) struct Post {
     pub(crate) topic: Arc<str>,
     pub(crate) keeps: Keeps,
     pub(crate) compression: Compressible,
+    /// Once a history ends with the last event of its topic, the topic gets no more places until the
+    /// history has expired. A last event has no key.
     pub(crate) continues: Continues,
     /// Events with a key that another event on this topic has had in the last
     /// [five minutes](ONCE_MS) get no place.

@@ -19,6 +19,7 @@ use super::{
         generation_leap,
     },
 };
+use crate::topic::Continues;
 
 /// A store, in any of its lives.
 #[derive(Debug, Clone)]
@@ -341,8 +342,16 @@ impl Keys {
         } else if call.room == RoomLeft::None {
             return Reply::Refused { number, reason: OUT_OF_MEMORY.into() };
         }
-        let placed: Vec<&Post> =
-            batch.posts.iter().filter(|post| self.is_first(post, call.now_ms)).collect();
+        let mut finished = self.finished_among(batch, n);
+        let mut placed: Vec<&Post> = Vec::new();
+        for post in &batch.posts {
+            if !finished.contains(&post.topic) && self.is_first(post, call.now_ms) {
+                placed.push(post);
+                if post.ends_history() {
+                    finished.insert(Arc::clone(&post.topic));
+                }
+            }
+        }
         let expires_ms = call.now_ms + retention.history_ms();
         for (post, place) in placed.iter().zip(n + 1..) {
             self.log.get_or_insert_default().push(post.entry(place));
@@ -436,6 +445,10 @@ impl Keys {
 }
 
 impl Post {
+    fn ends_history(&self) -> bool {
+        self.keeps.events > 0 && self.continues == Continues::No
+    }
+
     fn entry(&self, place: u64) -> Entry {
         let (topic, events) = (Arc::clone(&self.topic), (&*self.events).into());
         let (compression, continues) = (self.compression, self.continues);

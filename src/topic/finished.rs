@@ -55,17 +55,24 @@ impl Tombstones {
 
     fn forget_old(&mut self, now_ms: u64) {
         while self.in_order.front().is_some_and(|(until_ms, _)| *until_ms <= now_ms) {
-            self.forget_oldest();
+            self.forget_next();
         }
     }
 
+    /// Makes room. What was undone needs none.
     fn forget_oldest(&mut self) {
-        while let Some((until_ms, name)) = self.in_order.pop_front() {
+        let before = self.by_name.len();
+        while self.by_name.len() == before && !self.in_order.is_empty() {
+            self.forget_next();
+        }
+    }
+
+    fn forget_next(&mut self) {
+        if let Some((until_ms, name)) = self.in_order.pop_front()
             // Otherwise it was undone, and perhaps added again.
-            if self.by_name.get(&name).is_some_and(|it| it.until_ms == until_ms) {
-                self.by_name.remove(&name);
-                return;
-            }
+            && self.by_name.get(&name).is_some_and(|it| it.until_ms == until_ms)
+        {
+            self.by_name.remove(&name);
         }
     }
 }

@@ -80,9 +80,14 @@ impl Session {
             let numbered = (1..).zip(&batch.posts);
             numbered.filter_map(|(number, post)| Some((number, post, post.once.as_deref()?)))
         };
+        let lasts = || {
+            let numbered = (1..).zip(&batch.posts);
+            numbered.filter(|(_, post)| post.continues == Continues::No).map(|(number, _)| number)
+        };
         let (keyed_count, histories_count) = (keyed().count(), histories.in_order.len());
-        let keys = histories_count + keyed_count;
-        let arguments = 9 + 2 * histories_count + keyed_count + 2 * batch.posts.len();
+        let (keys, lasts_count) = (histories_count + keyed_count, lasts().count());
+        let arguments =
+            10 + 2 * histories_count + keyed_count + lasts_count + 2 * batch.posts.len();
         self.call(server, Extra { keys, arguments }, out);
         histories.in_order.iter().for_each(|(topic, _)| self.write_history(topic, out));
         for (_, post, key) in keyed() {
@@ -98,6 +103,7 @@ impl Session {
             ONCE_MS,
             histories_count as u64,
             keyed_count as u64,
+            lasts_count as u64,
         ] {
             write_number(number, out);
         }
@@ -106,6 +112,7 @@ impl Session {
             write_number((keeps.bytes as u64).min(PLACE_MAX), out);
         }
         keyed().for_each(|(number, ..)| write_number(number, out));
+        lasts().for_each(|number| write_number(number, out));
         for post in &batch.posts {
             write_number(histories.number_of(post), out);
             write_entry(post, out);
@@ -302,12 +309,24 @@ mod tests {
         let words = words(&Request::Append { batch, base: 2, retention });
         assert_eq!(words[..3], ["EVALSHA", "sha", "7"]);
         assert_eq!(words[8..10], ["{shop}:h:kept", "{shop}:once:4:kept:k"]);
-        let numbers = ["append", "anna", "4", "2", "100", "60", "300000", "1", "1"];
-        assert_eq!(words[10..19], numbers);
-        assert_eq!(words[19..22], ["5", "9", "2"], "the last limits, and the event with a key");
+        let numbers = ["append", "anna", "4", "2", "100", "60", "300000", "1", "1", "0"];
+        assert_eq!(words[10..20], numbers);
+        assert_eq!(words[20..23], ["5", "9", "2"], "the last limits, and the event with a key");
         let entry = |topic| format!("{}\n{topic}data: 1\n\n", str::len(topic));
         let (log, kept) = (entry("log"), entry("kept"));
-        assert_eq!(words[22..], ["0", &log, "1", &kept, "1", &kept]);
+        assert_eq!(words[23..], ["0", &log, "1", &kept, "1", &kept]);
+    }
+
+    #[test]
+    fn the_last_event_of_a_topic_is_numbered_and_says_so() {
+        let mut posts = vec![post("kept", 3, None), post("kept", 3, None)];
+        posts[1].continues = Continues::No;
+        posts[1].compression = Compressible::No;
+        let batch = Arc::new(Batch { number: 4, posts, bytes: 18 });
+        let retention = Retention { log_entries: 100, history_s: 60 };
+        let words = words(&Request::Append { batch, base: 2, retention });
+        assert_eq!(words[16..22], ["1", "0", "1", "3", "9", "2"]);
+        assert_eq!(words[22..], ["1", "4\nkeptdata: 1\n\n", "1", "4 u last\nkeptdata: 1\n\n"]);
     }
 
     /// The script would fail in its midst.
@@ -319,6 +338,6 @@ mod tests {
         let retention = Retention { log_entries: 0, history_s: 0 };
         let words = words(&Request::Append { batch, base: 1, retention });
         assert_eq!(words[13..15], ["1", "1"]);
-        assert_eq!(words[18..20], ["4294967295", "9007199254740992"]);
+        assert_eq!(words[19..21], ["4294967295", "9007199254740992"]);
     }
 }

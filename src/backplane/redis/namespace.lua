@@ -22,7 +22,10 @@
 --                has said so
 --
 -- An event is a line LENGTH FLAGS, the name of its topic, which has this length, and the encoded
--- events. Later releases may add words to these lines, and fields to entries.
+-- events. The flags are `u`, not to be compressed, and `last`, the last event of its topic. Later
+-- releases may add words to these lines, and fields to entries.
+--
+-- Once a history ends with a last event, no event on its topic is placed until it has expired.
 --
 -- Any key can be lost. What can then not be known counts as lost, never as complete.
 --
@@ -183,6 +186,7 @@ if ARGV[1] == 'append' then
   local function open_history(key, n, events_max, bytes_max)
     local newest = call('LINDEX', key, -1)
     local last, to = match(newest or '', '^(%d+) %d+ %d+ (%d+)')
+    local flags = match(newest or '', '^[^\n]*\n%d+([^\n]*)')
     local is_foreign = newest and not (last and tonumber(last) <= n)
     if is_foreign or not newest then
       last, to = digits(lost_up_to(key, n)), '0'
@@ -195,6 +199,7 @@ if ARGV[1] == 'append' then
       last = last,
       to = to,
       is_foreign = is_foreign,
+      is_over = not is_foreign and flags and match(flags .. ' ', ' last '),
     }
   end
 
@@ -255,9 +260,32 @@ if ARGV[1] == 'append' then
     end
   end
 
+  -- Which events come after the last one of their topic.
+  local function find_late(history, first, events, lasts)
+    local late, is_over, is_last = {}, lasts > 0, {}
+    for _, one in ipairs(history) do
+      is_over = is_over or one.is_over
+    end
+    if not is_over then
+      return late
+    end
+    for l = 1, lasts do
+      is_last[tonumber(ARGV[first - lasts + l])] = true
+    end
+    for event = 1, events do
+      local one = history[tonumber(ARGV[first + 2 * event - 1])]
+      if one then
+        late[event] = one.is_over
+        one.is_over = one.is_over or is_last[event]
+      end
+    end
+    return late
+  end
+
   -- After the numbers, the arguments are: two limits of each history, the number of the event of
-  -- each key of `once`, and for each event the number of its history, or 0, and the entry.
-  local function append(member, number, base, log_entries, history_s, once_ms, histories, keyed)
+  -- each key of `once`, the numbers of events that are the last of their topics, and for each event the
+  -- number of its history, or 0, and the entry.
+  local function append(member, number, base, log_entries, history_s, once_ms, histories, keyed, lasts)
     local known = call('HMGET', meta, 'format', 'n', member)
     local n, last = tonumber(known[2]), known[3] and tonumber(match(known[3], '^%d+'))
     local failed = format_error(known[1]) or objection(number, base, last, n)
@@ -266,7 +294,7 @@ if ARGV[1] == 'append' then
     end
 
     -- What is there.
-    local now, argument = now_ms(), 9
+    local now, argument = now_ms(), 10
     local recorded = histories > 0 and call('HMGET', recent, 'since', 'begun')
     local history = {}
     for h = 1, histories do
@@ -274,17 +302,18 @@ if ARGV[1] == 'append' then
       history[h] = open_history(KEYS[FIXED_KEYS + h], n, events_max, bytes_max)
       argument = argument + 2
     end
-    local once, is_known = {}, {}
+    local first = argument + keyed + lasts
+    local events = (#ARGV - first) / 2
+    local once, is_known = {}, find_late(history, first, events, lasts)
     for k = 1, keyed do
       local key, event = KEYS[FIXED_KEYS + histories + k], tonumber(ARGV[argument + k])
-      if once[key] or call('EXISTS', key) == 1 then
+      if is_known[event] or once[key] or call('EXISTS', key) == 1 then
         is_known[event] = true
       else
         once[key] = true
       end
     end
-    argument = argument + keyed
-    local events = (#ARGV - argument) / 2
+    argument = first
     local final = events
     while is_known[final] do
       final = final - 1
@@ -325,10 +354,10 @@ if ARGV[1] == 'append' then
   end
 
   local numbers = {}
-  for i = 3, 9 do
+  for i = 3, 10 do
     numbers[i] = tonumber(ARGV[i])
   end
-  return append('p:' .. ARGV[2], unpack(numbers, 3, 9))
+  return append('p:' .. ARGV[2], unpack(numbers, 3, 10))
 end
 
 -- Recall ------------------------------------------------------------------------------------------

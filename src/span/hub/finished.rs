@@ -12,6 +12,12 @@ impl<I: Inbox> Hub<I> {
         }
     }
 
+    /// True if the topic is in use here, or its events are kept here, and it has been finished.
+    pub(in crate::span) fn is_known_to_be_finished(&self, topic: &Topic) -> bool {
+        let index = self.by_name.get(topic.shared_name());
+        index.is_some_and(|&index| self.topics[index].archive.end().is_some())
+    }
+
     /// Drops the events of a topic that was finished long ago; its end stays.
     pub(super) fn drop_what_is_over(&mut self, index: usize, now_ms: u64) {
         let entry = &mut self.topics[index];

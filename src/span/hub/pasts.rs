@@ -78,6 +78,13 @@ impl<I: Inbox> Hub<I> {
         let options = entry.topic.options();
         entry.archive.prepend(entry.began_after, history.lost_up_to, placed, options);
         entry.finished_ms = now_ms;
+        // The store has forgotten the history, but this process remembers its end.
+        if let Some(remembered) = self.tombstones.get(&history.topic, now_ms)
+            && history.events.is_empty()
+            && history.lost_up_to <= remembered.end
+        {
+            entry.archive.was_finished(remembered.end);
+        }
         Some(index)
     }
 

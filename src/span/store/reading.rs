@@ -1,9 +1,12 @@
 //! Histories and entries of a store in memory.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{Kept, Keys, Meta};
-use crate::span::protocol::{History, RECALLED_BYTES, Reply};
+use crate::{
+    span::protocol::{Batch, History, RECALLED_BYTES, Reply},
+    topic::Continues,
+};
 
 impl Keys {
     pub(super) fn recall(&self, topics: &[Arc<str>]) -> Reply {
@@ -34,6 +37,20 @@ impl Keys {
         let entries = self.log.iter().flat_map(|log| &log.entries);
         let new = entries.filter(|entry| entry.place > after).take(most);
         Reply::Entries(new.cloned().collect())
+    }
+}
+
+/// Append.
+impl Keys {
+    /// The topics of a batch whose history ends with a last event.
+    pub(super) fn finished_among(&self, batch: &Batch, n: u64) -> HashSet<Arc<str>> {
+        let keeping = batch.posts.iter().filter(|post| post.keeps.events > 0);
+        let is_over = |topic: &&Arc<str>| {
+            let kept = self.histories.get(*topic).filter(|kept| !kept.is_foreign(n));
+            let newest = kept.and_then(|kept| kept.elements.back());
+            newest.is_some_and(|newest| newest.recorded.continues == Continues::No)
+        };
+        keeping.map(|post| &post.topic).filter(is_over).cloned().collect()
     }
 }
 

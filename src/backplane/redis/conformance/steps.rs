@@ -239,13 +239,14 @@ fn post(random: &mut Random) -> Post {
         // Another release has other limits.
         keeps = Keeps { events: 1 + random.below(4) as usize, bytes: random.below(200) as usize };
     }
+    let is_last = random.one_in(12);
     let data = "é".repeat(random.below(12) as usize);
     Post {
         topic: topic.into(),
         keeps,
         compression: random.of(&[Compressible::Yes, Compressible::No]),
-        continues: Continues::Yes,
-        once: random.one_in(5).then(|| random.of(&ONCE).into()),
+        continues: if is_last { Continues::No } else { Continues::Yes },
+        once: (!is_last && random.one_in(5)).then(|| random.of(&ONCE).into()),
         events: format!("data: {data}\n\n").into_bytes().into(),
     }
 }

@@ -77,8 +77,16 @@ fn entries_are_read_whatever_later_releases_add() {
         ("11-0", &[b"e1", b"1\nadata: 1\n\n"]),
         ("12-0", &[b"x", b"?", b"e1", b"1 new u\nadata: 1\n\n", b"e2", b"?"]),
         ("13-0", &[b"g1", b"b7 9 new"]),
+        ("14-0", &[b"e1", b"1 last new\nadata: 1\n\n"]),
     ];
-    let expected = [(11, event("a", "data: 1\n\n")), (12, uncompressed), (13, generation)];
+    let last = Content::Event {
+        topic: "a".into(),
+        compression: Compressible::Yes,
+        continues: Continues::No,
+        events: b"data: 1\n\n"[..].into(),
+    };
+    let plain = event("a", "data: 1\n\n");
+    let expected = [(11, plain), (12, uncompressed), (13, generation), (14, last)];
     assert_eq!(entries(rows).unwrap(), expected);
 }
 
