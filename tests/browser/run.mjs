@@ -13,6 +13,7 @@ import './limits.test.mjs'
 import './security.test.mjs'
 import './drain.test.mjs'
 import './phones.test.mjs'
+import './runs.test.mjs'
 
 await mkdir(screenshots, { recursive: true })
 const wanted = process.argv.slice(2)
