@@ -212,10 +212,10 @@ pub use backplane::{Backplane, BackplaneError};
 pub use compress::{Compression, CompressionCounts, Encoding};
 pub use cross_site::{Cors, OriginCheck, OriginError};
 pub use engine::{
-    Alignment, Answer, BackplaneStats, ClosedCounts, Config, Context, Ending, Feed, FirstTick,
-    Handle, Handler, Histogram, IntoNext, KeepAlive, Later, Lifetime, Next, RefusedCounts,
-    Responder, Sse, Stats, Stream, StreamCompression, StreamId, TcpOptions, TimerId, TrySendError,
-    Unanswered,
+    Alignment, Answer, BackplaneStats, ClosedCounts, Config, Context, DurationHistogram, Ending,
+    Feed, FirstTick, Handle, Handler, Histogram, IntoNext, KeepAlive, Later, Lifetime, Next,
+    RefusedCounts, Responder, RouteStats, Sse, Stats, Stream, StreamCompression, StreamId,
+    TcpOptions, TimerId, TopicStats, TrySendError, Unanswered,
 };
 pub use error::{BoxError, CloseReason, JsonError};
 #[cfg(feature = "http")]

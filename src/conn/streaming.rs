@@ -1,5 +1,7 @@
 //! The state of an open stream: its schedule, its topics, and how it ends.
 
+use std::time::Duration;
+
 use super::{
     KeepAlive, Output, Standing, Subscription, Subscriptions, TopicIndex,
     keep_alive::KeepAliveClock, stall_due,
@@ -21,8 +23,8 @@ pub(crate) struct Streaming {
     expires: u64,
     interval_ms: u32,
     keep_alive: KeepAliveClock,
-    /// Start time of the stream, in seconds.
-    born_s: u32,
+    /// Start time of the stream, in tenths of a second: enough for 13 years.
+    born_tenths: u32,
     subscriptions: Subscriptions,
     /// Ticks may be delayed to the next multiple of this.
     slack_ms: u16,
@@ -71,6 +73,8 @@ pub(crate) enum StreamEnd {
 /// bytes to the page, across any network.
 pub(crate) const FAREWELL_MS: u64 = 500;
 
+const TENTH_MS: u64 = 100;
+
 impl Streaming {
     pub(crate) fn new(now: u64, schedule: &Schedule) -> Self {
         Self {
@@ -79,7 +83,7 @@ impl Streaming {
             expires: schedule.expires,
             interval_ms: schedule.interval_ms,
             keep_alive: KeepAliveClock::new(schedule.keep_alive, now),
-            born_s: (now / 1000) as u32,
+            born_tenths: (now / TENTH_MS) as u32,
             subscriptions: Subscriptions::None,
             slack_ms: schedule.slack_ms,
             ending: None,
@@ -119,9 +123,10 @@ impl Streaming {
         self.next_tick != NEVER
     }
 
-    /// How long the stream has been open, in seconds.
-    pub(crate) fn age_s(&self, now: u64) -> u64 {
-        (now / 1000).saturating_sub(self.born_s.into())
+    /// How long the stream has been open, to a tenth of a second.
+    pub(crate) fn age(&self, now: u64) -> Duration {
+        let tenths = (now / TENTH_MS).saturating_sub(self.born_tenths.into());
+        Duration::from_millis(tenths * TENTH_MS)
     }
 
     pub(super) fn deadline(&self, limits: &Limits, output: Output) -> u64 {

@@ -63,7 +63,10 @@ pub use self::{
     keys::{StreamId, TimerId},
     later::{Later, Responder, Unanswered},
     remote::{Handle, TrySendError},
-    stats::{BackplaneStats, ClosedCounts, Histogram, RefusedCounts, Stats},
+    stats::{
+        BackplaneStats, ClosedCounts, DurationHistogram, Histogram, RefusedCounts, RouteStats,
+        Stats, TopicStats,
+    },
 };
 
 use std::{collections::HashMap, fmt, io::Error as IoError, mem, sync::Arc};
@@ -376,6 +379,17 @@ impl<T: Transport> Engine<T> {
 
     pub(crate) fn stats(&self) -> &Stats {
         &self.core.stats
+    }
+
+    /// Brings the statistics of topics up to date.
+    pub(crate) fn refresh_stats(&mut self) {
+        self.core.refresh_topics();
+    }
+
+    /// The same, and the copy of all statistics for other threads.
+    pub(crate) fn publish_stats(&mut self) {
+        self.refresh_stats();
+        self.core.mailbox.copy_stats(&mut self.core.stats);
     }
 
     pub(crate) fn shutdown(&mut self) {

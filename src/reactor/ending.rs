@@ -14,7 +14,7 @@ impl Reactor {
     pub(super) fn stop(&mut self) {
         self.stopped = true;
         self.engine.close_mailbox();
-        self.engine.mailbox().copy_stats(self.engine.stats());
+        self.engine.publish_stats();
         self.after_stop.take().into_iter().for_each(|call| call());
     }
 }

@@ -339,7 +339,7 @@ impl Reactor {
         let sleeps = self.engine.next_deadline().is_none_or(|next| next > now_ms + STATS_AGE_MS);
         if sleeps || now_ms >= self.stats_copied_ms + STATS_AGE_MS {
             self.stats_copied_ms = now_ms;
-            self.engine.mailbox().copy_stats(self.engine.stats());
+            self.engine.publish_stats();
         }
     }
 

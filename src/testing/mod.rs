@@ -419,10 +419,12 @@ impl Simulation {
         }
         self.engine.end_turn();
         if self.engine.has_handles() {
-            self.engine.mailbox().copy_stats(self.engine.stats());
+            self.engine.publish_stats();
             if self.engine.is_stopped() {
                 self.engine.close_mailbox();
             }
+        } else {
+            self.engine.refresh_stats();
         }
         let has_commands = self.engine.mailbox().depth() > 0;
         has_commands || self.engine.has_pending() || self.network.lock().has_events()

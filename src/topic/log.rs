@@ -1,5 +1,6 @@
 //! The log of one topic: frames in order, a size limit, and the meaning of cursors.
 
+mod counts;
 mod end;
 mod forms;
 mod past;

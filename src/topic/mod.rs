@@ -105,6 +105,7 @@ pub(crate) struct TopicOptions {
     pub(crate) backpressure: Backpressure,
     pub(crate) gap_event: EventName<'static>,
     pub(crate) keep_finished_ms: u64,
+    pub(crate) metrics: Metrics,
 }
 
 /// Whether frames are kept for clients that reconnect.
@@ -128,6 +129,13 @@ pub(crate) enum Reach {
     Namespace,
     /// This reactor.
     Local,
+}
+
+/// Whether the statistics list a topic by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Metrics {
+    Off,
+    On,
 }
 
 /// What happens to a slow subscriber that needs events which have left the log.
@@ -329,6 +337,27 @@ impl Topic {
         self.with(|options| options.keep_finished_ms = millis(duration))
     }
 
+    /// Lists the topic by name in the [statistics](crate::Stats::topics) and as metrics: its
+    /// subscribers, the lag of the slowest, its log, and events published and delivered.
+    ///
+    /// For a few topics with names that the program chooses. Each is six time series per reactor, so
+    /// only the first 100 that are in use in a reactor are listed; a warning says when there are more.
+    /// For others, [`Context::topic_stats`](crate::Context::topic_stats) has the same on demand.
+    ///
+    /// ```
+    /// use starwheel::{Router, Sse, Topic, testing::Simulation};
+    /// let news = Topic::new("news").metrics();
+    /// let router = Router::new().get("/news", move |_req, _cx| Sse::new().subscribe(&news));
+    /// let mut simulation = Simulation::new(router);
+    /// simulation.get("/news");
+    /// let text = simulation.stats().prometheus();
+    /// assert!(text.contains("\nstarwheel_topic_subscribers{topic=\"news\"} 1\n"));
+    /// ```
+    #[must_use]
+    pub fn metrics(self) -> Self {
+        self.with(|options| options.metrics = Metrics::On)
+    }
+
     /// The gap event.
     pub(crate) fn gap(&self) -> impl Encode + '_ {
         Gap(self)
@@ -388,6 +417,7 @@ impl Default for TopicOptions {
             backpressure: Backpressure::Disconnect,
             gap_event: EventName::from_static("gap"),
             keep_finished_ms: 10 * 60 * 1000,
+            metrics: Metrics::Off,
         }
     }
 }

@@ -222,7 +222,24 @@ impl<'a> Context<'a> {
         self.core.peer_of(id)
     }
 
-    /// How long a stream has been open, in full seconds of [`now`](Self::now): up to a second more
+    /// The pattern of the route that opened a stream, such as `/rooms/{id}`. `None` when no pattern
+    /// matched its request, and when the stream has ended.
+    ///
+    /// ```
+    /// use starwheel::{Router, Sse, testing::Simulation};
+    /// let mut simulation = Simulation::new(Router::new().get("/rooms/{id}", |_req, _cx| Sse::new()));
+    /// simulation.get("/rooms/7");
+    /// simulation.run(|cx| {
+    ///     let id = cx.streams().next().unwrap();
+    ///     assert_eq!(cx.route(id), Some("/rooms/{id}"));
+    /// });
+    /// ```
+    #[must_use]
+    pub fn route(&self, id: StreamId) -> Option<&str> {
+        self.core.pattern_of(id)
+    }
+
+    /// How long a stream has been open, in tenths of a second of [`now`](Self::now): up to a tenth more
     /// than has passed. `None` when it has ended.
     #[must_use]
     pub fn age(&self, id: StreamId) -> Option<Duration> {

@@ -8,7 +8,7 @@ use crate::{
         api::Sse,
         calls::{
             Closures, Hooks, Panicked, catch, guard,
-            watchdog::{Call, Report},
+            watchdog::{Call, Report, Took},
         },
         keys::ConnIndex,
         remote::{Adoption, Command, First},
@@ -25,7 +25,11 @@ impl Core {
     ) -> Result<R, Panicked> {
         let began_nanos = self.watchdog.begin();
         let result = catch(|| closure(self));
-        if let Some(took_ms) = self.end_call(began_nanos) {
+        let took = self.end_call(began_nanos);
+        if let Call::Stream(_, index) = call {
+            self.stats.routes.called(self.conns[index].route(), took.nanos);
+        }
+        if let Some(took_ms) = took.slow_ms {
             let culprit = self.culprit(call);
             self.report_slow_call(culprit, took_ms);
         }
@@ -35,11 +39,11 @@ impl Core {
         })
     }
 
-    /// Counts the time of a call that began then, and returns its duration if it was slow.
-    pub(in crate::engine) fn end_call(&mut self, began_nanos: u64) -> Option<u64> {
+    /// Counts the time of a call that began then.
+    pub(in crate::engine) fn end_call(&mut self, began_nanos: u64) -> Took {
         let took = self.watchdog.end(began_nanos);
         self.stats.call_nanos += took.nanos;
-        took.slow_ms
+        took
     }
 
     /// Counts a slow call, and logs a warning at most once a second.
@@ -74,7 +78,7 @@ impl Core {
     /// The route of the stream on this connection.
     pub(in crate::engine) fn route_of(&self, index: ConnIndex) -> Logged<'_> {
         let route = self.conns[index].route();
-        Logged(route.map_or("a route without a pattern", |route| self.routes.name(route)))
+        Logged(route.map_or("a route without a pattern", |route| &**self.routes.name(route)))
     }
 
     /// What user code belongs to, for the log.

@@ -10,7 +10,7 @@ use crate::{
         remote::{Outlet, TrySendError},
     },
     span::Publication,
-    topic::{Compressible, Placed, Topic},
+    topic::{Compressible, Continues, Placed, Topic},
 };
 
 impl Core {
@@ -58,8 +58,10 @@ pub(in crate::engine) fn close_elsewhere(
         return Ok(());
     }
     let (topic, event) = (Topic::closings(), encode(tag, ending));
-    let compression = Compressible::No;
-    outlet.publish(Publication { topic: &topic, events: &[&event], compression, once: None })
+    let (compression, continues) = (Compressible::No, Continues::Yes);
+    let (events, once) = (&[&*event], None);
+    let publication = Publication { topic: &topic, events, compression, continues, once };
+    outlet.publish(publication).map_err(Into::into)
 }
 
 /// The tag may have any characters, so its bytes are written in hexadecimal.

@@ -13,6 +13,7 @@ mod bookmark;
 mod calls;
 mod closings;
 mod drive;
+mod figures;
 mod finish;
 mod namespace;
 mod negotiation;
@@ -128,10 +129,12 @@ pub(in crate::engine) enum Evened {
 
 impl Core {
     pub(in crate::engine) fn new(config: Config, epoch: String, mailbox: Arc<Mailbox>) -> Self {
+        let mut stats = Stats::default();
+        stats.routes.begin_routes();
         Self {
             now: 0,
             date: Date::new(),
-            stats: Stats::default(),
+            stats,
             conns: Conns::with_capacity(config.expected_connections.unwrap_or(0)),
             pending: Pending::default(),
             lent: None,
@@ -227,7 +230,7 @@ impl Core {
 
     pub(in crate::engine) fn age(&self, id: StreamId) -> Option<Duration> {
         let streaming = self.conns[self.conns.live(id)?].streaming()?;
-        Some(Duration::from_secs(streaming.age_s(self.now)))
+        Some(streaming.age(self.now))
     }
 
     pub(in crate::engine) fn queued_bytes(&self, id: StreamId) -> Option<usize> {
@@ -306,7 +309,7 @@ impl Core {
         }
         let id = self.conns.stream_id(index);
         self.tags.end(id);
-        self.stats.streams -= 1;
+        self.count_ended(index);
         self.occupancy.leave_proxied(index);
         if ending == StreamEnd::Abort {
             self.free_place(index);

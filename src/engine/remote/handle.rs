@@ -412,8 +412,7 @@ impl Handle {
             }
         };
         if let Some(backplane) = self.backplane() {
-            // Writing into a `String` cannot fail.
-            let _infallible = backplane.write_prometheus(&mut text);
+            text.push_str(&backplane.prometheus());
         }
         text
     }

@@ -214,8 +214,10 @@ impl Mailbox {
         self.sleeping.store(false, Ordering::SeqCst);
     }
 
-    pub(crate) fn copy_stats(&self, stats: &Stats) {
-        self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone_from(stats);
+    /// Brings the copy of the statistics up to date.
+    pub(in crate::engine) fn copy_stats(&self, stats: &mut Stats) {
+        let mut copy = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        stats.copy_changes_to(&mut copy);
     }
 
     /// False once the reactor has stopped or is gone.

@@ -1,8 +1,12 @@
 //! [`BackplaneStats`]: how a process is connected with the others of its namespace.
 
-use std::{
-    fmt::{self, Write},
-    time::Duration,
+use std::time::Duration;
+
+use super::exposition::{
+    Exposition,
+    Kind::{Counter, Gauge},
+    Metric,
+    Value::{Count, Millis},
 };
 
 /// How this process is connected with the other machines of its [`Backplane`](crate::Backplane), and
@@ -75,44 +79,93 @@ pub struct BackplaneStats {
 }
 
 impl BackplaneStats {
-    /// Appends the metrics in Prometheus' text format.
-    pub(in crate::engine) fn write_prometheus(&self, out: &mut String) -> fmt::Result {
+    /// The metrics in Prometheus' text format.
+    pub(in crate::engine) fn prometheus(&self) -> String {
+        let mut out = Exposition::with_capacity(4 * 1024);
+        out.metrics(Gauge, &self.gauges());
+        out.metrics(Counter, &self.counters());
+        out.into_text()
+    }
+
+    fn gauges(&self) -> Vec<Metric> {
         let down_ms = self.down_for.map_or(0, |down| down.as_millis() as u64);
-        let gauges = [
-            ("connected", self.connected.into(), "1 while connected with the store"),
-            ("down_ms", down_ms, "Time without a connection in milliseconds"),
-            ("position", self.position, "Place of the last event that has come here"),
-            ("lag_ms", self.lag_ms, "Time that stored events have been on their way here"),
-            ("outbox_bytes", self.outbox_bytes, "Bytes of events that wait to be stored"),
-            ("in_flight", self.in_flight, "Batches of events that are not answered yet"),
-            ("topics", self.topics, "Topics in use in this process"),
-        ];
-        let counters = [
-            ("published", self.published, "Events published in this process"),
-            ("refused", self.refused, "Publishes refused because the outbox was full"),
-            ("received", self.received, "Events of all machines that came from the store"),
-            ("skipped", self.skipped, "Events of topics that nobody uses here"),
-            ("unreadable", self.unreadable, "Entries of the store that cannot be read"),
-            ("resent", self.resent, "Batches sent again after the store had lost them"),
-            ("duplicates", self.duplicates, "Batches that the store had already"),
-            ("holes", self.holes, "Times that events were gone before they were read"),
-            ("undone", self.undone, "Times that the store had lost events that were read"),
+        vec![
             (
-                "generations",
-                self.generations,
+                "backplane_connected",
+                Count(self.connected.into()),
+                "1 while connected with the store",
+            ),
+            ("backplane_down_seconds", Millis(down_ms), "Time without a connection"),
+            (
+                "backplane_position",
+                Count(self.position),
+                "Place of the last event that has come here",
+            ),
+            (
+                "backplane_lag_seconds",
+                Millis(self.lag_ms),
+                "Time that stored events have been on their way here",
+            ),
+            (
+                "backplane_outbox_bytes",
+                Count(self.outbox_bytes),
+                "Bytes of events that wait to be stored",
+            ),
+            (
+                "backplane_in_flight",
+                Count(self.in_flight),
+                "Batches of events that are not answered yet",
+            ),
+            ("backplane_topics", Count(self.topics), "Topics in use in this process"),
+        ]
+    }
+
+    fn counters(&self) -> Vec<Metric> {
+        vec![
+            ("backplane_published", Count(self.published), "Events published in this process"),
+            (
+                "backplane_refused",
+                Count(self.refused),
+                "Publishes refused because the outbox was full",
+            ),
+            (
+                "backplane_received",
+                Count(self.received),
+                "Events of all machines that came from the store",
+            ),
+            ("backplane_skipped", Count(self.skipped), "Events of topics that nobody uses here"),
+            (
+                "backplane_unreadable",
+                Count(self.unreadable),
+                "Entries of the store that cannot be read",
+            ),
+            (
+                "backplane_resent",
+                Count(self.resent),
+                "Batches sent again after the store had lost them",
+            ),
+            ("backplane_duplicates", Count(self.duplicates), "Batches that the store had already"),
+            (
+                "backplane_holes",
+                Count(self.holes),
+                "Times that events were gone before they were read",
+            ),
+            (
+                "backplane_undone",
+                Count(self.undone),
+                "Times that the store had lost events that were read",
+            ),
+            (
+                "backplane_generations",
+                Count(self.generations),
                 "Times that the store was restarted or has failed over",
             ),
-            ("connects", self.connects, "Connections made"),
-            ("histories", self.histories, "Histories of topics that came from the store"),
-        ];
-        for (kind, suffix, metrics) in
-            [("gauge", "", &gauges[..]), ("counter", "_total", &counters)]
-        {
-            for (name, value, help) in metrics {
-                let name = format_args!("starwheel_backplane_{name}{suffix}");
-                writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}")?;
-            }
-        }
-        Ok(())
+            ("backplane_connects", Count(self.connects), "Connections made"),
+            (
+                "backplane_histories",
+                Count(self.histories),
+                "Histories of topics that came from the store",
+            ),
+        ]
     }
 }

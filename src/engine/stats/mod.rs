@@ -1,17 +1,37 @@
 //! The engine's counters: plain integers, incremented where things happen. Nothing is sampled.
 
 mod backplane;
+mod closed;
+mod exposition;
+mod listed;
 mod prometheus;
 mod refused;
+mod routes;
 mod sum;
+mod table;
+mod topics;
 
-pub use self::{backplane::BackplaneStats, refused::RefusedCounts};
+pub(in crate::engine) use self::topics::{TOPICS_MAX, TopicTable};
+pub use self::{
+    backplane::BackplaneStats,
+    closed::ClosedCounts,
+    refused::RefusedCounts,
+    routes::{DurationHistogram, RouteStats},
+    topics::TopicStats,
+};
 
-use crate::{compress::CompressionCounts, error::CloseReason};
+use std::mem;
+
+use self::table::Table;
+
+use crate::compress::CompressionCounts;
 
 /// Statistics of one reactor since its start, or the sum of those of all workers.
 ///
-/// Gauges are marked; all other values only grow. Reading them copies a few hundred bytes.
+/// Gauges are marked; all other values only grow. Reading them copies a few hundred bytes, and about
+/// 250 for each route that is listed.
+///
+/// The methods [`routes`](Self::routes) and [`topics`](Self::topics) tell by which route and topic.
 ///
 /// ```
 /// use starwheel::{Context, Response};
@@ -114,6 +134,22 @@ pub struct Stats {
     pub slow_calls: u64,
     /// Gauge: duration of the slowest of these calls, in milliseconds.
     pub slowest_call_ms: u64,
+    pub(in crate::engine) routes: Table<RouteStats>,
+    pub(in crate::engine) topics: Table<TopicStats>,
+}
+
+impl Stats {
+    /// Brings an earlier copy up to date. Of the tables, only what has changed is copied.
+    pub(in crate::engine) fn copy_changes_to(&mut self, copy: &mut Self) {
+        let (mut routes, mut topics) = (mem::take(&mut self.routes), mem::take(&mut self.topics));
+        let (mut old_routes, mut old_topics) =
+            (mem::take(&mut copy.routes), mem::take(&mut copy.topics));
+        routes.copy_changes_to(&mut old_routes);
+        topics.copy_changes_to(&mut old_topics);
+        copy.clone_from(self);
+        (copy.routes, copy.topics) = (old_routes, old_topics);
+        (self.routes, self.topics) = (routes, topics);
+    }
 }
 
 /// A histogram with powers of two as bounds. [`Histogram::BOUNDS`] are the upper bounds; the last
@@ -156,85 +192,5 @@ impl Histogram {
     pub(in crate::engine) fn add(&mut self, value: u64) {
         self.sum = self.sum.saturating_add(value);
         self.counts[Self::BOUNDS.partition_point(|bound| *bound < value)] += 1;
-    }
-}
-
-/// Streams ended, by [`CloseReason`].
-///
-/// ```
-/// let closed = starwheel::Stats::default().closed;
-/// assert_eq!(closed.total(), 0);
-/// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ClosedCounts {
-    /// [`CloseReason::Finished`].
-    pub finished: u64,
-    /// [`CloseReason::TopicsFinished`].
-    pub topics_finished: u64,
-    /// [`CloseReason::Dropped`].
-    pub dropped: u64,
-    /// [`CloseReason::Replaced`].
-    pub replaced: u64,
-    /// [`CloseReason::Lifetime`].
-    pub lifetime: u64,
-    /// [`CloseReason::Shutdown`].
-    pub shutdown: u64,
-    /// [`CloseReason::Disconnected`].
-    pub disconnected: u64,
-    /// [`CloseReason::Io`].
-    pub io: u64,
-    /// [`CloseReason::Slow`].
-    pub slow: u64,
-    /// [`CloseReason::Failed`].
-    pub failed: u64,
-    /// [`CloseReason::Panicked`].
-    pub panicked: u64,
-}
-
-impl ClosedCounts {
-    /// The name and count of each reason.
-    ///
-    /// ```
-    /// let closed = starwheel::Stats::default().closed;
-    /// assert!(closed.by_reason().iter().any(|(reason, count)| *reason == "slow" && *count == 0));
-    /// ```
-    #[must_use]
-    pub fn by_reason(&self) -> [(&'static str, u64); 11] {
-        [
-            ("finished", self.finished),
-            ("topics_finished", self.topics_finished),
-            ("dropped", self.dropped),
-            ("replaced", self.replaced),
-            ("lifetime", self.lifetime),
-            ("shutdown", self.shutdown),
-            ("disconnected", self.disconnected),
-            ("io", self.io),
-            ("slow", self.slow),
-            ("failed", self.failed),
-            ("panicked", self.panicked),
-        ]
-    }
-
-    /// The sum of all counts.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.by_reason().iter().map(|(_, count)| count).sum()
-    }
-
-    pub(in crate::engine) fn count(&mut self, reason: &CloseReason) {
-        *match reason {
-            CloseReason::Finished => &mut self.finished,
-            CloseReason::TopicsFinished => &mut self.topics_finished,
-            CloseReason::Dropped => &mut self.dropped,
-            CloseReason::Replaced => &mut self.replaced,
-            CloseReason::Lifetime => &mut self.lifetime,
-            CloseReason::Shutdown => &mut self.shutdown,
-            CloseReason::Disconnected => &mut self.disconnected,
-            CloseReason::Io(_) => &mut self.io,
-            CloseReason::Slow => &mut self.slow,
-            CloseReason::Failed(_) => &mut self.failed,
-            CloseReason::Panicked => &mut self.panicked,
-        } += 1;
     }
 }

@@ -1,6 +1,6 @@
 //! Sums of statistics over workers.
 
-use super::{ClosedCounts, Histogram, RefusedCounts, Stats};
+use super::{ClosedCounts, Histogram, RefusedCounts, RouteStats, Stats, TopicStats};
 use crate::compress::CompressionCounts;
 
 impl Stats {
@@ -13,6 +13,8 @@ impl Stats {
         self.tick_lateness_ms.add_all(&other.tick_lateness_ms);
         self.fan_out_ms.add_all(&other.fan_out_ms);
         self.compression.add(&other.compression);
+        self.routes.add_all(&other.routes, RouteStats::add);
+        self.topics.add_all(&other.topics, TopicStats::add);
         self.slowest_call_ms = self.slowest_call_ms.max(other.slowest_call_ms);
     }
 
@@ -52,7 +54,7 @@ impl Stats {
 }
 
 impl ClosedCounts {
-    fn add(&mut self, other: &Self) {
+    pub(super) fn add(&mut self, other: &Self) {
         let Self {
             finished,
             topics_finished,
@@ -112,7 +114,7 @@ impl CompressionCounts {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::table::Table, *};
     use crate::{error::CloseReason, http::StatusCode};
 
     /// 11 and 16 integers, a maximum, and what adds itself.
@@ -122,7 +124,9 @@ mod tests {
         let others = size_of::<ClosedCounts>()
             + size_of::<RefusedCounts>()
             + 2 * size_of::<Histogram>()
-            + size_of::<CompressionCounts>();
+            + size_of::<CompressionCounts>()
+            + size_of::<Table<RouteStats>>()
+            + size_of::<Table<TopicStats>>();
         assert_eq!(size_of::<Stats>(), integers + others, "add the new field above");
     }
 

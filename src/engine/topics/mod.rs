@@ -11,13 +11,16 @@
 //! | `finished.rs` | topics that have ended, and who has seen their end |
 //! | `seen.rs` | the id that a client sent, and topics that a stream has left |
 //! | `standing.rs` | how far a stream has come in all its topics |
+//! | `figures.rs`, `listing.rs` | figures of topics, and which of them the statistics list |
 //! | `due.rs` | what a stream has not been given yet, over all of its topics |
 //!
 //! This code calls no user code and writes nothing.
 
 mod driven;
 mod due;
+mod figures;
 mod finished;
+mod listing;
 mod namespace;
 mod pass;
 mod publish;
@@ -42,7 +45,7 @@ use std::{
 
 use slab::Slab;
 
-use self::{namespace::Namespace, seen::Past, state::TopicState};
+use self::{listing::Listed, namespace::Namespace, seen::Past, state::TopicState};
 use crate::{
     conn::{Subscription, TopicIndex},
     engine::{
@@ -73,6 +76,7 @@ pub(super) struct Topics {
     namespace: Option<Box<Namespace>>,
     /// Where the subscribers of all workers are counted.
     audiences: Option<Box<Audiences>>,
+    listed: Listed,
     /// Makes the ids of this process unique.
     epoch: String,
     /// Topics whose logs are held for a stream until this turn ends.
@@ -154,6 +158,7 @@ impl Topics {
     /// The audience of a topic has changed.
     #[inline]
     fn note_audience(&mut self, index: TopicIndex) {
+        self.touch(index);
         if let Some(audiences) = &mut self.audiences
             && let Some(part) = audiences.parts.get_mut(&index)
         {
@@ -169,6 +174,7 @@ impl Topics {
             audiences.parts.insert(index, audiences.registry.audience(&name));
         }
         self.by_name.insert(name, index);
+        self.list(index);
         index
     }
 
@@ -215,12 +221,13 @@ impl Topics {
         (&state.log, state.subscribers[subscription.place as usize].cursor)
     }
 
-    /// Changes a topic's state, and updates the total of log bytes.
+    /// Changes a topic's log, and updates the total of log bytes.
     fn change<R>(&mut self, index: TopicIndex, change: impl FnOnce(&mut TopicState) -> R) -> R {
         let state = &mut self.states[index.slot()];
         self.log_bytes -= state.log.bytes();
         let result = change(state);
         self.log_bytes += state.log.bytes();
+        self.touch(index);
         result
     }
 
@@ -247,6 +254,7 @@ impl Topics {
             audiences.parts.remove(&index);
         }
         self.by_name.remove(state.topic.shared_name());
+        self.unlist(index, &state);
         if state.topic.options().history == History::On && state.series == Series::Local {
             self.forgotten = self.forgotten.max(state.log.last_sequence());
         }

@@ -150,14 +150,30 @@ impl Topics {
         self.passes.push_back((index, number));
     }
 
-    /// Moves a subscriber's cursor: it has been given everything up to the sequence of its series.
+    /// A stream has been given everything up to the sequence of each series.
     pub(in crate::engine) fn advance(
         &mut self,
         subscription: Subscription,
         given: Progress,
         now: u64,
     ) {
+        let state = &self[subscription.topic];
+        let (log, cursor) = self.position(subscription);
+        let frames = log.count_after(cursor) - log.count_after(cursor.max(given.of(state.series)));
+        self.advance_by(subscription, frames, given, now);
+    }
+
+    /// The same if the number of frames that it was given of this topic is known.
+    #[inline]
+    pub(in crate::engine) fn advance_by(
+        &mut self,
+        subscription: Subscription,
+        frames: usize,
+        given: Progress,
+        now: u64,
+    ) {
         let state = &mut self[subscription.topic];
+        state.delivered += frames as u64;
         let sequence = given.of(state.series);
         let subscriber = &mut state.subscribers[subscription.place as usize];
         if subscriber.cursor < sequence && subscriber.cursor < state.log.last_sequence() {
@@ -173,9 +189,12 @@ impl Topics {
         if let Some(pass) = &mut state.pass {
             // The pass may have counted this cursor, and none smaller.
             pass.is_outdated |= cursor <= pass.seen_by_all;
-        } else if cursor <= state.kept_after && state.waits_for_slow_subscribers() {
+            return;
+        }
+        if cursor <= state.kept_after && state.waits_for_slow_subscribers() {
             self.begin_pass(index, now);
         }
+        self.touch(index);
     }
 
     /// The end of a subscriber is decided. What was published before is kept for it.

@@ -40,6 +40,7 @@ impl Topics {
     #[inline]
     pub(super) fn append_frame(&mut self, index: TopicIndex, frame: Frame, now: u64) {
         let state = &mut self.states[index.slot()];
+        state.published += 1;
         let frame = match frame.compression() {
             Compressible::Yes => frame.with_previous(state.last.take()),
             Compressible::No => frame,

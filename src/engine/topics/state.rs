@@ -1,6 +1,6 @@
 //! One topic: its log, its subscribers, and what it may discard.
 
-use super::{driven::Driver, pass::Pass};
+use super::{driven::Driver, listing::Listing, pass::Pass};
 use crate::{
     engine::keys::{ConnIndex, TimerId, TimerIndex},
     topic::{Log, Previous, Series, Topic},
@@ -48,6 +48,12 @@ pub(in crate::engine) struct TopicState {
     pub(super) last_use: u64,
     /// When its last event was published; zero if it has none.
     pub(super) finished_at: u64,
+    /// Events that have come to the log.
+    pub(super) published: u64,
+    /// Events of it given to streams.
+    pub(super) delivered: u64,
+    /// Its place in the statistics, if it has one.
+    pub(super) listing: Option<Box<Listing>>,
 }
 
 /// What a reactor knows of a topic's earlier events.
@@ -93,6 +99,9 @@ impl TopicState {
             watch: None,
             last_use: now,
             finished_at: 0,
+            published: 0,
+            delivered: 0,
+            listing: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! From requests to responses, and what happens to a connection after one.
 
 use crate::{
-    conn::{Afterwards, Goodbye, linger_due},
+    conn::{Afterwards, Goodbye, RouteIndex, linger_due},
     engine::{
         Engine, Transport,
         api::{Answer, Context, Sse},
@@ -31,7 +31,9 @@ impl<T: Transport> Engine<T> {
         let (peer, config) = (self.core.conns[index].peer(), &self.core.config);
         self.request.set_sender(peer, &config.trusted_proxies, config.forwarded_field);
         let (handler, request, core) = (&mut self.handler, &mut self.request, &mut self.core);
-        match core.call_handler(request, |request, cx| handler.handle(request, cx)) {
+        let (answer, route) = core.call_handler(request, |request, cx| handler.handle(request, cx));
+        core.stats.routes.requested(route);
+        match answer {
             Ok(Answer::Later(later)) => self.begin_waiting(index, later),
             answer => core.deliver(index, answer, line, request),
         }
@@ -41,19 +43,22 @@ impl<T: Transport> Engine<T> {
 
 /// Responses and streams.
 impl Core {
-    /// Calls what answers a request: guarded and timed.
+    /// Calls what answers a request: guarded and timed. The route is known only afterwards.
     #[inline]
     pub(super) fn call_handler(
         &mut self,
         request: &mut Request,
         handle: impl FnOnce(&mut Request, &mut Context<'_>) -> Answer,
-    ) -> Result<Answer, Caught> {
+    ) -> (Result<Answer, Caught>, Option<RouteIndex>) {
         let began_nanos = self.watchdog.begin();
         let answer = catch(|| handle(request, &mut Context::new(self)));
-        if let Some(took_ms) = self.end_call(began_nanos) {
+        let took = self.end_call(began_nanos);
+        let route = self.note_route(request.route());
+        self.stats.routes.called(route, took.nanos);
+        if let Some(took_ms) = took.slow_ms {
             self.report_slow_call(handler_of(request), took_ms);
         }
-        answer
+        (answer, route)
     }
 
     /// Sends what a handler has returned, now or later.
@@ -142,7 +147,7 @@ impl Core {
             encoding: self.encoding_of(request, &sse),
             client: is_counted.then(|| Requester::of(request)),
             network,
-            route: self.routes.number(request.route()),
+            route: self.note_route(request.route()),
         };
         self.pending.add_birth(Birth::Stream { index, sse, request });
     }

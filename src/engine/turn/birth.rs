@@ -121,8 +121,7 @@ impl Core {
         let schedule = sse.schedule(self.now, lifetime_ms, self.config.keep_alive, leaves);
         let streaming = Streaming::new(self.now, &schedule);
         self.conns[index].begin_streaming(generation, request.route, streaming);
-        self.stats.streams += 1;
-        self.stats.opened += 1;
+        self.count_opened(index);
         match schedule.keep_alive {
             conn::KeepAlive::Off => false,
             conn::KeepAlive::Comment { quiet_ms: ms } | conn::KeepAlive::Event { every_ms: ms } => {

@@ -53,7 +53,7 @@ impl<T: Transport> Engine<T> {
 impl Core {
     /// Counts and logs the end of a stream.
     fn note_end(&mut self, id: StreamId, reason: &CloseReason) {
-        self.stats.closed.count(reason);
+        self.count_closed(id.conn, reason);
         let peer = self.conns[id.conn].peer();
         if reason.is_expected() {
             log::debug!("{id} of {} for {peer}: {reason}", self.route_of(id.conn));

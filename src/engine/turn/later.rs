@@ -73,7 +73,7 @@ impl<T: Transport> Engine<T> {
     ) {
         let answer = match answer {
             LateAnswer::Response(response) => Ok(Answer::Response(response)),
-            LateAnswer::Build(build) => self.core.call_handler(&mut request, build),
+            LateAnswer::Build(build) => self.core.call_handler(&mut request, build).0,
             LateAnswer::None => {
                 log::error!(
                     "{}: its responder was dropped without an answer",
@@ -110,6 +110,8 @@ impl<T: Transport> Engine<T> {
             return core.drop_extensions(&mut request);
         }
         core.stats.requests += 1;
+        let route = core.note_route(request.route());
+        core.stats.routes.requested(route);
         self.give_answer(index, request, &HeaderLines::new(), LateAnswer::Build(build));
     }
 }

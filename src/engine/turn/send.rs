@@ -185,8 +185,13 @@ impl<T: Transport> Engine<T> {
             && !given.has_foreign_id
             && conn.outbox.is_empty();
         core.stats.delivered += given.frames as u64;
-        for &subscription in conn.subscriptions() {
-            core.topics.advance(subscription, given.last, core.now);
+        match *conn.subscriptions() {
+            [only] => core.topics.advance_by(only, given.frames, given.last, core.now),
+            ref several => {
+                for &subscription in several {
+                    core.topics.advance(subscription, given.last, core.now);
+                }
+            }
         }
         if given.has_foreign_id {
             core.doubt_after_foreign_id(index);
