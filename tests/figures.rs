@@ -8,3 +8,5 @@ mod story;
 mod of_routes;
 #[path = "figures/of_topics.rs"]
 mod of_topics;
+#[path = "figures/slow_clients.rs"]
+mod slow_clients;

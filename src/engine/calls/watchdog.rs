@@ -4,8 +4,8 @@
 //! One thread serves everything, so one slow closure delays all streams, and so do many fast ones.
 //! Every call of user code is timed with a clock lent by the reactor (the engine reads no clock
 //! itself). The time is summed; a call above the limit is counted and logged with its culprit. A
-//! stream, topic or timer that missed a run is logged too. Each kind is logged at most once a
-//! second.
+//! stream, topic or timer that missed a run is logged too, and a client that reads too slowly. Each
+//! kind is logged at most once a second.
 
 use std::{mem, time::Duration};
 
@@ -23,6 +23,7 @@ pub(in crate::engine) struct Watchdog {
     slow_call_nanos: u64,
     slow_calls: Warnings,
     missed_runs: Warnings,
+    slow_clients: Warnings,
 }
 
 /// Warnings of one kind.
@@ -52,6 +53,7 @@ impl Watchdog {
             slow_call_nanos: slow_call.map_or(NEVER, limit),
             slow_calls: Warnings::default(),
             missed_runs: Warnings::default(),
+            slow_clients: Warnings::default(),
         }
     }
 
@@ -82,6 +84,11 @@ impl Watchdog {
     /// Reports `count` missed runs.
     pub(in crate::engine) fn report_missed_runs(&mut self, now: u64, count: u64) -> Report {
         self.missed_runs.report(now, count)
+    }
+
+    /// A client was disconnected because it read too slowly.
+    pub(in crate::engine) fn report_slow_client(&mut self, now: u64) -> Report {
+        self.slow_clients.report(now, 1)
     }
 }
 

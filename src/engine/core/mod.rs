@@ -19,6 +19,7 @@ mod namespace;
 mod negotiation;
 mod promises;
 mod publish;
+mod slow_clients;
 mod subscribe;
 mod workers;
 

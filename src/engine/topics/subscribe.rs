@@ -25,7 +25,7 @@ pub(in crate::engine) enum Loss {
 
 impl Topics {
     /// True when frames that this subscription has not been given are gone.
-    pub(super) fn has_passed_by(&self, subscription: Subscription) -> bool {
+    pub(in crate::engine) fn has_passed_by(&self, subscription: Subscription) -> bool {
         let (log, cursor) = self.position(subscription);
         log.has_passed_by(cursor)
     }

@@ -55,7 +55,9 @@ impl Core {
     fn note_end(&mut self, id: StreamId, reason: &CloseReason) {
         self.count_closed(id.conn, reason);
         let peer = self.conns[id.conn].peer();
-        if reason.is_expected() {
+        if let CloseReason::Slow = reason {
+            self.report_slow_client(id);
+        } else if reason.is_expected() {
             log::debug!("{id} of {} for {peer}: {reason}", self.route_of(id.conn));
         } else {
             let reason = self.text_of(reason);
