@@ -65,7 +65,7 @@ use std::{
 
 use ::axum::{
     body::Body,
-    extract::{ConnectInfo, FromRequestParts, Request},
+    extract::{ConnectInfo, FromRequestParts, MatchedPath, Request},
     response::{IntoResponse, Response},
     serve::{IncomingStream, Listener, Serve},
 };
@@ -232,12 +232,17 @@ where
 
 /// Works in handlers of an application that [`serve`] or a
 /// [`LiveService`](crate::hyper::LiveService) serves. Reads nothing of the body, so an extractor of
-/// the body can follow.
+/// the body can follow. The path that axum has matched is the route of the request, in
+/// [statistics](crate::RouteStats) and logs.
 impl<S: Sync> FromRequestParts<S> for Live {
     type Rejection = LiveError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, LiveError> {
-        Self::from_parts(parts)
+        let mut live = Self::from_parts(parts)?;
+        if let Some(matched) = parts.extensions.get::<MatchedPath>() {
+            live.set_route(matched.as_str());
+        }
+        Ok(live)
     }
 }
 

@@ -393,7 +393,7 @@ impl Request {
     /// The pattern of the [`Router`](crate::Router)'s route that the request has matched, such as
     /// `/users/{id}`. Use it as a label in metrics and logs, because it has few values, unlike the
     /// path. `None` if no pattern matched, as in a fallback. A layer around a router sees it after
-    /// the call.
+    /// the call. In an axum application it is the path that axum has matched.
     ///
     /// ```
     /// use starwheel::{Response, Router, testing::Simulation};

@@ -84,6 +84,12 @@ impl Live {
         self.connection().live()
     }
 
+    /// The request has matched this pattern.
+    #[cfg(feature = "axum")]
+    pub(crate) fn set_route(&mut self, pattern: &str) {
+        self.request.set_route(pattern);
+    }
+
     fn connection(&self) -> &Connection {
         &self.incoming.connection
     }

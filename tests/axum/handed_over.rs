@@ -39,6 +39,20 @@ fn with_hello() -> Router {
 }
 
 #[test]
+fn figures_are_by_the_path_that_axum_has_matched() {
+    let rooms = Router::new().route("/{id}", get(hello));
+    let app = App::serving(with_hello().nest("/rooms", rooms));
+    let _clients = ["/rooms/1", "/rooms/2", "/live"].map(|path| {
+        let mut client = Client::streaming(app.address, path);
+        assert_eq!(client.data(), "hello");
+        client
+    });
+    let streams = |pattern: &str| app.live.stats().route(pattern).map_or(0, |route| route.streams);
+    wait_for("all are counted", || (streams("/rooms/{id}") == 2).then_some(()));
+    assert_eq!((streams("/live"), streams("other")), (1, 0));
+}
+
+#[test]
 fn a_stream_knows_what_extractors_have_found() {
     async fn watch(
         State(news): State<Topic>,
