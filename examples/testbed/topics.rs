@@ -54,6 +54,9 @@ fn watch(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Response> {
     if let events @ 1.. = number(request, "history", 0)? {
         topic = topic.history(usize::try_from(events).unwrap_or(usize::MAX), 1 << 20);
     }
+    if number(request, "metrics", 0)? > 0 {
+        topic = topic.metrics();
+    }
     let mut sse = Sse::new().subscribe(&topic).compression(compress(request)?);
     if let ms @ 1.. = number(request, "retry", 0)? {
         sse = sse.send(Event::retry_only(Duration::from_millis(ms)));
