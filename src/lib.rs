@@ -120,7 +120,8 @@
 //! | [`Limits::body_bytes`] | bytes, else 413 | 1 MiB |
 //! | [`Limits::chunk_overhead_bytes`] | framing of a chunked body in bytes, else 400 | 8 KiB |
 //! | [`Limits::head_timeout`], [`body_timeout`](Limits::body_timeout) | time in total, else 408 | 10 s, 30 s |
-//! | [`Limits::first_request_timeout`] | time from accept to the first byte, then closed | 15 s |
+//! | [`Limits::tls_handshake_timeout`] | time from accept to the end of a TLS handshake, then closed | 10 s |
+//! | [`Limits::first_request_timeout`] | time from accept or the end of that to the first byte, then closed | 15 s |
 //! | [`Limits::idle_timeout`] | time between requests, then closed | 75 s |
 //! | [`Limits::answer_timeout`] | time for an answer that a handler has promised, else 503 | 60 s |
 //! | [`Limits::linger_timeout`] | time for the client to read the last response and close, then closed by the server | 30 s |

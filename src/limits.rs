@@ -46,9 +46,14 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// From the end of the head to the end of the body, in total; after it 408. 30 s.
     pub body_timeout: Duration,
+    /// From accepting a connection to the end of its TLS handshake, on [listeners with
+    /// TLS](crate::Reactor::listen_tls); after it the connection is closed. 10 s. Until then a client
+    /// has up to 8 KB of the server's memory, and what it has sent, at most 64 KiB. Those that are
+    /// closed are counted in [`Stats::timed_out`](crate::Stats::timed_out).
+    pub tls_handshake_timeout: Duration,
     /// From accepting a connection, or from the end of its [PROXY protocol
-    /// header](crate::ListenOptions::proxy_protocol), to the first byte of its first request; after
-    /// it the connection is closed without a response. 15 s. Browsers open connections in advance
+    /// header](crate::ListenOptions::proxy_protocol) or TLS handshake, to the first byte of its first
+    /// request; after it the connection is closed without a response. 15 s. Browsers open connections in advance
     /// that they may never use. Empty lines before a request (RFC 9112 section 2.2) do not start
     /// it.
     ///
@@ -139,6 +144,7 @@ impl Default for Limits {
             outbox_bytes: 256 * 1024,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            tls_handshake_timeout: Duration::from_secs(10),
             first_request_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(75),
             stall_timeout: Duration::from_secs(60),

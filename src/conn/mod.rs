@@ -13,8 +13,8 @@
 //!               └── all written, then end of input or the linger timeout ──► released
 //! ```
 //!
-//! If the listener requires a PROXY protocol header, `ProxyHeader` comes first. In every phase, a
-//! connection whose socket refuses bytes is subject to the stall timeout.
+//! If the listener requires a PROXY protocol header, `ProxyHeader` comes first; with TLS,
+//! `Handshake` does. In every phase, a connection whose socket refuses bytes is subject to the stall timeout.
 //!
 //! This layer knows neither sockets nor clocks nor user closures: bytes and `now` come in as
 //! arguments, and actions come out as values. A connection that waits, between requests or as a
@@ -37,7 +37,7 @@ pub(crate) use streaming::{FAREWELL_MS, Farewell, Schedule, StreamEnd, Streaming
 pub(crate) use subscriptions::{Standing, Subscription, Subscriptions};
 
 use peer::PackedPeer;
-use phase::{Paused, head_due};
+use phase::{Paused, handshake_due, head_due};
 
 use crate::{
     http::{Peer, StreamFraming},
@@ -202,7 +202,7 @@ impl Conn {
             | Phase::Draining { since, .. } => Some(*since),
             Phase::Waiting(paused) => Some(paused.since),
             Phase::Streaming(streaming) => Some(streaming.last_write()),
-            Phase::ProxyHeader { .. } | Phase::Closed { .. } => None,
+            Phase::ProxyHeader { .. } | Phase::Handshake { .. } | Phase::Closed { .. } => None,
         }
     }
 
@@ -249,7 +249,7 @@ impl Conn {
             Phase::Waiting(paused) => {
                 !paused.reader.has_kept() && self.outbox.len() <= pipelined_bytes
             }
-            Phase::ProxyHeader { .. } | Phase::Draining { .. } => true,
+            Phase::ProxyHeader { .. } | Phase::Handshake { .. } | Phase::Draining { .. } => true,
             // Its client may have read the last chunk and sent a request before the end has
             // settled.
             Phase::Streaming(streaming) => streaming.ending().is_none(),
@@ -265,6 +265,9 @@ impl Conn {
         match self.phase {
             // A rejected connection has the timeout of one head, counted from its start.
             Phase::Reading { since, .. } if !self.is_admitted() => Some(head_due(since, limits)),
+            Phase::Handshake { since } if !self.is_admitted() => {
+                Some(handshake_due(since, limits).min(head_due(since, limits)))
+            }
             _ => self.phase.deadline(limits, self.output),
         }
     }

@@ -13,10 +13,10 @@ use crate::{
 /// What a connection is doing. The data of a phase is in its variant.
 ///
 /// ```text
-///  accepted             accepted where the PROXY protocol is required
+///  accepted             accepted where the PROXY protocol or TLS is required
 ///     |                                    |
-///     v       the header is complete       v
-///  Reading <-------------------------- ProxyHeader
+///     v    header or handshake complete    v
+///  Reading <-------------------------- ProxyHeader, Handshake
 ///   |  ^  |
 ///   |  |  |--- an answer is promised --> Waiting, and back when it comes
 ///   |  |  |
@@ -36,6 +36,9 @@ use crate::{
 pub(crate) enum Phase {
     /// Waiting since `since` for the PROXY protocol header that the listener requires.
     ProxyHeader { announcer: Announcer, since: u64 },
+    /// A TLS handshake is in progress since `since`. Nothing of HTTP has been received.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "it begins with a feature only"))]
+    Handshake { since: u64 },
     /// Waiting for a request, or in the middle of one. `since` is when the current stage of the
     /// reader (fresh, idle, head, body) began; while output is blocked, when the socket last took
     /// bytes.
@@ -133,6 +136,7 @@ impl Phase {
                 let first = limits.first_request_timeout.min(limits.head_timeout);
                 since.saturating_add(millis(first))
             }
+            Self::Handshake { since } => handshake_due(*since, limits),
             Self::Reading { since, .. } if output == Output::Blocked => stall_due(*since, limits),
             Self::Reading { reader, since } => since.saturating_add(millis(match reader.stage() {
                 Stage::Fresh => limits.first_request_timeout,
@@ -155,6 +159,11 @@ impl Phase {
 /// The deadline of a request head or PROXY protocol header that began then.
 pub(super) fn head_due(since: u64, limits: &Limits) -> u64 {
     since.saturating_add(millis(limits.head_timeout))
+}
+
+/// The deadline of a TLS handshake that began then.
+pub(super) fn handshake_due(since: u64, limits: &Limits) -> u64 {
+    since.saturating_add(millis(limits.tls_handshake_timeout))
 }
 
 /// When a client that has taken nothing since then is disconnected.

@@ -13,7 +13,7 @@ use crate::{
     limits::Limits,
 };
 
-/// The PROXY protocol header.
+/// What comes before requests: the PROXY protocol header, the TLS handshake.
 impl Conn {
     /// The expected announcer, while a PROXY protocol header is awaited.
     pub(crate) fn announcer(&mut self) -> Option<&mut Announcer> {
@@ -29,10 +29,23 @@ impl Conn {
         self.admission = admission;
     }
 
-    /// The header is complete, and requests follow. A rejected connection has one timeout for
-    /// everything.
+    /// A TLS handshake is expected before the first request.
+    #[cfg(feature = "tls")]
+    pub(crate) fn begin_handshake(&mut self) {
+        if let Phase::Reading { since, .. } = self.phase {
+            self.phase = Phase::Handshake { since };
+        }
+    }
+
+    /// True until the TLS handshake is complete, if one is required.
+    pub(crate) fn is_in_handshake(&self) -> bool {
+        matches!(self.phase, Phase::Handshake { .. })
+    }
+
+    /// The header or the handshake is complete, and requests follow. A rejected connection has one
+    /// timeout for everything.
     pub(crate) fn begin_requests(&mut self, now: u64) {
-        if let Phase::ProxyHeader { since, .. } = self.phase {
+        if let Phase::ProxyHeader { since, .. } | Phase::Handshake { since } = self.phase {
             self.phase = Phase::fresh(if self.is_admitted() { now } else { since });
         }
     }
@@ -302,7 +315,10 @@ impl Conn {
                 *since = now;
                 *until = stall_due(now, limits);
             }
-            Phase::ProxyHeader { .. } | Phase::Answering { .. } | Phase::Closed { .. } => {}
+            Phase::ProxyHeader { .. }
+            | Phase::Handshake { .. }
+            | Phase::Answering { .. }
+            | Phase::Closed { .. } => {}
         }
     }
 

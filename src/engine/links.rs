@@ -147,6 +147,11 @@ impl<T: Transport> Links<T> {
         }
     }
 
+    /// Whether a TLS handshake is in progress.
+    pub(super) fn is_in_handshake(&mut self, index: ConnIndex) -> bool {
+        self.secured(index).is_in_handshake()
+    }
+
     /// See [`Transport::write_queued`].
     pub(super) fn write_queued(&mut self, index: ConnIndex) -> Result<(), Error> {
         self.secured(index).write_queued()

@@ -253,6 +253,8 @@ impl<T: Transport> Engine<T> {
             self.lose(index, &error);
             return None;
         }
+        self.core.conns[index].begin_handshake();
+        self.core.rearm(index);
         Some(index)
     }
 

@@ -46,8 +46,8 @@ impl Reactor {
     /// An idle connection takes about 200 bytes more than without TLS. A record of which only a part
     /// has arrived adds its bytes, at most 17 KB; on a stream they are kept until the rest arrives or
     /// the stream ends. An unfinished handshake takes up to 8 KB, and what the client has sent of it,
-    /// at most 64 KiB. Handshake and first byte of a request have to arrive within
-    /// [`Limits::first_request_timeout`](crate::Limits::first_request_timeout).
+    /// at most 64 KiB. The handshake has to be complete within
+    /// [`Limits::tls_handshake_timeout`](crate::Limits::tls_handshake_timeout).
     ///
     /// The listener uses `config` until the reactor ends. It takes no [`ListenOptions`].
     ///

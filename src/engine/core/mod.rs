@@ -174,7 +174,11 @@ impl Core {
     pub(in crate::engine) fn begin_drain(&mut self, draining: Stopping) {
         self.stopping = draining;
         let limits = &mut self.config.limits;
-        for timeout in [&mut limits.first_request_timeout, &mut limits.idle_timeout] {
+        for timeout in [
+            &mut limits.tls_handshake_timeout,
+            &mut limits.first_request_timeout,
+            &mut limits.idle_timeout,
+        ] {
             *timeout = IDLE_WHILE_DRAINING.min(*timeout);
         }
     }

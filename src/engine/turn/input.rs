@@ -41,7 +41,9 @@ impl<T: Transport> Engine<T> {
             if !conn.takes_input(self.core.config.limits.pipelined_bytes) {
                 return conn.input_waits();
             }
-            match self.links.read(index, &mut self.read_buffer) {
+            let received = self.links.read(index, &mut self.read_buffer);
+            self.end_handshake(index);
+            match received {
                 Received::Bytes { count, cost_bytes } => {
                     self.core.stats.bytes_in += count as u64;
                     share.bytes = share.bytes.saturating_sub(cost_bytes);
@@ -58,6 +60,15 @@ impl<T: Transport> Engine<T> {
         }
         self.core.conns[index].input_waits();
         self.core.conns.put_off(index);
+    }
+
+    /// Requests follow if the TLS handshake is complete now.
+    fn end_handshake(&mut self, index: ConnIndex) {
+        let conn = &mut self.core.conns[index];
+        if conn.is_in_handshake() && !self.links.is_in_handshake(index) {
+            conn.begin_requests(self.core.now);
+            self.core.rearm(index);
+        }
     }
 
     /// Continues with connections whose input exceeded their share in an earlier turn.
@@ -175,7 +186,7 @@ impl<T: Transport> Engine<T> {
                 core.end_stream(index, CloseReason::Disconnected);
             }
             // A health check, or a balancer that closed early: no client waits for a response.
-            Phase::ProxyHeader { .. } => core.close_conn(index),
+            Phase::ProxyHeader { .. } | Phase::Handshake { .. } => core.close_conn(index),
             // The end of requests is not the end of the client, which reads on.
             Phase::Waiting(_) => {}
             // Born and finished in this turn, it still reaches the client; otherwise it ends then.
