@@ -122,6 +122,8 @@
 //! | [`Limits::head_timeout`], [`body_timeout`](Limits::body_timeout) | time in total, else 408 | 10 s, 30 s |
 //! | [`Limits::tls_handshake_timeout`] | time from accept to the end of a TLS handshake, then closed | 10 s |
 //! | [`Limits::first_request_timeout`] | time from accept or the end of that to the first byte, then closed | 15 s |
+//! | [`Limits::tls_record_timeout`] | time from the first byte of a TLS record to its last, then closed | 10 s |
+//! | [`Limits::tls_partial_bytes`] | bytes of incomplete TLS records and handshakes of all connections | 64 MiB |
 //! | [`Limits::idle_timeout`] | time between requests, then closed | 75 s |
 //! | [`Limits::answer_timeout`] | time for an answer that a handler has promised, else 503 | 60 s |
 //! | [`Limits::linger_timeout`] | time for the client to read the last response and close, then closed by the server | 30 s |
@@ -214,9 +216,9 @@ pub use compress::{Compression, CompressionCounts, Encoding};
 pub use cross_site::{Cors, OriginCheck, OriginError};
 pub use engine::{
     Alignment, Answer, BackplaneStats, ClosedCounts, Config, Context, DurationHistogram, Ending,
-    Feed, FirstTick, Handle, Handler, Histogram, IntoNext, KeepAlive, Later, Lifetime, Next,
-    RefusedCounts, Responder, RouteStats, Sse, Stats, Stream, StreamCompression, StreamId,
-    TcpOptions, TimerId, TopicStats, TrySendError, Unanswered,
+    FailedHandshakes, Feed, FirstTick, Handle, Handler, Histogram, IntoNext, KeepAlive, Later,
+    Lifetime, Next, RefusedCounts, Responder, RouteStats, Sse, Stats, Stream, StreamCompression,
+    StreamId, TcpOptions, TimerId, TlsStats, TopicStats, TrySendError, Unanswered,
 };
 pub use error::{BoxError, CloseReason, JsonError};
 #[cfg(feature = "http")]

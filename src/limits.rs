@@ -49,8 +49,21 @@ pub struct Limits {
     /// From accepting a connection to the end of its TLS handshake, on [listeners with
     /// TLS](crate::Reactor::listen_tls); after it the connection is closed. 10 s. Until then a client
     /// has up to 8 KB of the server's memory, and what it has sent, at most 64 KiB. Those that are
-    /// closed are counted in [`Stats::timed_out`](crate::Stats::timed_out).
+    /// closed are counted in [`Stats::tls`](crate::Stats::tls).
     pub tls_handshake_timeout: Duration,
+    /// From the first byte of a TLS record to its last, after the handshake; after it the connection
+    /// is closed, and a stream ends with [`CloseReason::Io`](crate::CloseReason::Io). 10 s, like
+    /// `head_timeout`: a record has at most 16 KiB. [`Duration::MAX`] turns it off.
+    pub tls_record_timeout: Duration,
+    /// Received bytes of incomplete TLS records and handshakes of all connections of a reactor
+    /// together. A record can be opened only when it is complete, so a client that sends a part of
+    /// one takes up to 16 KiB, and up to 64 KiB in its handshake. Above the limit, a connection that
+    /// sends more of an incomplete record is closed with the alert `internal_error`; those that send
+    /// none are not affected. 64 MiB. Each incomplete record takes about 150 bytes more, and the
+    /// memory for its bytes may be twice as long.
+    ///
+    /// [`Stats::tls`](crate::Stats::tls) has the bytes in use, and counts the connections.
+    pub tls_partial_bytes: usize,
     /// From accepting a connection, or from the end of its [PROXY protocol
     /// header](crate::ListenOptions::proxy_protocol) or TLS handshake, to the first byte of its first
     /// request; after it the connection is closed without a response. 15 s. Browsers open connections in advance
@@ -145,6 +158,8 @@ impl Default for Limits {
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             tls_handshake_timeout: Duration::from_secs(10),
+            tls_record_timeout: Duration::from_secs(10),
+            tls_partial_bytes: 64 * 1024 * 1024,
             first_request_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(75),
             stall_timeout: Duration::from_secs(60),

@@ -1,6 +1,10 @@
 //! Requests and streams over TLS: the engine with clients of another make (rustls), on a simulated
 //! network with its faults, and on loopback.
 
+#[path = "tls/bounds.rs"]
+mod bounds;
+#[path = "tls/counts.rs"]
+mod counts;
 #[path = "support/https.rs"]
 mod https;
 
@@ -229,115 +233,6 @@ fn no_event_is_cut_when_a_stalled_client_misses_some() {
         assert_eq!(client.end(), None);
     }
     assert!((1..30).contains(&gaps), "both happen");
-}
-
-#[test]
-fn a_client_that_says_nothing_or_only_half_a_handshake_is_closed() {
-    let localhost = Localhost::new();
-    for hello_bytes in [0, 3, 100] {
-        let mut simulation = Simulation::new(routes());
-        let client = simulation.connect_tls(&localhost.server);
-        let mut hello = Vec::new();
-        localhost.session().write_tls(&mut hello).unwrap();
-        simulation.send(client, &hello[..hello_bytes]);
-        simulation.advance(Duration::from_millis(9_999));
-        assert_eq!(simulation.stats().connections, 1);
-        simulation.advance(Duration::from_millis(1));
-        assert_eq!(simulation.stats().connections, 0, "after {hello_bytes} bytes");
-        assert_eq!(simulation.stats().timed_out, 1);
-    }
-}
-
-/// From accept to the end, whatever comes in between.
-#[test]
-fn a_client_that_goes_slowly_through_its_handshake_is_closed() {
-    let mut config = Config::default();
-    config.limits.tls_handshake_timeout = Duration::from_secs(4);
-    let localhost = Localhost::new();
-    let mut simulation = Simulation::with_config(config, 0, routes());
-    let mut client = localhost.connect(&mut simulation);
-    for _ in 0..4 {
-        assert_eq!(simulation.stats().connections, 1);
-        let mut hello = [0; 40];
-        let bytes = client.session.write_tls(&mut &mut hello[..]).unwrap();
-        simulation.send(client.client, &hello[..bytes]);
-        simulation.advance(Duration::from_secs(1));
-    }
-    assert_eq!((simulation.stats().connections, simulation.stats().timed_out), (0, 1));
-    assert_eq!(simulation.server_end(client.client), Some(ServerEnd::Fin));
-}
-
-#[test]
-fn the_first_request_has_its_own_time_after_the_handshake() {
-    let localhost = Localhost::new();
-    let mut simulation = Simulation::new(routes());
-    let mut client = localhost.connect(&mut simulation);
-    simulation.advance(Duration::from_secs(9));
-    client.send(&mut simulation, b"");
-    assert!(!client.session.is_handshaking());
-    simulation.advance(Duration::from_millis(14_999));
-    assert_eq!(simulation.stats().connections, 1, "10 s are over long ago");
-    simulation.advance(Duration::from_millis(1));
-    client.send(&mut simulation, b"");
-    assert_eq!((simulation.stats().connections, simulation.stats().timed_out), (0, 1));
-    assert_eq!(client.end(), Some(&End::CloseNotify));
-}
-
-/// It has one timeout for everything, also for its handshake.
-#[test]
-fn a_client_over_the_limit_gets_its_answer_after_a_handshake_or_none() {
-    let mut config = Config::default();
-    config.limits.connections = Some(1);
-    config.limits.head_timeout = Duration::from_secs(3);
-    let localhost = Localhost::new();
-    let mut simulation = Simulation::with_config(config, 0, routes());
-    let _served = localhost.connect(&mut simulation);
-    let mut in_time = localhost.connect(&mut simulation);
-    let mut silent = localhost.connect(&mut simulation);
-    in_time.send(&mut simulation, b"");
-    simulation.advance(Duration::from_millis(2_999));
-    in_time.send(&mut simulation, GET);
-    assert!(in_time.text().contains(" 503 "), "{}", in_time.text());
-    simulation.advance(Duration::from_millis(1));
-    assert!(simulation.server_end(silent.client).is_some());
-    silent.send(&mut simulation, GET);
-    assert_eq!(silent.text(), "");
-}
-
-#[test]
-fn a_drain_waits_a_second_for_a_handshake() {
-    let (localhost, mut simulation) = (Localhost::new(), Simulation::new(routes()));
-    let mut prompt = localhost.connect(&mut simulation);
-    let silent = localhost.connect(&mut simulation);
-    simulation.drain(Duration::from_secs(10));
-    simulation.advance(Duration::from_millis(900));
-    prompt.send(&mut simulation, GET);
-    assert!(prompt.text().ends_with("hello"), "{}", prompt.text());
-    simulation.advance(Duration::from_millis(100));
-    assert!(simulation.server_end(silent.client).is_some());
-}
-
-/// A storm of clients must not make ticks late.
-#[test]
-fn handshakes_of_a_turn_are_bounded() {
-    let (localhost, mut simulation) = (Localhost::new(), Simulation::new(routes()));
-    let mut clients: Vec<_> = (0..100).map(|_| localhost.connect(&mut simulation)).collect();
-    for client in &mut clients {
-        let mut hello = Vec::new();
-        client.session.write_tls(&mut hello).unwrap();
-        simulation.send(client.client, &hello);
-    }
-    let mut answered = 0;
-    while simulation.turn_once() {
-        let now_answered =
-            clients.iter().filter(|it| !simulation.received(it.client).is_empty()).count();
-        assert!(now_answered - answered <= 16, "{answered} and then {now_answered}");
-        answered = now_answered;
-    }
-    for client in &mut clients {
-        client.send(&mut simulation, GET);
-        assert!(client.text().ends_with("hello"));
-    }
 }
 
 /// Records may have more padding than data. What a client costs is what it has sent.

@@ -42,6 +42,14 @@ impl Conn {
         matches!(self.phase, Phase::Handshake { .. })
     }
 
+    /// For how long the TLS handshake has been in progress, if there is one.
+    pub(crate) fn in_handshake_for(&self, now: u64) -> Option<u64> {
+        match self.phase {
+            Phase::Handshake { since } => Some(now.saturating_sub(since)),
+            _ => None,
+        }
+    }
+
     /// The header or the handshake is complete, and requests follow. A rejected connection has one
     /// timeout for everything.
     pub(crate) fn begin_requests(&mut self, now: u64) {

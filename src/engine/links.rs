@@ -3,7 +3,15 @@
 
 use std::io::{Error, ErrorKind, IoSlice};
 
-use super::{api::config::TcpOptions, keys::ConnIndex, secured::Secured, transport::Transport};
+use super::{
+    api::config::TcpOptions,
+    keys::ConnIndex,
+    ledger::{Ledger, Verdict},
+    secured::{HandshakeEnd, Secured},
+    stats::TlsStats,
+    transport::Transport,
+};
+use crate::limits::Limits;
 #[cfg(feature = "tls")]
 use crate::tls::TlsConfig;
 
@@ -15,6 +23,7 @@ use crate::tls::TlsConfig;
 #[derive(Debug)]
 pub(super) struct Links<T> {
     transports: Vec<Option<Secured<T>>>,
+    ledger: Ledger,
     /// Reads in TLS handshakes that this turn may still do.
     handshake_reads: u32,
 }
@@ -59,12 +68,21 @@ impl Outcome {
 }
 
 impl<T: Transport> Links<T> {
-    pub(super) fn with_capacity(connections: usize) -> Self {
-        Self { transports: Vec::with_capacity(connections), handshake_reads: 0 }
+    pub(super) fn new(connections: usize, limits: &Limits) -> Self {
+        Self {
+            transports: Vec::with_capacity(connections),
+            ledger: Ledger::new(limits),
+            handshake_reads: 0,
+        }
     }
 
-    pub(super) fn begin_turn(&mut self) {
+    pub(super) fn begin_turn(&mut self, now: u64) {
+        self.ledger.begin_turn(now);
         self.handshake_reads = HANDSHAKE_READS_PER_TURN;
+    }
+
+    pub(super) fn tls_stats(&self) -> &TlsStats {
+        self.ledger.stats()
     }
 
     /// Closes a connection that gets no slot, with a reset: after an orderly close the kernel would
@@ -83,12 +101,38 @@ impl<T: Transport> Links<T> {
     /// Expects a TLS handshake on a connection that has just been opened.
     #[cfg(feature = "tls")]
     pub(super) fn begin_tls(&mut self, index: ConnIndex, config: &TlsConfig) -> Result<(), Error> {
-        self.secured(index).begin_tls(config).map_err(Error::other)
+        self.with(index, |it, stats| it.begin_tls(config, stats)).map_err(Error::other)
+    }
+
+    /// The TLS handshake of this connection took so long, from accept to its end.
+    pub(super) fn add_handshake_time(&mut self, took_ms: u64) {
+        self.ledger.stats_mut().handshake_ms.add(took_ms);
+    }
+
+    /// The TLS handshake of this connection has had its time.
+    pub(super) fn give_up_handshake(&mut self, index: ConnIndex) {
+        self.with(index, |it, stats| it.end_handshake(stats, HandshakeEnd::TimedOut));
+    }
+
+    /// A connection that has not completed a record of TLS in time, and that it has not.
+    pub(super) fn give_up_record(&mut self) -> Option<(ConnIndex, Error)> {
+        let index = self.ledger.next_overdue()?;
+        let error = self.with(index, Secured::give_up_record);
+        Some((index, error))
+    }
+
+    /// When [`give_up_record`](Self::give_up_record) has something to do.
+    pub(super) fn next_deadline(&self) -> Option<u64> {
+        self.ledger.next_deadline()
     }
 
     /// Closes the connection's socket.
     pub(super) fn close(&mut self, index: ConnIndex, close: Close) {
         let Some(mut transport) = self.transports[index.slot()].take() else { return };
+        if let Some(held) = transport.holding() {
+            self.ledger.forget(index, &held);
+            transport.end_handshake(self.ledger.stats_mut(), HandshakeEnd::Closed);
+        }
         match close {
             Close::InOrder => transport.end_on_close(),
             Close::Reset => transport.reset_on_close(),
@@ -101,28 +145,57 @@ impl<T: Transport> Links<T> {
     }
 
     fn secured(&mut self, index: ConnIndex) -> &mut Secured<T> {
-        self.transports[index.slot()]
-            .as_mut()
-            .expect("a connection has its transport until it is released")
+        self.transports[index.slot()].as_mut().expect(RELEASED)
+    }
+
+    /// Does something with a transport. With TLS, notes what that changes.
+    #[inline]
+    fn with<R>(
+        &mut self,
+        index: ConnIndex,
+        act: impl FnOnce(&mut Secured<T>, &mut TlsStats) -> R,
+    ) -> R {
+        self.judged(index, act).0
+    }
+
+    /// The same, and whether the connection holds too much now.
+    #[inline]
+    fn judged<R>(
+        &mut self,
+        index: ConnIndex,
+        act: impl FnOnce(&mut Secured<T>, &mut TlsStats) -> R,
+    ) -> (R, Verdict) {
+        let transport = self.transports[index.slot()].as_mut().expect(RELEASED);
+        let before = transport.holding();
+        let result = act(transport, self.ledger.stats_mut());
+        let Some(before) = before else { return (result, Verdict::Fine) };
+        let after = transport.holding().unwrap_or_default();
+        let verdict = self.ledger.note(index, &before, &after);
+        if let Verdict::Until(until) = verdict {
+            transport.expect_record_by(until);
+            self.ledger.expect_by(index, until);
+        }
+        (result, verdict)
     }
 
     /// Offers the slices to the socket in one write.
     #[inline]
     pub(super) fn write(&mut self, index: ConnIndex, slices: &[IoSlice<'_>]) -> Outcome {
-        let transport = self.secured(index);
-        loop {
-            let result = match slices {
-                // A plain send costs the kernel less than a vectored one.
-                [bytes] => transport.write(bytes),
-                slices => transport.write_vectored(slices),
-            };
-            return match result {
-                Ok(bytes) => Outcome::Took(bytes),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => Outcome::Refused,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => Outcome::Failed(error),
-            };
-        }
+        self.with(index, |transport, _| {
+            loop {
+                let result = match slices {
+                    // A plain send costs the kernel less than a vectored one.
+                    [bytes] => transport.write(bytes),
+                    slices => transport.write_vectored(slices),
+                };
+                return match result {
+                    Ok(bytes) => Outcome::Took(bytes),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => Outcome::Refused,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                    Err(error) => Outcome::Failed(error),
+                };
+            }
+        })
     }
 
     pub(super) fn read(&mut self, index: ConnIndex, buffer: &mut [u8]) -> Received {
@@ -132,29 +205,34 @@ impl<T: Transport> Links<T> {
                 None => return Received::Later,
             }
         }
-        let transport = self.secured(index);
-        loop {
-            return match transport.read(buffer) {
-                Ok(0) => Received::End,
-                Ok(count) => {
-                    let cost_bytes = transport.read_cost_bytes(count, buffer.len());
-                    Received::Bytes { count, cost_bytes }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => Received::Nothing,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => Received::Failed(error),
-            };
+        let (received, verdict) = self.judged(index, |transport, stats| {
+            loop {
+                return match transport.read(buffer, stats) {
+                    Ok(0) => Received::End,
+                    Ok(count) => {
+                        let cost_bytes = transport.read_cost_bytes(count, buffer.len());
+                        Received::Bytes { count, cost_bytes }
+                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => Received::Nothing,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                    Err(error) => Received::Failed(error),
+                };
+            }
+        });
+        match verdict {
+            Verdict::TooMuch => Received::Failed(self.with(index, Secured::refuse_record)),
+            Verdict::Fine | Verdict::Until(_) => received,
         }
     }
 
-    /// Whether a TLS handshake is in progress.
-    pub(super) fn is_in_handshake(&mut self, index: ConnIndex) -> bool {
-        self.secured(index).is_in_handshake()
+    /// Whether the TLS handshake of this connection is complete.
+    pub(super) fn is_established(&mut self, index: ConnIndex) -> bool {
+        self.secured(index).holding().is_some_and(|held| held.is_established)
     }
 
     /// See [`Transport::write_queued`].
     pub(super) fn write_queued(&mut self, index: ConnIndex) -> Result<(), Error> {
-        self.secured(index).write_queued()
+        self.with(index, |transport, _| transport.write_queued())
     }
 
     /// See [`Transport::splits_reads`].
@@ -164,7 +242,7 @@ impl<T: Transport> Links<T> {
 
     /// Sends our FIN after the written bytes; reading continues.
     pub(super) fn shutdown_write(&mut self, index: ConnIndex) -> Result<(), Error> {
-        self.secured(index).shutdown_write()
+        self.with(index, |transport, _| transport.shutdown_write())
     }
 
     pub(super) fn send_keep_alive_probes(&mut self, index: ConnIndex, tcp: &TcpOptions) {
@@ -181,6 +259,7 @@ pub(super) enum Close {
     Reset,
 }
 
+const RELEASED: &str = "a connection has its transport until it is released";
 /// A handshake takes two reads. The first costs most of it: with ECDSA 100 to 200 us in all, see
 /// `tls/tests/figures.rs`. So handshakes make ticks late by some milliseconds. Connections that
 /// wait for their share are looked at once per turn.

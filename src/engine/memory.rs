@@ -8,6 +8,8 @@
 //!   compressed streams) and the lists of slots for one turn keep the size of their peak so far,
 //!   about 170 bytes per slot. An index refers to a connection while it lives, so slots cannot
 //!   move.
+//! * With TLS, an incomplete record, the unsent rest of one and an unfinished handshake are freed as
+//!   soon as they are not needed. `Stats::tls` has their bytes, apart from those of the outbox.
 //! * The contexts of encoders keep the memory of their largest event, within a limit set by the
 //!   level; see [`Compression::zstd_level`](crate::Compression::zstd_level). zstd frees it after
 //!   128 smaller events.

@@ -34,6 +34,7 @@ mod conns;
 mod core;
 mod keys;
 mod later;
+mod ledger;
 mod links;
 mod memory;
 mod opening;
@@ -64,8 +65,8 @@ pub use self::{
     later::{Later, Responder, Unanswered},
     remote::{Handle, TrySendError},
     stats::{
-        BackplaneStats, ClosedCounts, DurationHistogram, Histogram, RefusedCounts, RouteStats,
-        Stats, TopicStats,
+        BackplaneStats, ClosedCounts, DurationHistogram, FailedHandshakes, Histogram,
+        RefusedCounts, RouteStats, Stats, TlsStats, TopicStats,
     },
 };
 
@@ -142,10 +143,10 @@ impl<T: Transport> Engine<T> {
     ) -> Self {
         let connections = config.expected_connections.unwrap_or(0);
         Self {
+            links: Links::new(connections, &config.limits),
             core: Core::new(config, epoch, Arc::new(Mailbox::new(waker))),
             closures: Vec::with_capacity(connections),
             timers: HashMap::new(),
-            links: Links::with_capacity(connections),
             handler,
             request: Request::new(),
             read_buffer: vec![0; READ_BUFFER_BYTES].into(),
@@ -207,7 +208,7 @@ impl<T: Transport> Engine<T> {
         self.tell_time(now, unix_seconds);
         self.store_timers();
         self.core.conns.begin_turn();
-        self.links.begin_turn();
+        self.links.begin_turn(now);
     }
 
     /// Sets the time: milliseconds since the start, never going back, and Unix seconds for the
@@ -305,6 +306,7 @@ impl<T: Transport> Engine<T> {
     /// Steps 4 to 8 of the turn.
     pub(crate) fn end_turn(&mut self) {
         self.run_put_off_input();
+        self.give_up_records();
         self.fire_due();
         self.take_arrivals();
         self.fan_out();
@@ -336,7 +338,7 @@ impl<T: Transport> Engine<T> {
         if self.has_pending() {
             return Some(self.core.now);
         }
-        self.core.conns.next_deadline()
+        [self.core.conns.next_deadline(), self.links.next_deadline()].into_iter().flatten().min()
     }
 
     /// Work was deferred for fairness: the next turn must not wait.
@@ -346,6 +348,7 @@ impl<T: Transport> Engine<T> {
             || self.core.conns.has_sent()
             || !self.core.pending.is_empty()
             || self.core.topics.has_passes()
+            || self.links.next_deadline().is_some_and(|deadline| deadline <= self.core.now)
             || (self.core.stopping == Stopping::Now && self.core.stats.connections > 0)
     }
 
@@ -431,6 +434,7 @@ impl<T: Transport> Engine<T> {
             self.links.close(index, close);
             conn.outbox.clear(&mut self.core.pool);
         }
+        self.core.stats.tls = *self.links.tls_stats();
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::io::{self, IoSlice};
 
-use super::{api::config::TcpOptions, transport::Transport};
+use super::{api::config::TcpOptions, ledger::Holding, stats::TlsStats, transport::Transport};
 #[cfg(feature = "tls")]
 use tls::Tls;
 
@@ -54,17 +54,79 @@ impl<T> Secured<T> {
     }
 }
 
-impl<T: Transport> Transport for Secured<T> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+/// Without TLS, none of this happens.
+impl<T: Transport> Secured<T> {
+    /// What a connection with TLS holds.
+    #[inline]
+    pub(super) fn holding(&self) -> Option<Holding> {
         #[cfg(feature = "tls")]
-        if let Some(tls) = &mut self.tls {
-            return tls.read(&mut self.transport, buffer);
+        if let Some(tls) = &self.tls {
+            return Some(tls.holding());
         }
-        self.transport.read(buffer)
+        None
     }
 
+    /// Notes until when the incomplete record has to be complete.
+    pub(super) fn expect_record_by(&mut self, until: u64) {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &mut self.tls {
+            return tls.expect_record_by(until);
+        }
+        let _ = until;
+    }
+
+    /// Gives up a client whose incomplete records take too much memory.
+    pub(super) fn refuse_record(&mut self, stats: &mut TlsStats) -> io::Error {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &mut self.tls {
+            return tls.refuse_record(&mut self.transport, stats);
+        }
+        let _ = stats;
+        io::ErrorKind::OutOfMemory.into()
+    }
+
+    /// Gives up a client that does not complete its record in time.
+    pub(super) fn give_up_record(&mut self, stats: &mut TlsStats) -> io::Error {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &mut self.tls {
+            return tls.give_up_record(stats);
+        }
+        let _ = stats;
+        io::ErrorKind::TimedOut.into()
+    }
+
+    /// Counts a handshake that has failed without an error of TLS.
+    pub(super) fn end_handshake(&mut self, stats: &mut TlsStats, end: HandshakeEnd) {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &mut self.tls {
+            return tls.end_handshake(stats, end);
+        }
+        let _ = (stats, end);
+    }
+
+    /// As [`Transport::read`]. Counts what it says about TLS.
+    pub(super) fn read(&mut self, buffer: &mut [u8], stats: &mut TlsStats) -> io::Result<usize> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &mut self.tls {
+            return tls.read(&mut self.transport, buffer, stats);
+        }
+        let _ = stats;
+        self.transport.read(buffer)
+    }
+}
+
+/// How a handshake ends that TLS has nothing to say about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HandshakeEnd {
+    TimedOut,
+    /// The connection has ended.
+    Closed,
+}
+
+/// As [`Transport`], except that reads are counted.
+impl<T: Transport> Secured<T> {
     /// A read may end with a record, and a part of a record is nothing.
-    fn splits_reads(&self) -> bool {
+    pub(super) fn splits_reads(&self) -> bool {
         #[cfg(feature = "tls")]
         if self.tls.is_some() {
             return true;
@@ -72,7 +134,7 @@ impl<T: Transport> Transport for Secured<T> {
         self.transport.splits_reads()
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
             return tls.write(&mut self.transport, &[IoSlice::new(bytes)]);
@@ -80,7 +142,7 @@ impl<T: Transport> Transport for Secured<T> {
         self.transport.write(bytes)
     }
 
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(super) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
             return tls.write(&mut self.transport, slices);
@@ -88,7 +150,7 @@ impl<T: Transport> Transport for Secured<T> {
         self.transport.write_vectored(slices)
     }
 
-    fn write_queued(&mut self) -> io::Result<()> {
+    pub(super) fn write_queued(&mut self) -> io::Result<()> {
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
             return tls.write_queued(&mut self.transport);
@@ -97,7 +159,7 @@ impl<T: Transport> Transport for Secured<T> {
     }
 
     /// A `close_notify`, and then the FIN, as soon as the socket takes both.
-    fn shutdown_write(&mut self) -> io::Result<()> {
+    pub(super) fn shutdown_write(&mut self) -> io::Result<()> {
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
             return tls.shutdown_write(&mut self.transport);
@@ -105,11 +167,11 @@ impl<T: Transport> Transport for Secured<T> {
         self.transport.shutdown_write()
     }
 
-    fn send_keep_alive_probes(&mut self, tcp: &TcpOptions) {
+    pub(super) fn send_keep_alive_probes(&mut self, tcp: &TcpOptions) {
         self.transport.send_keep_alive_probes(tcp);
     }
 
-    fn end_on_close(&mut self) {
+    pub(super) fn end_on_close(&mut self) {
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
             tls.end(&mut self.transport);
@@ -117,7 +179,7 @@ impl<T: Transport> Transport for Secured<T> {
         self.transport.end_on_close();
     }
 
-    fn reset_on_close(&mut self) {
+    pub(super) fn reset_on_close(&mut self) {
         self.transport.reset_on_close();
     }
 }
@@ -131,11 +193,12 @@ mod tls {
         mem,
     };
 
-    use super::Secured;
+    use super::{HandshakeEnd, Secured};
     use crate::{
-        engine::transport::Transport,
+        engine::{ledger::Holding, stats::TlsStats, transport::Transport},
         tls::{
-            Fault, Handshake, HandshakeError, ReceiveError, Received, Session, Stage, TlsConfig,
+            Beginning, Fault, Handshake, HandshakeError, ReceiveError, Received, Session, Stage,
+            TlsConfig,
         },
     };
 
@@ -144,7 +207,7 @@ mod tls {
     pub(super) enum Tls {
         Handshake(Box<Handshake>),
         Session(Session),
-        /// The handshake was complete, and gave no session.
+        /// The handshake has ended without a session.
         Failed,
     }
 
@@ -156,9 +219,11 @@ mod tls {
         pub(in crate::engine) fn begin_tls(
             &mut self,
             config: &TlsConfig,
+            stats: &mut TlsStats,
         ) -> Result<(), HandshakeError> {
-            let handshake = Box::new(Handshake::new(config)?);
-            self.tls = Some(Box::new(Tls::Handshake(handshake)));
+            let handshake = Handshake::new(config).inspect_err(|_| stats.failed.refused += 1)?;
+            self.tls = Some(Box::new(Tls::Handshake(Box::new(handshake))));
+            stats.handshaking += 1;
             Ok(())
         }
     }
@@ -168,10 +233,86 @@ mod tls {
             matches!(self, Self::Handshake(_))
         }
 
+        pub(super) fn holding(&self) -> Holding {
+            match self {
+                Self::Handshake(handshake) => Holding {
+                    partial_bytes: handshake.kept_bytes(),
+                    unsent_bytes: handshake.unsent().len(),
+                    ..Holding::default()
+                },
+                Self::Session(session) => Holding {
+                    partial_bytes: session.unread_bytes(),
+                    unsent_bytes: session.unsent_bytes(),
+                    opened: session.opened_records(),
+                    key_updates: session.key_updates(),
+                    until: session.record_expected_by(),
+                    is_established: true,
+                },
+                Self::Failed => Holding::default(),
+            }
+        }
+
+        /// A handshake has a time limit as a whole.
+        pub(super) fn expect_record_by(&mut self, until: u64) {
+            if let Self::Session(session) = self {
+                session.expect_record_by(until);
+            }
+        }
+
+        pub(super) fn refuse_record<T: Transport>(
+            &mut self,
+            transport: &mut T,
+            stats: &mut TlsStats,
+        ) -> io::Error {
+            match self {
+                Self::Handshake(handshake) => {
+                    handshake.refuse(&HandshakeError::Overload);
+                    // It is closed in any case.
+                    let _ = write_flight(handshake, transport);
+                    self.fail(stats, HandshakeError::Overload)
+                }
+                Self::Session(session) => {
+                    session.refuse(Fault::Overload);
+                    let _ = session.flush(|bytes| transport.write(bytes));
+                    stats.records_refused += 1;
+                    stats.alerts_sent += 1;
+                    io::Error::new(ErrorKind::OutOfMemory, Fault::Overload)
+                }
+                Self::Failed => ErrorKind::NotConnected.into(),
+            }
+        }
+
+        pub(super) fn give_up_record(&mut self, stats: &mut TlsStats) -> io::Error {
+            stats.records_timed_out += 1;
+            if let Self::Session(session) = self {
+                session.refuse(Fault::Unfinished);
+            }
+            io::Error::new(ErrorKind::TimedOut, Fault::Unfinished)
+        }
+
+        pub(super) fn end_handshake(&mut self, stats: &mut TlsStats, end: HandshakeEnd) {
+            if self.is_in_handshake() {
+                *self = Self::Failed;
+                stats.handshaking -= 1;
+                match end {
+                    HandshakeEnd::TimedOut => stats.failed.timed_out += 1,
+                    HandshakeEnd::Closed => stats.failed.closed += 1,
+                }
+            }
+        }
+
+        fn fail(&mut self, stats: &mut TlsStats, error: HandshakeError) -> io::Error {
+            *self = Self::Failed;
+            stats.handshaking -= 1;
+            count(stats, &error);
+            of_client(error)
+        }
+
         pub(super) fn read<T: Transport>(
             &mut self,
             transport: &mut T,
             buffer: &mut [u8],
+            stats: &mut TlsStats,
         ) -> io::Result<usize> {
             while let Self::Handshake(handshake) = self {
                 let received_bytes = transport.read(buffer)?;
@@ -180,12 +321,14 @@ mod tls {
                 }
                 let mut input = &buffer[..received_bytes];
                 let stage = handshake.receive(&mut input);
-                write_flight(handshake, transport)?;
-                if stage.map_err(of_client)? == Stage::Complete
-                    && let Self::Handshake(handshake) = mem::replace(self, Self::Failed)
-                {
-                    let established = handshake.finish(input).map_err(of_client)?;
-                    *self = Self::Session(established.session);
+                let written = write_flight(handshake, transport);
+                match stage {
+                    Ok(Stage::Complete) => {
+                        written?;
+                        self.establish(input, stats)?;
+                    }
+                    Ok(_) => written?,
+                    Err(error) => return Err(self.fail(stats, error)),
                 }
             }
             let Self::Session(session) = self else { return Err(ErrorKind::NotConnected.into()) };
@@ -195,11 +338,34 @@ mod tls {
                 // A request says itself where it ends, so a cut is not worse than an end.
                 Ok(Received::Closed) | Err(ReceiveError::Fault(Fault::Cut)) => Ok(0),
                 Err(ReceiveError::Fault(fault)) => {
+                    match fault {
+                        Fault::Reported(_) => stats.alerts_received += 1,
+                        _ => {
+                            (stats.faults, stats.alerts_sent) =
+                                (stats.faults + 1, stats.alerts_sent + 1)
+                        }
+                    }
                     self.write_queued(transport)?;
                     Err(of_client(fault))
                 }
                 Err(ReceiveError::Io(error)) => Err(error),
             }
+        }
+
+        /// The handshake is complete. `unread` are the bytes after it.
+        fn establish(&mut self, unread: &[u8], stats: &mut TlsStats) -> io::Result<()> {
+            let Self::Handshake(handshake) = mem::replace(self, Self::Failed) else {
+                return Ok(());
+            };
+            let established = match handshake.finish(unread) {
+                Ok(established) => established,
+                Err(error) => return Err(self.fail(stats, error)),
+            };
+            stats.handshaking -= 1;
+            stats.handshakes += 1;
+            stats.resumed += u64::from(established.beginning == Beginning::Resumed);
+            *self = Self::Session(established.session);
+            Ok(())
         }
 
         pub(super) fn write<T: Transport>(
@@ -260,6 +426,24 @@ mod tls {
             }
         }
         Ok(())
+    }
+
+    /// Counts a failed handshake.
+    fn count(stats: &mut TlsStats, error: &HandshakeError) {
+        let failed = &mut stats.failed;
+        *match error {
+            HandshakeError::NotTls => &mut failed.not_tls,
+            HandshakeError::TooLong => &mut failed.too_long,
+            _ if error.is_old_version() => &mut failed.old_version,
+            HandshakeError::Closed => &mut failed.closed,
+            HandshakeError::Overload => &mut failed.overload,
+            _ => &mut failed.refused,
+        } += 1;
+        match error {
+            HandshakeError::Closed => {}
+            _ if error.is_reported() => stats.alerts_received += 1,
+            _ => stats.alerts_sent += 1,
+        }
     }
 
     fn of_client(error: impl Error + Send + Sync + 'static) -> io::Error {

@@ -24,6 +24,10 @@ pub(crate) enum Fault {
     NoData,
     /// 2^32 records under one key.
     KeyWorn,
+    /// The server keeps too many bytes of incomplete records already (a limit of ours).
+    Overload,
+    /// A record was not complete in time (a limit of ours).
+    Unfinished,
     /// The client reported this error (section 6.2).
     Reported(u8),
     /// The connection ended without `close_notify`: what was received may be a part (section 6.1).
@@ -44,8 +48,9 @@ impl Fault {
             Self::BadRecordMac => Some(Alert::BAD_RECORD_MAC),
             Self::Malformed => Some(Alert::DECODE_ERROR),
             Self::IllegalKeyUpdate => Some(Alert::ILLEGAL_PARAMETER),
-            Self::KeyWorn => Some(Alert::INTERNAL_ERROR),
-            Self::Reported(_) | Self::Cut => None,
+            // Section 6.2: what has nothing to do with the peer, such as a lack of memory.
+            Self::KeyWorn | Self::Overload => Some(Alert::INTERNAL_ERROR),
+            Self::Reported(_) | Self::Cut | Self::Unfinished => None,
         }
     }
 }
@@ -104,6 +109,8 @@ impl fmt::Display for Fault {
             Self::IllegalKeyUpdate => "illegal TLS key update",
             Self::NoData => "too many TLS records without data",
             Self::KeyWorn => "too many TLS records without a key update",
+            Self::Overload => "too many bytes of incomplete TLS records",
+            Self::Unfinished => "TLS record not complete in time",
             Self::Reported(description) => {
                 return write!(f, "the client sent TLS alert {description}");
             }

@@ -99,6 +99,8 @@ pub(crate) enum HandshakeError {
     OldVersion,
     /// The client ended the connection during the handshake.
     Closed,
+    /// The server keeps too many bytes of incomplete handshakes already.
+    Overload,
     /// Everything else that rustls refuses.
     Refused(rustls::Error),
     /// rustls does not behave as documented, or a suite is unknown to us.
@@ -139,6 +141,17 @@ impl Handshake {
             }
         }
         Ok(self.stage)
+    }
+
+    /// Gives up, with an alert.
+    pub(crate) fn refuse(&mut self, error: &HandshakeError) {
+        self.stage = Stage::Failed;
+        self.push_alert(error);
+    }
+
+    /// Bytes of the client that are kept: an incomplete record or message.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.input.len()
     }
 
     /// Bytes to send, in order. Tell [`sent`](Self::sent) how many have left.
@@ -265,7 +278,7 @@ impl Handshake {
             HandshakeError::NotTls | HandshakeError::TooLong => Alert::UNEXPECTED_MESSAGE,
             HandshakeError::RecordOverflow => Alert::RECORD_OVERFLOW,
             HandshakeError::OldVersion => Alert::PROTOCOL_VERSION,
-            HandshakeError::Internal(_) => Alert::INTERNAL_ERROR,
+            HandshakeError::Internal(_) | HandshakeError::Overload => Alert::INTERNAL_ERROR,
             HandshakeError::Closed => return,
         };
         // Once rustls has answered, alerts are protected with keys that only it has.
@@ -286,6 +299,28 @@ impl Handshake {
                 self.connection.process_tls_records(&mut []).state
             && push_encoded(|out| data.encode(out), &mut self.output).is_ok()
         {}
+    }
+}
+
+impl HandshakeError {
+    /// Whether the client has no TLS 1.3. rustls may find that out before us.
+    pub(crate) fn is_old_version(&self) -> bool {
+        use rustls::{Error, PeerIncompatible as Peer};
+        match self {
+            Self::OldVersion => true,
+            Self::Refused(Error::PeerIncompatible(why)) => matches!(
+                why,
+                Peer::SupportedVersionsExtensionRequired
+                    | Peer::Tls12NotOffered
+                    | Peer::Tls12NotOfferedOrEnabled
+            ),
+            _ => false,
+        }
+    }
+
+    /// Whether the client has reported it with an alert.
+    pub(crate) fn is_reported(&self) -> bool {
+        matches!(self, Self::Refused(rustls::Error::AlertReceived(_)))
     }
 }
 
@@ -428,6 +463,7 @@ impl fmt::Display for HandshakeError {
             ),
             Self::OldVersion => f.write_str("the client does not support TLS 1.3"),
             Self::Closed => f.write_str("the client closed the connection in the handshake"),
+            Self::Overload => f.write_str("too many bytes of incomplete TLS handshakes"),
             Self::Refused(error) => write!(f, "{error}"),
             Self::Internal(what) => write!(f, "TLS: {what}"),
         }

@@ -29,5 +29,5 @@ pub(crate) use alert::Fault;
 pub use certificate::Certificate;
 pub use config::{ClientCertificates, TlsConfig, TlsConfigBuilder};
 pub use error::{TlsError, TlsProblem};
-pub(crate) use handshake::{Handshake, HandshakeError, Stage};
+pub(crate) use handshake::{Beginning, Handshake, HandshakeError, Stage};
 pub(crate) use session::{ReceiveError, Received, Session};

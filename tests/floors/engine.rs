@@ -21,9 +21,10 @@ pub(crate) const FLOORS: &[Module] = &[
     module("api::next", 0, &[]),
     module("transport", 1, &[]),
     // The owner of all transports.
-    module("links", 1, &["secured", "transport"]),
+    module("links", 1, &["ledger", "secured", "transport"]),
     // A transport itself.
-    module("secured", 1, &["transport"]),
+    module("secured", 1, &["ledger", "transport"]),
+    module("ledger", 1, &[]),
     module("conns", 1, &[]),
     module("opening", 1, &[]),
     module("coding", 1, &[]),

@@ -1,7 +1,7 @@
 //! What a TLS handshake keeps for a client that does not finish it.
 
 use starwheel::{
-    Response, Router,
+    Config, Response, Router,
     testing::{Client, Simulation},
 };
 
@@ -25,6 +25,33 @@ fn an_unfinished_handshake_takes_8_kb_and_what_the_client_has_sent() {
         let bytes = bytes_per_client(&localhost, sent);
         assert!(bytes <= bytes_max, "{what}: {bytes}");
     }
+}
+
+/// The bound is for their bytes; the rest is what each of them takes besides.
+#[test]
+fn incomplete_records_take_no_more_memory_than_their_bound_allows() {
+    let localhost = Localhost::new();
+    let mut config = Config::default();
+    config.limits.tls_partial_bytes = 400_000;
+    let mut simulation = Simulation::with_config(config, 0, Router::new());
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| localhost.connect(&mut simulation)).collect();
+    let records: Vec<_> = clients
+        .iter_mut()
+        .map(|client| {
+            client.send(&mut simulation, b"");
+            client.seal(&[b'x'; 16_000])
+        })
+        .collect();
+    let bytes = live_bytes();
+    for (client, record) in clients.iter().zip(&records) {
+        for part in record[..15_000].chunks(100) {
+            simulation.send(client.client, part);
+            simulation.turn();
+        }
+    }
+    let (taken, connections) = (live_bytes() - bytes, simulation.stats().connections as usize);
+    assert_eq!(connections, 400_000 / 15_000);
+    assert!(taken <= 2 * 400_000 + CLIENTS * 2_000, "{taken} bytes");
 }
 
 fn bytes_per_client(localhost: &Localhost, sent: &[u8]) -> usize {

@@ -120,6 +120,16 @@ impl HttpsClient {
         }
     }
 
+    /// Seals data as it would be sent, without sending it.
+    pub(crate) fn seal(&mut self, data: &[u8]) -> Vec<u8> {
+        let mut sealed = Vec::new();
+        let _part = self.session.writer().write_all(data);
+        while self.session.wants_write() {
+            self.session.write_tls(&mut sealed).unwrap();
+        }
+        sealed
+    }
+
     /// The data so far.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.received).into_owned()

@@ -3,20 +3,24 @@
 mod backplane;
 mod closed;
 mod exposition;
+mod histogram;
 mod listed;
 mod prometheus;
 mod refused;
 mod routes;
 mod sum;
 mod table;
+mod tls;
 mod topics;
 
 pub(in crate::engine) use self::topics::{TOPICS_MAX, TopicTable};
 pub use self::{
     backplane::BackplaneStats,
     closed::ClosedCounts,
+    histogram::Histogram,
     refused::RefusedCounts,
     routes::{DurationHistogram, RouteStats},
+    tls::{FailedHandshakes, TlsStats},
     topics::TopicStats,
 };
 
@@ -111,6 +115,8 @@ pub struct Stats {
     pub queue_depth: u64,
     /// Bytes before and after compression, and its cost.
     pub compression: CompressionCounts,
+    /// Handshakes and records of connections with TLS. Zero without them.
+    pub tls: TlsStats,
     /// Keep-alives sent: comments and [events](crate::KeepAlive::Event).
     pub keep_alives: u64,
     /// Bytes read from clients; with TLS, those of HTTP.
@@ -149,48 +155,5 @@ impl Stats {
         copy.clone_from(self);
         (copy.routes, copy.topics) = (old_routes, old_topics);
         (self.routes, self.topics) = (routes, topics);
-    }
-}
-
-/// A histogram with powers of two as bounds. [`Histogram::BOUNDS`] are the upper bounds; the last
-/// count has none.
-///
-/// ```
-/// use starwheel::Histogram;
-/// let histogram = Histogram::default();
-/// assert_eq!(histogram.count(), 0);
-/// assert_eq!(Histogram::BOUNDS[3], 4);
-/// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Histogram {
-    counts: [u64; Self::BOUNDS.len() + 1],
-    sum: u64,
-}
-
-impl Histogram {
-    /// Inclusive upper bounds of the counts.
-    pub const BOUNDS: [u64; 12] = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
-
-    /// Number of values for each bound; the last is the number above all bounds.
-    #[must_use]
-    pub fn counts(&self) -> &[u64] {
-        &self.counts
-    }
-
-    /// Number of values.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
-    }
-
-    /// The sum of all values.
-    #[must_use]
-    pub fn sum(&self) -> u64 {
-        self.sum
-    }
-
-    pub(in crate::engine) fn add(&mut self, value: u64) {
-        self.sum = self.sum.saturating_add(value);
-        self.counts[Self::BOUNDS.partition_point(|bound| *bound < value)] += 1;
     }
 }

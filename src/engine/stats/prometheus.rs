@@ -12,7 +12,7 @@ use super::{
 
 impl Stats {
     /// All statistics in Prometheus' text exposition format 0.0.4, each name with the prefix
-    /// `starwheel_`; times are in seconds. About 6 KB, 2 KB for each route with streams, and 400
+    /// `starwheel_`; times are in seconds. About 9 KB, 2 KB for each route with streams, and 400
     /// bytes for each listed topic. Serve it as `text/plain; version=0.0.4`.
     ///
     /// ```
@@ -59,6 +59,7 @@ fn exposition(sources: &[Source<'_>]) -> String {
     write_metrics(&mut out, sources, Gauge, gauges);
     write_metrics(&mut out, sources, Counter, counters);
     write_reasons(&mut out, sources);
+    write_tls(&mut out, sources);
     let lateness = ("tick_lateness_seconds", "Lateness of ticks");
     write_histogram(&mut out, sources, lateness, |stats| &stats.tick_lateness_ms);
     let fan_out =
@@ -172,6 +173,51 @@ fn write_reasons(out: &mut Exposition, sources: &[Source<'_>]) {
             out.sample("refused", Counter, &labels, Count(count));
         }
     }
+}
+
+fn write_tls(out: &mut Exposition, sources: &[Source<'_>]) {
+    write_metrics(out, sources, Gauge, |stats| {
+        let tls = &stats.tls;
+        vec![
+            ("tls_handshaking", Count(tls.handshaking), "Connections in a TLS handshake"),
+            ("tls_partial_bytes", Count(tls.partial_bytes), "Bytes of incomplete TLS records kept"),
+            (
+                "tls_unsent_bytes",
+                Count(tls.unsent_bytes),
+                "Sealed bytes that sockets have not taken",
+            ),
+        ]
+    });
+    write_metrics(out, sources, Counter, |stats| {
+        let tls = &stats.tls;
+        vec![
+            ("tls_handshakes", Count(tls.handshakes), "TLS handshakes completed"),
+            ("tls_resumed", Count(tls.resumed), "TLS handshakes that resumed a session"),
+            ("tls_key_updates", Count(tls.key_updates), "TLS keys replaced during connections"),
+            ("tls_alerts_received", Count(tls.alerts_received), "TLS error alerts of clients"),
+            ("tls_alerts_sent", Count(tls.alerts_sent), "TLS error alerts to clients"),
+            ("tls_faults", Count(tls.faults), "Connections whose client broke the rules of TLS"),
+            (
+                "tls_records_timed_out",
+                Count(tls.records_timed_out),
+                "Connections closed because a TLS record was not complete in time",
+            ),
+            (
+                "tls_records_refused",
+                Count(tls.records_refused),
+                "Connections closed because incomplete TLS records were over the limit",
+            ),
+        ]
+    });
+    out.family("tls_handshakes_failed", Counter, "TLS handshakes failed, by reason");
+    for source in sources {
+        for (reason, count) in source.stats.tls.failed.by_reason() {
+            let labels = source.labels(&[("reason", reason)]);
+            out.sample("tls_handshakes_failed", Counter, &labels, Count(count));
+        }
+    }
+    let help = "Time from accepting a connection to the end of its TLS handshake";
+    write_histogram(out, sources, ("tls_handshake_seconds", help), |stats| &stats.tls.handshake_ms);
 }
 
 fn write_histogram(
@@ -297,6 +343,7 @@ mod tests {
         let mut stats = some_stats();
         for late_ms in [0, 1, 3, 5_000] {
             stats.tick_lateness_ms.add(late_ms);
+            stats.tls.handshake_ms.add(late_ms);
         }
         let text = stats.prometheus();
         for line in text.lines().filter(|line| !line.starts_with("# ")) {

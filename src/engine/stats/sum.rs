@@ -1,6 +1,6 @@
 //! Sums of statistics over workers.
 
-use super::{ClosedCounts, Histogram, RefusedCounts, RouteStats, Stats, TopicStats};
+use super::{ClosedCounts, RefusedCounts, RouteStats, Stats, TopicStats};
 use crate::compress::CompressionCounts;
 
 impl Stats {
@@ -15,6 +15,7 @@ impl Stats {
         self.compression.add(&other.compression);
         self.routes.add_all(&other.routes, RouteStats::add);
         self.topics.add_all(&other.topics, TopicStats::add);
+        self.tls.add(&other.tls);
         self.slowest_call_ms = self.slowest_call_ms.max(other.slowest_call_ms);
     }
 
@@ -93,13 +94,6 @@ impl RefusedCounts {
     }
 }
 
-impl Histogram {
-    fn add_all(&mut self, other: &Self) {
-        self.counts.iter_mut().zip(other.counts).for_each(|(sum, more)| *sum += more);
-        self.sum = self.sum.saturating_add(other.sum);
-    }
-}
-
 impl CompressionCounts {
     fn add(&mut self, other: &Self) {
         let Self { bytes_in, bytes_out, keys, deltas, wholes, nanos } = self;
@@ -114,7 +108,10 @@ impl CompressionCounts {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::table::Table, *};
+    use super::{
+        super::{Histogram, TlsStats, table::Table},
+        *,
+    };
     use crate::{error::CloseReason, http::StatusCode};
 
     /// 11 and 16 integers, a maximum, and what adds itself.
@@ -126,8 +123,11 @@ mod tests {
             + 2 * size_of::<Histogram>()
             + size_of::<CompressionCounts>()
             + size_of::<Table<RouteStats>>()
-            + size_of::<Table<TopicStats>>();
+            + size_of::<Table<TopicStats>>()
+            + size_of::<TlsStats>();
         assert_eq!(size_of::<Stats>(), integers + others, "add the new field above");
+        let of_tls = (7 + 11) * size_of::<u64>() + size_of::<Histogram>();
+        assert_eq!(size_of::<TlsStats>(), of_tls, "add the new field in tls.rs");
     }
 
     #[test]

@@ -65,7 +65,10 @@ impl<T: Transport> Engine<T> {
     /// Requests follow if the TLS handshake is complete now.
     fn end_handshake(&mut self, index: ConnIndex) {
         let conn = &mut self.core.conns[index];
-        if conn.is_in_handshake() && !self.links.is_in_handshake(index) {
+        if let Some(took_ms) = conn.in_handshake_for(self.core.now)
+            && self.links.is_established(index)
+        {
+            self.links.add_handshake_time(took_ms);
             conn.begin_requests(self.core.now);
             self.core.rearm(index);
         }

@@ -44,8 +44,22 @@ impl<T: Transport> Engine<T> {
             return self.fire_stream(index);
         }
         match conn.deadline(&self.core.config.limits) {
-            Some(deadline) if deadline <= self.core.now => self.core.time_out(index),
+            Some(deadline) if deadline <= self.core.now => {
+                if conn.is_in_handshake() {
+                    self.links.give_up_handshake(index);
+                }
+                self.core.time_out(index);
+            }
             _ => self.core.rearm(index),
+        }
+    }
+
+    /// Closes connections that have not completed a record of TLS in time, up to a turn's share.
+    pub(in crate::engine) fn give_up_records(&mut self) {
+        for _ in 0..RECORDS_PER_TURN {
+            let Some((index, error)) = self.links.give_up_record() else { return };
+            self.core.stats.timed_out += 1;
+            self.lose(index, &error);
         }
     }
 
@@ -185,6 +199,8 @@ const A_TIMER: Call = Call::Free("a timer");
 /// Timers fired per turn: some milliseconds of ticks. Four times the share of deliveries, because
 /// ticks have deadlines and the work that waits for them has none.
 const TIMERS_PER_TURN: u32 = 512;
+/// Connections given up per turn for their incomplete records.
+const RECORDS_PER_TURN: u32 = 128;
 /// Keys that the wheel may move to lower levels per turn. A move takes up to 200 ns when the keys
 /// do not fit the CPU caches.
 const MOVES_PER_TURN: u32 = 4_096;

@@ -49,6 +49,8 @@ pub(crate) struct Session {
     quiet_records: u8,
     /// Bytes of a KeyUpdate that have come in earlier records. They are all known: its header.
     key_update_bytes: u8,
+    /// Keys replaced in both directions, for figures. It wraps.
+    key_updates: u16,
 }
 
 /// Bytes between two calls.
@@ -58,6 +60,8 @@ struct Held {
     unsent: Vec<u8>,
     /// Received: an incomplete record, or what has come with the handshake.
     unread: Vec<u8>,
+    /// Until when the caller waits for the rest of the record.
+    unread_until: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,8 +127,9 @@ impl Session {
             withheld: Withheld::None,
             quiet_records: 0,
             key_update_bytes: 0,
+            key_updates: 0,
         };
-        session.hold(|held| *held = Held { unsent, unread });
+        session.hold(|held| *held = Held { unsent, unread, unread_until: None });
         session
     }
 
@@ -154,6 +159,35 @@ impl Session {
         self.held.as_ref().map_or(0, |held| held.unread.len())
     }
 
+    /// Until when the caller waits for the rest of a record, which it has
+    /// [said](Self::expect_record_by).
+    pub(crate) fn record_expected_by(&self) -> Option<u64> {
+        self.held.as_ref().and_then(|held| held.unread_until)
+    }
+
+    /// Notes until when the caller waits for the rest of the incomplete record. It is forgotten with
+    /// the record.
+    pub(crate) fn expect_record_by(&mut self, until: u64) {
+        self.hold(|held| held.unread_until = Some(until));
+    }
+
+    /// A value that changes with each record that is opened.
+    pub(crate) fn opened_records(&self) -> (u32, u16) {
+        (self.received_records, self.key_updates)
+    }
+
+    /// Keys replaced in both directions. It wraps.
+    pub(crate) fn key_updates(&self) -> u16 {
+        self.key_updates
+    }
+
+    /// Gives up receiving. What was kept of a record is freed, and an alert may be
+    /// [queued](Self::has_unsent).
+    pub(crate) fn refuse(&mut self, fault: Fault) {
+        self.hold(|held| (held.unread, held.unread_until) = (Vec::new(), None));
+        self.fail(fault);
+    }
+
     /// Whether [`receive`](Self::receive) has something to do without a report of the poller.
     pub(crate) fn has_unread_record(&self) -> bool {
         let is_complete = |held: &Held| match record::length_bytes(&held.unread) {
@@ -171,6 +205,7 @@ impl Session {
         self.sending_keys = self.sending.keys(self.suite);
         self.sent_records = 0;
         self.answer = Answer::None;
+        self.key_updates = self.key_updates.wrapping_add(1);
     }
 
     fn fail(&mut self, fault: Fault) {

@@ -97,6 +97,7 @@ impl Session {
             let mut taken = mem::take(&mut held.unread);
             let taken_bytes = taken.len().min(buffer.len());
             held.unread = taken.split_off(taken_bytes);
+            held.unread_until = None;
             buffer[..taken_bytes].copy_from_slice(&taken);
             taken_bytes
         })
@@ -211,6 +212,7 @@ impl Session {
         self.receiving.update(self.suite);
         self.received_records = 0;
         self.key_update_bytes = 0;
+        self.key_updates = self.key_updates.wrapping_add(1);
         Ok(Meaning::KeyUpdate)
     }
 }
