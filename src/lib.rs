@@ -122,6 +122,7 @@
 //! | [`Limits::head_timeout`], [`body_timeout`](Limits::body_timeout) | time in total, else 408 | 10 s, 30 s |
 //! | [`Limits::tls_handshake_timeout`] | time from accept to the end of a TLS handshake, then closed | 10 s |
 //! | [`Limits::first_request_timeout`] | time from accept or the end of that to the first byte, then closed | 15 s |
+//! | [`Limits::tls_handshake_share`] | time of a turn for TLS handshakes | 1 ms |
 //! | [`Limits::tls_record_timeout`] | time from the first byte of a TLS record to its last, then closed | 10 s |
 //! | [`Limits::tls_partial_bytes`] | bytes of incomplete TLS records and handshakes of all connections | 64 MiB |
 //! | [`Limits::idle_timeout`] | time between requests, then closed | 75 s |

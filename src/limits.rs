@@ -51,6 +51,11 @@ pub struct Limits {
     /// has up to 8 KB of the server's memory, and what it has sent, at most 64 KiB. Those that are
     /// closed are counted in [`Stats::tls`](crate::Stats::tls).
     pub tls_handshake_timeout: Duration,
+    /// Time of one turn that TLS handshakes may take. 1 ms. While more clients connect than that is
+    /// enough for, they wait in order, and ticks come in between. One handshake begins in each turn,
+    /// however short this is: with an RSA key it takes longer than with ECDSA. A longer time gives
+    /// hardly more handshakes a second, and later ticks.
+    pub tls_handshake_share: Duration,
     /// From the first byte of a TLS record to its last, after the handshake; after it the connection
     /// is closed, and a stream ends with [`CloseReason::Io`](crate::CloseReason::Io). 10 s, like
     /// `head_timeout`: a record has at most 16 KiB. [`Duration::MAX`] turns it off.
@@ -158,6 +163,7 @@ impl Default for Limits {
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             tls_handshake_timeout: Duration::from_secs(10),
+            tls_handshake_share: Duration::from_millis(1),
             tls_record_timeout: Duration::from_secs(10),
             tls_partial_bytes: 64 * 1024 * 1024,
             first_request_timeout: Duration::from_secs(15),

@@ -7,6 +7,8 @@ mod bounds;
 mod counts;
 #[path = "support/https.rs"]
 mod https;
+#[path = "tls/lateness.rs"]
+mod lateness;
 
 use std::{
     io::{Read, Write},

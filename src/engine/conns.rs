@@ -41,6 +41,9 @@ pub(super) struct Conns {
     /// How many of those were deferred in earlier turns. The others have had their share of this
     /// one.
     runnable_now: usize,
+    /// Connections that wait for the expensive part of their TLS handshake, in order. Each turn takes
+    /// as many as it has time for, and looks at no others.
+    handshakes: VecDeque<ConnIndex>,
     /// Connections whose slots are freed at the end of this turn.
     closed: Vec<ConnIndex>,
     generations: u32,
@@ -113,6 +116,7 @@ impl Conns {
             sent_meanwhile_bytes: None,
             runnable: VecDeque::new(),
             runnable_now: 0,
+            handshakes: VecDeque::new(),
             closed: Vec::new(),
             generations: 0,
             reactor: ReactorNumber::default(),
@@ -276,7 +280,31 @@ impl Conns {
     }
 
     pub(super) fn has_runnable(&self) -> bool {
-        !self.runnable.is_empty()
+        !self.runnable.is_empty() || self.has_handshakes()
+    }
+
+    /// Lists the connection for its handshake.
+    pub(super) fn put_off_handshake(&mut self, index: ConnIndex) {
+        if self[index].put_off() {
+            self.handshakes.push_back(index);
+        }
+    }
+
+    pub(super) fn has_handshakes(&self) -> bool {
+        !self.handshakes.is_empty()
+    }
+
+    /// The connection that has waited longest for its handshake.
+    pub(super) fn take_up_handshake(&mut self) -> Option<ConnIndex> {
+        while let Some(index) = self.handshakes.pop_front() {
+            // As in `take_up`.
+            if let Some(Slot::Conn(conn)) = self.slots.get_mut(index.slot())
+                && conn.take_up()
+            {
+                return Some(index);
+            }
+        }
+        None
     }
 }
 

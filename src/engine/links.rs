@@ -5,6 +5,7 @@ use std::io::{Error, ErrorKind, IoSlice};
 
 use super::{
     api::config::TcpOptions,
+    handshake_share::{HandshakeShare, Step},
     keys::ConnIndex,
     ledger::{Ledger, Verdict},
     secured::{HandshakeEnd, Secured},
@@ -24,8 +25,7 @@ use crate::tls::TlsConfig;
 pub(super) struct Links<T> {
     transports: Vec<Option<Secured<T>>>,
     ledger: Ledger,
-    /// Reads in TLS handshakes that this turn may still do.
-    handshake_reads: u32,
+    share: HandshakeShare,
 }
 
 /// The result of a write.
@@ -72,13 +72,28 @@ impl<T: Transport> Links<T> {
         Self {
             transports: Vec::with_capacity(connections),
             ledger: Ledger::new(limits),
-            handshake_reads: 0,
+            share: HandshakeShare::new(limits.tls_handshake_share),
         }
     }
 
     pub(super) fn begin_turn(&mut self, now: u64) {
         self.ledger.begin_turn(now);
-        self.handshake_reads = HANDSHAKE_READS_PER_TURN;
+        self.share.begin_turn();
+    }
+
+    /// Sets a clock in nanoseconds that times handshakes.
+    pub(super) fn set_stopwatch(&mut self, stopwatch: fn() -> u64) {
+        self.share.set_clock(stopwatch);
+    }
+
+    /// Whether this turn has time for the expensive part of a TLS handshake.
+    pub(super) fn may_answer_handshake(&self) -> bool {
+        self.share.allows(Step::Answer)
+    }
+
+    /// Whether the expensive part of the connection's TLS handshake has not been done yet.
+    pub(super) fn is_before_answer(&mut self, index: ConnIndex) -> bool {
+        self.secured(index).handshake_step() == Some(Step::Answer)
     }
 
     pub(super) fn tls_stats(&self) -> &TlsStats {
@@ -199,12 +214,20 @@ impl<T: Transport> Links<T> {
     }
 
     pub(super) fn read(&mut self, index: ConnIndex, buffer: &mut [u8]) -> Received {
-        if self.secured(index).is_in_handshake() {
-            match self.handshake_reads.checked_sub(1) {
-                Some(left) => self.handshake_reads = left,
-                None => return Received::Later,
-            }
+        let Some(step) = self.secured(index).handshake_step() else {
+            return self.read_now(index, buffer);
+        };
+        if !self.share.allows(step) {
+            return Received::Later;
         }
+        let began_nanos = self.share.begin();
+        let received = self.read_now(index, buffer);
+        let has_answered = step == Step::Answer && !self.is_before_answer(index);
+        self.share.end(step, began_nanos, has_answered);
+        received
+    }
+
+    fn read_now(&mut self, index: ConnIndex, buffer: &mut [u8]) -> Received {
         let (received, verdict) = self.judged(index, |transport, stats| {
             loop {
                 return match transport.read(buffer, stats) {
@@ -260,7 +283,3 @@ pub(super) enum Close {
 }
 
 const RELEASED: &str = "a connection has its transport until it is released";
-/// A handshake takes two reads. The first costs most of it: with ECDSA 100 to 200 us in all, see
-/// `tls/tests/figures.rs`. So handshakes make ticks late by some milliseconds. Connections that
-/// wait for their share are looked at once per turn.
-const HANDSHAKE_READS_PER_TURN: u32 = 16;

@@ -32,6 +32,7 @@ mod client;
 mod coding;
 mod conns;
 mod core;
+mod handshake_share;
 mod keys;
 mod later;
 mod ledger;
@@ -193,9 +194,10 @@ impl<T: Transport> Engine<T> {
         self.core.enlist(crew);
     }
 
-    /// Sets a clock in nanoseconds that measures the time spent compressing.
+    /// Sets a clock in nanoseconds that measures the time spent compressing, and in TLS handshakes.
     pub(crate) fn set_stopwatch(&mut self, stopwatch: fn() -> u64) {
         self.core.coding.set_stopwatch(stopwatch);
+        self.links.set_stopwatch(stopwatch);
     }
 
     /// Sets a clock in nanoseconds that times user closures. It is read twice per call.

@@ -5,7 +5,10 @@
 
 use std::io::{self, IoSlice};
 
-use super::{api::config::TcpOptions, ledger::Holding, stats::TlsStats, transport::Transport};
+use super::{
+    api::config::TcpOptions, handshake_share::Step, ledger::Holding, stats::TlsStats,
+    transport::Transport,
+};
 #[cfg(feature = "tls")]
 use tls::Tls;
 
@@ -43,14 +46,14 @@ impl<T> Secured<T> {
         data_bytes
     }
 
-    /// Whether a read is expensive: it may be a part of a handshake.
+    /// What the next read may lead to, in a handshake.
     #[inline]
-    pub(super) fn is_in_handshake(&self) -> bool {
+    pub(super) fn handshake_step(&self) -> Option<Step> {
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
-            return tls.is_in_handshake();
+            return tls.handshake_step();
         }
-        false
+        None
     }
 }
 
@@ -195,7 +198,7 @@ mod tls {
 
     use super::{HandshakeEnd, Secured};
     use crate::{
-        engine::{ledger::Holding, stats::TlsStats, transport::Transport},
+        engine::{handshake_share::Step, ledger::Holding, stats::TlsStats, transport::Transport},
         tls::{
             Beginning, Fault, Handshake, HandshakeError, ReceiveError, Received, Session, Stage,
             TlsConfig,
@@ -229,8 +232,16 @@ mod tls {
     }
 
     impl Tls {
-        pub(super) fn is_in_handshake(&self) -> bool {
+        fn is_in_handshake(&self) -> bool {
             matches!(self, Self::Handshake(_))
+        }
+
+        pub(super) fn handshake_step(&self) -> Option<Step> {
+            match self {
+                Self::Handshake(handshake) if handshake.has_answered() => Some(Step::End),
+                Self::Handshake(_) => Some(Step::Answer),
+                Self::Session(_) | Self::Failed => None,
+            }
         }
 
         pub(super) fn holding(&self) -> Holding {

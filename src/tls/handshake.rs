@@ -149,6 +149,12 @@ impl Handshake {
         self.push_alert(error);
     }
 
+    /// Whether the client's first flight has been answered, with a signature or a ticket. A request
+    /// for another key share is no such answer.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.overheard.found().server.is_some()
+    }
+
     /// Bytes of the client that are kept: an incomplete record or message.
     pub(crate) fn kept_bytes(&self) -> usize {
         self.input.len()

@@ -21,9 +21,10 @@ pub(crate) const FLOORS: &[Module] = &[
     module("api::next", 0, &[]),
     module("transport", 1, &[]),
     // The owner of all transports.
-    module("links", 1, &["ledger", "secured", "transport"]),
+    module("links", 1, &["handshake_share", "ledger", "secured", "transport"]),
     // A transport itself.
-    module("secured", 1, &["ledger", "transport"]),
+    module("secured", 1, &["handshake_share", "ledger", "transport"]),
+    module("handshake_share", 1, &[]),
     module("ledger", 1, &[]),
     module("conns", 1, &[]),
     module("opening", 1, &[]),

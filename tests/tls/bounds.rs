@@ -97,27 +97,86 @@ fn a_drain_waits_a_second_for_a_handshake() {
     assert!(simulation.server_end(silent.client).is_some());
 }
 
-/// A storm of clients must not make ticks late.
+/// A storm of clients must not make ticks late. In a simulation, an answer has the price of 150 us.
 #[test]
-fn handshakes_of_a_turn_are_bounded() {
+fn handshakes_of_a_turn_are_bounded_and_come_in_order() {
+    let localhost = Localhost::new();
+    for (share_us, answers_max) in [(0, 1), (200, 1), (300, 2), (1_000, 6), (10_000, 66)] {
+        let share = Duration::from_micros(share_us);
+        let config = with_limits(|limits| limits.tls_handshake_share = share);
+        let mut simulation = Simulation::with_config(config, 0, routes());
+        let mut clients: Vec<_> = (0..100).map(|_| localhost.connect(&mut simulation)).collect();
+        for client in &mut clients {
+            let hello = client.seal(b"");
+            simulation.send(client.client, &hello);
+        }
+        let mut answered = 0;
+        while simulation.turn_once() {
+            let is_answered = |it: &HttpsClient| !simulation.received(it.client).is_empty();
+            let first = clients.iter().take_while(|it| is_answered(it)).count();
+            assert_eq!(clients.iter().filter(|it| is_answered(it)).count(), first, "in order");
+            assert!(first - answered <= answers_max, "{answered} and then {first}");
+            answered = first;
+        }
+        for client in &mut clients {
+            client.send(&mut simulation, GET);
+            assert!(client.text().ends_with("hello"));
+        }
+    }
+}
+
+/// Who comes last waits for all others, but a handshake that was answered ends at once.
+#[test]
+fn newcomers_wait_behind_others_and_hold_up_no_end() {
     let (localhost, mut simulation) = (Localhost::new(), Simulation::new(routes()));
-    let mut clients: Vec<_> = (0..100).map(|_| localhost.connect(&mut simulation)).collect();
-    for client in &mut clients {
-        let mut hello = Vec::new();
-        client.session.write_tls(&mut hello).unwrap();
+    let mut early = localhost.connect(&mut simulation);
+    let hello = early.seal(b"");
+    simulation.send(early.client, &hello);
+    simulation.turn();
+    let waiting: Vec<_> = (0..40).map(|_| localhost.connect(&mut simulation)).collect();
+    for mut client in waiting {
+        let hello = client.seal(b"");
         simulation.send(client.client, &hello);
     }
-    let mut answered = 0;
-    while simulation.turn_once() {
-        let now_answered =
-            clients.iter().filter(|it| !simulation.received(it.client).is_empty()).count();
-        assert!(now_answered - answered <= 16, "{answered} and then {now_answered}");
-        answered = now_answered;
+    assert!(simulation.turn_once());
+    let flight = simulation.take_received(early.client);
+    early.session.read_tls(&mut &flight[..]).unwrap();
+    early.session.process_new_packets().unwrap();
+    let finished = early.seal(GET);
+    simulation.send(early.client, &finished);
+    let mut late = localhost.connect(&mut simulation);
+    let hello = late.seal(b"");
+    simulation.send(late.client, &hello);
+    assert!(simulation.turn_once());
+    assert_eq!(simulation.stats().tls.handshakes, 1);
+    assert_eq!(simulation.stats().requests, 1);
+    let mut turns = 0;
+    while simulation.received(late.client).is_empty() {
+        simulation.turn_once();
+        turns += 1;
     }
+    assert!((4..8).contains(&turns), "{turns} turns for 28 others");
+}
+
+/// Clients that leave while they wait take nobody's turn.
+#[test]
+fn who_leaves_the_queue_of_handshakes_is_skipped() {
+    let (localhost, mut simulation) = (Localhost::new(), Simulation::new(routes()));
+    let mut clients: Vec<_> = (0..60).map(|_| localhost.connect(&mut simulation)).collect();
     for client in &mut clients {
-        client.send(&mut simulation, GET);
-        assert!(client.text().ends_with("hello"));
+        let hello = client.seal(b"");
+        simulation.send(client.client, &hello);
     }
+    assert!(simulation.turn_once());
+    let last = clients.pop().unwrap();
+    clients.iter().skip(6).for_each(|client| simulation.reset(client.client));
+    simulation.turn();
+    // Resets are seen by reads, which wait as all others.
+    assert_eq!(simulation.stats().tls.handshaking, 7);
+    assert!(!simulation.received(last.client).is_empty());
+    let mut newcomer = localhost.connect(&mut simulation);
+    newcomer.send(&mut simulation, GET);
+    assert!(newcomer.text().ends_with("hello"), "in a slot that was used before");
 }
 
 /// A record of this much data, as the client would send it, and the client.

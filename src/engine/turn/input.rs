@@ -27,12 +27,20 @@ impl<T: Transport> Engine<T> {
 
     /// Reads in slices, so that a client that sends without end gets only its share of the turn.
     pub(in crate::engine) fn readable(&mut self, index: ConnIndex, short_read: ShortRead) {
-        let conn = &mut self.core.conns[index];
-        match conn.is_put_off() {
-            // Its share of this turn comes with those that were put off.
-            true => conn.input_waits(),
-            false => self.read_on(index, short_read, &mut Share::of_a_turn()),
+        // Its share of this turn comes with those that were put off.
+        if self.core.conns[index].is_put_off() {
+            self.core.conns[index].input_waits();
+        } else if self.core.conns.has_handshakes() && self.links.is_before_answer(index) {
+            self.wait_for_handshake(index);
+        } else {
+            self.read_on(index, short_read, &mut Share::of_a_turn());
         }
+    }
+
+    /// Others have waited longer, or the turn has had its share of handshakes.
+    fn wait_for_handshake(&mut self, index: ConnIndex) {
+        self.core.conns[index].input_waits();
+        self.core.conns.put_off_handshake(index);
     }
 
     fn read_on(&mut self, index: ConnIndex, short_read: ShortRead, share: &mut Share) {
@@ -53,7 +61,7 @@ impl<T: Transport> Engine<T> {
                     }
                 }
                 Received::Nothing => return self.core.conns[index].input_drained(),
-                Received::Later => break,
+                Received::Later => return self.wait_for_handshake(index),
                 Received::End => return self.end_of_input(index),
                 Received::Failed(error) => return self.lose(index, &error),
             }
@@ -82,6 +90,14 @@ impl<T: Transport> Engine<T> {
             // What follows what is read now was reported in an earlier turn.
             if self.core.conns[index].has_waiting_input() {
                 self.read_on(index, ShortRead::MayBeFollowed, &mut share);
+            }
+        }
+        while self.links.may_answer_handshake()
+            && let Some(index) = self.core.conns.take_up_handshake()
+        {
+            self.read_on(index, ShortRead::MayBeFollowed, &mut Share::of_a_turn());
+            if self.core.conns[index].is_put_off() {
+                return; // There was no time for it.
             }
         }
     }
