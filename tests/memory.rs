@@ -2,7 +2,6 @@
 //! program, because it counts allocations; each test counts those of its own thread.
 
 #[cfg(feature = "tls")]
-#[allow(dead_code, reason = "shared with tests of whole conversations")]
 #[path = "support/https.rs"]
 mod https;
 #[path = "support/random.rs"]

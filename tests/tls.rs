@@ -389,7 +389,7 @@ fn a_reactor_serves_https() {
 fn serve_other_clients() {
     let localhost = Localhost::new();
     let path = std::env::temp_dir().join("starwheel-ca.pem");
-    std::fs::write(&path, &localhost.authority_pem).unwrap();
+    std::fs::write(&path, &localhost.authority.pem).unwrap();
     let mut reactor = Reactor::new(routes()).unwrap();
     let address = reactor.listen_tls("127.0.0.1:0", localhost.server).unwrap();
     println!("curl --cacert {} https://localhost:{}/large", path.display(), address.port());

@@ -1,5 +1,7 @@
 //! Listening sockets, and accepting in slices.
 
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::{
     io::{self, ErrorKind},
     mem,
@@ -20,7 +22,7 @@ use super::{
     system::ACCEPT_LOSSES,
 };
 #[cfg(feature = "tls")]
-use crate::tls::TlsConfig;
+use crate::tls::{TlsConfig, TlsListener, TlsListeners};
 use crate::{
     engine::{Opening, TcpOptions},
     http::{Peer, TrustedPeers},
@@ -72,7 +74,7 @@ pub(super) struct Acceptor {
     is_for_all: bool,
     /// Its clients begin with a TLS handshake.
     #[cfg(feature = "tls")]
-    tls: Option<TlsConfig>,
+    tls: Option<Arc<TlsListener>>,
 }
 
 #[derive(Debug)]
@@ -141,15 +143,22 @@ impl Acceptor {
         }
     }
 
-    /// Expects TLS handshakes of those that connect from here on.
+    /// Expects TLS handshakes of those that connect from here on. `all` find the configuration, to
+    /// replace it.
     #[cfg(feature = "tls")]
-    pub(super) fn secure(&mut self, config: TlsConfig) {
-        self.tls = Some(config);
+    pub(super) fn secure(&mut self, config: TlsConfig, all: &TlsListeners) -> io::Result<()> {
+        let address = match &self.listener {
+            Kind::Tcp(listener) => Some(listener.local_addr()?),
+            Kind::Unix(_) => None,
+        };
+        self.tls = Some(all.add(address, config));
+        Ok(())
     }
 
+    /// The configuration for those that are accepted now.
     #[cfg(feature = "tls")]
-    pub(super) fn tls(&self) -> Option<&TlsConfig> {
-        self.tls.as_ref()
+    pub(super) fn tls(&self) -> Option<TlsConfig> {
+        self.tls.as_ref().map(|listener| listener.config())
     }
 
     /// All workers serve its connections.

@@ -49,7 +49,8 @@ impl Reactor {
     /// at most 64 KiB. The handshake has to be complete within
     /// [`Limits::tls_handshake_timeout`](crate::Limits::tls_handshake_timeout).
     ///
-    /// The listener uses `config` until the reactor ends. It takes no [`ListenOptions`].
+    /// [`Handle::reload_tls`](crate::Handle::reload_tls) replaces `config` while the listener is open.
+    /// It takes no [`ListenOptions`].
     ///
     /// ```no_run
     /// # use starwheel::{Reactor, Response, Request, Context};
@@ -70,7 +71,7 @@ impl Reactor {
     ) -> io::Result<SocketAddr> {
         let bound = self.listen(address)?;
         let acceptor = self.acceptors.last_mut().expect("it has just been added");
-        acceptor.secure(config);
+        acceptor.secure(config, self.engine.mailbox().tls_listeners())?;
         Ok(bound)
     }
 

@@ -311,7 +311,7 @@ impl Reactor {
             let all = self.all_workers.as_ref().filter(|_| acceptor.is_for_all());
             let (engine, poll) = (&mut self.engine, &self.poll);
             #[cfg(feature = "tls")]
-            if let Some(config) = acceptor.tls().cloned() {
+            if let Some(config) = acceptor.tls() {
                 let accepted = acceptor.accept(now_ms, |socket, peer, _| {
                     _ = take_secured(engine, poll, socket, peer, &config);
                 });

@@ -21,7 +21,8 @@ use super::{
 /// * The protocol is `http/1.1` (ALPN). Clients that offer only others get
 ///   `no_application_protocol`.
 /// * Clients may resume sessions, with tickets that are valid for 12 hours. Nothing is stored for
-///   that. The key of the tickets belongs to this value and its clones.
+///   that. The key of the tickets belongs to this value and its clones, and to those that replace
+///   it ([`Handle::reload_tls`](crate::Handle::reload_tls)).
 /// * 0-RTT data is not accepted: it can be replayed.
 ///
 /// ```no_run
@@ -115,6 +116,22 @@ impl TlsConfig {
     pub(super) fn server(&self) -> &Arc<ServerConfig> {
         &self.server
     }
+
+    /// True for clones of one value.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.server, &other.server)
+    }
+
+    /// This configuration for a listener that has used `earlier` so far: with its tickets, if
+    /// clients are checked in the same way.
+    pub(super) fn in_place_of(mut self, earlier: &Self) -> Self {
+        if self.verification.is_known_to_equal(&earlier.verification) {
+            let mut server = (*self.server).clone();
+            server.ticketer = Arc::clone(&earlier.server.ticketer);
+            self.server = Arc::new(server);
+        }
+        self
+    }
 }
 
 impl TlsConfigBuilder {
@@ -135,7 +152,7 @@ impl TlsConfigBuilder {
     }
 
     /// Keeps the key of the tickets of `earlier`, so that its clients can resume their sessions with
-    /// this one: for another listener, or a renewed certificate.
+    /// this one: for another listener. A [reload](crate::Handle::reload_tls) does that without it.
     ///
     /// If client certificates are checked in another way, or by code of the application, the key is
     /// not kept: a client that was accepted under the old rules must be checked under the new ones.
@@ -159,7 +176,8 @@ impl TlsConfigBuilder {
             }
         };
         let mut server = builder.with_cert_resolver(Arc::new(Choice::of(&self.certificates)));
-        let earlier = self.tickets_of.filter(|earlier| earlier.verification == verification);
+        let is_same = |earlier: &TlsConfig| verification.is_known_to_equal(&earlier.verification);
+        let earlier = self.tickets_of.filter(is_same);
         server.ticketer = match earlier {
             Some(earlier) => Arc::clone(&earlier.server.ticketer),
             None => ring::Ticketer::new()
@@ -168,6 +186,17 @@ impl TlsConfigBuilder {
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 1;
         Ok(TlsConfig { server: Arc::new(with_what_we_need(server)), verification })
+    }
+}
+
+impl Verification {
+    /// Code of an application may have changed, or depend on anything.
+    fn is_known_to_equal(&self, other: &Self) -> bool {
+        #[cfg(feature = "rustls-0_23")]
+        if *self == Self::Unknown {
+            return false;
+        }
+        self == other
     }
 }
 

@@ -8,7 +8,8 @@ use std::{
 
 use crate::error::BoxError;
 
-/// Why a [`TlsConfig`](super::TlsConfig) cannot be made: which file, and what is wrong with it.
+/// Why a [`TlsConfig`](super::TlsConfig) cannot be made or used: which file, and what is wrong with
+/// it.
 ///
 /// ```
 /// use starwheel::{Certificate, TlsProblem};
@@ -46,6 +47,12 @@ pub enum TlsProblem {
     BadClientRoots,
     /// The system gave no random bits for the key of tickets.
     NoRandomness,
+    /// No open listener has TLS, or none at this address; see
+    /// [`Handle::reload_tls`](crate::Handle::reload_tls).
+    NoListener,
+    /// The listeners have different configurations; use
+    /// [`Handle::reload_tls_on`](crate::Handle::reload_tls_on).
+    SeveralConfigurations,
 }
 
 impl TlsError {
@@ -96,6 +103,10 @@ impl fmt::Display for TlsError {
             }
             TlsProblem::BadClientRoots => "unusable certificates for the check of clients",
             TlsProblem::NoRandomness => "no random bits from the system",
+            TlsProblem::NoListener => "no open listener with TLS at this address",
+            TlsProblem::SeveralConfigurations => {
+                "listeners have different configurations; name the address with `reload_tls_on`"
+            }
         })?;
         match &self.source {
             Some(source) => write!(f, ": {source}"),

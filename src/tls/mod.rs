@@ -3,6 +3,7 @@
 //! ```text
 //! config      certificates and what clients have to prove
 //! handshake   received bytes in, bytes to send out, in the end a session; rustls does the work
+//! listeners   the configurations that listeners use, and their replacement
 //! session     an established connection: 168 bytes, records sealed and opened with ring
 //!   record, keys, alert
 //! ```
@@ -20,6 +21,7 @@ mod config;
 mod error;
 mod handshake;
 mod keys;
+mod listeners;
 mod record;
 mod session;
 #[cfg(test)]
@@ -30,4 +32,5 @@ pub use certificate::Certificate;
 pub use config::{ClientCertificates, TlsConfig, TlsConfigBuilder};
 pub use error::{TlsError, TlsProblem};
 pub(crate) use handshake::{Beginning, Handshake, HandshakeError, Stage};
+pub(crate) use listeners::{TlsListener, TlsListeners};
 pub(crate) use session::{ReceiveError, Received, Session};

@@ -1,14 +1,16 @@
 //! A TLS client of another make (rustls) for a simulation: handshake, records, the end.
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::{
     io::{ErrorKind, Read, Write},
     sync::Arc,
 };
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PublicKeyData};
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, crypto::ring::default_provider,
-    pki_types::ServerName,
+    ClientConfig, ClientConnection, RootCertStore,
+    crypto::ring::default_provider,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 use starwheel::{
     Certificate, TlsConfig,
@@ -19,46 +21,95 @@ use starwheel::{
 pub(crate) struct Localhost {
     pub(crate) server: TlsConfig,
     pub(crate) client: Arc<ClientConfig>,
-    pub(crate) authority_pem: String,
+    pub(crate) authority: Authority,
+}
+
+/// What issues certificates.
+pub(crate) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pub(crate) pem: String,
+    der: CertificateDer<'static>,
+}
+
+/// A certificate with its key, both as PEM.
+pub(crate) struct Issued {
+    pub(crate) chain: String,
+    pub(crate) key: String,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        // OpenSSL takes equal names of issuer and subject for a self-signed certificate, and two
+        // authorities of the same name would be taken for each other.
+        let name = format!("test authority {:?}", &PublicKeyData::der_bytes(&key)[40..44]);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let certificate = params.self_signed(&key).unwrap();
+        let (pem, der) = (certificate.pem(), certificate.der().clone());
+        Self { issuer: Issuer::new(params, key), pem, der }
+    }
+
+    pub(crate) fn issue(&self, name: &str) -> Issued {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Issued { chain: certificate.pem(), key: key.serialize_pem() }
+    }
+
+    /// A client that trusts it, has no ticket, and shows this certificate, if any.
+    pub(crate) fn client(&self, own: Option<&Issued>) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.der.clone()).unwrap();
+        let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        Arc::new(match own {
+            None => builder.with_no_client_auth(),
+            Some(own) => {
+                let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap();
+                builder.with_client_auth_cert(vec![own.der()], key).unwrap()
+            }
+        })
+    }
+}
+
+impl Issued {
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(self.chain.as_bytes()).unwrap()
+    }
+
+    pub(crate) fn certificate(&self) -> Certificate {
+        Certificate::from_pem(&self.chain, &self.key).unwrap()
+    }
 }
 
 impl Localhost {
     pub(crate) fn new() -> Self {
-        let mut params = CertificateParams::new([]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // OpenSSL takes equal names of issuer and subject for a self-signed certificate.
-        params.distinguished_name.push(DnType::CommonName, "test authority");
-        let key = KeyPair::generate().unwrap();
-        let authority = params.self_signed(&key).unwrap();
-        let issuer = Issuer::new(params, key);
-        let key = KeyPair::generate().unwrap();
-        let names = CertificateParams::new(["localhost".to_owned()]).unwrap();
-        let certificate = names.signed_by(&key, &issuer).unwrap();
-        let certificate = Certificate::from_pem(certificate.pem(), key.serialize_pem()).unwrap();
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.der().clone()).unwrap();
-        let client = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let authority = Authority::new();
+        let certificate = authority.issue("localhost").certificate();
         let server = TlsConfig::builder(certificate).build().unwrap();
-        Self { server, client: Arc::new(client), authority_pem: authority.pem() }
+        Self { server, client: authority.client(None), authority }
     }
 
     /// A client's end, which has said nothing yet.
     pub(crate) fn session(&self) -> ClientConnection {
-        let name = ServerName::try_from("localhost").unwrap();
-        let mut session = ClientConnection::new(Arc::clone(&self.client), name).unwrap();
-        session.set_buffer_limit(None);
-        session
+        session(&self.client)
     }
 
     pub(crate) fn connect(&self, simulation: &mut Simulation) -> HttpsClient {
-        let client = simulation.connect_tls(&self.server);
-        let (session, received) = (self.session(), Vec::new());
-        HttpsClient { client, session, received, piece_bytes: usize::MAX, end: None }
+        HttpsClient::new(simulation.connect_tls(&self.server), self.session())
     }
+}
+
+/// A client's end, which has said nothing yet.
+pub(crate) fn session(config: &Arc<ClientConfig>) -> ClientConnection {
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut session = ClientConnection::new(Arc::clone(config), name).unwrap();
+    session.set_buffer_limit(None);
+    session
 }
 
 /// A simulated client with TLS.
@@ -79,6 +130,10 @@ pub(crate) enum End {
 }
 
 impl HttpsClient {
+    pub(crate) fn new(client: Client, session: ClientConnection) -> Self {
+        Self { client, session, received: Vec::new(), piece_bytes: usize::MAX, end: None }
+    }
+
     /// Sends data, and everything that is needed for it, and reads what comes.
     pub(crate) fn send(&mut self, simulation: &mut Simulation, data: &[u8]) {
         self.session.writer().write_all(data).unwrap();

@@ -16,6 +16,8 @@ impl Core {
         self.tags.join(registry);
         self.topics.join_registry(registry);
         self.mailbox.set_registry(Arc::clone(registry));
+        #[cfg(feature = "tls")]
+        self.mailbox.set_tls_listeners(Arc::clone(crew.tls_listeners()));
         self.crew = Some(crew);
     }
 

@@ -10,6 +10,8 @@ use super::{
     mailbox::Mailbox,
     try_send::TrySendError,
 };
+#[cfg(feature = "tls")]
+use crate::tls::TlsListeners;
 use crate::{
     engine::{
         api::Ending,
@@ -31,6 +33,8 @@ pub(crate) struct Crew {
     /// A drain or shutdown of all has been asked for.
     is_ending: AtomicBool,
     registry: Arc<Registry>,
+    #[cfg(feature = "tls")]
+    tls: Arc<TlsListeners>,
 }
 
 impl Crew {
@@ -46,6 +50,12 @@ impl Crew {
 
     pub(in crate::engine) fn registry(&self) -> &Arc<Registry> {
         &self.registry
+    }
+
+    /// The listeners with TLS of all workers.
+    #[cfg(feature = "tls")]
+    pub(in crate::engine) fn tls_listeners(&self) -> &Arc<TlsListeners> {
+        &self.tls
     }
 
     /// Where the subscribers of all workers are counted.

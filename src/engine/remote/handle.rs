@@ -9,6 +9,8 @@ use super::{
     outlet::Outlet,
     try_send::TrySendError,
 };
+#[cfg(feature = "tls")]
+use crate::tls::TlsListeners;
 use crate::{
     engine::{
         api::Context,
@@ -49,6 +51,7 @@ use crate::{
 /// | `run`, `adopt`, `adopt_request` | one of them, in turn |
 /// | `close_tagged` | the streams of all workers |
 /// | `close_tagged_on_machines`, `subscribers_on_machines` | those of all machines |
+/// | `reload_tls`, `reload_tls_on` | the listeners of all workers |
 /// | `run_on_all`, `run_on_worker_of`, `workers` | as they say |
 ///
 /// Events are never published to some workers only.
@@ -320,6 +323,14 @@ impl Handle {
             Recipient::One(mailbox) => mailbox.outlet(),
             // They lead to the same sequencer.
             Recipient::All(crew) => crew.all().next()?.outlet(),
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn tls_listeners(&self) -> &Arc<TlsListeners> {
+        match &self.to {
+            Recipient::One(mailbox) => mailbox.tls_listeners(),
+            Recipient::All(crew) => crew.tls_listeners(),
         }
     }
 

@@ -18,6 +18,8 @@ use shuttle::sync::{
 };
 
 use super::{command::Command, outlet::Outlet, try_send::TrySendError};
+#[cfg(feature = "tls")]
+use crate::tls::TlsListeners;
 use crate::{
     engine::{registry::Registry, stats::Stats},
     error::Logged,
@@ -49,6 +51,9 @@ pub(crate) struct Mailbox {
     registry: OnceLock<Arc<Registry>>,
     /// Events on topics that had been finished.
     late: AtomicU64,
+    /// Its listeners with TLS, or those of all workers.
+    #[cfg(feature = "tls")]
+    tls: OnceLock<Arc<TlsListeners>>,
 }
 
 /// The waiting commands.
@@ -80,6 +85,8 @@ impl Mailbox {
             outlet: OnceLock::new(),
             registry: OnceLock::new(),
             late: AtomicU64::new(0),
+            #[cfg(feature = "tls")]
+            tls: OnceLock::new(),
         }
     }
 
@@ -133,6 +140,17 @@ impl Mailbox {
 
     pub(in crate::engine) fn registry(&self) -> Option<&Arc<Registry>> {
         self.registry.get()
+    }
+
+    /// Before the first listener; only the first call counts.
+    #[cfg(feature = "tls")]
+    pub(in crate::engine) fn set_tls_listeners(&self, listeners: Arc<TlsListeners>) {
+        _ = self.tls.set(listeners);
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls_listeners(&self) -> &Arc<TlsListeners> {
+        self.tls.get_or_init(Arc::default)
     }
 
     /// An event from the sequencer; never refused for lack of room, because the sequencer

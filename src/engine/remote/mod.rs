@@ -7,6 +7,8 @@ mod handle;
 mod mailbox;
 mod of_workers;
 mod outlet;
+#[cfg(feature = "tls")]
+mod tls;
 mod try_send;
 
 pub(crate) use self::{
