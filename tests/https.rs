@@ -3,6 +3,8 @@
 
 #[path = "support/client.rs"]
 mod client;
+#[path = "https/listeners.rs"]
+mod listeners;
 #[path = "support/https.rs"]
 mod localhost;
 #[path = "https/renewal.rs"]

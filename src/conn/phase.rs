@@ -37,7 +37,6 @@ pub(crate) enum Phase {
     /// Waiting since `since` for the PROXY protocol header that the listener requires.
     ProxyHeader { announcer: Announcer, since: u64 },
     /// A TLS handshake is in progress since `since`. Nothing of HTTP has been received.
-    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "it begins with a feature only"))]
     Handshake { since: u64 },
     /// Waiting for a request, or in the middle of one. `since` is when the current stage of the
     /// reader (fresh, idle, head, body) began; while output is blocked, when the socket last took

@@ -30,7 +30,6 @@ impl Conn {
     }
 
     /// A TLS handshake is expected before the first request.
-    #[cfg(feature = "tls")]
     pub(crate) fn begin_handshake(&mut self) {
         if let Phase::Reading { since, .. } = self.phase {
             self.phase = Phase::Handshake { since };

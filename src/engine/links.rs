@@ -3,6 +3,8 @@
 
 use std::io::{Error, ErrorKind, IoSlice};
 
+#[cfg(feature = "tls")]
+use super::opening::Opening;
 use super::{
     api::config::TcpOptions,
     handshake_share::{HandshakeShare, Step},
@@ -113,10 +115,48 @@ impl<T: Transport> Links<T> {
         self.transports[index.slot()] = Some(Secured::plain(transport));
     }
 
-    /// Expects a TLS handshake on a connection that has just been opened.
+    /// Expects a TLS handshake on a connection that has just been opened, at once or after a PROXY
+    /// protocol header.
     #[cfg(feature = "tls")]
-    pub(super) fn begin_tls(&mut self, index: ConnIndex, config: &TlsConfig) -> Result<(), Error> {
-        self.with(index, |it, stats| it.begin_tls(config, stats)).map_err(Error::other)
+    pub(super) fn begin_tls(
+        &mut self,
+        index: ConnIndex,
+        config: &TlsConfig,
+        opening: Opening,
+    ) -> Result<(), Error> {
+        let begun = self.with(index, |transport, stats| match opening {
+            Opening::Request => transport.begin_tls(config, stats),
+            Opening::ProxyHeader | Opening::UntrustedProxyHeader => {
+                transport.await_header(config);
+                Ok(())
+            }
+        });
+        begun.map_err(Error::other)
+    }
+
+    /// The PROXY protocol header is complete. With TLS, the handshake begins with the bytes after it,
+    /// which are taken: the result is true.
+    #[cfg(feature = "tls")]
+    pub(super) fn end_header(&mut self, index: ConnIndex, rest: &[u8]) -> Result<bool, Error> {
+        let ended = self.with(index, |transport, stats| transport.end_header(rest, stats));
+        ended.map_err(Error::other)
+    }
+
+    #[cfg(not(feature = "tls"))]
+    pub(super) fn end_header(&mut self, _index: ConnIndex, _rest: &[u8]) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    /// Bytes that were read elsewhere. With TLS, the handshake takes them with the next read: the
+    /// result is true.
+    #[cfg(feature = "tls")]
+    pub(super) fn take_early(&mut self, index: ConnIndex, bytes: &[u8]) -> bool {
+        self.with(index, |transport, _| transport.take_early(bytes))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    pub(super) fn take_early(&mut self, _index: ConnIndex, _bytes: &[u8]) -> bool {
+        false
     }
 
     /// The TLS handshake of this connection took so long, from accept to its end.

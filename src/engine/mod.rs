@@ -54,7 +54,7 @@ mod turn;
 
 pub(crate) use self::calls::drop_each;
 pub(crate) use self::keys::{ConnIndex, ReactorNumber};
-pub(crate) use self::opening::Opening;
+pub(crate) use self::opening::{Entrance, Opening};
 pub(crate) use self::remote::{Adoption, Command, Crew, First, Mailbox, Outlet, Wake};
 pub(crate) use self::transport::Transport;
 pub use self::{
@@ -81,8 +81,6 @@ use self::{
     memory::release,
     pending::{Birth, TimerCall},
 };
-#[cfg(feature = "tls")]
-use crate::tls::TlsConfig;
 use crate::{
     http::{Peer, Request, Response},
     span::Audiences,
@@ -242,22 +240,28 @@ impl<T: Transport> Engine<T> {
         Some(index)
     }
 
-    /// The same for a client that begins with a TLS handshake. Until it is complete, the connection
-    /// has received nothing.
-    #[cfg(feature = "tls")]
-    pub(crate) fn accept_secured(
+    /// The same for a connection that came through this entrance. Until a TLS handshake is complete,
+    /// the connection has received nothing.
+    pub(crate) fn accept_through(
         &mut self,
+        entrance: &Entrance,
         transport: T,
         peer: Peer,
-        config: &TlsConfig,
+        opening: Opening,
     ) -> Option<ConnIndex> {
-        let index = self.accept(transport, peer, Opening::Request)?;
-        if let Err(error) = self.links.begin_tls(index, config) {
-            self.lose(index, &error);
-            return None;
+        let index = self.accept(transport, peer, opening)?;
+        #[cfg(feature = "tls")]
+        if let Some(config) = entrance.tls() {
+            if let Err(error) = self.links.begin_tls(index, config, opening) {
+                self.lose(index, &error);
+                return None;
+            }
+            if opening == Opening::Request {
+                self.core.conns[index].begin_handshake();
+                self.core.rearm(index);
+            }
         }
-        self.core.conns[index].begin_handshake();
-        self.core.rearm(index);
+        let _ = entrance;
         Some(index)
     }
 

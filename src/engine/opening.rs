@@ -1,5 +1,8 @@
-//! How a connection starts: with a request, or with a PROXY protocol header that names the client.
+//! How a connection starts: with a request, or with a PROXY protocol header that names the client;
+//! in the clear or with TLS.
 
+#[cfg(feature = "tls")]
+use crate::tls::TlsConfig;
 use crate::{
     conn::{Announcer, Phase},
     http::{Peer, TrustedPeers},
@@ -14,6 +17,26 @@ pub(crate) enum Opening {
     ProxyHeader,
     /// The same, but the peer is not trusted to send one: everything it sends is refused.
     UntrustedProxyHeader,
+}
+
+/// What a listener does with all connections that it accepts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Entrance {
+    #[cfg(feature = "tls")]
+    tls: Option<TlsConfig>,
+}
+
+impl Entrance {
+    /// Requests come over TLS, after a PROXY protocol header if there is one.
+    #[cfg(feature = "tls")]
+    pub(crate) fn secured(config: TlsConfig) -> Self {
+        Self { tls: Some(config) }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn tls(&self) -> Option<&TlsConfig> {
+        self.tls.as_ref()
+    }
 }
 
 impl Opening {

@@ -208,7 +208,13 @@ mod tls {
     /// The state of TLS on one transport.
     #[derive(Debug)]
     pub(super) enum Tls {
-        Handshake(Box<Handshake>),
+        /// A PROXY protocol header comes first, in the clear.
+        Header(TlsConfig),
+        Handshake {
+            handshake: Box<Handshake>,
+            /// What was received before the handshake began.
+            early: Vec<u8>,
+        },
         Session(Session),
         /// The handshake has ended without a session.
         Failed,
@@ -225,29 +231,61 @@ mod tls {
             stats: &mut TlsStats,
         ) -> Result<(), HandshakeError> {
             let handshake = Handshake::new(config).inspect_err(|_| stats.failed.refused += 1)?;
-            self.tls = Some(Box::new(Tls::Handshake(Box::new(handshake))));
+            let (handshake, early) = (Box::new(handshake), Vec::new());
+            self.tls = Some(Box::new(Tls::Handshake { handshake, early }));
             stats.handshaking += 1;
             Ok(())
+        }
+
+        /// The client begins a handshake after a PROXY protocol header, which is in the clear.
+        pub(in crate::engine) fn await_header(&mut self, config: &TlsConfig) {
+            self.tls = Some(Box::new(Tls::Header(config.clone())));
+        }
+
+        /// The header is complete, and `rest` came after it. False without TLS.
+        ///
+        /// # Errors
+        /// As [`begin_tls`](Self::begin_tls).
+        pub(in crate::engine) fn end_header(
+            &mut self,
+            rest: &[u8],
+            stats: &mut TlsStats,
+        ) -> Result<bool, HandshakeError> {
+            let Some(Tls::Header(config)) = self.tls.as_deref() else { return Ok(false) };
+            let config = config.clone();
+            self.begin_tls(&config, stats)?;
+            Ok(self.take_early(rest))
+        }
+
+        /// Bytes that come before everything else in the handshake. False without one.
+        pub(in crate::engine) fn take_early(&mut self, bytes: &[u8]) -> bool {
+            match self.tls.as_deref_mut() {
+                Some(Tls::Handshake { early, .. }) => {
+                    early.extend_from_slice(bytes);
+                    true
+                }
+                _ => false,
+            }
         }
     }
 
     impl Tls {
         fn is_in_handshake(&self) -> bool {
-            matches!(self, Self::Handshake(_))
+            matches!(self, Self::Handshake { .. })
         }
 
         pub(super) fn handshake_step(&self) -> Option<Step> {
             match self {
-                Self::Handshake(handshake) if handshake.has_answered() => Some(Step::End),
-                Self::Handshake(_) => Some(Step::Answer),
-                Self::Session(_) | Self::Failed => None,
+                Self::Handshake { handshake, .. } if handshake.has_answered() => Some(Step::End),
+                Self::Handshake { .. } => Some(Step::Answer),
+                Self::Header(_) | Self::Session(_) | Self::Failed => None,
             }
         }
 
         pub(super) fn holding(&self) -> Holding {
             match self {
-                Self::Handshake(handshake) => Holding {
-                    partial_bytes: handshake.kept_bytes(),
+                Self::Handshake { handshake, early } => Holding {
+                    partial_bytes: handshake.kept_bytes() + early.len(),
                     unsent_bytes: handshake.unsent().len(),
                     ..Holding::default()
                 },
@@ -259,7 +297,7 @@ mod tls {
                     until: session.record_expected_by(),
                     is_established: true,
                 },
-                Self::Failed => Holding::default(),
+                Self::Header(_) | Self::Failed => Holding::default(),
             }
         }
 
@@ -276,7 +314,7 @@ mod tls {
             stats: &mut TlsStats,
         ) -> io::Error {
             match self {
-                Self::Handshake(handshake) => {
+                Self::Handshake { handshake, .. } => {
                     handshake.refuse(&HandshakeError::Overload);
                     // It is closed in any case.
                     let _ = write_flight(handshake, transport);
@@ -289,7 +327,7 @@ mod tls {
                     stats.alerts_sent += 1;
                     io::Error::new(ErrorKind::OutOfMemory, Fault::Overload)
                 }
-                Self::Failed => ErrorKind::NotConnected.into(),
+                Self::Header(_) | Self::Failed => ErrorKind::NotConnected.into(),
             }
         }
 
@@ -325,8 +363,11 @@ mod tls {
             buffer: &mut [u8],
             stats: &mut TlsStats,
         ) -> io::Result<usize> {
-            while let Self::Handshake(handshake) = self {
-                let received_bytes = transport.read(buffer)?;
+            while let Self::Handshake { handshake, early } = self {
+                let received_bytes = match take_from(early, buffer) {
+                    0 => transport.read(buffer)?,
+                    early_bytes => early_bytes,
+                };
                 if received_bytes == 0 {
                     return Ok(0);
                 }
@@ -342,7 +383,11 @@ mod tls {
                     Err(error) => return Err(self.fail(stats, error)),
                 }
             }
-            let Self::Session(session) = self else { return Err(ErrorKind::NotConnected.into()) };
+            let session = match self {
+                Self::Session(session) => session,
+                Self::Header(_) => return transport.read(buffer),
+                Self::Handshake { .. } | Self::Failed => return Err(ErrorKind::NotConnected.into()),
+            };
             match session.receive(buffer, |room| transport.read(room)) {
                 Ok(Received::Data(bytes)) => Ok(bytes),
                 Ok(Received::Nothing) => Err(ErrorKind::WouldBlock.into()),
@@ -365,7 +410,7 @@ mod tls {
 
         /// The handshake is complete. `unread` are the bytes after it.
         fn establish(&mut self, unread: &[u8], stats: &mut TlsStats) -> io::Result<()> {
-            let Self::Handshake(handshake) = mem::replace(self, Self::Failed) else {
+            let Self::Handshake { handshake, .. } = mem::replace(self, Self::Failed) else {
                 return Ok(());
             };
             let established = match handshake.finish(unread) {
@@ -384,8 +429,13 @@ mod tls {
             transport: &mut T,
             slices: &[IoSlice<'_>],
         ) -> io::Result<usize> {
-            // Nothing is answered before a request.
-            let Self::Session(session) = self else { return Err(ErrorKind::WouldBlock.into()) };
+            let session = match self {
+                Self::Session(session) => session,
+                // A balancer that is not trusted.
+                Self::Header(_) => return transport.write_vectored(slices),
+                // Nothing is answered before a request.
+                Self::Handshake { .. } | Self::Failed => return Err(ErrorKind::WouldBlock.into()),
+            };
             SCRATCH.with_borrow_mut(|scratch| {
                 session.send(slices, scratch, |bytes| transport.write(bytes))
             })
@@ -393,7 +443,7 @@ mod tls {
 
         pub(super) fn write_queued<T: Transport>(&mut self, transport: &mut T) -> io::Result<()> {
             match self {
-                Self::Handshake(handshake) => write_flight(handshake, transport),
+                Self::Handshake { handshake, .. } => write_flight(handshake, transport),
                 Self::Session(session) if session.has_unsent() => {
                     match session.flush(|bytes| transport.write(bytes)) {
                         Ok(()) if session.is_closed() => transport.shutdown_write(),
@@ -401,13 +451,15 @@ mod tls {
                         _ => Ok(()),
                     }
                 }
-                Self::Session(_) | Self::Failed => Ok(()),
+                Self::Header(_) | Self::Session(_) | Self::Failed => Ok(()),
             }
         }
 
         pub(super) fn shutdown_write<T: Transport>(&mut self, transport: &mut T) -> io::Result<()> {
             match self {
-                Self::Handshake(_) | Self::Failed => transport.shutdown_write(),
+                Self::Header(_) | Self::Handshake { .. } | Self::Failed => {
+                    transport.shutdown_write()
+                }
                 Self::Session(session) => {
                     session.close();
                     self.write_queued(transport)
@@ -423,6 +475,14 @@ mod tls {
                 let _ = session.flush(|bytes| transport.write(bytes));
             }
         }
+    }
+
+    /// Moves the first bytes to the start of `buffer`, as many as it has room for.
+    fn take_from(early: &mut Vec<u8>, buffer: &mut [u8]) -> usize {
+        let count = early.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&early[..count]);
+        early.drain(..count);
+        count
     }
 
     /// Writes what the handshake has to say. What the socket does not take follows when it is

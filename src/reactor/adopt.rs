@@ -6,9 +6,11 @@ use mio::Poll;
 use socket2::{SockRef, Type};
 
 use super::socket::{Socket, set_tcp_options, take};
+#[cfg(feature = "tls")]
+use crate::tls::TlsConfig;
 use crate::{
     engine::{
-        Adoption, Answer, Command, Context, Engine, First, Handle, Opening, TcpOptions,
+        Adoption, Answer, Command, Context, Engine, Entrance, First, Handle, Opening, TcpOptions,
         TrySendError,
     },
     http::{Peer, Request},
@@ -39,7 +41,36 @@ impl Handle {
         read_already: Vec<u8>,
     ) -> Result<(), TrySendError<(S, Vec<u8>)>> {
         self.push_with((socket, read_already), |(socket, bytes)| {
-            Command::Adopt(Adoption::new(socket, First::Bytes(bytes)))
+            Command::Adopt(Adoption::new(socket, First::Bytes(bytes, Entrance::default())))
+        })
+    }
+
+    /// The same for a connection on which the client begins a TLS handshake: `read_already` has its
+    /// first bytes, if any were read. For a server that looks at the server name of the first record
+    /// to decide who serves the client. Feature `tls`.
+    ///
+    /// ```
+    /// # use starwheel::{Handle, TlsConfig};
+    /// # use std::net::TcpStream;
+    /// fn hand_over(handle: &Handle, socket: TcpStream, hello: Vec<u8>, config: &TlsConfig) {
+    ///     if let Err(error) = handle.adopt_tls(socket, hello, config.clone()) {
+    ///         log::warn!("a connection was not handed over: {error}");
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`adopt`](Self::adopt).
+    #[cfg(feature = "tls")]
+    pub fn adopt_tls<S: Into<OwnedFd> + Send + 'static>(
+        &self,
+        socket: S,
+        read_already: Vec<u8>,
+        config: TlsConfig,
+    ) -> Result<(), TrySendError<(S, Vec<u8>)>> {
+        self.push_with((socket, read_already), |(socket, bytes)| {
+            let entrance = Entrance::secured(config.clone());
+            Command::Adopt(Adoption::new(socket, First::Bytes(bytes, entrance)))
         })
     }
 
@@ -134,9 +165,9 @@ pub(super) fn adopt(
     adoption: Adoption,
 ) {
     let (socket, client, first) = engine.take_apart(adoption);
-    if let First::Accepted(peer, opening) = first {
+    if let First::Accepted(peer, opening, entrance) = first {
         if let Some(socket) = socket {
-            take(engine, poll, accepted(socket, peer), peer, opening);
+            take(engine, poll, accepted(socket, peer), peer, opening, &entrance);
         }
         return;
     }
@@ -149,9 +180,13 @@ pub(super) fn adopt(
             return engine.discard(first);
         }
     };
-    let index = take(engine, poll, socket, client.unwrap_or(peer), Opening::Request);
+    let peer = client.unwrap_or(peer);
+    let index = match &first {
+        First::Bytes(_, entrance) => take(engine, poll, socket, peer, Opening::Request, entrance),
+        _ => take(engine, poll, socket, peer, Opening::Request, &Entrance::default()),
+    };
     match (index, first) {
-        (Some(index), First::Bytes(bytes)) => engine.feed(index, &bytes),
+        (Some(index), First::Bytes(bytes, _)) => engine.feed(index, &bytes),
         (Some(index), First::Request(request, build)) => {
             engine.answer_adopted(index, *request, build);
         }
@@ -169,12 +204,14 @@ pub(super) fn hand_over(
     socket: Socket,
     peer: Peer,
     opening: Opening,
+    entrance: &Entrance,
 ) {
     let handed_over = all.push_with(socket, |socket| {
-        Command::Adopt(Adoption::new(socket, First::Accepted(peer, opening)))
+        let first = First::Accepted(peer, opening, entrance.clone());
+        Command::Adopt(Adoption::new(socket, first))
     });
     if let Err(refused) = handed_over {
-        take(engine, poll, refused.into_inner(), peer, opening);
+        take(engine, poll, refused.into_inner(), peer, opening, entrance);
     }
 }
 

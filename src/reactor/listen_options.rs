@@ -1,6 +1,8 @@
 //! Options of a single listener.
 
 use crate::http::TrustedPeers;
+#[cfg(feature = "tls")]
+use crate::tls::TlsConfig;
 
 /// Options of one listener, for [`Reactor::listen_with`](crate::Reactor::listen_with) and
 /// [`Reactor::listen_on_with`](crate::Reactor::listen_on_with). By default the address is not
@@ -20,6 +22,8 @@ use crate::http::TrustedPeers;
 pub struct ListenOptions {
     pub(super) reuse_port: ReusePort,
     pub(super) proxy_protocol: Option<TrustedPeers>,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<TlsConfig>,
 }
 
 impl ListenOptions {
@@ -58,12 +62,34 @@ impl ListenOptions {
     ///   counts them.
     /// - Extensions of version 2 (TLVs) are skipped.
     ///
+    /// With [`tls`](Self::tls), the header comes in the clear, before the handshake. Refusals of the
+    /// header are in the clear too.
+    ///
     /// A trusted balancer can claim any client address, so list only your own balancers. A listener
     /// without this option refuses such a header as a bad request. Adopted connections have no
     /// header.
-    /// this option refuses such a header as a bad request. Adopted connections have no header.
     pub fn proxy_protocol(mut self, balancers: TrustedPeers) -> Self {
         self.proxy_protocol = Some(balancers);
+        self
+    }
+
+    /// Requests come over TLS 1.3, as with [`Reactor::listen_tls`](crate::Reactor::listen_tls):
+    /// feature `tls`. Off by default.
+    ///
+    /// ```no_run
+    /// # use starwheel::{Reactor, Response, Request, Context, TlsConfig};
+    /// use starwheel::{ListenOptions, TrustedPeers};
+    /// # let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Response::text("hi"))?;
+    /// # fn config() -> TlsConfig { unimplemented!() }
+    /// // HAProxy in `mode tcp`: `server app 10.0.0.2:8443 send-proxy-v2`.
+    /// let balancers = TrustedPeers::networks(["10.0.0.1"]).expect("an address");
+    /// let options = ListenOptions::new().tls(config()).proxy_protocol(balancers);
+    /// reactor.listen_with("10.0.0.2:8443", options)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, config: TlsConfig) -> Self {
+        self.tls = Some(config);
         self
     }
 }

@@ -24,7 +24,7 @@ use super::{
 #[cfg(feature = "tls")]
 use crate::tls::{TlsConfig, TlsListener, TlsListeners};
 use crate::{
-    engine::{Opening, TcpOptions},
+    engine::{Entrance, Opening, TcpOptions},
     http::{Peer, TrustedPeers},
 };
 
@@ -155,10 +155,13 @@ impl Acceptor {
         Ok(())
     }
 
-    /// The configuration for those that are accepted now.
-    #[cfg(feature = "tls")]
-    pub(super) fn tls(&self) -> Option<TlsConfig> {
-        self.tls.as_ref().map(|listener| listener.config())
+    /// What happens to those that are accepted now.
+    pub(super) fn entrance(&self) -> Entrance {
+        #[cfg(feature = "tls")]
+        if let Some(listener) = &self.tls {
+            return Entrance::secured(listener.config());
+        }
+        Entrance::default()
     }
 
     /// All workers serve its connections.

@@ -50,7 +50,7 @@ impl Reactor {
     /// [`Limits::tls_handshake_timeout`](crate::Limits::tls_handshake_timeout).
     ///
     /// [`Handle::reload_tls`](crate::Handle::reload_tls) replaces `config` while the listener is open.
-    /// It takes no [`ListenOptions`].
+    /// For other sockets, the PROXY protocol and shared addresses there is [`ListenOptions::tls`].
     ///
     /// ```no_run
     /// # use starwheel::{Reactor, Response, Request, Context};
@@ -69,10 +69,7 @@ impl Reactor {
         address: impl ToSocketAddrs,
         config: TlsConfig,
     ) -> io::Result<SocketAddr> {
-        let bound = self.listen(address)?;
-        let acceptor = self.acceptors.last_mut().expect("it has just been added");
-        acceptor.secure(config, self.engine.mailbox().tls_listeners())?;
-        Ok(bound)
+        self.listen_with(address, ListenOptions::new().tls(config))
     }
 
     /// Accepts connections from a socket that was bound elsewhere: TCP or Unix, from systemd or a
@@ -106,8 +103,14 @@ impl Reactor {
     ) -> io::Result<()> {
         descriptors::warn_once_if_few(self.expected_connections);
         let token = Token(FIRST_LISTENER + self.acceptors.len());
-        let (announcers, registry) = (options.into().proxy_protocol, self.poll.registry());
-        let acceptor = Acceptor::new(listener.into(), announcers, &self.tcp, registry, token)?;
+        let (options, registry) = (options.into(), self.poll.registry());
+        let announcers = options.proxy_protocol;
+        #[cfg_attr(not(feature = "tls"), expect(unused_mut))]
+        let mut acceptor = Acceptor::new(listener.into(), announcers, &self.tcp, registry, token)?;
+        #[cfg(feature = "tls")]
+        if let Some(config) = options.tls {
+            acceptor.secure(config, self.engine.mailbox().tls_listeners())?;
+        }
         self.acceptors.push(acceptor);
         Ok(())
     }

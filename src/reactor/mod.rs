@@ -36,8 +36,6 @@ use std::{
 
 use mio::{Events, Poll, Token, Waker};
 
-#[cfg(feature = "tls")]
-use self::socket::take_secured;
 use self::{
     clock::Clock,
     listener::{Acceptor, Paused},
@@ -310,19 +308,10 @@ impl Reactor {
         for acceptor in self.acceptors.iter_mut().filter(|acceptor| acceptor.is_due(now_ms)) {
             let all = self.all_workers.as_ref().filter(|_| acceptor.is_for_all());
             let (engine, poll) = (&mut self.engine, &self.poll);
-            #[cfg(feature = "tls")]
-            if let Some(config) = acceptor.tls() {
-                let accepted = acceptor.accept(now_ms, |socket, peer, _| {
-                    _ = take_secured(engine, poll, socket, peer, &config);
-                });
-                if let Err(Paused) = accepted {
-                    self.engine.count_accept_failure();
-                }
-                continue;
-            }
+            let entrance = acceptor.entrance();
             let accepted = acceptor.accept(now_ms, |socket, peer, opening| match all {
-                None => _ = take(engine, poll, socket, peer, opening),
-                Some(all) => adopt::hand_over(all, engine, poll, socket, peer, opening),
+                None => _ = take(engine, poll, socket, peer, opening, &entrance),
+                Some(all) => adopt::hand_over(all, engine, poll, socket, peer, opening, &entrance),
             });
             if let Err(Paused) = accepted {
                 self.engine.count_accept_failure();

@@ -16,10 +16,8 @@ use mio::{
 use socket2::{SockRef, TcpKeepalive};
 
 use super::system::{PRIORITY, set_user_timeout};
-#[cfg(feature = "tls")]
-use crate::tls::TlsConfig;
 use crate::{
-    engine::{ConnIndex, Engine, Opening, Readiness, ShortRead, TcpOptions, Transport},
+    engine::{ConnIndex, Engine, Entrance, Opening, Readiness, ShortRead, TcpOptions, Transport},
     http::Peer,
 };
 
@@ -178,25 +176,9 @@ pub(super) fn take(
     socket: Socket,
     peer: Peer,
     opening: Opening,
+    entrance: &Entrance,
 ) -> Option<ConnIndex> {
-    let index = engine.accept(socket, peer, opening)?;
-    register(engine, poll, index)
-}
-
-/// The same for a client that begins with a TLS handshake.
-#[cfg(feature = "tls")]
-pub(super) fn take_secured(
-    engine: &mut Engine<Socket>,
-    poll: &Poll,
-    socket: Socket,
-    peer: Peer,
-    config: &TlsConfig,
-) -> Option<ConnIndex> {
-    let index = engine.accept_secured(socket, peer, config)?;
-    register(engine, poll, index)
-}
-
-fn register(engine: &mut Engine<Socket>, poll: &Poll, index: ConnIndex) -> Option<ConnIndex> {
+    let index = engine.accept_through(entrance, socket, peer, opening)?;
     let token = Token(index.token() as usize);
     if let Err(error) = engine.transport(index).register(poll.registry(), token) {
         engine.abandon(index, &error);

@@ -26,6 +26,7 @@
 
 mod call_clock;
 mod client_response;
+mod connecting;
 mod crowd;
 mod faults;
 mod incoming;
@@ -53,14 +54,12 @@ pub use self::{
     workers::SimulatedWorkers,
 };
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{fmt, time::Duration};
 
 use self::network::{Crowd, Network, NeverAsleep, SimulatedSocket};
 use crate::{
-    engine::{
-        Answer, Config, ConnIndex, Context, Engine, Handle, Handler, Opening, Readiness, ShortRead,
-    },
-    http::{Method, Peer, Request, TrustedPeers},
+    engine::{Config, Context, Engine, Handle, Handler, Readiness, ShortRead},
+    http::Method,
 };
 
 /// One engine with its clients and its clock.
@@ -125,99 +124,6 @@ impl Simulation {
     /// Sets the faults that occur from now on.
     pub fn set_faults(&mut self, faults: Faults) {
         self.network.lock().set_faults(faults);
-    }
-
-    /// A new client connects.
-    pub fn connect(&mut self) -> Client {
-        let port = 1024 + (self.connections.len() % 60_000) as u16;
-        self.connect_from(Peer::Ip(SocketAddr::from(([192, 0, 2, 1], port))))
-    }
-
-    /// A new client connects from this address. It may be reset immediately, see
-    /// [`Limits::connections`](crate::Limits::connections).
-    ///
-    /// ```
-    /// use starwheel::{Peer, Response, Router, testing::Simulation};
-    /// let router = Router::new().get("/", |req, _cx| Response::text(req.peer().to_string()));
-    /// let mut simulation = Simulation::new(router);
-    /// let client = simulation.connect_from(Peer::Ip("[2001:db8::7]:4711".parse().unwrap()));
-    /// simulation.send(client, b"GET / HTTP/1.1\r\nHost: test\r\n\r\n");
-    /// simulation.turn();
-    /// assert_eq!(simulation.response(client).text(), "[2001:db8::7]:4711");
-    /// ```
-    pub fn connect_from(&mut self, peer: Peer) -> Client {
-        self.connect_to(peer, None)
-    }
-
-    /// A new connection to a listener with
-    /// [`ListenOptions::proxy_protocol`](crate::ListenOptions::proxy_protocol).
-    ///
-    /// ```
-    /// use starwheel::{Peer, Response, Router, TrustedPeers, testing::Simulation};
-    /// let router = Router::new().get("/", |req, _cx| Response::text(req.peer().to_string()));
-    /// let mut simulation = Simulation::new(router);
-    /// let balancers = TrustedPeers::networks(["10.0.0.0/8"])?;
-    /// let peer = Peer::Ip("10.0.0.1:4711".parse().unwrap());
-    /// let client = simulation.connect_with_proxy_protocol(peer, &balancers);
-    /// simulation.send(client, b"PROXY TCP4 192.0.2.7 10.0.0.9 4712 80\r\n");
-    /// simulation.send(client, b"GET / HTTP/1.1\r\nHost: test\r\n\r\n");
-    /// simulation.turn();
-    /// assert_eq!(simulation.response(client).text(), "192.0.2.7:4712");
-    /// # Ok::<(), starwheel::IpNetworkError>(())
-    /// ```
-    pub fn connect_with_proxy_protocol(&mut self, peer: Peer, from: &TrustedPeers) -> Client {
-        self.connect_to(peer, Some(from))
-    }
-
-    /// A new client connects to a listener with TLS. What it [sends](Self::send) and gets
-    /// ([`take_received`](Self::take_received)) are the bytes of TLS.
-    #[cfg(feature = "tls")]
-    pub fn connect_tls(&mut self, config: &crate::TlsConfig) -> Client {
-        self.tell_time();
-        let port = 1024 + (self.connections.len() % 60_000) as u16;
-        let peer = Peer::Ip(SocketAddr::from(([192, 0, 2, 1], port)));
-        let (wire, socket) = self.network.connect(peer);
-        let accepted = self.engine.accept_secured(socket, peer, config);
-        self.connections.push(accepted.map_or(u32::MAX, ConnIndex::token));
-        self.methods.push(Vec::new());
-        Client(wire)
-    }
-
-    fn connect_to(&mut self, peer: Peer, announcers: Option<&TrustedPeers>) -> Client {
-        self.tell_time();
-        let (wire, socket) = self.network.connect(peer);
-        let accepted = self.engine.accept(socket, peer, Opening::of(peer, announcers));
-        // A connection that was not accepted has no events: its wire is closed.
-        self.connections.push(accepted.map_or(u32::MAX, ConnIndex::token));
-        self.methods.push(Vec::new());
-        Client(wire)
-    }
-
-    /// A connection whose request another server has read is handed over, like
-    /// [`Handle::adopt_request`](crate::Handle::adopt_request); `answer` runs in this call.
-    ///
-    /// ```
-    /// use starwheel::{Request, Router, Sse, testing::Simulation};
-    /// let mut simulation = Simulation::new(Router::new());
-    /// let client = simulation.adopt_request(Request::get("/live"), |_req, _cx| Sse::new().send("hi"));
-    /// simulation.turn();
-    /// assert_eq!(simulation.events(client)[0].data, "hi");
-    /// ```
-    pub fn adopt_request<R: Into<Answer>>(
-        &mut self,
-        request: Request,
-        answer: impl FnOnce(&mut Request, &mut Context<'_>) -> R + Send + 'static,
-    ) -> Client {
-        let client = self.connect();
-        self.methods[client.0].push(request.method());
-        // A token is known unless the connection was reset immediately.
-        if let Some(index) = self.engine.find(self.connections[client.0]) {
-            let build = Box::new(move |request: &mut Request, cx: &mut Context<'_>| {
-                answer(request, cx).into()
-            });
-            self.engine.answer_adopted(index, request, build);
-        }
-        client
     }
 
     /// A new client connects and sends a GET request, which is answered in this call.

@@ -16,6 +16,8 @@ use std::{
 use std::{sync::atomic::AtomicUsize, time::Duration};
 
 use self::thread::{Setup, Thread};
+#[cfg(feature = "tls")]
+use crate::tls::TlsConfig;
 use crate::{
     backplane::{Backplane, BackplaneError, Namespace},
     engine::{Config, Crew, Handle, Handler},
@@ -144,11 +146,31 @@ impl Workers {
     /// # Errors
     /// When the address is not available, with the address in the message.
     pub fn listen(&self, address: impl ToSocketAddrs) -> io::Result<SocketAddr> {
-        let reuse_port = match cfg!(any(target_os = "linux", target_os = "android")) {
-            true => ReusePort::Shared,
-            false => ReusePort::Exclusive,
-        };
-        self.listen_with(address, reuse_port)
+        self.listen_with(address, per_worker())
+    }
+
+    /// Listens for HTTPS; see [`Reactor::listen_tls`](crate::Reactor::listen_tls). The workers share
+    /// the address as with [`listen`](Self::listen), and the key of tickets: a client resumes its
+    /// session on any of them. Feature `tls`.
+    ///
+    /// ```no_run
+    /// # use starwheel::{Response, Router, Workers};
+    /// use starwheel::{Certificate, TlsConfig};
+    /// # let workers = Workers::new(2, |_worker| Router::new())?;
+    /// let certificate = Certificate::from_pem_files("fullchain.pem", "privkey.pem")?;
+    /// workers.listen_tls("0.0.0.0:443", TlsConfig::builder(certificate).build()?)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen).
+    #[cfg(feature = "tls")]
+    pub fn listen_tls(
+        &self,
+        address: impl ToSocketAddrs,
+        config: TlsConfig,
+    ) -> io::Result<SocketAddr> {
+        self.listen_with(address, ListenOptions::new().reuse_port(per_worker()).tls(config))
     }
 
     /// Like [`listen`](Self::listen), with [`ListenOptions`]. [`ReusePort::Shared`] gives each worker
@@ -273,6 +295,14 @@ impl Workers {
         // All of them, before any error is returned.
         let results: Vec<_> = std::iter::once(running).chain(ended).collect();
         results.into_iter().collect()
+    }
+}
+
+/// A socket for each worker, where the kernel distributes connections over them.
+fn per_worker() -> ReusePort {
+    match cfg!(any(target_os = "linux", target_os = "android")) {
+        true => ReusePort::Shared,
+        false => ReusePort::Exclusive,
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) const FLOORS: &[Module] = &[
     module("api::next", 0, &[]),
     module("transport", 1, &[]),
     // The owner of all transports.
-    module("links", 1, &["handshake_share", "ledger", "secured", "transport"]),
+    module("links", 1, &["handshake_share", "ledger", "opening", "secured", "transport"]),
     // A transport itself.
     module("secured", 1, &["handshake_share", "ledger", "transport"]),
     module("handshake_share", 1, &[]),

@@ -7,7 +7,7 @@ use crate::{
         api::{Context, Ending},
         keys::StreamId,
         later::{Build, LateAnswer, Oneshot},
-        opening::Opening,
+        opening::{Entrance, Opening},
     },
     error::CloseReason,
     http::{Peer, Request},
@@ -61,12 +61,12 @@ impl Adoption {
 
 /// What comes first on an adopted connection.
 pub(crate) enum First {
-    /// Bytes that have already been read from it.
-    Bytes(Vec<u8>),
+    /// Bytes that have already been read from it, and whether they are of a TLS handshake.
+    Bytes(Vec<u8>, Entrance),
     /// A request that the other server has read, and what answers it.
     Request(Box<Request>, Build),
     /// Nothing: another worker has accepted it, and set its options.
-    Accepted(Peer, Opening),
+    Accepted(Peer, Opening, Entrance),
 }
 
 /// Events that are published directly after each other.
@@ -93,7 +93,7 @@ impl Command {
             | Self::PublishOnce(_, events, _)
             | Self::Finish(_, events) => events.len(),
             Self::PublishBatch(_, batch) => batch.events.len(),
-            Self::Adopt(Adoption { first: First::Bytes(bytes), .. }) => bytes.len(),
+            Self::Adopt(Adoption { first: First::Bytes(bytes, _), .. }) => bytes.len(),
             Self::Adopt(Adoption { first: First::Request(request, _), .. }) => request.body().len(),
             Self::Place(placed) => placed.len(),
             Self::Arrive(_)

@@ -18,6 +18,10 @@ use crate::{
 impl<T: Transport> Engine<T> {
     /// Takes bytes of a connection that were read elsewhere.
     pub(crate) fn feed(&mut self, index: ConnIndex, bytes: &[u8]) {
+        if self.links.take_early(index, bytes) {
+            self.core.conns[index].input_waits();
+            return self.core.conns.put_off(index);
+        }
         let mut share = Share::of_a_turn();
         for piece in bytes.chunks(self.read_buffer.len()) {
             self.read_buffer[..piece.len()].copy_from_slice(piece);
@@ -159,7 +163,8 @@ impl<T: Transport> Engine<T> {
     }
 
     /// Takes the bytes that are not part of requests from this part of the read buffer: those of a
-    /// PROXY protocol header. `Some(n)` when it is complete: requests follow after `n` bytes.
+    /// PROXY protocol header. `Some(n)` when it is complete: requests follow after `n` bytes. With
+    /// TLS they do not, because what follows is a handshake.
     fn take_other_input(&mut self, index: ConnIndex, bytes: Range<usize>) -> Option<usize> {
         let mut input = &self.read_buffer[bytes];
         let count = input.len();
@@ -182,7 +187,18 @@ impl<T: Transport> Engine<T> {
                 Ok(source) => {
                     let taken = count - input.len();
                     self.core.announce(index, source?);
-                    return Some(taken);
+                    return match self.links.end_header(index, input) {
+                        Ok(true) => {
+                            self.core.conns[index].begin_handshake();
+                            self.core.rearm(index);
+                            None
+                        }
+                        Ok(false) => Some(taken),
+                        Err(error) => {
+                            self.lose(index, &error);
+                            None
+                        }
+                    };
                 }
                 Err(Fault::Missing) => Refusal::PROXY_MISSING,
                 Err(Fault::Malformed) => Refusal::PROXY_MALFORMED,
