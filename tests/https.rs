@@ -9,6 +9,8 @@ mod listeners;
 mod localhost;
 #[path = "https/renewal.rs"]
 mod renewal;
+#[path = "https/requests.rs"]
+mod requests;
 #[path = "support/server.rs"]
 mod server;
 

@@ -3,8 +3,6 @@
 
 use std::io::{Error, ErrorKind, IoSlice};
 
-#[cfg(feature = "tls")]
-use super::opening::Opening;
 use super::{
     api::config::TcpOptions,
     handshake_share::{HandshakeShare, Step},
@@ -14,9 +12,11 @@ use super::{
     stats::TlsStats,
     transport::Transport,
 };
+#[cfg(feature = "tls")]
+use super::{opening::Opening, tls_clients::TlsClients};
 use crate::limits::Limits;
 #[cfg(feature = "tls")]
-use crate::tls::TlsConfig;
+use crate::{http::Security, tls::TlsConfig};
 
 /// Sockets, by connection.
 ///
@@ -28,6 +28,8 @@ pub(super) struct Links<T> {
     transports: Vec<Option<Secured<T>>>,
     ledger: Ledger,
     share: HandshakeShare,
+    #[cfg(feature = "tls")]
+    tls_clients: TlsClients,
 }
 
 /// The result of a write.
@@ -75,6 +77,8 @@ impl<T: Transport> Links<T> {
             transports: Vec::with_capacity(connections),
             ledger: Ledger::new(limits),
             share: HandshakeShare::new(limits.tls_handshake_share),
+            #[cfg(feature = "tls")]
+            tls_clients: TlsClients::default(),
         }
     }
 
@@ -98,8 +102,11 @@ impl<T: Transport> Links<T> {
         self.secured(index).handshake_step() == Some(Step::Answer)
     }
 
-    pub(super) fn tls_stats(&self) -> &TlsStats {
-        self.ledger.stats()
+    pub(super) fn tls_stats(&self) -> TlsStats {
+        #[cfg(feature = "tls")]
+        return TlsStats { client_bytes: self.tls_clients.bytes() as u64, ..*self.ledger.stats() };
+        #[cfg(not(feature = "tls"))]
+        *self.ledger.stats()
     }
 
     /// Closes a connection that gets no slot, with a reset: after an orderly close the kernel would
@@ -181,6 +188,15 @@ impl<T: Transport> Links<T> {
         self.ledger.next_deadline()
     }
 
+    /// What a request on this connection knows of TLS.
+    #[cfg(feature = "tls")]
+    pub(super) fn security(&mut self, index: ConnIndex) -> Security {
+        match self.secured(index).is_secure() {
+            true => Security::Tls(self.tls_clients.get(index).cloned()),
+            false => Security::None,
+        }
+    }
+
     /// Closes the connection's socket.
     pub(super) fn close(&mut self, index: ConnIndex, close: Close) {
         let Some(mut transport) = self.transports[index.slot()].take() else { return };
@@ -188,6 +204,8 @@ impl<T: Transport> Links<T> {
             self.ledger.forget(index, &held);
             transport.end_handshake(self.ledger.stats_mut(), HandshakeEnd::Closed);
         }
+        #[cfg(feature = "tls")]
+        self.tls_clients.remove(index);
         match close {
             Close::InOrder => transport.end_on_close(),
             Close::Reset => transport.reset_on_close(),
@@ -268,6 +286,8 @@ impl<T: Transport> Links<T> {
     }
 
     fn read_now(&mut self, index: ConnIndex, buffer: &mut [u8]) -> Received {
+        #[cfg(feature = "tls")]
+        let mut settled = None;
         let (received, verdict) = self.judged(index, |transport, stats| {
             loop {
                 return match transport.read(buffer, stats) {
@@ -277,11 +297,21 @@ impl<T: Transport> Links<T> {
                         Received::Bytes { count, cost_bytes }
                     }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => Received::Nothing,
-                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {
+                        #[cfg(feature = "tls")]
+                        if let Some(client) = transport.settle() {
+                            settled = Some(client);
+                        }
+                        continue;
+                    }
                     Err(error) => Received::Failed(error),
                 };
             }
         });
+        #[cfg(feature = "tls")]
+        if let Some(client) = settled {
+            self.tls_clients.add(index, client);
+        }
         match verdict {
             Verdict::TooMuch => Received::Failed(self.with(index, Secured::refuse_record)),
             Verdict::Fine | Verdict::Until(_) => received,

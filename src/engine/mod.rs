@@ -48,6 +48,8 @@ mod secured;
 mod stats;
 mod tag_lists;
 mod tags;
+#[cfg(feature = "tls")]
+mod tls_clients;
 mod topics;
 mod transport;
 mod turn;
@@ -440,7 +442,7 @@ impl<T: Transport> Engine<T> {
             self.links.close(index, close);
             conn.outbox.clear(&mut self.core.pool);
         }
-        self.core.stats.tls = *self.links.tls_stats();
+        self.core.stats.tls = self.links.tls_stats();
     }
 }
 

@@ -46,6 +46,13 @@ impl<T> Secured<T> {
         data_bytes
     }
 
+    /// Whether everything that the connection carries is protected by TLS, from a PROXY protocol
+    /// header on.
+    #[cfg(feature = "tls")]
+    pub(super) fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// What the next read may lead to, in a handshake.
     #[inline]
     pub(super) fn handshake_step(&self) -> Option<Step> {
@@ -194,14 +201,16 @@ mod tls {
         error::Error,
         io::{self, ErrorKind, IoSlice},
         mem,
+        sync::Arc,
     };
 
     use super::{HandshakeEnd, Secured};
     use crate::{
         engine::{handshake_share::Step, ledger::Holding, stats::TlsStats, transport::Transport},
+        http::TlsClient,
         tls::{
-            Beginning, Fault, Handshake, HandshakeError, ReceiveError, Received, Session, Stage,
-            TlsConfig,
+            Beginning, Established, Fault, Handshake, HandshakeError, ReceiveError, Received,
+            Session, Stage, TlsConfig,
         },
     };
 
@@ -215,6 +224,8 @@ mod tls {
             /// What was received before the handshake began.
             early: Vec<u8>,
         },
+        /// The handshake is complete; [`Secured::settle`] has not been called since.
+        Established(Box<Established>),
         Session(Session),
         /// The handshake has ended without a session.
         Failed,
@@ -257,6 +268,21 @@ mod tls {
             Ok(self.take_early(rest))
         }
 
+        /// After a read was interrupted: whether a handshake is complete. The session begins.
+        pub(in crate::engine) fn settle(&mut self) -> Option<Arc<TlsClient>> {
+            let tls = self.tls.as_deref_mut()?;
+            if !matches!(tls, Tls::Established(_)) {
+                return None;
+            }
+            let Tls::Established(established) = mem::replace(tls, Tls::Failed) else { return None };
+            let Established { session, server_name, client_certificates, kept, .. } = *established;
+            *tls = Tls::Session(session);
+            let server_name = server_name.filter(|_| kept.server_name);
+            let certificates =
+                if kept.client_certificates { client_certificates } else { Vec::new() };
+            TlsClient::new(server_name, certificates)
+        }
+
         /// Bytes that come before everything else in the handshake. False without one.
         pub(in crate::engine) fn take_early(&mut self, bytes: &[u8]) -> bool {
             match self.tls.as_deref_mut() {
@@ -278,7 +304,7 @@ mod tls {
             match self {
                 Self::Handshake { handshake, .. } if handshake.has_answered() => Some(Step::End),
                 Self::Handshake { .. } => Some(Step::Answer),
-                Self::Header(_) | Self::Session(_) | Self::Failed => None,
+                Self::Header(_) | Self::Established(_) | Self::Session(_) | Self::Failed => None,
             }
         }
 
@@ -297,7 +323,7 @@ mod tls {
                     until: session.record_expected_by(),
                     is_established: true,
                 },
-                Self::Header(_) | Self::Failed => Holding::default(),
+                Self::Header(_) | Self::Established(_) | Self::Failed => Holding::default(),
             }
         }
 
@@ -327,7 +353,9 @@ mod tls {
                     stats.alerts_sent += 1;
                     io::Error::new(ErrorKind::OutOfMemory, Fault::Overload)
                 }
-                Self::Header(_) | Self::Failed => ErrorKind::NotConnected.into(),
+                Self::Header(_) | Self::Established(_) | Self::Failed => {
+                    ErrorKind::NotConnected.into()
+                }
             }
         }
 
@@ -378,6 +406,8 @@ mod tls {
                     Ok(Stage::Complete) => {
                         written?;
                         self.establish(input, stats)?;
+                        // What it has agreed on is settled before anything is read.
+                        return Err(ErrorKind::Interrupted.into());
                     }
                     Ok(_) => written?,
                     Err(error) => return Err(self.fail(stats, error)),
@@ -386,7 +416,9 @@ mod tls {
             let session = match self {
                 Self::Session(session) => session,
                 Self::Header(_) => return transport.read(buffer),
-                Self::Handshake { .. } | Self::Failed => return Err(ErrorKind::NotConnected.into()),
+                Self::Handshake { .. } | Self::Established(_) | Self::Failed => {
+                    return Err(ErrorKind::NotConnected.into());
+                }
             };
             match session.receive(buffer, |room| transport.read(room)) {
                 Ok(Received::Data(bytes)) => Ok(bytes),
@@ -420,7 +452,7 @@ mod tls {
             stats.handshaking -= 1;
             stats.handshakes += 1;
             stats.resumed += u64::from(established.beginning == Beginning::Resumed);
-            *self = Self::Session(established.session);
+            *self = Self::Established(Box::new(established));
             Ok(())
         }
 
@@ -434,7 +466,9 @@ mod tls {
                 // A balancer that is not trusted.
                 Self::Header(_) => return transport.write_vectored(slices),
                 // Nothing is answered before a request.
-                Self::Handshake { .. } | Self::Failed => return Err(ErrorKind::WouldBlock.into()),
+                Self::Handshake { .. } | Self::Established(_) | Self::Failed => {
+                    return Err(ErrorKind::WouldBlock.into());
+                }
             };
             SCRATCH.with_borrow_mut(|scratch| {
                 session.send(slices, scratch, |bytes| transport.write(bytes))
@@ -451,13 +485,13 @@ mod tls {
                         _ => Ok(()),
                     }
                 }
-                Self::Header(_) | Self::Session(_) | Self::Failed => Ok(()),
+                Self::Header(_) | Self::Established(_) | Self::Session(_) | Self::Failed => Ok(()),
             }
         }
 
         pub(super) fn shutdown_write<T: Transport>(&mut self, transport: &mut T) -> io::Result<()> {
             match self {
-                Self::Header(_) | Self::Handshake { .. } | Self::Failed => {
+                Self::Header(_) | Self::Handshake { .. } | Self::Established(_) | Self::Failed => {
                     transport.shutdown_write()
                 }
                 Self::Session(session) => {

@@ -41,6 +41,7 @@ mod layers;
 mod method;
 mod networks;
 mod origin;
+mod over_tls;
 mod pairs;
 mod payload;
 mod peer;
@@ -51,6 +52,7 @@ mod response;
 #[cfg(feature = "hyper")]
 mod response_reader;
 mod scan;
+mod security;
 mod status;
 mod target;
 #[cfg(test)]
@@ -86,3 +88,5 @@ pub(crate) use request::media_type;
 pub(crate) use response::Codable;
 #[cfg(feature = "hyper")]
 pub(crate) use response_reader::{BodyFollows, Malformed, ResponseReader};
+#[cfg(feature = "tls")]
+pub(crate) use security::{Security, TlsClient};

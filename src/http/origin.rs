@@ -13,8 +13,9 @@ impl Request {
     /// Without it, `Origin` is compared with [`host`](Self::host). Without both, the client is not
     /// a browser, or it is a plain GET of an old one, and the result is false. Pages can set
     /// neither field (Fetch Metadata section 2, Fetch sections 2.2.2 and 3.2). Other programs can,
-    /// but their requests carry no user's cookies. The scheme is not compared, because behind a
-    /// proxy it is unknown here.
+    /// but their requests carry no user's cookies. The scheme is compared if the connection
+    /// [is secure](Self::is_secure): a page of `http://a` may come from anyone on the network. It is
+    /// not compared otherwise, because behind a proxy it is unknown here.
     ///
     /// ```
     /// use starwheel::Request;
@@ -31,7 +32,11 @@ impl Request {
                 .header_values("sec-fetch-site")
                 .all(|site| matches!(site, b"same-origin" | b"none"));
         }
-        !self.header_values("origin").all(|origin| is_origin_of(origin, self.host()))
+        let is_own = |origin: &[u8]| {
+            let is_in_the_clear = origin.starts_with(b"http://");
+            !(is_in_the_clear && self.is_secure()) && is_origin_of(origin, self.host())
+        };
+        !self.header_values("origin").all(is_own)
     }
 }
 
@@ -58,6 +63,24 @@ mod tests {
     fn is_cross_origin(fields: &str) -> bool {
         let head = format!("POST / HTTP/1.1\r\n{fields}\r\n\r\n");
         Request::parse(head.as_bytes()).expect(fields).is_cross_origin()
+    }
+
+    /// A page in the clear may come from anyone on the network.
+    #[cfg(feature = "tls")]
+    #[test]
+    fn over_tls_the_scheme_counts() {
+        for (fields, is_cross) in [
+            ("Host: a\r\nOrigin: https://a", false),
+            ("Host: a:443\r\nOrigin: https://a", false),
+            ("Host: a\r\nOrigin: http://a", true),
+            ("Host: a:80\r\nOrigin: http://a", true),
+            ("Host: a\r\nOrigin: http://a\r\nSec-Fetch-Site: same-origin", false),
+        ] {
+            let head = format!("POST / HTTP/1.1\r\n{fields}\r\n\r\n");
+            let mut request = Request::parse(head.as_bytes()).expect(fields);
+            request.set_security(crate::http::Security::Tls(None));
+            assert_eq!(request.is_cross_origin(), is_cross, "{fields}");
+        }
     }
 
     #[test]

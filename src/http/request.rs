@@ -10,6 +10,7 @@ use super::{
     head::Head,
     layers::Layers,
     reader::{Progress, Reader},
+    security::Security,
     target::{Params, Path, form_decoded},
 };
 use crate::Limits;
@@ -48,6 +49,7 @@ pub struct Request {
     pub(super) peer: Peer,
     /// What trusted proxies say of the client's address.
     pub(super) forwarded_ip: Option<IpAddr>,
+    pub(super) security: Security,
     extensions: Extensions,
     layers: Layers,
 }
@@ -63,6 +65,7 @@ impl Request {
             route: String::new(),
             peer: Peer::Unix,
             forwarded_ip: None,
+            security: Security::None,
             extensions: Extensions::new(),
             layers: Layers::new(),
         }
@@ -455,8 +458,8 @@ impl Request {
         self.body.shrink_to(CAPACITY_BYTES_MAX);
         self.params.clear(CAPACITY_BYTES_MAX);
         self.route.clear();
-        self.peer = Peer::Unix;
-        self.forwarded_ip = None;
+        (self.peer, self.forwarded_ip) = (Peer::Unix, None);
+        self.security = Security::None;
         self.extensions = Extensions::new();
         self.layers.clear();
     }

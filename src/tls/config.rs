@@ -33,9 +33,20 @@ use super::{
 /// # Ok::<(), starwheel::TlsError>(())
 /// ```
 #[derive(Clone)]
-pub struct TlsConfig {
+pub struct TlsConfig(Arc<Shared>);
+
+#[derive(Clone)]
+struct Shared {
     server: Arc<ServerConfig>,
     verification: Verification,
+    kept: Kept,
+}
+
+/// What a connection keeps of its handshake.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) server_name: bool,
+    pub(crate) client_certificates: bool,
 }
 
 /// Collects the parts of a [`TlsConfig`].
@@ -110,25 +121,78 @@ impl TlsConfig {
     /// ```
     #[cfg(feature = "rustls-0_23")]
     pub fn from_rustls_0_23(config: ServerConfig) -> Self {
-        Self { server: Arc::new(with_what_we_need(config)), verification: Verification::Unknown }
+        Self::new(config, Verification::Unknown)
+    }
+
+    /// Keeps client certificates as long as their connection is open, for
+    /// [`Request::client_certificates`](crate::Request::client_certificates). By default they are
+    /// checked and then dropped.
+    ///
+    /// That is 0.5 to 5 KB for each connection that has shown some, and about 100 bytes around them;
+    /// [`TlsStats::client_bytes`](crate::TlsStats::client_bytes) counts them. A
+    /// [reload](crate::Handle::reload_tls) needs it again.
+    ///
+    /// ```no_run
+    /// use starwheel::{Certificate, ClientCertificates, TlsConfig};
+    /// let config = TlsConfig::builder(Certificate::from_pem_files("chain.pem", "key.pem")?)
+    ///     .client_certificates(ClientCertificates::required_from_file("ca.pem")?)
+    ///     .build()?
+    ///     .keep_client_certificates();
+    /// # Ok::<(), starwheel::TlsError>(())
+    /// ```
+    #[must_use]
+    pub fn keep_client_certificates(mut self) -> Self {
+        Arc::make_mut(&mut self.0).kept.client_certificates = true;
+        self
+    }
+
+    /// Keeps the name that each client asks for, for
+    /// [`Request::server_name`](crate::Request::server_name). By default it is forgotten when it has
+    /// decided about the certificate: [`Request::host`](crate::Request::host) says what a request is
+    /// for.
+    ///
+    /// That is about 150 bytes and the name for each connection, counted in
+    /// [`TlsStats::client_bytes`](crate::TlsStats::client_bytes). A
+    /// [reload](crate::Handle::reload_tls) needs it again.
+    ///
+    /// ```no_run
+    /// # use starwheel::{Certificate, TlsConfig};
+    /// # let certificate = Certificate::from_pem_files("chain.pem", "key.pem")?;
+    /// let config = TlsConfig::builder(certificate).build()?.keep_server_names();
+    /// # Ok::<(), starwheel::TlsError>(())
+    /// ```
+    #[must_use]
+    pub fn keep_server_names(mut self) -> Self {
+        Arc::make_mut(&mut self.0).kept.server_name = true;
+        self
+    }
+
+    fn new(server: ServerConfig, verification: Verification) -> Self {
+        let server = Arc::new(with_what_we_need(server));
+        Self(Arc::new(Shared { server, verification, kept: Kept::default() }))
+    }
+
+    pub(super) fn kept(&self) -> Kept {
+        self.0.kept
     }
 
     pub(super) fn server(&self) -> &Arc<ServerConfig> {
-        &self.server
+        &self.0.server
     }
 
     /// True for clones of one value.
     pub(super) fn is_same_as(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.server, &other.server)
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// This configuration for a listener that has used `earlier` so far: with its tickets, if
     /// clients are checked in the same way.
     pub(super) fn in_place_of(mut self, earlier: &Self) -> Self {
-        if self.verification.is_known_to_equal(&earlier.verification) {
-            let mut server = (*self.server).clone();
-            server.ticketer = Arc::clone(&earlier.server.ticketer);
-            self.server = Arc::new(server);
+        if self.0.verification.is_known_to_equal(&earlier.0.verification) {
+            let shared = Arc::make_mut(&mut self.0);
+            let mut server = (*shared.server).clone();
+            server.ticketer = Arc::clone(&earlier.server().ticketer);
+            shared.server = Arc::new(server);
         }
         self
     }
@@ -176,16 +240,16 @@ impl TlsConfigBuilder {
             }
         };
         let mut server = builder.with_cert_resolver(Arc::new(Choice::of(&self.certificates)));
-        let is_same = |earlier: &TlsConfig| verification.is_known_to_equal(&earlier.verification);
+        let is_same = |earlier: &TlsConfig| verification.is_known_to_equal(&earlier.0.verification);
         let earlier = self.tickets_of.filter(is_same);
         server.ticketer = match earlier {
-            Some(earlier) => Arc::clone(&earlier.server.ticketer),
+            Some(earlier) => Arc::clone(&earlier.server().ticketer),
             None => ring::Ticketer::new()
                 .map_err(|error| TlsError::because(TlsProblem::NoRandomness, error))?,
         };
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 1;
-        Ok(TlsConfig { server: Arc::new(with_what_we_need(server)), verification })
+        Ok(TlsConfig::new(server, verification))
     }
 }
 

@@ -24,7 +24,7 @@ use rustls::{
 
 use super::{
     alert::Alert,
-    config::TlsConfig,
+    config::{Kept, TlsConfig},
     keys::{Secret, Suite},
     record::{HEADER_BYTES, RECORD_BYTES_MAX},
     session::{Agreed, Session},
@@ -42,6 +42,7 @@ pub(crate) struct Handshake {
     received_records: u32,
     output: Vec<u8>,
     stage: Stage,
+    kept: Kept,
 }
 
 /// Where a handshake is.
@@ -67,6 +68,8 @@ pub(crate) struct Established {
     /// asked for one.
     pub(crate) client_certificates: Vec<Box<[u8]>>,
     pub(crate) beginning: Beginning,
+    /// What requests want to know of it.
+    pub(crate) kept: Kept,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +128,7 @@ impl Handshake {
             received_records: 0,
             output: Vec::new(),
             stage: Stage::Running,
+            kept: config.kept(),
         })
     }
 
@@ -203,8 +207,8 @@ impl Handshake {
         };
         let (unsent, unread) = (self.output, unread.to_vec());
         let agreed = Agreed { suite, sending, receiving, sent_records, unsent, unread };
-        let session = Session::new(agreed);
-        Ok(Established { session, server_name, protocol, client_certificates, beginning })
+        let (session, kept) = (Session::new(agreed), self.kept);
+        Ok(Established { session, server_name, protocol, client_certificates, beginning, kept })
     }
 
     /// Takes a part of a record; if it completes the record, rustls gets it.

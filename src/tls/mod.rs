@@ -31,6 +31,6 @@ pub(crate) use alert::Fault;
 pub use certificate::Certificate;
 pub use config::{ClientCertificates, TlsConfig, TlsConfigBuilder};
 pub use error::{TlsError, TlsProblem};
-pub(crate) use handshake::{Beginning, Handshake, HandshakeError, Stage};
+pub(crate) use handshake::{Beginning, Established, Handshake, HandshakeError, Stage};
 pub(crate) use listeners::{TlsListener, TlsListeners};
 pub(crate) use session::{ReceiveError, Received, Session};

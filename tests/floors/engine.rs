@@ -21,9 +21,14 @@ pub(crate) const FLOORS: &[Module] = &[
     module("api::next", 0, &[]),
     module("transport", 1, &[]),
     // The owner of all transports.
-    module("links", 1, &["handshake_share", "ledger", "opening", "secured", "transport"]),
+    module(
+        "links",
+        1,
+        &["handshake_share", "ledger", "opening", "secured", "tls_clients", "transport"],
+    ),
     // A transport itself.
     module("secured", 1, &["handshake_share", "ledger", "transport"]),
+    module("tls_clients", 1, &[]),
     module("handshake_share", 1, &[]),
     module("ledger", 1, &[]),
     module("conns", 1, &[]),

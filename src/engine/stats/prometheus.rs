@@ -188,6 +188,10 @@ fn write_tls(out: &mut Exposition, sources: &[Source<'_>]) {
             ),
         ]
     });
+    write_metrics(out, sources, Gauge, |stats| {
+        let help = "Bytes of client certificates and server names that connections keep";
+        vec![("tls_client_bytes", Count(stats.tls.client_bytes), help)]
+    });
     write_metrics(out, sources, Counter, |stats| {
         let tls = &stats.tls;
         vec![

@@ -46,6 +46,9 @@ pub struct TlsStats {
     /// [`Limits::outbox_bytes`](crate::Limits::outbox_bytes): the rest of one record for each slow
     /// client, at most 16 KiB.
     pub unsent_bytes: u64,
+    /// Gauge: bytes of client certificates and server names that open connections keep, where a
+    /// `TlsConfig` asks for it (`TlsConfig::keep_client_certificates`).
+    pub client_bytes: u64,
 }
 
 /// Failed TLS handshakes, by reason.
@@ -125,6 +128,7 @@ impl TlsStats {
             (&mut self.records_refused, other.records_refused),
             (&mut self.partial_bytes, other.partial_bytes),
             (&mut self.unsent_bytes, other.unsent_bytes),
+            (&mut self.client_bytes, other.client_bytes),
         ] {
             *sum += more;
         }

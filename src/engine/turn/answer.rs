@@ -30,6 +30,8 @@ impl<T: Transport> Engine<T> {
         self.core.stats.requests += 1;
         let (peer, config) = (self.core.conns[index].peer(), &self.core.config);
         self.request.set_sender(peer, &config.trusted_proxies, config.forwarded_field);
+        #[cfg(feature = "tls")]
+        self.request.set_security(self.links.security(index));
         let (handler, request, core) = (&mut self.handler, &mut self.request, &mut self.core);
         let (answer, route) = core.call_handler(request, |request, cx| handler.handle(request, cx));
         core.stats.routes.requested(route);

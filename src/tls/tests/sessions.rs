@@ -208,7 +208,8 @@ fn nothing_secret_is_in_debug() {
     let debug = format!("{established:?} {:?}", established.session.secrets());
     let allowed = "Established { session: Session { suite: Aes256GcmSha384, input: Open, output: Open, \
                    unsent_bytes: 0, unread_bytes: 10, .. }, server_name: Some(\"localhost\"), \
-                   protocol: Unspecified, client_certificates: [], beginning: Full } \
+                   protocol: Unspecified, client_certificates: [], beginning: Full, \
+                   kept: Kept { server_name: false, client_certificates: false } } \
                    (Secret(..), Secret(..), Keys(..))";
     assert_eq!(debug, allowed);
     let (config, _) = localhost();
