@@ -193,6 +193,7 @@ mod cross_site;
 pub mod datastar;
 mod engine;
 mod error;
+mod hsts;
 mod http;
 #[cfg(feature = "hyper")]
 pub mod hyper;
@@ -222,6 +223,7 @@ pub use engine::{
     StreamId, TcpOptions, TimerId, TlsStats, TopicStats, TrySendError, Unanswered,
 };
 pub use error::{BoxError, CloseReason, JsonError};
+pub use hsts::Hsts;
 #[cfg(feature = "http")]
 pub use http::FromHttpError;
 pub use http::{

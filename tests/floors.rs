@@ -60,6 +60,7 @@ const FLOORS: &[Module] = &[
     module("testing", 4, &[]),
     module("router", 5, &[]),
     module("cross_site", 5, &[]),
+    module("hsts", 5, &[]),
     module("tokio", 5, &[]),
     module("backplane", 5, &[]),
     module("workers", 5, &["backplane"]),

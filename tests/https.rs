@@ -7,6 +7,8 @@ mod client;
 mod listeners;
 #[path = "support/https.rs"]
 mod localhost;
+#[path = "https/redirect.rs"]
+mod redirect;
 #[path = "https/renewal.rs"]
 mod renewal;
 #[path = "https/requests.rs"]

@@ -104,6 +104,9 @@ pub(crate) struct Engine<T> {
     head_buffer: Vec<u8>,
     /// More timers are due than one turn may fire.
     timers_wait: bool,
+    /// Where listeners that only redirect send the requests of their connections.
+    #[cfg(feature = "tls")]
+    https_ports: HashMap<ConnIndex, u16>,
 }
 
 /// What to do with new connections.
@@ -153,6 +156,8 @@ impl<T: Transport> Engine<T> {
             read_buffer: vec![0; READ_BUFFER_BYTES].into(),
             head_buffer: Vec::new(),
             timers_wait: false,
+            #[cfg(feature = "tls")]
+            https_ports: HashMap::new(),
         }
     }
 
@@ -262,6 +267,10 @@ impl<T: Transport> Engine<T> {
                 self.core.conns[index].begin_handshake();
                 self.core.rearm(index);
             }
+        }
+        #[cfg(feature = "tls")]
+        if let Some(port) = entrance.https_port() {
+            self.https_ports.insert(index, port);
         }
         let _ = entrance;
         Some(index)
@@ -440,6 +449,8 @@ impl<T: Transport> Engine<T> {
             self.core.stats.connections -= 1;
             let close = if conn.ends_with_a_reset() { Close::Reset } else { Close::InOrder };
             self.links.close(index, close);
+            #[cfg(feature = "tls")]
+            self.https_ports.remove(&index);
             conn.outbox.clear(&mut self.core.pool);
         }
         self.core.stats.tls = self.links.tls_stats();

@@ -24,13 +24,27 @@ pub(crate) enum Opening {
 pub(crate) struct Entrance {
     #[cfg(feature = "tls")]
     tls: Option<TlsConfig>,
+    /// Requests are redirected to this port.
+    #[cfg(feature = "tls")]
+    https_port: Option<u16>,
 }
 
 impl Entrance {
     /// Requests come over TLS, after a PROXY protocol header if there is one.
     #[cfg(feature = "tls")]
     pub(crate) fn secured(config: TlsConfig) -> Self {
-        Self { tls: Some(config) }
+        Self { tls: Some(config), https_port: None }
+    }
+
+    /// The same with or without TLS, and requests are redirected.
+    #[cfg(feature = "tls")]
+    pub(crate) fn new(tls: Option<TlsConfig>, https_port: Option<u16>) -> Self {
+        Self { tls, https_port }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn https_port(&self) -> Option<u16> {
+        self.https_port
     }
 
     #[cfg(feature = "tls")]

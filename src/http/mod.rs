@@ -37,6 +37,8 @@ mod forms;
 mod forwarded;
 mod head;
 mod hosts;
+#[cfg(feature = "tls")]
+mod https_location;
 mod layers;
 mod method;
 mod networks;

@@ -106,7 +106,7 @@ impl Refusal {
         Self::new(400, "a % in the path is not followed by two hexadecimal digits");
     pub(super) const PATH_NUL: Self = Self::new(400, "the path contains an encoded NUL");
     pub(super) const PATH_UTF8: Self = Self::new(400, "the path is not UTF-8 once decoded");
-    pub(super) const HOST_MISSING: Self =
+    pub(crate) const HOST_MISSING: Self =
         Self::new(400, "an HTTP/1.1 request needs a Host header field");
     pub(super) const HOST_REPEATED: Self =
         Self::new(400, "there is more than one Host header field; send exactly one");

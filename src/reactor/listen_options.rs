@@ -24,6 +24,8 @@ pub struct ListenOptions {
     pub(super) proxy_protocol: Option<TrustedPeers>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<TlsConfig>,
+    #[cfg(feature = "tls")]
+    pub(super) https_port: Option<u16>,
 }
 
 impl ListenOptions {
@@ -90,6 +92,24 @@ impl ListenOptions {
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: TlsConfig) -> Self {
         self.tls = Some(config);
+        self
+    }
+
+    /// Redirects all requests to HTTPS on this port, as
+    /// [`Reactor::redirect_to_https`](crate::Reactor::redirect_to_https) does with the port of the
+    /// listener: for a port that clients see as another one, or a socket from systemd. Feature `tls`.
+    ///
+    /// ```no_run
+    /// # use starwheel::{Reactor, Response, Request, Context};
+    /// use starwheel::ListenOptions;
+    /// # let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Response::text("hi"))?;
+    /// // A firewall maps port 80 to 8080, and 443 to 8443.
+    /// reactor.listen_with("0.0.0.0:8080", ListenOptions::new().redirect_to_https(443))?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn redirect_to_https(mut self, port: u16) -> Self {
+        self.https_port = Some(port);
         self
     }
 }

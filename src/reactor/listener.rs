@@ -75,6 +75,9 @@ pub(super) struct Acceptor {
     /// Its clients begin with a TLS handshake.
     #[cfg(feature = "tls")]
     tls: Option<Arc<TlsListener>>,
+    /// Its requests are redirected to this port.
+    #[cfg(feature = "tls")]
+    https_port: Option<u16>,
 }
 
 #[derive(Debug)]
@@ -128,6 +131,8 @@ impl Acceptor {
             is_for_all: false,
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "tls")]
+            https_port: None,
         })
     }
 
@@ -155,12 +160,16 @@ impl Acceptor {
         Ok(())
     }
 
+    #[cfg(feature = "tls")]
+    pub(super) fn redirect_to_https(&mut self, port: Option<u16>) {
+        self.https_port = port;
+    }
+
     /// What happens to those that are accepted now.
     pub(super) fn entrance(&self) -> Entrance {
         #[cfg(feature = "tls")]
-        if let Some(listener) = &self.tls {
-            return Entrance::secured(listener.config());
-        }
+        return Entrance::new(self.tls.as_ref().map(|listener| listener.config()), self.https_port);
+        #[cfg(not(feature = "tls"))]
         Entrance::default()
     }
 

@@ -72,6 +72,35 @@ impl Reactor {
         self.listen_with(address, ListenOptions::new().tls(config))
     }
 
+    /// Listens on a TCP address for clients that try http, and redirects them to HTTPS (308): to the
+    /// same host and path, on the port of the first listener with TLS. Call it after
+    /// [`listen_tls`](Self::listen_tls). Feature `tls`.
+    ///
+    /// Only `GET` and `HEAD` of `/.well-known/acme-challenge/` and a token reach the handler, so that
+    /// an ACME client can prove in your application that the host is yours (http-01, RFC 8555 section
+    /// 8.3). Requests for hosts that are not in [`Config::hosts`](crate::Config::hosts) are answered
+    /// with 421 as anywhere, and those without a host with 400. The connection is closed after a
+    /// redirect.
+    ///
+    /// If clients see other ports, use [`ListenOptions::redirect_to_https`].
+    ///
+    /// ```no_run
+    /// # use starwheel::{Reactor, Response, Request, Context, TlsConfig};
+    /// # let mut reactor = Reactor::new(|_: &Request, _: &mut Context<'_>| Response::text("hi"))?;
+    /// # fn config() -> TlsConfig { unimplemented!() }
+    /// reactor.listen_tls("0.0.0.0:443", config())?;
+    /// reactor.redirect_to_https("0.0.0.0:80")?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Reactor::listen`], and if there is no TCP listener with TLS.
+    #[cfg(feature = "tls")]
+    pub fn redirect_to_https(&mut self, address: impl ToSocketAddrs) -> io::Result<SocketAddr> {
+        let port = self.engine.mailbox().tls_listeners().port()?;
+        self.listen_with(address, ListenOptions::new().redirect_to_https(port))
+    }
+
     /// Accepts connections from a socket that was bound elsewhere: TCP or Unix, from systemd or a
     /// parent process.
     ///
@@ -111,6 +140,8 @@ impl Reactor {
         if let Some(config) = options.tls {
             acceptor.secure(config, self.engine.mailbox().tls_listeners())?;
         }
+        #[cfg(feature = "tls")]
+        acceptor.redirect_to_https(options.https_port);
         self.acceptors.push(acceptor);
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! accepts, and a handle replaces it.
 
 use std::{
-    fmt,
+    fmt, io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
@@ -45,6 +45,16 @@ impl TlsListeners {
         let mut listeners = self.open();
         listeners.retain(|listener| listener.address == Some(address));
         replace(&listeners, config)
+    }
+
+    /// The port of the first TCP listener.
+    pub(crate) fn port(&self) -> io::Result<u16> {
+        let listeners = self.open();
+        let address = listeners.iter().find_map(|listener| listener.address);
+        address.map(|address| address.port()).ok_or_else(|| {
+            let what = "no listener with TLS; call `listen_tls` before `redirect_to_https`";
+            io::Error::new(io::ErrorKind::InvalidInput, what)
+        })
     }
 
     fn open(&self) -> Vec<Arc<TlsListener>> {

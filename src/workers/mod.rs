@@ -173,6 +173,27 @@ impl Workers {
         self.listen_with(address, ListenOptions::new().reuse_port(per_worker()).tls(config))
     }
 
+    /// Redirects clients that try http to HTTPS; see
+    /// [`Reactor::redirect_to_https`](crate::Reactor::redirect_to_https). Feature `tls`.
+    ///
+    /// ```no_run
+    /// # use starwheel::{Router, TlsConfig, Workers};
+    /// # let workers = Workers::new(2, |_worker| Router::new())?;
+    /// # fn config() -> TlsConfig { unimplemented!() }
+    /// workers.listen_tls("0.0.0.0:443", config())?;
+    /// workers.redirect_to_https("0.0.0.0:80")?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen), and if there is no TCP listener with TLS.
+    #[cfg(feature = "tls")]
+    pub fn redirect_to_https(&self, address: impl ToSocketAddrs) -> io::Result<SocketAddr> {
+        let options = ListenOptions::new().reuse_port(per_worker());
+        let port = self.handle().tls_listeners().port()?;
+        self.listen_with(address, options.redirect_to_https(port))
+    }
+
     /// Like [`listen`](Self::listen), with [`ListenOptions`]. [`ReusePort::Shared`] gives each worker
     /// its own socket. With [`ReusePort::Exclusive`], the default of the options, the first worker
     /// accepts for all and hands connections over in turn: exactly even, and no other program can

@@ -327,7 +327,7 @@ impl Handle {
     }
 
     #[cfg(feature = "tls")]
-    pub(super) fn tls_listeners(&self) -> &Arc<TlsListeners> {
+    pub(crate) fn tls_listeners(&self) -> &Arc<TlsListeners> {
         match &self.to {
             Recipient::One(mailbox) => mailbox.tls_listeners(),
             Recipient::All(crew) => crew.tls_listeners(),

@@ -27,6 +27,10 @@ impl<T: Transport> Engine<T> {
         if !self.core.config.hosts.contains(self.request.host()) {
             return self.core.refuse_as(index, Refusal::MISDIRECTED, line.closing());
         }
+        #[cfg(feature = "tls")]
+        if self.redirect_to_https(index, line) {
+            return;
+        }
         self.core.stats.requests += 1;
         let (peer, config) = (self.core.conns[index].peer(), &self.core.config);
         self.request.set_sender(peer, &config.trusted_proxies, config.forwarded_field);

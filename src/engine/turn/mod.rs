@@ -9,6 +9,8 @@ mod fan_out;
 mod flush;
 mod input;
 mod later;
+#[cfg(feature = "tls")]
+mod redirect;
 mod retry_later;
 mod send;
 mod settle;
