@@ -13,6 +13,8 @@ mod redirect;
 mod renewal;
 #[path = "https/requests.rs"]
 mod requests;
+#[path = "https/secrets.rs"]
+mod secrets;
 #[path = "support/server.rs"]
 mod server;
 

@@ -163,15 +163,28 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, T
     match certificates {
         Ok(none) if none.is_empty() => Err(TlsError::new(TlsProblem::NoCertificate)),
         Ok(certificates) => Ok(certificates),
-        Err(error) => Err(TlsError::because(TlsProblem::MalformedPem, error)),
+        Err(error) => Err(malformed(&error)),
     }
 }
 
 fn private_key_of(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
         pem::Error::NoItemsFound => TlsError::new(TlsProblem::NoKey),
-        error => TlsError::because(TlsProblem::MalformedPem, error),
+        error => malformed(&error),
     })
+}
+
+/// The errors of the parser quote the text, which may be that of a key.
+fn malformed(error: &pem::Error) -> TlsError {
+    let what = match error {
+        pem::Error::MissingSectionEnd { .. } => "a section has no line with its end",
+        pem::Error::IllegalSectionStart { .. } => {
+            "a line that begins a section is incomplete or has more text after it"
+        }
+        pem::Error::Base64Decode(_) => "a section is not base64",
+        _ => "unreadable text",
+    };
+    TlsError::because(TlsProblem::MalformedPem, what)
 }
 
 /// A file that may contain a key.
