@@ -35,9 +35,13 @@ fn every_subscriber_gets_each_event_once_or_a_gap() {
         total.skips += harvest.skips;
         total.exact += harvest.exact;
         total.ids += harvest.ids;
+        total.ended += harvest.ended;
+        total.sent_away += harvest.sent_away;
     });
     eprintln!("{total:?}");
-    let Harvest { delivered, passed_by, gaps, slow, resumed, skips, exact, ids } = total;
-    let scarce = [delivered, passed_by, gaps, slow, resumed, skips, exact, ids];
+    let Harvest { delivered, passed_by, gaps, slow, resumed, skips, exact, ids, ended, sent_away } =
+        total;
+    let scarce = [delivered, passed_by, gaps, slow, resumed, skips, exact, ids, ended];
     assert!(!all || scarce.iter().all(|count| *count > 100), "{total:?}");
+    assert!(!all || sent_away > 10, "{total:?}");
 }

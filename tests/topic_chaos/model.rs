@@ -22,6 +22,8 @@ pub(crate) struct Room {
     pub(crate) frames: usize,
     pub(crate) bytes: usize,
     pub(crate) largest_frame_bytes: usize,
+    /// Its last event, once it has been finished.
+    pub(crate) end: Option<u64>,
 }
 
 /// What the closures of a scenario know.
@@ -138,6 +140,37 @@ pub(crate) struct Planned {
 
 impl World {
     pub(crate) fn publish(world: &Shared, cx: &mut Context<'_>, room: usize, planned: Planned) {
+        let end = world.borrow().rooms[room].end;
+        if end.is_some() {
+            let topic = world.borrow().rooms[room].topic.clone();
+            return cx.publish(&topic, "too late").unwrap();
+        }
+        if let Some((topic, events)) = Self::prepare(world, cx, room, planned) {
+            cx.publish(&topic, events).unwrap();
+        }
+    }
+
+    /// Publishes the last event of a room.
+    pub(crate) fn finish(world: &Shared, cx: &mut Context<'_>, room: usize, planned: Planned) {
+        let end = world.borrow().rooms[room].end;
+        if end.is_some() {
+            let topic = world.borrow().rooms[room].topic.clone();
+            return cx.finish(&topic, "too late").unwrap();
+        }
+        if let Some((topic, events)) = Self::prepare(world, cx, room, planned) {
+            let room = &mut world.borrow_mut().rooms[room];
+            room.end = room.published.last().copied();
+            cx.finish(&topic, events).unwrap();
+        }
+    }
+
+    /// What to publish; nothing, if nobody hears it.
+    fn prepare(
+        world: &Shared,
+        cx: &mut Context<'_>,
+        room: usize,
+        planned: Planned,
+    ) -> Option<(Topic, Together)> {
         let mut world = world.borrow_mut();
         let number = room;
         let subscribers = cx.subscribers(&world.rooms[room].topic);
@@ -145,7 +178,7 @@ impl World {
         if subscribers == 0 && !room.has_history && !room.retains {
             assert_eq!(cx.subscribers(&room.topic.clone()), 0);
             cx.publish(&room.topic.clone(), "nobody hears this").unwrap();
-            return;
+            return None;
         }
         world.published += 1;
         let publish = world.published;
@@ -170,7 +203,7 @@ impl World {
         let topic = room.topic.clone();
         drop(world);
         assert_eq!(cx.subscribers(&topic), subscribers);
-        cx.publish(&topic, events).unwrap();
+        Some((topic, events))
     }
 
     /// Everything that has been published.
@@ -214,6 +247,20 @@ impl World {
             self.visits[*visit].stays.get(&room).is_some_and(|stay| stay.to.is_none())
         };
         self.live.values().filter(|visit| has_room(visit)).count()
+    }
+
+    /// Checks that a client was rightly sent away: its id speaks of the end of all its rooms.
+    pub(crate) fn check_sent_away(&self, visit: &Visit) {
+        let came_with = visit.came_with.as_ref().expect("only clients with an id are sent away");
+        for &(number, _) in &visit.rooms {
+            let room = &self.rooms[number];
+            assert!(room.end.is_some(), "{number} goes on, for {visit:?}");
+            let Begins::At(progress, _) = came_with.begins(number, room) else {
+                panic!("its id says nothing: {visit:?}");
+            };
+            let seen = progress.missing_up_to.map_or(progress.next, |it| it.max(progress.next));
+            assert!(seen >= room.published.len(), "{number} is not complete for {visit:?}");
+        }
     }
 
     /// The most that all logs may hold between turns.
@@ -324,10 +371,11 @@ impl Stay {
         let joined = room.place_after(self.from);
         let keeps = room.has_history || room.retains;
         let last_publish = room.last_publish_before(joined);
+        let has_ended = room.end.is_some_and(|end| end <= self.from);
         let (next, missing_up_to) = match self.begins {
             Begins::At(progress, _) => return progress,
             Begins::Lost => (joined, None),
-            Begins::Fresh(JoinsAt::Live) if room.retains => (last_publish, None),
+            Begins::Fresh(JoinsAt::Live) if room.retains || has_ended => (last_publish, None),
             Begins::Fresh(JoinsAt::Live) => (joined, None),
             Begins::Fresh(JoinsAt::Oldest) if keeps => (0, Some(last_publish)),
             Begins::Fresh(JoinsAt::Oldest) => (0, Some(joined)),

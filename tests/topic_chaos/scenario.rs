@@ -27,6 +27,10 @@ pub(crate) struct Harvest {
     pub(crate) exact: u64,
     /// Ids that clients have held.
     pub(crate) ids: u64,
+    /// Streams whose topics had all ended.
+    pub(crate) ended: u64,
+    /// Clients that had seen the ends of all their topics.
+    pub(crate) sent_away: u64,
 }
 
 /// A scenario of some 70 steps. `seed` is that of the network's faults.
@@ -83,7 +87,8 @@ impl Chaos {
             87..90 => self.send_privately(),
             90..93 => self.subscribe(),
             93..95 => self.unsubscribe(),
-            95..98 => self.change_the_network(),
+            95..97 => self.change_the_network(),
+            97 => self.finish(),
             _ => {
                 let by = Duration::from_millis(1 + self.random.below(20_000) as u64);
                 self.simulation.advance(by);
@@ -118,6 +123,18 @@ impl Chaos {
                 World::publish(&world, cx, room, planned);
             }
         });
+    }
+
+    fn finish(&mut self) {
+        let room = self.random.below(self.world.borrow().rooms.len());
+        let bytes = self.random.pick(&[0, 10, 4_000]);
+        let own_ids = self.random.percent(10);
+        let planned = Planned { bytes, own_ids, events: self.random.pick(&[1, 1, 3]) };
+        if !self.world.borrow().rooms[room].has_history {
+            return;
+        }
+        let world = Rc::clone(&self.world);
+        self.simulation.queue(move |cx| World::finish(&world, cx, room, planned));
     }
 
     /// A client connects for the first time, or reconnects.
@@ -315,7 +332,12 @@ impl Chaos {
         self.simulation.run(move |cx| {
             let world = world.borrow();
             for (number, room) in world.rooms.iter().enumerate() {
-                assert_eq!(cx.subscribers(&room.topic), world.subscribers(number), "of {number}");
+                let subscribers = cx.subscribers(&room.topic);
+                match room.end {
+                    None => assert_eq!(subscribers, world.subscribers(number), "of {number}"),
+                    // Those that have got the end have left.
+                    Some(_) => assert!(subscribers <= world.subscribers(number), "of {number}"),
+                }
             }
             for &id in world.live.keys() {
                 let queued = cx.queued_bytes(id).unwrap_or(0);
@@ -346,12 +368,21 @@ impl Chaos {
             if coded.end == BodyEnd::Complete {
                 assert!(decoders::is_whole(&coded), "visit {number} was finished, not its coding");
             }
+            if coded.status == 204 {
+                world.check_sent_away(visit);
+                harvest.sent_away += 1;
+                continue;
+            }
             let answer = decode(coded);
             let is_open = visit.id.is_some_and(|id| world.live.contains_key(&id));
             let complete = match (is_open, answer.end) {
                 (true, _) => Complete::UpTo(world.now()),
                 (false, BodyEnd::Complete) => {
-                    Complete::UpTo(visit.closed_at.expect("somebody closed it"))
+                    // Otherwise all of its rooms have ended.
+                    let mut stays = visit.stays.iter().filter(|(_, stay)| stay.to.is_none());
+                    let all_ended = stays.all(|(room, _)| world.rooms[*room].end.is_some());
+                    assert!(visit.closed_at.is_some() || all_ended, "nobody has closed {visit:?}");
+                    Complete::UpTo(visit.closed_at.unwrap_or(world.now()))
                 }
                 (false, _) => Complete::UpToSomewhere,
             };
@@ -370,6 +401,7 @@ impl Chaos {
         let kept: usize = kept.map(|room| room.log_bytes.max(room.largest_frame_bytes)).sum();
         assert!(stats.log_bytes <= kept as u64, "{} of {kept}", stats.log_bytes);
         harvest.delivered = stats.delivered;
+        harvest.ended = stats.closed.topics_finished;
         harvest.passed_by = stats.passed_by;
         harvest.gaps = stats.gaps;
         harvest.slow = stats.closed.slow;
@@ -407,7 +439,7 @@ fn random_room(number: usize, random: &mut Random) -> Room {
     let [has_history, retains] = [50, 40].map(|chance| random.percent(chance));
     let policies = [Backpressure::Disconnect, Backpressure::Latest, Backpressure::DropOldest];
     let backpressure = random.pick(&policies);
-    let topic = Topic::new(format!("room-{number}"));
+    let topic = Topic::new(format!("room-{number}")).keep_finished(Duration::from_secs(36_000));
     let topic = match has_history {
         true => topic.history(log_events, log_bytes),
         false => topic.log(log_events, log_bytes),
@@ -424,6 +456,7 @@ fn random_room(number: usize, random: &mut Random) -> Room {
         frames: 0,
         bytes: 0,
         largest_frame_bytes: 0,
+        end: None,
     }
 }
 
