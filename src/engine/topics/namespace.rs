@@ -433,6 +433,11 @@ impl TopicState {
         let is_known = self.past == Past::Known;
         if !is_known || backlog.lost_up_to < self.log.oldest_cursor() {
             self.log.prepend(backlog, self.topic.options());
+        } else if let Some(end) = backlog.end
+            && self.log.last_sequence() == self.log.oldest_cursor()
+        {
+            // All that was kept of it is its end.
+            self.log.has_ended_at(end);
         }
     }
 
