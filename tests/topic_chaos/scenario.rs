@@ -382,7 +382,7 @@ impl Chaos {
                     let mut stays = visit.stays.iter().filter(|(_, stay)| stay.to.is_none());
                     let all_ended = stays.all(|(room, _)| world.rooms[*room].end.is_some());
                     assert!(visit.closed_at.is_some() || all_ended, "nobody has closed {visit:?}");
-                    Complete::UpTo(visit.closed_at.unwrap_or(world.now()))
+                    Complete::UpTo(visit.closed_at.unwrap_or_else(|| world.now()))
                 }
                 (false, _) => Complete::UpToSomewhere,
             };
