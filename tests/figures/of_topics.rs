@@ -117,7 +117,7 @@ fn deliveries_of_all_topics_add_up_whatever_way_they_take() {
         |topic| topic.log(3, 1 << 20).backpressure(Backpressure::DropOldest),
     ];
     for (kind, options) in kinds.into_iter().enumerate() {
-        for seed in 0..40 {
+        for seed in 0..10 {
             let topics = ["a", "b", "c"].map(|name| options(Topic::new(name)));
             let all = topics.clone();
             let router = Router::new().get("/{mask}", move |req, _| {

@@ -27,12 +27,13 @@ impl Path {
 /// Name, what one operation is, and how to prepare it for so many streams.
 pub type Named = (&'static str, &'static str, fn(usize) -> Path);
 
-pub const PATHS: [Named; 7] = [
+pub const PATHS: [Named; 8] = [
     ("tick", "tick of 100 bytes", tick),
     ("delivery", "delivery of 100 bytes", delivery),
     ("delivery-zstd", "delivery of a compressed page of 20 KB", delivery_zstd),
     ("request", "plain request and its response", request),
     ("birth", "connection accepted, stream begun, head sent", birth),
+    ("mixed", "tick or delivery, of 10,000 streams over 50 routes and 1,000 topics", mixed),
     ("encode", "event of 100 bytes, in a buffer of its own", encode),
     ("encode-page", "patch-elements event of 20 KB, in a buffer of its own", encode_page),
 ];
@@ -136,6 +137,43 @@ fn birth(_streams: usize) -> Path {
     Path { run: Box::new(run), operations: BIRTHS as u64 }
 }
 
+/// Each stream ticks once and gets one event of its topic. A hundred topics are listed in the
+/// statistics, which are copied for other threads.
+fn mixed(_streams: usize) -> Path {
+    let topics: Vec<_> = (0..TOPICS).map(|number| Topic::new(format!("topic {number}"))).collect();
+    let listed = |topic: &Topic| topic.clone().metrics();
+    let topics: Vec<_> = topics[..100].iter().map(listed).chain(topics[100..].to_vec()).collect();
+    let mut router = Router::new();
+    for route in 0..ROUTES {
+        let (topics, mut next) = (topics.clone(), route);
+        router = router.get(&format!("/route-{route}/{{id}}"), move |_req, _cx| {
+            next += ROUTES;
+            Sse::every(SECOND, |stream| stream.send(PADDING)).subscribe(&topics[next % TOPICS])
+        });
+    }
+    let mut simulation = simulation(MIXED, router);
+    let handle = simulation.handle();
+    for phase in 0..PHASES {
+        let head = format!("GET /route-{}/{phase} HTTP/1.1", phase % ROUTES);
+        simulation.crowd(MIXED / PHASES, &head);
+        simulation.advance(SECOND / PHASES as u32);
+    }
+    let run = move || {
+        let before = simulation.crowd_writes();
+        for topics in topics.chunks(TOPICS / PHASES) {
+            simulation.run(|cx| {
+                for topic in topics {
+                    cx.publish(topic, PADDING).unwrap();
+                }
+            });
+            simulation.advance(SECOND / PHASES as u32);
+        }
+        assert_eq!(simulation.crowd_writes() - before, 2 * MIXED as u64);
+        assert_eq!(handle.stats().streams, MIXED as u64);
+    };
+    Path { run: Box::new(run), operations: 2 * MIXED as u64 }
+}
+
 fn encode(_streams: usize) -> Path {
     let run = || {
         let mut buffer = EventBuffer::new();
@@ -170,6 +208,9 @@ fn page(version: usize) -> String {
 
 pub const PHASES: usize = 100;
 const SECOND: Duration = Duration::from_secs(1);
+const MIXED: usize = 10_000;
+const ROUTES: usize = 50;
+const TOPICS: usize = 1_000;
 const BIRTHS: usize = 1000;
 const BIRTHS_ROOM: usize = 100_000;
 /// With the digits of a tick's count and the framing, an event of 100 bytes.
