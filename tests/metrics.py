@@ -5,6 +5,7 @@ Checks the conventions for names and units, and that parts add up to the whole. 
 them too."""
 
 import math
+import os
 import re
 import shutil
 import socket
@@ -23,7 +24,8 @@ ABBREVIATIONS = {"ms", "us", "ns", "sec", "secs", "s", "b", "kb", "mb", "nanos",
 
 class Testbed:
     def __init__(self, program, workers):
-        self.process = subprocess.Popen([program, "--workers", str(workers)], stdout=subprocess.PIPE, text=True)
+        environment = os.environ | {"WORKERS": str(workers)}
+        self.process = subprocess.Popen([program, "--port", "0"], stdout=subprocess.PIPE, text=True, env=environment)
         self.url = self.process.stdout.readline().split()[-1]
         host, port = self.url.removeprefix("http://").split(":")
         self.address = (host, int(port))
