@@ -126,7 +126,9 @@ fn deliveries_of_all_topics_add_up_whatever_way_they_take() {
                 some.fold(Sse::new(), |sse, (_, topic)| sse.subscribe(topic))
             });
             let mut simulation = Simulation::with_config(Config::default(), seed, router);
-            simulation.set_faults(bad_network());
+            let mut faults = bad_network();
+            faults.socket_buffer_bytes = 500;
+            simulation.set_faults(faults);
             // It keeps all topics in use.
             simulation.get("/7");
             let mut clients = Vec::new();
