@@ -8,7 +8,7 @@ use crate::{Result, results::Results};
 
 /// Describes this machine in the results, unless that has been done: after other measurements the
 /// load average would be theirs.
-pub(crate) fn describe_once(results: &mut Results) -> Result<()> {
+pub fn describe_once(results: &mut Results) -> Result<()> {
     match results.machine() {
         Some(_) => Ok(()),
         None => results.add(describe()),
@@ -16,7 +16,7 @@ pub(crate) fn describe_once(results: &mut Results) -> Result<()> {
 }
 
 /// One line of results that describes this machine and this moment.
-pub(crate) fn describe() -> Value {
+pub fn describe() -> Value {
     let system = rustix::system::uname();
     json!({ "machine": {
         "cpu": cpu_model(), "cores": std::thread::available_parallelism().map_or(0, usize::from),
@@ -45,7 +45,7 @@ fn cpu_model() -> String {
     format!("{model}{virtual_machine}")
 }
 
-pub(crate) fn field_kb(file: &str, name: &str) -> Option<u64> {
+pub fn field_kb(file: &str, name: &str) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     let value = text.lines().find_map(|line| line.strip_prefix(name))?;
     value.split_whitespace().next()?.parse().ok()

@@ -1,11 +1,9 @@
 //! Compares servers of event streams with each other and with bare loops. README.md tells what is
 //! measured and how to read it.
 
-mod machine;
 mod matrix;
 mod million;
 mod plots;
-mod results;
 mod servers;
 mod sockets;
 mod svg;
@@ -16,13 +14,14 @@ mod workloads;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use lexopt::prelude::{Long, Short, Value, ValueExt};
-
-use crate::{
-    matrix::Matrix, million::Million, results::Results, sockets::Sockets, timers::Timers,
-    workloads::Length,
+use starwheel_density::{
+    Result, machine,
+    results::{self, Results},
 };
 
-type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+use crate::{
+    matrix::Matrix, million::Million, sockets::Sockets, timers::Timers, workloads::Length,
+};
 
 fn main() -> ExitCode {
     match Command::parse(lexopt::Parser::from_env()).and_then(Command::run) {

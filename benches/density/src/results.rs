@@ -10,22 +10,22 @@ use serde_json::Value;
 
 use crate::Result;
 
-pub(crate) struct Results {
+pub struct Results {
     lines: Vec<Value>,
     file: Option<File>,
 }
 
 /// A median over the rounds and how far they lie apart.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Spread {
-    pub(crate) median: f64,
-    pub(crate) min: f64,
-    pub(crate) max: f64,
-    pub(crate) rounds: usize,
+pub struct Spread {
+    pub median: f64,
+    pub min: f64,
+    pub max: f64,
+    pub rounds: usize,
 }
 
 impl Results {
-    pub(crate) fn read(path: &Path) -> Result<Self> {
+    pub fn read(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let mut lines = Vec::new();
         for line in BufReader::new(file).lines() {
@@ -36,12 +36,12 @@ impl Results {
     }
 
     /// Reads what is there, and lets more be added.
-    pub(crate) fn append_to(path: &Path) -> Result<Self> {
+    pub fn append_to(path: &Path) -> Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         Ok(Self { file: Some(file), ..Self::read(path)? })
     }
 
-    pub(crate) fn add(&mut self, line: Value) -> Result<()> {
+    pub fn add(&mut self, line: Value) -> Result<()> {
         if let Some(file) = &mut self.file {
             writeln!(file, "{line}")?;
         }
@@ -50,22 +50,22 @@ impl Results {
     }
 
     /// The machine and the servers' versions of the latest run.
-    pub(crate) fn machine(&self) -> Option<&Value> {
+    pub fn machine(&self) -> Option<&Value> {
         self.lines.iter().rev().find_map(|line| line.get("machine"))
     }
 
-    pub(crate) fn version(&self, server: &str) -> Option<&str> {
+    pub fn version(&self, server: &str) -> Option<&str> {
         let lines = self.lines.iter().rev().filter(|line| line["server"] == server);
         lines.filter_map(|line| line["version"].as_str()).next()
     }
 
     /// True when this was measured, and did not fail.
-    pub(crate) fn has(&self, workload: &str, server: &str, round: usize) -> bool {
+    pub fn has(&self, workload: &str, server: &str, round: usize) -> bool {
         self.of(workload, server).any(|line| line["round"] == round)
     }
 
     /// The good measurements of one server at one workload.
-    pub(crate) fn of<'a>(
+    pub fn of<'a>(
         &'a self,
         workload: &'a str,
         server: &'a str,
@@ -76,7 +76,7 @@ impl Results {
     }
 
     /// Why a server could not do a workload, if it never could.
-    pub(crate) fn failure(&self, workload: &str, server: &str) -> Option<&str> {
+    pub fn failure(&self, workload: &str, server: &str) -> Option<&str> {
         if self.of(workload, server).next().is_some() {
             return None;
         }
@@ -88,13 +88,13 @@ impl Results {
     }
 
     /// One figure over the rounds, named by a JSON pointer.
-    pub(crate) fn figure(&self, workload: &str, server: &str, pointer: &str) -> Option<Spread> {
+    pub fn figure(&self, workload: &str, server: &str, pointer: &str) -> Option<Spread> {
         let values = self.of(workload, server).filter_map(|line| line.pointer(pointer)?.as_f64());
         Spread::of(values.collect())
     }
 
     /// CPU as a multiple of a floor's: of what was measured beside it, else in the same round.
-    pub(crate) fn ratio(&self, workload: &str, server: &str, floor: &str) -> Option<Spread> {
+    pub fn ratio(&self, workload: &str, server: &str, floor: &str) -> Option<Spread> {
         let ratios = self.of(workload, server).filter_map(|line| {
             let beside = line["floor_cpu_ns"].as_f64();
             let in_round = || {
@@ -107,28 +107,28 @@ impl Results {
     }
 
     /// The measurements without sockets.
-    pub(crate) fn engine(&self) -> impl Iterator<Item = &Value> {
+    pub fn engine(&self) -> impl Iterator<Item = &Value> {
         self.lines.iter().filter_map(|line| line.get("engine"))
     }
 
     /// What timers cost.
-    pub(crate) fn timers(&self) -> impl Iterator<Item = &Value> {
+    pub fn timers(&self) -> impl Iterator<Item = &Value> {
         self.lines.iter().filter_map(|line| line.get("timer"))
     }
 
     /// What was found with as many sockets as possible.
-    pub(crate) fn sockets(&self) -> impl DoubleEndedIterator<Item = &Value> {
+    pub fn sockets(&self) -> impl DoubleEndedIterator<Item = &Value> {
         self.lines.iter().filter_map(|line| line.get("sockets"))
     }
 
-    #[cfg(test)]
-    pub(crate) fn of_lines(lines: Vec<Value>) -> Self {
+    #[must_use]
+    pub fn of_lines(lines: Vec<Value>) -> Self {
         Self { lines, file: None }
     }
 }
 
 impl Spread {
-    pub(crate) fn of(mut values: Vec<f64>) -> Option<Self> {
+    pub fn of(mut values: Vec<f64>) -> Option<Self> {
         values.retain(|value| value.is_finite());
         values.sort_by(f64::total_cmp);
         let rounds = values.len();

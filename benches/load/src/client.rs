@@ -101,7 +101,7 @@ impl Client {
 }
 
 /// A socket that is connecting, from the source address of stream `index`.
-pub(crate) fn connect_from(index: usize, server: SocketAddr) -> Result<TcpStream> {
+pub fn connect_from(index: usize, server: SocketAddr) -> Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
     socket.bind(&SocketAddr::V4(SocketAddrV4::new(source_address(index), 0)).into())?;
     match socket.connect(&server.into()) {

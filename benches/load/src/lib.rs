@@ -29,6 +29,8 @@ pub mod wire;
 mod witness;
 mod workload;
 
+pub use crate::client::connect_from;
+
 use std::{io::Write, process::ExitCode};
 
 use crate::{

@@ -151,6 +151,16 @@ impl Cores {
             [server, generator, ..] => Ok(Self { server, generator }),
         }
     }
+
+    /// Moves this thread to the servers' core. Processes that it starts stay there.
+    pub fn move_to_servers(self) -> Result<()> {
+        pin_to(self.server)
+    }
+
+    /// Moves this thread to the generator's core.
+    pub fn move_to_generator(self) -> Result<()> {
+        pin_to(self.generator)
+    }
 }
 
 /// Children inherit the core of the thread that starts them.
