@@ -173,6 +173,6 @@ Measures what HTTPS costs, in starwheel and in proxies in front of it.
       --rounds N               how often everything is measured  [5, quick: 1]
       --only A,B               these of idle, idle-updater, broadcast, tick, connect, storm
       --setups A,B             these of plain, tls, nginx-stream, haproxy-tcp, haproxy, nginx-lean,
-                               nginx, caddy
+                               nginx, caddy-lean, caddy
   starwheel-edge table FILE  the results as Markdown
 ";

@@ -31,7 +31,7 @@ pub(crate) struct Front {
 }
 
 /// In the order of the table.
-pub(crate) static ALL: [Setup; 8] = [
+pub(crate) static ALL: [Setup; 9] = [
     Setup { name: "plain", title: "none: plain HTTP", kind: Kind::Plain },
     Setup { name: "tls", title: "**starwheel itself**", kind: Kind::Tls },
     Setup {
@@ -63,14 +63,14 @@ pub(crate) static ALL: [Setup; 8] = [
         kind: Kind::Front(nginx(include_str!("../fronts/nginx.conf"))),
     },
     Setup {
+        name: "caddy-lean",
+        title: "Caddy, lean",
+        kind: Kind::Front(caddy(include_str!("../fronts/Caddyfile-lean"))),
+    },
+    Setup {
         name: "caddy",
-        title: "Caddy",
-        kind: Kind::Front(Front {
-            program: "caddy",
-            arguments: &["run", "--adapter", "caddyfile", "--config"],
-            configuration: include_str!("../fronts/Caddyfile"),
-            needs: None,
-        }),
+        title: "Caddy, defaults",
+        kind: Kind::Front(caddy(include_str!("../fronts/Caddyfile"))),
     },
 ];
 
@@ -80,6 +80,11 @@ const fn nginx(configuration: &'static str) -> Front {
 
 const fn haproxy(configuration: &'static str) -> Front {
     Front { program: "haproxy", arguments: &["-db", "-f"], configuration, needs: None }
+}
+
+const fn caddy(configuration: &'static str) -> Front {
+    let arguments = &["run", "--adapter", "caddyfile", "--config"];
+    Front { program: "caddy", arguments, configuration, needs: None }
 }
 
 impl Setup {

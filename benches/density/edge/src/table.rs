@@ -18,7 +18,7 @@ pub(crate) fn markdown(results: &Results) -> String {
 fn write_setups(out: &mut String, results: &Results) {
     let _ = writeln!(
         out,
-        "| TLS 1.3 in | memory of the proxy | of starwheel | sockets | all, with the kernel | \
+        "| TLS ends in | memory of the proxy | of starwheel | sockets | all, with the kernel | \
          streams in 10^9 bytes | CPU per delivery | CPU per tick | CPU of a connect |\n\
          |---|---|---|---|---|---|---|---|---|"
     );
@@ -36,8 +36,8 @@ fn write_setups(out: &mut String, results: &Results) {
             of("/sockets_per_stream").map(|sockets| format!("{sockets:.0}")),
             all.map(bytes),
             all.map(|all| two_digits(1e9 / all)),
-            ratio(results, "broadcast", setup),
-            ratio(results, "tick", setup),
+            ratio(results, "broadcast", setup).map(|ratio| format!("{ratio:.2}x")),
+            ratio(results, "tick", setup).map(|ratio| format!("{ratio:.1}x")),
             cpu.map(|cpu| format!("{:.0} us", cpu.median / 1e3)),
         ];
         let cells: Vec<String> =
@@ -78,7 +78,8 @@ fn write_storm(out: &mut String, results: &Results) {
         let what = if name == "tls" { "TLS handshakes" } else { "plain connections" };
         let _ = writeln!(
             out,
-            "| {count} {what} | {wave:.0} ms | {} | {} | {} | {} |",
+            "| {} {what} | {wave:.0} ms | {} | {} | {} | {} |",
+            grouped(count as f64),
             of("/lateness_us/p50"),
             of("/lateness_us/p99"),
             of("/lateness_us/p99.9"),
@@ -117,11 +118,12 @@ fn write_versions(out: &mut String, results: &Results) {
         let word = |name: &str| machine[name].as_str().unwrap_or_default();
         let _ = writeln!(
             out,
-            "\nMeasured on {} cores of {}, {}, on {}, with {}.",
+            "\nMeasured on {} cores of {}, {}, on {} (load average {}), with {}.",
             machine["cores"],
             word("cpu"),
             word("kernel"),
             word("date"),
+            word("load_average").split(' ').next().unwrap_or_default(),
             versions.join(", "),
         );
     }
@@ -133,13 +135,12 @@ fn is_measured(results: &Results, setup: &Setup) -> bool {
         .any(|workload| results.of(workload, setup.name).next().is_some())
 }
 
-/// As a multiple of plain HTTP in the same round.
-fn ratio(results: &Results, workload: &str, setup: &Setup) -> Option<String> {
-    let ratio = results.ratio(workload, setup.name, "plain")?;
-    Some(match setup.kind {
-        Kind::Plain => "1".into(),
-        Kind::Tls | Kind::Front(_) => format!("{:.2}x", ratio.median),
-    })
+/// As a multiple of plain HTTP, measured beside it or in the same round.
+fn ratio(results: &Results, workload: &str, setup: &Setup) -> Option<f64> {
+    match setup.kind {
+        Kind::Plain => Some(1.0).filter(|_| results.of(workload, setup.name).next().is_some()),
+        Kind::Tls | Kind::Front(_) => Some(results.ratio(workload, setup.name, "plain")?.median),
+    }
 }
 
 fn bytes(bytes: f64) -> String {
@@ -149,8 +150,12 @@ fn bytes(bytes: f64) -> String {
 /// More than the noise leaves would be a promise.
 fn two_digits(value: f64) -> String {
     let unit = 10_f64.powf(value.log10().floor() - 1.0);
-    let rounded = (value / unit).round() * unit;
-    let digits = format!("{rounded:.0}");
+    grouped((value / unit).round() * unit)
+}
+
+/// To a whole number, its digits in groups of three.
+fn grouped(value: f64) -> String {
+    let digits = format!("{value:.0}");
     let groups = digits.as_bytes().rchunks(3).rev().filter_map(|it| str::from_utf8(it).ok());
     groups.collect::<Vec<_>>().join(",")
 }

@@ -10,7 +10,7 @@ use crate::{
     clients::Clients,
     processes::{Processes, Sockets},
     serve::KEEP_ALIVE,
-    setups::{Kind, Setup},
+    setups::{self, Kind, Setup},
     storm,
 };
 
@@ -74,14 +74,14 @@ impl Workload {
     }
 
     pub(crate) fn measure(self, setup: &Setup, cores: Cores, sizes: Sizes) -> Result<Value> {
-        let processes = Processes::start(setup, cores)?;
+        let start = || Processes::start(setup, cores);
         match self {
-            Self::Idle => memory(&processes, setup, sizes, "/idle"),
-            Self::IdleUpdater => memory(&processes, setup, sizes, "/tick?ms=86400000"),
-            Self::Broadcast => broadcast(&processes, setup, sizes),
-            Self::Tick => tick(&processes, setup, sizes),
-            Self::Connect => connect(&processes, setup, sizes),
-            Self::Storm => storm::measure(&processes, setup, sizes.storm),
+            Self::Idle => memory(&start()?, setup, sizes, "/idle"),
+            Self::IdleUpdater => memory(&start()?, setup, sizes, "/tick?ms=86400000"),
+            Self::Broadcast => broadcast(setup, cores, sizes),
+            Self::Tick => tick(&start()?, setup, sizes),
+            Self::Connect => connect(&start()?, setup, sizes),
+            Self::Storm => storm::measure(&start()?, setup, sizes.storm),
         }
     }
 }
@@ -114,31 +114,57 @@ fn memory(processes: &Processes, setup: &Setup, sizes: Sizes, path: &str) -> Res
     }))
 }
 
-/// One event at a time to all streams, published to starwheel directly.
-fn broadcast(processes: &Processes, setup: &Setup, sizes: Sizes) -> Result<Value> {
-    let mut clients = Clients::new(&processes.target(setup))?;
-    clients.open(sizes.streams, "/topic", Duration::ZERO)?;
-    let mut publisher = Publisher::connect(processes.plain(), EVENT_BYTES)?;
-    let mut receipts = Receipts::new(sizes.streams);
-    let mut publish = |clients: &mut Clients, count: usize| -> Result<()> {
-        for _ in 0..count {
-            publisher.publish(1, &mut receipts)?;
-            let end = Instant::now() + DELIVERY_TIMEOUT;
-            clients.run_while(end, |arrival| receipts.enter(arrival))?;
-            receipts.check()?;
-            publisher.take_answers(1)?;
-        }
-        fall_asleep(clients)
-    };
-    publish(&mut clients, WARM_UP_PUBLISHES)?;
-    let before_ns = processes.cpu_ns()?;
-    publish(&mut clients, sizes.publishes)?;
-    let cpu_ns = processes.cpu_ns()? - before_ns;
-    let deliveries = sizes.streams * sizes.publishes;
+/// One event at a time to all streams of a server. The set-up and a plain one take turns event by
+/// event, so that what else the machine does affects both.
+fn broadcast(setup: &Setup, cores: Cores, sizes: Sizes) -> Result<Value> {
+    let mut plain = Audience::gather(&setups::ALL[0], cores, sizes)?;
+    let mut audience = Audience::gather(setup, cores, sizes)?;
+    let (mut plain_ns, mut cpu_ns) = (0, 0);
+    for _ in 0..sizes.publishes {
+        plain_ns += plain.publish()?;
+        cpu_ns += audience.publish()?;
+    }
+    let deliveries = (sizes.streams * sizes.publishes) as f64;
     Ok(json!({
         "streams": sizes.streams, "publishes": sizes.publishes, "bytes": EVENT_BYTES,
-        "cpu_ns": cpu_ns as f64 / deliveries as f64,
+        "cpu_ns": cpu_ns as f64 / deliveries, "floor_cpu_ns": plain_ns as f64 / deliveries,
     }))
+}
+
+/// A set-up with subscribers. Its server is published to directly.
+struct Audience {
+    processes: Processes,
+    clients: Clients,
+    publisher: Publisher,
+    receipts: Receipts,
+}
+
+impl Audience {
+    fn gather(setup: &Setup, cores: Cores, sizes: Sizes) -> Result<Self> {
+        let processes = Processes::start(setup, cores)?;
+        let mut clients = Clients::new(&processes.target(setup))?;
+        clients.open(sizes.streams, "/topic", Duration::ZERO)?;
+        let publisher = Publisher::connect(processes.plain(), EVENT_BYTES)?;
+        let receipts = Receipts::new(sizes.streams);
+        let mut audience = Self { processes, clients, publisher, receipts };
+        for _ in 0..WARM_UP_PUBLISHES {
+            audience.publish()?;
+        }
+        Ok(audience)
+    }
+
+    /// Returns the CPU time of all its processes.
+    fn publish(&mut self) -> Result<u64> {
+        let Self { processes, clients, publisher, receipts } = self;
+        let before_ns = processes.cpu_ns()?;
+        publisher.publish(1, receipts)?;
+        let end = Instant::now() + DELIVERY_TIMEOUT;
+        clients.run_while(end, |arrival| receipts.enter(arrival))?;
+        receipts.check()?;
+        publisher.take_answers(1)?;
+        fall_asleep(clients)?;
+        Ok(processes.cpu_ns()? - before_ns)
+    }
 }
 
 /// Streams that tick ten times a second each, spread over the interval.
@@ -181,12 +207,13 @@ fn connect(processes: &Processes, setup: &Setup, sizes: Sizes) -> Result<Value> 
 
 /// The kernel does not count the present slice of a thread that runs.
 fn fall_asleep(clients: &mut Clients) -> Result<()> {
-    clients.run_until(Instant::now() + Duration::from_millis(50), |_| {})
+    clients.run_until(Instant::now() + FALL_ASLEEP, |_| {})
 }
 
 /// Long enough for every stream to have sent a comment.
 const SETTLE: Duration = KEEP_ALIVE.saturating_add(Duration::from_secs(2));
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(20);
+const FALL_ASLEEP: Duration = Duration::from_millis(10);
 const WARM_UP_PUBLISHES: usize = 3;
 const EVENT_BYTES: usize = 100;
 /// What Linux 6.18 keeps of a socket that epoll watches: the socket, its inode, file and dentry, and
