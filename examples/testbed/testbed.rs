@@ -15,9 +15,9 @@ use std::{
 
 use query::{compress, number, tagged};
 use starwheel::{
-    Answer, Config, Context, Cors, Encoding, Handle, Handler, Hosts, KeepAlive, ListenOptions,
-    Next, OriginCheck, Reactor, Request, Response, ReusePort, Router, Sse, StatusCode, Stream,
-    TagOverflow, TrustedPeers, Workers,
+    Answer, Certificate, Config, Context, Cors, Encoding, Handle, Handler, Hosts, KeepAlive,
+    ListenOptions, Next, OriginCheck, Reactor, Request, Response, ReusePort, Router, Sse,
+    StatusCode, Stream, TagOverflow, TlsConfig, TrustedPeers, Workers,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -34,7 +34,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn run_one(options: Options) -> Result<(), Box<dyn Error>> {
     let mut reactor = Reactor::with_config(options.config.clone(), Site::new(&options, None))?;
     let listen = options.listen.clone();
-    say_where(reactor.listen_with(SocketAddr::from((LOCALHOST, options.port)), listen)?)?;
+    say_where(
+        options.scheme,
+        reactor.listen_with(SocketAddr::from((LOCALHOST, options.port)), listen)?,
+    )?;
     reactor.drain_on_signals(options.drain_window)?;
     Ok(reactor.run()?)
 }
@@ -46,13 +49,16 @@ fn run_all(options: Options) -> Result<(), Box<dyn Error>> {
         Site::new(&of_all, Some(worker.handle_of_all()))
     })?;
     let listen = options.listen.reuse_port(ReusePort::Shared);
-    say_where(workers.listen_with(SocketAddr::from((LOCALHOST, options.port)), listen)?)?;
+    say_where(
+        options.scheme,
+        workers.listen_with(SocketAddr::from((LOCALHOST, options.port)), listen)?,
+    )?;
     workers.drain_on_signals(options.drain_window)?;
     Ok(workers.run()?)
 }
 
-fn say_where(address: SocketAddr) -> io::Result<()> {
-    println!("listening on http://{address}");
+fn say_where(scheme: &str, address: SocketAddr) -> io::Result<()> {
+    println!("listening on {scheme}://{address}");
     io::stdout().flush()
 }
 
@@ -124,6 +130,7 @@ struct Options {
     drain_window: Duration,
     config: Config,
     listen: ListenOptions,
+    scheme: &'static str,
     /// What pages from other origins may do, if there are any.
     origins: Option<(Cors, OriginCheck)>,
 }
@@ -136,6 +143,7 @@ impl Options {
             drain_window: Duration::from_secs(1),
             config: Config::default(),
             listen: ListenOptions::new(),
+            scheme: "http",
             origins: None,
         };
         let mut arguments = env::args().skip(1);
@@ -169,6 +177,7 @@ impl Options {
                     let balancers = TrustedPeers::networks(value.split(','))?;
                     options.listen = options.listen.proxy_protocol(balancers);
                 }
+                "--tls-pem" => options.serve_https(&value)?,
                 "--expected-connections" => {
                     options.config.expected_connections = Some(value.parse()?)
                 }
@@ -199,6 +208,14 @@ impl Options {
             }
         }
         Ok(options)
+    }
+
+    /// With a certificate and its key, both in one file.
+    fn serve_https(&mut self, path: &str) -> Result<(), Box<dyn Error>> {
+        let config = TlsConfig::builder(Certificate::from_pem_files(path, path)?).build()?;
+        self.listen = self.listen.clone().tls(config);
+        self.scheme = "https";
+        Ok(())
     }
 }
 
@@ -248,6 +265,7 @@ testbed [--port N] [flags]: a server with one route per feature of starwheel
   --origins ORIGINS      origins whose pages may use this server, with cookies [none]
   --trusted-proxies NETS networks whose X-Forwarded-For is trusted             [none]
   --proxy-protocol NETS  networks that announce clients by the PROXY protocol  [off]
+  --tls-pem FILE         https, with the certificate and key in this file      [http]
   --expected-connections N  streams to reserve memory for at startup           [descriptors]
   --encodings NAMES      content codings, best first                           [zstd,br,gzip,identity]
   --head-bytes N         longest request head                                  [16384]
