@@ -284,7 +284,15 @@ impl Handshake {
     /// Queues the alert that explains the error.
     fn push_alert(&mut self, error: &HandshakeError) {
         let alert = match error {
-            HandshakeError::Refused(_) => return self.push_queued(),
+            HandshakeError::Refused(_) => {
+                let unsent_bytes = self.output.len();
+                self.push_queued();
+                if self.output.len() > unsent_bytes || error.is_reported() {
+                    return;
+                }
+                // For some errors, such as records between the parts of a message, rustls has none.
+                Alert::UNEXPECTED_MESSAGE
+            }
             HandshakeError::NotTls | HandshakeError::TooLong => Alert::UNEXPECTED_MESSAGE,
             HandshakeError::RecordOverflow => Alert::RECORD_OVERFLOW,
             HandshakeError::OldVersion => Alert::PROTOCOL_VERSION,

@@ -3,6 +3,7 @@
 mod configuration;
 mod figures;
 mod handshakes;
+mod hellos;
 mod listeners;
 mod negative;
 mod resumption;
