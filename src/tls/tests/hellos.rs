@@ -122,6 +122,8 @@ const STRANGE_TICKET: &[u8] = &{
 };
 
 type Violation = (&'static str, &'static str, fn(&mut Hello), u8);
+/// Section, what it is, and how to make it.
+type Oddity = (&'static str, &'static str, fn(&mut Hello));
 
 #[rustfmt::skip]
 const VIOLATIONS: &[Violation] = &[
@@ -189,7 +191,7 @@ const VIOLATIONS: &[Violation] = &[
 ];
 
 #[rustfmt::skip]
-const ALLOWED: &[(&str, &str, fn(&mut Hello))] = &[
+const ALLOWED: &[Oddity] = &[
     ("4.1.2", "no session id", |it| it.session_id.clear()),
     ("4.1.2", "a session id of 32 bytes", |it| it.session_id = vec![7; 32]),
     ("4.1.2", "an unknown suite first", |it| it.suites.splice(..0, [0xfa, 0xfa]).for_each(drop)),
