@@ -10,7 +10,7 @@ export const browsers = {
     const browser = await chromium.launch({
       executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
       args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-        '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+        '--disable-background-networking', '--ignore-certificate-errors', '--disable-component-update', '--disable-sync'],
     })
     const newContext = async () => {
       const context = await browser.newContext()

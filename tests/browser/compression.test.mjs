@@ -2,17 +2,18 @@
 
 import assert from 'node:assert/strict'
 import { CODINGS, publish, readsItsOwn, readsThePage, stepByStep } from '../clients/story.mjs'
-import { test } from './harness.mjs'
+import { test, tlsPem } from './harness.mjs'
 
 const browsers = ['chromium', 'firefox']
 
-for (const coding of CODINGS) {
+for (const [scheme, coding] of [...CODINGS.map((coding) => ['http', coding]), ['https', 'zstd'], ['https', 'br']]) {
+  const flags = () => ['--encodings', coding, ...(scheme === 'https' ? ['--tls-pem', tlsPem()] : [])]
   for (const client of ['EventSource', 'fetch']) {
-    const story = (name, run, expects) => test(`compression: ${client}, ${coding}: ${name}`, 'testbed', async ({ open, url, answerTo, stop }) => {
+    const story = (name, run, expects) => test(`compression: ${scheme}, ${client}, ${coding}: ${name}`, 'testbed', async ({ open, url, answerTo, stop }) => {
       const page = await open('/')
       const reader = (coding) => readerIn(page, client, async (route) => assert.equal((await answerTo(url + route)).coding, coding))
       await run(url, reader(coding), reader('identity'), stop)
-    }, { flags: ['--encodings', coding], browsers, expects })
+    }, { flags, browsers, expects })
     story('events arrive one by one, for late ones too', (url, open) => stepByStep(url, 'steps', open))
     story('a page joined late', (url, open, plain) => readsThePage(plain, open))
     story('a stream of its own', (url, open, plain) => readsItsOwn(plain, open))

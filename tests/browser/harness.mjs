@@ -3,7 +3,9 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -21,7 +23,7 @@ export const tests = []
 /**
  * Declares a test that runs against one example.
  * `needs: 'datastar'` or `'redis'` skips it if that is missing; `expects` is what its pages
- * may write to their console as an error; `flags` go to the example; `browsers` are those it runs in.
+ * may write to their console as an error; `flags`, or what a function returns, go to the example; `browsers` are those it runs in.
  */
 export const test = (name, example, run, { needs, expects, flags, browsers = ['chromium'] } = {}) =>
   tests.push({ name, example, run, needs, expects, flags, browsers })
@@ -92,9 +94,27 @@ export async function lineTo(url) {
   }
 }
 
+/**
+ * A certificate for localhost and its key, in one file: made once, removed when the program ends.
+ * Programs that check it name the file as their authority.
+ */
+export function tlsPem() {
+  if (tlsPem.file) return tlsPem.file
+  const folder = mkdtempSync(path.join(tmpdir(), 'starwheel-tls-'))
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+  const [key, certificate, both] = ['key.pem', 'certificate.pem', 'both.pem'].map((name) => path.join(folder, name))
+  const made = spawnSync('openssl', ['req', '-x509', '-nodes', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256',
+    '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', key, '-out', certificate])
+  if (made.status !== 0) throw new Error(`no certificate: ${made.error ?? made.stderr}`)
+  writeFileSync(both, readFileSync(certificate, 'utf8') + readFileSync(key, 'utf8'), { mode: 0o600 })
+  return tlsPem.file = both
+}
+
 /** Runs one test with its own server and browser profile. */
 export async function runTest(browser, { example, run, expects, flags }) {
-  const server = await start(example, flags)
+  const server = await start(example, typeof flags === 'function' ? flags() : flags)
+  // The certificates of tests are their own. Of the tests themselves, only those over https talk to them.
+  if (server.url.startsWith('https:')) process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'
   const context = await browser.newContext()
   context.setDefaultTimeout(30_000)
   const complaints = []
@@ -130,7 +150,7 @@ export async function runTest(browser, { example, run, expects, flags }) {
 
 /** Starts an example with these flags on a free port and resolves to its address and a way to stop it. */
 export async function start(example, flags = [], environment = {}) {
-  const env = { ...process.env, PORT: '0', ...environment }
+  const env = { ...process.env, PORT: '0', HTTP_PORT: '0', ...environment }
   const child = spawn(path.join(examples, example), flags, { env, stdio: ['ignore', 'pipe', 'inherit'] })
   const exited = new Promise((resolve) => child.once('exit', resolve).once('error', resolve))
   const stop = async () => {
@@ -141,12 +161,12 @@ export async function start(example, flags = [], environment = {}) {
   }
   const lines = createInterface({ input: child.stdout })
   const line = await Promise.race([once(lines, 'line').then(([line]) => line), exited, after(10_000)])
-  const url = /^listening on (http:\/\/127\.0\.0\.1:\d+)/.exec(line)?.[1]
+  const url = /^listening on (https?:\/\/(?:127\.0\.0\.1|localhost):\d+)/.exec(line)?.[1]
   if (!url) {
     await stop()
     throw new Error(`${example} did not start: ${line}`)
   }
-  return { url, stop }
+  return { url, stop, lines }
 }
 
 const after = (ms) => new Promise((resolve) => setTimeout(resolve, ms, 'out of time').unref())

@@ -60,7 +60,7 @@ class Session {
     session.#socket = connect(port, '127.0.0.1').on('data', (bytes) => session.#take(bytes))
     await once(session.#socket, 'connect')
     session.#socket.on('error', () => {}).on('close', () => session.#lose())
-    await session.send('WebDriver:NewSession', { capabilities: { alwaysMatch: { timeouts: { script: TIMEOUT_MS, pageLoad: TIMEOUT_MS } } } })
+    await session.send('WebDriver:NewSession', { acceptInsecureCerts: true, capabilities: { alwaysMatch: { timeouts: { script: TIMEOUT_MS, pageLoad: TIMEOUT_MS } } } })
     // Privileged code sees the bytes on the wire; pages do not.
     await session.inBrowser(`
       globalThis.answers = {}

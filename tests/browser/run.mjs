@@ -12,6 +12,7 @@ import './datastar.test.mjs'
 import './limits.test.mjs'
 import './security.test.mjs'
 import './drain.test.mjs'
+import './https.test.mjs'
 import './phones.test.mjs'
 import './runs.test.mjs'
 
