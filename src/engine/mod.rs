@@ -73,7 +73,7 @@ pub use self::{
     },
 };
 
-use std::{collections::HashMap, fmt, io::Error as IoError, mem, sync::Arc};
+use std::{collections::HashMap, fmt, mem, sync::Arc};
 
 use self::{
     calls::Closures,
@@ -84,7 +84,7 @@ use self::{
     pending::{Birth, TimerCall},
 };
 use crate::{
-    http::{Peer, Request, Response},
+    http::{Request, Response},
     span::Audiences,
     topic::Generations,
 };
@@ -225,67 +225,6 @@ impl<T: Transport> Engine<T> {
         self.core.tell_time(now, unix_seconds);
     }
 
-    /// Takes over an accepted connection. The returned index stays valid until it is released.
-    /// `None` if the connection was reset because far too many are open.
-    pub(crate) fn accept(
-        &mut self,
-        transport: T,
-        peer: Peer,
-        opening: Opening,
-    ) -> Option<ConnIndex> {
-        self.core.stats.accepted += 1;
-        let peer = peer.canonical();
-        let Some(admission) = self.core.admit(peer, opening) else {
-            Links::refuse(transport);
-            return None;
-        };
-        let index = self.core.add_conn(peer, opening.phase(self.core.now), admission);
-        if self.closures.len() <= index.slot() {
-            self.closures.resize_with(index.slot() + 1, Closures::default);
-        }
-        self.links.open(index, transport);
-        Some(index)
-    }
-
-    /// The same for a connection that came through this entrance. Until a TLS handshake is complete,
-    /// the connection has received nothing.
-    pub(crate) fn accept_through(
-        &mut self,
-        entrance: &Entrance,
-        transport: T,
-        peer: Peer,
-        opening: Opening,
-    ) -> Option<ConnIndex> {
-        let index = self.accept(transport, peer, opening)?;
-        #[cfg(feature = "tls")]
-        if let Some(config) = entrance.tls() {
-            if let Err(error) = self.links.begin_tls(index, config, opening) {
-                self.lose(index, &error);
-                return None;
-            }
-            if opening == Opening::Request {
-                self.core.conns[index].begin_handshake();
-                self.core.rearm(index);
-            }
-        }
-        #[cfg(feature = "tls")]
-        if let Some(port) = entrance.https_port() {
-            self.https_ports.insert(index, port);
-        }
-        let _ = entrance;
-        Some(index)
-    }
-
-    /// The system had no descriptor or memory for a new connection.
-    pub(crate) fn count_accept_failure(&mut self) {
-        self.core.stats.accept_failures += 1;
-    }
-
-    /// Closes a connection that cannot be served.
-    pub(crate) fn abandon(&mut self, index: ConnIndex, error: &IoError) {
-        self.lose(index, error);
-    }
-
     /// The connection with this token, if it is still open.
     pub(crate) fn find(&self, token: u32) -> Option<ConnIndex> {
         self.core.conns.find(token)
@@ -339,7 +278,7 @@ impl<T: Transport> Engine<T> {
         }
         self.core.stats.log_bytes = self.core.topics.log_bytes() as u64;
         self.core.stats.compression = self.core.coding.stats();
-        self.core.stats.published_late = self.core.mailbox.late();
+        self.core.stats.published_late = self.core.mailbox.late().count();
         debug_assert!(
             self.core.stats.streams > 0
                 || self.core.pending.deaths() > 0

@@ -3,29 +3,20 @@
 //! rustls gets one record at a time. So it never sees a byte after the client's `Finished`: what
 //! follows, such as a request or a key update in the same flight, is opened by the session, whose
 //! counters begin at zero.
-//!
-//! Two things it does not tell afterwards. The traffic secrets come from its [`KeyLog`], which gets
-//! them once, under their names in the specification; the extracted keys would do for records, but
-//! not for key updates. The server's name comes from the choice of the certificate.
 
-use std::{
-    error::Error,
-    fmt,
-    ops::RangeInclusive,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{error::Error, fmt, ops::RangeInclusive, sync::Arc};
 
 use rustls::{
-    CipherSuite, HandshakeKind, KeyLog, ProtocolVersion, ServerConfig,
-    server::{ClientHello, ResolvesServerCert, UnbufferedServerConnection},
-    sign::CertifiedKey,
+    CipherSuite, HandshakeKind, ProtocolVersion,
+    server::UnbufferedServerConnection,
     unbuffered::{ConnectionState, EncodeError},
 };
 
 use super::{
     alert::Alert,
     config::{Kept, TlsConfig},
-    keys::{Secret, Suite},
+    keys::Suite,
+    overheard::{Found, Overheard},
     record::{HEADER_BYTES, RECORD_BYTES_MAX},
     session::{Agreed, Session},
 };
@@ -393,72 +384,6 @@ fn suite(suite: CipherSuite) -> Option<Suite> {
     }
 }
 
-/// Takes what rustls says during the handshake of one connection, and passes all of it on to those
-/// that the configuration names.
-#[derive(Debug)]
-struct Overheard {
-    log: Arc<dyn KeyLog>,
-    resolver: Arc<dyn ResolvesServerCert>,
-    /// rustls wants a lock; the handshake has the only other reference.
-    found: Mutex<Found>,
-}
-
-#[derive(Debug, Default)]
-struct Found {
-    client: Option<Secret>,
-    server: Option<Secret>,
-    server_name: Option<Box<str>>,
-}
-
-impl Overheard {
-    fn of(config: &ServerConfig) -> Self {
-        let (log, resolver) = (Arc::clone(&config.key_log), Arc::clone(&config.cert_resolver));
-        Self { log, resolver, found: Mutex::default() }
-    }
-
-    fn found(&self) -> MutexGuard<'_, Found> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self) -> Found {
-        let mut found = self.found();
-        Found {
-            client: found.client.as_mut().map(Secret::take),
-            server: found.server.as_mut().map(Secret::take),
-            server_name: found.server_name.take(),
-        }
-    }
-}
-
-impl KeyLog for Overheard {
-    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
-        match label {
-            CLIENT_SECRET => self.found().client = Secret::new(secret),
-            SERVER_SECRET => self.found().server = Secret::new(secret),
-            _ => {}
-        }
-        if self.log.will_log(label) {
-            self.log.log(label, client_random, secret);
-        }
-    }
-
-    fn will_log(&self, label: &str) -> bool {
-        matches!(label, CLIENT_SECRET | SERVER_SECRET) || self.log.will_log(label)
-    }
-}
-
-impl ResolvesServerCert for Overheard {
-    /// It is asked once in every handshake, also if a session is resumed.
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.found().server_name = hello.server_name().map(|name| name.to_ascii_lowercase().into());
-        self.resolver.resolve(hello)
-    }
-
-    fn only_raw_public_keys(&self) -> bool {
-        self.resolver.only_raw_public_keys()
-    }
-}
-
 impl fmt::Debug for Handshake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handshake")
@@ -490,8 +415,6 @@ impl fmt::Display for HandshakeError {
 
 impl Error for HandshakeError {}
 
-const CLIENT_SECRET: &str = "CLIENT_TRAFFIC_SECRET_0";
-const SERVER_SECRET: &str = "SERVER_TRAFFIC_SECRET_0";
 /// change_cipher_spec, alert, handshake and application_data (RFC 8446 section 5.1).
 const CONTENT_TYPES: RangeInclusive<u8> = 20..=23;
 /// Client certificates are the largest part. Chains have some kilobytes.

@@ -8,7 +8,7 @@
 //!   record, keys, alert
 //! ```
 //! rustls keeps 3 to 8 KB for a connection. That is for handshakes only; nothing of it is left in a
-//! session, and only `handshake.rs`, `config.rs` and `certificate.rs` know rustls.
+//! session, and only `handshake.rs`, `overheard.rs`, `config.rs` and `certificate.rs` know rustls.
 //!
 //! **TLS 1.2** is refused with the alert `protocol_version`. Its connections would have to stay in
 //! rustls, with twenty times the memory; clients without TLS 1.3 are better served by a
@@ -22,6 +22,7 @@ mod error;
 mod handshake;
 mod keys;
 mod listeners;
+mod overheard;
 mod record;
 mod session;
 #[cfg(test)]

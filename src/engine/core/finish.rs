@@ -76,7 +76,7 @@ impl Core {
     pub(super) fn is_late(&mut self, topic: &Topic) -> bool {
         let is_late = self.topics.is_finished(topic, self.now);
         if is_late {
-            self.mailbox.note_late(topic.name(), 1);
+            self.mailbox.late().note(topic.name(), 1);
         }
         is_late
     }
@@ -105,7 +105,7 @@ impl Core {
         let subscriptions = streaming.subscriptions().iter();
         let ended: Vec<_> = subscriptions.filter_map(|it| self.topics.topic_at_end(*it)).collect();
         for topic in &ended {
-            self.unsubscribe(id, topic);
+            self.end_subscription(id, topic);
         }
     }
 

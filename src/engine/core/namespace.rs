@@ -75,7 +75,7 @@ impl Core {
 
     pub(super) fn leave(&self, publication: Publication<'_>) -> Result<(), TrySendError<()>> {
         let Some(outlet) = self.mailbox.outlet() else { return Ok(()) };
-        self.mailbox.settle(publication, outlet.publish(publication))
+        self.mailbox.late().settle(publication, outlet.publish(publication))
     }
 }
 

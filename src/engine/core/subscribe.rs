@@ -72,8 +72,23 @@ impl Core {
         }
     }
 
-    /// Ends a subscription; false if there was none.
+    /// Ends a subscription; false if there was none. If the topics that are left have all ended, so does
+    /// the stream.
     pub(in crate::engine) fn unsubscribe(&mut self, id: StreamId, topic: &Topic) -> bool {
+        let has_left = self.end_subscription(id, topic);
+        if has_left && let Some(conn) = self.conns.live(id) {
+            let subscriptions = self.conns[conn].subscriptions();
+            // Nearly always decided by the first.
+            let have_ended = subscriptions.iter().all(|it| self.topics.is_at_end(*it));
+            if have_ended && !subscriptions.is_empty() {
+                self.review_later(id);
+            }
+        }
+        has_left
+    }
+
+    /// Ends a subscription; false if there was none.
+    pub(in crate::engine) fn end_subscription(&mut self, id: StreamId, topic: &Topic) -> bool {
         let (Some(index), Some(conn)) = (self.topics.find(topic), self.conns.live(id)) else {
             return false;
         };
@@ -84,10 +99,6 @@ impl Core {
         if let Some(left) = left {
             self.topics.note_left_topic(conn, left);
             self.leave_topic(conn, left);
-            let mut others = self.conns[conn].subscriptions().iter();
-            if others.any(|it| self.topics.is_at_end(*it)) {
-                self.review_later(id);
-            }
             if let Some(coding) = self.conns[conn].coding()
                 && self.conns[conn].subscriptions().is_empty()
             {

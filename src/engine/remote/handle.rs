@@ -285,7 +285,7 @@ impl Handle {
             Recipient::All(crew) => crew.all().next(),
         };
         let published = outlet.publish(publication);
-        mailbox.map_or(Ok(()), |mailbox| mailbox.settle(publication, published))
+        mailbox.map_or(Ok(()), |mailbox| mailbox.late().settle(publication, published))
     }
 
     /// Whether it is worthwhile to encode an event for this topic. The sequencer of workers has its

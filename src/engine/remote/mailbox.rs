@@ -17,13 +17,11 @@ use shuttle::sync::{
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
-use super::{command::Command, outlet::Outlet, try_send::TrySendError};
+use super::{command::Command, late::Late, outlet::Outlet, try_send::TrySendError};
 #[cfg(feature = "tls")]
 use crate::tls::TlsListeners;
 use crate::{
     engine::{registry::Registry, stats::Stats},
-    error::Logged,
-    span::{Publication, Refused},
     topic::{Arrival, Placed},
 };
 
@@ -50,7 +48,7 @@ pub(crate) struct Mailbox {
     /// Where its subscribers are counted, if anyone else may want to know.
     registry: OnceLock<Arc<Registry>>,
     /// Events on topics that had been finished.
-    late: AtomicU64,
+    late: Late,
     /// Its listeners with TLS, or those of all workers.
     #[cfg(feature = "tls")]
     tls: OnceLock<Arc<TlsListeners>>,
@@ -84,7 +82,7 @@ impl Mailbox {
             stats: Mutex::new(Stats::default()),
             outlet: OnceLock::new(),
             registry: OnceLock::new(),
-            late: AtomicU64::new(0),
+            late: Late::default(),
             #[cfg(feature = "tls")]
             tls: OnceLock::new(),
         }
@@ -99,38 +97,9 @@ impl Mailbox {
         self.outlet.get()
     }
 
-    /// Counts events that were published on a topic after its end.
-    pub(in crate::engine) fn note_late(&self, topic: &str, events: u64) {
-        let before = self.late.fetch_add(events, Ordering::Relaxed);
-        let total = before + events;
-        // Rarely, if there are many.
-        if before == 0 || before.ilog2() < total.ilog2() {
-            log::warn!(
-                "an event on \"{}\" was dropped, because the topic has been finished ({total} such \
-                 events so far)",
-                Logged(topic)
-            );
-        }
-    }
-
-    /// Events on topics that had been finished.
-    pub(in crate::engine) fn late(&self) -> u64 {
-        self.late.load(Ordering::Relaxed)
-    }
-
-    /// What has become of events that left for the namespace.
-    pub(in crate::engine) fn settle(
-        &self,
-        publication: Publication<'_>,
-        published: Result<(), Refused>,
-    ) -> Result<(), TrySendError<()>> {
-        match published {
-            Err(Refused::Finished) => {
-                self.note_late(publication.topic.name(), publication.events.len() as u64);
-                Ok(())
-            }
-            other => other.map_err(Into::into),
-        }
+    /// Events that were published on topics after their end.
+    pub(in crate::engine) fn late(&self) -> &Late {
+        &self.late
     }
 
     /// Only the first call counts.

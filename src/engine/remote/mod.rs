@@ -4,6 +4,7 @@ mod command;
 mod crew;
 mod finish;
 mod handle;
+mod late;
 mod mailbox;
 mod of_workers;
 mod outlet;

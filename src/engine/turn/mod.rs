@@ -1,5 +1,6 @@
 //! The steps of a turn, one file each. Their order is in [`Engine`](super::Engine)'s module.
 
+mod accepting;
 mod answer;
 mod birth;
 mod commands;
