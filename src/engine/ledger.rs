@@ -128,3 +128,11 @@ impl Ledger {
 fn move_gauge(gauge: &mut u64, before: usize, after: usize) {
     *gauge = (*gauge + after as u64) - before as u64;
 }
+
+/// How a handshake ends that TLS has nothing to say about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HandshakeEnd {
+    TimedOut,
+    /// The connection has ended.
+    Closed,
+}

@@ -7,8 +7,8 @@ use super::{
     api::config::TcpOptions,
     handshake_share::{HandshakeShare, Step},
     keys::ConnIndex,
-    ledger::{Ledger, Verdict},
-    secured::{HandshakeEnd, Secured},
+    ledger::{HandshakeEnd, Ledger, Verdict},
+    secured::Secured,
     stats::TlsStats,
     transport::Transport,
 };

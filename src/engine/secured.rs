@@ -8,12 +8,23 @@ mod tls;
 
 use std::io::{self, IoSlice};
 
+#[cfg(feature = "tls")]
+use std::{mem, sync::Arc};
+
+#[cfg(feature = "tls")]
+use self::tls::Tls;
 use super::{
-    api::config::TcpOptions, handshake_share::Step, ledger::Holding, stats::TlsStats,
+    api::config::TcpOptions,
+    handshake_share::Step,
+    ledger::{HandshakeEnd, Holding},
+    stats::TlsStats,
     transport::Transport,
 };
 #[cfg(feature = "tls")]
-use tls::Tls;
+use crate::{
+    http::TlsClient,
+    tls::{Established, Handshake, HandshakeError, TlsConfig},
+};
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -128,14 +139,6 @@ impl<T: Transport> Secured<T> {
     }
 }
 
-/// How a handshake ends that TLS has nothing to say about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum HandshakeEnd {
-    TimedOut,
-    /// The connection has ended.
-    Closed,
-}
-
 /// As [`Transport`], except that reads are counted.
 impl<T: Transport> Secured<T> {
     /// A read may end with a record, and a part of a record is nothing.
@@ -194,5 +197,70 @@ impl<T: Transport> Secured<T> {
 
     pub(super) fn reset_on_close(&mut self) {
         self.transport.reset_on_close();
+    }
+}
+
+/// With TLS.
+#[cfg(feature = "tls")]
+impl<T> Secured<T> {
+    /// The client begins a handshake. Nothing has been received yet.
+    ///
+    /// # Errors
+    /// If a configuration of the application does not work.
+    pub(super) fn begin_tls(
+        &mut self,
+        config: &TlsConfig,
+        stats: &mut TlsStats,
+    ) -> Result<(), HandshakeError> {
+        let handshake = Handshake::new(config).inspect_err(|_| stats.failed.refused += 1)?;
+        let (handshake, early) = (Box::new(handshake), Vec::new());
+        self.tls = Some(Box::new(Tls::Handshake { handshake, early }));
+        stats.handshaking += 1;
+        Ok(())
+    }
+
+    /// The client begins a handshake after a PROXY protocol header, which is in the clear.
+    pub(super) fn await_header(&mut self, config: &TlsConfig) {
+        self.tls = Some(Box::new(Tls::Header(config.clone())));
+    }
+
+    /// The header is complete, and `rest` came after it. False without TLS.
+    ///
+    /// # Errors
+    /// As [`begin_tls`](Self::begin_tls).
+    pub(super) fn end_header(
+        &mut self,
+        rest: &[u8],
+        stats: &mut TlsStats,
+    ) -> Result<bool, HandshakeError> {
+        let Some(Tls::Header(config)) = self.tls.as_deref() else { return Ok(false) };
+        let config = config.clone();
+        self.begin_tls(&config, stats)?;
+        Ok(self.take_early(rest))
+    }
+
+    /// After a read was interrupted: whether a handshake is complete. The session begins.
+    pub(super) fn settle(&mut self) -> Option<Arc<TlsClient>> {
+        let tls = self.tls.as_deref_mut()?;
+        if !matches!(tls, Tls::Established(_)) {
+            return None;
+        }
+        let Tls::Established(established) = mem::replace(tls, Tls::Failed) else { return None };
+        let Established { session, server_name, client_certificates, kept, .. } = *established;
+        *tls = Tls::Session(session);
+        let server_name = server_name.filter(|_| kept.server_name);
+        let certificates = if kept.client_certificates { client_certificates } else { Vec::new() };
+        TlsClient::new(server_name, certificates)
+    }
+
+    /// Bytes that come before everything else in the handshake. False without one.
+    pub(super) fn take_early(&mut self, bytes: &[u8]) -> bool {
+        match self.tls.as_deref_mut() {
+            Some(Tls::Handshake { early, .. }) => {
+                early.extend_from_slice(bytes);
+                true
+            }
+            _ => false,
+        }
     }
 }

@@ -45,8 +45,12 @@ const WRITTEN_ELSEWHERE: &[(&str, &str, &str)] =
     &[("Hooks", "src/engine/api/sse.rs", "the builder fills them in")];
 
 /// The files of the engine that may touch a transport.
-const TRANSPORT_FILES: &[&str] =
-    &["src/engine/links.rs", "src/engine/secured.rs", "src/engine/transport.rs"];
+const TRANSPORT_FILES: &[&str] = &[
+    "src/engine/links.rs",
+    "src/engine/secured.rs",
+    "src/engine/secured/tls.rs",
+    "src/engine/transport.rs",
+];
 
 /// The methods of `Transport`, and those of `std::io` that could replace them.
 const TRANSPORT_METHODS: &[&str] = &[

@@ -5,13 +5,15 @@ use std::{
     error::Error,
     io::{self, ErrorKind, IoSlice},
     mem,
-    sync::Arc,
 };
 
-use super::{HandshakeEnd, Secured};
 use crate::{
-    engine::{handshake_share::Step, ledger::Holding, stats::TlsStats, transport::Transport},
-    http::TlsClient,
+    engine::{
+        handshake_share::Step,
+        ledger::{HandshakeEnd, Holding},
+        stats::TlsStats,
+        transport::Transport,
+    },
     tls::{
         Beginning, Established, Fault, Handshake, HandshakeError, ReceiveError, Received, Session,
         Stage, TlsConfig,
@@ -28,74 +30,11 @@ pub(super) enum Tls {
         /// What was received before the handshake began.
         early: Vec<u8>,
     },
-    /// The handshake is complete; [`Secured::settle`] has not been called since.
+    /// The handshake is complete; the session begins when that is settled.
     Established(Box<Established>),
     Session(Session),
     /// The handshake has ended without a session.
     Failed,
-}
-
-impl<T> Secured<T> {
-    /// The client begins a handshake. Nothing has been received yet.
-    ///
-    /// # Errors
-    /// If a configuration of the application does not work.
-    pub(in crate::engine) fn begin_tls(
-        &mut self,
-        config: &TlsConfig,
-        stats: &mut TlsStats,
-    ) -> Result<(), HandshakeError> {
-        let handshake = Handshake::new(config).inspect_err(|_| stats.failed.refused += 1)?;
-        let (handshake, early) = (Box::new(handshake), Vec::new());
-        self.tls = Some(Box::new(Tls::Handshake { handshake, early }));
-        stats.handshaking += 1;
-        Ok(())
-    }
-
-    /// The client begins a handshake after a PROXY protocol header, which is in the clear.
-    pub(in crate::engine) fn await_header(&mut self, config: &TlsConfig) {
-        self.tls = Some(Box::new(Tls::Header(config.clone())));
-    }
-
-    /// The header is complete, and `rest` came after it. False without TLS.
-    ///
-    /// # Errors
-    /// As [`begin_tls`](Self::begin_tls).
-    pub(in crate::engine) fn end_header(
-        &mut self,
-        rest: &[u8],
-        stats: &mut TlsStats,
-    ) -> Result<bool, HandshakeError> {
-        let Some(Tls::Header(config)) = self.tls.as_deref() else { return Ok(false) };
-        let config = config.clone();
-        self.begin_tls(&config, stats)?;
-        Ok(self.take_early(rest))
-    }
-
-    /// After a read was interrupted: whether a handshake is complete. The session begins.
-    pub(in crate::engine) fn settle(&mut self) -> Option<Arc<TlsClient>> {
-        let tls = self.tls.as_deref_mut()?;
-        if !matches!(tls, Tls::Established(_)) {
-            return None;
-        }
-        let Tls::Established(established) = mem::replace(tls, Tls::Failed) else { return None };
-        let Established { session, server_name, client_certificates, kept, .. } = *established;
-        *tls = Tls::Session(session);
-        let server_name = server_name.filter(|_| kept.server_name);
-        let certificates = if kept.client_certificates { client_certificates } else { Vec::new() };
-        TlsClient::new(server_name, certificates)
-    }
-
-    /// Bytes that come before everything else in the handshake. False without one.
-    pub(in crate::engine) fn take_early(&mut self, bytes: &[u8]) -> bool {
-        match self.tls.as_deref_mut() {
-            Some(Tls::Handshake { early, .. }) => {
-                early.extend_from_slice(bytes);
-                true
-            }
-            _ => false,
-        }
-    }
 }
 
 impl Tls {
