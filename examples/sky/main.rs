@@ -10,8 +10,12 @@ mod server;
 use std::{
     env,
     error::Error,
+    io,
+    net::{SocketAddr, TcpListener},
     process::{Command, Stdio},
 };
+
+use socket2::{Domain, Socket, Type};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = env::args().skip(1).collect();
@@ -22,7 +26,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             let stars = wanted.min(usize::try_from(descriptors)?.saturating_sub(SPARE_DESCRIPTORS));
             let mut reactor = server::new(stars)?;
             let port = env::var("PORT").unwrap_or_else(|_| "8080".into());
-            let address = reactor.listen(format!("127.0.0.1:{port}"))?;
+            let listener = small_buffers(port.parse()?)?;
+            let address = listener.local_addr()?;
+            reactor.listen_on(listener)?;
             println!("listening on http://{address}");
             // The clients are a process of their own, with descriptors of its own. It ends with the server.
             Command::new(env::current_exe()?)
@@ -34,6 +40,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         [address, stars] => Ok(crowd::run(address.parse()?, stars.parse()?)?),
         _ => Err("usage: sky [STARS]".into()),
     }
+}
+
+/// A listener whose connections have small buffers, so that a client which does not read is soon noticed.
+/// Otherwise the system would first take a megabyte for each.
+fn small_buffers(port: u16) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_send_buffer_size(16 * 1024)?;
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], port)).into())?;
+    socket.listen(1_024)?;
+    Ok(socket.into())
 }
 
 /// For everything but stars.

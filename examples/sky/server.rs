@@ -83,10 +83,10 @@ impl Sky {
 
     /// The updater of a star.
     fn tick(&mut self, number: usize, first: Instant, stream: &mut Stream<'_>) {
-        // Ticks are due at fixed times, so whatever is more than whole seconds is lateness. They may
-        // come half a millisecond early, because the reactor counts whole ones.
-        let age_ms = (first.elapsed() + Duration::from_millis(1)).as_millis() as usize;
-        let late_ms = (age_ms % self.lateness.len()).saturating_sub(1);
+        // Ticks are due at fixed times, so whatever is more than whole seconds is lateness. The first
+        // one was due when its turn began, a moment before `first`: others seem early by as much.
+        let age_ms = first.elapsed().as_millis() as usize;
+        let late_ms = Some(age_ms % self.lateness.len()).filter(|ms| *ms < EARLY_MS).unwrap_or(0);
         self.lateness[late_ms] += 1;
         self.stars[number] = if late_ms >= LATE_MS { LATE } else { LIT };
         let (from, until) = self.flooded;
@@ -185,8 +185,10 @@ const LATE: u8 = b'!';
 const TICK: Duration = Duration::from_secs(1);
 const FRAME: Duration = Duration::from_millis(100);
 const LATE_MS: usize = 20;
+/// From here on, a tick was not late, but early for the next second.
+const EARLY_MS: usize = 900;
 /// Stars that are killed or stalled at once.
 const BLOCK: usize = 1_000;
 const STALL: Duration = Duration::from_secs(10);
 /// In each tick of a star whose client does not read: enough to fill its socket in a few seconds.
-const FLOOD_BYTES: usize = 128 * 1024;
+const FLOOD_BYTES: usize = 32 * 1024;
