@@ -299,10 +299,3 @@ thread_local! {
     /// Three records of one write: 49,218 bytes.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
-
-/// With the eight bytes that point to it, this is what TLS costs an idle stream.
-#[test]
-fn a_connection_with_tls_takes_168_bytes_more() {
-    assert_eq!(size_of::<Tls>(), 168);
-    assert_eq!(size_of::<Secured<u64>>(), 16);
-}
