@@ -170,7 +170,7 @@ impl Simulation {
         self.send(client, &bytes);
     }
 
-    /// A client sends bytes, which are handled in the next turn. From a [Unix](Peer::Unix) peer
+    /// A client sends bytes, which are handled in the next turn. From a [Unix](crate::Peer::Unix) peer
     /// they are a message that carries a descriptor, so a read stops at its end.
     pub fn send(&mut self, client: Client, bytes: &[u8]) {
         self.network.lock().send(client.0, bytes);
