@@ -8,7 +8,7 @@ import { launch } from './tabs.mjs'
 
 const BEAT_MS = 1_000
 const STREAM = `/topic?name=phone&history=100000&beat=${BEAT_MS}`
-const LOST = /ERR_INTERNET_DISCONNECTED|ERR_CONNECTION|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_EMPTY_RESPONSE|ERR_NETWORK/
+const LOST = /ERR_INTERNET_DISCONNECTED|ERR_CONNECTION|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_EMPTY_RESPONSE|ERR_NETWORK|ERR_SOCKET/
 
 /** The server has asked for so much patience that only LiveSource comes back sooner. */
 const PATIENT = `${STREAM}&retry=200000`
