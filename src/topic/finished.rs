@@ -11,7 +11,8 @@ use super::Topic;
 #[derive(Debug, Default)]
 pub(crate) struct Tombstones {
     by_name: HashMap<Arc<str>, Remembered>,
-    /// In the order in which they were added, some of them replaced since.
+    /// In the order in which they were added, some of them replaced since. One that is kept for longer
+    /// than those after it lets them stay when their time is over.
     in_order: VecDeque<(u64, Arc<str>)>,
 }
 
@@ -31,8 +32,8 @@ impl Tombstones {
         if until_ms <= now_ms {
             return;
         }
-        // It was opened again since, to tell a client of its end. That does not prolong it.
-        if self.by_name.contains_key(topic.shared_name()) {
+        // It was opened again since, for a client that came late. That does not prolong it.
+        if self.get(topic.name(), now_ms).is_some() {
             return;
         }
         if self.by_name.len() == TOMBSTONES_MAX {
@@ -95,6 +96,16 @@ mod tests {
         assert_eq!(tombstones.get("b", 1_000), None);
         tombstones.add(&Topic::new("a"), 9, REMEMBERED_MS + 1_000, REMEMBERED_MS + 1_000);
         assert_eq!(tombstones.get("a", REMEMBERED_MS + 1_000).map(|it| it.end), Some(9));
+    }
+
+    #[test]
+    fn an_end_whose_time_is_over_makes_place_for_a_new_one_of_its_name() {
+        let mut tombstones = Tombstones::default();
+        tombstones.add(&Topic::new("kept for longer"), 1, 10 * REMEMBERED_MS, 0);
+        tombstones.add(&Topic::new("a"), 7, 0, 0);
+        let later = 2 * REMEMBERED_MS;
+        tombstones.add(&Topic::new("a"), 9, later, later);
+        assert_eq!(tombstones.get("a", later).map(|it| it.end), Some(9));
     }
 
     #[test]
