@@ -14,7 +14,8 @@
 //! ```
 //!
 //! If the listener requires a PROXY protocol header, `ProxyHeader` comes first; with TLS,
-//! `Handshake` does. In every phase, a connection whose socket refuses bytes is subject to the stall timeout.
+//! `Handshake` does. In every phase, a connection whose socket refuses bytes is subject to the stall
+//! timeout.
 //!
 //! This layer knows neither sockets nor clocks nor user closures: bytes and `now` come in as
 //! arguments, and actions come out as values. A connection that waits, between requests or as a
@@ -261,11 +262,20 @@ impl Conn {
     ///
     /// The reason is derived when the timer fires: nothing is stored per reason, and a deadline
     /// that has moved since only re-arms the timer.
+    #[inline]
     pub(crate) fn deadline(&self, limits: &Limits) -> Option<u64> {
+        match self.is_admitted() {
+            true => self.phase.deadline(limits, self.output),
+            false => self.deadline_of_rejected(limits),
+        }
+    }
+
+    /// A rejected connection has the timeout of one head, counted from its start.
+    #[cold]
+    fn deadline_of_rejected(&self, limits: &Limits) -> Option<u64> {
         match self.phase {
-            // A rejected connection has the timeout of one head, counted from its start.
-            Phase::Reading { since, .. } if !self.is_admitted() => Some(head_due(since, limits)),
-            Phase::Handshake { since } if !self.is_admitted() => {
+            Phase::Reading { since, .. } => Some(head_due(since, limits)),
+            Phase::Handshake { since } => {
                 Some(handshake_due(since, limits).min(head_due(since, limits)))
             }
             _ => self.phase.deadline(limits, self.output),
