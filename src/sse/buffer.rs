@@ -6,6 +6,9 @@ use memchr::memchr2;
 
 use super::{Encode, EventId, EventName, Retry};
 
+/// Room of a new buffer for its first event, which otherwise would grow piece by piece.
+const FIRST_BYTES: usize = 256;
+
 /// A buffer for encoded events, to which only well-formed SSE can be written.
 ///
 /// [`push`](Self::push) appends one complete event. The methods named after the fields of the
@@ -48,6 +51,9 @@ impl EventBuffer {
     /// would be lost.
     pub fn push<E: Encode + ?Sized>(&mut self, event: &E) {
         self.dispatch();
+        if self.bytes.capacity() == 0 {
+            self.reserve_first();
+        }
         let (start, has_id) = (self.bytes.len(), self.has_id);
         let outer = self.lent_at.replace(start);
         event.encode(self);
@@ -58,6 +64,11 @@ impl EventBuffer {
             self.was_replaced(start, has_id);
         }
         self.dispatch();
+    }
+
+    #[cold]
+    fn reserve_first(&mut self) {
+        self.bytes.reserve(FIRST_BYTES);
     }
 
     /// The bytes written so far.
