@@ -189,14 +189,17 @@ impl Topic {
         Self { inner: Arc::new(Inner { name, options: TopicOptions::default() }) }
     }
 
-    /// The topic of requests to end streams on all machines. No other value has its name.
+    /// The name of the topic of requests to end streams on all machines.
+    pub(crate) const CLOSINGS: &str = "\u{1}closings";
+
+    /// That topic. No other value has its name.
     pub(crate) fn closings() -> Self {
-        let inner = Inner { name: CLOSINGS.into(), options: TopicOptions::default() };
+        let inner = Inner { name: Self::CLOSINGS.into(), options: TopicOptions::default() };
         Self { inner: Arc::new(inner) }.history(1_000, 256 * 1024)
     }
 
     pub(crate) fn is_closings(&self) -> bool {
-        self.name() == CLOSINGS
+        self.name() == Self::CLOSINGS
     }
 
     /// Its name.
@@ -395,7 +398,6 @@ impl Topic {
 
 /// What names of the library's own topics begin with.
 const RESERVED: char = '\u{1}';
-const CLOSINGS: &str = "\u{1}closings";
 
 struct Gap<'a>(&'a Topic);
 

@@ -165,7 +165,7 @@ impl Context<'_> {
     ///
     /// ```
     /// use starwheel::{Context, StreamId};
-    /// /// Streams that are more than ten events behind. Walks over all streams of this worker.
+    /// /// Streams that lag by more than ten events. Walks over all streams of this worker.
     /// fn slow(cx: &Context<'_>) -> Vec<StreamId> {
     ///     cx.streams().filter(|id| cx.lag(*id).is_some_and(|events| events > 10)).collect()
     /// }

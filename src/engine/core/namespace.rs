@@ -104,10 +104,10 @@ impl Core {
 
     /// The topic is driven here, or was declared local in this reactor alone.
     fn place_locally(&mut self, index: TopicIndex, placed: &Placed) {
-        let (events, compression) = (placed.frame(), placed.compression());
+        let (frame, compression) = (placed.frame(), placed.compression());
         match placed.continues() {
-            Continues::No => self.finish_at(index, &events.events(), compression),
-            Continues::Yes => self.publish_at(index, &events.events(), compression),
+            Continues::No => self.finish_at(index, &frame.events(), compression),
+            Continues::Yes => self.publish_at(index, &frame.events(), compression),
         }
     }
 

@@ -186,11 +186,12 @@ fn write_tls(out: &mut Exposition, sources: &[Source<'_>]) {
                 Count(tls.unsent_bytes),
                 "Sealed bytes that sockets have not taken",
             ),
+            (
+                "tls_client_bytes",
+                Count(tls.client_bytes),
+                "Bytes of client certificates and server names that connections keep",
+            ),
         ]
-    });
-    write_metrics(out, sources, Gauge, |stats| {
-        let help = "Bytes of client certificates and server names that connections keep";
-        vec![("tls_client_bytes", Count(stats.tls.client_bytes), help)]
     });
     write_metrics(out, sources, Counter, |stats| {
         let tls = &stats.tls;

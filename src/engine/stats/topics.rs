@@ -14,7 +14,7 @@ use super::table::{PLACES, Table};
 /// use starwheel::{Context, Response, Topic};
 /// fn state(cx: &Context<'_>, news: &Topic) -> Response {
 ///     let stats = cx.topic_stats(news).unwrap_or_default();
-///     Response::text(format!("{} subscribers, at most {} events behind\n", stats.subscribers, stats.lag))
+///     Response::text(format!("{} subscribers, the slowest lags by {} events\n", stats.subscribers, stats.lag))
 /// }
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -40,10 +40,8 @@ impl<I: Inbox> Member<I> {
                 // An eighth of the difference, so that one large event does not count for long.
                 let bytes = (events.len() + topic.len()) as u64 + ENTRY_OVERHEAD_BYTES;
                 self.entry_bytes = (self.entry_bytes * 7 + bytes).div_ceil(8);
-                let is_wanted = {
-                    let kind = (compression, continues);
-                    self.hub.place(entry.place, &topic, &events, kind, now_ms)
-                };
+                let kind = (compression, continues);
+                let is_wanted = self.hub.place(entry.place, &topic, &events, kind, now_ms);
                 self.figures.skipped += u64::from(!is_wanted);
             }
             Content::Generation { name, follows } => {
