@@ -25,8 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // One descriptor for each connection, and most systems start programs with 1,024.
     starwheel::raise_descriptor_limit()?;
     match options.workers {
-        0 | 1 => run_one(options),
-        _ => run_all(options),
+        None => run_one(options),
+        Some(count) => run_all(options, count),
     }
 }
 
@@ -43,9 +43,9 @@ fn run_one(options: Options) -> Result<(), Box<dyn Error>> {
 }
 
 /// Several, on threads of their own.
-fn run_all(options: Options) -> Result<(), Box<dyn Error>> {
+fn run_all(options: Options, count: usize) -> Result<(), Box<dyn Error>> {
     let (of_all, config) = (options.clone(), options.config.clone());
-    let workers = Workers::with_config(&config, options.workers, move |worker| {
+    let workers = Workers::with_config(&config, count, move |worker| {
         Site::new(&of_all, Some(worker.handle_of_all()))
     })?;
     let listen = options.listen.reuse_port(ReusePort::Shared);
@@ -126,7 +126,8 @@ fn tick(request: &Request, _cx: &mut Context<'_>) -> Result<Sse, Response> {
 #[derive(Clone)]
 struct Options {
     port: u16,
-    workers: usize,
+    /// Without, one reactor on the main thread.
+    workers: Option<usize>,
     drain_window: Duration,
     config: Config,
     listen: ListenOptions,
@@ -139,7 +140,7 @@ impl Options {
     fn read() -> Result<Self, Box<dyn Error>> {
         let mut options = Self {
             port: from_environment("PORT")?.unwrap_or(8080),
-            workers: from_environment("WORKERS")?.unwrap_or(1),
+            workers: from_environment("WORKERS")?.filter(|&count| count > 1),
             drain_window: Duration::from_secs(1),
             config: Config::default(),
             listen: ListenOptions::new(),
@@ -157,6 +158,7 @@ impl Options {
             let (limits, tcp) = (&mut options.config.limits, &mut options.config.tcp);
             match flag.as_str() {
                 "--port" => options.port = value.parse()?,
+                "--workers" => options.workers = Some(value.parse()?),
                 "--drain-ms" => options.drain_window = Duration::from_millis(value.parse()?),
                 "--drain-accept-for-ms" => {
                     options.config.drain_accept_for = Duration::from_millis(value.parse()?);
@@ -257,7 +259,8 @@ const HELP: &str = "\
 testbed [--port N] [flags]: a server with one route per feature of starwheel
 
   PORT=N, --port N       port on 127.0.0.1; 0 is any free port                 [8080]
-  WORKERS=N              workers, one thread each                              [1]
+  WORKERS=N              more than 1: so many workers, one thread each         [1]
+  --workers N            the same, and 1 is a worker too                       [one reactor]
   --drain-ms N           window in which streams end after SIGTERM             [1000]
   --drain-accept-for-ms N  part of the window that still accepts connections   [0]
   --keep-alive-ms N      quiet time before a comment                           [15000]
