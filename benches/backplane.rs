@@ -1,6 +1,8 @@
 //! Events from one process over Redis to another one: how long they take, and how many get through.
 //!
 //! `cargo bench --package starwheel-tests --bench backplane`. It needs `redis-server`.
+//! `-- --json FILE` appends JSON lines, as `benches/density/run` wants them; `--rounds N` measures all
+//! of it so often, and `--quick` for a shorter time.
 
 #[path = "../tests/support/client.rs"]
 mod client;
@@ -8,7 +10,8 @@ mod client;
 mod server;
 
 use std::{
-    fs,
+    env,
+    fs::{self, File},
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     os::unix::fs::symlink,
@@ -16,26 +19,77 @@ use std::{
 };
 
 use client::PATIENCE;
+use serde_json::{Value, json};
 use server::{Node, Redis, is_missing};
 
-const TIME: Duration = Duration::from_secs(5);
-
 fn main() {
+    let mut options = Options::read();
     if is_missing() {
         return;
     }
-    println!("events/s | got events/s | p50 us | p99 us | CPU us/event: Redis, publisher, other");
-    for rate in [100, 1_000, 5_000, 20_000, 0] {
-        measure(rate, "t");
-    }
+    options.add(&json!({ "server": "redis", "version": redis_version() }));
     let many: Vec<_> = (0..10_000).map(|number| format!("topic-{number}")).collect();
-    println!("10,000 topics, of which the other process wants 20:");
-    measure(20_000, &many.join(","));
-    start_late();
+    for round in 1..=options.rounds {
+        println!("round {round}");
+        println!(
+            "events/s | got events/s | p50 us | p99 us | CPU us/event: Redis, publisher, other"
+        );
+        for rate in [100, 1_000, 5_000, 20_000, 0] {
+            measure(&mut options, round, rate, "t");
+        }
+        println!("10,000 topics, of which the other process wants 20:");
+        measure(&mut options, round, 20_000, &many.join(","));
+        start_late(&mut options, round);
+    }
+}
+
+struct Options {
+    /// Where JSON lines go.
+    results: Option<File>,
+    rounds: u32,
+    time: Duration,
+}
+
+impl Options {
+    /// Cargo adds words of its own.
+    fn read() -> Self {
+        let mut options = Self { results: None, rounds: 1, time: Duration::from_secs(5) };
+        let mut arguments = env::args().skip(1);
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--json" => {
+                    let path = arguments.next().expect("--json needs a file");
+                    let file = File::options().create(true).append(true).open(path);
+                    options.results = Some(file.expect("a file that can be written"));
+                }
+                "--rounds" => {
+                    let rounds = arguments.next().and_then(|rounds| rounds.parse().ok());
+                    options.rounds = rounds.expect("--rounds needs a number");
+                }
+                "--quick" => options.time = Duration::from_secs(1),
+                _ => {}
+            }
+        }
+        options
+    }
+
+    fn add(&mut self, line: &Value) {
+        if let Some(file) = &mut self.results {
+            writeln!(file, "{line}").unwrap();
+        }
+    }
+}
+
+/// "7.0.15"
+fn redis_version() -> String {
+    let output = std::process::Command::new("redis-server").arg("--version").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version = text.split("v=").nth(1).and_then(|rest| rest.split(' ').next());
+    version.unwrap_or_default().into()
 }
 
 /// `rate` events a second; zero is as fast as it goes.
-fn measure(rate: u64, topics: &str) {
+fn measure(options: &mut Options, round: u32, rate: u64, topics: &str) {
     let redis = Redis::start();
     symlink(redis.socket(), redis.address()).unwrap();
     let settings = [("HISTORY", "100")];
@@ -49,22 +103,27 @@ fn measure(rate: u64, topics: &str) {
     let pids = [redis.pid(), publisher.pid(), other.pid()];
     let before = (pids.map(cpu_ns), other.figure("received"), Instant::now());
     let mut delays = Vec::new();
-    reader.read_until(Instant::now() + TIME, &mut delays);
+    reader.read_until(Instant::now() + options.time, &mut delays);
     let elapsed = before.2.elapsed();
     let (cpu, received) = (pids.map(cpu_ns), other.figure("received") - before.1);
     publisher.post("/stop", "");
     delays.sort_unstable();
     let at = |share: f64| delays[((delays.len() - 1) as f64 * share) as usize] / 1_000;
     let us = |nth: usize| (cpu[nth] - before.0[nth]) as f64 / received as f64 / 1_000.0;
+    let got = received as f64 / elapsed.as_secs_f64();
     println!(
-        "{rate:>8} | {:>12.0} | {:>6} | {:>6} | {:.1}, {:.1}, {:.1}",
-        received as f64 / elapsed.as_secs_f64(),
+        "{rate:>8} | {got:>12.0} | {:>6} | {:>6} | {:.1}, {:.1}, {:.1}",
         at(0.5),
         at(0.99),
         us(0),
         us(1),
         us(2),
     );
+    options.add(&json!({ "backplane": {
+        "round": round, "rate": rate, "topics": topics.split(',').count(), "events_per_s": got,
+        "p50_us": at(0.5), "p99_us": at(0.99),
+        "redis_cpu_us": us(0), "publisher_cpu_us": us(1), "other_cpu_us": us(2),
+    }}));
 }
 
 fn publish_topics(publisher: &Node, rate: u64, topics: &str) {
@@ -73,7 +132,7 @@ fn publish_topics(publisher: &Node, rate: u64, topics: &str) {
 }
 
 /// A process that has just started, and serves a history.
-fn start_late() {
+fn start_late(options: &mut Options, round: u32) {
     let redis = Redis::start();
     symlink(redis.socket(), redis.address()).unwrap();
     let publisher = Node::start(&redis.url(), &[("HISTORY", "100")]);
@@ -97,6 +156,9 @@ fn start_late() {
         "a resume at a process that has just started, us: {} median, {} most",
         taken[10], taken[19]
     );
+    options.add(&json!({ "backplane": {
+        "round": round, "late_start_median_us": taken[10], "late_start_most_us": taken[19],
+    }}));
 }
 
 struct Reader {
