@@ -130,15 +130,15 @@ pub fn raise_descriptor_limit() -> Result<u64> {
     Ok(limit.maximum.unwrap_or(u64::MAX))
 }
 
-/// Where the two sides run: the first two cores that this process may use.
+/// Where the two sides run.
 #[derive(Debug, Clone, Copy)]
 pub struct Cores {
-    server: usize,
-    generator: usize,
+    server: CpuSet,
+    generator: CpuSet,
 }
 
 impl Cores {
-    /// Call it before anything is pinned.
+    /// A core for each: the first two that this process may use. Call it before anything is pinned.
     pub fn find() -> Result<Self> {
         let set = rustix::thread::sched_getaffinity(None)?;
         let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect();
@@ -146,10 +146,24 @@ impl Cores {
             [] => Err("this process may use no core".into()),
             [core] => {
                 eprintln!("only one core: server and generator share it, the figures mean little");
-                Ok(Self { server: core, generator: core })
+                Ok(Self { server: only(core), generator: only(core) })
             }
-            [server, generator, ..] => Ok(Self { server, generator }),
+            [server, generator, ..] => {
+                Ok(Self { server: only(server), generator: only(generator) })
+            }
         }
+    }
+
+    /// Every core for both, if the generator sleeps while the server works. Call it before anything
+    /// is pinned.
+    pub fn shared() -> Result<Self> {
+        let all = rustix::thread::sched_getaffinity(None)?;
+        Ok(Self { server: all, generator: all })
+    }
+
+    /// How many cores the servers may use.
+    pub fn of_servers(self) -> u32 {
+        self.server.count()
     }
 
     /// Moves this thread to the servers' core. Processes that it starts stay there.
@@ -163,11 +177,15 @@ impl Cores {
     }
 }
 
-/// Children inherit the core of the thread that starts them.
-fn pin_to(core: usize) -> Result<()> {
+fn only(core: usize) -> CpuSet {
     let mut set = CpuSet::new();
     set.set(core);
-    Ok(rustix::thread::sched_setaffinity(None, &set)?)
+    set
+}
+
+/// Children inherit the cores of the thread that starts them.
+fn pin_to(cores: CpuSet) -> Result<()> {
+    Ok(rustix::thread::sched_setaffinity(None, &cores)?)
 }
 
 const START_TIMEOUT: Duration = Duration::from_secs(10);
