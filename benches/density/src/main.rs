@@ -1,6 +1,9 @@
 //! Compares servers of event streams with each other and with bare loops. README.md tells what is
 //! measured and how to read it.
 
+mod agreement;
+mod backplane;
+mod charts;
 mod matrix;
 mod million;
 mod plots;
@@ -8,6 +11,7 @@ mod servers;
 mod sockets;
 mod svg;
 mod table;
+mod throughput;
 mod timers;
 mod workloads;
 
@@ -20,7 +24,8 @@ use starwheel_density::{
 };
 
 use crate::{
-    matrix::Matrix, million::Million, sockets::Sockets, timers::Timers, workloads::Length,
+    matrix::Matrix, million::Million, sockets::Sockets, throughput::Throughput, timers::Timers,
+    workloads::Length,
 };
 
 fn main() -> ExitCode {
@@ -42,6 +47,7 @@ enum Command {
         streams: usize,
     },
     Timers(Timers),
+    Throughput(Throughput),
     Sockets(Sockets),
     /// What `sockets` starts for each server.
     Crowd {
@@ -51,8 +57,12 @@ enum Command {
     Table {
         results: PathBuf,
     },
-    Plot {
+    /// What events over Redis cost.
+    Backplane {
         results: PathBuf,
+    },
+    Plot {
+        results: Vec<PathBuf>,
         folder: PathBuf,
     },
     Compare {
@@ -69,6 +79,7 @@ impl Command {
         let mut million = Million::default();
         let mut timers = Timers::default();
         let mut sockets = Sockets::default();
+        let mut throughput = Throughput::default();
         while let Some(argument) = parser.next()? {
             match argument {
                 Short('h') | Long("help") => return Ok(Self::Help),
@@ -78,6 +89,7 @@ impl Command {
                     million.streams_max = 100_000;
                     timers.timers_max = 100_000;
                     sockets.pairs_max = Some(2);
+                    throughput = Throughput { streams: 2000, events: 10, rounds: 2, ..throughput };
                 }
                 Long("rounds") => matrix.rounds = Some(parser.value()?.parse()?),
                 Long("only") => matrix.workloads = names(&parser.value()?.string()?),
@@ -109,6 +121,10 @@ impl Command {
                 timers.results = word("a file for the results")?.into();
                 Self::Timers(timers)
             }
+            "workers" => {
+                throughput.results = word("a file for the results")?.into();
+                Self::Throughput(throughput)
+            }
             "sockets" => {
                 sockets.results = word("a file for the results")?.into();
                 Self::Sockets(sockets)
@@ -122,10 +138,12 @@ impl Command {
                 before: word("two files of results")?.into(),
                 after: word("two files of results")?.into(),
             },
-            "plot" => Self::Plot {
-                results: word("a file of results")?.into(),
-                folder: word("a folder for the pictures")?.into(),
-            },
+            "backplane" => Self::Backplane { results: word("a file of results")?.into() },
+            "plot" => {
+                let mut results: Vec<PathBuf> = words.map(PathBuf::from).collect();
+                let folder = results.pop().ok_or("plot needs a folder for the pictures")?;
+                Self::Plot { results, folder }
+            }
             "" | "help" => Self::Help,
             other => return Err(format!("no command {other:?}; see --help").into()),
         })
@@ -137,6 +155,7 @@ impl Command {
             Self::Million(million) => million.run(),
             Self::Engine { kind, streams } => million::measure(&kind, streams),
             Self::Timers(timers) => timers.run(),
+            Self::Throughput(throughput) => throughput.run(),
             Self::Sockets(sockets) => sockets.run(),
             Self::Crowd { server, first_address } => sockets::serve_as_crowd(server, first_address),
             Self::Table { results } => {
@@ -144,10 +163,16 @@ impl Command {
                 Ok(())
             }
             Self::Compare { before, after } => {
-                print!("{}", table::compare(&Results::read(&before)?, &Results::read(&after)?));
+                let read = |path| Results::read_all(&[path]);
+                let (text, agree) = agreement::compare(&read(before)?, &read(after)?);
+                print!("{text}");
+                if agree { Ok(()) } else { Err("the runs do not agree".into()) }
+            }
+            Self::Backplane { results } => {
+                print!("{}", backplane::markdown(&Results::read(&results)?));
                 Ok(())
             }
-            Self::Plot { results, folder } => plots::write(&Results::read(&results)?, &folder),
+            Self::Plot { results, folder } => plots::write(&Results::read_all(&results)?, &folder),
             Self::Help => {
                 print!("{HELP}");
                 Ok(())
@@ -172,10 +197,12 @@ Compares servers of event streams. benches/density/run does all of it.
       --streams-max N      up to so many
   density timers FILE    a timer of starwheel, of libev and of tokio, among 1,000 to 1,000,000
       --timers-max N       up to so many
+  density workers FILE   deliveries a second of one reactor and of workers, with every core
   density sockets FILE   as many streams on real sockets as the machine has room for
       --pairs N            servers, each with a process of clients, at most
       --server NAME        [starwheel]
   density table FILE     the results as Markdown
-  density compare A B    two runs beside each other
-  density plot FILE DIR  the results as SVG pictures
+  density backplane FILE  events over Redis as Markdown; benches/backplane.rs measures them
+  density compare A B    whether two runs agree, files or folders of results; fails if they do not
+  density plot FILE.. DIR  the results as SVG pictures
 ";

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use serde_json::Value;
 
 use crate::{
-    Result,
+    Result, charts,
     results::Results,
     servers::{KNOWN, Kind},
     svg::{Bars, Group, Line, Lines, Scale},
@@ -19,6 +19,8 @@ pub(crate) fn write(results: &Results, folder: &Path) -> Result<()> {
         ("memory.svg", memory(results)),
         ("lateness.svg", lateness(results)),
         ("lateness-by-streams.svg", lateness_by_streams(results)),
+        ("box-memory.svg", charts::memory(results)),
+        ("cpu-per-event.svg", charts::cpu(results)),
         ("engine-time.svg", engine(results, Engine::TIME)),
         ("engine-memory.svg", engine(results, Engine::MEMORY)),
     ];

@@ -1,9 +1,9 @@
 //! Results: one JSON object per line, in a file that only grows.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{BufRead, BufReader, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use serde_json::Value;
@@ -35,6 +35,27 @@ impl Results {
         Ok(Self { lines, file: None })
     }
 
+    /// What stands in all of these files, and in the files of results in these folders.
+    pub fn read_all(paths: &[PathBuf]) -> Result<Self> {
+        let mut files = Vec::new();
+        for path in paths {
+            if !path.is_dir() {
+                files.push(path.clone());
+                continue;
+            }
+            let entries = fs::read_dir(path)?.collect::<std::io::Result<Vec<_>>>()?;
+            let mut inside: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
+            inside.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+            inside.sort_unstable();
+            files.extend(inside);
+        }
+        let mut lines = Vec::new();
+        for file in files {
+            lines.extend(Self::read(&file)?.lines);
+        }
+        Ok(Self { lines, file: None })
+    }
+
     /// Reads what is there, and lets more be added.
     pub fn append_to(path: &Path) -> Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
@@ -57,6 +78,15 @@ impl Results {
     pub fn version(&self, server: &str) -> Option<&str> {
         let lines = self.lines.iter().rev().filter(|line| line["server"] == server);
         lines.filter_map(|line| line["version"].as_str()).next()
+    }
+
+    /// The names of all servers, each once.
+    pub fn servers(&self) -> Vec<&str> {
+        let mut names: Vec<&str> =
+            self.lines.iter().filter_map(|line| line["server"].as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// True when this was measured, and did not fail.
@@ -114,6 +144,16 @@ impl Results {
     /// What timers cost.
     pub fn timers(&self) -> impl Iterator<Item = &Value> {
         self.lines.iter().filter_map(|line| line.get("timer"))
+    }
+
+    /// Events over Redis.
+    pub fn backplane(&self) -> impl Iterator<Item = &Value> {
+        self.lines.iter().filter_map(|line| line.get("backplane"))
+    }
+
+    /// How many deliveries a server makes with every core.
+    pub fn throughput(&self) -> impl Iterator<Item = &Value> {
+        self.lines.iter().filter_map(|line| line.get("throughput"))
     }
 
     /// What was found with as many sockets as possible.

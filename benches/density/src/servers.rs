@@ -26,14 +26,17 @@ pub(crate) struct Server {
 }
 
 /// In the order of the tables: ourselves, bounds, peers.
-pub(crate) const KNOWN: [Known; 14] = [
+pub(crate) const KNOWN: [Known; 17] = [
     Known { name: "starwheel", kind: Kind::Ours, routes: ALL },
+    Known { name: "workers-1", kind: Kind::Variant, routes: &[] },
+    Known { name: "workers-2", kind: Kind::Variant, routes: &[] },
     Known { name: "axum-starwheel", kind: Kind::Variant, routes: &[] },
     Known { name: "floor", kind: Kind::Floor, routes: EVENTS },
     Known { name: "floor-ms", kind: Kind::Variant, routes: &[] },
     Known { name: "floor-batch", kind: Kind::Variant, routes: &[] },
     Known { name: "libev", kind: Kind::Peer, routes: EVENTS },
     Known { name: "uwebsockets", kind: Kind::Peer, routes: EVENTS },
+    Known { name: "uwebsockets-topics", kind: Kind::Variant, routes: &[] },
     Known { name: "hyper", kind: Kind::RustPeer, routes: EVENTS },
     Known { name: "actix", kind: Kind::RustPeer, routes: EVENTS },
     Known { name: "axum", kind: Kind::RustPeer, routes: ALL },

@@ -164,7 +164,7 @@ fn open(height: usize, title: &str) -> String {
     svg
 }
 
-fn text(svg: &mut String, (x, y): (f64, f64), class: &str, words: &str) {
+pub(crate) fn text(svg: &mut String, (x, y): (f64, f64), class: &str, words: &str) {
     let words = escape(words);
     let _ = writeln!(svg, r#"<text class="{class}" x="{x:.1}" y="{y:.1}">{words}</text>"#);
 }
@@ -174,7 +174,7 @@ fn anchored(svg: &mut String, (x, y): (f64, f64), anchor: &str, words: &str) {
     let _ = writeln!(svg, r#"<text text-anchor="{anchor}" x="{x:.1}" y="{y:.1}">{words}</text>"#);
 }
 
-fn escape(words: &str) -> String {
+pub(crate) fn escape(words: &str) -> String {
     words.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
@@ -183,11 +183,11 @@ fn color_of(name: &str) -> &'static str {
     match name {
         _ if name.starts_with("starwheel") => "#0969da",
         "floor" => "#6e7781",
-        "axum-starwheel" => "#54aeff",
+        "axum-starwheel" | "workers-1" | "workers-2" => "#54aeff",
         "floor-ms" => "#afb8c1",
         "floor-batch" => "#d0d7de",
         "libev" => "#1a7f37",
-        "uwebsockets" => "#57606a",
+        "uwebsockets" | "uwebsockets-topics" => "#57606a",
         "hyper" => "#8250df",
         "actix" => "#bf8700",
         "axum" => "#cf222e",

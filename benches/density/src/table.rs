@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     results::{Results, Spread},
     servers::{KNOWN, Kind, Known},
-    sockets, timers,
+    sockets, throughput, timers,
     workloads::{self, Length},
 };
 
@@ -70,53 +70,16 @@ pub(crate) fn markdown(results: &Results) -> String {
     for workload in workloads::all(Length::Full) {
         write_workload(&mut out, results, workload.id, workload.title);
     }
+    throughput::write_table(&mut out, results);
     write_engine(&mut out, results);
     timers::write_table(&mut out, results);
     sockets::write_table(&mut out, results);
     out
 }
 
-/// Two runs beside each other: how far their costs, as multiples of the floor's, lie apart.
-pub(crate) fn compare(before: &Results, after: &Results) -> String {
-    let mut out = "| work | server | before | after | |\n|---|---|---|---|---|\n".to_owned();
-    for workload in workloads::all(Length::Full) {
-        for known in &KNOWN {
-            let figure = if workload.id.starts_with("idle") { MEMORY } else { TO_FLOOR };
-            let of = |results| figure.of(results, workload.id, known.name);
-            if let (Some(before), Some(after)) = (of(before), of(after)) {
-                let change = (after.median / before.median - 1.0) * 100.0;
-                let verdict = match before.min <= after.max && after.min <= before.max {
-                    true => "the rounds overlap",
-                    false => "",
-                };
-                let _ = writeln!(
-                    out,
-                    "| {} | {} | {} | {} | {change:+.1} % {verdict} |",
-                    workload.id,
-                    known.name,
-                    figure.show_spread(before),
-                    figure.show_spread(after),
-                );
-            }
-        }
-    }
-    out
-}
-
 fn write_machine(out: &mut String, results: &Results) {
-    if let Some(machine) = results.machine() {
-        let word = |name: &str| machine[name].as_str().unwrap_or_default().to_owned();
-        let gib = machine["memory_bytes"].as_f64().unwrap_or_default() / f64::from(1 << 30);
-        let _ = writeln!(
-            out,
-            "Measured on {} cores of {}, {gib:.0} GiB, {}, {}, on {} (load average {}).\n",
-            machine["cores"],
-            word("cpu"),
-            word("kernel"),
-            word("rustc"),
-            word("date"),
-            word("load_average"),
-        );
+    if let Some(words) = machine_words(results) {
+        let _ = writeln!(out, "Measured on {words}.\n");
     }
     let _ = writeln!(out, "| server | version |\n|---|---|");
     for known in &KNOWN {
@@ -124,6 +87,22 @@ fn write_machine(out: &mut String, results: &Results) {
             let _ = writeln!(out, "| {} | {version} |", known.name);
         }
     }
+}
+
+/// The machine, and when.
+pub(crate) fn machine_words(results: &Results) -> Option<String> {
+    let machine = results.machine()?;
+    let word = |name: &str| machine[name].as_str().unwrap_or_default();
+    let gib = machine["memory_bytes"].as_f64().unwrap_or_default() / f64::from(1 << 30);
+    Some(format!(
+        "{} cores of {}, {gib:.0} GiB, {}, {}, on {} (load average {})",
+        machine["cores"],
+        word("cpu"),
+        word("kernel"),
+        word("rustc"),
+        word("date"),
+        word("load_average"),
+    ))
 }
 
 /// Every target, next to the best of the other servers.

@@ -90,7 +90,7 @@ pub(crate) fn all(length: Length) -> Vec<Workload> {
     let measured = seconds as f64;
     let mut all = vec![
         Workload {
-            variants: &["axum-starwheel"],
+            variants: &["workers-1", "workers-2", "axum-starwheel"],
             rounds: Rounds::One,
             ..work("idle", "idle stream", Route::Idle, idle("/idle"), 5.0)
         },
@@ -105,7 +105,7 @@ pub(crate) fn all(length: Length) -> Vec<Workload> {
             )
         },
         Workload {
-            variants: &["axum-starwheel", "floor-ms"],
+            variants: &["workers-1", "workers-2", "axum-starwheel", "floor-ms"],
             ..work(
                 "tick-1000",
                 "tick, 1,000 streams x 10/s x 100 B",
@@ -137,22 +137,28 @@ pub(crate) fn all(length: Length) -> Vec<Workload> {
                 if full { 13.0 } else { 9.0 },
             )
         },
-        work(
-            "broadcast-10000",
-            "broadcast 9,900 x 100 B",
-            Route::Topic,
-            broadcast(9900, 100, many(20, 8)),
-            5.0,
-        ),
-        work(
-            "broadcast-10kb",
-            "broadcast 1,000 x 10 KB",
-            Route::Topic,
-            broadcast(1000, 10_000, many(100, 40)),
-            3.0,
-        ),
         Workload {
-            variants: &["floor-batch"],
+            variants: &["workers-1", "workers-2", "uwebsockets-topics"],
+            ..work(
+                "broadcast-10000",
+                "broadcast 9,900 x 100 B",
+                Route::Topic,
+                broadcast(9900, 100, many(20, 8)),
+                5.0,
+            )
+        },
+        Workload {
+            variants: &["uwebsockets-topics"],
+            ..work(
+                "broadcast-10kb",
+                "broadcast 1,000 x 10 KB",
+                Route::Topic,
+                broadcast(1000, 10_000, many(100, 40)),
+                3.0,
+            )
+        },
+        Workload {
+            variants: &["floor-batch", "uwebsockets-topics"],
             ..work(
                 "pump",
                 "pump: 8 publishes in flight, 1,000 streams",

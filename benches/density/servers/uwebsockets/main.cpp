@@ -6,7 +6,9 @@
  *   GET /topic, POST /publish  the body becomes an event for everybody
  *
  * A timer of its own is a descriptor each, so streams that tick stand in a queue per interval, which is
- * sorted by construction, behind one timer. Topics are for its WebSockets alone: responses are walked.
+ * sorted by construction, behind one timer. Its topics are for WebSockets alone, so responses are walked;
+ * with --topics they subscribe to a tree of topics as its WebSockets do, and everything that one turn of
+ * the loop has published is one send to each.
  */
 #include <charconv>
 #include <cstring>
@@ -24,12 +26,18 @@ constexpr std::size_t STAMP_DIGITS = 19;
 
 struct Queue;
 
+using Topics = uWS::TopicTree<std::string, std::string_view>;
+
+/* With --topics. */
+Topics *topics;
+
 /* An open stream: an entry in the list that it stands in. */
 struct Entry {
     Response *response = nullptr;
     Entry *next = nullptr, *previous = nullptr;
     Queue *queue = nullptr;
     std::uint64_t due_ns = 0;
+    uWS::Subscriber *subscriber = nullptr;
 };
 
 struct Queue {
@@ -67,6 +75,7 @@ Entry *open_stream(Response *response, Queue &queue) {
     queue.append(entry);
     response->onAborted([entry] {
         entry->queue->remove(entry);
+        if (entry->subscriber) topics->freeSubscriber(entry->subscriber);
         delete entry;
     });
     response->writeHeader("Content-Type", "text/event-stream")->writeHeader("Cache-Control", "no-cache");
@@ -75,6 +84,25 @@ Entry *open_stream(Response *response, Queue &queue) {
 
 void send(Response *response, std::string_view event) {
     response->cork([response, event] { response->write(event); });
+}
+
+/* As the app makes its own for WebSockets: published messages wait until the loop has been around. */
+void use_topics() {
+    topics = new Topics([batch = std::string()](uWS::Subscriber *subscriber, std::string &event, int flags) mutable {
+        if (flags & Topics::FIRST) batch.clear();
+        batch += event;
+        if (flags & Topics::LAST) send(static_cast<Entry *>(subscriber->user)->response, batch);
+        return false;
+    });
+    uWS::Loop::get()->addPostHandler(topics, [](uWS::Loop *) { topics->drain(); });
+    uWS::Loop::get()->addPreHandler(topics, [](uWS::Loop *) { topics->drain(); });
+}
+
+void subscribe(Entry *entry) {
+    if (!topics) return;
+    entry->subscriber = topics->createSubscriber();
+    entry->subscriber->user = entry;
+    topics->subscribe(entry->subscriber, "topic");
 }
 
 /* One event for the streams of a queue, but for the stamp. */
@@ -142,6 +170,11 @@ void publish(Response *response) {
     response->onData([response, body = std::string()](std::string_view piece, bool is_last) mutable {
         body += piece;
         if (!is_last) return;
+        if (topics) {
+            topics->publish(nullptr, "topic", "data: " + body + "\n\n");
+            response->writeStatus("204 No Content")->endWithoutBody();
+            return;
+        }
         /* The publisher is corked while it is read from, and no two can be; and what it has pipelined
          * is lost if its answer waits as well. */
         uWS::Loop::get()->defer([event = "data: " + body + "\n\n"] {
@@ -153,9 +186,10 @@ void publish(Response *response) {
 
 } // namespace
 
-int main() {
+int main(int count, char **arguments) {
     const char *port = std::getenv("PORT");
     next_due = us_create_timer(reinterpret_cast<us_loop_t *>(uWS::Loop::get()), 0, 0);
+    if (count > 1 && !std::strcmp(arguments[1], "--topics")) use_topics();
     uWS::App()
         .get("/hello", [](auto *response, auto *) { response->end("Hello, World!"); })
         .get("/idle", [](auto *response, auto *) {
@@ -163,7 +197,7 @@ int main() {
             response->write(":\n\n");
         })
         .get("/topic", [](auto *response, auto *) {
-            open_stream(response, subscribers);
+            subscribe(open_stream(response, subscribers));
             response->write(":\n\n");
         })
         .get("/tick", tick)
