@@ -17,7 +17,7 @@ use super::{
     config::{Kept, TlsConfig},
     keys::Suite,
     overheard::{Found, Overheard},
-    record::{HEADER_BYTES, RECORD_BYTES_MAX},
+    record::{self, ContentType, HEADER_BYTES, RECORD_BYTES_MAX},
     session::{Agreed, Session},
 };
 
@@ -290,11 +290,22 @@ impl Handshake {
             HandshakeError::Internal(_) | HandshakeError::Overload => Alert::INTERNAL_ERROR,
             HandshakeError::Closed => return,
         };
-        // Once rustls has answered, alerts are protected with keys that only it has.
-        let is_answered = self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
-        if !is_answered {
-            let [level, description] = alert.message();
-            self.output.extend_from_slice(&[21, 3, 3, 0, 2, level, description]);
+        let suite = self.connection.negotiated_cipher_suite().and_then(|it| suite(it.suite()));
+        match (&self.overheard.found().server, suite) {
+            (None, _) => {
+                let [level, description] = alert.message();
+                self.output.extend_from_slice(&[21, 3, 3, 0, 2, level, description]);
+            }
+            // After our `Finished`, alerts are protected with the key for data. rustls makes no such
+            // alert on demand, but it has used no number of this key: its first record would be an
+            // alert of its own, or a ticket after the client's `Finished`.
+            (Some(secret), Some(suite)) if !matches!(error, HandshakeError::Internal(_)) => {
+                let push = |out: &mut Vec<u8>| out.extend_from_slice(&alert.message());
+                let cipher = secret.keys(suite).cipher(suite);
+                record::seal(&cipher, 0, ContentType::Alert, push, &mut self.output);
+            }
+            // Nobody knows which numbers have been used.
+            (Some(_), _) => {}
         }
     }
 

@@ -7,6 +7,7 @@ mod hellos;
 mod listeners;
 mod negative;
 mod resumption;
+mod second_flight;
 mod sending;
 mod sessions;
 
