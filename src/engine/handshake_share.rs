@@ -13,6 +13,8 @@ use std::time::Duration;
 pub(super) struct HandshakeShare {
     nanos_per_turn: u64,
     left_nanos: u64,
+    /// A step towards an answer has been taken in this turn.
+    has_begun: bool,
     /// An answer has been given in this turn.
     has_answered: bool,
     /// The same for ends.
@@ -38,6 +40,7 @@ impl HandshakeShare {
         Self {
             nanos_per_turn,
             left_nanos: 0,
+            has_begun: false,
             has_answered: false,
             has_ended: false,
             answer_nanos: ANSWER_NANOS,
@@ -51,13 +54,16 @@ impl HandshakeShare {
 
     pub(super) fn begin_turn(&mut self) {
         self.left_nanos = self.nanos_per_turn;
-        (self.has_answered, self.has_ended) = (false, false);
+        (self.has_begun, self.has_answered, self.has_ended) = (false, false, false);
     }
 
     /// Whether there is time for this step. There always is for one of each kind in a turn.
     pub(super) fn allows(&self, step: Step) -> bool {
         match step {
-            Step::Answer => !self.has_answered || self.answer_nanos <= self.left_nanos,
+            Step::Answer if !self.has_begun => true,
+            // Parts of hellos, and requests for another key share, are cheap. Very many are not.
+            Step::Answer if !self.has_answered => self.left_nanos > 0,
+            Step::Answer => self.answer_nanos <= self.left_nanos,
             Step::End => !self.has_ended || self.left_nanos > 0,
         }
     }
@@ -73,6 +79,7 @@ impl HandshakeShare {
             (None, Step::Answer) => ANSWER_NANOS,
             (None, Step::End) => END_NANOS,
         };
+        self.has_begun |= step == Step::Answer;
         self.has_ended |= step == Step::End;
         self.spend(spent_nanos, has_answered);
     }
@@ -98,6 +105,7 @@ mod tests {
         share.begin_turn();
         let mut count = 0;
         while share.allows(Step::Answer) {
+            share.has_begun = true;
             share.spend(cost_nanos, true);
             count += 1;
         }
@@ -134,12 +142,28 @@ mod tests {
         assert!(share.allows(Step::End) && share.allows(Step::Answer));
     }
 
+    /// Such as parts of hellos.
+    #[test]
+    fn steps_that_answer_nothing_take_their_time_of_the_share() {
+        for (share_us, steps) in [(0, 1), (300, 2), (1_000, 7)] {
+            let mut share = HandshakeShare::new(Duration::from_micros(share_us));
+            share.begin_turn();
+            let mut count = 0;
+            while share.allows(Step::Answer) {
+                share.end(Step::Answer, share.begin(), false);
+                count += 1;
+            }
+            assert_eq!(count, steps, "{share_us}");
+        }
+    }
+
     #[test]
     fn a_share_of_nothing_lets_one_answer_pass() {
         let mut share = HandshakeShare::new(Duration::ZERO);
         assert_eq!(answers_in_a_turn(&mut share, 1).0, 1);
         let mut share = HandshakeShare::new(Duration::MAX);
         share.begin_turn();
+        share.has_begun = true;
         share.spend(u64::MAX / 4, true);
         assert!(share.allows(Step::Answer));
     }

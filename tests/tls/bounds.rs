@@ -158,6 +158,32 @@ fn newcomers_wait_behind_others_and_hold_up_no_end() {
     assert!((4..8).contains(&turns), "{turns} turns for 28 others");
 }
 
+/// Hellos in parts, and those that are asked for another key share, are not answered yet. They take
+/// time all the same, and very many of them would take a turn.
+#[test]
+fn steps_without_an_answer_have_the_share_of_a_turn_too() {
+    let localhost = Localhost::new();
+    let config = with_limits(|limits| limits.tls_handshake_share = Duration::from_micros(600));
+    let mut simulation = Simulation::with_config(config, 0, routes());
+    let mut hello = Vec::new();
+    localhost.session().write_tls(&mut hello).unwrap();
+    let clients: Vec<_> = (0..100).map(|_| simulation.connect_tls(&localhost.server)).collect();
+    for client in &clients {
+        simulation.send(*client, &hello[..50]);
+    }
+    let mut read_bytes = 0;
+    loop {
+        let has_more = simulation.turn_once();
+        let partial_bytes = simulation.stats().tls.partial_bytes;
+        assert!(partial_bytes - read_bytes <= 4 * 50, "{read_bytes} and then {partial_bytes}");
+        read_bytes = partial_bytes;
+        if !has_more {
+            break;
+        }
+    }
+    assert_eq!(read_bytes, 100 * 50);
+}
+
 /// Clients that leave while they wait take nobody's turn.
 #[test]
 fn who_leaves_the_queue_of_handshakes_is_skipped() {
