@@ -47,13 +47,14 @@ pub struct Limits {
     /// From the end of the head to the end of the body, in total; after it 408. 30 s.
     pub body_timeout: Duration,
     /// From accepting a connection to the end of its TLS handshake, on [listeners with
-    /// TLS](crate::Reactor::listen_tls); after it the connection is closed. 10 s. Until then a client
+    /// TLS](crate::Reactor::listen_tls); after it the connection is closed. 10 s. If a PROXY protocol
+    /// header comes first, the time begins with its end. Until the handshake is complete, a client
     /// has up to 8 KB of the server's memory, and what it has sent, at most 64 KiB. Those that are
     /// closed are counted in [`Stats::tls`](crate::Stats::tls).
     pub tls_handshake_timeout: Duration,
     /// Time of one turn that TLS handshakes may take. 1 ms. While more clients connect than that is
-    /// enough for, they wait in order, and ticks come in between. One handshake begins in each turn,
-    /// however short this is: with an RSA key it takes longer than with ECDSA. A longer time gives
+    /// enough for, they wait in order, and ticks come in between. There is time for one step in each
+    /// turn, however short this is: with an RSA key it takes longer than with ECDSA. A longer time gives
     /// hardly more handshakes a second, and later ticks.
     pub tls_handshake_share: Duration,
     /// From the first byte of a TLS record to its last, after the handshake; after it the connection

@@ -1,6 +1,8 @@
 //! HTTPS at the edge: certificates that are renewed, what requests know of TLS, listeners with
 //! options, the way from http to https. What engine and records do under TLS is in `tls.rs`.
 
+#[path = "https/announced.rs"]
+mod announced;
 #[path = "support/client.rs"]
 mod client;
 #[path = "https/listeners.rs"]

@@ -28,6 +28,9 @@ pub(super) struct Ledger {
 pub(super) struct Holding {
     /// Received bytes of incomplete records; in a handshake, also of incomplete messages.
     pub(super) partial_bytes: usize,
+    /// Those of them that the handshake has not looked at yet. They count against the bound when
+    /// it has, or has to wait.
+    pub(super) early_bytes: usize,
     /// Sealed bytes that the socket has not taken.
     pub(super) unsent_bytes: usize,
     /// Changes with every record that is opened.
@@ -86,9 +89,8 @@ impl Ledger {
         {
             self.incomplete.remove(&(until, index));
         }
-        if after.partial_bytes > before.partial_bytes
-            && self.stats.partial_bytes > self.partial_bytes_max as u64
-        {
+        let bounded_bytes = |held: &Holding| held.partial_bytes - held.early_bytes;
+        if bounded_bytes(after) > bounded_bytes(before) && self.is_exceeded() {
             return Verdict::TooMuch;
         }
         match self.now.saturating_add(self.record_timeout_ms) {
@@ -98,6 +100,11 @@ impl Ledger {
             }
             _ => Verdict::Fine,
         }
+    }
+
+    /// Whether connections hold more bytes of incomplete records than there is room for.
+    pub(super) fn is_exceeded(&self) -> bool {
+        self.stats.partial_bytes > self.partial_bytes_max as u64
     }
 
     /// The connection has this long for a record.

@@ -276,7 +276,11 @@ impl<T: Transport> Links<T> {
             return self.read_now(index, buffer);
         };
         if !self.share.allows(step) {
-            return Received::Later;
+            let early_bytes = self.secured(index).holding().map_or(0, |held| held.early_bytes);
+            return match early_bytes > 0 && self.ledger.is_exceeded() {
+                true => Received::Failed(self.with(index, Secured::refuse_record)),
+                false => Received::Later,
+            };
         }
         let began_nanos = self.share.begin();
         let received = self.read_now(index, buffer);

@@ -54,12 +54,14 @@ impl Tls {
         match self {
             Self::Handshake { handshake, early } => Holding {
                 partial_bytes: handshake.kept_bytes() + early.len(),
+                early_bytes: early.len(),
                 unsent_bytes: handshake.unsent().len(),
                 ..Holding::default()
             },
             Self::Session(session) => Holding {
                 partial_bytes: session.unread_bytes(),
                 unsent_bytes: session.unsent_bytes(),
+                early_bytes: 0,
                 opened: session.opened_records(),
                 key_updates: session.key_updates(),
                 until: session.record_expected_by(),

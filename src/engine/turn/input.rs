@@ -187,6 +187,8 @@ impl<T: Transport> Engine<T> {
                 Ok(source) => {
                     let taken = count - input.len();
                     self.core.announce(index, source?);
+                    // Far too many clients of this address are here already.
+                    self.core.conns[index].reader()?;
                     return match self.links.end_header(index, input) {
                         Ok(true) => {
                             self.core.conns[index].begin_handshake();
