@@ -1,10 +1,15 @@
 //! Handshakes of clients that a load balancer announces: what may come after its header, how long
 //! it may take, and how much of it is kept.
 
-use std::time::Duration;
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
 
 use starwheel::{
-    Config, Limits, Peer as Address, Response, Router, TrustedPeers,
+    Config, Limits, ListenOptions, Peer as Address, Response, ReusePort, Router, TrustedPeers,
+    Workers,
     testing::{Client, ServerEnd, Simulation},
 };
 
@@ -252,4 +257,55 @@ fn a_drain_waits_a_second_for_a_handshake_after_a_header() {
     assert!(prompt.text().ends_with("192.0.2.7:4712 TLS"), "{}", prompt.text());
     simulation.advance(Duration::from_millis(100));
     assert!(simulation.server_end(silent).is_some());
+}
+
+/// A redirecting listener and one with TLS behind the same balancer, on all workers, wherever their
+/// sockets come from.
+#[test]
+fn workers_behind_a_balancer_redirect_and_serve() {
+    for reuse_port in [ReusePort::Exclusive, ReusePort::Shared] {
+        let localhost = Localhost::new();
+        let workers = Workers::new(2, |_worker| {
+            Router::new().get("/", |req, _cx| Response::text(req.peer().to_string()))
+        });
+        let workers = workers.unwrap();
+        let balancers = || TrustedPeers::networks(["127.0.0.0/8"]).unwrap();
+        let options = ListenOptions::new().reuse_port(reuse_port).proxy_protocol(balancers());
+        let secured = options.clone().tls(localhost.server.clone());
+        let https = workers.listen_with("127.0.0.1:0", secured).unwrap();
+        let redirecting = options.redirect_to_https(https.port());
+        let http = workers.listen_with("127.0.0.1:0", redirecting).unwrap();
+        let handle = workers.handle();
+        let running = std::thread::spawn(move || workers.run().unwrap());
+        for cut in [0, 1, 11, 20, V1.len() - 1, V1.len()] {
+            let connect = |address| {
+                let mut socket = TcpStream::connect(address).unwrap();
+                socket.set_nodelay(true).unwrap();
+                socket.write_all(&V1[..cut]).unwrap();
+                socket.write_all(&V1[cut..]).unwrap();
+                socket
+            };
+            let mut socket = connect(http);
+            socket.write_all(GET).unwrap();
+            let mut text = String::new();
+            socket.read_to_string(&mut text).unwrap();
+            let location = format!("\r\nLocation: https://localhost:{}/\r\n", https.port());
+            assert!(text.starts_with("HTTP/1.1 308 ") && text.contains(&location), "{text}");
+            let mut socket = connect(https);
+            let mut session = localhost.session();
+            let mut stream = rustls::Stream::new(&mut session, &mut socket);
+            stream.write_all(GET).unwrap();
+            let mut bytes = [0; 1000];
+            let mut text = String::new();
+            while !text.ends_with("192.0.2.7:4712") {
+                let count = stream.read(&mut bytes).unwrap();
+                assert!(count > 0, "{text}");
+                text.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
+            }
+        }
+        let failed = handle.stats().tls.failed;
+        assert_eq!((failed.not_tls, failed.refused), (0, 0));
+        handle.shutdown();
+        running.join().unwrap();
+    }
 }
