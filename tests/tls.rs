@@ -5,6 +5,8 @@
 mod bounds;
 #[path = "tls/counts.rs"]
 mod counts;
+#[path = "tls/figures.rs"]
+mod figures;
 #[path = "support/https.rs"]
 mod https;
 #[path = "tls/lateness.rs"]

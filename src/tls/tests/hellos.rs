@@ -285,6 +285,8 @@ fn records_that_may_not_come_with_a_hello_are_refused() {
             [record_of(20, &[1]), record.clone()].concat(),
             10,
         ),
+        // Section 5.1 forbids both and names no alert; section 5.4 has unexpected_message (10) for
+        // the same in protected records. rustls says decode_error.
         ("5.1", "a handshake record without content", record_of(22, &[]), 50),
         ("5.1", "an alert without content", record_of(21, &[]), 50),
         ("4", "an unknown message", record_of(22, &[99, 0, 0, 0]), 10),
@@ -302,6 +304,7 @@ fn records_that_may_not_come_with_a_hello_are_refused() {
             record_of(22, &[&message[..], &[11, 0]].concat()),
             10,
         ),
+        ("5.1", "two hellos in a record", record_of(22, &message.repeat(2)), 10),
     ] {
         let (output, error) = answer(&config, &bytes, usize::MAX);
         if output != [21, 3, 3, 0, 2, 2, alert] {
