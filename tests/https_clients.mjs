@@ -1,11 +1,13 @@
 // HTTPS with clients of other makes: node tests/https_clients.mjs
-// curl, Python's ssl, Node, and OpenSSL's own client with key updates. Environment: EXAMPLES_DIR.
+// curl, Python's ssl, Node, Go if it is installed, and OpenSSL's own client with key updates. Environment: EXAMPLES_DIR.
 
 import assert from 'node:assert/strict'
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import https from 'node:https'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { start, tlsPem } from './browser/harness.mjs'
 import { check } from './clients/check.mjs'
 
@@ -157,5 +159,61 @@ await check('openssl s_client: a stream goes on after a key update', async () =>
     await client.close()
   }
 })
+
+const go = `package main
+
+import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+)
+
+func must(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func main() {
+	pem, err := os.ReadFile(os.Args[2])
+	must(err)
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	config := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+	for round := 0; round < 2; round++ {
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: config}}
+		answer, err := client.Get(os.Args[1])
+		must(err)
+		events := 0
+		for lines := bufio.NewScanner(answer.Body); events < 5 && lines.Scan(); {
+			if strings.HasPrefix(lines.Text(), "data: ") {
+				events++
+			}
+		}
+		answer.Body.Close()
+		fmt.Println(answer.TLS.Version == tls.VersionTLS13, answer.TLS.DidResume, events)
+	}
+}
+`
+if (spawnSync('go', ['version']).status !== 0) {
+  console.log('SKIP   Go: no toolchain is installed')
+} else {
+  const folder = mkdtempSync(path.join(tmpdir(), 'starwheel-go-'))
+  try {
+    writeFileSync(path.join(folder, 'main.go'), go)
+    execFileSync('go', ['build', '-o', 'client', 'main.go'], { cwd: folder })
+    await check('Go: a stream, and another one in a resumed session', () => {
+      const run = spawnSync(path.join(folder, 'client'), [url + stream, pem], { encoding: 'utf8' })
+      assert.deepEqual([run.status, run.stdout], [0, 'true false 5\ntrue true 5\n'], run.stderr)
+    })
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
 
 await testbed.stop()
