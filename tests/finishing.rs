@@ -3,6 +3,8 @@
 
 #[path = "support/decoders.rs"]
 mod decoders;
+#[path = "finishing/driven.rs"]
+mod driven;
 #[path = "finishing/machines.rs"]
 mod machines;
 #[path = "finishing/names.rs"]

@@ -7,7 +7,7 @@ use crate::{
     error::CloseReason,
     span::Publication,
     sse::Encode,
-    topic::{Compressible, Continues, JoinAt, Topic, encode_last},
+    topic::{Backlog, Compressible, Continues, JoinAt, Topic, encode_last},
 };
 
 /// Finishing.
@@ -69,6 +69,21 @@ impl Core {
         if !self.stop_driving(&topic) {
             drop(topic);
             self.watch_topic(index);
+        }
+    }
+
+    /// A local topic has been finished elsewhere by its name, before it was used here or while this
+    /// reactor was left out. Its own past goes no further.
+    pub(super) fn end_locally(&mut self, index: TopicIndex, backlog: &Backlog) {
+        if backlog.end.is_none() || self.topics[index].is_finished() {
+            return;
+        }
+        match backlog.events.last() {
+            Some(last) => self.finish_at(index, &last.frame().events(), last.compression()),
+            None => {
+                self.topics.end_unseen(index, self.now);
+                self.settle_end(index);
+            }
         }
     }
 

@@ -87,18 +87,22 @@ impl Core {
             return;
         }
         let Some(index) = self.topics.find(placed.topic()) else { return };
-        if !self.topics[index].is_live(placed) || self.topics.has_no_audience(index) {
+        if !self.topics[index].is_live(placed) {
             return;
         }
         match self.topics[index].series() {
-            Series::Spanning => {
-                self.stats.published += 1;
-                self.topics.append_placed(index, placed, self.now);
-                if placed.is_last() {
-                    self.settle_end(index);
-                }
-            }
+            Series::Spanning => self.place_here(index, placed),
             Series::Local => self.place_locally(index, placed),
+        }
+    }
+
+    fn place_here(&mut self, index: TopicIndex, placed: &Placed) {
+        if !self.topics.has_no_audience(index) {
+            self.stats.published += 1;
+            self.topics.append_placed(index, placed, self.now);
+        }
+        if placed.is_last() {
+            self.settle_end(index);
         }
     }
 
@@ -154,6 +158,7 @@ impl Core {
                 self.place_locally(index, placed);
             }
         }
+        self.end_locally(index, backlog);
     }
 
     /// The past of a topic has come. Streams that waited for it last join all their topics.
@@ -165,6 +170,9 @@ impl Core {
         let Some(index) = self.topics.find(topic) else { return };
         for conn in self.topics.hydrate(index, backlog) {
             self.join_all(conn);
+        }
+        if self.topics[index].series() == Series::Local {
+            self.end_locally(index, backlog);
         }
     }
 

@@ -65,6 +65,14 @@ impl Topics {
         self.is_at_end(subscription).then(|| self[subscription.topic].topic.clone())
     }
 
+    /// A local topic has been finished elsewhere, and its last event is gone.
+    pub(in crate::engine) fn end_unseen(&mut self, index: TopicIndex, now: u64) {
+        self.drop_log(index, now);
+        let end = self.sequence;
+        self[index].log.has_ended_at(end);
+        self.note_end(index, now);
+    }
+
     /// The topic has got its last event.
     pub(super) fn note_end(&mut self, index: TopicIndex, now: u64) {
         // Its last event has an id, even without a history.

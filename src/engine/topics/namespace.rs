@@ -369,6 +369,11 @@ impl Topics {
         if backlog.lost_up_to <= came_to.max(self[index].live_after) {
             return;
         }
+        self.drop_log(index, now);
+    }
+
+    /// A local topic loses its log, and what comes next.
+    pub(super) fn drop_log(&mut self, index: TopicIndex, now: u64) {
         // The number of an event that nobody gets.
         self.sequence += 1;
         let lost = self.sequence;
