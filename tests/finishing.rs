@@ -1,6 +1,8 @@
 //! Topics that end: what is promised, one by one. Random scenarios are in `topic_chaos.rs`,
 //! `span_chaos.rs` and `backplane_chaos.rs`.
 
+#[path = "finishing/again.rs"]
+mod again;
 #[path = "support/decoders.rs"]
 mod decoders;
 #[path = "finishing/driven.rs"]

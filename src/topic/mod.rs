@@ -172,7 +172,8 @@ pub enum Backpressure {
 pub enum JoinAt {
     /// At the next event; at the last one, if the topic [retains](Topic::retain) it.
     Live,
-    /// At the oldest event that is kept.
+    /// At the oldest event that the topic keeps; as `Live`, if it has neither a history nor a retained
+    /// event.
     Oldest,
 }
 
@@ -327,7 +328,8 @@ impl Topic {
     /// From then on the name is that of a new topic.
     ///
     /// A topic that keeps nothing does not remember its end: its subscribers get the last event and
-    /// the end, and the next event begins a new topic.
+    /// the end, and the next event or subscriber begins a new topic. A stream that goes on, with other
+    /// topics or an updater, and has not been given the last event by then, stays on the new one.
     ///
     /// ```
     /// use starwheel::Topic;

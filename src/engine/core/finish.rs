@@ -3,7 +3,11 @@
 use super::Core;
 use crate::{
     conn::TopicIndex,
-    engine::{keys::StreamId, pending::Birth, remote::TrySendError},
+    engine::{
+        keys::{ConnIndex, StreamId},
+        pending::Birth,
+        remote::TrySendError,
+    },
     error::CloseReason,
     span::Publication,
     sse::Encode,
@@ -51,6 +55,7 @@ impl Core {
         events: &[u8],
         compression: Compressible,
     ) {
+        self.begin_again(index);
         if !self.topics.has_no_audience(index) {
             self.stats.published += 1;
             let last = (compression, Continues::No);
@@ -70,6 +75,27 @@ impl Core {
             drop(topic);
             self.watch_topic(index);
         }
+    }
+
+    /// The name of a topic that does not remember its end is used again. Streams of which all topics
+    /// have ended get what was published before, and end now. Others stay on the new topic.
+    #[inline]
+    pub(super) fn begin_again(&mut self, index: TopicIndex) {
+        for conn in self.topics.begin_again(index) {
+            if self.would_end(conn, index) {
+                self.end_stream(conn, CloseReason::TopicsFinished);
+            }
+        }
+    }
+
+    /// True for a stream without other sources than topics that have ended, and this one.
+    fn would_end(&self, conn: ConnIndex, ended: TopicIndex) -> bool {
+        self.conns[conn].streaming().is_some_and(|streaming| {
+            let mut topics = streaming.subscriptions().iter();
+            !streaming.has_updater()
+                && !self.topics.is_waiting(conn)
+                && topics.all(|it| it.topic == ended || self.topics.has_ended(*it))
+        })
     }
 
     /// A local topic has been finished elsewhere by its name, before it was used here or while this

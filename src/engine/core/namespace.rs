@@ -97,6 +97,7 @@ impl Core {
     }
 
     fn place_here(&mut self, index: TopicIndex, placed: &Placed) {
+        self.begin_again(index);
         if !self.topics.has_no_audience(index) {
             self.stats.published += 1;
             self.topics.append_placed(index, placed, self.now);

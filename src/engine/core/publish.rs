@@ -81,7 +81,11 @@ impl Core {
         events: &[u8],
         compression: Compressible,
     ) {
-        if !events.is_empty() && !self.topics.has_no_audience(index) {
+        if events.is_empty() {
+            return;
+        }
+        self.begin_again(index);
+        if !self.topics.has_no_audience(index) {
             self.stats.published += 1;
             let as_usual = (compression, Continues::Yes);
             self.topics.append(index, events, as_usual, self.now);

@@ -44,6 +44,7 @@ impl Core {
         join_at: JoinAt,
         since: Option<u64>,
     ) {
+        self.begin_again(index);
         let conn = id.conn;
         let coding = self.conns[conn].coding();
         let last_seen = self.topics.last_seen(conn, index);

@@ -6,6 +6,7 @@
 use super::{Topics, state::TopicState};
 use crate::{
     conn::{Subscription, TopicIndex},
+    engine::keys::ConnIndex,
     topic::{History, Position, Series, Topic, TopicKey},
 };
 
@@ -35,7 +36,7 @@ impl Topics {
     ) -> bool {
         let state = self.find(topic).map(|index| &self[index]);
         if let Some(state) = state.filter(|it| it.log.end().is_some() || it.is_known()) {
-            return state.log.end().is_some_and(|end| {
+            return state.log.end().filter(|_| state.is_finished()).is_some_and(|end| {
                 let position = self.position_of(id, state.series);
                 let seen = position.map(|it| it.of(TopicKey::of(topic.name())).cursor());
                 seen.is_some_and(|seen| seen >= end) || state.log.end_has_own_id(id)
@@ -63,6 +64,22 @@ impl Topics {
     /// The topic of a subscription whose end the stream has been given.
     pub(in crate::engine) fn topic_at_end(&self, subscription: Subscription) -> Option<Topic> {
         self.is_at_end(subscription).then(|| self[subscription.topic].topic.clone())
+    }
+
+    /// True if the topic of this subscription has been finished; the stream may have yet to get that.
+    pub(in crate::engine) fn has_ended(&self, subscription: Subscription) -> bool {
+        self[subscription.topic].log.end().is_some()
+    }
+
+    /// The name of a topic that does not remember its end is used again. Returns those who have not
+    /// left it yet.
+    pub(in crate::engine) fn begin_again(&mut self, index: TopicIndex) -> Vec<ConnIndex> {
+        let state = &mut self[index];
+        if state.log.end().is_none() || state.is_finished() {
+            return Vec::new();
+        }
+        state.log.begins_again();
+        state.subscribers.iter().map(|subscriber| subscriber.conn).collect()
     }
 
     /// A local topic has been finished elsewhere, and its last event is gone.

@@ -153,9 +153,10 @@ impl TopicState {
         // No other event comes after the last one.
         let retain = if self.is_finished() { Retain::Last } else { options.retain };
         let fresh = match (join_at, retain) {
-            (JoinAt::Oldest, _) => self.log.oldest_cursor(),
-            (JoinAt::Live, Retain::Last) => self.log.newest_cursor(u64::MAX).min(joined),
-            (JoinAt::Live, Retain::Nothing) => self.log.last_sequence().min(joined).max(ahead),
+            // What a topic holds for slow subscribers is kept for nobody else.
+            (JoinAt::Oldest, _) if options.keeps_events() => self.log.oldest_cursor(),
+            (_, Retain::Last) => self.log.newest_cursor(u64::MAX).min(joined),
+            (_, Retain::Nothing) => self.log.last_sequence().min(joined).max(ahead),
         };
         let (cursor, is_gap, standing) = match last_seen.map(|seen| self.log.resume(seen)) {
             // The client already holds an id that covers this topic.

@@ -31,6 +31,11 @@ impl Log {
         self.end = Some(sequence);
     }
 
+    /// Another topic of the same name begins.
+    pub(crate) fn begins_again(&mut self) {
+        self.end = None;
+    }
+
     /// True if the last event of a finished topic has this publisher's id.
     pub(crate) fn end_has_own_id(&self, id: &str) -> bool {
         let last = self.frames.back().filter(|frame| frame.is_last());
