@@ -190,3 +190,24 @@ fn a_retained_event_comes_to_the_first_subscriber_of_each_worker() {
         assert_eq!(got(&workers, worker, client), ["2"], "in the turn of its birth");
     }
 }
+
+#[test]
+fn a_stream_that_waits_for_a_loss_with_several_pasts_joins_when_all_of_them_are_here() {
+    let late = Topic::new("late").history(100, 1 << 16);
+    let state = Topic::new("state").retain();
+    let mut workers = with_late_pasts(&[late.clone(), state.clone()]);
+    workers[0].get("/?t=0,1");
+    workers.turn();
+    publish(&mut workers, &late, "old");
+    publish(&mut workers, &state, "now");
+    let knows_state = workers[1].get("/?t=1");
+    workers.advance(ms(200));
+    assert_eq!(got(&workers, 1, knows_state), ["now"]);
+    // The past of the first topic is on its way when a loss comes with the pasts of both.
+    workers.set_link_faults(1, link_faults(|it| it.history_delay_max = ms(10_000)));
+    let waits = workers[1].get("/?t=1,0");
+    publish(&mut workers, &late, "undone");
+    workers.restart_sequencer(1);
+    workers.turn();
+    assert_eq!(got(&workers, 1, waits), ["now"]);
+}

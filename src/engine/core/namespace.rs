@@ -118,7 +118,10 @@ impl Core {
 
     pub(in crate::engine) fn arrive(&mut self, arrival: Arrival) {
         match arrival {
-            Arrival::Hydrate(topic, backlog) => self.hydrate(&topic, &backlog),
+            Arrival::Hydrate(topic, backlog) => {
+                let ready = self.hydrate(&topic, &backlog);
+                ready.into_iter().for_each(|conn| self.join_all(conn));
+            }
             Arrival::Lost(loss) => {
                 self.stats.left_out += 1;
                 self.lose(loss);
@@ -141,14 +144,17 @@ impl Core {
     fn lose(&mut self, loss: Loss) {
         let came_to = self.topics.progress().spanning;
         self.topics.lose(loss.lost, self.now);
+        let mut ready = Vec::new();
         for (topic, backlog) in &loss.pasts {
             match self.topics.find(topic) {
                 Some(index) if self.topics[index].series() == Series::Local => {
                     self.make_good(index, backlog, came_to);
                 }
-                _ => self.hydrate(topic, backlog),
+                _ => ready.extend(self.hydrate(topic, backlog)),
             }
         }
+        // Their topics may be any of these, and have nothing in their logs before.
+        ready.into_iter().for_each(|conn| self.join_all(conn));
     }
 
     /// A local topic gets what others have published on it by its name after this place.
@@ -162,19 +168,19 @@ impl Core {
         self.end_locally(index, backlog);
     }
 
-    /// The past of a topic has come. Streams that waited for it last join all their topics.
-    fn hydrate(&mut self, topic: &Topic, backlog: &Backlog) {
+    /// The past of a topic has come. Returns the streams that waited for it last, to join all their
+    /// topics.
+    fn hydrate(&mut self, topic: &Topic, backlog: &Backlog) -> Vec<ConnIndex> {
         if topic.is_closings() {
             backlog.events.iter().for_each(|placed| _ = self.obey(placed));
-            return;
+            return Vec::new();
         }
-        let Some(index) = self.topics.find(topic) else { return };
-        for conn in self.topics.hydrate(index, backlog) {
-            self.join_all(conn);
-        }
+        let Some(index) = self.topics.find(topic) else { return Vec::new() };
+        let ready = self.topics.hydrate(index, backlog);
         if self.topics[index].series() == Series::Local {
             self.end_locally(index, backlog);
         }
+        ready
     }
 
     /// The generations are known: streams with ids that were strange need not wait for them.
