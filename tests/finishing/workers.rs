@@ -167,25 +167,27 @@ fn a_worker_that_was_left_out_learns_the_end_with_its_loss() {
 
 #[test]
 fn a_worker_that_was_left_out_until_only_the_end_was_kept_ends_its_streams_after_a_gap() {
-    let run = run().backpressure(Backpressure::DropOldest).keep_finished(secs(0));
-    let mut workers = workers(2, std::slice::from_ref(&run));
-    let client = workers[1].get("/");
-    let mut faults = LinkFaults::default();
-    faults.queue_events = 5;
-    workers.set_link_faults(1, faults);
-    workers.stop(1);
-    while workers.handle().publish(&run, "x").is_ok() {}
-    workers.advance(secs(2));
-    workers.handle().publish(&run, "missed").unwrap();
-    workers.handle().finish(&run, "end").unwrap();
-    let late = workers[0].get("/");
-    workers.turn();
-    assert_ended(&workers[0], late, &["gap"]);
-    workers.resume(1);
-    workers.advance(secs(2));
-    assert_eq!(workers.losses(1), 1);
-    let answer = workers[1].response(client);
-    assert_eq!((answer.end, got(&answer).last().unwrap().as_str()), (BodyEnd::Complete, "gap"));
+    for policy in [Backpressure::DropOldest, Backpressure::Latest] {
+        let run = run().backpressure(policy).keep_finished(secs(0));
+        let mut workers = workers(2, std::slice::from_ref(&run));
+        let client = workers[1].get("/");
+        let mut faults = LinkFaults::default();
+        faults.queue_events = 5;
+        workers.set_link_faults(1, faults);
+        workers.stop(1);
+        while workers.handle().publish(&run, "x").is_ok() {}
+        workers.advance(secs(2));
+        workers.handle().publish(&run, "missed").unwrap();
+        workers.handle().finish(&run, "end").unwrap();
+        let late = workers[0].get("/");
+        workers.turn();
+        assert_ended(&workers[0], late, &["gap"]);
+        workers.resume(1);
+        workers.advance(secs(2));
+        assert_eq!(workers.losses(1), 1);
+        let answer = workers[1].response(client);
+        assert_eq!((answer.end, got(&answer).last().unwrap().as_str()), (BodyEnd::Complete, "gap"));
+    }
 }
 
 #[test]

@@ -45,7 +45,11 @@ impl Topics {
         let last = last.of(state.series);
         let (cursor, gap) = match state.topic.options().backpressure {
             Backpressure::Disconnect => return Loss::Disconnect,
-            Backpressure::Latest => (state.log.newest_cursor(last), None),
+            Backpressure::Latest => {
+                // There is no newest event anymore, only the end.
+                let gap = state.log.is_tombstone().then(|| state.topic.clone());
+                (state.log.newest_cursor(last), gap)
+            }
             Backpressure::DropOldest => {
                 let cursor = state.subscribers[subscription.place as usize].cursor;
                 (state.after_gap(cursor), Some(state.topic.clone()))
