@@ -8,6 +8,8 @@ use crate::log::{Kind, Log, Published, Room};
 #[derive(Debug)]
 pub(crate) struct Journey {
     pub(crate) rooms: Vec<Progress>,
+    /// How many of the rooms the request of this visit names; its hook subscribes to the others.
+    pub(crate) at_once: usize,
     /// What the browser would send; empty at first.
     pub(crate) id: String,
     /// Gap events so far.
@@ -49,7 +51,7 @@ impl Journey {
             came_with: 0,
         };
         let rooms = rooms.into_iter().map(fresh).collect();
-        Self { rooms, id: String::new(), gaps: 0, events: 0, story: Vec::new() }
+        Self { rooms, at_once: 0, id: String::new(), gaps: 0, events: 0, story: Vec::new() }
     }
 
     /// The client has got these in one visit, and holds this id then. `losses` counts what may have
@@ -62,6 +64,9 @@ impl Journey {
         losses: usize,
         may_start_over: bool,
     ) {
+        // Once it has left all rooms with history that have ended, its ids are of local rooms.
+        let has_local_id = !self.id.is_empty() && place_of(&self.id).is_none();
+        let may_start_over = may_start_over || has_local_id;
         self.begin_visit(log, worker);
         let mut last_place = 0;
         for event in events {
@@ -99,10 +104,10 @@ impl Journey {
         self.compare_with_id(log);
     }
 
-    /// An id says nothing of local rooms: they begin with a gap.
+    /// An id of the namespace says nothing of local rooms: they begin with a gap.
     fn begin_visit(&mut self, log: &Log, worker: usize) {
         self.story.push(format!("visit of {worker} with {:?}", self.id));
-        let came_with_id = !self.id.is_empty();
+        let came_with_id = place_of(&self.id).is_some();
         // The worker may not know the generation of the id.
         let place = place_of(&self.id).filter(|_| log.restarts == 0).unwrap_or(0);
         for progress in &mut self.rooms {
@@ -131,7 +136,7 @@ impl Journey {
         for at in 0..self.rooms.len() {
             let progress = &mut self.rooms[at];
             let room = &log.rooms[progress.room];
-            if !room.has_history() {
+            if !room.has_history() || room.has_lost_its_end() {
                 continue;
             }
             let Some(next) = progress.next else {
@@ -144,18 +149,34 @@ impl Journey {
         }
     }
 
+    /// The client has been told to stay away: its id speaks of the end of all rooms of its request.
+    pub(crate) fn check_that_it_may_stay_away(&self, log: &Log) {
+        let place = place_of(&self.id).expect("an id of the namespace");
+        for progress in &self.rooms[..self.at_once] {
+            let room = &log.rooms[progress.room];
+            assert!(room.had_ended_at(place), "{} goes on: {}", room.number, self.tell());
+        }
+    }
+
+    /// True if all of its rooms have been finished.
+    pub(crate) fn is_over(&self, log: &Log, worker: usize) -> bool {
+        self.rooms.iter().all(|progress| log.rooms[progress.room].has_ended(worker))
+    }
+
     /// Everything has arrived that was to come.
     pub(crate) fn check_end(&self, log: &Log) {
         for progress in &self.rooms {
             let room = &log.rooms[progress.room];
             let next = progress.next.unwrap_or(0);
             let missing = room.published.get(next..).unwrap_or_default();
-            let is_complete = room.is_local() || missing.is_empty();
+            // The end of a room that is not kept anymore is told with a gap.
+            let is_told = progress.has_gap && room.may_be_dropped() || room.has_lost_its_end();
+            let is_complete = room.is_local() || missing.is_empty() || is_told;
             assert!(is_complete, "{missing:?} never came to {}: {}", room.number, self.tell());
         }
     }
 
-    fn tell(&self) -> String {
+    pub(crate) fn tell(&self) -> String {
         format!("{:#?}", self.story)
     }
 }
@@ -198,10 +219,11 @@ impl Progress {
             let missing = &room.published[next..index];
             let saw_undone = self.last.is_some_and(|last| room.published[last].is_undone);
             let is_undone = room.published[index].is_undone;
-            if !self.has_gap && missing.iter().filter(was_for_us).any(|it| !it.is_undone) {
+            let may_miss = self.has_gap || room.has_lost_its_end();
+            if !may_miss && missing.iter().filter(was_for_us).any(|it| !it.is_undone) {
                 return Err("some are missing without a gap");
             }
-            if !self.has_gap && saw_undone && !is_undone && room.has_history() {
+            if !may_miss && saw_undone && !is_undone && room.has_history() {
                 return Err("no gap after events that are undone");
             }
         }

@@ -1,6 +1,6 @@
 //! The true log: what was published, in which order, and what a restart has lost.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use starwheel::{Backpressure, Topic};
 
@@ -10,6 +10,8 @@ pub(crate) struct Room {
     pub(crate) number: usize,
     pub(crate) backpressure: Backpressure,
     pub(crate) kind: Kind,
+    /// For how long its events are kept after its end.
+    pub(crate) keep_finished: Duration,
     /// In the order of their places.
     pub(crate) published: Vec<Published>,
 }
@@ -32,6 +34,8 @@ pub(crate) struct Published {
     pub(crate) place: u64,
     /// The only worker where it arrives, if its room is local.
     pub(crate) worker: Option<usize>,
+    /// It has finished its topic.
+    pub(crate) is_last: bool,
     /// A restart has lost it.
     pub(crate) is_undone: bool,
 }
@@ -52,6 +56,7 @@ impl Room {
     /// A value of its own each time: nothing but the rooms' names is shared between workers.
     pub(crate) fn topic(&self) -> Topic {
         let topic = Topic::new(format!("room {}", self.number)).backpressure(self.backpressure);
+        let topic = topic.keep_finished(self.keep_finished);
         match self.kind {
             Kind::History(events) => topic.history(events, 1 << 20),
             Kind::Local => topic.history(10_000, 1 << 20).local(),
@@ -66,6 +71,27 @@ impl Room {
 
     pub(crate) fn has_history(&self) -> bool {
         matches!(self.kind, Kind::History(_))
+    }
+
+    /// True if the room has been finished at this worker.
+    pub(crate) fn has_ended(&self, worker: usize) -> bool {
+        let is_here = |it: &&Published| it.worker.is_none_or(|other| other == worker);
+        self.published.iter().filter(is_here).any(|it| it.is_last && !it.is_undone)
+    }
+
+    /// True if a restart has undone its end. Streams with other rooms had left it.
+    pub(crate) fn has_lost_its_end(&self) -> bool {
+        self.published.iter().any(|it| it.is_last && it.is_undone)
+    }
+
+    /// True if a room may have nothing left but its end.
+    pub(crate) fn may_be_dropped(&self) -> bool {
+        self.keep_finished < NEVER_OVER && self.published.iter().any(|it| it.is_last)
+    }
+
+    /// True if a client with an id of this place has seen an end, which may be undone by now.
+    pub(crate) fn had_ended_at(&self, place: u64) -> bool {
+        self.published.iter().any(|it| it.is_last && !self.is_local() && it.place <= place)
     }
 
     /// The index of the first event after this place.
@@ -86,16 +112,17 @@ impl Log {
         self.marks
     }
 
-    pub(crate) fn add(&mut self, room: usize, mark: u64, place: u64) {
+    pub(crate) fn add(&mut self, room: usize, (mark, is_last): (u64, bool), place: u64) {
         let former = self.places.insert(place, mark);
         assert_eq!(former, None, "place {place} was given twice");
-        let published = Published { mark, place, worker: None, is_undone: false };
+        let published = Published { mark, place, worker: None, is_last, is_undone: false };
         self.rooms[room].published.push(published);
     }
 
     /// An event of a local room has no place.
-    pub(crate) fn add_local(&mut self, room: usize, mark: u64, worker: usize) {
-        let published = Published { mark, place: 0, worker: Some(worker), is_undone: false };
+    pub(crate) fn add_local(&mut self, room: usize, (mark, is_last): (u64, bool), worker: usize) {
+        let worker = Some(worker);
+        let published = Published { mark, place: 0, worker, is_last, is_undone: false };
         self.rooms[room].published.push(published);
     }
 
@@ -111,3 +138,6 @@ impl Log {
         self.losses += usize::from(is_lossy);
     }
 }
+
+/// Longer than any scenario.
+pub(crate) const NEVER_OVER: Duration = Duration::from_secs(3600);

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use starwheel::{
     Backpressure, Config, Method, Request, Router, Sse, Topic, TrySendError,
-    testing::{Client, ClientResponse, Faults, LinkFaults, SimulatedWorkers},
+    testing::{BodyEnd, Client, ClientResponse, Faults, LinkFaults, SimulatedWorkers},
 };
 
 use crate::{
     decoders,
     journey::Journey,
-    log::{Kind, Log, Room},
+    log::{Kind, Log, NEVER_OVER, Room},
     random::Random,
 };
 
@@ -27,6 +27,12 @@ pub(crate) struct Harvest {
     left_out: u64,
     lossy_restarts: u64,
     restarts: u64,
+    /// Topics that were finished.
+    ends: u64,
+    /// Events on finished topics.
+    late: u64,
+    /// Clients that were told to stay away.
+    away: u64,
 }
 
 impl Harvest {
@@ -39,11 +45,25 @@ impl Harvest {
         self.left_out += other.left_out;
         self.lossy_restarts += other.lossy_restarts;
         self.restarts += other.restarts;
+        self.ends += other.ends;
+        self.late += other.late;
+        self.away += other.away;
     }
 
-    pub(crate) fn scarce(&self) -> [u64; 8] {
-        let Self { events, hops, gaps, exact, refused, left_out, lossy_restarts, restarts } = *self;
-        [events, hops, gaps, exact, refused, left_out, lossy_restarts, restarts]
+    pub(crate) fn scarce(&self) -> [u64; 11] {
+        [
+            self.events,
+            self.hops,
+            self.gaps,
+            self.exact,
+            self.refused,
+            self.left_out,
+            self.lossy_restarts,
+            self.restarts,
+            self.ends,
+            self.late,
+            self.away,
+        ]
     }
 }
 
@@ -95,6 +115,10 @@ impl Chaos {
                 _ if is_calm => Kind::History(10_000),
                 _ => Kind::History(random.pick(&[3, 20, 10_000])),
             },
+            keep_finished: match is_calm {
+                true => NEVER_OVER,
+                false => random.pick(&[Duration::ZERO, Duration::from_secs(3), NEVER_OVER]),
+            },
             published: Vec::new(),
         });
         let mut log = Log::default();
@@ -120,7 +144,8 @@ impl Chaos {
 
     fn step(&mut self) {
         match self.random.below(100) {
-            0..40 => self.publish(),
+            0..38 => self.publish(),
+            38..40 => self.finish(),
             40..46 => self.set_out(),
             46..66 => self.hop(),
             66..70 => self.change_a_link(),
@@ -143,38 +168,61 @@ impl Chaos {
         let room = self.random.below(self.log.rooms.len());
         let worker = self.random.below(self.workers.count());
         for _ in 0..self.random.pick(&[1, 1, 1, 3, 10]) {
-            let mark = self.log.next_mark();
-            let filling = "x".repeat(self.random.pick(&[0, 10, 100]));
-            let (topic, event) =
-                (self.log.rooms[room].topic(), format!("in {room} {mark} {filling}"));
-            let before = self.workers.last_place();
-            let published = match self.random.below(3) {
-                0 => self.workers[worker].context().publish(&topic, event),
-                _ if self.log.rooms[room].is_local() => {
-                    self.workers[worker].context().publish(&topic, event)
-                }
-                1 => self.workers[worker].handle().publish(&topic, event),
-                _ => self.workers.handle().publish(&topic, event),
-            };
-            let given = self.workers.last_place() - before;
-            match published {
-                Ok(()) if self.log.rooms[room].is_local() => {
-                    assert_eq!(given, 0);
-                    self.log.add_local(room, mark, worker);
-                }
-                // Nobody listens.
-                Ok(()) if given == 0 => assert_eq!(self.log.rooms[room].kind, Kind::Plain),
-                Ok(()) => {
-                    assert_eq!(given, 1);
-                    self.log.add(room, mark, before + 1);
-                }
-                Err(TrySendError::Full(_)) => {
-                    assert_eq!(given, 0, "a refused event got a place");
-                    self.harvest.refused += 1;
-                }
-                Err(TrySendError::Closed(_)) => panic!("no worker has stopped"),
-            }
+            self.publish_one((room, worker), false);
         }
+    }
+
+    /// Finishes a topic, which may have been finished before.
+    fn finish(&mut self) {
+        let room = self.random.below(self.log.rooms.len());
+        if self.log.rooms[room].kind != Kind::Plain {
+            let worker = self.random.below(self.workers.count());
+            self.publish_one((room, worker), true);
+        }
+    }
+
+    fn publish_one(&mut self, (room, worker): (usize, usize), is_last: bool) {
+        let mark = self.log.next_mark();
+        let filling = "x".repeat(self.random.pick(&[0, 10, 100]));
+        let event = format!("in {room} {mark} {filling}");
+        let (topic, is_local) = (self.log.rooms[room].topic(), self.log.rooms[room].is_local());
+        let before = self.workers.last_place();
+        let by_context = self.random.below(3) == 0 || is_local;
+        let handle = match self.random.below(2) {
+            0 => self.workers[worker].handle(),
+            _ => self.workers.handle(),
+        };
+        let published = match (by_context, is_last) {
+            (true, false) => self.workers[worker].context().publish(&topic, event),
+            (true, true) => self.workers[worker].context().finish(&topic, event),
+            (false, false) => handle.publish(&topic, event),
+            (false, true) => handle.finish(&topic, event),
+        };
+        let given = self.workers.last_place() - before;
+        match published {
+            Ok(()) if self.log.rooms[room].has_ended(worker) => {
+                assert_eq!(given, 0, "a finished topic got an event");
+                self.harvest.late += 1;
+                return;
+            }
+            Ok(()) if is_local => {
+                assert_eq!(given, 0);
+                self.log.add_local(room, (mark, is_last), worker);
+            }
+            // Nobody listens.
+            Ok(()) if given == 0 => assert_eq!(self.log.rooms[room].kind, Kind::Plain),
+            Ok(()) => {
+                assert_eq!(given, 1);
+                self.log.add(room, (mark, is_last), before + 1);
+            }
+            Err(TrySendError::Full(_)) => {
+                assert_eq!(given, 0, "a refused event got a place");
+                self.harvest.refused += 1;
+                return;
+            }
+            Err(TrySendError::Closed(_)) => panic!("no worker has stopped"),
+        }
+        self.harvest.ends += u64::from(is_last);
     }
 
     /// A new client comes for the first time.
@@ -216,6 +264,10 @@ impl Chaos {
         let journey = &mut self.travellers[traveller].journey;
         let gaps = journey.gaps;
         if let Some(mut answer) = ClientResponse::parse(received, Method::Get) {
+            if answer.status == 204 {
+                self.harvest.away += 1;
+                return journey.check_that_it_may_stay_away(&self.log);
+            }
             answer.body = decoders::decoded(&answer);
             let got = (&*answer.events(), &*answer.last_event_id());
             journey.follow(&self.log, worker, got, losses, !self.is_calm);
@@ -235,6 +287,8 @@ impl Chaos {
         let rooms: Vec<_> = journey.rooms.iter().map(|it| it.room.to_string()).collect();
         let at_once = rooms.len() - if self.random.percent(80) { 0 } else { rooms.len() / 2 };
         let (rooms, later) = rooms.split_at(at_once);
+        self.travellers[traveller].journey.at_once = at_once;
+        let journey = &self.travellers[traveller].journey;
         let target = format!("/?rooms={}&later={}", rooms.join(","), later.join(","));
         let client = self.workers[worker].connect();
         let coding = self.random.pick(&["identity", "identity", "zstd", "br", "gzip"]);
@@ -311,7 +365,8 @@ impl Chaos {
         // A client that was disconnected for being slow comes back.
         for traveller in 0..self.travellers.len() {
             let Some((worker, client, _)) = self.travellers[traveller].visit else { continue };
-            if !self.workers[worker].is_open(client) {
+            let is_over = self.workers[worker].response(client).end != BodyEnd::Open;
+            if is_over || !self.workers[worker].is_open(client) {
                 self.leave(traveller);
                 self.visit(traveller);
             }
@@ -323,7 +378,8 @@ impl Chaos {
                 let before = self.workers.last_place();
                 self.workers.handle().publish(&topic, format!("in {room} {mark}")).unwrap();
                 if self.workers.last_place() > before {
-                    self.log.add(room, mark, before + 1);
+                    assert!(!self.log.rooms[room].has_ended(0), "a finished topic got an event");
+                    self.log.add(room, (mark, false), before + 1);
                 }
             }
         }
@@ -332,7 +388,11 @@ impl Chaos {
             if let Some((worker, client, losses_before)) = self.travellers[traveller].visit {
                 let received = self.workers[worker].received(client);
                 self.read(traveller, &received, (worker, losses_before));
-                self.travellers[traveller].journey.check_end(&self.log);
+                // One that stays away may do so before it has seen the topics of its hook.
+                if self.workers[worker].response(client).status == 200 {
+                    self.travellers[traveller].journey.check_end(&self.log);
+                    self.check_that_it_ends(traveller, (worker, client));
+                }
             }
             let journey = &self.travellers[traveller].journey;
             self.harvest.events += journey.events as u64;
@@ -341,5 +401,30 @@ impl Chaos {
         let left_out = (0..self.workers.count()).map(|worker| self.workers.losses(worker));
         self.harvest.left_out = left_out.sum();
         self.harvest
+    }
+
+    /// A stream ends if all of its topics have, and its client stays away.
+    fn check_that_it_ends(&mut self, traveller: usize, (worker, client): (usize, Client)) {
+        let journey = &self.travellers[traveller].journey;
+        let (is_over, story) = (journey.is_over(&self.log, worker), journey.tell());
+        let answer = self.workers[worker].response(client);
+        assert_eq!(answer.end != BodyEnd::Open, is_over, "the end of the stream: {story}");
+        if !is_over || journey.rooms.iter().any(|it| self.log.rooms[it.room].is_local()) {
+            return;
+        }
+        for _ in 0..3 {
+            self.visit(traveller);
+            self.workers.turn();
+            let Some((worker, client, before)) = self.travellers[traveller].visit else { return };
+            let answer = self.workers[worker].response(client);
+            let received = self.workers[worker].received(client);
+            self.read(traveller, &received, (worker, before));
+            if answer.status == 204 {
+                return;
+            }
+            let story = self.travellers[traveller].journey.tell();
+            assert_eq!(answer.end, BodyEnd::Complete, "{story}");
+        }
+        panic!("it comes again and again: {}", self.travellers[traveller].journey.tell());
     }
 }
