@@ -42,6 +42,8 @@ pub(crate) struct Member<I> {
     unplaced: VecDeque<Entry>,
     /// A `Read` is to be answered.
     is_reading: bool,
+    /// The last place that the store was known to have given when that was sent.
+    read_up_to: u64,
     /// Requests on the connection that writes that are to be answered, in order.
     unanswered: VecDeque<Unanswered>,
     /// Places up to here are missing in the log; the store is to be asked what that means.
@@ -94,6 +96,7 @@ impl<I: Inbox> Member<I> {
             has_joined: false,
             unplaced: VecDeque::new(),
             is_reading: false,
+            read_up_to: 0,
             unanswered: VecDeque::new(),
             hole: None,
             recovering: None,
@@ -267,7 +270,7 @@ impl<I: Inbox> Member<I> {
             && self.recovering.is_none()
             && self.unplaced.is_empty();
         may_read.then(|| {
-            self.is_reading = true;
+            (self.is_reading, self.read_up_to) = (true, self.newest.0);
             let most = (READ_BYTES / self.entry_bytes).clamp(1, self.read_entries_max);
             Request::Read { after: self.hub.position(), most: most as usize }
         })
@@ -359,8 +362,7 @@ impl<I: Inbox> Member<I> {
                 self.is_reading = false;
                 self.read_entries_max = READ_ENTRIES_MAX.min(self.read_entries_max * 2);
                 if self.is_up() && self.recovering.is_none() {
-                    self.unplaced.extend(entries);
-                    self.place_entries(now_ms);
+                    self.come_to_entries(entries, now_ms);
                 }
             }
         }

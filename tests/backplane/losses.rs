@@ -137,3 +137,24 @@ fn a_client_that_comes_back_after_a_gap_event_gets_no_second_one() {
     publish(&mut machines, 1, &topic, "after");
     assert_eq!(got(&machines, (1, 0), again), ["after"]);
 }
+
+#[test]
+fn a_hole_with_nothing_after_it_is_noticed_too() {
+    for key in [None, Some(StoreKey::Log)] {
+        let topic = history("t");
+        let mut machines = machines_with(&[1, 1], std::slice::from_ref(&topic));
+        let client = machines[1].get("/");
+        publish(&mut machines, 0, &topic, "before");
+        machines.cut(1);
+        machines.stop(1);
+        publish(&mut machines, 0, &topic, "in the hole");
+        match &key {
+            Some(key) => machines.delete_key(key),
+            None => machines.trim_log(0),
+        }
+        machines.resume(1);
+        machines.advance(ms(10_000));
+        assert_eq!(got(&machines, (1, 0), client), ["before", "in the hole"]);
+        assert_eq!((machines.holes(0), machines.holes(1)), (0, 1));
+    }
+}

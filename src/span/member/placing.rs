@@ -10,6 +10,16 @@ use crate::{
 };
 
 impl<I: Inbox> Member<I> {
+    /// The answer to a `Read`.
+    pub(super) fn come_to_entries(&mut self, entries: Vec<Entry>, now_ms: u64) {
+        if entries.is_empty() && self.read_up_to > self.hub.position() {
+            // The store had given more before, and the log does not have it anymore.
+            return self.find_a_hole(self.read_up_to, now_ms);
+        }
+        self.unplaced.extend(entries);
+        self.place_entries(now_ms);
+    }
+
     /// Entries go to the reactors, in order, as long as these have room. Called again later if they do
     /// not.
     pub(super) fn place_entries(&mut self, now_ms: u64) {
