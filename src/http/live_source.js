@@ -59,7 +59,8 @@ export class LiveSource extends EventTarget {
     // The server has ended it: with 204, or with an error.
     if (this.#source.readyState === EventSource.CLOSED) this.close()
     const copy = event.data === undefined ? new Event(event.type) : new MessageEvent(event.type, event)
-    this[`on${event.type}`]?.(copy)
     this.dispatchEvent(copy)
+    // Last, because it may throw.
+    this[`on${event.type}`]?.(copy)
   }
 }
