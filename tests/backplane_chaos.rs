@@ -9,6 +9,8 @@
 
 #[path = "support/decoders.rs"]
 mod decoders;
+#[path = "backplane_chaos/ends.rs"]
+mod ends;
 #[path = "backplane_chaos/faults.rs"]
 mod faults;
 #[path = "backplane_chaos/journey.rs"]

@@ -113,6 +113,7 @@ impl Chaos {
             _ => {
                 // It does not know what it has had from whom.
                 self.expected.remembers_batches = false;
+                self.expected.remembers_ends = false;
                 StoreRestart::Empty
             }
         };
@@ -136,6 +137,7 @@ impl Chaos {
             meta,
         ];
         let key = &keys[self.random.below(keys.len())];
+        self.expected.remembers_ends &= !matches!(key, StoreKey::History(_));
         if matches!(key, StoreKey::Meta) {
             self.expected.remembers_batches = false;
         }
@@ -151,6 +153,7 @@ impl Chaos {
         // The store forgets processes that it has not heard of for an hour.
         (self.expected.remembers_keys, self.expected.remembers_batches) = (false, false);
         // Histories expire.
+        self.expected.remembers_ends = false;
         self.incidents += 1;
     }
 }

@@ -1,5 +1,7 @@
 //! The true log: every place that the store has given, by topic.
 
+use std::time::Duration;
+
 use starwheel::{
     Backpressure, Topic,
     testing::{GivenPlace, SimulatedMachines},
@@ -11,6 +13,8 @@ pub(crate) struct Room {
     pub(crate) number: usize,
     pub(crate) backpressure: Backpressure,
     pub(crate) kind: Kind,
+    /// For how long its events are kept after its end.
+    pub(crate) keep_finished: Duration,
     /// In the order in which they got their places.
     pub(crate) published: Vec<Published>,
 }
@@ -29,6 +33,8 @@ pub(crate) enum Kind {
 pub(crate) struct Published {
     pub(crate) mark: u64,
     pub(crate) place: u64,
+    /// It has finished its topic.
+    pub(crate) is_last: bool,
     generation: usize,
     lost_in: Option<usize>,
 }
@@ -50,6 +56,7 @@ impl Room {
     /// A value of its own each time: nothing but the rooms' names is shared between machines.
     pub(crate) fn topic(&self) -> Topic {
         let topic = Topic::new(format!("room {}", self.number)).backpressure(self.backpressure);
+        let topic = topic.keep_finished(self.keep_finished);
         match self.kind {
             Kind::History(events) => topic.history(events, 1 << 20),
             Kind::State => topic.retain().backpressure(Backpressure::Latest),
@@ -64,6 +71,28 @@ impl Room {
     /// The index of the first event that a client with this id has not seen.
     pub(crate) fn after(&self, id: Id) -> usize {
         self.published.iter().rposition(|it| it.is_covered_by(id)).map_or(0, |last| last + 1)
+    }
+
+    /// True if its newest event has finished it.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.published.iter().rfind(|it| !it.is_undone()).is_some_and(|it| it.is_last)
+    }
+
+    /// True if it has gone on after an end that the store had lost, or forgotten. Streams with other
+    /// rooms had left it.
+    pub(crate) fn has_lost_its_end(&self) -> bool {
+        let end = self.published.iter().position(|it| it.is_last);
+        end.is_some_and(|end| self.published[end].is_undone() || end + 1 < self.published.len())
+    }
+
+    /// True if it may have nothing left but its end.
+    pub(crate) fn may_be_dropped(&self) -> bool {
+        self.keep_finished < NEVER_OVER && self.has_ended()
+    }
+
+    /// True if a client with an id of this place has seen an end, which may be undone by now.
+    pub(crate) fn had_ended_at(&self, place: u64) -> bool {
+        self.published.iter().any(|it| it.is_last && it.place <= place)
     }
 
     /// An event that is published again, because it was lost, has the same mark.
@@ -91,7 +120,8 @@ impl Log {
         for given in machines.places() {
             let (room, mark) = words(&given.events[0].data);
             let &GivenPlace { place, generation, lost_in, .. } = given;
-            let published = Published { mark, place, generation, lost_in };
+            let is_last = given.events[0].data.ends_with(LAST);
+            let published = Published { mark, place, is_last, generation, lost_in };
             self.rooms[room].published.push(published);
         }
     }
@@ -110,3 +140,8 @@ pub(crate) fn words(data: &str) -> (usize, u64) {
     let words: Vec<_> = data.split(' ').collect();
     (words[1].parse().expect("a room"), words[2].parse().expect("a mark"))
 }
+
+/// How the data of a last event ends.
+pub(crate) const LAST: &str = " end";
+/// Longer than any scenario.
+pub(crate) const NEVER_OVER: Duration = Duration::from_secs(24 * 3600);

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use starwheel::{TrySendError, testing::SimulatedMachines};
 
 use crate::{
-    log::{Room, words},
+    log::{LAST, Room, words},
     random::Random,
 };
 
@@ -17,6 +17,10 @@ pub(crate) struct Publishers {
     accepted: HashMap<Process, Vec<u64>>,
     /// The mark of each event with a key: its room and the key.
     keys: HashMap<u64, (usize, usize)>,
+    /// The room of each mark.
+    rooms: HashMap<u64, usize>,
+    /// Rooms that were finished: what comes later has no place.
+    finished: HashSet<usize>,
     pub(crate) refused: u64,
 }
 
@@ -28,8 +32,16 @@ pub(crate) type Process = (usize, usize);
 pub(crate) struct Expectations {
     /// The store remembers what each process has sent.
     pub(crate) remembers_batches: bool,
+    /// No history has expired or was deleted, so none of an end.
+    pub(crate) remembers_ends: bool,
     /// Keys have not expired.
     pub(crate) remembers_keys: bool,
+}
+
+impl Default for Expectations {
+    fn default() -> Self {
+        Self { remembers_batches: true, remembers_ends: true, remembers_keys: true }
+    }
 }
 
 impl Publishers {
@@ -45,6 +57,7 @@ impl Publishers {
         let marks: Vec<u64> = (0..count).map(|n| self.marks + 1 + n).collect();
         self.marks += count;
         let number = room.number;
+        self.rooms.extend(marks.iter().map(|mark| (*mark, number)));
         let event = |mark: u64| format!("in {number} {mark} {filling}");
         let (machine, topic) = (process.0, room.topic());
         let worker = random.below(machines.workers(machine));
@@ -74,6 +87,26 @@ impl Publishers {
         self.note(process, &marks, published.map_err(drop_event));
     }
 
+    /// Finishes a room, which may have been finished before.
+    pub(crate) fn finish(
+        &mut self,
+        machines: &mut SimulatedMachines,
+        random: &mut Random,
+        process: Process,
+        room: &Room,
+    ) {
+        self.marks += 1;
+        self.rooms.insert(self.marks, room.number);
+        self.finished.insert(room.number);
+        let event = format!("in {} {}{LAST}", room.number, self.marks);
+        let worker = random.below(machines.workers(process.0));
+        let finished = match random.below(2) {
+            0 => machines[(process.0, worker)].context().finish(&room.topic(), event),
+            _ => machines.handle(process.0).finish(&room.topic(), event),
+        };
+        self.note(process, &[self.marks], finished.map_err(drop_event));
+    }
+
     /// One event that comes in any case.
     pub(crate) fn publish_last(
         &mut self,
@@ -82,6 +115,7 @@ impl Publishers {
         room: &Room,
     ) {
         self.marks += 1;
+        self.rooms.insert(self.marks, room.number);
         let event = format!("in {} {} the last", room.number, self.marks);
         let published = machines.handle(process.0).publish(&room.topic(), event);
         self.note(process, &[self.marks], published.map_err(drop_event));
@@ -117,7 +151,10 @@ impl Publishers {
             assert!(!is_kept || in_order, "{process:?} has published {live:?}");
             if living.contains(process) {
                 let come: HashSet<_> = all.iter().map(|(mark, _)| *mark).collect();
-                let has_come = |mark: &u64| come.contains(mark) || self.keys.contains_key(mark);
+                let is_late = |mark: &u64| self.finished.contains(&self.rooms[mark]);
+                let has_come = |mark: &u64| {
+                    come.contains(mark) || self.keys.contains_key(mark) || is_late(mark)
+                };
                 let missing: Vec<_> = marks.iter().filter(|mark| !has_come(mark)).collect();
                 assert!(missing.is_empty(), "{process:?} has published {missing:?}");
             }

@@ -10,7 +10,7 @@ use starwheel::{
 use crate::{
     decoders,
     journey::{Ids, Journey},
-    log::{Kind, Log, Room},
+    log::{Kind, Log, NEVER_OVER, Room},
     publishers::{Expectations, Publishers},
     random::Random,
     ticks::{Ticker, ticking},
@@ -33,6 +33,10 @@ pub(crate) struct Harvest {
     resent: u64,
     /// Times that a worker was left out.
     left_out: u64,
+    /// Rooms that were finished.
+    ends: u64,
+    /// Clients that were told to stay away.
+    pub(crate) away: u64,
 }
 
 impl Harvest {
@@ -48,9 +52,11 @@ impl Harvest {
         self.lost += other.lost;
         self.resent += other.resent;
         self.left_out += other.left_out;
+        self.ends += other.ends;
+        self.away += other.away;
     }
 
-    pub(crate) fn scarce(&self) -> [u64; 11] {
+    pub(crate) fn scarce(&self) -> [u64; 13] {
         [
             self.events,
             self.hops,
@@ -63,6 +69,8 @@ impl Harvest {
             self.lost,
             self.resent,
             self.left_out,
+            self.ends,
+            self.away,
         ]
     }
 }
@@ -80,7 +88,7 @@ pub(crate) struct Chaos {
     pub(crate) machines: SimulatedMachines,
     pub(crate) log: Log,
     ids: Ids,
-    travellers: Vec<Traveller>,
+    pub(crate) travellers: Vec<Traveller>,
     pub(crate) tickers: Vec<Ticker>,
     publishers: Publishers,
     /// The number of the process of each machine.
@@ -95,15 +103,15 @@ pub(crate) struct Chaos {
     pub(crate) harvest: Harvest,
 }
 
-struct Traveller {
-    journey: Journey,
-    visit: Option<Visit>,
+pub(crate) struct Traveller {
+    pub(crate) journey: Journey,
+    pub(crate) visit: Option<Visit>,
 }
 
 #[derive(Clone, Copy)]
-struct Visit {
-    at: (usize, usize),
-    client: Client,
+pub(crate) struct Visit {
+    pub(crate) at: (usize, usize),
+    pub(crate) client: Client,
     /// Incidents before it came.
     incidents: usize,
 }
@@ -120,6 +128,10 @@ impl Chaos {
                 15..35 if number > 0 && !is_calm => Kind::Plain,
                 _ if is_calm => Kind::History(10_000),
                 _ => Kind::History(random.pick(&[3, 20, 10_000])),
+            },
+            keep_finished: match is_calm {
+                true => NEVER_OVER,
+                false => random.pick(&[Duration::ZERO, Duration::from_secs(3), NEVER_OVER]),
             },
             published: Vec::new(),
         });
@@ -148,7 +160,7 @@ impl Chaos {
             publishers: Publishers::default(),
             processes: vec![0; workers.len()],
             stopped: vec![false; workers.len()],
-            expected: Expectations { remembers_batches: true, remembers_keys: true },
+            expected: Expectations::default(),
             incidents: 0,
             is_calm,
             outbox_bytes,
@@ -185,6 +197,9 @@ impl Chaos {
         let room = self.random.below(self.log.rooms.len());
         let room = &self.log.rooms[room];
         let process = (machine, self.processes[machine]);
+        if room.kind != Kind::Plain && self.random.percent(5) {
+            self.publishers.finish(&mut self.machines, &mut self.random, process, room);
+        }
         for _ in 0..self.random.pick(&[1, 1, 3]) {
             self.publishers.publish(&mut self.machines, &mut self.random, process, room);
         }
@@ -222,13 +237,17 @@ impl Chaos {
         self.read(traveller, &received, visit);
     }
 
-    fn read(&mut self, traveller: usize, received: &[u8], visit: Visit) {
+    pub(crate) fn read(&mut self, traveller: usize, received: &[u8], visit: Visit) {
         self.log.update(&self.machines);
         let generations = self.machines.generations().len();
         let incidents = self.incidents + generations + self.left_out() - visit.incidents;
         let journey = &mut self.travellers[traveller].journey;
         let gaps = journey.gaps;
         if let Some(mut answer) = ClientResponse::parse(received, Method::Get) {
+            if answer.status == 204 {
+                self.harvest.away += 1;
+                return self.check_that_it_may_stay_away(traveller);
+            }
             answer.body = decoders::decoded(&answer);
             let got = (&*answer.events(), &*answer.last_event_id());
             // A machine may have heard of nothing that had happened before.
@@ -245,7 +264,7 @@ impl Chaos {
         all.map(|at| self.machines.losses(at) as usize).sum()
     }
 
-    fn visit(&mut self, traveller: usize) {
+    pub(crate) fn visit(&mut self, traveller: usize) {
         let machine = self.random.below(self.machines.count());
         let at = (machine, self.random.below(self.machines.workers(machine)));
         let journey = &mut self.travellers[traveller].journey;
@@ -253,6 +272,8 @@ impl Chaos {
         let rooms: Vec<_> = journey.rooms.iter().map(|it| it.room.to_string()).collect();
         let at_once = rooms.len() - if self.random.percent(80) { 0 } else { rooms.len() / 2 };
         let (rooms, later) = rooms.split_at(at_once);
+        self.travellers[traveller].journey.at_once = at_once;
+        let journey = &self.travellers[traveller].journey;
         let target = format!("/?rooms={}&later={}", rooms.join(","), later.join(","));
         let client = self.machines[at].connect();
         let coding = self.random.pick(&["identity", "identity", "zstd", "br", "gzip"]);
@@ -306,7 +327,7 @@ impl Chaos {
         // A client that was disconnected comes back.
         for traveller in 0..self.travellers.len() {
             let visit = self.travellers[traveller].visit;
-            if visit.is_none_or(|visit| !self.machines[visit.at].is_open(visit.client)) {
+            if visit.is_none_or(|visit| self.is_over(visit)) {
                 self.leave(traveller);
                 self.visit(traveller);
             }
@@ -322,13 +343,18 @@ impl Chaos {
             if let Some(visit) = self.travellers[traveller].visit {
                 let received = self.machines[visit.at].received(visit.client);
                 self.read(traveller, &received, visit);
-                self.travellers[traveller].journey.check_end(&self.log);
+                // One that stays away may do so before it has seen the topics of its hook.
+                if self.machines[visit.at].response(visit.client).status == 200 {
+                    self.travellers[traveller].journey.check_end(&self.log);
+                    self.check_that_it_ends(traveller, visit);
+                }
             }
             let journey = &self.travellers[traveller].journey;
             self.harvest.events += journey.events as u64;
             self.harvest.gaps += journey.gaps as u64;
         }
         self.tickers.iter().for_each(|ticker| ticker.check(&self.machines));
+        self.check_ends();
         self.check_publishers();
         self.count();
         self.harvest
@@ -367,6 +393,7 @@ impl Chaos {
         self.harvest.left_out += self.left_out() as u64;
         let all = 0..self.machines.count();
         self.harvest.cuts += all.map(|machine| self.machines.cuts(machine)).sum::<u64>();
+        self.harvest.ends = self.log.rooms.iter().filter(|room| room.has_ended()).count() as u64;
         self.harvest.refused = self.publishers.refused;
         self.harvest.generations = self.machines.generations().len() as u64 - 1;
         let places = self.machines.places().iter();
