@@ -211,3 +211,18 @@ fn a_stream_that_waits_for_a_loss_with_several_pasts_joins_when_all_of_them_are_
     workers.turn();
     assert_eq!(got(&workers, 1, waits), ["now"]);
 }
+
+#[test]
+fn a_local_topic_is_joined_where_it_is_although_another_is_waited_for() {
+    let late = Topic::new("late").history(100, 1 << 16);
+    let local = Topic::new("local").history(100, 1 << 16).local();
+    let mut workers = with_late_pasts(&[late.clone(), local.clone()]);
+    publish(&mut workers, &late, "old");
+    for n in 0..5 {
+        workers[1].context().publish(&local, n.to_string()).unwrap();
+    }
+    let client = workers[1].get("/");
+    workers[1].context().publish(&local, "while it waits").unwrap();
+    workers.advance(ms(200));
+    assert_eq!(got(&workers, 1, client), ["while it waits"]);
+}

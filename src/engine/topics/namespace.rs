@@ -33,7 +33,7 @@ pub(super) struct Namespace {
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Waiting {
     pub(in crate::engine) topics: Vec<(Topic, JoinAt)>,
-    /// For each of them the last place when it began to wait.
+    /// For each of them the last place, or sequence of a local one, when it began to wait.
     pub(in crate::engine) since: Vec<u64>,
     /// The id of a stream that has none of its topics yet.
     pub(in crate::engine) last_event_id: Option<Box<str>>,
@@ -289,14 +289,14 @@ impl Topics {
         index: TopicIndex,
         join_at: JoinAt,
     ) -> bool {
-        let topic = self[index].topic.clone();
+        let (topic, since) = (self[index].topic.clone(), self.progress().of(self[index].series));
         let Some(namespace) = &mut self.namespace else { return false };
         let waiting = namespace.waiting.entry(conn).or_default();
         if waiting.topics.iter().any(|(other, _)| other.name() == topic.name()) {
             return false;
         }
         waiting.topics.push((topic, join_at));
-        waiting.since.push(namespace.position);
+        waiting.since.push(since);
         self[index].waiters.push(conn);
         true
     }

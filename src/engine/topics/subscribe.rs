@@ -9,7 +9,7 @@ use super::{
 use crate::{
     conn::{Standing, Subscription, TopicIndex},
     engine::keys::ConnIndex,
-    topic::{Backpressure, JoinAt, LastSeen, Progress, Resume, Retain, Topic},
+    topic::{Backpressure, JoinAt, LastSeen, Progress, Resume, Retain, Series, Topic},
 };
 
 /// The loss of frames that a stream has not been given.
@@ -153,7 +153,9 @@ impl TopicState {
         since: Option<u64>,
     ) -> Start {
         let options = self.topic.options();
-        let joined = since.map_or(u64::MAX, |since| since.max(self.live_after));
+        // A place of the namespace says nothing of the sequences of a local topic.
+        let live_after = if self.series == Series::Spanning { self.live_after } else { 0 };
+        let joined = since.map_or(u64::MAX, |since| since.max(live_after));
         // No other event comes after the last one.
         let retain = if self.is_finished() { Retain::Last } else { options.retain };
         let fresh = match (join_at, retain) {
