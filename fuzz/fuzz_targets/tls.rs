@@ -51,62 +51,115 @@ fn damaged(plan: &[u8], piece_bytes: usize) {
     let (mut simulation, seen) = serving();
     let client = simulation.connect_tls(server);
     let name = ServerName::try_from("localhost").unwrap();
-    let mut session = ClientConnection::new(Arc::clone(client_config), name).unwrap();
+    let session = ClientConnection::new(Arc::clone(client_config), name).unwrap();
+    let mut talk = Talk { simulation, client, session, piece_bytes, state: State::Intact };
     let mut plan = plan.iter().copied();
+    let (mut posts, mut key_updates, mut is_closed) = (0, 0, false);
+    talk.exchange(&mut plan);
     for _ in 0..8 {
-        exchange(&mut simulation, client, &mut session, &mut plan, piece_bytes);
         let Some(action) = plan.next() else { break };
         match action % 4 {
-            0 => _ = session.refresh_traffic_keys(),
-            1 => session.send_close_notify(),
+            0 => {
+                let is_sent = talk.session.refresh_traffic_keys().is_ok() && !is_closed;
+                key_updates += usize::from(is_sent);
+            }
+            1 => {
+                talk.session.send_close_notify();
+                is_closed = true;
+            }
             _ => {
                 let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}", BODY.len());
-                let _ = session.writer().write_all(format!("{head}\r\n\r\n{BODY}").as_bytes());
+                let request = format!("{head}\r\n\r\n{BODY}");
+                if !is_closed && talk.session.writer().write_all(request.as_bytes()).is_ok() {
+                    posts += 1;
+                }
+            }
+        }
+        // Several actions may share a flight, and the first one may be in the flight of `Finished`.
+        if action & 4 == 0 {
+            talk.exchange(&mut plan);
+        }
+    }
+    talk.exchange(&mut plan);
+    talk.exchange(&mut std::iter::empty());
+    let seen = seen.lock().unwrap();
+    assert!(seen.iter().all(|body| body == BODY), "not what the client sent");
+    if talk.state == State::Intact {
+        let tls = talk.simulation.stats().tls;
+        assert_eq!(seen.len(), posts, "what an intact client sends arrives");
+        assert_eq!((tls.handshakes, tls.faults), (1, 0));
+        // The server may have answered them with its own.
+        assert!((key_updates..=2 * key_updates).contains(&(tls.key_updates as usize)));
+    }
+}
+
+/// A conversation of a client that is not at fault itself.
+struct Talk {
+    simulation: Simulation,
+    client: Client,
+    session: ClientConnection,
+    piece_bytes: usize,
+    state: State,
+}
+
+#[derive(PartialEq)]
+enum State {
+    Intact,
+    /// A flight arrived otherwise than the client has sent it.
+    Damaged,
+}
+
+impl Talk {
+    /// One flight of the client, with the damage that the plan wants, and what comes back.
+    fn exchange(&mut self, plan: &mut impl Iterator<Item = u8>) {
+        let mut flight = Vec::new();
+        while self.session.wants_write() {
+            self.session.write_tls(&mut flight).unwrap();
+        }
+        let intact = flight.clone();
+        damage(&mut flight, plan);
+        if flight != intact {
+            self.state = State::Damaged;
+        }
+        for piece in flight.chunks(self.piece_bytes) {
+            self.simulation.send(self.client, piece);
+            self.simulation.turn();
+        }
+        let answer = self.simulation.take_received(self.client);
+        let mut answer = &answer[..];
+        while !answer.is_empty() && self.session.read_tls(&mut answer).is_ok() {
+            match self.session.process_new_packets() {
+                Ok(_) => {}
+                // The server is never wrong, however damaged its input was.
+                Err(rustls::Error::AlertReceived(_)) if self.state == State::Damaged => return,
+                // Two parties that have seen different hellos have no keys in common.
+                Err(_) if self.state == State::Damaged && self.session.is_handshaking() => return,
+                Err(error) => panic!("{error}"),
+            }
+            match self.session.reader().read_to_end(&mut Vec::new()) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                result => drop(result),
             }
         }
     }
-    exchange(&mut simulation, client, &mut session, &mut plan, piece_bytes);
-    assert!(seen.lock().unwrap().iter().all(|body| body == BODY), "not what the client sent");
 }
 
-/// One flight of the client, with the damage that the plan wants, and what comes back.
-fn exchange(
-    simulation: &mut Simulation,
-    client: Client,
-    session: &mut ClientConnection,
-    plan: &mut impl Iterator<Item = u8>,
-    piece_bytes: usize,
-) {
-    let mut flight = Vec::new();
-    while session.wants_write() {
-        session.write_tls(&mut flight).unwrap();
-    }
+/// Four bytes of the plan say where and how. Three of four flights stay as they are, so that most
+/// conversations get beyond their handshake.
+fn damage(flight: &mut Vec<u8>, plan: &mut impl Iterator<Item = u8>) {
     let mut next = || plan.next().unwrap_or(0);
-    let at = usize::from(next()) * 256 + usize::from(next());
-    let (at, value) = (at % (flight.len() + 1), next());
-    match next() % 8 {
-        1 if at < flight.len() => flight[at] ^= value,
-        2 => flight.truncate(at),
-        3 => flight.insert(at, value),
-        4 if at < flight.len() => drop(flight.remove(at)),
-        5 => flight.extend_from_within(at..),
-        _ => {}
+    let kind = next();
+    if kind < 192 {
+        return;
     }
-    for piece in flight.chunks(piece_bytes) {
-        simulation.send(client, piece);
-        simulation.turn();
-    }
-    let answer = simulation.take_received(client);
-    let mut answer = &answer[..];
-    while !answer.is_empty() && session.read_tls(&mut answer).is_ok() {
-        // The server is never wrong, however damaged its input was.
-        if session.process_new_packets().is_err() {
-            return;
-        }
-        match session.reader().read_to_end(&mut Vec::new()) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            result => drop(result),
-        }
+    let at = (usize::from(next()) * 256 + usize::from(next())) % (flight.len() + 1);
+    let value = next();
+    match kind % 5 {
+        0 if at < flight.len() => flight[at] ^= value,
+        1 => flight.truncate(at),
+        2 => flight.insert(at, value),
+        3 if at < flight.len() => drop(flight.remove(at)),
+        _ => flight.extend_from_within(at..),
     }
 }
 
