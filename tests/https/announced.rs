@@ -206,13 +206,11 @@ fn what_comes_with_the_header_is_bounded_for_all_together() {
     });
     let clients: Vec<_> = (0..20).map(|_| connect(&mut simulation, &localhost)).collect();
     clients.iter().for_each(|client| simulation.send(*client, &flight));
-    loop {
-        let has_more = simulation.turn_once();
+    let mut has_more = true;
+    while has_more {
+        has_more = simulation.turn_once();
         let partial_bytes = simulation.stats().tls.partial_bytes;
         assert!(partial_bytes <= 40_000, "{partial_bytes}");
-        if !has_more {
-            break;
-        }
     }
     let tls = simulation.stats().tls;
     assert_eq!((tls.failed.overload, tls.handshaking), (18, 2));
@@ -227,8 +225,9 @@ fn handshakes_after_headers_have_the_share_of_all_handshakes() {
     for (client, hello) in &clients {
         simulation.send(client.client, &[V1, hello].concat());
     }
-    let mut answered = 0;
-    while simulation.turn_once() {
+    let (mut answered, mut has_more) = (0, true);
+    while has_more {
+        has_more = simulation.turn_once();
         let is_answered = |it: &HttpsClient| !simulation.received(it.client).is_empty();
         let first = clients.iter().take_while(|(it, _)| is_answered(it)).count();
         let all = clients.iter().filter(|(it, _)| is_answered(it)).count();

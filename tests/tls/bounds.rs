@@ -111,7 +111,9 @@ fn handshakes_of_a_turn_are_bounded_and_come_in_order() {
             simulation.send(client.client, &hello);
         }
         let mut answered = 0;
-        while simulation.turn_once() {
+        let mut has_more = true;
+        while has_more {
+            has_more = simulation.turn_once();
             let is_answered = |it: &HttpsClient| !simulation.received(it.client).is_empty();
             let first = clients.iter().take_while(|it| is_answered(it)).count();
             assert_eq!(clients.iter().filter(|it| is_answered(it)).count(), first, "in order");
@@ -171,15 +173,12 @@ fn steps_without_an_answer_have_the_share_of_a_turn_too() {
     for client in &clients {
         simulation.send(*client, &hello[..50]);
     }
-    let mut read_bytes = 0;
-    loop {
-        let has_more = simulation.turn_once();
+    let (mut read_bytes, mut has_more) = (0, true);
+    while has_more {
+        has_more = simulation.turn_once();
         let partial_bytes = simulation.stats().tls.partial_bytes;
         assert!(partial_bytes - read_bytes <= 4 * 50, "{read_bytes} and then {partial_bytes}");
         read_bytes = partial_bytes;
-        if !has_more {
-            break;
-        }
     }
     assert_eq!(read_bytes, 100 * 50);
 }
