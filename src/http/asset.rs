@@ -40,8 +40,9 @@ use super::{Body, Response};
 /// weak by a proxy (`If-None-Match`, RFC 9110 section 13.1.2). Tags are equal in all processes that
 /// run the same program.
 ///
-/// The first client of a coding causes the compression, with settings for small output: 35 ms for
-/// 1 MB, in the reactor. The result is kept for all later ones, so an asset takes the memory of its
+/// The first client of a coding causes the compression, with settings for small output, in the
+/// reactor: for 1 MB of HTML 24 ms with zstd, 35 ms with gzip and 46 ms with brotli (one core of an
+/// AMD EPYC, `tests/tls/figures.rs`). The result is kept for all later ones, so an asset takes the memory of its
 /// bytes and of each coding that was used. A coding that saves nothing is not used.
 ///
 /// Ranges are not served: the response to a `Range` request is complete. `If-Match` and dates are
