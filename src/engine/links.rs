@@ -26,6 +26,8 @@ use crate::{http::Security, tls::TlsConfig};
 #[derive(Debug)]
 pub(super) struct Links<T> {
     transports: Vec<Option<Secured<T>>>,
+    /// Connections whose transports ask for reports of writability.
+    refusing: Vec<ConnIndex>,
     ledger: Ledger,
     share: HandshakeShare,
     #[cfg(feature = "tls")]
@@ -75,6 +77,7 @@ impl<T: Transport> Links<T> {
     pub(super) fn new(connections: usize, limits: &Limits) -> Self {
         Self {
             transports: Vec::with_capacity(connections),
+            refusing: Vec::new(),
             ledger: Ledger::new(limits),
             share: HandshakeShare::new(limits.tls_handshake_share),
             #[cfg(feature = "tls")]
@@ -217,6 +220,17 @@ impl<T: Transport> Links<T> {
         self.secured(index).transport()
     }
 
+    /// A connection whose transport has asked for reports of writability, with it. The connection may
+    /// have ended since, and another one may have its place.
+    pub(super) fn next_refusing(&mut self) -> Option<(ConnIndex, &mut T)> {
+        loop {
+            let index = self.refusing.pop()?;
+            if self.transports[index.slot()].is_some() {
+                return Some((index, self.get(index)));
+            }
+        }
+    }
+
     fn secured(&mut self, index: ConnIndex) -> &mut Secured<T> {
         self.transports[index.slot()].as_mut().expect(RELEASED)
     }
@@ -241,6 +255,9 @@ impl<T: Transport> Links<T> {
         let transport = self.transports[index.slot()].as_mut().expect(RELEASED);
         let before = transport.holding();
         let result = act(transport, self.ledger.stats_mut());
+        if transport.transport().asks_for_writability() {
+            self.refusing.push(index);
+        }
         let Some(before) = before else { return (result, Verdict::Fine) };
         let after = transport.holding().unwrap_or_default();
         let verdict = self.ledger.note(index, &before, &after);

@@ -235,6 +235,12 @@ impl<T: Transport> Engine<T> {
         self.links.get(index)
     }
 
+    /// A connection whose transport has asked for reports of writability, or one that has taken its
+    /// place since, with its transport. Each request comes once.
+    pub(crate) fn next_refusing(&mut self) -> Option<(ConnIndex, &mut T)> {
+        self.links.next_refusing()
+    }
+
     /// Lends the context between two turns, with this time.
     pub(crate) fn context(&mut self, now: u64, unix_seconds: u64) -> Context<'_> {
         self.tell_time(now, unix_seconds);

@@ -22,6 +22,12 @@ pub(crate) trait Transport {
     /// Writes a prefix of the slices as one piece.
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
+    /// True once, after it has refused bytes for the first time, if the driver has to ask its poller to
+    /// report when it takes some again.
+    fn asks_for_writability(&mut self) -> bool {
+        false
+    }
+
     /// The socket is writable: continues what the transport itself has to write, if anything, such
     /// as a handshake.
     fn write_queued(&mut self) -> io::Result<()> {

@@ -218,8 +218,8 @@ pub(super) fn hand_over(
 /// A socket that another worker has accepted: without a system call.
 fn accepted(socket: OwnedFd, peer: Peer) -> Socket {
     match peer {
-        Peer::Ip(_) => Socket::Tcp(mio::net::TcpStream::from_std(socket.into())),
-        Peer::Unix => Socket::Unix(mio::net::UnixStream::from_std(socket.into())),
+        Peer::Ip(_) => Socket::tcp(mio::net::TcpStream::from_std(socket.into())),
+        Peer::Unix => Socket::unix(mio::net::UnixStream::from_std(socket.into())),
     }
 }
 
@@ -234,11 +234,11 @@ fn prepare(socket: OwnedFd, tcp: &TcpOptions) -> io::Result<(Socket, Peer)> {
     if peer.is_unix() {
         socket.set_nonblocking(true)?;
         let stream = mio::net::UnixStream::from_std(OwnedFd::from(socket).into());
-        return Ok((Socket::Unix(stream), Peer::Unix));
+        return Ok((Socket::unix(stream), Peer::Unix));
     }
     let peer = peer.as_socket().ok_or_else(|| unfit("it is neither a TCP nor a Unix socket"))?;
     set_tcp_options(&SockRef::from(&socket), tcp)?;
     socket.set_nonblocking(true)?;
     let stream = mio::net::TcpStream::from_std(OwnedFd::from(socket).into());
-    Ok((Socket::Tcp(stream), Peer::Ip(peer)))
+    Ok((Socket::tcp(stream), Peer::Ip(peer)))
 }

@@ -230,11 +230,11 @@ impl Kind {
         match self {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept()?;
-                Ok((Socket::Tcp(stream), Peer::Ip(address)))
+                Ok((Socket::tcp(stream), Peer::Ip(address)))
             }
             Self::Unix(listener) => {
                 let (stream, _unnamed) = listener.accept()?;
-                Ok((Socket::Unix(stream), Peer::Unix))
+                Ok((Socket::unix(stream), Peer::Unix))
             }
         }
     }
@@ -375,7 +375,7 @@ mod tests {
         poll.poll(&mut Events::with_capacity(1), Some(Duration::from_secs(20))).unwrap();
         let mut accepted = Vec::new();
         acceptor.accept(0, |socket, _peer, _opening| accepted.push(socket)).unwrap();
-        let [Socket::Tcp(socket)] = &accepted[..] else { panic!("{accepted:?}") };
+        let [Socket::Tcp(socket, _)] = &accepted[..] else { panic!("{accepted:?}") };
         assert!(socket.nodelay().unwrap(), "small events leave at once");
         #[cfg(all(target_os = "linux", not(starwheel_portable)))]
         {

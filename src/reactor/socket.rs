@@ -24,15 +24,30 @@ use crate::{
 /// A connected socket: eight bytes.
 #[derive(Debug)]
 pub(super) enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+    Tcp(TcpStream, Writability),
+    Unix(UnixStream, Writability),
+}
+
+/// Whether the poller reports when the socket takes bytes again.
+///
+/// Most sockets never refuse any. If the poller reported writability from the start, it would report
+/// each new socket once before its request has come: a wake-up for nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Writability {
+    #[default]
+    NotReported,
+    /// The socket has refused bytes.
+    ToBeReported,
+    /// The reactor has been asked to register it.
+    Asked,
+    Reported,
 }
 
 impl Transport for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.read(buffer),
-            Self::Unix(stream) => stream.read(buffer),
+            Self::Tcp(stream, _) => stream.read(buffer),
+            Self::Unix(stream, _) => stream.read(buffer),
         }
     }
 
@@ -41,34 +56,47 @@ impl Transport for Socket {
     /// reports as priority.
     fn splits_reads(&self) -> bool {
         match self {
-            Self::Tcp(_) => PRIORITY.is_none(),
-            Self::Unix(_) => true,
+            Self::Tcp(..) => PRIORITY.is_none(),
+            Self::Unix(..) => true,
         }
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.write(bytes), // A send of that kind.
-            Self::Unix(stream) => SockRef::from(&*stream).send_with_flags(bytes, NO_SIGNAL),
-        }
+        let result = match self {
+            Self::Tcp(stream, _) => stream.write(bytes), // A send of that kind.
+            Self::Unix(stream, _) => SockRef::from(&*stream).send_with_flags(bytes, NO_SIGNAL),
+        };
+        self.offered(bytes.len(), &result);
+        result
     }
 
     /// Neither `writev` nor `write`: a program whose `main` is not Rust's may leave SIGPIPE at its
     /// default, and only a send has a flag that suppresses it.
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.as_socket().send_vectored_with_flags(slices, NO_SIGNAL)
+        let result = self.as_socket().send_vectored_with_flags(slices, NO_SIGNAL);
+        self.offered(slices.iter().map(|slice| slice.len()).sum(), &result);
+        result
+    }
+
+    fn asks_for_writability(&mut self) -> bool {
+        let writability = self.writability();
+        let asks = *writability == Writability::ToBeReported;
+        if asks {
+            *writability = Writability::Asked;
+        }
+        asks
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
         match self {
-            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
-            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Self::Tcp(stream, _) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream, _) => stream.shutdown(Shutdown::Write),
         }
     }
 
     fn send_keep_alive_probes(&mut self, tcp: &TcpOptions) {
         // Peers of Unix sockets do not vanish.
-        if let (Self::Tcp(stream), Some(idle)) = (self, tcp.keep_alive_idle)
+        if let (Self::Tcp(stream, _), Some(idle)) = (self, tcp.keep_alive_idle)
             && let Err(error) = set_keep_alive(&SockRef::from(&*stream), idle, tcp)
         {
             log::debug!("cannot set TCP keep-alive options: {error}");
@@ -77,7 +105,7 @@ impl Transport for Socket {
 
     fn reset_on_close(&mut self) {
         // Unix sockets have no reset; their peers see an ordinary end.
-        if let Self::Tcp(stream) = self
+        if let Self::Tcp(stream, _) = self
             && let Err(error) = SockRef::from(&*stream).set_linger(Some(Duration::ZERO))
         {
             log::debug!("cannot reset a connection: {error}");
@@ -88,31 +116,76 @@ impl Transport for Socket {
 impl From<Socket> for OwnedFd {
     fn from(socket: Socket) -> Self {
         match socket {
-            Socket::Tcp(stream) => stream.into(),
-            Socket::Unix(stream) => stream.into(),
+            Socket::Tcp(stream, _) => stream.into(),
+            Socket::Unix(stream, _) => stream.into(),
         }
     }
 }
 
 impl Socket {
+    pub(super) fn tcp(stream: TcpStream) -> Self {
+        Self::Tcp(stream, Writability::default())
+    }
+
+    pub(super) fn unix(stream: UnixStream) -> Self {
+        Self::Unix(stream, Writability::default())
+    }
+
     fn as_socket(&self) -> SockRef<'_> {
         match self {
-            Self::Tcp(stream) => SockRef::from(stream),
-            Self::Unix(stream) => SockRef::from(stream),
+            Self::Tcp(stream, _) => SockRef::from(stream),
+            Self::Unix(stream, _) => SockRef::from(stream),
         }
     }
 
-    /// Registers for both directions permanently: edge-triggered, never re-armed, so a connection
-    /// costs one `epoll_ctl` in its life.
+    fn writability(&mut self) -> &mut Writability {
+        match self {
+            Self::Tcp(_, writability) | Self::Unix(_, writability) => writability,
+        }
+    }
+
+    /// Notes whether the socket has refused some of the bytes. Whoever has offered them may wait for
+    /// the rest without another attempt.
+    fn offered(&mut self, bytes: usize, result: &io::Result<usize>) {
+        let has_refused = match result {
+            Ok(taken) => *taken < bytes,
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        };
+        let writability = self.writability();
+        if has_refused && *writability == Writability::NotReported {
+            *writability = Writability::ToBeReported;
+        }
+    }
+
+    /// Registers for reading: edge-triggered, never re-armed, so a connection whose socket refuses
+    /// nothing costs one `epoll_ctl` in its life.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let interest = PRIORITY.map_or(interest, |priority| interest | priority);
         #[cfg(target_vendor = "apple")]
         self.as_socket().set_nosigpipe(true)?;
+        let interest = READING;
         match self {
-            Self::Tcp(stream) => stream.register(registry, token, interest),
-            Self::Unix(stream) => stream.register(registry, token, interest),
+            Self::Tcp(stream, _) => stream.register(registry, token, interest),
+            Self::Unix(stream, _) => stream.register(registry, token, interest),
         }
+    }
+
+    /// Registers for writing too, if that was asked for. A poller reports at once what is so already,
+    /// so nothing is missed that has happened since the refusal.
+    pub(super) fn report_writability(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<()> {
+        if *self.writability() != Writability::Asked {
+            return Ok(());
+        }
+        let interest = READING | Interest::WRITABLE;
+        match self {
+            Self::Tcp(stream, _) => stream.reregister(registry, token, interest)?,
+            Self::Unix(stream, _) => stream.reregister(registry, token, interest)?,
+        }
+        *self.writability() = Writability::Reported;
+        Ok(())
     }
 }
 
@@ -150,6 +223,11 @@ fn at_least_a_second(time: Duration) -> Duration {
     time.max(Duration::from_secs(1))
 }
 
+/// Urgent bytes are reported where the system tells them from others.
+const READING: Interest = match PRIORITY {
+    Some(priority) => Interest::READABLE.add(priority),
+    None => Interest::READABLE,
+};
 #[cfg(not(target_vendor = "apple"))]
 const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
 /// On these systems, sockets get this option once, in `register`.

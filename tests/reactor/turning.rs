@@ -258,6 +258,39 @@ fn the_descriptor_reports_deadlines_so_that_the_outer_loop_needs_no_timeout() {
     clients.join().unwrap();
 }
 
+/// A new socket is writable, which nobody wants to know.
+#[test]
+fn a_client_that_has_not_sent_anything_causes_one_wake_up() {
+    let (mut reactor, address) = listening();
+    let _client = Client::connect(address);
+    turn_until(&mut reactor, "it is accepted", |stats| stats.accepted == 1);
+    let mut outer = Outer::watching(&reactor);
+    outer.drain();
+    assert!(outer.events.is_empty(), "there is more to report");
+}
+
+#[test]
+fn the_descriptor_reports_that_a_client_reads_again() {
+    const LENGTH: usize = 16 * 1024 * 1024;
+    let mut reactor =
+        Reactor::new(|_: &Request, _: &mut Context<'_>| Response::text("x".repeat(LENGTH)))
+            .unwrap();
+    let address = reactor.listen("127.0.0.1:0").unwrap();
+    let mut outer = Outer::watching(&reactor);
+    let mut client = Client::connect(address);
+    client.request("/");
+    turn_until(&mut reactor, "the response has begun", |stats| stats.bytes_out > 0);
+    turn_until_quiet(&mut reactor);
+    outer.drain();
+    assert!(reactor.stats().bytes_out < LENGTH as u64, "all of it fits into the sockets");
+    let reader = thread::spawn(move || client.answer().body.len());
+    while reactor.stats().bytes_out < LENGTH as u64 {
+        outer.wait();
+        turn_until_quiet(&mut reactor);
+    }
+    assert_eq!(reader.join().unwrap(), LENGTH);
+}
+
 /// Another loop, edge-triggered, that watches the descriptor of the reactor.
 struct Outer {
     poll: Poll,
