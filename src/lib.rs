@@ -190,6 +190,8 @@ mod backplane;
 mod compress;
 mod conn;
 mod cross_site;
+#[cfg(feature = "dashboard")]
+mod dashboard;
 pub mod datastar;
 mod engine;
 mod error;
@@ -216,6 +218,8 @@ mod workers;
 pub use backplane::{Backplane, BackplaneError};
 pub use compress::{Compression, CompressionCounts, Encoding};
 pub use cross_site::{Cors, OriginCheck, OriginError};
+#[cfg(feature = "dashboard")]
+pub use dashboard::dashboard;
 pub use engine::{
     Alignment, Answer, BackplaneStats, ClosedCounts, Config, Context, DurationHistogram, Ending,
     FailedHandshakes, Feed, FirstTick, Handle, Handler, Histogram, IntoNext, KeepAlive, Later,

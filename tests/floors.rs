@@ -62,6 +62,7 @@ const FLOORS: &[Module] = &[
     module("cross_site", 5, &[]),
     module("hsts", 5, &[]),
     module("tokio", 5, &[]),
+    module("dashboard", 5, &[]),
     module("backplane", 5, &[]),
     module("workers", 5, &["backplane"]),
     module("hyper", 5, &[]),

@@ -195,7 +195,7 @@ impl Conn {
 
     /// When a socket that refuses bytes last took some, or since when it refuses them. A change of
     /// the phase does not restart that time.
-    fn blocked_since(&self) -> Option<u64> {
+    pub(crate) fn blocked_since(&self) -> Option<u64> {
         match &self.phase {
             _ if !self.is_blocked() => None,
             Phase::Reading { since, .. }

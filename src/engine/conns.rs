@@ -156,6 +156,24 @@ impl Conns {
         })
     }
 
+    /// What is in a range of slots: a connection, or `None` for a timer. Free slots are left out.
+    #[cfg(feature = "dashboard")]
+    pub(super) fn in_slots(
+        &self,
+        slots: std::ops::Range<usize>,
+    ) -> impl Iterator<Item = Option<(ConnIndex, &Conn)>> {
+        slots.filter_map(|slot| match self.slots.get(slot)? {
+            Slot::Conn(conn) => Some(Some((ConnIndex::new(slot), conn))),
+            Slot::Timer(_) => Some(None),
+        })
+    }
+
+    /// Number of slots in use, and up to where there may be any.
+    #[cfg(feature = "dashboard")]
+    pub(super) fn slots_in_use(&self) -> (usize, usize) {
+        (self.slots.len(), self.slots.capacity())
+    }
+
     /// All current connections; for steps that close some of them while iterating.
     pub(super) fn indices(&self) -> Vec<ConnIndex> {
         self.iter().map(|(index, _)| index).collect()

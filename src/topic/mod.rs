@@ -203,6 +203,14 @@ impl Topic {
         self.name() == Self::CLOSINGS
     }
 
+    /// The topic of a dashboard, by a number that no other one has. No other value has its name.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn dashboard(number: u64) -> Self {
+        let name = format!("{RESERVED}dashboard {number}").into();
+        let inner = Inner { name, options: TopicOptions::default() };
+        Self { inner: Arc::new(inner) }.local().log(2, 0).backpressure(Backpressure::Latest)
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {

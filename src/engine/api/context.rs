@@ -5,6 +5,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+#[cfg(feature = "dashboard")]
+use crate::engine::core::{SlowStream, SlowWalk};
 use crate::engine::{
     api::next::{Ending, IntoNext},
     api::sse::interval_ms,
@@ -355,6 +357,36 @@ impl<'a> Context<'a> {
     /// end of this turn. [Between two turns](crate::Reactor::context) it is the next one.
     pub fn shutdown(&mut self) {
         self.core.begin_shutdown();
+    }
+
+    /// A handle of all workers; on a single reactor, that of this one.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn handle_of_all(&self) -> Handle {
+        self.core.handle_of_all()
+    }
+
+    /// The number of this worker, from zero.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn worker_number(&self) -> usize {
+        self.core.worker_number()
+    }
+
+    /// How long a drain goes on, if there is one.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn drains_for(&self) -> Option<Duration> {
+        self.core.drains_for()
+    }
+
+    /// Looks at the next connections of a walk; true if there are more.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn walk_on(&self, walk: &mut SlowWalk) -> bool {
+        self.core.walk_on(walk)
+    }
+
+    /// What a walk has found.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn end_walk(&self, walk: SlowWalk) -> Vec<SlowStream> {
+        self.core.end_walk(walk)
     }
 
     /// Counts a request that a layer has refused.

@@ -20,10 +20,14 @@ mod negotiation;
 mod promises;
 mod publish;
 mod slow_clients;
+#[cfg(feature = "dashboard")]
+mod slow_walk;
 mod subscribe;
 mod workers;
 
 pub(in crate::engine) use closings::close_elsewhere;
+#[cfg(feature = "dashboard")]
+pub(crate) use slow_walk::{SlowStream, SlowWalk};
 
 use std::{
     sync::Arc,

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::Core;
+#[cfg(feature = "dashboard")]
+use crate::engine::remote::{Handle, Mailbox};
 use crate::{
     engine::{api::Ending, keys::StreamId, registry::Registry, remote::Crew},
     error::CloseReason,
@@ -56,6 +58,22 @@ impl Core {
             crew.close(&others, &ending.into());
         }
         own.len() + others.len()
+    }
+
+    /// A handle of all workers; on a single reactor, that of this one.
+    #[cfg(feature = "dashboard")]
+    pub(in crate::engine) fn handle_of_all(&self) -> Handle {
+        match &self.crew {
+            None => Handle::new(Arc::clone(&self.mailbox)),
+            Some(crew) => Handle::of_all(Arc::clone(crew)),
+        }
+    }
+
+    /// The number of this worker, from zero.
+    #[cfg(feature = "dashboard")]
+    pub(in crate::engine) fn worker_number(&self) -> usize {
+        let is_this = |mailbox: &Arc<Mailbox>| Arc::ptr_eq(mailbox, &self.mailbox);
+        self.crew.as_ref().and_then(|crew| crew.all().position(is_this)).unwrap_or(0)
     }
 
     /// From here on, other threads can see how many subscribers topics have.

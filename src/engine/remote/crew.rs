@@ -81,7 +81,7 @@ impl Crew {
         self.close(&ids, &ending.into());
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Mailbox>> {
+    pub(in crate::engine) fn all(&self) -> impl Iterator<Item = &Arc<Mailbox>> {
         self.workers.get().into_iter().flatten().map(|(_, mailbox)| mailbox)
     }
 
