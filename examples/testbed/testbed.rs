@@ -93,6 +93,8 @@ fn router(all: Option<Handle>) -> Router {
             let client = req.client_ip().map_or_else(|| "nobody".into(), |it| it.to_string());
             Response::text(format!("{client} through {}", req.peer()))
         })
+        // No login: this server is for tests.
+        .get("/ops", starwheel::dashboard())
         .get("/idle", idle)
         .get("/tick", tick)
         .get("/panic", |_req, _cx| Sse::every(SECOND, |_stream| -> Next { panic!("as asked") }))

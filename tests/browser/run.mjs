@@ -15,6 +15,7 @@ import './drain.test.mjs'
 import './https.test.mjs'
 import './phones.test.mjs'
 import './runs.test.mjs'
+import './dashboard.test.mjs'
 
 await mkdir(screenshots, { recursive: true })
 const wanted = process.argv.slice(2)

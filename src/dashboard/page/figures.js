@@ -43,7 +43,7 @@ function sumOf(workers, scope) {
   const sum = shown.reduce((sum, worker) => addTo(sum, worker), {})
   sum.routes = listsOf(shown, 'routes')
   sum.topics = listsOf(shown, 'topics', MAXIMA_OF_TOPICS)
-  sum.slow = shown.flatMap((worker) => worker.slow ?? [])
+  sum.slow = workers.flatMap((worker, number) => !shown.includes(worker) ? [] : (worker.slow ?? []).map((client) => ({ ...client, number })))
     .sort((one, other) => valueOf(other, 'stuck_ms') - valueOf(one, 'stuck_ms')).slice(0, 20)
   return sum
 }
@@ -67,6 +67,7 @@ function quantile(counts, share) {
 
 const whole = new Intl.NumberFormat('en')
 const oneDigit = new Intl.NumberFormat('en', { minimumFractionDigits: 1, maximumFractionDigits: 1 })
+const twoDigits = new Intl.NumberFormat('en', { minimumFractionDigits: 2, maximumFractionDigits: 2 })
 const rateText = (rate) => rate === undefined ? '–' : rate > 0 && rate < 10 ? oneDigit.format(rate) : whole.format(Math.round(rate))
 const lateText = (ms) => ms === undefined ? '–' : ms === Infinity ? '> 1,024' : ms === 0 ? '< 1' : `≤ ${whole.format(ms)}`
 

@@ -201,9 +201,11 @@ function fill(id, rows, empty) {
 }
 
 const named = (name) => ({ text: name, title: name })
-const figure = (value, className) => ({ text: whole.format(value), value, className })
-const perSecond = (rate) => rate === undefined ? '–' : `${rateText(rate)} /s`
-const busyText = (nanos) => nanos === undefined ? '–' : `${oneDigit.format(nanos / 1e7)} %`
+const figure = (value) => ({ text: whole.format(value), value, className: value === 0 ? 'zero' : '' })
+/** What does not move is pale, so that the eye finds what does. */
+const perSecond = (rate) => rate ? `${rateText(rate)} /s` : { text: rate === 0 ? '0 /s' : '–', className: 'zero' }
+const busyText = (nanos) => nanos ? `${nanos < 1e8 ? twoDigits.format(nanos / 1e7) : oneDigit.format(nanos / 1e7)} %` : { text: nanos === 0 ? '0 %' : '–', className: 'zero' }
+const eventsText = (count) => count > 0 ? `${whole.format(count)} event${count === 1 ? '' : 's'}` : { text: '–', className: 'zero' }
 
 function showRoutes(now, before, rate, span, snapshot) {
   const rows = [...now.routes].filter(([name, route]) => name !== 'other' || totalOf(route) > 0)
@@ -223,7 +225,7 @@ function showSlow(now) {
   element('slow').hidden = now.slow.length === 0
   fill('slow', now.slow.map((client) => [
     named(client.route), { ...named(client.tag ?? '–'), className: 'name' }, timeText(valueOf(client, 'stuck_ms')),
-    `${whole.format(valueOf(client, 'lag'))} events`, bytesText(valueOf(client, 'queued_bytes')), timeText(valueOf(client, 'age_ms')),
+    eventsText(valueOf(client, 'lag')), bytesText(valueOf(client, 'queued_bytes')), timeText(valueOf(client, 'age_ms')), String(client.number),
   ]))
 }
 
@@ -231,8 +233,8 @@ function showTopics(now, before, rate) {
   const rows = [...now.topics].sort(([one, a], [other, b]) => valueOf(b, 'subscribers') - valueOf(a, 'subscribers') || (one < other ? -1 : 1))
   fill('topics', rows.map(([name, topic]) => {
     const past = before.topics.get(name)
-    return [named(name), figure(valueOf(topic, 'subscribers')), `${whole.format(valueOf(topic, 'lag'))} events`,
-      `${whole.format(valueOf(topic, 'log_events'))} events, ${bytesText(valueOf(topic, 'log_bytes'))}`,
+    return [named(name), figure(valueOf(topic, 'subscribers')), eventsText(valueOf(topic, 'lag')),
+      valueOf(topic, 'log_events') > 0 ? `${whole.format(topic.log_events)} events, ${bytesText(valueOf(topic, 'log_bytes'))}` : { text: '–', className: 'zero' },
       perSecond(rate('published', topic, past)), perSecond(rate('delivered', topic, past))]
   }), 'No topic is listed.')
 }
@@ -266,7 +268,7 @@ function list(id, entries) {
   })
 }
 
-const counted = (name, value, text = whole.format(value)) => ({ name, value, text })
+const counted = (name, value, text = whole.format(value)) => ({ name, value, text, className: value === 0 ? 'zero' : '' })
 
 function showTraffic(now, rate) {
   list('traffic', [
@@ -297,7 +299,7 @@ const STATUSES = { 400: '400 malformed', 403: '403 from another site', 408: '408
 function showPairs(id, names, now, past) {
   list(id, names.map(([name, text]) => {
     const more = growth(valueOf(now, name), valueOf(past, name))
-    return [text, { text: whole.format(more), className: more > 0 ? 'warn' : '' }, counted(name, valueOf(now, name))]
+    return [text, { text: whole.format(more), className: more > 0 ? 'warn' : 'zero' }, counted(name, valueOf(now, name))]
   }))
 }
 
