@@ -173,6 +173,7 @@
 //! | `gzip` | the content coding that browsers accept on plain http ([`Encoding`]) | flate2 with zlib-rs: Rust, no C |
 //! | `axum` | `axum::serve`: streams in an axum application, on its port | axum (`http1`, `tokio`), and with it hyper, tower and their packages |
 //! | `brotli` | the content coding `br`, for clients without zstd ([`Encoding`]) | brotli |
+//! | `dashboard` | `dashboard`: a page for operators that shows streams, lateness, topics and slow clients, live | nothing |
 //! | `http` | conversions to and from the types of the crate [`http`](https://docs.rs/http): statuses, methods, versions, requests, responses | http, bytes |
 //! | `hyper` | `hyper::LiveService`: the same in other servers that are built on hyper | `http` and `tokio`, http-body, tower-service |
 //! | `redis` | [`Backplane`] over Redis or Valkey: topics of several machines | redis-protocol |

@@ -2,7 +2,8 @@
 //! Buttons kill a thousand clients, stall them, or let all of them come back at once.
 //!
 //! `cargo run --release --example sky`, then open <http://127.0.0.1:8080>. `PORT` selects another port, 0 is
-//! any free port. An argument is another number of stars, as far as there are descriptors.
+//! any free port. An argument is another number of stars, as far as there are descriptors. With `--features
+//! dashboard`, the dashboard is at `/ops`.
 
 mod crowd;
 mod server;

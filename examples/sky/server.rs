@@ -19,7 +19,7 @@ pub(crate) fn new(stars: usize) -> io::Result<Reactor> {
     let (shown, of_stars, of_orders) = (frames.clone(), Rc::clone(&sky), Rc::clone(&sky));
     let heard = orders.clone();
     let router = Router::new()
-        .get("/", |_req, _cx| Response::html(include_str!("sky.html")))
+        .get("/", |_req, _cx| Response::html(page()))
         .get("/sky", move |_req, _cx| Sse::new().subscribe(&shown))
         .get("/star/{number}", move |req, _cx| star(req, &of_stars))
         .get("/orders", move |_req, _cx| Sse::new().subscribe(&heard))
@@ -28,10 +28,22 @@ pub(crate) fn new(stars: usize) -> io::Result<Reactor> {
             cx.publish(&orders, order)?;
             Ok::<_, Response>(Response::no_content())
         });
+    // No login: all of this is on loopback.
+    #[cfg(feature = "dashboard")]
+    let router = router.get("/ops", starwheel::dashboard());
     let mut reactor = Reactor::new(router)?;
     // Rendered once for all who look, and only while somebody does.
     reactor.context().drive(&frames, FRAME, move |feed| sky.borrow_mut().render(feed));
     Ok(reactor)
+}
+
+/// With the feature `dashboard`, there is a link to it.
+fn page() -> String {
+    let link = match cfg!(feature = "dashboard") {
+        true => "<a href=\"/ops\">Dashboard</a>",
+        false => "",
+    };
+    include_str!("sky.html").replace("<!-- dashboard -->", link)
 }
 
 /// What is known of all stars.

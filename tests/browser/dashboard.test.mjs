@@ -1,16 +1,18 @@
 // The dashboard as operators see it: figures, names, colors, a phone, and a server that goes and comes back.
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { get } from 'node:http'
 import { lineTo, start, test, textBecomes } from './harness.mjs'
 
 const both = ['chromium', 'firefox']
 
-/** Streams that stay open, and the metrics of the server, which do not change while all is quiet. */
+/** Streams that stay open and are not read. Returns what ends them. */
 async function hold(url, routes) {
-  const stop = new AbortController()
-  const answers = await Promise.all(routes.map((route) => fetch(url + route, { signal: stop.signal })))
-  answers.forEach(({ status }) => assert.equal(status, 200))
-  return () => stop.abort()
+  const requests = routes.map((route) => get(url + route, { agent: false }).on('error', () => {}))
+  const answers = await Promise.all(requests.map((request) => once(request, 'response')))
+  answers.forEach(([{ statusCode }]) => assert.equal(statusCode, 200))
+  return () => requests.forEach((request) => request.destroy())
 }
 
 const metrics = async (url) => (await fetch(`${url}/metrics`)).text()
@@ -40,7 +42,7 @@ for (const workers of [1, 2]) {
     try {
       const page = await open('/')
       await page.goto(`${server.url}/ops`)
-      const release = await hold(server.url, ['/idle', '/idle', '/idle', '/topic/subscribe?name=news'])
+      const release = await hold(server.url, ['/idle', '/idle', '/idle', '/topic?name=news'])
       await figureBecomes(page, '[data-figure=streams]', 5)
       const text = await metrics(server.url)
       assert.equal(sumOf(text, 'streams'), 5)
@@ -72,7 +74,7 @@ test('dashboard: names of clients are text', 'testbed', async ({ open, url }) =>
   const page = await open('/ops')
   const hostile = '<img src=x onerror="document.title=1">'
   // A client that does not read: its tag is its own.
-  const release = await hold(url, [`/tick?ms=10&bytes=60000&tag=${encodeURIComponent(hostile)}`])
+  const release = await hold(url, [`/tick?ms=20&bytes=500000&tag=${encodeURIComponent(hostile)}`])
   await page.waitForFunction(() => document.querySelector('#slow tbody td.name'))
   assert.equal(await page.evaluate(() => document.querySelector('#slow tbody td.name').textContent), hostile)
   assert.equal(await page.evaluate(() => document.images.length), 0)
@@ -81,7 +83,7 @@ test('dashboard: names of clients are text', 'testbed', async ({ open, url }) =>
 
 test('dashboard: a phone does not scroll sideways, and both colors have contrast', 'testbed', async ({ open, url, shot }) => {
   const page = await open('/ops')
-  const release = await hold(url, ['/tick', `/tick?ms=10&bytes=60000&tag=${'w'.repeat(300)}`])
+  const release = await hold(url, ['/tick', `/tick?ms=20&bytes=500000&tag=${'w'.repeat(300)}`])
   await page.waitForFunction(() => document.querySelector('#slow tbody td.name'))
   for (const [width, height] of [[390, 844], [1600, 1000]]) {
     await page.setViewportSize({ width, height })

@@ -27,13 +27,14 @@ impl Path {
 /// Name, what one operation is, and how to prepare it for so many streams.
 pub type Named = (&'static str, &'static str, fn(usize) -> Path);
 
-pub const PATHS: [Named; 8] = [
+pub const PATHS: [Named; 9] = [
     ("tick", "tick of 100 bytes", tick),
     ("delivery", "delivery of 100 bytes", delivery),
     ("delivery-zstd", "delivery of a compressed page of 20 KB", delivery_zstd),
     ("request", "plain request and its response", request),
     ("birth", "connection accepted, stream begun, head sent", birth),
     ("mixed", "tick or delivery, of 10,000 streams over 50 routes and 1,000 topics", mixed),
+    ("watched", "second of a viewer of the dashboard, with 10,000 streams", watched),
     ("encode", "event of 100 bytes, in a buffer of its own", encode),
     ("encode-page", "patch-elements event of 20 KB, in a buffer of its own", encode_page),
 ];
@@ -172,6 +173,29 @@ fn mixed(_streams: usize) -> Path {
         assert_eq!(handle.stats().streams, MIXED as u64);
     };
     Path { run: Box::new(run), operations: 2 * MIXED as u64 }
+}
+
+/// Streams that do nothing, so that all that is counted is for the viewer: the snapshot, and the walk
+/// that looks for slow clients.
+fn watched(_streams: usize) -> Path {
+    let router = Router::new()
+        .get("/idle", |_req, _cx| Sse::new())
+        .get("/ops", starwheel::dashboard());
+    let mut simulation = simulation(MIXED, router);
+    simulation.crowd(MIXED, "GET /idle HTTP/1.1");
+    let viewer = simulation.connect();
+    let accept = [("Accept", "text/event-stream")];
+    simulation.request(viewer, Method::Get, "/ops", &accept, b"");
+    // Until the past that is kept has its full length.
+    simulation.advance(301 * SECOND);
+    simulation.forget_received(viewer);
+    let run = move || {
+        let before = simulation.writes(viewer);
+        simulation.advance(SECOND);
+        assert_eq!(simulation.writes(viewer) - before, 1);
+        simulation.forget_received(viewer);
+    };
+    Path { run: Box::new(run), operations: 1 }
 }
 
 fn encode(_streams: usize) -> Path {
