@@ -146,9 +146,9 @@ pub(super) fn write_slow(json: &mut Json, slow: &[SlowStream]) {
                 json.text("tag", tag);
             }
             json.counts([
-                ("stuck_ms", stream.stuck_ms),
-                ("lag", stream.lag),
-                ("queued_bytes", stream.queued_bytes as u64),
+                ("stuck_ms", stream.arrears.stuck_ms),
+                ("lag", stream.arrears.lag),
+                ("queued_bytes", stream.arrears.queued_bytes as u64),
                 ("age_ms", stream.age.as_millis() as u64),
             ]);
         });

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::engine::{Context, Handle, SlowStream, SlowWalk, TrySendError};
+use crate::engine::{Context, Handle, Progress, SlowStream, SlowWalk, TrySendError};
 
 /// A worker, as the worker that has viewers knows it.
 #[derive(Debug)]
@@ -95,11 +95,11 @@ pub(super) enum Whom {
 
 /// One piece of a walk; the next one is due a few turns later.
 fn walk_on(cx: &mut Context<'_>, mut walk: SlowWalk, answer: Answer) {
-    let has_more = cx.walk_on(&mut walk);
+    let progress = cx.walk_on(&mut walk);
     let mut slip = lock(&answer);
     slip.is_heard = true;
-    if !has_more {
-        let count = walk.count;
+    if progress == Progress::Complete {
+        let count = walk.count();
         slip.found = Some(Found { count, worst: cx.end_walk(walk).into() });
         return;
     }

@@ -10,7 +10,7 @@ mod page;
 mod view;
 
 use std::{
-    cell::RefCell,
+    cell::Cell,
     rc::{Rc, Weak},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -58,25 +58,32 @@ use crate::{
 pub fn dashboard() -> impl FnMut(&Request, &mut Context<'_>) -> Answer + 'static {
     let page = page::asset();
     let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-    let mut view = Weak::new();
+    let mut known = Weak::new();
     move |request, cx| match accepts_events(request) {
-        true => stream(number, &mut view, cx).into(),
+        true => stream(number, &mut known, cx).into(),
         false => page.clone().into(),
     }
 }
 
 /// The topic of the snapshots ends a minute after its last viewer, and its updater with what it knows.
-/// Only they hold the view: the handler must not keep them alive.
-fn stream(number: u64, view: &mut Weak<RefCell<View>>, cx: &mut Context<'_>) -> Sse {
+/// Only they hold the view: the handler must not keep them alive. Whoever needs the view takes it and
+/// puts it back.
+fn stream(number: u64, known: &mut Weak<Cell<View>>, cx: &mut Context<'_>) -> Sse {
     let topic = Topic::dashboard(number);
-    let shared = view.upgrade().unwrap_or_else(|| {
-        let shared = Rc::<RefCell<View>>::default();
-        *view = Rc::downgrade(&shared);
-        let rendered = Rc::clone(&shared);
-        cx.drive(&topic, EVERY, move |feed| rendered.borrow_mut().render(feed));
+    let shared = known.upgrade().unwrap_or_else(|| {
+        let shared = Rc::<Cell<View>>::default();
+        *known = Rc::downgrade(&shared);
+        let of_updater = Rc::clone(&shared);
+        cx.drive(&topic, EVERY, move |feed| {
+            let mut view = of_updater.take();
+            view.render(feed);
+            of_updater.set(view);
+        });
         shared
     });
-    let past = shared.borrow().past(cx);
+    let view = shared.take();
+    let past = view.past(cx);
+    shared.set(view);
     // Tags may be secret, and clients may choose some of them: see BREACH in the crate's documentation.
     Sse::new().compression(StreamCompression::Off).send(past).subscribe(&topic)
 }

@@ -6,6 +6,12 @@
 //! [`pop_closed`](Conns::pop_closed) has emptied it at the end of a turn. This file knows no
 //! closure and no transport.
 
+#[cfg(feature = "dashboard")]
+mod slow_walk;
+
+#[cfg(feature = "dashboard")]
+pub(crate) use slow_walk::{Arrears, Progress, SlowStream, SlowWalk};
+
 use std::{
     collections::VecDeque,
     mem,
@@ -154,24 +160,6 @@ impl Conns {
             Slot::Conn(conn) => Some((ConnIndex::new(slot), conn)),
             Slot::Timer(_) => None,
         })
-    }
-
-    /// What is in a range of slots: a connection, or `None` for a timer. Free slots are left out.
-    #[cfg(feature = "dashboard")]
-    pub(super) fn in_slots(
-        &self,
-        slots: std::ops::Range<usize>,
-    ) -> impl Iterator<Item = Option<(ConnIndex, &Conn)>> {
-        slots.filter_map(|slot| match self.slots.get(slot)? {
-            Slot::Conn(conn) => Some(Some((ConnIndex::new(slot), conn))),
-            Slot::Timer(_) => Some(None),
-        })
-    }
-
-    /// Number of slots in use, and up to where there may be any.
-    #[cfg(feature = "dashboard")]
-    pub(super) fn slots_in_use(&self) -> (usize, usize) {
-        (self.slots.len(), self.slots.capacity())
     }
 
     /// All current connections; for steps that close some of them while iterating.

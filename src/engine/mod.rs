@@ -56,7 +56,7 @@ mod turn;
 
 pub(crate) use self::calls::drop_each;
 #[cfg(feature = "dashboard")]
-pub(crate) use self::core::{SlowStream, SlowWalk};
+pub(crate) use self::conns::{Progress, SlowStream, SlowWalk};
 pub(crate) use self::keys::{ConnIndex, ReactorNumber};
 pub(crate) use self::opening::{Entrance, Opening};
 pub(crate) use self::remote::{Adoption, Command, Crew, First, Mailbox, Outlet, Wake};

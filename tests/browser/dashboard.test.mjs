@@ -6,6 +6,9 @@ import { get } from 'node:http'
 import { lineTo, start, test, textBecomes } from './harness.mjs'
 
 const both = ['chromium', 'firefox']
+const gone = /ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY|Failed to load/
+/** Of the example; without it, it makes one up. */
+const password = process.env.PASSWORD ??= 'sesame'
 
 /** Streams that stay open and are not read. Returns what ends them. */
 async function hold(url, routes) {
@@ -58,7 +61,7 @@ for (const workers of [1, 2]) {
     } finally {
       await server.stop()
     }
-  }, { browsers: both })
+  }, { browsers: both, expects: gone })
 }
 
 test('dashboard: sections that are not used do not appear, and what is not well is said', 'testbed', async ({ open, url }) => {
@@ -134,7 +137,7 @@ test('dashboard: a server that is gone and comes back', 'testbed', async ({ open
   } finally {
     line.close()
   }
-}, { browsers: both, expects: /ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY|Failed to load/ })
+}, { browsers: both, expects: gone })
 
 test('dashboard: a server that has stopped sending is noticed', 'testbed', async ({ open, url }) => {
   const line = await lineTo(url)
@@ -151,11 +154,23 @@ test('dashboard: a server that has stopped sending is noticed', 'testbed', async
   }
 })
 
-test('dashboard: a login is in front of the example, and a drain is shown', 'dashboard', async ({ open, url, lines }) => {
+test('dashboard: a drain is shown, and then that the server has gone', 'testbed', async ({ open, url, stop }) => {
+  // They leave before the page does.
+  await hold(url, Array(9).fill('/idle'))
+  const page = await open('/ops')
+  await textBecomes(page, '#state', 'All is well')
+  const stopped = stop()
+  await textBecomes(page, '#state', 'Draining')
+  await page.waitForFunction(() => /the server drains: \d/.test(document.querySelector('#notes').textContent))
+  await stopped
+  await page.waitForFunction(() => /^No connection since \d/.test(document.querySelector('#state').textContent))
+}, { flags: ['--drain-ms', '4000'], expects: gone })
+
+test('dashboard: a login is in front of the example, whose every section moves', 'dashboard', async ({ open, url }) => {
   assert.equal((await fetch(`${url}/ops`, { headers: { Accept: 'text/event-stream' } })).status, 403)
   assert.equal((await fetch(`${url}/ops`, { redirect: 'manual' })).status, 303)
   const page = await open('/')
-  await page.fill('[name=password]', process.env.PASSWORD ?? await passwordOf(lines))
+  await page.fill('[name=password]', password)
   await page.click('button')
   await page.waitForFunction(() => Number(document.querySelector('[data-figure=streams]')?.dataset.value) > 50)
   // Every section moves.
@@ -164,10 +179,3 @@ test('dashboard: a login is in front of the example, and a drain is shown', 'das
     await page.waitForFunction((selector) => document.querySelector(selector), selector)
   }
 })
-
-async function passwordOf(lines) {
-  for await (const line of lines) {
-    const password = /password (\w+)$/.exec(line)?.[1]
-    if (password) return password
-  }
-}

@@ -422,7 +422,7 @@ async function askWhy() {
 setInterval(() => {
   const quiet = Date.now() - lastAt
   if (source.readyState === EventSource.CLOSED) return
-  if (quiet > QUIET_MS * 5) {
+  if (quiet > QUIET_MS * 3) {
     noteLoss()
     connect()
   } else if (quiet > QUIET_MS && lostAt === undefined) showStale(`No figures for ${timeText(quiet)}`, 'warn')

@@ -6,7 +6,7 @@ use std::{
 };
 
 #[cfg(feature = "dashboard")]
-use crate::engine::core::{SlowStream, SlowWalk};
+use crate::engine::conns::{Progress, SlowStream, SlowWalk};
 use crate::engine::{
     api::next::{Ending, IntoNext},
     api::sse::interval_ms,
@@ -377,9 +377,9 @@ impl<'a> Context<'a> {
         self.core.drains_for()
     }
 
-    /// Looks at the next connections of a walk; true if there are more.
+    /// Looks at the next connections of a walk.
     #[cfg(feature = "dashboard")]
-    pub(crate) fn walk_on(&self, walk: &mut SlowWalk) -> bool {
+    pub(crate) fn walk_on(&self, walk: &mut SlowWalk) -> Progress {
         self.core.walk_on(walk)
     }
 

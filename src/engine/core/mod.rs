@@ -26,8 +26,6 @@ mod subscribe;
 mod workers;
 
 pub(in crate::engine) use closings::close_elsewhere;
-#[cfg(feature = "dashboard")]
-pub(crate) use slow_walk::{SlowStream, SlowWalk};
 
 use std::{
     sync::Arc,
