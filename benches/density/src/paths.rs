@@ -34,7 +34,7 @@ pub const PATHS: [Named; 9] = [
     ("request", "plain request and its response", request),
     ("birth", "connection accepted, stream begun, head sent", birth),
     ("mixed", "tick or delivery, of 10,000 streams over 50 routes and 1,000 topics", mixed),
-    ("watched", "second of a viewer of the dashboard, with 10,000 streams", watched),
+    ("watched", "second of a viewer of the dashboard, for 1,000 of 10,000 streams", watched),
     ("encode", "event of 100 bytes, in a buffer of its own", encode),
     ("encode-page", "patch-elements event of 20 KB, in a buffer of its own", encode_page),
 ];
@@ -178,9 +178,8 @@ fn mixed(_streams: usize) -> Path {
 /// Streams that do nothing, so that all that is counted is for the viewer: the snapshot, and the walk
 /// that looks for slow clients.
 fn watched(_streams: usize) -> Path {
-    let router = Router::new()
-        .get("/idle", |_req, _cx| Sse::new())
-        .get("/ops", starwheel::dashboard());
+    let router =
+        Router::new().get("/idle", |_req, _cx| Sse::new()).get("/ops", starwheel::dashboard());
     let mut simulation = simulation(MIXED, router);
     simulation.crowd(MIXED, "GET /idle HTTP/1.1");
     let viewer = simulation.connect();
@@ -191,11 +190,11 @@ fn watched(_streams: usize) -> Path {
     simulation.forget_received(viewer);
     let run = move || {
         let before = simulation.writes(viewer);
-        simulation.advance(SECOND);
-        assert_eq!(simulation.writes(viewer) - before, 1);
+        simulation.advance(WATCHED_SECONDS * SECOND);
+        assert_eq!(simulation.writes(viewer) - before, u64::from(WATCHED_SECONDS));
         simulation.forget_received(viewer);
     };
-    Path { run: Box::new(run), operations: 1 }
+    Path { run: Box::new(run), operations: u64::from(WATCHED_SECONDS) * MIXED as u64 / 1_000 }
 }
 
 fn encode(_streams: usize) -> Path {
@@ -233,6 +232,7 @@ fn page(version: usize) -> String {
 pub const PHASES: usize = 100;
 const SECOND: Duration = Duration::from_secs(1);
 const MIXED: usize = 10_000;
+const WATCHED_SECONDS: u32 = 100;
 const ROUTES: usize = 50;
 const TOPICS: usize = 1_000;
 const BIRTHS: usize = 1000;

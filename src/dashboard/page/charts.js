@@ -73,7 +73,8 @@ function drawTimes(pen, width, height, color) {
   pen.fillStyle = color('dim')
   pen.font = '11px system-ui, sans-serif'
   pen.textBaseline = 'bottom'
-  for (let minute = 0; minute <= 5; minute += width < 500 && minute > 0 ? 2 : 1) {
+  const every = width < 500 ? 2 : 1
+  for (let minute = every - 1; minute <= 5; minute += every) {
     const x = LEFT + (width - LEFT) * minute / 5
     pen.textAlign = minute === 0 ? 'left' : minute === 5 ? 'right' : 'center'
     pen.fillText(minute === 5 ? 'now' : `−${5 - minute} min`, x, height)

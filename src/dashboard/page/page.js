@@ -172,9 +172,9 @@ function showNotes(snapshot, now, past, strip, rate) {
 
 function showReasons(now, strip) {
   const closed = lastMinute(strip).reduce((sum, second) => addTo(sum, second.closed), {})
-  const names = REASONS.flatMap(([, reasons]) => reasons).filter((reason) => valueOf(now.closed, reason) > 0)
+  const names = REASONS.flatMap(([, reasons]) => reasons).filter((reason) => valueOf(closed, reason) > 0)
   const text = names.map((reason) => `${reason.replace('_', ' ')} ${whole.format(valueOf(closed, reason))}`).join(', ')
-  show(element('reasons'), text ? `Closed in the last minute: ${text}.` : 'No stream has ended since the start.')
+  show(element('reasons'), text ? `Closed in the last minute: ${text}.` : `None has closed in the last minute, ${whole.format(totalOf(now.closed))} since the start.`)
 }
 
 /** Fills a table with rows of cells: texts, or elements that are reused by their place. */

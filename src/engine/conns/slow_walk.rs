@@ -74,8 +74,9 @@ impl Conns {
             let Some(entry) = self.slots.get(slot) else { continue };
             walk.seen += 1;
             if let Slot::Conn(conn) = entry
-                && let Some(since) = conn.blocked_since()
+                && conn.is_blocked()
                 && conn.is_live_stream()
+                && let Some(since) = conn.blocked_since()
             {
                 slow.push((ConnIndex::new(slot), since));
             }
