@@ -59,15 +59,21 @@ function seconds() {
     const closed = {}
     for (const [reason, count] of Object.entries(after.closed ?? {})) closed[reason] = growth(count, before.closed?.[reason])
     const p99 = quantile(late, .99)
-    list[slot] = {
+    const second = {
       late, closed, opened: growth(after.opened, before.opened), streams: valueOf(after, 'streams'),
       ticks: growth(after.ticks, before.ticks) / took, bytes_out: growth(after.bytes_out, before.bytes_out) / took,
       p99: p99 === Infinity ? 2048 : p99 ?? 0, refused: growth(totalOf(after.refused), totalOf(before.refused)),
     }
-    list[slot].trouble = list[slot].refused + valueOf(closed, 'slow')
+    second.trouble = second.refused + valueOf(closed, 'slow')
+    // Snapshots are not exactly a second apart: two may meet in a slot, and a slot between two may be left.
+    const former = list[slot]
+    list[slot] = former ? { ...second, ...addTo(countsOf(former), countsOf(second)) } : second
+    if (list[slot - 2] && !list[slot - 1]) list[slot - 1] = { ...second, late: late.map(() => 0), closed: {}, opened: 0, refused: 0, trouble: 0 }
   }
   return list
 }
+
+const countsOf = ({ late, closed, opened, refused, trouble }) => ({ late: [...late], closed: { ...closed }, opened, refused, trouble })
 
 const totalsOf = ({ workers }) =>
   (scope === 'all' ? workers : workers.slice(scope, scope + 1)).reduce((sum, worker) => {
