@@ -27,13 +27,14 @@ impl Path {
 /// Name, what one operation is, and how to prepare it for so many streams.
 pub type Named = (&'static str, &'static str, fn(usize) -> Path);
 
-pub const PATHS: [Named; 9] = [
+pub const PATHS: [Named; if cfg!(feature = "dashboard") { 9 } else { 8 }] = [
     ("tick", "tick of 100 bytes", tick),
     ("delivery", "delivery of 100 bytes", delivery),
     ("delivery-zstd", "delivery of a compressed page of 20 KB", delivery_zstd),
     ("request", "plain request and its response", request),
     ("birth", "connection accepted, stream begun, head sent", birth),
     ("mixed", "tick or delivery, of 10,000 streams over 50 routes and 1,000 topics", mixed),
+    #[cfg(feature = "dashboard")]
     ("watched", "second of a viewer of the dashboard, for 1,000 of 10,000 streams", watched),
     ("encode", "event of 100 bytes, in a buffer of its own", encode),
     ("encode-page", "patch-elements event of 20 KB, in a buffer of its own", encode_page),
@@ -177,6 +178,7 @@ fn mixed(_streams: usize) -> Path {
 
 /// Streams that do nothing, so that all that is counted is for the viewer: the snapshot, and the walk
 /// that looks for slow clients.
+#[cfg(feature = "dashboard")]
 fn watched(_streams: usize) -> Path {
     let router =
         Router::new().get("/idle", |_req, _cx| Sse::new()).get("/ops", starwheel::dashboard());
@@ -232,6 +234,7 @@ fn page(version: usize) -> String {
 pub const PHASES: usize = 100;
 const SECOND: Duration = Duration::from_secs(1);
 const MIXED: usize = 10_000;
+#[cfg(feature = "dashboard")]
 const WATCHED_SECONDS: u32 = 100;
 const ROUTES: usize = 50;
 const TOPICS: usize = 1_000;
