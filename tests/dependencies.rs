@@ -66,6 +66,11 @@ fn redis_brings_a_parser_and_encryption_its_own_packages() {
     assert!(complaints.is_empty(), "{}\n{tls}", complaints.join("\n"));
 }
 
+#[test]
+fn the_dashboard_brings_nothing() {
+    assert_eq!(tree_with(&["--features", "dashboard"], "normal"), tree_of("normal"));
+}
+
 /// ring compiles C, as zstd does.
 #[test]
 fn tls_comes_without_a_runtime_and_with_one_provider() {
