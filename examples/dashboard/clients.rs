@@ -32,7 +32,7 @@ impl Crowd {
                 self.visit(number, &mut scratch);
             }
             rounds += 1;
-            if rounds % 40 == 0 {
+            if rounds % 200 == 0 {
                 // Refused, and the connection is closed.
                 drop(self.request("/report"));
             }

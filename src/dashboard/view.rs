@@ -41,7 +41,7 @@ impl View {
             }
             json.key("workers").list(|json| {
                 for (lookout, stats) in self.workers.iter().zip(&of_all) {
-                    let stats = stats.as_ref().unwrap_or(cx.stats());
+                    let stats = stats.as_ref().unwrap_or_else(|| cx.stats());
                     json.object(|json| write_worker(json, lookout, stats, cx.now()));
                 }
             });
@@ -92,7 +92,7 @@ impl View {
             json.key("t").number(millis(cx.now()));
             json.key("workers").list(|json| {
                 for stats in of_all {
-                    let stats = stats.as_ref().unwrap_or(cx.stats());
+                    let stats = stats.as_ref().unwrap_or_else(|| cx.stats());
                     json.object(|json| figures::write_totals(json, stats));
                 }
             });
