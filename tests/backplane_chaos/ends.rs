@@ -16,9 +16,9 @@ impl Chaos {
     /// The id of a client that is told to stay away speaks of the end of all rooms of its request.
     pub(crate) fn check_that_it_may_stay_away(&self, traveller: usize) {
         let journey = &self.travellers[traveller].journey;
-        let id = self.log.id(&journey.id).expect("an id of the namespace");
         for progress in &journey.rooms[..journey.at_once] {
             let room = &self.log.rooms[progress.room];
+            let id = self.log.id_in(&journey.id, room).expect("an id of the namespace");
             assert!(room.had_ended_at(id.place), "{} goes on: {}", room.number, journey.tell());
         }
     }

@@ -58,10 +58,10 @@ impl Journey {
         (events, id): (&[ParsedEvent], &str),
         gaps_max: usize,
     ) {
-        let came_with = log.id(&self.id);
         self.story.push(format!("with {:?}", self.id));
         for progress in &mut self.rooms {
-            (progress.gaps, progress.events, progress.came_with) = (0, 0, came_with);
+            (progress.gaps, progress.events) = (0, 0);
+            progress.came_with = log.id_in(&self.id, &log.rooms[progress.room]);
         }
         let mut last_place = 0;
         for event in events {
@@ -73,7 +73,7 @@ impl Journey {
             self.events += 1;
             let (number, mark) = words(&event.data);
             let room = &log.rooms[number];
-            let id = log.id(&event.last_event_id).filter(|_| room.has_history());
+            let id = log.id_in(&event.last_event_id, room).filter(|_| room.has_history());
             if let Some(id) = id
                 && !event.last_event_id.contains(['~', '.'])
             {
@@ -114,10 +114,10 @@ impl Journey {
         if self.id.contains(['~', '.']) {
             return;
         }
-        let Some(id) = log.id(&self.id) else { return };
         for at in 0..self.rooms.len() {
             let progress = &mut self.rooms[at];
             let room = &log.rooms[progress.room];
+            let Some(id) = log.id_in(&self.id, room) else { return };
             if !room.has_history() || room.has_lost_its_end() {
                 continue;
             }

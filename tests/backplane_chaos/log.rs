@@ -64,6 +64,13 @@ impl Room {
         }
     }
 
+    /// How ids name it: the FNV-1a hash of its topic's name.
+    fn key(&self) -> String {
+        let mix = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        let hash = self.topic().name().bytes().fold(0xcbf2_9ce4_8422_2325, mix);
+        format!("{hash:016x}")
+    }
+
     pub(crate) fn has_history(&self) -> bool {
         matches!(self.kind, Kind::History(_))
     }
@@ -126,11 +133,21 @@ impl Log {
         }
     }
 
-    /// What an id of the namespace speaks of.
-    pub(crate) fn id(&self, id: &str) -> Option<Id> {
+    /// What an id of the namespace says of this room. A room that lags has a place of its own in it, and
+    /// the id's first place does not tell its events apart: a store that has forgotten its batches takes
+    /// one again, and then both copies may have come before that place.
+    pub(crate) fn id_in(&self, id: &str, room: &Room) -> Option<Id> {
         let (name, places) = id.strip_prefix('_')?.split_once('-')?;
         let generation = self.generations.iter().position(|it| it == name)?;
-        let place = places.split(['~', '.']).next()?.parse().ok()?;
+        let (of_all, lagging) = places.split_once('~').unwrap_or((places, ""));
+        let mut lagging = lagging.split('~').filter_map(|piece| piece.split_once(':'));
+        let is_of_a_room = |topic: &str| self.rooms.iter().any(|room| room.key() == topic);
+        let stray = lagging.clone().find(|(topic, _)| !is_of_a_room(topic));
+        assert!(stray.is_none(), "{stray:?} of {id} is no room");
+        let key = room.key();
+        let own = lagging.find(|(topic, _)| *topic == key);
+        let place = own.map_or(of_all, |(_, place)| place);
+        let place = place.split('.').next()?.parse().ok()?;
         Some(Id { generation, place })
     }
 }
