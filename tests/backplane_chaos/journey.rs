@@ -111,7 +111,7 @@ impl Journey {
 
     /// An id speaks of all rooms, and tells the truth.
     fn compare_with_id(&mut self, log: &Log) {
-        if self.id.contains(['~', '.']) {
+        if self.id.contains('.') {
             return;
         }
         for at in 0..self.rooms.len() {
