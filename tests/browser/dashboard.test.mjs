@@ -179,3 +179,22 @@ test('dashboard: a login is in front of the example, whose every section moves',
     await page.waitForFunction((selector) => document.querySelector(selector), selector)
   }
 })
+
+test('dashboard: a session that has ended is said, with a way to log in', 'dashboard', async ({ open, url }) => {
+  const line = await lineTo(url)
+  try {
+    const page = await open('/')
+    await page.goto(`${line.url}ops`)
+    await page.fill('[name=password]', password)
+    await page.click('button')
+    await page.waitForFunction(() => Number(document.querySelector('[data-figure=streams]')?.dataset.value) > 0)
+    await page.context().clearCookies()
+    line.cut()
+    line.mend()
+    await textBecomes(page, '#state', 'Logged out: log in again')
+    await page.click('#state a')
+    await page.waitForSelector('[name=password]')
+  } finally {
+    line.close()
+  }
+}, { expects: /ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY|Failed to load|403/ })
