@@ -31,6 +31,9 @@ struct Pair {
     script: String,
     store: Store,
     now_ms: u64,
+    /// Requests so far. Seeds are made of it: after a loss of all data, names of the same millisecond
+    /// are told apart only by their seeds.
+    requests: u64,
     /// Generations have random names: those of the script, with those of the model.
     names: HashMap<String, String>,
 }
@@ -42,18 +45,20 @@ impl Pair {
         let script = strings(client.call(&["SCRIPT", "LOAD", SCRIPT])).remove(0);
         let script = String::from_utf8(script).expect("a hash");
         let (store, names) = (Store::new("model"), HashMap::new());
-        Self { client, script, store, now_ms: 1_700_000_000_000, names }
+        Self { client, script, store, now_ms: 1_700_000_000_000, requests: 0, names }
     }
 
     fn encode(&self, member: &str, request: &Request, out: &mut Vec<u8>) {
         let run_id = format!("life{}", self.store.life());
         let server = LoggedIn { run_id, script: self.script.clone() };
-        Session::new("ns", member, "seed").encode(request, &server, out);
+        let seed = format!("seed{}", self.requests);
+        Session::new("ns", member, &seed).encode(request, &server, out);
     }
 
     /// Both answer the same.
     fn ask(&mut self, member: &str, request: &Request) -> Result<Reply, ServerError> {
         let mut command = Vec::new();
+        self.requests += 1;
         self.encode(member, request, &mut command);
         if let Request::Read { .. } = request {
             command = replace(&command, b"BLOCK\r\n$4\r\n1000\r\n", b"BLOCK\r\n$1\r\n1\r\n");
