@@ -15,10 +15,12 @@ use std::{
 
 use query::{compress, number, tagged};
 use starwheel::{
-    Answer, Certificate, Config, Context, Cors, Encoding, Handle, Handler, Hosts, KeepAlive,
-    ListenOptions, Next, OriginCheck, Reactor, Request, Response, ReusePort, Router, Sse,
-    StatusCode, Stream, TagOverflow, TlsConfig, TrustedPeers, Workers,
+    Answer, Config, Context, Cors, Encoding, Handle, Handler, Hosts, KeepAlive, ListenOptions,
+    Next, OriginCheck, Reactor, Request, Response, ReusePort, Router, Sse, StatusCode, Stream,
+    TagOverflow, TrustedPeers, Workers,
 };
+#[cfg(feature = "tls")]
+use starwheel::{Certificate, TlsConfig};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read()?;
@@ -85,6 +87,14 @@ impl Handler for Site {
 }
 
 fn router(all: Option<Handle>) -> Router {
+    let router = routes(all);
+    // No login: this server is for tests.
+    #[cfg(feature = "dashboard")]
+    let router = router.get("/ops", starwheel::dashboard());
+    router
+}
+
+fn routes(all: Option<Handle>) -> Router {
     topics::add_routes(datastar::add_routes(Router::new()), all)
         .get("/", |_req, _cx| Response::html(INDEX))
         .get("/health", |_req, _cx| Response::text("ok"))
@@ -93,8 +103,6 @@ fn router(all: Option<Handle>) -> Router {
             let client = req.client_ip().map_or_else(|| "nobody".into(), |it| it.to_string());
             Response::text(format!("{client} through {}", req.peer()))
         })
-        // No login: this server is for tests.
-        .get("/ops", starwheel::dashboard())
         .get("/idle", idle)
         .get("/tick", tick)
         .get("/panic", |_req, _cx| Sse::every(SECOND, |_stream| -> Next { panic!("as asked") }))
@@ -181,6 +189,7 @@ impl Options {
                     let balancers = TrustedPeers::networks(value.split(','))?;
                     options.listen = options.listen.proxy_protocol(balancers);
                 }
+                #[cfg(feature = "tls")]
                 "--tls-pem" => options.serve_https(&value)?,
                 "--expected-connections" => {
                     options.config.expected_connections = Some(value.parse()?)
@@ -215,6 +224,7 @@ impl Options {
     }
 
     /// With a certificate and its key, both in one file.
+    #[cfg(feature = "tls")]
     fn serve_https(&mut self, path: &str) -> Result<(), Box<dyn Error>> {
         let config = TlsConfig::builder(Certificate::from_pem_files(path, path)?).build()?;
         self.listen = self.listen.clone().tls(config);
