@@ -1,4 +1,4 @@
-//! [`dashboard`]: a page that shows how the server is.
+//! [`dashboard`]: a live page about the server.
 //!
 //! It reads what the engine counts anyway, and changes nothing. It does not know who may look: that is
 //! the business of the layers around its route.

@@ -43,7 +43,7 @@ impl Reactor {
 
     /// Listens for HTTPS on a TCP address, and returns the actual one. Clients need TLS 1.3.
     ///
-    /// An idle connection takes about 200 bytes more than without TLS. A record of which only a part
+    /// An idle connection takes about 220 bytes more than without TLS. A record of which only a part
     /// has arrived adds its bytes, at most 17 KB, for at most
     /// [`Limits::tls_record_timeout`](crate::Limits::tls_record_timeout). An unfinished handshake takes up to 8 KB, and what the client has sent of it,
     /// at most 64 KiB. The handshake has to be complete within
