@@ -332,8 +332,6 @@ impl Reactor {
         }
     }
 
-    /// Sets the alarm, and makes other threads wake us from now on. Done at the end of a turn, not
-    /// at the start of the next, so that another loop may watch `as_fd`.
     /// Lets the poller report when sockets that have refused bytes in this turn take some again.
     fn watch_refusing(&mut self) {
         while let Some((index, socket)) = self.engine.next_refusing() {
@@ -344,6 +342,8 @@ impl Reactor {
         }
     }
 
+    /// Sets the alarm, and makes other threads wake us from now on. Done at the end of a turn, not
+    /// at the start of the next, so that another loop may watch `as_fd`.
     fn prepare_sleep(&mut self, now_ms: u64) -> io::Result<()> {
         self.watch_refusing();
         self.publish_stats(now_ms);
