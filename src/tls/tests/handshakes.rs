@@ -1,8 +1,7 @@
 //! Handshakes with a rustls client: every cut, names, protocols, versions, suites, alerts.
 
 use rustls::{
-    AlertDescription, Error, HandshakeKind, ProtocolVersion,
-    crypto::ring::{cipher_suite, kx_group},
+    AlertDescription, Error, HandshakeKind, ProtocolVersion, crypto::ring::cipher_suite,
     version::TLS12,
 };
 
@@ -184,18 +183,9 @@ fn clients_without_tls_1_3_are_refused_with_protocol_version() {
 /// RFC 8446 section 4.1.4: the client's first key share is of a group that we do not have.
 #[test]
 fn a_client_is_asked_for_another_key_share() {
-    let authority = Authority::new();
-    let issued = authority.issue(&["localhost"]);
-    let provider = CryptoProvider { kx_groups: vec![kx_group::SECP384R1], ..default_provider() };
-    let server_config = rustls::ServerConfig::builder_with_provider(Arc::new(provider))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(issued.chain, issued.key)
-        .unwrap();
-    let config = TlsConfig::from_rustls_0_23(server_config);
     for piece_bytes in [1, 7, usize::MAX] {
-        let mut client = Client::new(authority.client_config(), "localhost");
+        let (config, client_config) = localhost_with_another_group();
+        let mut client = Client::new(client_config, "localhost");
         let mut server = Server::new(&config);
         talk(&mut client, &mut server, piece_bytes);
         assert_eq!(server.established.unwrap().beginning, Beginning::Retried);

@@ -19,7 +19,10 @@ use std::{
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore,
-    crypto::{CryptoProvider, ring::default_provider},
+    crypto::{
+        CryptoProvider,
+        ring::{default_provider, kx_group},
+    },
     pki_types::{CertificateDer, PrivateKeyDer, ServerName},
 };
 
@@ -245,7 +248,22 @@ fn localhost() -> (TlsConfig, ClientConfig) {
     (config, authority.client_config())
 }
 
-/// The same after a handshake.
+/// The server has a group for key exchange that is not the client's first: it asks for another key
+/// share (RFC 8446 section 4.1.4).
+fn localhost_with_another_group() -> (TlsConfig, ClientConfig) {
+    let authority = Authority::new();
+    let issued = authority.issue(&["localhost"]);
+    let provider = CryptoProvider { kx_groups: vec![kx_group::SECP384R1], ..default_provider() };
+    let server_config = rustls::ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(issued.chain, issued.key)
+        .unwrap();
+    (TlsConfig::from_rustls_0_23(server_config), authority.client_config())
+}
+
+/// Both ends on `localhost`, after a handshake.
 fn connected() -> (Client, Server) {
     let (config, client_config) = localhost();
     let (mut client, mut server) = (Client::new(client_config, "localhost"), Server::new(&config));

@@ -3,10 +3,7 @@
 
 use std::sync::Mutex;
 
-use rustls::{
-    AlertDescription, Error, KeyLog,
-    crypto::ring::{cipher_suite, kx_group},
-};
+use rustls::{AlertDescription, Error, KeyLog, crypto::ring::cipher_suite};
 
 use super::*;
 use crate::tls::record;
@@ -109,17 +106,8 @@ fn a_record_between_the_parts_of_a_message_gets_a_protected_alert() {
 /// RFC 8446 section 4.1.4: nothing is protected after a request for another key share.
 #[test]
 fn a_bad_record_after_a_hello_retry_request_gets_an_alert_in_the_clear() {
-    let authority = Authority::new();
-    let issued = authority.issue(&["localhost"]);
-    let provider = CryptoProvider { kx_groups: vec![kx_group::SECP384R1], ..default_provider() };
-    let server_config = rustls::ServerConfig::builder_with_provider(Arc::new(provider))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(issued.chain, issued.key)
-        .unwrap();
-    let config = TlsConfig::from_rustls_0_23(server_config);
-    let mut client = Client::new(authority.client_config(), "localhost");
+    let (config, client_config) = localhost_with_another_group();
+    let mut client = Client::new(client_config, "localhost");
     let mut server = answered(&config, &mut client);
     server.receive(&[99]);
     assert_eq!(server.output(), [21, 3, 3, 0, 2, 2, 10], "{:?}", server.error);
