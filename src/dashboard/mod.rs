@@ -5,8 +5,8 @@
 
 mod figures;
 mod json;
-mod lookout;
 mod page;
+mod probe;
 mod view;
 
 use std::{

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use super::{
     figures,
     json::Json,
-    lookout::{Lookout, Whom},
+    probe::{Probe, Target},
 };
 use crate::engine::{Context, Feed, Stats};
 
@@ -13,7 +13,7 @@ use crate::engine::{Context, Feed, Stats};
 #[derive(Debug, Default)]
 pub(super) struct View {
     /// All workers, in their order. Empty until the first snapshot.
-    workers: Vec<Lookout>,
+    workers: Vec<Probe>,
     rendered_at: Option<Duration>,
     /// The totals of the last minutes, one text for each second.
     past: VecDeque<String>,
@@ -40,9 +40,9 @@ impl View {
                 json.key("backplane").object(|json| figures::write_backplane(json, &backplane));
             }
             json.key("workers").list(|json| {
-                for (lookout, stats) in self.workers.iter().zip(&of_all) {
+                for (probe, stats) in self.workers.iter().zip(&of_all) {
                     let stats = stats.as_ref().unwrap_or_else(|| cx.stats());
-                    json.object(|json| write_worker(json, lookout, stats, cx.now()));
+                    json.object(|json| write_worker(json, probe, stats, cx.now()));
                 }
             });
         });
@@ -66,22 +66,22 @@ impl View {
         let (now, own) = (cx.now(), cx.worker_number());
         if self.workers.is_empty() {
             let handles = cx.handle_of_all().workers();
-            self.workers = handles.into_iter().map(|it| Lookout::new(it, now)).collect();
+            self.workers = handles.into_iter().map(|it| Probe::new(it, now)).collect();
         }
         let is_new = self.rendered_at.is_none_or(|before| now - before > PAUSE);
         self.rendered_at = Some(now);
-        for (number, lookout) in self.workers.iter_mut().enumerate() {
+        for (number, probe) in self.workers.iter_mut().enumerate() {
             if is_new {
-                lookout.begin(now);
+                probe.begin(now);
             }
-            lookout.ask(cx, if number == own { Whom::Itself } else { Whom::Other });
+            probe.ask(cx, if number == own { Target::ThisWorker } else { Target::Other });
         }
         own
     }
 
     /// Their last statistics; `None` for this worker, whose own are at hand.
     fn stats_of_others(&self, own: usize) -> Vec<Option<Stats>> {
-        let stats = |(number, it): (_, &Lookout)| (number != own).then(|| it.handle.stats());
+        let stats = |(number, it): (_, &Probe)| (number != own).then(|| it.handle.stats());
         self.workers.iter().enumerate().map(stats).collect()
     }
 
@@ -106,13 +106,13 @@ impl View {
     }
 }
 
-fn write_worker(json: &mut Json, lookout: &Lookout, stats: &Stats, now: Duration) {
+fn write_worker(json: &mut Json, probe: &Probe, stats: &Stats, now: Duration) {
     figures::write_all(json, stats);
-    json.count("silent_ms", millis(lookout.silent_for(now)));
-    json.count("stopped", lookout.is_stopped.into());
-    json.count("slow_clients", lookout.found.count);
-    if !lookout.found.worst.is_empty() {
-        json.key("slow").list(|json| figures::write_slow(json, &lookout.found.worst));
+    json.count("silent_ms", millis(probe.silent_for(now)));
+    json.count("stopped", probe.is_stopped.into());
+    json.count("slow_clients", probe.found.count);
+    if !probe.found.worst.is_empty() {
+        json.key("slow").list(|json| figures::write_slow(json, &probe.found.worst));
     }
 }
 

@@ -1,6 +1,6 @@
-//! [`Lookout`]: what another worker has to be asked for, because its statistics do not say it.
+//! [`Probe`]: what another worker has to be asked for, because its statistics do not say it.
 //!
-//! A worker that is asked answers twice: that it is there, with each piece of its walk, and what the
+//! The answer has two parts: that the worker is there, with each piece of its walk, and what the
 //! walk has found. One question is on its way at a time, so a worker that stands still gets no more.
 
 use std::{
@@ -13,7 +13,7 @@ use crate::engine::{Context, Handle, Progress, SlowStream, SlowWalk, TrySendErro
 
 /// A worker, as the worker that has viewers knows it.
 #[derive(Debug)]
-pub(super) struct Lookout {
+pub(super) struct Probe {
     pub(super) handle: Handle,
     answer: Answer,
     /// A question is on its way.
@@ -32,15 +32,15 @@ pub(super) struct Found {
 }
 
 /// Where a worker puts its answer.
-type Answer = Arc<Mutex<Slip>>;
+type Answer = Arc<Mutex<Report>>;
 
 #[derive(Debug, Default)]
-struct Slip {
+struct Report {
     is_heard: bool,
     found: Option<Found>,
 }
 
-impl Lookout {
+impl Probe {
     pub(super) fn new(handle: Handle, now: Duration) -> Self {
         let (answer, found) = (Answer::default(), Found::default());
         Self { handle, answer, is_asked: false, heard_at: now, found, is_stopped: false }
@@ -53,12 +53,12 @@ impl Lookout {
     }
 
     /// Takes the answer to the last question, and asks the next one.
-    pub(super) fn ask(&mut self, cx: &mut Context<'_>, whom: Whom) {
-        let slip = mem::take(&mut *lock(&self.answer));
-        if slip.is_heard {
+    pub(super) fn ask(&mut self, cx: &mut Context<'_>, target: Target) {
+        let report = mem::take(&mut *lock(&self.answer));
+        if report.is_heard {
             self.heard_at = cx.now();
         }
-        if let Some(found) = slip.found {
+        if let Some(found) = report.found {
             self.found = found;
             self.is_asked = false;
         }
@@ -67,13 +67,13 @@ impl Lookout {
         }
         let answer = Arc::clone(&self.answer);
         let begin = move |cx: &mut Context<'_>| walk_on(cx, SlowWalk::default(), answer);
-        let asked = match whom {
-            Whom::Itself => {
+        let asked = match target {
+            Target::ThisWorker => {
                 begin(cx);
                 Ok(())
             }
             // In the turn after this one, so that its queue is seen empty again by those who watch it.
-            Whom::Other => self.handle.run(move |cx| _ = cx.after(Duration::ZERO, begin)),
+            Target::Other => self.handle.run(move |cx| _ = cx.after(Duration::ZERO, begin)),
         };
         // If its queue is full, it is asked again in a second, and is silent until then.
         self.is_asked = asked.is_ok();
@@ -88,26 +88,26 @@ impl Lookout {
 
 /// Who is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Whom {
-    Itself,
+pub(super) enum Target {
+    ThisWorker,
     Other,
 }
 
 /// One piece of a walk; the next one is due a few turns later.
 fn walk_on(cx: &mut Context<'_>, mut walk: SlowWalk, answer: Answer) {
     let progress = cx.walk_on(&mut walk);
-    let mut slip = lock(&answer);
-    slip.is_heard = true;
+    let mut report = lock(&answer);
+    report.is_heard = true;
     if progress == Progress::Complete {
         let count = walk.count();
-        slip.found = Some(Found { count, worst: cx.end_walk(walk).into() });
+        report.found = Some(Found { count, worst: cx.end_walk(walk).into() });
         return;
     }
-    drop(slip);
+    drop(report);
     cx.after(BETWEEN_PIECES, move |cx| walk_on(cx, walk, answer));
 }
 
-fn lock(answer: &Answer) -> MutexGuard<'_, Slip> {
+fn lock(answer: &Answer) -> MutexGuard<'_, Report> {
     answer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
