@@ -338,6 +338,8 @@ impl Reactor {
             let token = Token(index.token() as usize);
             if let Err(error) = socket.report_writability(self.poll.registry(), token) {
                 self.engine.abandon(index, &error);
+                // The turn is over; the next one closes it.
+                self.busy = true;
             }
         }
     }
